@@ -1,0 +1,56 @@
+# Set-up, demonstration, tests and checks. Needs only Python 3.11 or newer and make.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: help setup demo test test-slow check format lock schema notebooks clean
+
+help:
+	@echo "make demo       set up, then compare EM, gradient ascent and NUTS on Old Faithful"
+	@echo "make test       set up, then run the tests"
+	@echo "make setup      prepare $(VENV) with the workbench command in it"
+	@echo "make test-slow  the tests marked slow"
+	@echo "make check      lint, format and type checks"
+	@echo "make notebooks  run the notebooks again and store their output"
+	@echo "make schema     write experiments/schema.json again"
+	@echo "make lock       resolve the dependencies again (needs uv)"
+
+setup: $(STAMP)
+
+$(STAMP): requirements.lock pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $(STAMP)
+
+demo: setup
+	$(BIN)/workbench run experiments/old_faithful.toml
+
+test: setup
+	$(BIN)/python -m pytest
+
+test-slow: setup
+	$(BIN)/python -m pytest -m slow
+
+check: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: setup
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+schema: setup
+	$(BIN)/workbench schema > experiments/schema.json
+
+notebooks: setup
+	cd notebooks && for n in *.py; do ../$(BIN)/jupytext --to ipynb --execute $$n || exit 1; done
+
+lock:
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+	  --extra dev --output-file requirements.lock pyproject.toml
+
+clean:
+	rm -rf $(VENV) build dist results .pytest_cache .mypy_cache .ruff_cache
