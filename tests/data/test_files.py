@@ -1,0 +1,339 @@
+"""A user's file becomes exactly its numbers, or one message that says what to do."""
+
+import contextlib
+import hashlib
+import io
+import os
+import tempfile
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import ArrayLike
+
+from workbench.data import load_dataset, read_file
+from workbench.data.catalogue import sets
+from workbench.errors import InputError
+
+Write = Callable[[str, str | bytes], Path]
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    def put(name: str, content: str | bytes) -> Path:
+        path = tmp_path / name
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+        return path
+
+    return put
+
+
+def refusal(path: Path, columns: list[str] | None = None, label: str | None = None) -> str:
+    """The message of the refusal, without the name of the file that it must start with."""
+    with pytest.raises(InputError) as caught:
+        read_file(path, columns, label)
+    message = str(caught.value)
+    assert message.startswith(f"{path}: ")
+    return message.removeprefix(f"{path}: ")
+
+
+def npy(array: ArrayLike, allow_pickle: bool = False) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, np.asarray(array), allow_pickle=allow_pickle)
+    return buffer.getvalue()
+
+
+def npz(**arrays: ArrayLike) -> bytes:
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, allow_pickle=True, **{name: np.asarray(a) for name, a in arrays.items()})
+    return buffer.getvalue()
+
+
+# --- CSV ------------------------------------------------------------------------------------------------
+
+cells = st.floats(allow_nan=False, allow_infinity=False)
+tables = st.integers(1, 4).flatmap(
+    lambda d: st.lists(st.lists(cells, min_size=d, max_size=d), min_size=2, max_size=8).filter(
+        lambda rows: all(len(set(column)) > 1 for column in zip(*rows, strict=True))
+    )
+)
+
+
+@settings(deadline=None)  # touches the disk
+@given(tables, st.sampled_from(",;\t"), st.sampled_from(["\n", "\r\n"]), st.booleans(), st.booleans())
+def test_csv_gives_back_every_number_exactly(
+    rows: list[list[float]], separator: str, newline: str, mark: bool, last: bool
+) -> None:
+    header = [f"column {d}" for d in range(len(rows[0]))]
+    lines = [separator.join(header), *(separator.join(map(repr, row)) for row in rows)]
+    text = newline.join(lines) + newline * last
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "numbers.csv"
+        path.write_bytes(text.encode("utf-8-sig" if mark else "utf-8"))
+        data = read_file(path)
+    assert data.columns == tuple(header)
+    np.testing.assert_array_equal(data.x, np.array(rows))
+
+
+def test_csv_of_the_catalogue_reads_as_the_catalogue(write: Write) -> None:
+    path = write("iris.CSV", sets().joinpath("iris.csv").read_bytes())
+    data, published = read_file(path, label="species"), load_dataset("iris")
+    np.testing.assert_array_equal(data.x, published.x)
+    assert data.labels is not None and published.labels is not None
+    np.testing.assert_array_equal(data.labels, published.labels)
+    assert (data.name, data.columns) == ("iris", published.columns)
+
+
+def test_source_names_the_file_and_its_sha256(write: Write) -> None:
+    path = write("a.csv", "u\n1\n2\n")
+    assert read_file(path).source == f"a.csv, sha256 {hashlib.sha256(path.read_bytes()).hexdigest()}"
+
+
+def test_columns_are_used_in_the_order_given_and_the_rest_is_not_read(write: Write) -> None:
+    path = write("a.csv", "u,what,v\n1,NA,2\n3,text,5\n")
+    data = read_file(path, columns=["v", "u"])
+    np.testing.assert_array_equal(data.x, [[2.0, 1.0], [5.0, 3.0]])
+    assert data.columns == ("v", "u") and data.labels is None
+
+
+def test_quoted_names_may_hold_the_separator(write: Write) -> None:
+    assert read_file(write("a.csv", '"a, b";"c"\n1;2\n3;4\n')).columns == ("a, b", "c")
+
+
+def test_spaces_around_cells_and_blank_lines_around_the_table_are_skipped(write: Write) -> None:
+    data = read_file(write("a.csv", "\n u , v , g\n 1 , 2 , p \n3,4,q\n\n\n"), label="g")
+    assert data.columns == ("u", "v") and data.labels is not None and data.labels.tolist() == ["p", "q"]
+    np.testing.assert_array_equal(data.x, [[1.0, 2.0], [3.0, 4.0]])
+
+
+def test_duplicate_rows_of_a_file_stay(write: Write) -> None:
+    assert len(read_file(write("a.csv", "u\n1\n1\n2\n")).x) == 3
+
+
+@pytest.mark.parametrize("cell", ["", " ", "NA", "nan", "NaN", "null"])
+def test_a_missing_cell_is_named_by_row_and_column(write: Write, cell: str) -> None:
+    message = refusal(write("a.csv", f"u,v\n1,2\n3,{cell}\n"))
+    assert message.startswith(f"data row 2, column 'v' is missing ({cell.strip()!r})")
+    assert "fill it in, remove the row" in message and "columns = [...]" in message
+
+
+@pytest.mark.parametrize("cell", ["high", "1.5e", "1_000", "0x10", "12%"])
+def test_a_cell_that_is_not_a_number_is_named_with_both_remedies(write: Write, cell: str) -> None:
+    message = refusal(write("a.csv", f"u,v\n1,2\n3,{cell}\n"))
+    assert message.startswith(f"data row 2, column 'v' is {cell!r}, not a number")
+    assert "columns = [...]" in message and 'label = "v"' in message
+
+
+def test_a_decimal_comma_is_explained(write: Write) -> None:
+    assert "'1,5', not a number; write decimals with a point" in refusal(write("a.csv", "u;v\n1,5;2\n3;4\n"))
+
+
+@pytest.mark.parametrize(
+    ("text", "fragments"),
+    [
+        ("", ["is empty", "give a header row"]),
+        ("\n\n", ["is empty", "give a header row"]),
+        ("u,v\n", ["a header but no rows", "give at least 2"]),
+        ("u,v\n1,2\n", ["only one row", "give at least 2"]),
+        ("1,2\n3,4\n5,7\n", ["first row (1, 2) holds only numbers", "header is missing", "add a first row"]),
+        ("u,v\n1,2\n3\n", ["data row 2 has 1 cells but the header has 2", "give every row one cell"]),
+        ("u,v\n1,2,3\n4,5\n", ["data row 1 has 3 cells but the header has 2", "give every row one cell"]),
+        ("u,v\n1,2\n\n4,5\n", ["data row 2 has 0 cells but the header has 2"]),
+        ("u,,v\n1,2,3\n4,5,6\n", ["column 2 of the header has no name", "name it"]),
+        ("u,u\n1,2\n3,4\n", ["names column 'u' twice", "its own name"]),
+        ('u,v\n1,"2\n3,4\n', ["not a readable CSV file", "check its quotes"]),
+        ("u,v\n1,2\n3,inf\n", ["data row 2, column 'v' is inf", "remove the row"]),
+        ("u,v\n1,2\n3,2\n", ["column 'v' is constant (2)", "drop it"]),
+    ],
+)
+def test_a_malformed_csv_is_refused(write: Write, text: str, fragments: list[str]) -> None:
+    message = refusal(write("a.csv", text))
+    assert all(fragment in message for fragment in fragments), message
+
+
+@pytest.mark.parametrize(
+    ("columns", "label", "fragments"),
+    [
+        (["uu"], None, ["unknown column 'uu'. Did you mean 'u'? Allowed: u, v, group"]),
+        (None, "groop", ["label: unknown column 'groop'. Did you mean 'group'? Allowed: u, v, group"]),
+        (["u", "u"], None, ["column 'u' appears twice"]),
+        ([], None, ["columns is empty"]),
+        (["u", "v"], "v", ["column 'v' is both label and in columns"]),
+        (None, "group", ["data row 2, label column 'group' is empty; fill it in"]),
+    ],
+)
+def test_wrong_columns_and_labels_of_a_csv_are_refused(
+    write: Write, columns: list[str] | None, label: str | None, fragments: list[str]
+) -> None:
+    message = refusal(write("a.csv", "u,v,group\n1,2,a\n3,4,\n"), columns, label)
+    assert all(fragment in message for fragment in fragments), message
+
+
+def test_a_label_alone_leaves_no_columns(write: Write) -> None:
+    assert "no columns; give at least one" in refusal(write("a.csv", "g\na\nb\n"), label="g")
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "utf-16"])
+def test_a_csv_that_is_not_utf8_is_refused(write: Write, encoding: str) -> None:
+    message = refusal(write("a.csv", "größe\n1\n2\n".encode(encoding)))
+    assert "is not UTF-8; save the file as UTF-8" in message
+
+
+# --- what is a file at all ------------------------------------------------------------------------------
+
+
+def test_what_is_not_a_readable_file_is_refused_with_what_is_allowed(tmp_path: Path, write: Write) -> None:
+    folder = tmp_path / "folder.csv"
+    folder.mkdir()
+    for path, fragment in [
+        (tmp_path / "absent.csv", "no such file"),
+        (folder, "is a directory"),
+        (write("a.xlsx", b""), "suffix '.xlsx' is not read"),
+        (write("a", b""), "suffix '' is not read"),
+    ]:
+        message = refusal(path)
+        assert fragment in message and "give a .csv, .npy or .npz file" in message
+
+
+def test_a_file_that_the_system_refuses_to_open_is_refused(
+    write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def deny(_: Path) -> bytes:
+        raise PermissionError(13, os.strerror(13))
+
+    path = write("a.csv", "u\n1\n2\n")
+    monkeypatch.setattr(Path, "read_bytes", deny)
+    assert refusal(path).startswith(f"cannot be read ({os.strerror(13)})")
+
+
+# --- NumPy ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", ["int32", "uint8", "float32", "float64", ">f8"])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_npy_gives_back_every_number_as_float64(write: Write, dtype: str, order: Literal["C", "F"]) -> None:
+    array = np.array(np.arange(6).reshape(3, 2), dtype=dtype, order=order)
+    data = read_file(write("a.npy", npy(array)))
+    np.testing.assert_array_equal(data.x, array)
+    assert data.x.dtype == np.float64 and data.columns == ("x1", "x2") and data.name == "a"
+
+
+def test_npy_with_one_axis_is_one_column(write: Write) -> None:
+    assert read_file(write("a.npy", npy([3, 4, 5]))).x.shape == (3, 1)
+
+
+def test_npy_columns_are_numbered_from_one(write: Write) -> None:
+    path = write("a.npy", npy(np.arange(6.0).reshape(3, 2)))
+    np.testing.assert_array_equal(read_file(path, columns=["x2"]).x, [[1.0], [3.0], [5.0]])
+    assert "unknown column 'v'. Allowed: x1, x2" in refusal(path, columns=["v"])
+
+
+def test_npz_brings_its_columns_and_labels(write: Write) -> None:
+    x = np.arange(6.0).reshape(3, 2)
+    path = write("a.npz", npz(x=x, columns=["u", "v"], labels=[1, 1, 2], other=["p", "q", "r"]))
+    data = read_file(path, columns=["v"])
+    np.testing.assert_array_equal(data.x, x[:, 1:])
+    assert data.columns == ("v",) and data.labels is not None and data.labels.tolist() == ["1", "1", "2"]
+    other = read_file(path, label="other").labels
+    assert other is not None and other.tolist() == ["p", "q", "r"]
+
+
+def test_npz_with_a_single_array_needs_no_name(write: Write) -> None:
+    data = read_file(write("a.npz", npz(anything=np.arange(4))))
+    np.testing.assert_array_equal(data.x, [[0.0], [1.0], [2.0], [3.0]])
+    assert data.labels is None
+
+
+@pytest.mark.parametrize(
+    ("array", "fragments"),
+    [
+        (np.array([1.0, None]), ["not a readable NumPy file", "Object arrays", "not objects"]),
+        (np.array(["a", "b"]), ["dtype is <U1", "give integers or floats"]),
+        (np.array([1j, 2j]), ["dtype is complex128", "give integers or floats"]),
+        (np.zeros((2, 2, 2)), ["shape is (2, 2, 2)", "give [N, D]"]),
+        (np.zeros(()), ["shape is ()", "give [N, D]"]),
+        (np.array([1.0, np.nan]), ["data row 2, column 'x1' is nan", "remove the row"]),
+        (np.zeros((0, 2)), ["no rows"]),
+        (np.zeros((3, 0)), ["no columns"]),
+    ],
+)
+def test_an_array_that_is_not_points_is_refused(write: Write, array: ArrayLike, fragments: list[str]) -> None:
+    message = refusal(write("a.npy", npy(array, allow_pickle=True)))
+    assert all(fragment in message for fragment in fragments), message
+
+
+@pytest.mark.parametrize(
+    ("content", "label", "fragments"),
+    [
+        (npz(a=[1, 2], b=[3, 4]), None, ["holds a, b", "name the array of points 'x'"]),
+        (npz(), None, ["holds no array", "name the array of points 'x'"]),
+        (npz(x=[1, 2]), "lbl", ["label: unknown array 'lbl'", "Allowed: x"]),
+        (npz(x=[1, 2], labels=["a"]), None, ["array 'labels' is <U1 (1,)", "shape (2,)"]),
+        (npz(x=[1, 2], columns=["u", "v"]), None, ["array 'columns' is <U1 (2,)", "shape (1,)"]),
+        (npz(x=[[1, 2], [3, 4]], columns=["u", "u"]), None, ["column 'u' appears twice"]),
+        (npz(x=[1, 2], labels=[b"a", b"b"]), None, ["array 'labels' is |S1 (2,)", "give text or numbers"]),
+        (npz(x=["a", "b"]), None, ["array 'x': dtype is <U1", "give integers or floats"]),
+    ],
+)
+def test_an_archive_that_is_not_points_is_refused(
+    write: Write, content: bytes, label: str | None, fragments: list[str]
+) -> None:
+    message = refusal(write("a.npz", content), label=label)
+    assert all(fragment in message for fragment in fragments), message
+
+
+def test_npy_has_no_labels(write: Write) -> None:
+    assert "label = 'g' needs a .csv or .npz file" in refusal(write("a.npy", npy([1, 2])), label="g")
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.npy", b""),
+        ("a.npy", b"not an array"),
+        ("a.npy", npy(np.arange(9))[:-5]),
+        ("a.npy", npy(np.arange(9)).replace(b")", b"(")),
+        ("a.npy", npy(np.arange(9)).replace(b"(9,)", b"(9**9,)")),
+        ("a.npy", npy(np.arange(9)).replace(b"<i8", b"<q9")),
+        ("a.npy", npz(x=[1, 2])),
+        ("a.npz", b""),
+        ("a.npz", npy([1, 2])),
+        ("a.npz", npz(x=np.arange(99))[:-30]),
+    ],
+)
+def test_a_damaged_numpy_file_is_refused(write: Write, name: str, content: bytes) -> None:
+    message = refusal(write(name, content))
+    assert "not a readable NumPy file" in message and "np.save" in message
+
+
+def test_an_archive_of_something_else_is_refused(write: Write) -> None:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("notes.txt", "hello")
+    assert "dtype is |S5, not numeric" in refusal(write("a.npz", buffer.getvalue()))
+
+
+@pytest.mark.filterwarnings("ignore:Reading `.npy`")  # NumPy's, about headers that Python 2 wrote
+@settings(deadline=None)
+@given(
+    st.sampled_from([("a.csv", b"u,v\n1,2\n3,5\n"), ("a.npy", npy([1, 2])), ("a.npz", npz(x=[1, 2]))]),
+    st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), min_size=1, max_size=3),
+    st.floats(0, 1),
+)
+def test_damage_anywhere_is_survived_or_refused(
+    file: tuple[str, bytes], damage: list[tuple[float, int]], keep: float
+) -> None:
+    content = bytearray(file[1])
+    for place, value in damage:
+        content[int(place * len(content))] = value
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / file[0]
+        path.write_bytes(content if keep > 0.5 else content[: int(2 * keep * len(content))])
+        with contextlib.suppress(InputError):  # anything else is a failure
+            data = read_file(path)
+            assert data.x.ndim == 2 and np.isfinite(data.x).all()

@@ -1,0 +1,22 @@
+"""Data: named sets, files and simulations, all as one `Dataset` of checked points."""
+
+from workbench.data.catalogue import Description, dataset_names, describe, load_dataset
+from workbench.data.dataset import Dataset, Truth
+from workbench.data.files import read_file
+from workbench.data.points import as_points, check_points, default_columns, num_duplicates
+from workbench.data.simulate import Simulator
+
+__all__ = [
+    "Dataset",
+    "Description",
+    "Simulator",
+    "Truth",
+    "as_points",
+    "check_points",
+    "dataset_names",
+    "default_columns",
+    "describe",
+    "load_dataset",
+    "num_duplicates",
+    "read_file",
+]

@@ -1,0 +1,123 @@
+"""The named data sets that come with the package, and what is known about each."""
+
+import functools
+import json
+from dataclasses import dataclass
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from workbench.data.dataset import Dataset
+from workbench.data.names import unknown_name
+from workbench.data.table import Table, numbers, parse_table, words
+from workbench.errors import InputError
+
+# Columns that number the rows (of crabs): neither a measurement nor a group.
+ROW_NUMBERS = frozenset({"index"})
+
+
+@dataclass(frozen=True)
+class Description:
+    """One entry of the catalogue, as `datasets.json` records it.
+
+    Attributes:
+        name: what `load_dataset` takes.
+        num_points: N.
+        columns: the D measurements, in order.
+        label_columns: the columns whose combination names the group of a point; may be empty.
+        units: of the measurements, in words.
+        topic: what the set is good for, in a line.
+        source: the publication.
+        obtained_from: the copy these numbers were taken from.
+        licence: the collector's reading; not legal advice.
+        caveats: ties, outliers, known errors.
+        file: name of the CSV file in the package.
+        sha256: of that file, in hexadecimal.
+    """
+
+    name: str
+    num_points: int
+    columns: tuple[str, ...]
+    label_columns: tuple[str, ...]
+    units: str
+    topic: str
+    source: str
+    obtained_from: str
+    licence: str
+    caveats: str
+    file: str
+    sha256: str
+
+    @property
+    def dimensions(self) -> int:
+        """D, the number of columns."""
+        return len(self.columns)
+
+
+def dataset_names() -> tuple[str, ...]:
+    """Every name that `load_dataset` takes, in the order of the catalogue."""
+    return tuple(_catalogue())
+
+
+def describe(name: str) -> Description:
+    """What is known about a data set, without reading its points.
+
+    Raises:
+        InputError: no such data set; gives the nearest spelling and all names.
+    """
+    catalogue = _catalogue()
+    if name not in catalogue:
+        raise InputError(unknown_name("data set", name, tuple(catalogue)))
+    return catalogue[name]
+
+
+def load_dataset(name: str) -> Dataset:
+    """A named data set as published, in its original units.
+
+    Groups known from several columns are joined by a dot: species B, sex M of `crabs` is `B.M`.
+
+    Raises:
+        InputError: no such data set; gives the nearest spelling and all names.
+    """
+    about = describe(name)
+    table = parse_table(sets().joinpath(about.file).read_text(encoding="utf-8"), about.file)
+    x = numbers(table, about.columns)  # [N, D]
+    labels = _labels(table, about.label_columns)
+    return Dataset(name, x, about.columns, labels, about.units, about.source, about.caveats)
+
+
+def sets() -> Traversable:
+    """The folder of CSV files and `datasets.json` inside the package, wherever it is installed."""
+    return files("workbench.data").joinpath("sets")
+
+
+@functools.cache
+def _catalogue() -> dict[str, Description]:
+    entries = json.loads(sets().joinpath("datasets.json").read_text(encoding="utf-8"))["datasets"]
+    return {
+        entry["name"]: Description(
+            name=entry["name"],
+            num_points=entry["n"],
+            columns=tuple(entry["feature_columns"]),
+            label_columns=tuple(name for name in entry["label_columns"] if name not in ROW_NUMBERS),
+            units=entry["units"],
+            topic=entry["topic"],
+            source=entry["source"],
+            obtained_from=entry["obtained_from"],
+            licence=entry["licence"],
+            caveats=entry["caveats"],
+            file=entry["file"],
+            sha256=entry["sha256"],
+        )
+        for entry in entries
+    }
+
+
+def _labels(table: Table, columns: tuple[str, ...]) -> NDArray[np.str_] | None:
+    """One label for each row `[N]`; None without label columns."""
+    if not columns:
+        return None
+    cells = zip(*(words(table, column) for column in columns), strict=True)
+    return np.array([".".join(row) for row in cells], dtype=np.str_)

@@ -1,0 +1,150 @@
+"""The one noun of this layer: points with their names, units, source and, if simulated, the truth."""
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from workbench.data.names import column_positions
+from workbench.data.points import check_columns, check_points
+from workbench.data.randomness import generator
+from workbench.errors import InputError
+
+STANDARD_DEVIATIONS = "standard deviations"
+
+
+class Truth(NamedTuple):
+    """The mixture that simulated points were drawn from, in the units of the points. float64."""
+
+    weights: NDArray[np.float64]  # [K]
+    means: NDArray[np.float64]  # [K, D]
+    covariances: NDArray[np.float64]  # [K, D, D]
+
+    def rescale(self, centre: NDArray[np.float64], scale: NDArray[np.float64]) -> "Truth":
+        """The mixture of `(x - centre) / scale`, both `[D]`, when this is the mixture of `x`."""
+        covariances = self.covariances / (scale[:, None] * scale)  # [K, D, D]
+        return Truth(self.weights, (self.means - centre) / scale, covariances)
+
+    def marginal(self, positions: Sequence[int]) -> "Truth":
+        """The mixture of the coordinates at `positions`, in that order."""
+        index = np.asarray(positions)
+        covariances = self.covariances[:, index[:, None], index]  # [K, D, D]
+        return Truth(self.weights, self.means[:, index], covariances)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Dataset:
+    """Points to fit, and what a reader needs to know about them.
+
+    Its methods return new data sets. Values are checked where data come in (`read_file`) and where they are
+    fitted (`check_points`), not here: a part of a data set may well be empty or constant.
+
+    Attributes:
+        name: short, unique in the catalogue; the stem of the file for a file.
+        x: the points, float64.
+        columns: one name for each of the D columns, all different.
+        labels: a known group for each point, as text; never used in fitting.
+        units: of the columns, in words.
+        source: where the numbers come from.
+        notes: caveats.
+        truth: the mixture the points were drawn from, where it is known.
+
+    Raises:
+        InputError: `x` is not a 2-D float64 array, or `columns` or `labels` do not match its shape.
+    """
+
+    name: str
+    x: NDArray[np.float64]  # [N, D]
+    columns: tuple[str, ...]
+    labels: NDArray[np.str_] | None  # [N]
+    units: str
+    source: str
+    notes: str = ""
+    truth: Truth | None = None
+
+    def __post_init__(self) -> None:
+        if self.x.ndim != 2 or self.x.dtype != np.float64:
+            raise InputError(f"{self.name}: x is {self.x.dtype} {self.x.shape}; give as_points(x)")
+        check_columns(self.columns, self.x.shape[1], self.name)
+        if self.labels is not None and self.labels.shape != (len(self.x),):
+            raise InputError(
+                f"{self.name}: labels have shape {self.labels.shape}; give one for each of {len(self.x)} rows"
+            )
+
+    def select(self, columns: Sequence[str]) -> "Dataset":
+        """Only `columns`, in the order given.
+
+        Raises:
+            InputError: no column, a column twice, or an unknown one (with the nearest spelling and the list).
+        """
+        positions = column_positions(columns, self.columns, self.name)
+        truth = None if self.truth is None else self.truth.marginal(positions)
+        return dataclasses.replace(self, x=self.x[:, positions], columns=tuple(columns), truth=truth)
+
+    def divide(self, unit: float) -> "Dataset":
+        """The same points in a larger or smaller unit: `x / unit`. 9172 km/s by 1000 is 9.172 1000 km/s.
+
+        Raises:
+            InputError: `unit` is not a finite number above 0.
+        """
+        if not (math.isfinite(unit) and unit > 0):
+            raise InputError(f"{self.name}: unit must be a finite number above 0, got {unit!r}")
+        dimensions = self.x.shape[1]
+        return self._rescale(np.zeros(dimensions), np.full(dimensions, float(unit)), _units(unit, self.units))
+
+    def standardise(self) -> "Dataset":
+        """Every column shifted to mean 0 and scaled to standard deviation 1 (ddof = 0).
+
+        Standardise before splitting: the parts then share one scale.
+
+        Raises:
+            InputError: as `check_points`; or a column whose standard deviation leaves the range of float64.
+        """
+        check_points(self.x, self.name, columns=self.columns)
+        with np.errstate(over="ignore", invalid="ignore", under="ignore"):
+            centre, scale = self.x.mean(axis=0), self.x.std(axis=0)  # [D], [D]
+        for name, sd in zip(self.columns, scale, strict=True):
+            if not (np.isfinite(sd) and sd > 0):
+                raise InputError(f"{self.name}: column {name!r} has standard deviation {sd}; divide it first")
+        return self._rescale(centre, scale, STANDARD_DEVIATIONS)
+
+    def split(self, test_fraction: float, seed: int) -> tuple["Dataset", "Dataset"]:
+        """Train and test parts, each in the original row order.
+
+        The test part has `test_fraction * N` rows, rounded half up; 0 gives an empty test part. It depends on
+        `(seed, N)` only, and grows with `test_fraction`: a larger test part contains a smaller one.
+
+        Raises:
+            InputError: `test_fraction` lies outside [0, 1), rounds to no test row although it is above 0, or
+                leaves fewer than 2 rows to train on; or `seed` is negative.
+        """
+        if not 0 <= test_fraction < 1:
+            raise InputError(f"{self.name}: test_fraction must lie in [0, 1), got {test_fraction!r}")
+        num_points = len(self.x)
+        num_test = math.floor(test_fraction * num_points + 0.5)
+        if (test_fraction > 0 and num_test == 0) or num_points - num_test < 2:
+            raise InputError(
+                f"{self.name}: test_fraction = {test_fraction!r} of {num_points} rows leaves"
+                f" {num_points - num_test} to train and {num_test} to test; at least 2 and 1 are needed"
+            )
+        is_test = np.zeros(num_points, dtype=bool)  # [N]
+        is_test[generator(seed, "split").permutation(num_points)[:num_test]] = True
+        return self._rows(~is_test), self._rows(is_test)
+
+    def _rows(self, keep: NDArray[np.bool_]) -> "Dataset":
+        labels = None if self.labels is None else self.labels[keep]
+        return dataclasses.replace(self, x=self.x[keep], labels=labels)
+
+    def _rescale(self, centre: NDArray[np.float64], scale: NDArray[np.float64], units: str) -> "Dataset":
+        truth = None if self.truth is None else self.truth.rescale(centre, scale)
+        return dataclasses.replace(self, x=(self.x - centre) / scale, units=units, truth=truth)
+
+
+def _units(unit: float, units: str) -> str:
+    """`1000 km/s`; a unit of several words stays in brackets, and none leaves the number alone."""
+    if units in ("", "none"):
+        return f"{unit:.15g}"
+    return f"{unit:.15g} x ({units})" if " " in units else f"{unit:.15g} {units}"

@@ -1,0 +1,42 @@
+"""Names a user gives, looked up among those allowed, with the nearest spelling when there is none."""
+
+import difflib
+from collections.abc import Sequence
+
+from workbench.errors import InputError
+
+
+def unknown_name(kind: str, name: str, allowed: Sequence[str]) -> str:
+    """The end of an error message: what is unknown, the nearest spelling and everything allowed."""
+    near = difflib.get_close_matches(name, allowed, n=1)
+    suggestion = f" Did you mean {near[0]!r}?" if near else ""
+    return f"unknown {kind} {name!r}.{suggestion} Allowed: {', '.join(allowed)}"
+
+
+def column_positions(columns: Sequence[str], allowed: Sequence[str], where: str) -> list[int]:
+    """Positions of `columns` among `allowed`, in the order given.
+
+    Raises:
+        InputError: `columns` is empty, a bare string, holds an unknown name or the same name twice;
+            the message starts with `where` (a file or a data set).
+    """
+    if isinstance(columns, str):
+        raise InputError(f"{where}: columns must be a list of names, got {columns!r}; write [{columns!r}]")
+    if not columns:
+        raise InputError(f"{where}: columns is empty; name at least one of: {', '.join(allowed)}")
+    for name in columns:
+        if name not in allowed:
+            raise InputError(f"{where}: {unknown_name('column', name, allowed)}")
+    check_distinct(columns, where)
+    return [allowed.index(name) for name in columns]
+
+
+def check_distinct(columns: Sequence[str], where: str) -> None:
+    """Refuse a column named twice: as a feature it would make every covariance singular.
+
+    Raises:
+        InputError: names the repeated column.
+    """
+    for position, name in enumerate(columns):
+        if name in columns[:position]:
+            raise InputError(f"{where}: column {name!r} appears twice; keep it once")

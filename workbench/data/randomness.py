@@ -1,0 +1,22 @@
+"""Generators that depend on a seed and a purpose, so that no two purposes share their random numbers."""
+
+import zlib
+
+import numpy as np
+
+from workbench.errors import InputError
+
+
+def generator(seed: int, purpose: str) -> np.random.Generator:
+    """The NumPy generator of `(seed, purpose)`: the same pair always draws the same numbers.
+
+    Raises:
+        InputError: `seed` is not a whole number of at least 0.
+    """
+    if not _is_seed(seed):
+        raise InputError(f"seed must be a whole number of at least 0, got {seed!r}")
+    return np.random.default_rng([seed, zlib.crc32(purpose.encode())])
+
+
+def _is_seed(seed: object) -> bool:
+    return isinstance(seed, int | np.integer) and not isinstance(seed, bool) and bool(seed >= 0)

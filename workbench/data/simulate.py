@@ -1,0 +1,122 @@
+"""Points drawn from a Gaussian mixture whose difficulty is set by a few numbers, with the truth kept."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from workbench.data.dataset import Dataset, Truth
+from workbench.data.points import default_columns
+from workbench.data.randomness import generator
+from workbench.errors import InputError
+
+# Keeps the condition number of a covariance (anisotropy squared) at 1e12, well inside float64.
+LARGEST = 1e6
+# Candidates for each mean: enough to spread the means, so that the closest pair is not far below the rest.
+CANDIDATES = 16
+
+
+@dataclass(frozen=True)
+class Simulator:
+    """A random Gaussian mixture of a given difficulty.
+
+    Lengths are in units of the average component standard deviation,
+    `sum_k sqrt(trace(Sigma_k) / D) / K`, which is 1: every component has `trace(Sigma_k) = D`.
+
+    Attributes:
+        components: K, at least 1.
+        dimensions: D, at least 1.
+        points: N, at least 2 and at least K.
+        separation: the smallest distance between two component means, in [0, 1e6]. It is attained, up to
+            rounding. 0 puts all means in one place; says nothing when K = 1.
+        imbalance: the largest weight over the smallest, in [1, 1e6]; 1 when K = 1. The weights form a
+            geometric sequence, largest first.
+        anisotropy: the largest over the smallest standard deviation along the principal axes of a component,
+            in [1, 1e6]; 1 when D = 1. The axes' standard deviations form a geometric sequence, and the axes
+            are turned at random for each component.
+
+    Raises:
+        InputError: a value outside its range; names the field, the value and the range.
+    """
+
+    components: int
+    dimensions: int
+    points: int
+    separation: float
+    imbalance: float = 1.0
+    anisotropy: float = 1.0
+
+    def __post_init__(self) -> None:
+        _check_count("components", self.components, 1)
+        _check_count("dimensions", self.dimensions, 1)
+        _check_count("points", self.points, max(2, self.components))
+        _check_range("separation", self.separation, 0)
+        _check_range("imbalance", self.imbalance, 1)
+        _check_range("anisotropy", self.anisotropy, 1)
+        if self.components == 1 and self.imbalance != 1:
+            raise InputError(f"imbalance must be 1 when components = 1, got {self.imbalance!r}")
+        if self.dimensions == 1 and self.anisotropy != 1:
+            raise InputError(f"anisotropy must be 1 when dimensions = 1, got {self.anisotropy!r}")
+
+    def draw(self, seed: int) -> Dataset:
+        """A mixture and N independent points from it; the same seed gives the same bits.
+
+        Returns:
+            `x` `[N, D]`, its `truth`, and the component of each point as `labels` "0" to "K-1". A component
+            may be left without points when N is small.
+
+        Raises:
+            InputError: `seed` is negative.
+        """
+        rng = generator(seed, "data")
+        axes = self._axes(rng)  # [K, D, D]
+        truth = Truth(self._weights(), self._means(rng), axes @ axes.transpose(0, 2, 1))
+        component = rng.choice(self.components, size=self.points, p=truth.weights)  # [N]
+        noise = rng.standard_normal((self.points, self.dimensions))  # [N, D]
+        x = truth.means[component]  # [N, D]
+        for k in range(self.components):
+            x[component == k] += noise[component == k] @ axes[k].T
+        return Dataset(
+            name=f"simulated-{self.components}-{self.dimensions}-{self.points}",
+            x=x,
+            columns=default_columns(self.dimensions),
+            labels=component.astype(np.str_),
+            units="average component standard deviations",
+            source=f"{self!r}.draw({seed})",
+            truth=truth,
+        )
+
+    def _weights(self) -> NDArray[np.float64]:
+        weights: NDArray[np.float64] = np.geomspace(self.imbalance, 1.0, self.components)  # [K]
+        return np.asarray(weights / weights.sum())
+
+    def _means(self, rng: np.random.Generator) -> NDArray[np.float64]:
+        """Means `[K, D]` in a box, each the farthest of a few candidates from those before it, rescaled."""
+        means = rng.uniform(-1, 1, (1, self.dimensions))
+        closest = math.inf
+        for _ in range(self.components - 1):
+            candidates = rng.uniform(-1, 1, (CANDIDATES, self.dimensions))
+            gaps = np.linalg.norm(candidates[:, None] - means, axis=-1).min(axis=1)  # [CANDIDATES]
+            means = np.vstack([means, candidates[gaps.argmax()]])
+            closest = min(closest, gaps.max())
+        return np.asarray((means - means.mean(axis=0)) * (self.separation / closest))
+
+    def _axes(self, rng: np.random.Generator) -> NDArray[np.float64]:
+        """Principal axes times their standard deviations `[K, D, D]`: `Sigma_k = axes_k axes_k'`."""
+        scales = np.geomspace(self.anisotropy, 1.0, self.dimensions)  # [D]
+        scales /= math.sqrt(np.mean(scales**2))
+        q, r = np.linalg.qr(rng.standard_normal((self.components, self.dimensions, self.dimensions)))
+        # The signs make q uniform over rotations and reflections (Mezzadri 2007, section 5).
+        signs = np.sign(np.diagonal(r, axis1=1, axis2=2))  # [K, D]
+        return np.asarray(q * (signs * scales)[:, None, :], dtype=np.float64)
+
+
+def _check_count(field: str, value: object, lowest: int) -> None:
+    if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < lowest:
+        raise InputError(f"{field} must be a whole number of at least {lowest}, got {value!r}")
+
+
+def _check_range(field: str, value: float, lowest: float) -> None:
+    if not lowest <= value <= LARGEST:
+        raise InputError(f"{field} must lie in [{lowest:g}, {LARGEST:g}], got {value!r}")

@@ -1,0 +1,195 @@
+"""What a covariance family must answer: everything that differs between full, tied, diagonal and spherical."""
+
+from abc import ABC, abstractmethod
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from numpyro.distributions import Distribution
+
+
+class Natural(NamedTuple):
+    """Natural parameters of `log pi_k + log N(x | mu_k, Sigma_k)` in powers of `x - c_k`, for chosen origins `c`.
+
+    A component's log-joint is `constant_k + <linear_k, x - c_k> + <quadratic_k, square of (x - c_k)>`.
+    """
+
+    constant: Array  # [K]
+    linear: Array  # [K, D]
+    quadratic: Array  # the family's shape: minus half the precision
+
+
+class Statistics(NamedTuple):
+    """Expected sufficient statistics about the origins `c`: the responsibility-weighted powers of `x - c_k`.
+
+    The quadratic one is kept in the shape of the covariance family, which is all that its M-step needs.
+    """
+
+    counts: Array  # [K]       sum_n r_nk
+    first: Array  # [K, D]     sum_n r_nk (x_n - c_k)
+    second: Array  # the family's shape: sum_n r_nk (x_n - c_k)(x_n - c_k)^T, or its part
+
+
+class Covariance(ABC):
+    """A covariance family. Stateless: two instances of one family are equal.
+
+    Every family stores the *square root* of its covariances, called `scales`, and works on arrays in its own shape:
+
+    | family | scales | covariance and second moments |
+    |---|---|---|
+    | full | lower Cholesky factors [K, D, D] | [K, D, D] |
+    | tied | lower Cholesky factor [D, D] | [D, D] |
+    | diagonal | standard deviations [K, D] | [K, D] |
+    | spherical | standard deviations [K] | [K] |
+
+    A *block* is a covariance that varies on its own: D x D for full and tied, a variance for diagonal and spherical.
+    """
+
+    name: str
+    has_correlations: bool
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other)
+
+    def __hash__(self) -> int:
+        return hash(type(self))
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}()"
+
+    # Shapes and conversions
+
+    @abstractmethod
+    def shape(self, components: int, dimensions: int) -> tuple[int, ...]:
+        """Shape of `scales`."""
+
+    @abstractmethod
+    def num_parameters(self, components: int, dimensions: int) -> int:
+        """Number of free covariance parameters."""
+
+    @abstractmethod
+    def factor(self, covariance: Array) -> Array:
+        """Scales of a covariance in the family's shape; NaN where it is not positive definite."""
+
+    @abstractmethod
+    def square(self, scales: Array) -> Array:
+        """Covariance in the family's shape, `scales scales^T`."""
+
+    @abstractmethod
+    def broadcast(self, covariance: Array, components: int) -> Array:
+        """Scales with which every component has the D x D `covariance`, or its nearest in the family."""
+
+    @abstractmethod
+    def scale_trils(self, scales: Array, components: int, dimensions: int) -> Array:
+        """Dense lower Cholesky factor of every component. [K, D, D]"""
+
+    @abstractmethod
+    def permute(self, scales: Array, order: Array) -> Array:
+        """Scales with the components reordered by `order` [K]."""
+
+    # Change of units
+
+    @abstractmethod
+    def admits(self, matrix: np.ndarray) -> bool:
+        """Whether `x -> matrix x` keeps every member inside the family."""
+
+    @abstractmethod
+    def transform(self, scales: Array, matrix: Array) -> Array:
+        """Scales after `x -> matrix x`, for a lower triangular (full, tied), diagonal or scalar matrix [D, D]."""
+
+    @abstractmethod
+    def transform_second(self, second: Array, matrix: Array) -> Array:
+        """Second moments after `x -> matrix x`, for the matrices of `transform`."""
+
+    @abstractmethod
+    def units(self, covariance: np.ndarray) -> np.ndarray:
+        """The admitted matrix [D, D] that takes standardised data to data with this `covariance` [D, D]."""
+
+    # Algebra of the exponential family
+
+    @abstractmethod
+    def natural(self, log_weights: Array, shifts: Array, scales: Array) -> Natural:
+        """Natural parameters, given `shifts = means - origins` [K, D]."""
+
+    @abstractmethod
+    def outer(self, a: Array, b: Array) -> Array:
+        """The family's part of the products `a_k b_k^T`, for `a` and `b` of shape [K, D]; tied sums them over k."""
+
+    @abstractmethod
+    def degrees(self, counts: Array, dimensions: int) -> Array:
+        """How many observations each block rests on, broadcast against the family's shape."""
+
+    # The one pass
+
+    @abstractmethod
+    def features(self, z: Array) -> Array:
+        """Features of each row that differ between components. [B, D] -> [B, F]"""
+
+    @abstractmethod
+    def pack(self, natural: Natural) -> Array:
+        """Coefficients of `features` in each component's log-joint, for origins at zero. [K, F]"""
+
+    @abstractmethod
+    def unpack(self, sums: Array, total: Array) -> Statistics:
+        """Statistics about zero, from responsibility-weighted sums of features [K, F] and `total = sum_n z z^T`."""
+
+    def shared_log_joint(self, natural: Natural, total: Array) -> Array:
+        """The part of the log-likelihood that is common to all components and linear in `total`. []"""
+        return jnp.zeros((), natural.constant.dtype)
+
+    @abstractmethod
+    def whitener(self, scales: Array) -> Array:
+        """What `whiten` multiplies by: the inverse of `scales`."""
+
+    @abstractmethod
+    def whiten(self, whitener: Array, difference: Array) -> Array:
+        """`L_k^-1 (x_n - mu_k)` from differences [B, K, D]. [B, K, D]"""
+
+    @abstractmethod
+    def weighted_square(self, responsibilities: Array, difference: Array) -> Array:
+        """`sum_n r_nk d_nk d_nk^T` in the family's shape, from [B, K] and [B, K, D]."""
+
+    # Determinants and priors
+
+    @abstractmethod
+    def log_determinants(self, scales: Array, components: int, dimensions: int) -> Array:
+        """Half the log-determinant of every component's covariance. [K]"""
+
+    @abstractmethod
+    def block_dimension(self, dimensions: int) -> int:
+        """Side of one block: D, or 1 where variances stand alone."""
+
+    @abstractmethod
+    def block_log_determinants(self, scales: Array) -> Array:
+        """Log-determinant of every block's covariance. [number of blocks]"""
+
+    @abstractmethod
+    def block_traces(self, scales: Array, scatter: Array) -> Array:
+        """`tr(scatter Sigma_b^-1)` summed over the blocks, for a `scatter` as `scatter_of` returns it. []"""
+
+    @abstractmethod
+    def scatter_of(self, covariance: np.ndarray) -> np.ndarray:
+        """The part of a D x D matrix that one component's block prior needs: [D, D], [D] or []."""
+
+    @abstractmethod
+    def conjugate(self, degrees: Array, scatter: Array, components: int) -> Distribution:
+        """Inverse-Wishart (full, tied) or inverse-gamma prior of the covariance in the family's shape."""
+
+    # Coordinates
+
+    @abstractmethod
+    def unconstrain(self, scales: Array) -> Array:
+        """Free real coordinates of `scales`: logarithms of diagonals, the strict lower triangle as it is."""
+
+    @abstractmethod
+    def constrain(self, free: Array) -> Array:
+        """Inverse of `unconstrain`."""
+
+    @abstractmethod
+    def deviations(self, scales: Array) -> Array:
+        """Marginal standard deviations: [K, D], [D], [K, D] or [K]."""
+
+    def correlation_trils(self, scales: Array) -> Array:
+        """Cholesky factors of the correlations; only where `has_correlations`."""
+        return scales / self.deviations(scales)[..., None]

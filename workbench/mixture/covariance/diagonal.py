@@ -1,0 +1,90 @@
+"""The diagonal family: every component has a variance of its own along each coordinate."""
+
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from workbench.mixture.covariance.base import Natural, Statistics
+from workbench.mixture.covariance.vectors import LOG_2PI, DeviationCovariance
+
+
+class Diagonal(DeviationCovariance):
+    """diag(sigma_k1^2, ..., sigma_kD^2) for each component."""
+
+    name = "diagonal"
+
+    def shape(self, components: int, dimensions: int) -> tuple[int, ...]:
+        """[K, D]."""
+        return (components, dimensions)
+
+    def num_parameters(self, components: int, dimensions: int) -> int:
+        """K D."""
+        return components * dimensions
+
+    def broadcast(self, covariance: Array, components: int) -> Array:
+        """The marginal standard deviations for every component. [K, D]"""
+        return jnp.repeat(jnp.sqrt(jnp.diagonal(covariance))[None], components, axis=0)
+
+    def scale_trils(self, scales: Array, components: int, dimensions: int) -> Array:
+        """Diagonal matrices. [K, D, D]"""
+        return scales[:, :, None] * jnp.eye(dimensions, dtype=scales.dtype)
+
+    def admits(self, matrix: np.ndarray) -> bool:
+        """Diagonal matrices without a zero on the diagonal."""
+        return bool(np.all(matrix == np.diag(np.diag(matrix))) and np.all(np.diag(matrix) != 0))
+
+    def transform(self, scales: Array, matrix: Array) -> Array:
+        """`|a_d| sigma_kd`."""
+        return scales * jnp.abs(jnp.diagonal(matrix))
+
+    def transform_second(self, second: Array, matrix: Array) -> Array:
+        """`a_d^2 S_kd`."""
+        return second * jnp.diagonal(matrix) ** 2
+
+    def units(self, covariance: np.ndarray) -> np.ndarray:
+        """Marginal standard deviations on the diagonal. [D, D]"""
+        return np.diag(np.sqrt(np.diag(covariance)))
+
+    def natural(self, log_weights: Array, shifts: Array, scales: Array) -> Natural:
+        """Precisions `1 / sigma_kd^2`."""
+        precision = 1.0 / scales**2
+        constant = log_weights - 0.5 * (shifts.shape[-1] * LOG_2PI + jnp.sum(precision * shifts**2, -1))
+        constant -= jnp.sum(jnp.log(scales), -1)
+        return Natural(constant, precision * shifts, -0.5 * precision)
+
+    def outer(self, a: Array, b: Array) -> Array:
+        """`a_kd b_kd`. [K, D]"""
+        return a * b
+
+    def degrees(self, counts: Array, dimensions: int) -> Array:
+        """`n_k`. [K, 1]"""
+        return counts[:, None]
+
+    def features(self, z: Array) -> Array:
+        """1, z_i and z_i^2. F = 1 + 2 D"""
+        return jnp.concatenate([jnp.ones_like(z[:, :1]), z, z**2], axis=1)
+
+    def pack(self, natural: Natural) -> Array:
+        """Coefficients of `features`. [K, F]"""
+        return jnp.concatenate([natural.constant[:, None], natural.linear, natural.quadratic], axis=1)
+
+    def unpack(self, sums: Array, total: Array) -> Statistics:
+        """Read off the features."""
+        dimensions = total.shape[-1]
+        return Statistics(sums[:, 0], sums[:, 1 : 1 + dimensions], sums[:, 1 + dimensions :])
+
+    def whiten(self, whitener: Array, difference: Array) -> Array:
+        """`d_nkd / sigma_kd`. [B, K, D]"""
+        return whitener * difference
+
+    def weighted_square(self, responsibilities: Array, difference: Array) -> Array:
+        """`sum_n r_nk d_nkd^2`. [K, D]"""
+        return jnp.einsum("bk,bkd->kd", responsibilities, difference**2, precision="highest")
+
+    def log_determinants(self, scales: Array, components: int, dimensions: int) -> Array:
+        """`sum_d log sigma_kd`. [K]"""
+        return jnp.sum(jnp.log(scales), -1)
+
+    def scatter_of(self, covariance: np.ndarray) -> np.ndarray:
+        """The diagonal. [D]"""
+        return np.diag(covariance).copy()

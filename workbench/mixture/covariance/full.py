@@ -1,0 +1,105 @@
+"""The full family: every component has a covariance matrix of its own."""
+
+import jax.numpy as jnp
+import numpy as np
+import numpyro.distributions as dist
+from jax import Array
+
+from workbench.mixture.covariance.base import Natural, Statistics
+from workbench.mixture.covariance.matrix import (
+    MatrixCovariance,
+    pack_symmetric,
+    pairs,
+    product,
+    unpack_symmetric,
+)
+from workbench.mixture.covariance.vectors import LOG_2PI
+
+
+class Full(MatrixCovariance):
+    """Sigma_k, one matrix for each component."""
+
+    name = "full"
+
+    def shape(self, components: int, dimensions: int) -> tuple[int, ...]:
+        """[K, D, D]."""
+        return (components, dimensions, dimensions)
+
+    def num_parameters(self, components: int, dimensions: int) -> int:
+        """K D (D + 1) / 2."""
+        return components * dimensions * (dimensions + 1) // 2
+
+    def broadcast(self, covariance: Array, components: int) -> Array:
+        """The same Cholesky factor for every component. [K, D, D]"""
+        return jnp.repeat(jnp.linalg.cholesky(covariance)[None], components, axis=0)
+
+    def scale_trils(self, scales: Array, components: int, dimensions: int) -> Array:
+        """The scales themselves. [K, D, D]"""
+        return scales
+
+    def permute(self, scales: Array, order: Array) -> Array:
+        """Reordered along the first axis."""
+        return scales[order]
+
+    def natural(self, log_weights: Array, shifts: Array, scales: Array) -> Natural:
+        """Precisions `P_k = L_k^-T L_k^-1`; linear part `P_k shift_k`."""
+        inverse = self.whitener(scales)
+        white = jnp.einsum("kij,kj->ki", inverse, shifts)
+        constant = log_weights - 0.5 * (shifts.shape[-1] * LOG_2PI + jnp.sum(white**2, -1))
+        constant -= self.log_determinants(scales, *shifts.shape)
+        linear = jnp.einsum("kij,ki->kj", inverse, white)
+        return Natural(constant, linear, -0.5 * product(jnp.swapaxes(inverse, -1, -2), inverse))
+
+    def outer(self, a: Array, b: Array) -> Array:
+        """`a_k b_k^T`. [K, D, D]"""
+        return a[:, :, None] * b[:, None, :]
+
+    def degrees(self, counts: Array, dimensions: int) -> Array:
+        """`n_k`. [K, 1, 1]"""
+        return counts[:, None, None]
+
+    def features(self, z: Array) -> Array:
+        """1, z_i, and z_i z_j for i <= j. F = 1 + D + D (D + 1) / 2"""
+        i, j = pairs(z.shape[-1])
+        return jnp.concatenate([jnp.ones_like(z[:, :1]), z, z[:, i] * z[:, j]], axis=1)
+
+    def pack(self, natural: Natural) -> Array:
+        """Coefficients of `features`. [K, F]"""
+        return jnp.concatenate(
+            [natural.constant[:, None], natural.linear, pack_symmetric(natural.quadratic)], axis=1
+        )
+
+    def unpack(self, sums: Array, total: Array) -> Statistics:
+        """The second moments are read from the features; `total` is not needed."""
+        dimensions = total.shape[-1]
+        second = unpack_symmetric(sums[:, 1 + dimensions :], dimensions)
+        return Statistics(sums[:, 0], sums[:, 1 : 1 + dimensions], second)
+
+    def whiten(self, whitener: Array, difference: Array) -> Array:
+        """`L_k^-1 d_nk`. [B, K, D]"""
+        return jnp.einsum("kij,bkj->bki", whitener, difference, precision="highest")
+
+    def weighted_square(self, responsibilities: Array, difference: Array) -> Array:
+        """`sum_n r_nk d_nk d_nk^T`. [K, D, D]"""
+        weighted = responsibilities[:, :, None] * difference
+        return jnp.einsum("bki,bkj->kij", weighted, difference, precision="highest")
+
+    def log_determinants(self, scales: Array, components: int, dimensions: int) -> Array:
+        """`sum_i log L_k,ii`. [K]"""
+        return jnp.sum(jnp.log(jnp.diagonal(scales, axis1=-2, axis2=-1)), -1)
+
+    def block_log_determinants(self, scales: Array) -> Array:
+        """`log |Sigma_k|`. [K]"""
+        return 2.0 * jnp.sum(jnp.log(jnp.diagonal(scales, axis1=-2, axis2=-1)), -1)
+
+    def conjugate(self, degrees: Array, scatter: Array, components: int) -> dist.Distribution:
+        """K independent inverse-Wishart covariances."""
+        scale_tril = jnp.linalg.cholesky(scatter)
+        return dist.InverseWishart(degrees, scale_tril=scale_tril).expand([components]).to_event(1)
+
+
+def lower_triangular(matrices: np.ndarray | Array) -> Array:
+    """The lower Cholesky factor L with `L L^T = M M^T`, by an orthogonal factorisation of M. [..., D, D]"""
+    upper = jnp.linalg.qr(jnp.swapaxes(jnp.asarray(matrices), -1, -2), mode="r")
+    signs = jnp.sign(jnp.diagonal(upper, axis1=-2, axis2=-1))
+    return jnp.swapaxes(upper * signs[..., :, None], -1, -2)

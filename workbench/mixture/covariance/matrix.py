@@ -1,0 +1,108 @@
+"""What the two families of dense matrices, full and tied, share: Cholesky factors and their coordinates."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.scipy.linalg import solve_triangular
+
+from workbench.mixture.covariance.base import Covariance
+
+
+class MatrixCovariance(Covariance):
+    """Covariances stored as lower Cholesky factors [..., D, D]."""
+
+    has_correlations = True
+
+    def factor(self, covariance: Array) -> Array:
+        """Lower Cholesky factor; NaN where the covariance is not positive definite."""
+        return jnp.linalg.cholesky(covariance)
+
+    def square(self, scales: Array) -> Array:
+        """Covariance `L L^T`. [..., D, D]"""
+        return product(scales, jnp.swapaxes(scales, -1, -2))
+
+    def admits(self, matrix: np.ndarray) -> bool:
+        """Any invertible matrix."""
+        return bool(np.linalg.matrix_rank(matrix) == len(matrix))
+
+    def transform(self, scales: Array, matrix: Array) -> Array:
+        """`A L`, lower triangular because both are."""
+        return product(matrix, scales)
+
+    def transform_second(self, second: Array, matrix: Array) -> Array:
+        """`A S A^T`."""
+        return product(product(matrix, second), matrix.T)
+
+    def units(self, covariance: np.ndarray) -> np.ndarray:
+        """Cholesky factor of the data's covariance, or its diagonal's root where the data are collinear."""
+        deviations = np.sqrt(np.diag(covariance))
+        correlation = covariance / np.outer(deviations, deviations)
+        if np.linalg.eigvalsh(correlation)[0] < COLLINEAR:
+            return np.diag(deviations)
+        return deviations[:, None] * np.linalg.cholesky(correlation)
+
+    def whitener(self, scales: Array) -> Array:
+        """Inverse Cholesky factors, [..., D, D]; one small triangular solve per component, none per row."""
+        identity = jnp.broadcast_to(jnp.eye(scales.shape[-1], dtype=scales.dtype), scales.shape)
+        return solve_triangular(scales, identity, lower=True)
+
+    def block_dimension(self, dimensions: int) -> int:
+        """D."""
+        return dimensions
+
+    def block_traces(self, scales: Array, scatter: Array) -> Array:
+        """`sum_b tr(scatter Sigma_b^-1)`."""
+        inverse = self.whitener(scales)
+        return jnp.sum(product(inverse, scatter) * inverse)
+
+    def scatter_of(self, covariance: np.ndarray) -> np.ndarray:
+        """The matrix itself. [D, D]"""
+        return covariance
+
+    def unconstrain(self, scales: Array) -> Array:
+        """Log-Cholesky coordinates: log diagonal and strict lower triangle, row by row. [..., D (D + 1) / 2]"""
+        rows, columns = np.tril_indices(scales.shape[-1])
+        entries = scales[..., rows, columns]
+        return jnp.where(rows == columns, jnp.log(jnp.where(rows == columns, entries, 1.0)), entries)
+
+    def constrain(self, free: Array) -> Array:
+        """Lower Cholesky factors from log-Cholesky coordinates."""
+        dimensions = int((np.sqrt(8 * free.shape[-1] + 1) - 1) / 2)
+        rows, columns = np.tril_indices(dimensions)
+        entries = jnp.where(rows == columns, jnp.exp(jnp.where(rows == columns, free, 0.0)), free)
+        empty = jnp.zeros((*free.shape[:-1], dimensions, dimensions), free.dtype)
+        return empty.at[..., rows, columns].set(entries)
+
+    def deviations(self, scales: Array) -> Array:
+        """Row norms of the Cholesky factor. [..., D]"""
+        return jnp.sqrt(jnp.sum(scales**2, axis=-1))
+
+
+# Below this smallest eigenvalue of the correlation matrix, the data's own Cholesky factor would carry more
+# rounding error into the standardised rows than it removes (condition 1e10, so ~1e-6 of the rows' precision).
+COLLINEAR = 1e-10
+
+
+def product(a: Array, b: Array) -> Array:
+    """Matrix product at full precision on every device: a GPU's default rounds float32 inputs to 10 bits."""
+    return jnp.matmul(a, b, precision=jax.lax.Precision.HIGHEST)
+
+
+def pairs(dimensions: int) -> tuple[np.ndarray, np.ndarray]:
+    """Index pairs i <= j of a symmetric matrix's distinct entries, D (D + 1) / 2 of them."""
+    return np.triu_indices(dimensions)
+
+
+def pack_symmetric(matrix: Array) -> Array:
+    """Coefficients of the products `z_i z_j`, i <= j, in `<matrix, z z^T>`. [..., D (D + 1) / 2]"""
+    i, j = pairs(matrix.shape[-1])
+    return matrix[..., i, j] * np.where(i == j, 1.0, 2.0).astype(matrix.dtype)
+
+
+def unpack_symmetric(entries: Array, dimensions: int) -> Array:
+    """Symmetric matrices from their distinct entries. [..., D, D]"""
+    i, j = pairs(dimensions)
+    position = np.zeros((dimensions, dimensions), int)
+    position[i, j] = position[j, i] = np.arange(len(i))
+    return entries[..., position]

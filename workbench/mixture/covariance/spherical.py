@@ -1,0 +1,94 @@
+"""The spherical family: every component has one variance, the same in all directions."""
+
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from workbench.mixture.covariance.base import Natural, Statistics
+from workbench.mixture.covariance.vectors import LOG_2PI, DeviationCovariance
+
+
+class Spherical(DeviationCovariance):
+    """sigma_k^2 I for each component."""
+
+    name = "spherical"
+
+    def shape(self, components: int, dimensions: int) -> tuple[int, ...]:
+        """[K]."""
+        return (components,)
+
+    def num_parameters(self, components: int, dimensions: int) -> int:
+        """K."""
+        return components
+
+    def broadcast(self, covariance: Array, components: int) -> Array:
+        """The root of the mean variance for every component. [K]"""
+        return jnp.repeat(jnp.sqrt(jnp.mean(jnp.diagonal(covariance))), components)
+
+    def scale_trils(self, scales: Array, components: int, dimensions: int) -> Array:
+        """Scaled identities. [K, D, D]"""
+        return scales[:, None, None] * jnp.eye(dimensions, dtype=scales.dtype)
+
+    def admits(self, matrix: np.ndarray) -> bool:
+        """Multiples of orthogonal matrices, to rounding."""
+        gram = matrix.T @ matrix
+        size = gram[0, 0]
+        return bool(size > 0 and np.allclose(gram, size * np.eye(len(matrix)), rtol=0, atol=1e-12 * size))
+
+    def transform(self, scales: Array, matrix: Array) -> Array:
+        """`|a| sigma_k`, where every column of the matrix has length |a|."""
+        return scales * jnp.sqrt(jnp.sum(matrix[:, 0] ** 2))
+
+    def transform_second(self, second: Array, matrix: Array) -> Array:
+        """`a^2 S_k`."""
+        return second * jnp.sum(matrix[:, 0] ** 2)
+
+    def units(self, covariance: np.ndarray) -> np.ndarray:
+        """The root mean variance times the identity. [D, D]"""
+        return np.sqrt(np.mean(np.diag(covariance))) * np.eye(len(covariance))
+
+    def natural(self, log_weights: Array, shifts: Array, scales: Array) -> Natural:
+        """Precisions `1 / sigma_k^2`."""
+        dimensions = shifts.shape[-1]
+        precision = 1.0 / scales**2
+        constant = log_weights - 0.5 * (dimensions * LOG_2PI + precision * jnp.sum(shifts**2, -1))
+        constant -= dimensions * jnp.log(scales)
+        return Natural(constant, precision[:, None] * shifts, -0.5 * precision)
+
+    def outer(self, a: Array, b: Array) -> Array:
+        """`<a_k, b_k>`. [K]"""
+        return jnp.sum(a * b, -1)
+
+    def degrees(self, counts: Array, dimensions: int) -> Array:
+        """`n_k D`: each point tells D times about the one variance. [K]"""
+        return counts * dimensions
+
+    def features(self, z: Array) -> Array:
+        """1, z_i and |z|^2. F = 2 + D"""
+        return jnp.concatenate([jnp.ones_like(z[:, :1]), z, jnp.sum(z**2, -1, keepdims=True)], axis=1)
+
+    def pack(self, natural: Natural) -> Array:
+        """Coefficients of `features`. [K, F]"""
+        return jnp.concatenate(
+            [natural.constant[:, None], natural.linear, natural.quadratic[:, None]], axis=1
+        )
+
+    def unpack(self, sums: Array, total: Array) -> Statistics:
+        """Read off the features."""
+        return Statistics(sums[:, 0], sums[:, 1:-1], sums[:, -1])
+
+    def whiten(self, whitener: Array, difference: Array) -> Array:
+        """`d_nk / sigma_k`. [B, K, D]"""
+        return whitener[:, None] * difference
+
+    def weighted_square(self, responsibilities: Array, difference: Array) -> Array:
+        """`sum_n r_nk |d_nk|^2`. [K]"""
+        return jnp.einsum("bk,bkd->k", responsibilities, difference**2, precision="highest")
+
+    def log_determinants(self, scales: Array, components: int, dimensions: int) -> Array:
+        """`D log sigma_k`. [K]"""
+        return dimensions * jnp.log(scales)
+
+    def scatter_of(self, covariance: np.ndarray) -> np.ndarray:
+        """The mean variance. []"""
+        return np.mean(np.diag(covariance))

@@ -1,0 +1,92 @@
+"""The tied family: one covariance matrix shared by all components.
+
+The quadratic term of the log-joint is then the same for all components, so it leaves the sum over components: only
+its total over the data matters, and that total never changes. A pass needs the features 1 and z alone.
+"""
+
+import jax.numpy as jnp
+import numpyro.distributions as dist
+from jax import Array
+
+from workbench.mixture.covariance.base import Natural, Statistics
+from workbench.mixture.covariance.matrix import MatrixCovariance, product
+from workbench.mixture.covariance.vectors import LOG_2PI
+
+
+class Tied(MatrixCovariance):
+    """Sigma, one matrix for all components."""
+
+    name = "tied"
+
+    def shape(self, components: int, dimensions: int) -> tuple[int, ...]:
+        """[D, D]."""
+        return (dimensions, dimensions)
+
+    def num_parameters(self, components: int, dimensions: int) -> int:
+        """D (D + 1) / 2."""
+        return dimensions * (dimensions + 1) // 2
+
+    def broadcast(self, covariance: Array, components: int) -> Array:
+        """Its Cholesky factor. [D, D]"""
+        return jnp.linalg.cholesky(covariance)
+
+    def scale_trils(self, scales: Array, components: int, dimensions: int) -> Array:
+        """The one factor, repeated. [K, D, D]"""
+        return jnp.broadcast_to(scales, (components, dimensions, dimensions))
+
+    def permute(self, scales: Array, order: Array) -> Array:
+        """The same for every order."""
+        return scales
+
+    def natural(self, log_weights: Array, shifts: Array, scales: Array) -> Natural:
+        """One precision `P`; linear parts `P shift_k`."""
+        inverse = self.whitener(scales)
+        white = product(shifts, inverse.T)
+        constant = log_weights - 0.5 * (shifts.shape[-1] * LOG_2PI + jnp.sum(white**2, -1))
+        constant -= self.log_determinants(scales, *shifts.shape)
+        return Natural(constant, product(white, inverse), -0.5 * product(inverse.T, inverse))
+
+    def outer(self, a: Array, b: Array) -> Array:
+        """`sum_k a_k b_k^T`. [D, D]"""
+        return product(a.T, b)
+
+    def degrees(self, counts: Array, dimensions: int) -> Array:
+        """`sum_k n_k`. []"""
+        return jnp.sum(counts)
+
+    def features(self, z: Array) -> Array:
+        """1 and z_i: what differs between components. F = 1 + D"""
+        return jnp.concatenate([jnp.ones_like(z[:, :1]), z], axis=1)
+
+    def pack(self, natural: Natural) -> Array:
+        """Coefficients of `features`. [K, F]"""
+        return jnp.concatenate([natural.constant[:, None], natural.linear], axis=1)
+
+    def unpack(self, sums: Array, total: Array) -> Statistics:
+        """Responsibilities sum to one in each row, so the second moment is the data's own."""
+        return Statistics(sums[:, 0], sums[:, 1:], total)
+
+    def shared_log_joint(self, natural: Natural, total: Array) -> Array:
+        """`-1/2 tr(P sum_n z z^T)`. []"""
+        return jnp.sum(natural.quadratic * total)
+
+    def whiten(self, whitener: Array, difference: Array) -> Array:
+        """`L^-1 d_nk`. [B, K, D]"""
+        return jnp.einsum("ij,bkj->bki", whitener, difference, precision="highest")
+
+    def weighted_square(self, responsibilities: Array, difference: Array) -> Array:
+        """`sum_nk r_nk d_nk d_nk^T`. [D, D]"""
+        weighted = responsibilities[:, :, None] * difference
+        return jnp.einsum("bki,bkj->ij", weighted, difference, precision="highest")
+
+    def log_determinants(self, scales: Array, components: int, dimensions: int) -> Array:
+        """`sum_i log L_ii`, the same for all. [K]"""
+        return jnp.broadcast_to(jnp.sum(jnp.log(jnp.diagonal(scales))), (components,))
+
+    def block_log_determinants(self, scales: Array) -> Array:
+        """`log |Sigma|`. [1]"""
+        return 2.0 * jnp.sum(jnp.log(jnp.diagonal(scales)))[None]
+
+    def conjugate(self, degrees: Array, scatter: Array, components: int) -> dist.Distribution:
+        """One inverse-Wishart covariance."""
+        return dist.InverseWishart(degrees, scale_tril=jnp.linalg.cholesky(scatter))

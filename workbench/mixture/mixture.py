@@ -1,0 +1,170 @@
+"""The Gaussian mixture: its parameters, its density, and what can be asked of it."""
+
+from dataclasses import dataclass, field, replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.scipy.special import logsumexp
+from jax.typing import ArrayLike
+
+from workbench.errors import InputError
+from workbench.mixture.covariance import COVARIANCES, Covariance, lower_triangular
+from workbench.mixture.covariance.vectors import LOG_2PI
+
+# Rows per block where densities are evaluated point by point: bounds memory at BLOCK x K x D numbers.
+BLOCK = 4096
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Mixture:
+    """P(x) = sum_k weights_k N(x | means_k, Sigma_k), always constrained.
+
+    `scales` are square roots of the covariances, in the shape of the family: Cholesky factors [K, D, D] for full and
+    [D, D] for tied, standard deviations [K, D] for diagonal and [K] for spherical. Leading axes hold batches; the
+    methods below are written for one mixture and are batched with `jax.vmap`.
+    """
+
+    weights: Array  # [K]
+    means: Array  # [K, D]
+    scales: Array  # the family's shape
+    covariance: Covariance = field(metadata={"static": True})
+
+    @classmethod
+    def from_covariances(
+        cls, weights: ArrayLike, means: ArrayLike, covariances: ArrayLike, covariance: str = "full"
+    ) -> "Mixture":
+        """A mixture from weights [K], means [K, D] and covariances in the family's shape.
+
+        Raises:
+            InputError: a shape is off, weights are not a distribution, or a covariance is not positive definite.
+        """
+        family = covariance_named(covariance)
+        w, mu, sigma = (np.asarray(a, float) for a in (weights, means, covariances))
+        if mu.ndim != 2 or w.shape != mu.shape[:1]:
+            raise InputError(f"means: expected [K, D] with K = {w.size} weights, got shape {mu.shape}")
+        if not (np.all(w >= 0) and np.isclose(w.sum(), 1.0, rtol=0, atol=1e-3)):
+            raise InputError(f"weights: must be non-negative and sum to 1, got {w.tolist()}")
+        shape = family.shape(*mu.shape)
+        if sigma.shape != shape:
+            raise InputError(
+                f"covariances: the {covariance} family needs shape {list(shape)}, got {list(sigma.shape)}"
+            )
+        scales = family.factor(jnp.asarray(sigma))
+        if not bool(jnp.all(jnp.isfinite(scales))):
+            raise InputError(f"covariances: must be positive definite, got {sigma.tolist()}")
+        return cls(jnp.asarray(w / w.sum()), jnp.asarray(mu), scales, family)
+
+    @property
+    def num_components(self) -> int:
+        """K."""
+        return int(self.means.shape[-2])
+
+    @property
+    def num_dimensions(self) -> int:
+        """D."""
+        return int(self.means.shape[-1])
+
+    @property
+    def num_parameters(self) -> int:
+        """Free parameters: K - 1 weights, K D means and the family's covariances."""
+        k, d = self.num_components, self.num_dimensions
+        return k - 1 + k * d + self.covariance.num_parameters(k, d)
+
+    @property
+    def scale_trils(self) -> Array:
+        """Dense lower Cholesky factors of the covariances. [K, D, D]"""
+        return self.covariance.scale_trils(self.scales, self.num_components, self.num_dimensions)
+
+    @property
+    def covariances(self) -> Array:
+        """Dense covariances. [K, D, D]"""
+        trils = self.scale_trils
+        return trils @ jnp.swapaxes(trils, -1, -2)
+
+    def component_log_joint(self, x: ArrayLike) -> Array:
+        """`log pi_k + log N(x_n | mu_k, Sigma_k)` for points x [N, D]. [N, K]"""
+        family = self.covariance
+        whitener = family.whitener(self.scales)
+        constant = jnp.log(self.weights) - 0.5 * self.num_dimensions * LOG_2PI
+        constant -= family.log_determinants(self.scales, self.num_components, self.num_dimensions)
+
+        def at(point: Array) -> Array:
+            white = family.whiten(whitener, (point - self.means)[None])[0]
+            return constant - 0.5 * jnp.sum(white**2, -1)
+
+        return jax.lax.map(at, self._points(x), batch_size=BLOCK)
+
+    def log_density(self, x: ArrayLike) -> Array:
+        """`log P(x_n)` for points x [N, D]. [N]"""
+        return logsumexp(self.component_log_joint(x), axis=-1)
+
+    def responsibilities(self, x: ArrayLike) -> Array:
+        """`P(k | x_n)` for points x [N, D]; rows sum to one. [N, K]"""
+        return jax.nn.softmax(self.component_log_joint(x), axis=-1)
+
+    def predict(self, x: ArrayLike) -> Array:
+        """The most probable component of each point x [N, D]. [N]"""
+        return jnp.argmax(self.component_log_joint(x), axis=-1)
+
+    def sample(self, key: Array, num_samples: int) -> tuple[Array, Array]:
+        """Independent draws and the components they came from. [N, D], [N]"""
+        key_component, key_noise = jax.random.split(key)
+        components = jax.random.choice(
+            key_component, self.num_components, (num_samples,), p=self.weights
+        )
+        noise = jax.random.normal(key_noise, (num_samples, self.num_dimensions), self.means.dtype)
+        x = self.means[components] + jnp.einsum("nij,nj->ni", self.scale_trils[components], noise)
+        return x, components
+
+    def affine(self, matrix: ArrayLike, shift: ArrayLike = 0.0) -> "Mixture":
+        """The mixture of `matrix x + shift`, a change of units.
+
+        Args:
+            matrix: [D, D], [D] for a diagonal matrix, or a number.
+            shift: [D] or a number.
+
+        Raises:
+            InputError: the matrix would leave the covariance family (a rotation of a diagonal one, say).
+        """
+        d = self.num_dimensions
+        a = np.asarray(matrix, float)
+        a = np.diag(np.broadcast_to(a, (d,))) if a.ndim < 2 else a
+        if a.shape != (d, d) or not self.covariance.admits(a):
+            raise InputError(
+                f"matrix: {a.tolist()} does not keep a {self.covariance.name} mixture of {d} dimensions in its family"
+            )
+        scales = self.covariance.transform(self.scales, jnp.asarray(a))
+        if self.covariance.has_correlations:
+            scales = lower_triangular(scales)
+        return replace(self, means=self.means @ a.T + jnp.asarray(shift), scales=scales)
+
+    def permute(self, order: ArrayLike) -> "Mixture":
+        """The same density with component `order[k]` in place k."""
+        index = jnp.asarray(order)
+        scales = self.covariance.permute(self.scales, index)
+        return replace(self, weights=self.weights[index], means=self.means[index], scales=scales)
+
+    def canonical(self) -> "Mixture":
+        """Components in canonical order: by the first coordinate of the means, ties by the next."""
+        return self.permute(jnp.lexsort(self.means.T[::-1]))
+
+    def _points(self, x: ArrayLike) -> Array:
+        points = jnp.asarray(x, self.means.dtype)
+        points = points[:, None] if points.ndim == 1 and self.num_dimensions == 1 else points
+        if points.ndim != 2 or points.shape[1] != self.num_dimensions:
+            raise InputError(f"x: expected points [N, {self.num_dimensions}], got shape {list(points.shape)}")
+        return points
+
+
+def covariance_named(name: str) -> Covariance:
+    """The covariance family of that name.
+
+    Raises:
+        InputError: there is none; the message lists those there are.
+    """
+    if name not in COVARIANCES:
+        raise InputError(f"covariance: unknown family {name!r}; allowed: {', '.join(COVARIANCES)}")
+    return COVARIANCES[name]

@@ -1,0 +1,199 @@
+"""The one pass over the data: likelihood, E-step and gradient at once.
+
+A Gaussian is an exponential family, so a component's log-joint is linear in features of the row, and by Fisher's
+identity the gradient of the log-likelihood with respect to the natural parameters *is* the responsibility-weighted sum
+of the features: the statistics of the E-step. One sweep over chunks of rows, with one matrix product in and one out,
+therefore serves EM, gradient ascent and NUTS at the same price; all that is left is of the size of the parameters.
+
+Two forms of the sweep give the same result. The *expanded* form multiplies features by coefficients and is the fast
+one. It subtracts numbers of the size of a component's squared distance from the origin in its own standard deviations,
+so where a component is far narrower than it is distant, and always in float32, the *whitened* form
+`|L^-1 (z - mu)|^2` is used instead. Statistics are taken about the components' current means for the same reason.
+"""
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.custom_batching import custom_vmap
+from jax.scipy.special import logsumexp
+
+from workbench.mixture.covariance import Statistics
+from workbench.mixture.covariance.matrix import product
+from workbench.mixture.covariance.vectors import LOG_2PI
+from workbench.mixture.mixture import Mixture
+from workbench.mixture.rows import Rows
+
+# Squared distance of a component from the origin, in its own standard deviations, beyond which the expanded form is
+# left: its rounding error per point is about eps times this, 2e-12 in float64.
+FAR = 1e4
+
+
+@jax.custom_jvp
+def log_likelihood(mixture: Mixture, rows: Rows) -> Array:
+    """ln L = sum_n ln sum_k pi_k N(x_n | mu_k, Sigma_k). []
+
+    Differentiable in the mixture in forward and reverse mode, to any order, without storing anything per row for the
+    first. The rows are data: derivatives with respect to them are refused.
+    """
+    return one_pass(mixture, rows)[0]
+
+
+def _log_likelihood_jvp(primals: tuple[Mixture, Rows], tangents: tuple[Mixture, Rows]) -> tuple[Array, Array]:
+    # Fisher's identity: d ln L = <statistics, d eta>, eta the natural parameters about fixed origins.
+    mixture, rows = primals
+    if any(not isinstance(t, jax.custom_derivatives.SymbolicZero) for t in jax.tree.leaves(tangents[1])):
+        raise TypeError("log_likelihood: derivatives with respect to the data are not defined")
+    value, statistics = one_pass(mixture, rows)
+    origins = jax.lax.stop_gradient(mixture.means)
+
+    def natural(m: Mixture) -> tuple[Array, ...]:
+        return m.covariance.natural(jnp.log(m.weights), m.means - origins, m.scales)
+
+    tangent = jax.tree.map(_dense, tangents[0])
+    _, change = jax.jvp(natural, (mixture,), (tangent,))
+    return value, sum((jnp.sum(s * c) for s, c in zip(statistics, change, strict=True)), jnp.zeros_like(value))
+
+
+log_likelihood.defjvp(_log_likelihood_jvp, symbolic_zeros=True)
+
+
+def one_pass(mixture: Mixture, rows: Rows) -> tuple[Array, Statistics]:
+    """The log-likelihood and the expected sufficient statistics about the mixture's means.
+
+    Accuracy, relative to the log-likelihood: 1e-12 on standardised data; 1e-9 with data 1e6 standard deviations from
+    zero; 1e-6 with a component 1e-6 as wide as the data; 1e-5 in float32 at D = 32.
+
+    Returns:
+        log-likelihood [], and `Statistics` in the data's units: counts [K], first [K, D] and second moments in the
+        family's shape, about origins at `mixture.means`.
+    """
+    value, statistics = _sweep(rows.to_working(mixture), rows)
+    value -= rows.num_points * rows.log_determinant
+    return value, rows.statistics_from_working(statistics, mixture.covariance)
+
+
+@jax.custom_jvp
+def _sweep(working: Mixture, rows: Rows) -> tuple[Array, Statistics]:
+    return _batched_sweep(working, rows)
+
+
+@_sweep.defjvp
+def _sweep_jvp(
+    primals: tuple[Mixture, Rows], tangents: tuple[Mixture, Rows]
+) -> tuple[tuple[Array, Statistics], tuple[Array, Statistics]]:
+    # Second derivatives go through the plain sweep, which autodiff can transpose. The origins do not move.
+    return jax.jvp(lambda m: _one_sweep(m, primals[1]), primals[:1], tangents[:1])
+
+
+@custom_vmap
+def _batched_sweep(working: Mixture, rows: Rows) -> tuple[Array, Statistics]:
+    return _one_sweep(working, rows)
+
+
+@_batched_sweep.def_vmap
+def _batched_sweep_rule(
+    axis_size: int, in_batched: list[object], working: Mixture, rows: Rows
+) -> tuple[tuple[Array, Statistics], tuple[bool, Statistics]]:
+    # A batch shares one expanded sweep, whose products then have R times as many columns; the mixtures that need the
+    # whitened form, usually none, are redone one after the other. (`vmap` of `cond` would compute both for all.)
+    axes = tuple(jax.tree.map(lambda batched: 0 if batched else None, tree) for tree in in_batched)
+    out_batched = (True, Statistics(True, True, True))
+    if _always_whitened(working):
+        return jax.vmap(_whitened, in_axes=axes, axis_size=axis_size)(working, rows), out_batched
+    results = jax.vmap(_expanded, in_axes=axes, axis_size=axis_size)(working, rows)
+    narrow = jax.vmap(_narrow, in_axes=axes[:1], axis_size=axis_size)(working)
+
+    def redo(results: tuple[Array, Statistics]) -> tuple[Array, Statistics]:
+        def one(r: Array) -> tuple[Array, Statistics]:
+            pick = [
+                jax.tree.map(lambda leaf, b: leaf[r] if b else leaf, tree, batched)
+                for tree, batched in zip((working, rows), in_batched, strict=True)
+            ]
+            kept = jax.tree.map(lambda leaf: leaf[r], results)
+            return jax.lax.cond(narrow[r], lambda: _whitened(*pick), lambda: kept)
+
+        return jax.lax.map(one, jnp.arange(axis_size))
+
+    return jax.lax.cond(jnp.any(narrow), redo, lambda kept: kept, results), out_batched
+
+
+def _one_sweep(working: Mixture, rows: Rows) -> tuple[Array, Statistics]:
+    if _always_whitened(working):
+        return _whitened(working, rows)
+    return jax.lax.cond(_narrow(working), _whitened, _expanded, working, rows)
+
+
+def _always_whitened(working: Mixture) -> bool:
+    return bool(jnp.finfo(working.means.dtype).bits < 64)
+
+
+def _narrow(working: Mixture) -> Array:
+    family = working.covariance
+    white = family.whiten(family.whitener(working.scales), working.means[None])
+    return jnp.max(jnp.sum(white**2, -1)) > FAR
+
+
+def _expanded(working: Mixture, rows: Rows) -> tuple[Array, Statistics]:
+    family = working.covariance
+    natural = family.natural(jnp.log(working.weights), working.means, working.scales)
+    coefficients = family.pack(natural)  # [K, F]
+
+    def chunk(z: Array, counted: Array) -> tuple[Array, Array]:
+        features = family.features(z)  # [B, F]
+        log_joint = product(features, coefficients.T)  # [B, K]
+        log_density, responsibilities = _normalise(log_joint, counted)
+        return log_density, product(responsibilities.T, features)  # [K, F]
+
+    value, sums = _sum_over_chunks(chunk, rows)
+    value += family.shared_log_joint(natural, rows.total)
+    statistics = family.unpack(sums, rows.total)
+    # From about zero to about c: sum r (z - c)(z - c)^T = S - f c^T - c f^T + n c c^T.
+    counts, first, second = statistics
+    origins = jax.lax.stop_gradient(working.means)
+    second = second - family.outer(first, origins) - family.outer(origins, first)
+    second = second + family.outer(counts[:, None] * origins, origins)
+    return value, Statistics(counts, first - counts[:, None] * origins, second)
+
+
+def _whitened(working: Mixture, rows: Rows) -> tuple[Array, Statistics]:
+    family = working.covariance
+    k, d = working.means.shape
+    whitener = family.whitener(working.scales)
+    constant = jnp.log(working.weights) - family.log_determinants(working.scales, k, d) - 0.5 * d * LOG_2PI
+    origins = jax.lax.stop_gradient(working.means)
+
+    def chunk(z: Array, counted: Array) -> tuple[Array, Statistics]:
+        white = family.whiten(whitener, z[:, None, :] - working.means)  # [B, K, D]
+        log_joint = constant - 0.5 * jnp.sum(white**2, -1)  # [B, K]
+        log_density, responsibilities = _normalise(log_joint, counted)
+        difference = z[:, None, :] - origins
+        first = jnp.einsum("bk,bkd->kd", responsibilities, difference, precision="highest")
+        second = family.weighted_square(responsibilities, difference)
+        return log_density, Statistics(jnp.sum(responsibilities, 0), first, second)
+
+    return _sum_over_chunks(chunk, rows)
+
+
+def _normalise(log_joint: Array, counted: Array) -> tuple[Array, Array]:
+    """The chunk's log-likelihood [] and responsibilities [B, K], with padding rows left out."""
+    log_density = logsumexp(log_joint, axis=-1)
+    responsibilities = jnp.exp(log_joint - log_density[:, None]) * counted[:, None]
+    return jnp.sum(log_density * counted), responsibilities
+
+
+def _sum_over_chunks(chunk, rows: Rows):  # type: ignore[no-untyped-def]
+    """Sum of `chunk(z, counted)` over all chunks, holding one chunk's intermediates at a time."""
+    first = chunk(rows.z[0], rows.counted[0])
+    if rows.z.shape[0] == 1:
+        return first
+
+    def add(carry, piece):  # type: ignore[no-untyped-def]
+        return jax.tree.map(jnp.add, carry, chunk(*piece)), None
+
+    return jax.lax.scan(add, first, (rows.z[1:], rows.counted[1:]))[0]
+
+
+def _dense(tangent: Array | jax.custom_derivatives.SymbolicZero) -> Array:
+    if isinstance(tangent, jax.custom_derivatives.SymbolicZero):
+        return jnp.zeros(tangent.shape, tangent.dtype)
+    return tangent

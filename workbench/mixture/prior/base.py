@@ -1,0 +1,74 @@
+"""What a prior must answer, for maximum a posteriori estimates and for sampling alike."""
+
+from abc import ABC, abstractmethod
+from typing import Annotated, ClassVar
+
+import numpy as np
+import numpyro
+import numpyro.distributions as dist
+from jax import Array
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from workbench.mixture.covariance import Covariance, Statistics
+from workbench.mixture.mixture import Mixture
+
+# TOML has arrays, Python configs want hashable values: lists are read as tuples.
+Numbers = Annotated[
+    tuple[float, ...], BeforeValidator(lambda v: tuple(v) if isinstance(v, list) else v), Field(min_length=1)
+]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+Hyperparameters = dict[str, Array]
+
+
+class Prior(BaseModel, ABC):
+    """A frozen config. Hyperparameters left out are scaled to the data by `hyperparameters`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    proper: ClassVar[bool]  # whether it can be sampled from: MCMC needs this
+    closed_form: ClassVar[bool]  # whether `maximise` exists: EM needs this
+
+    @abstractmethod
+    def hyperparameters(self, x: np.ndarray, components: int, covariance: Covariance) -> Hyperparameters:
+        """Numbers of the prior for points x [N, D], given values and data-scaled defaults alike.
+
+        Raises:
+            InputError: a given value does not fit the data's dimension.
+        """
+
+    @abstractmethod
+    def log_density(self, mixture: Mixture, hyperparameters: Hyperparameters) -> Array:
+        """Normalised log prior density of a mixture. []"""
+
+    @abstractmethod
+    def sites(self, components: int, covariance: Covariance, hyperparameters: Hyperparameters) -> Mixture:
+        """Draws the mixture inside a NumPyro model, one `numpyro.sample` site for each block of parameters."""
+
+    @abstractmethod
+    def site_values(self, mixture: Mixture) -> dict[str, Array]:
+        """The values of the sites of `sites` that give this mixture."""
+
+    def maximise(self, statistics: Statistics, mixture: Mixture, hyperparameters: Hyperparameters) -> Mixture:
+        """The M-step: maximum of expected complete log-likelihood plus log prior, where it has a closed form.
+
+        Args:
+            statistics: about origins at `mixture.means`, as `one_pass` returns them.
+            mixture: where the statistics were taken.
+            hyperparameters: of this prior.
+        """
+        raise TypeError(f"{type(self).__name__} has no closed-form M-step")
+
+
+def sample_weights(concentration: Array, components: int) -> Array:
+    """The `weights` site: symmetric Dirichlet. [K]"""
+    prior = dist.Dirichlet(concentration * np.ones(components))
+    # One component has weight one and nothing to sample.
+    if components == 1:
+        return numpyro.deterministic("weights", np.ones(1))
+    return numpyro.sample("weights", prior)
+
+
+def weights_value(mixture: Mixture) -> dict[str, Array]:
+    """The value of the `weights` site, if there is one."""
+    return {"weights": mixture.weights} if mixture.num_components > 1 else {}

@@ -1,0 +1,134 @@
+"""The conjugate prior: Dirichlet weights, normal means given inverse-Wishart covariances."""
+
+from typing import ClassVar, Literal
+
+import jax.numpy as jnp
+import numpy as np
+import numpyro
+import numpyro.distributions as dist
+from jax import Array
+from jax.scipy.special import gammaln, multigammaln
+from pydantic import Field
+
+from workbench.errors import InputError
+from workbench.mixture.covariance import Covariance, Statistics
+from workbench.mixture.covariance.vectors import LOG_2PI
+from workbench.mixture.mixture import Mixture
+from workbench.mixture.prior.base import (
+    Hyperparameters,
+    Numbers,
+    Positive,
+    Prior,
+    sample_weights,
+    weights_value,
+)
+
+
+class ConjugatePrior(Prior):
+    """pi ~ Dirichlet(a), Sigma ~ inverse-Wishart(nu, Psi), mu_k | Sigma ~ N(m, Sigma / kappa).
+
+    For diagonal and spherical covariances each variance is inverse-gamma(nu / 2, psi / 2), the one-dimensional
+    inverse-Wishart. Densities are with respect to the weights, the means and the *covariances*; posterior modes are
+    too. The defaults are those of Fraley & Raftery (2007), "Bayesian regularization for normal mixture estimation and
+    model-based clustering", J. Classification 24, sec. 3: weak, scaled to the data, enough to keep the posterior
+    bounded.
+    """
+
+    family: Literal["conjugate"] = "conjugate"
+    concentration: Positive = Field(1.0, description="a of the symmetric Dirichlet; EM needs at least 1")
+    mean_location: Numbers | None = Field(None, description="m, one number per column; default: the data's mean")
+    mean_shrinkage: Positive = Field(0.01, description="kappa: the prior mean counts as so many points")
+    degrees_of_freedom: Positive | None = Field(
+        None, description="nu, above D - 1; default: number of columns plus 2"
+    )
+    scatter_scale: Positive = Field(
+        1.0, description="Psi is this times the data's covariance over K^(2/D)"
+    )
+
+    proper: ClassVar[bool] = True
+    closed_form: ClassVar[bool] = True
+
+    def hyperparameters(self, x: np.ndarray, components: int, covariance: Covariance) -> Hyperparameters:
+        """Concentration [], mean_location [D], mean_shrinkage [], degrees [], scatter [D, D], [D] or []."""
+        dimensions = x.shape[1]
+        spread = np.cov(x, rowvar=False, bias=False).reshape(dimensions, dimensions)
+        location = np.mean(x, axis=0) if self.mean_location is None else np.asarray(self.mean_location)
+        if location.shape != (dimensions,):
+            raise InputError(
+                f"prior.mean_location: needs {dimensions} numbers, one per column, got {location.size}"
+            )
+        degrees = dimensions + 2.0 if self.degrees_of_freedom is None else self.degrees_of_freedom
+        if degrees <= covariance.block_dimension(dimensions) - 1:
+            raise InputError(
+                f"prior.degrees_of_freedom: must exceed {covariance.block_dimension(dimensions) - 1} "
+                f"(dimensions less one), got {degrees}"
+            )
+        scatter = covariance.scatter_of(spread) * (self.scatter_scale / components ** (2.0 / dimensions))
+        return {
+            "concentration": jnp.asarray(self.concentration),
+            "mean_location": jnp.asarray(location),
+            "mean_shrinkage": jnp.asarray(self.mean_shrinkage),
+            "degrees": jnp.asarray(degrees),
+            "scatter": jnp.asarray(scatter),
+        }
+
+    def log_density(self, mixture: Mixture, hyperparameters: Hyperparameters) -> Array:
+        """Sum of the Dirichlet, inverse-Wishart and normal log densities. []"""
+        h = hyperparameters
+        family, (k, d) = mixture.covariance, mixture.means.shape
+        # Inverse-Wishart over blocks of side b: one formula for matrices and for single variances.
+        b, nu = family.block_dimension(d), h["degrees"]
+        prior_scales = family.factor(jnp.broadcast_to(h["scatter"], family.shape(k, d)))
+        log_scatter = family.block_log_determinants(prior_scales)
+        log_covariance = family.block_log_determinants(mixture.scales)
+        constants = 0.5 * nu * (log_scatter - b * jnp.log(2.0)) - multigammaln(0.5 * nu, b)
+        blocks = jnp.sum(constants - 0.5 * (nu + b + 1) * log_covariance)
+        blocks -= 0.5 * family.block_traces(mixture.scales, h["scatter"])
+        # Normal means with covariance Sigma_k / kappa.
+        difference = (mixture.means - h["mean_location"])[None]
+        white = family.whiten(family.whitener(mixture.scales), difference)[0]
+        kappa = h["mean_shrinkage"]
+        log_means = -0.5 * d * (LOG_2PI - jnp.log(kappa)) - 0.5 * kappa * jnp.sum(white**2, -1)
+        log_means -= family.log_determinants(mixture.scales, k, d)
+        return blocks + jnp.sum(log_means) + log_dirichlet(mixture.weights, h["concentration"])
+
+    def maximise(self, statistics: Statistics, mixture: Mixture, hyperparameters: Hyperparameters) -> Mixture:
+        """Posterior mode given responsibilities (Fraley & Raftery 2007, eq. 13-18; tied and spherical alike)."""
+        h = hyperparameters
+        counts, first, second = statistics
+        family, d = mixture.covariance, mixture.num_dimensions
+        kappa = h["mean_shrinkage"]
+        pull = h["mean_location"] - mixture.means  # [K, D], seen from the origins of the statistics
+        step = (first + kappa * pull) / (counts + kappa)[:, None]
+        # Scatter about the new mean, of the points and of the prior's kappa pseudo-points at m.
+        scatter = h["scatter"] + second + kappa * family.outer(pull, pull)
+        scatter = scatter - family.outer((counts + kappa)[:, None] * step, step)
+        degrees = h["degrees"] + family.block_dimension(d) + 1 + family.degrees(counts + 1.0, d)
+        pseudo = h["concentration"] - 1.0
+        weights = (counts + pseudo) / (jnp.sum(counts) + pseudo * len(counts))
+        return Mixture(weights, mixture.means + step, family.factor(scatter / degrees), family)
+
+    def sites(self, components: int, covariance: Covariance, hyperparameters: Hyperparameters) -> Mixture:
+        """Sites `weights` [K], `covariances` in the family's shape and `means` [K, D]."""
+        h = hyperparameters
+        dimensions = len(h["mean_location"])
+        weights = sample_weights(h["concentration"], components)
+        prior = covariance.conjugate(h["degrees"], h["scatter"], components)
+        scales = covariance.factor(numpyro.sample("covariances", prior))
+        trils = covariance.scale_trils(scales, components, dimensions) / jnp.sqrt(h["mean_shrinkage"])
+        normal = dist.MultivariateNormal(h["mean_location"], scale_tril=trils).to_event(1)
+        return Mixture(weights, numpyro.sample("means", normal), scales, covariance)
+
+    def site_values(self, mixture: Mixture) -> dict[str, Array]:
+        """Weights, covariances in the family's shape, and means."""
+        covariances = mixture.covariance.square(mixture.scales)
+        return {**weights_value(mixture), "covariances": covariances, "means": mixture.means}
+
+
+def log_dirichlet(weights: Array, concentration: Array) -> Array:
+    """Log density of the symmetric Dirichlet at weights [K]. []"""
+    k = len(weights)
+    normaliser = gammaln(k * concentration) - k * gammaln(concentration)
+    # A flat Dirichlet has no slope, also where a weight is zero.
+    terms = jnp.where(concentration == 1.0, 0.0, (concentration - 1.0) * jnp.log(weights))
+    return jnp.sum(terms) + normaliser

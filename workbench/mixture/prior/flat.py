@@ -1,0 +1,59 @@
+"""The flat prior: pure maximum likelihood."""
+
+from typing import ClassVar, Literal
+
+import jax.numpy as jnp
+import numpy as np
+import numpyro
+import numpyro.distributions as dist
+from jax import Array
+from numpyro.distributions import constraints
+
+from workbench.mixture.covariance import Covariance, Statistics
+from workbench.mixture.mixture import Mixture
+from workbench.mixture.prior.base import Hyperparameters, Prior, weights_value
+
+
+class FlatPrior(Prior):
+    """Constant in the weights, means and scales: `log_joint` is the log-likelihood.
+
+    It is improper and leaves the likelihood unbounded: a component can collapse on a point.
+    """
+
+    family: Literal["flat"] = "flat"
+    proper: ClassVar[bool] = False
+    closed_form: ClassVar[bool] = True
+
+    def hyperparameters(self, x: np.ndarray, components: int, covariance: Covariance) -> Hyperparameters:
+        """Only the dimension of the data, which the sites need."""
+        return {"centre": jnp.asarray(np.mean(x, axis=0))}
+
+    def log_density(self, mixture: Mixture, hyperparameters: Hyperparameters) -> Array:
+        """Zero."""
+        return jnp.zeros((), mixture.means.dtype)
+
+    def maximise(self, statistics: Statistics, mixture: Mixture, hyperparameters: Hyperparameters) -> Mixture:
+        """Weighted maximum likelihood (Bishop 2006, eq. 9.24-9.26)."""
+        counts, first, second = statistics
+        step = first / counts[:, None]  # how far each mean moves
+        family = mixture.covariance
+        scatter = second - family.outer(first, step)
+        scales = family.factor(scatter / family.degrees(counts, mixture.num_dimensions))
+        return Mixture(counts / jnp.sum(counts), mixture.means + step, scales, family)
+
+    def sites(self, components: int, covariance: Covariance, hyperparameters: Hyperparameters) -> Mixture:
+        """Improper uniform sites: enough for `log_density`, nothing to sample from."""
+        dimensions = len(hyperparameters["centre"])
+
+        def uniform(name: str, support: constraints.Constraint, shape: tuple[int, ...]) -> Array:
+            return numpyro.sample(name, dist.ImproperUniform(support, (), shape))
+
+        weights = uniform("weights", constraints.simplex, (components,)) if components > 1 else jnp.ones(1)
+        means = uniform("means", constraints.real, (components, dimensions))
+        support = constraints.lower_cholesky if covariance.has_correlations else constraints.positive
+        scales = uniform("scales", support, covariance.shape(components, dimensions))
+        return Mixture(weights, means, scales, covariance)
+
+    def site_values(self, mixture: Mixture) -> dict[str, Array]:
+        """Weights, means and scales as they are."""
+        return {**weights_value(mixture), "means": mixture.means, "scales": mixture.scales}

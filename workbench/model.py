@@ -1,0 +1,55 @@
+"""The NumPyro model of a problem, written twice: as a person reads it, and through the one pass."""
+
+import jax.numpy as jnp
+import numpyro
+import numpyro.distributions as dist
+from jax import Array
+from numpyro.infer.util import constrain_fn, potential_energy, unconstrain_fn
+
+from workbench.mixture import Mixture
+from workbench.problem import Problem
+
+
+def mixture_model(problem: Problem, x: Array | None = None) -> None:
+    """The mixture in NumPyro's own words; condition on `x=problem.x`, or leave x out to predict N new points.
+
+    Sites are those of the prior (`weights`, `means`, ...) and `x` [N, D]. With `x=problem.x` its log density equals
+    `problem.log_joint`.
+    """
+    mixture = problem.prior.sites(problem.components, problem.covariance, problem.hyperparameters)
+    components = dist.MultivariateNormal(mixture.means, scale_tril=mixture.scale_trils)
+    density = dist.MixtureSameFamily(dist.Categorical(probs=mixture.weights), components)
+    with numpyro.plate("points", problem.num_points):
+        numpyro.sample("x", density, obs=x)
+
+
+def one_pass_model(problem: Problem) -> None:
+    """The same joint density with the likelihood as one factor, evaluated by the one pass: what NUTS runs on."""
+    mixture = problem.prior.sites(problem.components, problem.covariance, problem.hyperparameters)
+    numpyro.factor("log_likelihood", problem.log_likelihood(mixture))
+
+
+def potential(problem: Problem, unconstrained: dict[str, Array]) -> Array:
+    """Minus the log joint density of the unconstrained sites: the one place where Jacobians appear. []"""
+    return potential_energy(one_pass_model, (problem,), {}, unconstrained)
+
+
+def unconstrained_sites(problem: Problem, mixture: Mixture) -> dict[str, Array]:
+    """The unconstrained values of the prior's sites at a mixture with positive weights."""
+    return dict(unconstrain_fn(_sites, (problem,), {}, problem.prior.site_values(mixture)))
+
+
+def mixture_of_sites(problem: Problem, unconstrained: dict[str, Array]) -> Mixture:
+    """The mixture at unconstrained site values; inverse of `unconstrained_sites`."""
+    values = constrain_fn(_sites, (problem,), {}, unconstrained, return_deterministic=True)
+    return Mixture(
+        jnp.asarray(values["mixture_weights"]), values["mixture_means"], values["mixture_scales"], problem.covariance
+    )
+
+
+def _sites(problem: Problem) -> None:
+    """The prior's sites alone, so that changing coordinates costs no pass over the data."""
+    mixture = problem.prior.sites(problem.components, problem.covariance, problem.hyperparameters)
+    numpyro.deterministic("mixture_weights", mixture.weights)
+    numpyro.deterministic("mixture_means", mixture.means)
+    numpyro.deterministic("mixture_scales", mixture.scales)

@@ -1,0 +1,108 @@
+"""The problem: data, covariance family, number of components and prior, with the one objective of all methods."""
+
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from workbench.data import as_points, check_points
+from workbench.errors import InputError
+from workbench.mixture import FlatPrior, Mixture, Prior, Rows, Statistics, covariance_named, log_likelihood, one_pass
+from workbench.mixture.covariance import Covariance
+from workbench.mixture.prior import Hyperparameters
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+
+@jax.tree_util.register_pytree_node_class
+@dataclass(frozen=True, init=False)
+class Problem:
+    """What every method is asked: maximise, or sample from, `log_joint` over mixtures of K components.
+
+    Args:
+        x: points [N, D], or [N] for one dimension. Rows may repeat; they count as often as they occur.
+        components: K.
+        covariance: "full", "tied", "diagonal" or "spherical".
+        prior: `FlatPrior()` (pure maximum likelihood) unless given.
+
+    Raises:
+        InputError: x has NaN, infinity, a constant column or fewer rows than components.
+    """
+
+    x: Array  # [N, D]
+    rows: Rows
+    hyperparameters: Hyperparameters
+    components: int
+    covariance: Covariance
+    prior: Prior
+
+    def __init__(
+        self, x: "ArrayLike", components: int, covariance: str = "full", prior: Prior | None = None
+    ) -> None:
+        if isinstance(components, bool) or not isinstance(components, int) or components < 1:
+            raise InputError(f"components: must be a whole number of at least 1, got {components!r}")
+        points = as_points(x)
+        check_points(points, "x", components)
+        family = covariance_named(covariance)
+        chosen = FlatPrior() if prior is None else prior
+        values = {
+            "x": jnp.asarray(points),
+            "rows": Rows.of(points, family),
+            "hyperparameters": chosen.hyperparameters(points, components, family),
+            "components": components,
+            "covariance": family,
+            "prior": chosen,
+        }
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
+
+    def tree_flatten(self) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+        """Arrays as leaves, so that the data are an argument of compiled programs and not a constant in them."""
+        return (self.x, self.rows, self.hyperparameters), (self.components, self.covariance, self.prior)
+
+    @classmethod
+    def tree_unflatten(cls, static: tuple[Any, ...], arrays: tuple[Any, ...]) -> "Problem":
+        """Inverse of `tree_flatten`; nothing is checked or worked out again."""
+        problem = object.__new__(cls)
+        for f, value in zip(fields(cls), (*arrays, *static), strict=True):
+            object.__setattr__(problem, f.name, value)
+        return problem
+
+    @property
+    def num_points(self) -> int:
+        """N."""
+        return self.rows.num_points
+
+    @property
+    def num_dimensions(self) -> int:
+        """D."""
+        return int(self.x.shape[-1])
+
+    def log_likelihood(self, mixture: Mixture) -> Array:
+        """ln L = sum_n ln sum_k pi_k N(x_n | mu_k, Sigma_k), one pass over the data. []"""
+        return log_likelihood(mixture, self.rows)
+
+    def log_prior(self, mixture: Mixture) -> Array:
+        """Log density of the prior, in the coordinates that its class states. []"""
+        return self.prior.log_density(mixture, self.hyperparameters)
+
+    def log_joint(self, mixture: Mixture) -> Array:
+        """Log-likelihood plus log prior: the objective of every method. []"""
+        return self.log_likelihood(mixture) + self.log_prior(mixture)
+
+    def em_step(self, mixture: Mixture) -> tuple[Mixture, Array]:
+        """One EM step, one pass, and the log_joint *before* it.
+
+        Never lowers `log_joint` (Dempster, Laird & Rubin 1977, Theorem 1). The result is not finite where a
+        component has lost all its points or its covariance is singular.
+        """
+        value, statistics = one_pass(mixture, self.rows)
+        return self.maximise(statistics, mixture), value + self.log_prior(mixture)
+
+    def maximise(self, statistics: Statistics, mixture: Mixture) -> Mixture:
+        """The prior's closed-form M-step, from statistics about `mixture.means`."""
+        return self.prior.maximise(statistics, mixture, self.hyperparameters)
