@@ -1,6 +1,7 @@
 """Data sets and the points in them: what is refused, and what transforming leaves true."""
 
 import dataclasses
+import zlib
 from collections.abc import Callable
 
 import numpy as np
@@ -276,6 +277,12 @@ def test_a_split_depends_on_the_seed_only() -> None:
     assert rows(3) != rows(4)
 
 
+def test_a_split_draws_from_its_own_generator() -> None:
+    # Pinned, so that a stored run can be split again; the simulator must not share these numbers.
+    order = np.random.default_rng([3, zlib.crc32(b"split")]).permutation(50)
+    assert set(indexed(50).split(0.2, 3)[1].x[:, 0]) == set(order[:10])
+
+
 def test_a_larger_test_part_contains_the_smaller() -> None:
     small_part, large_part = (set(indexed(50).split(f, 0)[1].x[:, 0]) for f in (0.1, 0.4))
     assert small_part < large_part
@@ -297,6 +304,7 @@ def test_no_test_fraction_gives_an_empty_test_part_and_all_rows_to_train() -> No
         (0.01, 0, "test_fraction = 0.01 of 10 rows leaves 10 to train and 0 to test"),
         (0.9, 0, "test_fraction = 0.9 of 10 rows leaves 1 to train and 9 to test"),
         (0.2, -1, "seed must be a whole number of at least 0, got -1"),
+        (0.2, True, "seed must be a whole number of at least 0, got True"),
         (0.2, 0.5, "seed must be a whole number of at least 0, got 0.5"),
     ],
 )

@@ -235,7 +235,7 @@ def test_npy_columns_are_numbered_from_one(write: Write) -> None:
 
 def test_npz_brings_its_columns_and_labels(write: Write) -> None:
     x = np.arange(6.0).reshape(3, 2)
-    path = write("a.npz", npz(x=x, columns=["u", "v"], labels=[1, 1, 2], other=["p", "q", "r"]))
+    path = write("a.npz", npz(other=["p", "q", "r"], columns=["u", "v"], labels=[1, 1, 2], x=x))
     data = read_file(path, columns=["v"])
     np.testing.assert_array_equal(data.x, x[:, 1:])
     assert data.columns == ("v",) and data.labels is not None and data.labels.tolist() == ["1", "1", "2"]

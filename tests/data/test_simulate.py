@@ -39,6 +39,7 @@ def test_separation_imbalance_and_anisotropy_are_attained(simulator: Simulator, 
         np.testing.assert_allclose(closest, simulator.separation * unit, rtol=1e-11)
     np.testing.assert_allclose(weights.max() / weights.min(), simulator.imbalance, rtol=1e-12)
     np.testing.assert_allclose(weights.sum(), 1, rtol=1e-12)
+    np.testing.assert_allclose(means.mean(axis=0), 0, atol=1e-13 * np.abs(means).max())
     # Eigenvalues carry an error of eps times the condition number, at most 2500 here.
     spread = np.sqrt(np.linalg.eigvalsh(covariances))  # [K, D]
     np.testing.assert_allclose(spread[:, -1] / spread[:, 0], simulator.anisotropy, rtol=1e-11)

@@ -44,7 +44,7 @@ class Dataset:
 
     Attributes:
         name: short, unique in the catalogue; the stem of the file for a file.
-        x: the points, float64.
+        x: the points, float64. Duplicate rows stay as they are: they count twice.
         columns: one name for each of the D columns, all different.
         labels: a known group for each point, as text; never used in fitting.
         units: of the columns, in words.
@@ -114,8 +114,8 @@ class Dataset:
     def split(self, test_fraction: float, seed: int) -> tuple["Dataset", "Dataset"]:
         """Train and test parts, each in the original row order.
 
-        The test part has `test_fraction * N` rows, rounded half up; 0 gives an empty test part. It depends on
-        `(seed, N)` only, and grows with `test_fraction`: a larger test part contains a smaller one.
+        The test part has `test_fraction * N` rows, rounded half up; 0 gives an empty test part. Which rows
+        depends on `(seed, N)` only, and a larger test part contains a smaller one.
 
         Raises:
             InputError: `test_fraction` lies outside [0, 1), rounds to no test row although it is above 0, or

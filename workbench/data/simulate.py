@@ -23,6 +23,7 @@ class Simulator:
 
     Lengths are in units of the average component standard deviation,
     `sum_k sqrt(trace(Sigma_k) / D) / K`, which is 1: every component has `trace(Sigma_k) = D`.
+    The plain average of the means is the origin.
 
     Attributes:
         components: K, at least 1.

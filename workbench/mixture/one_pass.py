@@ -14,7 +14,6 @@ so where a component is far narrower than it is distant, and always in float32, 
 import jax
 import jax.numpy as jnp
 from jax import Array
-from jax.custom_batching import custom_vmap
 from jax.scipy.special import logsumexp
 
 from workbench.mixture.covariance import Statistics
@@ -74,53 +73,25 @@ def one_pass(mixture: Mixture, rows: Rows) -> tuple[Array, Statistics]:
 
 @jax.custom_jvp
 def _sweep(working: Mixture, rows: Rows) -> tuple[Array, Statistics]:
-    return _batched_sweep(working, rows)
+    if _always_whitened(working):
+        return _whitened(working, rows)
+    # A loop of at most one turn in place of a `cond`: under `vmap`, a `cond` computes both sides for every mixture of
+    # the batch, but a loop's body is entered only when some mixture needs it, and the rows stay shared.
+    begin = (_narrow(working), _expanded(working, rows))
+    return jax.lax.while_loop(lambda c: c[0], lambda c: (jnp.zeros_like(c[0]), _whitened(working, rows)), begin)[1]
 
 
 @_sweep.defjvp
 def _sweep_jvp(
     primals: tuple[Mixture, Rows], tangents: tuple[Mixture, Rows]
 ) -> tuple[tuple[Array, Statistics], tuple[Array, Statistics]]:
-    # Second derivatives go through the plain sweep, which autodiff can transpose. The origins do not move.
-    return jax.jvp(lambda m: _one_sweep(m, primals[1]), primals[:1], tangents[:1])
+    # Second derivatives, in a form that reverse mode can transpose as well.
+    def plain(working: Mixture) -> tuple[Array, Statistics]:
+        if _always_whitened(working):
+            return _whitened(working, primals[1])
+        return jax.lax.cond(_narrow(working), _whitened, _expanded, working, primals[1])
 
-
-@custom_vmap
-def _batched_sweep(working: Mixture, rows: Rows) -> tuple[Array, Statistics]:
-    return _one_sweep(working, rows)
-
-
-@_batched_sweep.def_vmap
-def _batched_sweep_rule(
-    axis_size: int, in_batched: list[object], working: Mixture, rows: Rows
-) -> tuple[tuple[Array, Statistics], tuple[bool, Statistics]]:
-    # A batch shares one expanded sweep, whose products then have R times as many columns; the mixtures that need the
-    # whitened form, usually none, are redone one after the other. (`vmap` of `cond` would compute both for all.)
-    axes = tuple(jax.tree.map(lambda batched: 0 if batched else None, tree) for tree in in_batched)
-    out_batched = (True, Statistics(True, True, True))
-    if _always_whitened(working):
-        return jax.vmap(_whitened, in_axes=axes, axis_size=axis_size)(working, rows), out_batched
-    results = jax.vmap(_expanded, in_axes=axes, axis_size=axis_size)(working, rows)
-    narrow = jax.vmap(_narrow, in_axes=axes[:1], axis_size=axis_size)(working)
-
-    def redo(results: tuple[Array, Statistics]) -> tuple[Array, Statistics]:
-        def one(r: Array) -> tuple[Array, Statistics]:
-            pick = [
-                jax.tree.map(lambda leaf, b: leaf[r] if b else leaf, tree, batched)
-                for tree, batched in zip((working, rows), in_batched, strict=True)
-            ]
-            kept = jax.tree.map(lambda leaf: leaf[r], results)
-            return jax.lax.cond(narrow[r], lambda: _whitened(*pick), lambda: kept)
-
-        return jax.lax.map(one, jnp.arange(axis_size))
-
-    return jax.lax.cond(jnp.any(narrow), redo, lambda kept: kept, results), out_batched
-
-
-def _one_sweep(working: Mixture, rows: Rows) -> tuple[Array, Statistics]:
-    if _always_whitened(working):
-        return _whitened(working, rows)
-    return jax.lax.cond(_narrow(working), _whitened, _expanded, working, rows)
+    return jax.jvp(plain, primals[:1], tangents[:1])
 
 
 def _always_whitened(working: Mixture) -> bool:

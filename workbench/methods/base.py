@@ -1,0 +1,85 @@
+"""What a method is: a frozen config that binds to a problem and yields pure functions.
+
+A new method is a new file beside this one with a class derived from `Method`, and one line in `METHODS`.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+from jax import Array
+from pydantic import BaseModel, ConfigDict
+
+from workbench.mixture import Mixture
+from workbench.problem import Problem
+
+State = Any  # private to each method; a pytree
+
+
+class Info(NamedTuple):
+    """What one step reports."""
+
+    passes: Array  # []   passes over the data that the step cost
+    ok: Array  # []   False where the step broke what the method's theory promises
+    converged: Array  # []   the method's own stopping rule is met
+    stopped: Array  # []   no further step is possible or useful
+
+
+class Algorithm(NamedTuple):
+    """A method bound to a problem, for one restart. Batching is `vmap` at the call site."""
+
+    init: Callable[[Array, Mixture], State]  # (key, start) -> state
+    step: Callable[[Array, State], tuple[State, Info]]  # (key, state) -> state, info
+    mixture: Callable[[State], Mixture]  # always constrained: what makes traces comparable
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """What to record, and when to end.
+
+    `marks` are counted in `clock`; a row is recorded when each restart's clock has reached the mark. The last `draws`
+    rows are posterior draws.
+    """
+
+    marks: np.ndarray  # [T - 1]   row 0 is the start
+    clock: str  # "passes" or "steps"
+    max_steps: int
+    draws: int = 0
+
+
+class Method(BaseModel, ABC):
+    """A frozen, validated config. It round-trips through TOML, and is the key of its compiled programs."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    summary: ClassVar[str]
+    method: str
+
+    @abstractmethod
+    def bind(self, problem: Problem) -> Algorithm:
+        """Pure functions for this problem; called inside `jit`, so it must not look at values."""
+
+    @abstractmethod
+    def schedule(self) -> Schedule:
+        """What to record, and when to end."""
+
+    def check(self, problem: Problem) -> None:
+        """Refuse a problem that the method cannot solve.
+
+        Raises:
+            InputError: saying why, and what to change.
+        """
+
+    def num_restarts(self, restarts: int) -> int:
+        """How many of the experiment's restarts the method uses."""
+        return restarts
+
+
+def geometric_marks(limit: int, ratio: float = 1.1) -> np.ndarray:
+    """1, 2, 3, ... growing by `ratio` once that is more than one, ending at `limit`. [T - 1]"""
+    marks = [1]
+    while marks[-1] < limit:
+        marks.append(min(limit, max(marks[-1] + 1, round(marks[-1] * ratio))))
+    return np.asarray(marks)

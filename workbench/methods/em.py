@@ -1,0 +1,92 @@
+"""Expectation-maximisation: responsibilities, then a weighted closed-form fit, until nothing changes."""
+
+from typing import Annotated, ClassVar, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from pydantic import Field
+
+from workbench.errors import InputError
+from workbench.methods.base import Algorithm, Info, Method, Schedule, geometric_marks
+from workbench.mixture import Mixture
+from workbench.problem import Problem
+
+# A fall of log_joint by less than this many units of rounding is the arithmetic's, not the algorithm's: each of the
+# two values is a sum whose error stays within a few thousand eps of it, as measured on every data set and family.
+ROUNDING = 1e4
+
+# Working units give the data unit spread. A component narrower than this share of it leaves no digits to its
+# covariance, which is formed from squares: the step is refused and the run stops at the last mixture that has some.
+NARROWEST = 1e-7
+
+
+class EM(Method):
+    """EM for the likelihood, or for the posterior mode under the conjugate prior.
+
+    `log_joint` never falls (Dempster, Laird & Rubin 1977, Theorem 1). A step costs one pass.
+    """
+
+    method: Literal["em"] = "em"
+    tolerance: Annotated[float, Field(ge=0)] = Field(
+        1e-10, description="stop when log_joint rises by less than this share of its size"
+    )
+    max_iterations: Annotated[int, Field(ge=1)] = 5000
+
+    summary: ClassVar[str] = "expectation-maximisation; posterior mode under the conjugate prior"
+
+    def check(self, problem: Problem) -> None:
+        """EM needs a closed-form M-step and, for a mode inside the simplex, a concentration of at least one."""
+        if not problem.prior.closed_form:
+            raise InputError(
+                f"prior: EM has no closed-form M-step under the {type(problem.prior).__name__}; "
+                'use family = "conjugate" or "flat", or leave EM out'
+            )
+        concentration = getattr(problem.prior, "concentration", 1.0)
+        if concentration < 1.0:
+            raise InputError(
+                f"prior.concentration: EM needs at least 1, got {concentration}: below it the posterior has no mode "
+                "with all weights positive"
+            )
+
+    def schedule(self) -> Schedule:
+        """Rows at geometrically growing numbers of passes."""
+        return Schedule(geometric_marks(self.max_iterations), "passes", self.max_iterations)
+
+    def bind(self, problem: Problem) -> Algorithm:
+        """The EM map of the problem, with its stopping rule and its monotonicity monitor."""
+
+        def init(key: Array, start: Mixture) -> EMState:
+            return EMState(start, jnp.asarray(-jnp.inf, start.means.dtype))
+
+        def step(key: Array, state: EMState) -> tuple[EMState, Info]:
+            proposed, log_joint = problem.em_step(state.mixture)
+            rise = log_joint - state.log_joint
+            size = jnp.maximum(jnp.abs(log_joint), 1.0)
+            rounding = ROUNDING * jnp.finfo(size.dtype).eps * size
+            fell = rise < -rounding
+            # Signed: a fall beyond rounding is never convergence.
+            converged = ~fell & (rise <= jnp.maximum(self.tolerance * size, 0.0))
+            usable = _usable(proposed, problem)
+            keep = jax.tree.map(lambda new, old: jnp.where(usable, new, old), proposed, state.mixture)
+            info = Info(jnp.asarray(1), ~fell, converged & usable, converged | ~usable)
+            return EMState(keep, log_joint), info
+
+        return Algorithm(init, step, lambda state: state.mixture)
+
+
+class EMState(NamedTuple):
+    """A mixture and the log_joint of the one before it."""
+
+    mixture: Mixture
+    log_joint: Array  # []
+
+
+def _usable(mixture: Mixture, problem: Problem) -> Array:
+    """Finite, and no covariance so narrow that its digits are lost. []"""
+    working = problem.rows.to_working(mixture)
+    finite = jnp.all(jnp.array([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(mixture)]))
+    pivots = working.scales
+    if mixture.covariance.has_correlations:
+        pivots = jnp.diagonal(pivots, axis1=-2, axis2=-1)
+    return finite & (jnp.min(pivots) > NARROWEST)

@@ -1,0 +1,101 @@
+"""Direct gradient ascent on the sum inside the log, in unconstrained coordinates."""
+
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax import Array
+from pydantic import Field
+
+from workbench.charts import Coordinates, LogCholesky
+from workbench.methods.base import Algorithm, Info, Method, Schedule, geometric_marks
+from workbench.mixture import Mixture
+from workbench.problem import Problem
+
+# Step sizes per point, in working units, that are stable on every data set shipped; a config may set others.
+LEARNING_RATES = {"gradient": 0.3, "momentum": 0.1, "adam": 0.05, "lbfgs": None}
+
+# Most line-search trials in one L-BFGS step. A search that fails after so many ends the run.
+LINE_SEARCH_TRIALS = 20
+
+
+class GradientAscent(Method):
+    """Maximises `log_joint` in the `LogCholesky` chart with an optimiser of optax.
+
+    The gradient is that of `log_joint` per point, so that a step size means the same for every N. A step costs one
+    pass; an L-BFGS step costs one for every trial of its line search. Nothing promises a rise at each step.
+    """
+
+    method: Literal["ascent"] = "ascent"
+    optimizer: Literal["gradient", "momentum", "adam", "lbfgs"] = "lbfgs"
+    learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = Field(
+        None, description="step size; left out, one that suits the optimizer; L-BFGS searches its own"
+    )
+    gradient_tolerance: Annotated[float, Field(ge=0)] = Field(
+        1e-6, description="stop when no component of the gradient per point is larger"
+    )
+    max_iterations: Annotated[int, Field(ge=1)] = 5000
+
+    summary: ClassVar[str] = "direct ascent on the sum inside the log: gradient, momentum, adam or lbfgs"
+
+    def schedule(self) -> Schedule:
+        """Rows at geometrically growing numbers of passes."""
+        most = LINE_SEARCH_TRIALS if self.optimizer == "lbfgs" else 1
+        return Schedule(geometric_marks(1 + self.max_iterations * most), "passes", self.max_iterations)
+
+    def bind(self, problem: Problem) -> Algorithm:
+        """Steps of the optimiser on minus `log_joint` per point."""
+        chart = LogCholesky(problem.rows, problem.covariance)
+        optimiser = self._optimiser()
+
+        def loss(u: Coordinates) -> Array:
+            return -problem.log_joint(chart.constrain(u)) / problem.num_points
+
+        def init(key: Array, start: Mixture) -> AscentState:
+            u = chart.unconstrain(start)
+            value, gradient = jax.value_and_grad(loss)(u)
+            return AscentState(u, value, gradient, optimiser.init(u), jnp.asarray(1))
+
+        def step(key: Array, state: AscentState) -> tuple[AscentState, Info]:
+            updates, inner = optimiser.update(
+                state.gradient, state.inner, state.u, value=state.value, grad=state.gradient, value_fn=loss
+            )
+            u = optax.apply_updates(state.u, updates)
+            if self.optimizer == "lbfgs":
+                search = inner[-1]
+                value, gradient, trials = search.value, search.grad, search.info.num_linesearch_steps
+                moved = jnp.any(jnp.array([jnp.any(a != b) for a, b in zip(u, state.u, strict=True)]))
+            else:
+                value, gradient = jax.value_and_grad(loss)(u)
+                trials, moved = 1, jnp.asarray(True)
+            largest = jnp.max(jnp.array([jnp.max(jnp.abs(g)) for g in gradient]))
+            finite = jnp.isfinite(value) & jnp.isfinite(largest)
+            converged = largest <= self.gradient_tolerance
+            info = Info(state.owed + trials, finite, converged, converged | ~finite | ~moved)
+            return AscentState(u, value, gradient, inner, jnp.asarray(0)), info
+
+        return Algorithm(init, step, lambda state: chart.constrain(state.u))
+
+    def _optimiser(self) -> optax.GradientTransformationExtraArgs:
+        rate = LEARNING_RATES[self.optimizer] if self.learning_rate is None else self.learning_rate
+        match self.optimizer:
+            case "gradient":
+                return optax.with_extra_args_support(optax.sgd(rate))
+            case "momentum":
+                return optax.with_extra_args_support(optax.sgd(rate, momentum=0.9))
+            case "adam":
+                return optax.with_extra_args_support(optax.adam(rate))
+            case "lbfgs":
+                search = optax.scale_by_zoom_linesearch(LINE_SEARCH_TRIALS, initial_guess_strategy="one")
+                return optax.lbfgs(linesearch=search)
+
+
+class AscentState(NamedTuple):
+    """Where the optimiser is, and the loss and gradient there."""
+
+    u: Coordinates
+    value: Array  # []
+    gradient: Coordinates
+    inner: Any
+    owed: Array  # []   passes spent before the first step

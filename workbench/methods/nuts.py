@@ -1,0 +1,90 @@
+"""NUTS: draws from the posterior, through NumPyro's own kernel on the one-pass model."""
+
+from typing import Annotated, ClassVar, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from numpyro.infer.hmc import hmc
+from pydantic import Field
+
+from workbench.errors import InputError
+from workbench.methods.base import Algorithm, Info, Method, Schedule, State, geometric_marks
+from workbench.mixture import Mixture
+from workbench.model import mixture_of_sites, potential, unconstrained_sites
+from workbench.problem import Problem
+
+
+class NUTS(Method):
+    """The No-U-Turn sampler of Hoffman & Gelman (2014), as NumPyro runs it. Chain r begins at start r.
+
+    A transition costs as many passes as it takes leapfrog steps; warm-up is counted. Options are named as in NumPyro.
+    """
+
+    method: Literal["nuts"] = "nuts"
+    num_warmup: Annotated[int, Field(ge=1)] = 500
+    num_samples: Annotated[int, Field(ge=4)] = 1000
+    num_chains: Annotated[int, Field(ge=1)] = Field(4, description="chains, begun at the first starts")
+    target_accept_prob: Annotated[float, Field(gt=0, lt=1)] = 0.8
+    max_tree_depth: Annotated[int, Field(ge=1, le=15)] = 10
+    dense_mass: bool = False
+
+    summary: ClassVar[str] = "NumPyro's No-U-Turn sampler on the marginal likelihood; needs a proper prior"
+
+    def check(self, problem: Problem) -> None:
+        """A posterior needs a proper prior."""
+        if not problem.prior.proper:
+            raise InputError(
+                "prior: NUTS needs a proper prior, and the flat prior is improper (the likelihood is unbounded); "
+                'use family = "conjugate" or "independent", or leave NUTS out'
+            )
+
+    def num_restarts(self, restarts: int) -> int:
+        """The number of chains."""
+        return self.num_chains
+
+    def schedule(self) -> Schedule:
+        """Warm-up at geometrically growing numbers of steps, then every draw."""
+        draws = np.arange(self.num_warmup + 1, self.num_warmup + self.num_samples + 1)
+        marks = np.concatenate([geometric_marks(self.num_warmup), draws])
+        return Schedule(marks, "steps", int(marks[-1]), draws=self.num_samples)
+
+    def bind(self, problem: Problem) -> Algorithm:
+        """NumPyro's kernel with the problem as its argument."""
+        initialise, sample = hmc(potential_fn_gen=_potential_of, algo="NUTS")
+
+        def begin(key: Array, start: Mixture) -> State:
+            return initialise(
+                unconstrained_sites(problem, start),
+                self.num_warmup,
+                dense_mass=self.dense_mass,
+                target_accept_prob=self.target_accept_prob,
+                max_tree_depth=self.max_tree_depth,
+                model_args=(problem,),
+                rng_key=key,
+            )
+
+        # NumPyro's kernel keeps its settings from `initialise`, so it is primed once, without computing anything.
+        blank = jax.tree.map(jnp.zeros_like, _reference(problem))
+        jax.eval_shape(begin, jax.random.key(0), blank)
+
+        def step(key: Array, state: State) -> tuple[State, Info]:
+            state = sample(state._replace(rng_key=key), (problem,), {})
+            ok = ~state.diverging | (state.i <= self.num_warmup)
+            never = jnp.asarray(False)
+            return state, Info(state.num_steps, ok, never, never)
+
+        return Algorithm(begin, step, lambda state: mixture_of_sites(problem, state.z))
+
+
+def _potential_of(problem: Problem):  # type: ignore[no-untyped-def]
+    return lambda z: potential(problem, z)
+
+
+def _reference(problem: Problem) -> Mixture:
+    """A mixture of the problem's shapes."""
+    k, d = problem.components, problem.num_dimensions
+    family = problem.covariance
+    scales = jnp.ones(family.shape(k, d), problem.x.dtype)
+    return Mixture(jnp.ones(k, problem.x.dtype), jnp.ones((k, d), problem.x.dtype), scales, family)

@@ -1,0 +1,90 @@
+"""The rule of what counts as a sound mixture: the one place where a spike is told from a maximum."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from pydantic import BaseModel, ConfigDict, Field
+
+from workbench.mixture import Mixture, one_pass
+from workbench.problem import Problem
+
+NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+@dataclass(frozen=True)
+class Health:
+    """How far a mixture is from degenerate, and what the rule says of it."""
+
+    smallest_relative_eigenvalue: float  # of any covariance, relative to the data's
+    smallest_component_size: float  # points' worth of responsibility
+    finite: bool
+    singular: bool
+    starved: bool
+    suspicious: bool
+
+    @property
+    def sound(self) -> bool:
+        """Finite, no singular covariance, no starved component."""
+        return self.finite and not self.singular and not self.starved
+
+
+class Soundness(BaseModel):
+    """A mixture is sound if it is finite, no component is starved and no covariance is singular.
+
+    - A component is *starved* if it holds less than `min_points_per_dimension (D + 1)` points' worth of responsibility
+      (the sum of its column), because fewer points than D + 1 lie on a hyperplane.
+    - A covariance is *singular* if its smallest eigenvalue, in units in which the data have unit covariance, is below
+      `min_relative_eigenvalue`. Tied values make a component collapse on many points at once, which a count of points
+      would not notice.
+    - A sound mixture is *suspicious* if one and the same component is both tight (below `tight`) and small (below
+      `small (D + 1)` points): often a spurious maximum on a few close points (McLachlan & Peel 2000, sec. 3.10).
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    min_points_per_dimension: NonNegative = 1.0
+    min_relative_eigenvalue: NonNegative = 1e-6
+    tight: NonNegative = 1e-3
+    small: NonNegative = 5.0
+
+    def check(self, problem: Problem, mixture: Mixture) -> Health:
+        """The health of one mixture on a problem; costs one pass."""
+        one = jax.tree.map(lambda leaf: leaf[None], mixture)
+        return self.check_all(problem, one)[0]
+
+    def check_all(self, problem: Problem, mixtures: Mixture) -> list[Health]:
+        """The health of every mixture of a batch with leaves [R, ...]."""
+        eigenvalues, sizes = (np.asarray(a) for a in _margins(problem, mixtures))
+        return [self._judge(problem, e, n) for e, n in zip(eigenvalues, sizes, strict=True)]
+
+    def _judge(self, problem: Problem, eigenvalues: np.ndarray, sizes: np.ndarray) -> Health:
+        points = problem.num_dimensions + 1
+        finite = bool(np.all(np.isfinite(eigenvalues)) and np.all(np.isfinite(sizes)))
+        flagged = (eigenvalues < self.tight) & (sizes < self.small * points)
+        # A component's own points: rounding in the sum of responsibilities must not tip the balance.
+        least = self.min_points_per_dimension * points * (1 - 1e-9)
+        return Health(
+            smallest_relative_eigenvalue=float(np.min(eigenvalues)),
+            smallest_component_size=float(np.min(sizes)),
+            finite=finite,
+            singular=bool(np.any(eigenvalues < self.min_relative_eigenvalue)),
+            starved=bool(np.any(sizes < least)),
+            suspicious=finite and bool(np.any(flagged)),
+        )
+
+
+@jax.jit
+def _margins(problem: Problem, mixtures: Mixture) -> tuple[Array, Array]:
+    """Smallest relative eigenvalue and size of every component. [R, K], [R, K]"""
+
+    def one(mixture: Mixture) -> tuple[Array, Array]:
+        # Smallest eigenvalue of L L^T, as the squared smallest singular value of L: squaring L first would lose it.
+        trils = problem.rows.to_working(mixture).scale_trils
+        smallest = jnp.linalg.svd(trils, compute_uv=False)[..., -1] ** 2
+        return smallest, one_pass(mixture, problem.rows)[1].counts
+
+    return jax.lax.map(one, mixtures)

@@ -1,0 +1,85 @@
+"""The trace: what happened in a run, in one row format for every method."""
+
+from dataclasses import dataclass, field
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from workbench.mixture import Mixture
+from workbench.problem import Problem
+from workbench.soundness import Soundness
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Trace:
+    """R restarts or chains, T rows; row 0 is the start.
+
+    A row's scores are those of exactly its mixture, evaluated after the run by the harness, never by the method.
+    Restarts advance together: `seconds` are those of the whole batch. They are bit-identical between equal runs on one
+    machine, `seconds` apart.
+    """
+
+    mixtures: Mixture  # leaves [R, T, ...]
+    log_joint: np.ndarray  # [R, T]
+    log_likelihood: np.ndarray  # [R, T]
+    passes: np.ndarray  # [R, T]   passes over the data so far
+    ok: np.ndarray  # [R, T]   False from the step on that broke the method's promise
+    converged: np.ndarray  # [R]   the method's own stopping rule was met
+    seconds: np.ndarray  # [T]   stepping only
+    compile_seconds: float = field(metadata={"static": True})
+    score_seconds: float = field(metadata={"static": True})
+    draws: int = field(metadata={"static": True})  # the last so many rows are posterior draws; 0: point estimates
+
+    @property
+    def num_restarts(self) -> int:
+        """R."""
+        return int(self.log_joint.shape[0])
+
+    @property
+    def num_rows(self) -> int:
+        """T."""
+        return int(self.log_joint.shape[1])
+
+    @property
+    def is_sampler(self) -> bool:
+        """Whether the last rows are posterior draws."""
+        return self.draws > 0
+
+    @property
+    def ends(self) -> Mixture:
+        """The last mixture of every restart: leaves [R, ...]."""
+        return self.at(np.arange(self.num_restarts), np.full(self.num_restarts, -1))
+
+    @property
+    def answer(self) -> Mixture:
+        """What the method answers: leaves [R, S, ...]. S = 1 for a point estimate, the kept draws for a sampler."""
+        kept = max(self.draws, 1)
+        return jax.tree.map(lambda leaf: leaf[:, -kept:], self.mixtures)
+
+    def at(self, restart: np.ndarray | int, row: np.ndarray | int) -> Mixture:
+        """The mixture of a restart and row, or of several: leaves [..., ...]."""
+        return jax.tree.map(lambda leaf: leaf[restart, row], self.mixtures)
+
+    def best(self, problem: Problem, rule: Soundness | None = None) -> Mixture | None:
+        """The best *sound* answer: highest `log_joint` among those that pass the rule; None if none does.
+
+        The likelihood is unbounded, so the best of many starts is often a spike; hence the rule. For a sampler it is
+        the draw of highest log_joint.
+        """
+        place = self.best_place(problem, rule)
+        return None if place is None else jax.tree.map(jnp.asarray, self.at(*place))
+
+    def best_place(self, problem: Problem, rule: Soundness | None = None) -> tuple[int, int] | None:
+        """Restart and row of `best`."""
+        rule = Soundness() if rule is None else rule
+        kept = max(self.draws, 1)
+        scores = self.log_joint[:, -kept:]
+        order = np.argsort(-scores, axis=None, kind="stable")
+        for flat in order[np.isfinite(scores.ravel()[order])]:
+            restart, row = np.unravel_index(flat, scores.shape)
+            place = int(restart), int(row) + self.num_rows - kept
+            if rule.check(problem, self.at(*place)).sound:
+                return place
+        return None
