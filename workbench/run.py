@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -35,6 +35,7 @@ class Walker(NamedTuple):
     steps: Array  # []
     ok: Array  # []
     converged: Array  # []
+    collapsed: Array  # []
     stopped: Array  # []
 
 
@@ -100,6 +101,7 @@ def run(
         passes=joined.passes,
         ok=joined.ok,
         converged=np.asarray(walkers.converged),
+        collapsed=np.asarray(walkers.collapsed),
         seconds=np.asarray(seconds),
         compile_seconds=compile_seconds,
         score_seconds=time.perf_counter() - begun,
@@ -110,18 +112,21 @@ def run(
 def score(problem: Problem, mixtures: Mixture) -> tuple[np.ndarray, np.ndarray]:
     """The judge: log_joint and log_likelihood of saved mixtures with leaves [R, T, ...]. [R, T], [R, T]"""
     shape = mixtures.weights.shape[:2]
-    flat = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), mixtures)
-    log_joint, log_likelihood = (np.asarray(a).reshape(shape) for a in _score(problem, flat))
+    total = shape[0] * shape[1]
+    flat = jax.tree.map(lambda leaf: np.reshape(leaf, (total, *leaf.shape[2:])), mixtures)
+    scores = []
+    # Batches of one size, the last filled up with repeats: one program serves every trace of the problem.
+    for first in range(0, total, SCORED_TOGETHER):
+        batch = np.minimum(np.arange(first, first + SCORED_TOGETHER), total - 1)
+        scores.append(np.stack(_score(problem, jax.tree.map(lambda leaf, b=batch: leaf[b], flat))))
+    log_joint, log_likelihood = np.concatenate(scores, axis=1)[:, :total].reshape(2, *shape)
     return log_joint, log_likelihood
 
 
 @jax.jit
 def _score(problem: Problem, mixtures: Mixture) -> tuple[Array, Array]:
-    def one(mixture: Mixture) -> tuple[Array, Array]:
-        value = problem.log_likelihood(mixture)
-        return value + problem.log_prior(mixture), value
-
-    return jax.lax.map(one, mixtures, batch_size=SCORED_TOGETHER)
+    values = jax.vmap(problem.log_likelihood)(mixtures)
+    return values + jax.vmap(problem.log_prior)(mixtures), values
 
 
 @partial(jax.jit, static_argnums=0)
@@ -130,9 +135,9 @@ def _begin(method: Method, problem: Problem, starts: Mixture, keys: Array) -> Wa
 
     def begin(start: Mixture, key: Array) -> Walker:
         zero, no = jnp.asarray(0), jnp.asarray(False)
-        return Walker(algorithm.init(key, start), key, zero, zero, ~no, no, no)
+        return Walker(algorithm.init(key, start), key, zero, zero, ~no, no, no, no)
 
-    return jax.vmap(begin)(starts, keys)
+    return _strong(jax.vmap(begin)(starts, keys))
 
 
 @partial(jax.jit, static_argnums=0)
@@ -151,6 +156,7 @@ def _advance(method: Method, problem: Problem, walkers: Walker, marks: Array) ->
             walker.steps + 1,
             walker.ok & info.ok,
             info.converged,
+            info.collapsed,
             info.stopped | (walker.steps + 1 >= schedule.max_steps),
         )
 
@@ -161,4 +167,9 @@ def _advance(method: Method, problem: Problem, walkers: Walker, marks: Array) ->
         walker = jax.lax.while_loop(short, step, walker)
         return walker, Row(algorithm.mixture(walker.state), walker.passes, walker.ok)
 
-    return jax.vmap(lambda walker: jax.lax.scan(to_mark, walker, marks))(walkers)
+    return _strong(jax.vmap(lambda walker: jax.lax.scan(to_mark, walker, marks))(walkers))
+
+
+def _strong(tree: Any) -> Any:
+    """The same values without weak types: a weakly typed walker would make the second call compile anew."""
+    return jax.tree.map(lambda leaf: jax.lax.convert_element_type(leaf, leaf.dtype), tree)

@@ -25,6 +25,7 @@ class Health:
     singular: bool
     starved: bool
     suspicious: bool
+    merged: bool
 
     @property
     def sound(self) -> bool:
@@ -42,12 +43,14 @@ class Soundness(BaseModel):
       would not notice.
     - A sound mixture is *suspicious* if one and the same component is both tight (below `tight`) and small (below
       `small (D + 1)` points): often a spurious maximum on a few close points (McLachlan & Peel 2000, sec. 3.10).
+
+    Two components are *merged* if no row tells them apart: their log densities differ by less than `MERGED` on all.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     min_points_per_dimension: NonNegative = 1.0
-    min_relative_eigenvalue: NonNegative = 1e-6
+    min_relative_eigenvalue: NonNegative = 1e-5
     tight: NonNegative = 1e-3
     small: NonNegative = 5.0
 
@@ -58,10 +61,10 @@ class Soundness(BaseModel):
 
     def check_all(self, problem: Problem, mixtures: Mixture) -> list[Health]:
         """The health of every mixture of a batch with leaves [R, ...]."""
-        eigenvalues, sizes = (np.asarray(a) for a in _margins(problem, mixtures))
-        return [self._judge(problem, e, n) for e, n in zip(eigenvalues, sizes, strict=True)]
+        margins = (np.asarray(a) for a in _margins(problem, mixtures))
+        return [self._judge(problem, *each) for each in zip(*margins, strict=True)]
 
-    def _judge(self, problem: Problem, eigenvalues: np.ndarray, sizes: np.ndarray) -> Health:
+    def _judge(self, problem: Problem, eigenvalues: np.ndarray, sizes: np.ndarray, apart: np.ndarray) -> Health:
         points = problem.num_dimensions + 1
         finite = bool(np.all(np.isfinite(eigenvalues)) and np.all(np.isfinite(sizes)))
         flagged = (eigenvalues < self.tight) & (sizes < self.small * points)
@@ -74,17 +77,33 @@ class Soundness(BaseModel):
             singular=bool(np.any(eigenvalues < self.min_relative_eigenvalue)),
             starved=bool(np.any(sizes < least)),
             suspicious=finite and bool(np.any(flagged)),
+            merged=bool(apart < MERGED),
         )
 
 
-@jax.jit
-def _margins(problem: Problem, mixtures: Mixture) -> tuple[Array, Array]:
-    """Smallest relative eigenvalue and size of every component. [R, K], [R, K]"""
+# Rows looked at when components are compared, spread evenly over the data.
+COMPARED_ROWS = 512
 
-    def one(mixture: Mixture) -> tuple[Array, Array]:
+# Two components whose log densities agree to 0.3 on every row are one component: EM on a plateau stops when they are
+# this close, while the components of a maximum differ by much more on some row.
+MERGED = 0.3
+
+
+@jax.jit
+def _margins(problem: Problem, mixtures: Mixture) -> tuple[Array, Array, Array]:
+    """Smallest relative eigenvalue and size of every component, and how far apart the two closest are.
+
+    [R, K], [R, K], [R]
+    """
+    some = problem.x[:: -(-problem.num_points // COMPARED_ROWS)]
+
+    def one(mixture: Mixture) -> tuple[Array, Array, Array]:
         # Smallest eigenvalue of L L^T, as the squared smallest singular value of L: squaring L first would lose it.
         trils = problem.rows.to_working(mixture).scale_trils
         smallest = jnp.linalg.svd(trils, compute_uv=False)[..., -1] ** 2
-        return smallest, one_pass(mixture, problem.rows)[1].counts
+        density = mixture.component_log_joint(some) - jnp.log(mixture.weights)  # [N, K]
+        gaps = jnp.max(jnp.abs(density[:, :, None] - density[:, None, :]), axis=0)  # [K, K]
+        apart = jnp.min(jnp.where(jnp.eye(len(gaps), dtype=bool), jnp.inf, gaps))
+        return smallest, one_pass(mixture, problem.rows)[1].counts, apart
 
     return jax.lax.map(one, mixtures)

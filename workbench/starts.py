@@ -1,6 +1,7 @@
 """Starts: where every method begins. A start depends on (problem, seed, restart) and on nothing else."""
 
 from abc import ABC, abstractmethod
+from functools import partial
 from typing import Annotated, Any, ClassVar, Literal
 
 import jax
@@ -35,15 +36,19 @@ class Start(BaseModel, ABC):
 
 
 class RandomPoints(Start):
-    """Means at K distinct random rows, equal weights, every component as wide as the data."""
+    """Means at K distinct random rows, equal weights, the volume of the data shared out.
+
+    Every component has the data's covariance over K^(2/D), so that K components fill as much space as the data.
+    """
 
     rule: Literal["random_points"] = "random_points"
-    summary: ClassVar[str] = "means at K random rows; equal weights; covariances of the whole data"
+    summary: ClassVar[str] = "means at K random rows; equal weights; the data's covariance over K^(2/D)"
 
     def draw(self, problem: Problem, key: Array) -> Mixture:
         """Rows without replacement; two rows can still hold equal values where the data have ties."""
         chosen = jax.random.choice(key, problem.num_points, (problem.components,), replace=False)
-        return _around(problem, problem.x[chosen], _spread(problem.x, jnp.mean(problem.x, 0)))
+        share = problem.components ** (-2.0 / problem.num_dimensions)
+        return _around(problem, problem.x[chosen], share * _spread(problem.x, jnp.mean(problem.x, 0)))
 
 
 class KMeansPlusPlus(Start):
@@ -147,7 +152,7 @@ def draw_starts(start: Start, problem: Problem, restarts: int, seed: int) -> Mix
     return _draw_all(start, problem, keys)
 
 
-@jax.jit(static_argnames="start")
+@partial(jax.jit, static_argnums=0)
 def _draw_all(start: Start, problem: Problem, keys: Array) -> Mixture:
     return jax.vmap(start.draw, in_axes=(None, 0))(problem, keys)
 

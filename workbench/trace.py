@@ -27,6 +27,7 @@ class Trace:
     passes: np.ndarray  # [R, T]   passes over the data so far
     ok: np.ndarray  # [R, T]   False from the step on that broke the method's promise
     converged: np.ndarray  # [R]   the method's own stopping rule was met
+    collapsed: np.ndarray  # [R]   stopped because the next mixture was singular
     seconds: np.ndarray  # [T]   stepping only
     compile_seconds: float = field(metadata={"static": True})
     score_seconds: float = field(metadata={"static": True})
@@ -65,7 +66,8 @@ class Trace:
     def best(self, problem: Problem, rule: Soundness | None = None) -> Mixture | None:
         """The best *sound* answer: highest `log_joint` among those that pass the rule; None if none does.
 
-        The likelihood is unbounded, so the best of many starts is often a spike; hence the rule. For a sampler it is
+        A restart that stopped on the brink of a singular covariance has no sound answer, however sound its last
+        mixture looks. The likelihood is unbounded, so the best of many starts is often a spike; hence the rule. For a sampler it is
         the draw of highest log_joint.
         """
         place = self.best_place(problem, rule)
@@ -75,7 +77,7 @@ class Trace:
         """Restart and row of `best`."""
         rule = Soundness() if rule is None else rule
         kept = max(self.draws, 1)
-        scores = self.log_joint[:, -kept:]
+        scores = np.where(self.collapsed[:, None], -np.inf, self.log_joint[:, -kept:])
         order = np.argsort(-scores, axis=None, kind="stable")
         for flat in order[np.isfinite(scores.ravel()[order])]:
             restart, row = np.unravel_index(flat, scores.shape)

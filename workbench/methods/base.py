@@ -24,6 +24,7 @@ class Info(NamedTuple):
     passes: Array  # []   passes over the data that the step cost
     ok: Array  # []   False where the step broke what the method's theory promises
     converged: Array  # []   the method's own stopping rule is met
+    collapsed: Array  # []   the next mixture has a singular covariance or an empty component
     stopped: Array  # []   no further step is possible or useful
 
 

@@ -69,7 +69,7 @@ class EM(Method):
             converged = ~fell & (rise <= jnp.maximum(self.tolerance * size, 0.0))
             usable = _usable(proposed, problem)
             keep = jax.tree.map(lambda new, old: jnp.where(usable, new, old), proposed, state.mixture)
-            info = Info(jnp.asarray(1), ~fell, converged & usable, converged | ~usable)
+            info = Info(jnp.asarray(1), ~fell, converged & usable, ~usable, converged | ~usable)
             return EMState(keep, log_joint), info
 
         return Algorithm(init, step, lambda state: state.mixture)

@@ -19,6 +19,9 @@ LEARNING_RATES = {"gradient": 0.3, "momentum": 0.1, "adam": 0.05, "lbfgs": None}
 # Most line-search trials in one L-BFGS step. A search that fails after so many ends the run.
 LINE_SEARCH_TRIALS = 20
 
+# How much larger than its tolerance the gradient may be when a line search can rise no further.
+STALLED = 100.0
+
 
 class GradientAscent(Method):
     """Maximises `log_joint` in the `LogCholesky` chart with an optimiser of optax.
@@ -71,8 +74,11 @@ class GradientAscent(Method):
                 trials, moved = 1, jnp.asarray(True)
             largest = jnp.max(jnp.array([jnp.max(jnp.abs(g)) for g in gradient]))
             finite = jnp.isfinite(value) & jnp.isfinite(largest)
-            converged = largest <= self.gradient_tolerance
-            info = Info(state.owed + trials, finite, converged, converged | ~finite | ~moved)
+            # A search that finds no rise where the gradient is this small has met the rounding of the objective.
+            tolerance = jnp.where(moved, self.gradient_tolerance, STALLED * self.gradient_tolerance)
+            converged = largest <= tolerance
+            stopped = converged | ~finite | ~moved
+            info = Info(state.owed + trials, finite & (moved | converged), converged, jnp.asarray(False), stopped)
             return AscentState(u, value, gradient, inner, jnp.asarray(0)), info
 
         return Algorithm(init, step, lambda state: chart.constrain(state.u))

@@ -73,7 +73,7 @@ class NUTS(Method):
             state = sample(state._replace(rng_key=key), (problem,), {})
             ok = ~state.diverging | (state.i <= self.num_warmup)
             never = jnp.asarray(False)
-            return state, Info(state.num_steps, ok, never, never)
+            return state, Info(state.num_steps, ok, never, never, never)
 
         return Algorithm(begin, step, lambda state: mixture_of_sites(problem, state.z))
 
