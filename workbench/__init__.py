@@ -1,3 +1,41 @@
 """Gaussian mixtures by EM, direct gradient ascent and MCMC, compared on the same terms."""
 
+from workbench.compare import Comparison, Reference, compare, summarise, table
+from workbench.data import Dataset, Simulator, dataset_names, load_dataset, read_file
+from workbench.errors import InputError
+from workbench.methods import EM, NUTS, GradientAscent
+from workbench.mixture import ConjugatePrior, FlatPrior, IndependentPrior, Mixture
+from workbench.problem import Problem
+from workbench.soundness import Soundness
+from workbench.starts import Given, KMeansPlusPlus, RandomPoints, RandomResponsibilities
+from workbench.trace import Trace
+
 __version__ = "0.1.0"
+
+__all__ = [
+    "EM",
+    "NUTS",
+    "Comparison",
+    "ConjugatePrior",
+    "Dataset",
+    "FlatPrior",
+    "Given",
+    "GradientAscent",
+    "IndependentPrior",
+    "InputError",
+    "KMeansPlusPlus",
+    "Mixture",
+    "Problem",
+    "RandomPoints",
+    "RandomResponsibilities",
+    "Reference",
+    "Simulator",
+    "Soundness",
+    "Trace",
+    "compare",
+    "dataset_names",
+    "load_dataset",
+    "read_file",
+    "summarise",
+    "table",
+]

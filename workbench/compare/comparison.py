@@ -1,0 +1,126 @@
+"""The comparison: every method on one problem, from the same starts, kept together with what judges them."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import jax
+import numpy as np
+
+from workbench.data import Dataset, Truth
+from workbench.errors import InputError
+from workbench.keys import named_key
+from workbench.methods import Method
+from workbench.mixture import Mixture
+from workbench.problem import Problem
+from workbench.run import Progress, run
+from workbench.soundness import Soundness
+from workbench.starts import RandomPoints, Start, draw_starts
+from workbench.trace import Trace
+
+# Which method is running, and its progress.
+Watch = Callable[[str], Progress | None]
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What answers are judged against besides the objective; each part may be missing."""
+
+    heldout: np.ndarray | None = None  # [N', D]   points that no method saw
+    labels: np.ndarray | None = None  # [N]   known classes of the fitted points
+    truth: Truth | None = None  # the mixture that simulated the data
+
+    @classmethod
+    def of(cls, train: Dataset, test: Dataset | None = None) -> "Reference":
+        """What a data set knows of itself, and its held-out part."""
+        heldout = None if test is None or len(test.x) == 0 else test.x
+        return cls(heldout, train.labels, train.truth)
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison(Mapping[str, Trace]):
+    """Traces by the name of their method, all of one problem and from the same starts."""
+
+    problem: Problem
+    traces: Mapping[str, Trace]
+    reference: Reference = Reference()
+    rule: Soundness = Soundness()
+    name: str = ""
+    columns: tuple[str, ...] = ()
+    units: str = ""
+    failures: Mapping[str, str] = field(default_factory=dict)  # methods that raised, and what
+
+    def __getitem__(self, method: str) -> Trace:
+        return self.traces[method]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.traces)
+
+    def __len__(self) -> int:
+        return len(self.traces)
+
+
+def compare(
+    problem: Problem,
+    methods: Sequence[Method] | Mapping[str, Method],
+    *,
+    restarts: int = 8,
+    seed: int = 0,
+    starts: Start | None = None,
+    reference: Reference | None = None,
+    watch: Watch | None = None,
+) -> Comparison:
+    """Run every method on the problem from the same starts.
+
+    Args:
+        problem: what to solve.
+        methods: a list (named by their `method`) or a mapping from names of your own.
+        restarts: starts for each method; a restart of EM is a chain of a sampler.
+        seed: root seed. A start depends on the seed and the restart only.
+        starts: `RandomPoints()` unless given.
+        reference: held-out points, labels or truth to judge the answers by.
+        watch: gives a progress callback for each method.
+
+    Raises:
+        InputError: two methods have one name, or a method cannot solve the problem. Nothing has run then.
+    """
+    named = name_methods(methods)
+    check_restarts(restarts)
+    for method in named.values():
+        method.check(problem)
+    rule = RandomPoints() if starts is None else starts
+    traces = {}
+    for name, method in named.items():
+        begun = starts_of(method, problem, rule, restarts, seed)
+        progress = None if watch is None else watch(name)
+        traces[name] = run(method, problem, begun, named_key(seed, name), progress=progress)
+    return Comparison(problem, traces, Reference() if reference is None else reference)
+
+
+def starts_of(method: Method, problem: Problem, rule: Start, restarts: int, seed: int) -> Mixture:
+    """The starts that a method uses: the first so many of the experiment's. Leaves [R, ...]."""
+    used = method.num_restarts(restarts)
+    drawn = draw_starts(rule, problem, max(restarts, used), seed)
+    return jax.tree.map(lambda leaf: leaf[:used], drawn)
+
+
+def name_methods(methods: Sequence[Method] | Mapping[str, Method]) -> dict[str, Method]:
+    """Methods by name.
+
+    Raises:
+        InputError: there are none, or two have one name.
+    """
+    if isinstance(methods, Mapping):
+        named = dict(methods)
+    else:
+        named = {method.method: method for method in methods}
+        if len(named) != len(methods):
+            raise InputError('methods: two have the same name; give a mapping, as {"adam": GradientAscent(...)}')
+    if not named:
+        raise InputError("methods: give at least one")
+    return named
+
+
+def check_restarts(restarts: int) -> None:
+    """Refuse fewer than one restart."""
+    if isinstance(restarts, bool) or not isinstance(restarts, int) or restarts < 1:
+        raise InputError(f"restarts: must be a whole number of at least 1, got {restarts!r}")

@@ -1,0 +1,166 @@
+"""The figures of a comparison: one record for each method, the same for a table, JSON, CSV and the report."""
+
+from collections import Counter
+from dataclasses import dataclass
+
+import jax
+import numpy as np
+
+from workbench.compare.comparison import Comparison
+from workbench.diagnostics import (
+    Mixing,
+    Verdict,
+    adjusted_rand_index,
+    heldout_log_density,
+    matched_error,
+    mixing_of,
+    verdicts,
+)
+from workbench.mixture import Mixture
+from workbench.trace import Trace
+
+# A restart has reached the best when its log_joint is within this many nats of it.
+WITHIN = 1e-3
+
+
+@dataclass(frozen=True)
+class Optimum:
+    """An end value of log_joint and how many restarts ended there; only sound ends are counted."""
+
+    log_joint: float
+    restarts: int
+
+
+@dataclass(frozen=True)
+class MethodSummary:
+    """What a comparison says of one method; None where it does not apply.
+
+    The *best* is the highest log_joint among all sound answers of all methods. Passes and seconds to the best are the
+    median over the restarts that came within 1e-3 nats of it; seconds are those of all restarts advancing together.
+    """
+
+    method: str
+    restarts: int
+    best_log_likelihood: float | None
+    best_log_joint: float | None
+    heldout_log_density: float | None
+    heldout_standard_error: float | None
+    statuses: dict[str, int]
+    reached_best: int
+    passes_to_best: float | None
+    seconds_to_best: float | None
+    passes: int  # of all restarts
+    seconds: float  # stepping
+    compile_seconds: float
+    r_hat_max: float | None
+    ess_min: float | None
+    smallest_relative_eigenvalue: float | None
+    smallest_component_size: float | None
+    suspicious: bool | None
+    adjusted_rand_index: float | None
+    matched_error: float | None
+    optima: tuple[Optimum, ...]
+    failure: str | None = None
+
+
+def best_log_joint(comparison: Comparison) -> float | None:
+    """The highest log_joint among the sound answers of all methods; None if there is none."""
+    values = []
+    for trace in comparison.values():
+        place = trace.best_place(comparison.problem, comparison.rule)
+        if place is not None:
+            values.append(float(trace.log_joint[place]))
+    return max(values, default=None)
+
+
+def summarise(comparison: Comparison) -> list[MethodSummary]:
+    """One summary for each method, in the order of the comparison; methods that failed come last."""
+    best = best_log_joint(comparison)
+    summaries = [_summarise(comparison, name, trace, best) for name, trace in comparison.items()]
+    return summaries + [_failed(name, why) for name, why in comparison.failures.items()]
+
+
+def judge(comparison: Comparison, name: str) -> tuple[list[Verdict], Mixing | None]:
+    """Verdicts on every restart of a method, and the mixing of its chains."""
+    trace = comparison[name]
+    mixing = mixing_of(trace, comparison.problem)
+    return verdicts(trace, comparison.problem, comparison.rule, mixing), mixing
+
+
+def _summarise(comparison: Comparison, name: str, trace: Trace, best: float | None) -> MethodSummary:
+    problem, reference = comparison.problem, comparison.reference
+    found, mixing = judge(comparison, name)
+    counts = Counter(verdict.status for verdict in found)
+    place = trace.best_place(problem, comparison.rule)
+    mixture = None if place is None else trace.at(*place)
+    health = None if mixture is None else comparison.rule.check(problem, mixture)
+    arrivals = _arrivals(trace, best)
+    rows = [(r, t) for r, t in enumerate(arrivals) if t is not None]
+    answer = _answer(trace, mixture)
+    heldout = None
+    if reference.heldout is not None and answer is not None:
+        heldout = heldout_log_density(answer, reference.heldout)
+    rand = None
+    if reference.labels is not None and mixture is not None:
+        rand = adjusted_rand_index(reference.labels, np.asarray(mixture.predict(problem.x)))
+    return MethodSummary(
+        method=name,
+        restarts=trace.num_restarts,
+        best_log_likelihood=None if place is None else float(trace.log_likelihood[place]),
+        best_log_joint=None if place is None else float(trace.log_joint[place]),
+        heldout_log_density=None if heldout is None else heldout.log_density,
+        heldout_standard_error=None if heldout is None else heldout.standard_error,
+        statuses={status.name: counts[status] for status in sorted(counts)},
+        reached_best=len(rows),
+        passes_to_best=float(np.median([trace.passes[r, t] for r, t in rows])) if rows else None,
+        seconds_to_best=float(np.median([trace.seconds[t] for _, t in rows])) if rows else None,
+        passes=int(np.sum(trace.passes[:, -1])),
+        seconds=float(trace.seconds[-1]),
+        compile_seconds=trace.compile_seconds,
+        r_hat_max=None if mixing is None else mixing.r_hat_max,
+        ess_min=None if mixing is None else mixing.ess_min,
+        smallest_relative_eigenvalue=None if health is None else health.smallest_relative_eigenvalue,
+        smallest_component_size=None if health is None else health.smallest_component_size,
+        suspicious=None if health is None else health.suspicious,
+        adjusted_rand_index=rand,
+        matched_error=None
+        if reference.truth is None or mixture is None
+        else matched_error(mixture, reference.truth),
+        optima=() if trace.is_sampler else _optima(comparison, trace),
+    )
+
+
+def _failed(name: str, why: str) -> MethodSummary:
+    blank = dict.fromkeys(MethodSummary.__dataclass_fields__)
+    zeros = {"restarts": 0, "reached_best": 0, "passes": 0, "seconds": 0.0, "compile_seconds": 0.0}
+    return MethodSummary(**{**blank, **zeros, "method": name, "statuses": {}, "optima": (), "failure": why})  # type: ignore[arg-type]
+
+
+def _arrivals(trace: Trace, best: float | None) -> list[int | None]:
+    """The first row of each restart within 1e-3 nats of the best; None if it never gets there, or collapses."""
+    if best is None:
+        return [None] * trace.num_restarts
+    near = np.abs(trace.log_joint - best) <= WITHIN  # a spike passes the best on its way up, and is no arrival
+    stays = near[:, -1] if not trace.is_sampler else near.any(1)
+    return [int(np.argmax(near[r])) if stays[r] else None for r in range(trace.num_restarts)]
+
+
+def _answer(trace: Trace, mixture: Mixture | None) -> Mixture | None:
+    """The sample that predicts: all draws of a sampler, the best sound point estimate otherwise. Leaves [S, ...]."""
+    if trace.is_sampler:
+        return jax.tree.map(lambda leaf: np.reshape(leaf, (-1, *leaf.shape[2:])), trace.answer)
+    return None if mixture is None else jax.tree.map(lambda leaf: np.asarray(leaf)[None], mixture)
+
+
+def _optima(comparison: Comparison, trace: Trace) -> tuple[Optimum, ...]:
+    """Sound end values, highest first, those within 1e-3 nats of each other counted together."""
+    healths = comparison.rule.check_all(comparison.problem, trace.ends)
+    sound = [h.sound and not c for h, c in zip(healths, trace.collapsed, strict=True)]
+    ends = np.sort(trace.log_joint[:, -1][np.asarray(sound) & np.isfinite(trace.log_joint[:, -1])])[::-1]
+    groups: list[list[float]] = []
+    for value in ends.tolist():
+        if groups and groups[-1][0] - value <= WITHIN:
+            groups[-1].append(value)
+        else:
+            groups.append([value])
+    return tuple(Optimum(group[0], len(group)) for group in groups)

@@ -1,0 +1,167 @@
+"""The table of a comparison, with a one-line reading of it: as text, HTML, JSON or CSV."""
+
+import csv
+import io
+import json
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, fields
+from html import escape
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table as RichTable
+
+from workbench.compare.comparison import Comparison
+from workbench.compare.summary import WITHIN, MethodSummary, summarise
+from workbench.diagnostics import Status
+
+Cell = Callable[[MethodSummary], str]
+
+
+def _number(value: float | None, form: str) -> str:
+    return "–" if value is None or not math.isfinite(value) else format(value, form)
+
+
+def _heldout(s: MethodSummary) -> str:
+    if s.heldout_log_density is None:
+        return "–"
+    return f"{s.heldout_log_density:.3f} ± {_number(s.heldout_standard_error, '.3f')}"
+
+
+def _count(*statuses: Status) -> Cell:
+    return lambda s: f"{sum(s.statuses.get(status.name, 0) for status in statuses)} of {s.restarts}"
+
+
+# The lines of the table, top to bottom. A line of which no method has a figure is left out.
+LINES: tuple[tuple[str, Cell], ...] = (
+    ("best sound log-joint", lambda s: _number(s.best_log_joint, ".3f")),
+    ("best sound log-likelihood", lambda s: _number(s.best_log_likelihood, ".3f")),
+    ("held-out log density per point", _heldout),
+    ("adjusted Rand index", lambda s: _number(s.adjusted_rand_index, ".3f")),
+    ("matched error of means (sd)", lambda s: _number(s.matched_error, ".3f")),
+    (f"reached the best (within {WITHIN:g})", lambda s: f"{s.reached_best} of {s.restarts}"),
+    ("converged", _count(Status.CONVERGED)),
+    ("ran out", _count(Status.BUDGET)),
+    ("on a plateau", _count(Status.PLATEAU)),
+    ("collapsed", _count(Status.COLLAPSED)),
+    ("divergent or not finite", _count(Status.DIVERGENT, Status.NONFINITE)),
+    ("passes to the best (median)", lambda s: _number(s.passes_to_best, ".0f")),
+    ("seconds to the best (median)", lambda s: _number(s.seconds_to_best, ".3f")),
+    ("passes in all", lambda s: format(s.passes, ",")),
+    ("seconds stepping", lambda s: _number(s.seconds, ".3f")),
+    ("seconds compiling", lambda s: _number(s.compile_seconds, ".1f")),
+    ("R-hat, largest", lambda s: _number(s.r_hat_max, ".3f")),
+    ("ESS, smallest", lambda s: _number(s.ess_min, ".0f")),
+    ("smallest relative eigenvalue", lambda s: _number(s.smallest_relative_eigenvalue, ".2g")),
+    ("smallest component (points)", lambda s: _number(s.smallest_component_size, ".1f")),
+    ("suspicious", lambda s: "–" if s.suspicious is None else ("yes" if s.suspicious else "no")),
+)
+
+
+@dataclass(frozen=True)
+class Table:
+    """The summaries of one comparison; prints as text, and as HTML in a notebook."""
+
+    experiment: str
+    summaries: tuple[MethodSummary, ...]
+
+    @property
+    def lines(self) -> list[tuple[str, list[str]]]:
+        """Heading and cells of each line with at least one figure, top to bottom."""
+        filled = [(heading, [cell(s) for s in self.summaries]) for heading, cell in LINES]
+        return [(heading, cells) for heading, cells in filled if any(c not in _EMPTY for c in cells)]
+
+    @property
+    def reading(self) -> str:
+        """What the table says, in a sentence or two."""
+        return read(self.summaries)
+
+    def __str__(self) -> str:
+        table = RichTable(title=self.experiment or None, title_justify="left")
+        table.add_column("")
+        for summary in self.summaries:
+            table.add_column(summary.method, justify="right")
+        for heading, cells in self.lines:
+            table.add_row(heading, *cells)
+        out = io.StringIO()
+        width = 40 + 20 * len(self.summaries)
+        Console(file=out, width=width, highlight=False, markup=False).print(table)
+        return f"{out.getvalue().rstrip()}\n{self.reading}"
+
+    def __repr__(self) -> str:
+        return str(self)
+
+    def _repr_html_(self) -> str:
+        head = "".join(f"<th>{escape(s.method)}</th>" for s in self.summaries)
+        body = "".join(
+            f"<tr><th>{escape(heading)}</th>{''.join(f'<td>{escape(c)}</td>' for c in cells)}</tr>"
+            for heading, cells in self.lines
+        )
+        return (
+            f"<table><thead><tr><th></th>{head}</tr></thead><tbody>{body}</tbody></table>"
+            f"<p>{escape(self.reading)}</p>"
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values: `experiment`, `reading`, and a list `methods`. What is not a finite number is None."""
+        methods = [_plain(asdict(s)) for s in self.summaries]
+        return {"experiment": self.experiment, "reading": self.reading, "methods": methods}
+
+    def to_json(self) -> str:
+        """`to_dict` on one line."""
+        return json.dumps(self.to_dict(), allow_nan=False)
+
+    def to_csv(self) -> str:
+        """One row for each method, headed; the statuses and optima as JSON in their cells."""
+        out = io.StringIO()
+        names = ["experiment", *(f.name for f in fields(MethodSummary))]
+        writer = csv.DictWriter(out, names, lineterminator="\n")
+        writer.writeheader()
+        for row in self.to_dict()["methods"]:
+            nested = {k: json.dumps(v) if isinstance(v, dict | list) else v for k, v in row.items()}
+            writer.writerow({"experiment": self.experiment, **nested})
+        return out.getvalue()
+
+
+def table(comparison: Comparison) -> Table:
+    """The table of a comparison."""
+    return Table(comparison.name, tuple(summarise(comparison)))
+
+
+def read(summaries: tuple[MethodSummary, ...]) -> str:
+    """A sentence or two: the best, who reached it how often and at what price, and what to beware of."""
+    best = max((s.best_log_joint for s in summaries if s.best_log_joint is not None), default=None)
+    if best is None:
+        return "No method has a sound answer."
+    parts = [_arrival(s) for s in summaries if s.r_hat_max is None and s.failure is None]
+    text = f"Best sound log-joint {best:.3f}: {'; '.join(parts)}." if parts else f"Best log-joint {best:.3f}."
+    for s in summaries:
+        if s.r_hat_max is not None and s.ess_min is not None:
+            agree = "agree" if s.statuses.get(Status.CONVERGED.name, 0) == s.restarts else "do not agree yet"
+            text += f" The {s.restarts} chains of {s.method} {agree} (R-hat {s.r_hat_max:.3f}, ESS {s.ess_min:.0f})."
+    for s in summaries:
+        if s.suspicious and s.r_hat_max is None:
+            text += f" Beware: the best of {s.method} has a component both tight and small."
+        if s.failure is not None:
+            text += f" {s.method} failed: {s.failure}."
+    return text
+
+
+def _arrival(s: MethodSummary) -> str:
+    if s.best_log_joint is None:
+        return f"{s.method} has no sound answer"
+    if s.reached_best == 0:
+        return f"{s.method} never reaches it ({s.best_log_joint:.3f})"
+    return f"{s.method} reaches it from {s.reached_best} of {s.restarts} starts in {s.passes_to_best:.0f} passes"
+
+
+_EMPTY = {"–", "0 of 0"}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: _plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

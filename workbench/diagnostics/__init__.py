@@ -1,0 +1,18 @@
+"""What is read off traces: statuses, convergence of chains, agreement with what is known, held-out scores."""
+
+from workbench.diagnostics.agreement import adjusted_rand_index, matched_error
+from workbench.diagnostics.convergence import Mixing, mixing_of
+from workbench.diagnostics.predictive import Predictive, heldout_log_density
+from workbench.diagnostics.status import Status, Verdict, verdicts
+
+__all__ = [
+    "Mixing",
+    "Predictive",
+    "Status",
+    "Verdict",
+    "adjusted_rand_index",
+    "heldout_log_density",
+    "matched_error",
+    "mixing_of",
+    "verdicts",
+]

@@ -1,0 +1,70 @@
+"""Whether chains agree, judged by functionals that do not depend on the labels of components.
+
+A chain that swaps labels looks stuck to a parameter's R-hat and a chain that cannot swap looks converged; a functional
+of the density itself is blind to labels, so it measures mixing and nothing else.
+"""
+
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from workbench.mixture import Mixture
+from workbench.problem import Problem
+from workbench.trace import Trace
+
+# Rows at which the log density is followed, spread evenly over the data sorted by its first column.
+FOLLOWED_ROWS = 8
+
+# Vehtari, Gelman, Simpson, Carpenter & Bürkner (2021), "Rank-normalization, folding, and localization: an improved
+# R-hat", Bayesian Analysis 16: chains agree when R-hat is below 1.01 and the effective sample size above 400.
+R_HAT_LIMIT = 1.01
+ESS_LIMIT = 400.0
+
+
+@dataclass(frozen=True)
+class Mixing:
+    """Worst rank-normalised split R-hat and smallest bulk effective sample size over the functionals."""
+
+    r_hat_max: float
+    ess_min: float
+
+    @property
+    def converged(self) -> bool:
+        """Whether both keep the limits of Vehtari et al. (2021)."""
+        return self.r_hat_max < R_HAT_LIMIT and self.ess_min > ESS_LIMIT
+
+
+def mixing_of(trace: Trace, problem: Problem) -> Mixing | None:
+    """Mixing of a sampler's draws; None for point estimates. R-hat is NaN for a single chain's own halves only."""
+    if not trace.is_sampler:
+        return None
+    # 0.8 s to import; the package promises to import in little more time than numpyro itself.
+    from arviz_stats.base import array_stats
+
+    draws = functionals(trace, problem)  # [R, S, Q]
+    if not np.all(np.isfinite(draws)):
+        return Mixing(float("inf"), 0.0)
+    columns = np.moveaxis(draws, -1, 0)  # [Q, R, S]
+    r_hats = [float(array_stats.rhat(c, chain_axis=0, draw_axis=1)) for c in columns]
+    sizes = [float(array_stats.ess(c, chain_axis=0, draw_axis=1, method="bulk")) for c in columns]
+    return Mixing(max(r_hats), min(sizes))
+
+
+def functionals(trace: Trace, problem: Problem) -> np.ndarray:
+    """log_joint, log_likelihood, and the log density at a few rows of the data, for every draw. [R, S, Q]"""
+    order = np.argsort(np.asarray(problem.x[:, 0]), kind="stable")
+    rows = order[np.linspace(0, len(order) - 1, min(FOLLOWED_ROWS, len(order))).astype(int)]
+    shape = trace.answer.weights.shape[:2]
+    flat = jax.tree.map(lambda leaf: np.reshape(leaf, (-1, *leaf.shape[2:])), trace.answer)
+    densities = np.asarray(_log_densities(flat, problem.x[rows])).reshape(*shape, -1)
+    scores = np.stack([trace.log_joint[:, -trace.draws :], trace.log_likelihood[:, -trace.draws :]], -1)
+    return np.concatenate([scores, densities], -1)
+
+
+@jax.jit
+def _log_densities(mixtures: Mixture, x: Array) -> Array:
+    """[S, N]"""
+    return jnp.asarray(jax.vmap(lambda mixture: mixture.log_density(x))(mixtures))

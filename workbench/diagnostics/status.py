@@ -1,0 +1,82 @@
+"""Statuses: how each restart ended, read off its trace and never raised."""
+
+from enum import IntEnum
+from typing import NamedTuple
+
+import numpy as np
+
+from workbench.diagnostics.convergence import Mixing
+from workbench.problem import Problem
+from workbench.soundness import Health, Soundness
+from workbench.trace import Trace
+
+
+class Status(IntEnum):
+    """How a restart ended. Where several apply, the highest is reported."""
+
+    CONVERGED = 1  # the stopping rule was met; for a sampler, its chains agree
+    BUDGET = 2  # ran out of iterations, or of draws before the chains agreed
+    PLATEAU = 3  # two components have merged into one
+    COLLAPSED = 5  # a covariance is singular or a component is starved
+    DIVERGENT = 6  # broke its method's promise: EM fell, a line search failed, a transition diverged
+    NONFINITE = 7  # the score or a parameter is not a finite number
+
+
+# Below the start by more than this share of its size, a point estimate has gone the wrong way.
+FALL = 1e-9
+
+
+class Verdict(NamedTuple):
+    """A status and what it means for this restart."""
+
+    status: Status
+    message: str
+
+
+def verdicts(trace: Trace, problem: Problem, rule: Soundness, mixing: Mixing | None) -> list[Verdict]:
+    """One verdict for each restart of a trace. [R]
+
+    Args:
+        trace: of any method.
+        problem: that the trace is of.
+        rule: of soundness.
+        mixing: of the chains, where the trace is a sampler's.
+    """
+    healths = rule.check_all(problem, trace.ends)
+    if mixing is not None:
+        return [_of_chain(trace, r, mixing) for r in range(trace.num_restarts)]
+    return [_of_estimate(trace, r, health) for r, health in enumerate(healths)]
+
+
+def _of_estimate(trace: Trace, restart: int, health: Health) -> Verdict:
+    first, last = trace.log_joint[restart, 0], trace.log_joint[restart, -1]
+    if not (health.finite and np.isfinite(last)):
+        return Verdict(Status.NONFINITE, f"log_joint is {last} at the end")
+    if not trace.ok[restart, -1]:
+        return Verdict(Status.DIVERGENT, "a step broke the method's promise: log_joint fell, or no rise was found")
+    if last < first - FALL * abs(first):
+        return Verdict(Status.DIVERGENT, f"ended {first - last:.3g} nats below its start")
+    if trace.collapsed[restart]:
+        return Verdict(Status.COLLAPSED, "the next step is a singular covariance or an empty component")
+    if health.singular:
+        eigenvalue = health.smallest_relative_eigenvalue
+        return Verdict(Status.COLLAPSED, f"a covariance is singular: relative eigenvalue {eigenvalue:.2g}")
+    if health.starved:
+        return Verdict(Status.COLLAPSED, f"a component holds {health.smallest_component_size:.3g} points' worth")
+    if health.merged:
+        return Verdict(Status.PLATEAU, "two components have merged into one")
+    if not trace.converged[restart]:
+        return Verdict(Status.BUDGET, f"ran out of iterations after {trace.passes[restart, -1]} passes")
+    return Verdict(Status.CONVERGED, f"met its stopping rule after {trace.passes[restart, -1]} passes")
+
+
+def _of_chain(trace: Trace, chain: int, mixing: Mixing) -> Verdict:
+    draws = trace.log_joint[chain, -trace.draws :]
+    if not np.all(np.isfinite(draws)):
+        return Verdict(Status.NONFINITE, "a draw has a log_joint that is not finite")
+    if not trace.ok[chain, -1]:
+        return Verdict(Status.DIVERGENT, "at least one transition after warm-up diverged")
+    facts = f"R-hat {mixing.r_hat_max:.3f}, ESS {mixing.ess_min:.0f} over label-invariant functionals"
+    if not mixing.converged:
+        return Verdict(Status.BUDGET, f"the chains do not agree yet: {facts}")
+    return Verdict(Status.CONVERGED, f"the chains agree: {facts}")
