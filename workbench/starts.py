@@ -34,6 +34,13 @@ class Start(BaseModel, ABC):
     def draw(self, problem: Problem, key: Array) -> Mixture:
         """One starting mixture; pure, so that restarts are a `vmap` over keys."""
 
+    def check(self, problem: Problem) -> None:
+        """Refuse a problem that the rule does not fit.
+
+        Raises:
+            InputError: saying what does not fit.
+        """
+
 
 class RandomPoints(Start):
     """Means at K distinct random rows, equal weights, the volume of the data shared out.
@@ -115,11 +122,14 @@ class Given(Start):
     summary: ClassVar[str] = "stated weights [K], means [K, D] and covariances in the family's shape"
 
     def draw(self, problem: Problem, key: Array) -> Mixture:
-        """The stated mixture.
+        """The stated mixture."""
+        return self._mixture(problem)
 
-        Raises:
-            InputError: it does not fit the problem's components, columns or covariance family.
-        """
+    def check(self, problem: Problem) -> None:
+        """The values must fit the problem's components, columns and covariance family."""
+        self._mixture(problem)
+
+    def _mixture(self, problem: Problem) -> Mixture:
         try:
             mixture = Mixture.from_covariances(
                 jnp.asarray(self.weights), jnp.asarray(self.means), jnp.asarray(self.covariances),

@@ -1,6 +1,7 @@
-"""What is read off traces: statuses, convergence of chains, agreement with what is known, held-out scores."""
+"""What is read off traces: statuses, checks, convergence of chains, agreement with what is known, held-out scores."""
 
 from workbench.diagnostics.agreement import adjusted_rand_index, matched_error
+from workbench.diagnostics.checks import checks
 from workbench.diagnostics.convergence import Mixing, mixing_of
 from workbench.diagnostics.predictive import Predictive, heldout_log_density
 from workbench.diagnostics.status import Status, Verdict, verdicts
@@ -11,6 +12,7 @@ __all__ = [
     "Status",
     "Verdict",
     "adjusted_rand_index",
+    "checks",
     "heldout_log_density",
     "matched_error",
     "mixing_of",

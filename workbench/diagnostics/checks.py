@@ -1,0 +1,51 @@
+"""Named checks of a run: each a claim about its trace that is either true or false."""
+
+import numpy as np
+
+from workbench.mixture import Mixture
+from workbench.problem import Problem
+from workbench.trace import Trace
+
+# The one pass against the density evaluated point by point: agreement of two sums of N terms, relative.
+AGREEMENT = 1e-9
+AGREEMENT_FLOAT32 = 1e-4
+
+
+def checks(trace: Trace, problem: Problem, starts: Mixture) -> dict[str, bool]:
+    """What must hold of every run, by name.
+
+    Args:
+        trace: of any method.
+        problem: that the trace is of.
+        starts: that the run was given, leaves [R, ...].
+    """
+    return {
+        "begins_at_the_starts": _begins_at(trace, starts),
+        "scores_are_finite": bool(np.all(np.isfinite(trace.log_joint))),
+        "passes_never_fall": bool(np.all(np.diff(trace.passes, axis=1) >= 0)),
+        "weights_are_distributions": _are_distributions(trace.mixtures.weights),
+        "score_agrees_point_by_point": _agrees(trace, problem),
+        "promise_was_kept": bool(np.all(trace.ok)),
+    }
+
+
+def _begins_at(trace: Trace, starts: Mixture) -> bool:
+    first = trace.at(np.arange(trace.num_restarts), np.zeros(trace.num_restarts, int))
+    pairs = ((first.weights, starts.weights), (first.means, starts.means), (first.scales, starts.scales))
+    return all(np.array_equal(np.asarray(a), np.asarray(b)) for a, b in pairs)
+
+
+def _are_distributions(weights: np.ndarray) -> bool:
+    # Rounding of a sum of K terms, with room for float32.
+    return bool(np.all(weights >= 0) and np.allclose(np.sum(weights, -1), 1.0, rtol=0, atol=1e-6))
+
+
+def _agrees(trace: Trace, problem: Problem) -> bool:
+    """The judge's value for the best end against the sum of point-by-point log densities."""
+    scores = trace.log_likelihood[:, -1]
+    if not np.any(np.isfinite(scores)):
+        return False
+    best = int(np.nanargmax(np.where(np.isfinite(scores), scores, -np.inf)))
+    total = float(np.sum(np.asarray(trace.at(best, -1).log_density(problem.x), np.float64)))
+    limit = AGREEMENT if problem.x.dtype == np.float64 else AGREEMENT_FLOAT32
+    return bool(abs(total - scores[best]) <= limit * max(abs(total), 1.0))

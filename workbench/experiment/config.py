@@ -1,0 +1,149 @@
+"""The experiment: one strict, frozen config for data, model, prior, starts and methods."""
+
+from functools import reduce
+from operator import or_
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SerializeAsAny, model_validator
+
+from workbench.data import Dataset, Simulator, load_dataset, read_file
+from workbench.methods import METHODS, Method
+from workbench.mixture import COVARIANCES, PRIORS, FlatPrior, Prior
+from workbench.problem import Problem
+from workbench.soundness import Soundness
+from workbench.starts import STARTS, RandomPoints, Start
+
+Names = Annotated[tuple[str, ...], BeforeValidator(lambda v: tuple(v) if isinstance(v, list) else v)]
+
+if TYPE_CHECKING:
+    AnyPrior, AnyStart, AnyMethod = Prior, Start, Method
+else:
+    # Tagged unions over the registries: what is registered can be configured.
+    AnyPrior = Annotated[reduce(or_, PRIORS.values()), Field(discriminator="family")]
+    AnyStart = Annotated[reduce(or_, STARTS.values()), Field(discriminator="rule")]
+    AnyMethod = Annotated[reduce(or_, METHODS.values()), Field(discriminator="method")]
+
+
+class Config(BaseModel):
+    """Frozen and strict: an unknown key or a wrong type is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class SimulateConfig(Config):
+    """Points drawn from a mixture of known parameters; see `Simulator` for what the numbers mean."""
+
+    components: Annotated[int, Field(ge=1)]
+    dimensions: Annotated[int, Field(ge=1)]
+    points: Annotated[int, Field(ge=2)]
+    separation: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    imbalance: Annotated[float, Field(ge=1, allow_inf_nan=False)] = 1.0
+    anisotropy: Annotated[float, Field(ge=1, allow_inf_nan=False)] = 1.0
+
+
+class DataConfig(Config):
+    """Where the points come from: exactly one of `dataset`, `file` and `simulate`."""
+
+    dataset: str | None = Field(None, description="a data set by name; `workbench list` shows them")
+    file: str | None = Field(None, description="a CSV, NPY or NPZ file, relative to the config's folder")
+    simulate: SimulateConfig | None = Field(None, description="a simulated mixture, drawn with the seed")
+    columns: Names | None = Field(None, description="columns to use, in this order; all unless given")
+    label: str | None = Field(None, description="column of known classes in a file; never fitted")
+    divide_by: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(
+        1.0, description="the unit of the analysis, in units of the data: 1000 for km/s in 1000 km/s"
+    )
+    standardize: bool = Field(False, description="shift and scale every column to mean 0 and deviation 1")
+    test_fraction: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.0, description="share of rows held out to score predictions"
+    )
+
+    @model_validator(mode="after")
+    def _one_source(self) -> "DataConfig":
+        given = [name for name in ("dataset", "file", "simulate") if getattr(self, name) is not None]
+        if len(given) != 1:
+            found = "none" if not given else " and ".join(given)
+            raise ValueError(f"give exactly one of dataset, file and simulate, got {found}")
+        if self.label is not None and self.file is None:
+            raise ValueError("label goes with file; named data sets and simulations bring their own")
+        return self
+
+    def load(self, seed: int, folder: Path) -> tuple[Dataset, Dataset]:
+        """The points to fit and those held out.
+
+        Args:
+            seed: root seed, for simulation and for the split.
+            folder: what a relative `file` is relative to.
+
+        Raises:
+            InputError: the data cannot be had or cannot be fitted.
+        """
+        if self.simulate is not None:
+            data = Simulator(**self.simulate.model_dump()).draw(seed)
+        elif self.file is not None:
+            data = read_file(folder / self.file, columns=self.columns, label=self.label)
+        else:
+            data = load_dataset(str(self.dataset))
+        if self.columns is not None and self.file is None:
+            data = data.select(self.columns)
+        if self.divide_by != 1.0:
+            data = data.divide(self.divide_by)
+        if self.standardize:
+            data = data.standardise()
+        return data.split(self.test_fraction, seed)
+
+
+class ModelConfig(Config):
+    """The mixture."""
+
+    components: Annotated[int, Field(ge=1)]
+    covariance: Literal["full", "tied", "diagonal", "spherical"] = "full"
+
+
+def _infer_methods(value: Any) -> Any:
+    """A method's table may leave `method` out where its own name says it: [methods.em]."""
+    if not isinstance(value, dict):
+        return value
+    named = {}
+    for name, table in value.items():
+        infer = isinstance(table, dict) and "method" not in table and name in METHODS
+        named[name] = {"method": name, **table} if infer else table
+    return named
+
+
+class Experiment(Config):
+    """One experiment: the data, the model, and the methods that are compared on them.
+
+    Python and TOML say the same: `Experiment.model_validate(mapping)`, or `read_experiment(path)`.
+    """
+
+    seed: Annotated[int, Field(ge=0)] = Field(0, description="root seed of data, starts and methods")
+    restarts: Annotated[int, Field(ge=1)] = Field(8, description="starts, the same for every method")
+    data: DataConfig
+    model: ModelConfig
+    prior: AnyPrior = FlatPrior()
+    starts: AnyStart = RandomPoints()
+    methods: Annotated[dict[str, SerializeAsAny[AnyMethod]], BeforeValidator(_infer_methods), Field(min_length=1)]
+    soundness: Soundness = Soundness()
+
+    def problem(self, train: Dataset) -> Problem:
+        """The problem of the points to fit.
+
+        Raises:
+            InputError: the points do not suit the model or the prior.
+        """
+        return Problem(train.x, self.model.components, self.model.covariance, self.prior)
+
+    def check(self, problem: Problem) -> None:
+        """Refuse methods that cannot solve the problem, and starts that do not fit it.
+
+        Raises:
+            InputError: saying why, and what to change.
+        """
+        for method in self.methods.values():
+            method.check(problem)
+        self.starts.check(problem)
+
+    def resolved(self) -> dict[str, Any]:
+        """Every setting, given or default, as TOML can hold it: what is unset is left out."""
+        return dict(self.model_dump(mode="json", exclude_none=True))

@@ -1,0 +1,135 @@
+"""Running an experiment: what is missing is run and stored, what is there is loaded."""
+
+from collections import Counter
+from collections.abc import Collection
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from workbench.compare import Comparison
+from workbench.compare.comparison import Watch, starts_of
+from workbench.diagnostics import Verdict, checks, mixing_of, verdicts
+from workbench.errors import InputError
+from workbench.experiment.config import Experiment
+from workbench.keys import named_key
+from workbench.mixture import Mixture
+from workbench.problem import Problem
+from workbench.run import run
+from workbench.store import Points, Store, assemble
+from workbench.trace import Trace
+
+# What a method can raise while it runs: JAX's and XLA's own errors are RuntimeErrors.
+_FAILURES = (RuntimeError, MemoryError, ArithmeticError)
+
+# Packages whose versions decide the numbers of a run.
+_PACKAGES = ("jax", "jaxlib", "numpyro", "numpy", "scipy", "optax", "arviz-stats")
+
+
+def run_experiment(
+    experiment: Experiment,
+    *,
+    name: str = "experiment",
+    out: Path | str = "results/experiment",
+    folder: Path | str = ".",
+    only: Collection[str] | None = None,
+    force: bool = False,
+    watch: Watch | None = None,
+) -> Comparison:
+    """Run the methods of an experiment whose runs are not stored yet, and compare all of them.
+
+    Every finished run is stored at once; a run that raises is reported in `failures` and the others are kept.
+
+    Args:
+        experiment: the config.
+        name: shown in tables and reports.
+        out: the results folder.
+        folder: what a relative `data.file` is relative to.
+        only: names of methods to run and compare; all unless given.
+        force: run again what is stored.
+        watch: gives a progress callback for each method that runs.
+
+    Raises:
+        InputError: the data cannot be had, or a method cannot solve the problem. Nothing has run then.
+    """
+    chosen = _choose(experiment, only)
+    train, heldout = experiment.data.load(experiment.seed, Path(folder))
+    points = Points(train, heldout)
+    problem = experiment.problem(train)
+    experiment.model_copy(update={"methods": {m: experiment.methods[m] for m in chosen}}).check(problem)
+    store = Store(Path(out))
+    store.save_experiment(experiment, name, points)
+    traces: dict[str, Trace] = {}
+    failures: dict[str, str] = {}
+    for method in chosen:
+        cell = store.cell(experiment, method, points.digest)
+        if store.is_complete(cell) and not force:
+            traces[method] = store.load_trace(cell, problem)
+            continue
+        try:
+            traces[method] = _run_method(experiment, method, name, problem, store, cell, watch)
+        except _FAILURES as error:
+            failures[method] = f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error) else ''}"
+    return replace(assemble(experiment, name, points, problem, traces), failures=failures)
+
+
+def _run_method(
+    experiment: Experiment,
+    method: str,
+    name: str,
+    problem: Problem,
+    store: Store,
+    cell: Path,
+    watch: Watch | None,
+) -> Trace:
+    config = experiment.methods[method]
+    starts = starts_of(config, problem, experiment.starts, experiment.restarts, experiment.seed)
+    progress = None if watch is None else watch(method)
+    trace = run(config, problem, starts, named_key(experiment.seed, method), progress=progress)
+    found = verdicts(trace, problem, experiment.soundness, mixing_of(trace, problem))
+    resolved = experiment.resolved()
+    resolved["methods"] = {method: resolved["methods"][method]}
+    info = describe(trace, problem, starts, found) | {"experiment": name, "method": method}
+    store.save_run(cell, resolved, trace, info)
+    return trace
+
+
+def describe(trace: Trace, problem: Problem, starts: Mixture, found: list[Verdict]) -> dict[str, Any]:
+    """What a stored run says of itself: versions, device, statuses, named checks, seconds and passes."""
+    device = jax.devices()[0]
+    return {
+        "format": 1,
+        "versions": {package: version(package) for package in _PACKAGES} | {"workbench": version("workbench")},
+        "device": {"platform": device.platform, "kind": device.device_kind, "count": jax.device_count()},
+        "dtype": str(problem.x.dtype),
+        "num_points": problem.num_points,
+        "num_dimensions": problem.num_dimensions,
+        "statuses": [
+            {"restart": r, "status": v.status.name, "message": v.message} for r, v in enumerate(found)
+        ],
+        "status_counts": dict(Counter(v.status.name for v in found)),
+        "checks": checks(trace, problem, starts),
+        "passes": int(np.sum(trace.passes[:, -1])),
+        "seconds": {
+            "compile": trace.compile_seconds,
+            "step": float(trace.seconds[-1]),
+            "score": trace.score_seconds,
+            "rows": [float(s) for s in trace.seconds],
+        },
+    }
+
+
+def _choose(experiment: Experiment, only: Collection[str] | None) -> list[str]:
+    if only is None:
+        return list(experiment.methods)
+    unknown = [name for name in only if name not in experiment.methods]
+    if unknown or not only:
+        raise InputError(
+            f"--methods: {', '.join(unknown) or 'none given'}: not in the experiment; "
+            f"it has {', '.join(experiment.methods)}"
+        )
+    return [name for name in experiment.methods if name in only]
+

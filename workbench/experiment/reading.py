@@ -1,0 +1,140 @@
+"""Reading an experiment from TOML: overrides, and every mistake at once with where it is and what is allowed."""
+
+import re
+import tomllib
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from workbench.errors import InputError
+from workbench.experiment.config import DataConfig, Experiment, ModelConfig, SimulateConfig
+from workbench.methods import METHODS
+from workbench.mixture import PRIORS
+from workbench.soundness import Soundness
+from workbench.starts import STARTS
+
+_BARE_WORD = re.compile(r"[A-Za-z_][\w+./-]*")
+_KEY = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
+
+
+def read_experiment(path: Path | str, settings: Iterable[str] = ()) -> Experiment:
+    """The experiment in a TOML file, with `key.path=value` settings laid over it.
+
+    Raises:
+        InputError: the file cannot be read, is not TOML, or has wrong, unknown or missing keys; all of them are
+            named, with what is allowed and the nearest right spelling.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); give a TOML experiment file") from None
+    except UnicodeDecodeError:
+        raise InputError(f"{path}: is not UTF-8 text; give a TOML experiment file") from None
+    try:
+        values = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"{path}: is not valid TOML: {error}") from None
+    for setting in settings:
+        _apply(values, setting)
+    return parse_experiment(values, str(path))
+
+
+def parse_experiment(values: Mapping[str, Any], where: str) -> Experiment:
+    """The experiment in a mapping; `where` names it in messages.
+
+    Raises:
+        InputError: as `read_experiment`.
+    """
+    try:
+        return Experiment.model_validate(dict(values))
+    except ValidationError as error:
+        raise InputError("\n".join(f"{where}: {_explain(e)}" for e in error.errors())) from None
+
+
+def _apply(values: dict[str, Any], setting: str) -> None:
+    """Lay one `key.path=value` over the values; the value is TOML, or a bare word."""
+    key, equals, raw = setting.partition("=")
+    key, raw = key.strip(), raw.strip()
+    if not equals or not _KEY.fullmatch(key):
+        raise InputError(f"--set {setting}: give key.path=value, as in --set model.components=3")
+    try:
+        value = tomllib.loads(f"value = {raw}")["value"]
+    except tomllib.TOMLDecodeError:
+        if not _BARE_WORD.fullmatch(raw):
+            raise InputError(f"--set {setting}: {raw!r} is not a TOML value; quote text") from None
+        value = raw
+    *parents, last = key.split(".")
+    table = values
+    for depth, parent in enumerate(parents):
+        table = table.setdefault(parent, {})
+        if not isinstance(table, dict):
+            raise InputError(f"--set {setting}: {'.'.join(parents[: depth + 1])} is a value, not a table")
+    table[last] = value
+
+
+# Tags that pydantic puts into the path of an error; no part of what the user wrote.
+_TAGGED = {"prior": PRIORS, "starts": STARTS}
+
+
+def _explain(error: Any) -> str:
+    """One validation error as `key.path: what is wrong, got what, what is allowed`."""
+    location = [str(part) for part in error["loc"]]
+    model, path = _locate(location)
+    key = ".".join(path)
+    given = error.get("input")
+    match error["type"]:
+        case "extra_forbidden":
+            allowed = sorted(model.model_fields) if model is not None else []
+            near = get_close_matches(path[-1], allowed, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"allowed: {', '.join(allowed)}"
+            return f"{key}: unknown key ({hint})"
+        case "missing":
+            return f"{key}: missing; give a value"
+        case "union_tag_not_found":
+            tag = error["ctx"]["discriminator"].strip("'")
+            return f"{key}.{tag}: missing; allowed: {', '.join(_tags(path))}"
+        case "union_tag_invalid":
+            tag, got = error["ctx"]["discriminator"].strip("'"), str(error["ctx"]["tag"])
+            allowed = _tags(path)
+            near = get_close_matches(got, allowed, n=1)
+            hint = f"did you mean {near[0]!r}? " if near else ""
+            return f"{key}.{tag}: unknown {got!r} ({hint}allowed: {', '.join(allowed)})"
+        case "literal_error":
+            expected = error["ctx"]["expected"].replace("'", "").replace(" or ", ", ").split(", ")
+            near = get_close_matches(str(given), expected, n=1)
+            hint = f"did you mean {near[0]!r}? " if near else ""
+            return f"{key}: unknown {given!r} ({hint}allowed: {', '.join(expected)})"
+        case "value_error":
+            return f"{key}: {error['ctx']['error']}"
+        case _:
+            message = error["msg"].removeprefix("Input ").replace("should", "must")
+            return f"{key}: {message}, got {given!r}"
+
+
+def _tags(path: list[str]) -> list[str]:
+    return list(_TAGGED.get(path[0], METHODS))
+
+
+def _locate(location: list[str]) -> tuple[type[BaseModel] | None, list[str]]:
+    """The config class that an error lies in, and its path without tags."""
+    match location:
+        case [("prior" | "starts") as section, tag, *rest] if tag in _TAGGED[section]:
+            return _TAGGED[section][tag], [section, *rest]
+        case ["methods", name, tag, *rest] if tag in METHODS and rest:
+            return METHODS[tag], ["methods", name, *rest]
+        case ["methods", name, tag] if tag in METHODS:
+            return METHODS[tag], ["methods", name]
+        case ["data", "simulate", *_]:
+            return SimulateConfig, location
+        case ["data", *_]:
+            return DataConfig, location
+        case ["model", *_]:
+            return ModelConfig, location
+        case ["soundness", *_]:
+            return Soundness, location
+        case _:
+            return Experiment, location

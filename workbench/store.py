@@ -1,0 +1,261 @@
+"""The store: runs on disk, each in a folder found by a hash of its config; nothing else touches the disk.
+
+    results/NAME/
+        METHOD-HASH/        one run: config.toml, trace.npz, info.json
+        data/HASH.npz       the points it was fitted to and judged by, once for all runs of them
+        experiments/HASH.toml   every experiment whose runs lie here, fully resolved
+
+Folders and files are written under a temporary name and renamed, so that one is there whole or not at all.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import tomllib
+import uuid
+import zipfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tomli_w
+
+from workbench.compare import Comparison, Reference
+from workbench.data import Dataset, Truth
+from workbench.errors import InputError
+from workbench.experiment.config import Experiment
+from workbench.experiment.reading import parse_experiment
+from workbench.mixture import Mixture
+from workbench.problem import Problem
+from workbench.trace import Trace
+
+# What a damaged file of a run raises when it is read.
+_DAMAGED = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)
+
+_PER_RESTART = ("log_joint", "log_likelihood", "passes", "ok", "converged", "collapsed")
+
+
+@dataclass(frozen=True)
+class Points:
+    """The data of a run as the store keeps them."""
+
+    train: Dataset
+    heldout: Dataset
+
+    @property
+    def digest(self) -> str:
+        """A hash of every number, so that a changed file is changed data."""
+        return _digest({name: _fingerprint(value) for name, value in self.arrays().items()})
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Everything that judging and drawing needs, as arrays."""
+        arrays = {
+            "x": self.train.x,
+            "heldout": self.heldout.x,
+            "columns": np.asarray(self.train.columns),
+            "units": np.asarray(self.train.units),
+            "source": np.asarray(self.train.source),
+        }
+        if self.train.labels is not None:
+            arrays["labels"] = self.train.labels
+        if self.train.truth is not None:
+            arrays.update({f"truth_{k}": v for k, v in self.train.truth._asdict().items()})
+        return arrays
+
+
+class Store:
+    """The results folder of one experiment file."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def cell(self, experiment: Experiment, name: str, digest: str) -> Path:
+        """The folder of one method's run. Its hash covers the data, the model, the starts, the seed and the method."""
+        method = experiment.methods[name]
+        resolved = experiment.resolved()
+        identity = {key: resolved[key] for key in ("seed", "model", "prior", "starts")}
+        identity |= {
+            "data": digest,
+            "restarts": method.num_restarts(experiment.restarts),
+            "name": name,
+            "method": resolved["methods"][name],
+        }
+        return self.folder / f"{name}-{_digest(identity)[:10]}"
+
+    def is_complete(self, cell: Path) -> bool:
+        """Whether the run has finished: its manifest is written last."""
+        return (cell / "info.json").is_file()
+
+    def save_experiment(self, experiment: Experiment, name: str, points: Points) -> None:
+        """Keep the experiment and its data, so that `compare` and `plot` need nothing else."""
+        record = {"name": name, "data_digest": points.digest, "experiment": experiment.resolved()}
+        data = self.folder / "data" / f"{points.digest}.npz"
+        if not data.is_file():
+            write_atomically(data, lambda path: _save_arrays(path, points.arrays()))
+        path = self.folder / "experiments" / f"{_digest(record)[:10]}.toml"
+        if not path.is_file():
+            write_atomically(path, lambda p: p.write_text(tomli_w.dumps(record), encoding="utf-8"))
+
+    def save_run(self, cell: Path, config: Mapping[str, Any], trace: Trace, info: Mapping[str, Any]) -> None:
+        """Write a whole run under a temporary name beside its place, then rename it."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        temporary = self.folder / f".{cell.name}.{uuid.uuid4().hex[:8]}"
+        temporary.mkdir()
+        try:
+            (temporary / "config.toml").write_text(tomli_w.dumps(dict(config)), encoding="utf-8")
+            _save_arrays(temporary / "trace.npz", _arrays_of(trace))
+            text = json.dumps(info, indent=2, allow_nan=False)
+            (temporary / "info.json").write_text(text + "\n", encoding="utf-8")
+            for file in temporary.iterdir():
+                _sync(file)
+            if cell.exists():
+                shutil.rmtree(cell)
+            os.replace(temporary, cell)
+            _sync(self.folder)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+    def load_trace(self, cell: Path, problem: Problem) -> Trace:
+        """The trace of a run.
+
+        Raises:
+            InputError: a file of the run is damaged.
+        """
+        try:
+            info = json.loads((cell / "info.json").read_text(encoding="utf-8"))
+            with np.load(cell / "trace.npz", allow_pickle=False) as arrays:
+                leaves = [arrays[name] for name in ("weights", "means", "scales")]
+                values = {name: arrays[name] for name in _PER_RESTART}
+                draws = int(arrays["draws"])
+            return Trace(
+                mixtures=Mixture(*leaves, problem.covariance),
+                **values,
+                seconds=np.asarray(info["seconds"]["rows"], float),
+                compile_seconds=float(info["seconds"]["compile"]),
+                score_seconds=float(info["seconds"]["score"]),
+                draws=draws,
+            )
+        except _DAMAGED as error:
+            raise InputError(f"{cell}: the run is damaged ({error}); delete the folder and run it again") from None
+
+    def load_all(self) -> list[tuple[Comparison, Experiment]]:
+        """Every experiment with at least one finished run here, oldest first.
+
+        Raises:
+            InputError: the folder holds no runs, or a file is damaged.
+        """
+        records = sorted((self.folder / "experiments").glob("*.toml"), key=lambda p: (p.stat().st_mtime_ns, p.name))
+        loaded = [self._load(path) for path in records]
+        found = [(comparison, experiment) for comparison, experiment in loaded if len(comparison)]
+        if not found:
+            raise InputError(f"{self.folder}: no finished runs; give a folder that `workbench run` wrote")
+        names = _tell_apart([experiment for _, experiment in found])
+        return [(_renamed(c, suffix), e) for (c, e), suffix in zip(found, names, strict=True)]
+
+    def _load(self, path: Path) -> tuple[Comparison, Experiment]:
+        try:
+            record = tomllib.loads(path.read_text(encoding="utf-8"))
+            name, digest, values = record["name"], record["data_digest"], record["experiment"]
+        except _DAMAGED as error:
+            raise InputError(f"{path}: is damaged ({error}); delete it and run the experiment again") from None
+        experiment = parse_experiment(values, str(path))
+        points = _load_points(self.folder / "data" / f"{digest}.npz", name)
+        problem = experiment.problem(points.train)
+        traces = {}
+        for method in experiment.methods:
+            cell = self.cell(experiment, method, digest)
+            if self.is_complete(cell):
+                traces[method] = self.load_trace(cell, problem)
+        return assemble(experiment, name, points, problem, traces), experiment
+
+
+def assemble(
+    experiment: Experiment, name: str, points: Points, problem: Problem, traces: Mapping[str, Trace]
+) -> Comparison:
+    """A comparison of traces with what an experiment knows."""
+    return Comparison(
+        problem,
+        traces,
+        Reference.of(points.train, points.heldout),
+        experiment.soundness,
+        name=name,
+        columns=points.train.columns,
+        units=points.train.units,
+    )
+
+
+def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
+    """Let `write` fill a temporary file beside `path`, then rename it into place."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{uuid.uuid4().hex[:8]}.{path.name}")
+    try:
+        write(temporary)
+        _sync(temporary)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _load_points(path: Path, name: str) -> Points:
+    try:
+        with np.load(path, allow_pickle=False) as a:
+            columns, units, source = tuple(a["columns"].tolist()), str(a["units"]), str(a["source"])
+            truth = Truth(*(a[f"truth_{k}"] for k in Truth._fields)) if "truth_weights" in a else None
+            labels = a["labels"] if "labels" in a else None
+            train = Dataset(name, a["x"], columns, labels, units, source, truth=truth)
+            return Points(train, Dataset(name, a["heldout"], columns, None, units, source))
+    except _DAMAGED as error:
+        raise InputError(f"{path}: is damaged or missing ({error}); run the experiment again") from None
+
+
+def _arrays_of(trace: Trace) -> dict[str, np.ndarray]:
+    mixtures = trace.mixtures
+    arrays = {"weights": mixtures.weights, "means": mixtures.means, "scales": mixtures.scales}
+    arrays |= {name: getattr(trace, name) for name in _PER_RESTART}
+    return {name: np.asarray(value) for name, value in arrays.items()} | {"draws": np.asarray(trace.draws)}
+
+
+def _save_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    with path.open("wb") as file:
+        np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
+
+
+def _fingerprint(value: np.ndarray) -> str:
+    return f"{value.dtype.str}{value.shape}{hashlib.sha256(np.ascontiguousarray(value).tobytes()).hexdigest()}"
+
+
+def _digest(value: Any) -> str:
+    """A hash of plain values, the same whatever the order of keys."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
+    if not isinstance(value, dict):
+        return {prefix: value}
+    pairs = [_flat(v, f"{prefix}.{k}" if prefix else k) for k, v in value.items()]
+    return {key: v for part in pairs for key, v in part.items()}
+
+
+def _tell_apart(experiments: list[Experiment]) -> list[str]:
+    """What sets each experiment apart from the others: "seed = 3", or nothing where there is only one."""
+    flat = [_flat(experiment.resolved()) for experiment in experiments]
+    keys = {key for one in flat for key in one}
+    differing = sorted(k for k in keys if len({json.dumps(one.get(k)) for one in flat}) > 1)
+    return [", ".join(f"{k} = {one[k]}" for k in differing if k in one) for one in flat]
+
+
+def _renamed(comparison: Comparison, suffix: str) -> Comparison:
+    if not suffix:
+        return comparison
+    return replace(comparison, name=f"{comparison.name} ({suffix})")
