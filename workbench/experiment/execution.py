@@ -105,6 +105,7 @@ def describe(trace: Trace, problem: Problem, starts: Mixture, found: list[Verdic
         "versions": {package: version(package) for package in _PACKAGES} | {"workbench": version("workbench")},
         "device": {"platform": device.platform, "kind": device.device_kind, "count": jax.device_count()},
         "dtype": str(problem.x.dtype),
+        "hyperparameters": {k: np.asarray(v).tolist() for k, v in problem.hyperparameters.items()},
         "num_points": problem.num_points,
         "num_dimensions": problem.num_dimensions,
         "statuses": [
