@@ -38,9 +38,9 @@ INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 class _Stop(click.ClickException):
     """A message without a traceback, and an exit status."""
 
-    def __init__(self, message: str, exit_code: int) -> None:
+    def __init__(self, message: str, status: int) -> None:
         super().__init__(message)
-        self.exit_code = exit_code
+        self.exit_code = status  # type: ignore[misc]  # click declares it for classes and reads it of instances
 
 
 class _Group(click.Group):
@@ -92,9 +92,18 @@ def run(
     folder = Path("results") / file.stem if out is None else out
     only = None if methods is None else [name.strip() for name in methods.split(",") if name.strip()]
     with _progress(quiet) as watch:
-        comparison = run_experiment(
-            experiment, name=file.stem, out=folder, folder=file.parent, only=only, force=force, watch=watch
-        )
+        try:
+            comparison = run_experiment(
+                experiment,
+                name=file.stem,
+                out=folder,
+                folder=file.parent,
+                only=only,
+                force=force,
+                watch=watch,
+            )
+        except InputError as error:
+            raise InputError(f"{file}: {error}") from None
         if len(comparison):
             write_report(folder / "report.html", [(comparison, _config_text(experiment))])
             save_figures(comparison, folder / "figures")
@@ -223,7 +232,8 @@ def _first_comment(path: Path) -> str:
 
 
 def _first_line(thing: object) -> str:
-    return (type(thing).__doc__ if not isinstance(thing, type) else thing.__doc__ or "").splitlines()[0]
+    documented = thing if isinstance(thing, type) else type(thing)
+    return (documented.__doc__ or "").partition("\n")[0]
 
 
 def _about(name: str) -> str:

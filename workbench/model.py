@@ -43,7 +43,10 @@ def mixture_of_sites(problem: Problem, unconstrained: dict[str, Array]) -> Mixtu
     """The mixture at unconstrained site values; inverse of `unconstrained_sites`."""
     values = constrain_fn(_sites, (problem,), {}, unconstrained, return_deterministic=True)
     return Mixture(
-        jnp.asarray(values["mixture_weights"]), values["mixture_means"], values["mixture_scales"], problem.covariance
+        jnp.asarray(values["mixture_weights"]),
+        values["mixture_means"],
+        values["mixture_scales"],
+        problem.covariance,
     )
 
 

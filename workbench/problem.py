@@ -5,12 +5,20 @@ from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import Array
 
 from workbench.data import as_points, check_points
 from workbench.errors import InputError
-from workbench.mixture import FlatPrior, Mixture, Prior, Rows, Statistics, covariance_named, log_likelihood, one_pass
+from workbench.mixture import (
+    FlatPrior,
+    Mixture,
+    Prior,
+    Rows,
+    Statistics,
+    covariance_named,
+    log_likelihood,
+    one_pass,
+)
 from workbench.mixture.covariance import Covariance
 from workbench.mixture.prior import Hyperparameters
 
@@ -40,9 +48,7 @@ class Problem:
     covariance: Covariance
     prior: Prior
 
-    def __init__(
-        self, x: "ArrayLike", components: int, covariance: str = "full", prior: Prior | None = None
-    ) -> None:
+    def __init__(self, x: "ArrayLike", components: int, covariance: str = "full", prior: Prior | None = None) -> None:
         if isinstance(components, bool) or not isinstance(components, int) or components < 1:
             raise InputError(f"components: must be a whole number of at least 1, got {components!r}")
         points = as_points(x)

@@ -47,9 +47,7 @@ class Row(NamedTuple):
     ok: Array  # []
 
 
-def run(
-    method: Method, problem: Problem, starts: Mixture, key: Array, *, progress: Progress | None = None
-) -> Trace:
+def run(method: Method, problem: Problem, starts: Mixture, key: Array, *, progress: Progress | None = None) -> Trace:
     """Run a method from given starts and return its trace.
 
     All restarts advance in one compiled program. A restart that has stopped takes no more steps and costs no more
@@ -83,7 +81,8 @@ def run(
         begun = time.perf_counter()
         walkers, recorded = jax.block_until_ready(_advance(method, problem, walkers, jnp.asarray(padded)))
         spent = time.perf_counter() - begun
-        rows.append(jax.tree.map(lambda leaf, n=len(marks): np.asarray(leaf)[:, :n], recorded))
+        taken = slice(len(marks))
+        rows.append(jax.tree.map(lambda leaf, taken=taken: np.asarray(leaf)[:, taken], recorded))
         # Within a call the clock is read by share of marks.
         seconds.extend(seconds[-1] + spent * (np.arange(len(marks)) + 1) / len(marks))
         if progress is not None:

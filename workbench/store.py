@@ -127,11 +127,11 @@ class Store:
         try:
             info = json.loads((cell / "info.json").read_text(encoding="utf-8"))
             with np.load(cell / "trace.npz", allow_pickle=False) as arrays:
-                leaves = [arrays[name] for name in ("weights", "means", "scales")]
+                mixtures = Mixture(arrays["weights"], arrays["means"], arrays["scales"], problem.covariance)
                 values = {name: arrays[name] for name in _PER_RESTART}
                 draws = int(arrays["draws"])
             return Trace(
-                mixtures=Mixture(*leaves, problem.covariance),
+                mixtures=mixtures,
                 **values,
                 seconds=np.asarray(info["seconds"]["rows"], float),
                 compile_seconds=float(info["seconds"]["compile"]),
@@ -204,7 +204,7 @@ def _load_points(path: Path, name: str) -> Points:
         with np.load(path, allow_pickle=False) as a:
             columns, units, source = tuple(a["columns"].tolist()), str(a["units"]), str(a["source"])
             truth = Truth(*(a[f"truth_{k}"] for k in Truth._fields)) if "truth_weights" in a else None
-            labels = a["labels"] if "labels" in a else None
+            labels = a.get("labels")
             train = Dataset(name, a["x"], columns, labels, units, source, truth=truth)
             return Points(train, Dataset(name, a["heldout"], columns, None, units, source))
     except _DAMAGED as error:

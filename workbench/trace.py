@@ -67,8 +67,8 @@ class Trace:
         """The best *sound* answer: highest `log_joint` among those that pass the rule; None if none does.
 
         A restart that stopped on the brink of a singular covariance has no sound answer, however sound its last
-        mixture looks. The likelihood is unbounded, so the best of many starts is often a spike; hence the rule. For a sampler it is
-        the draw of highest log_joint.
+        mixture looks. The likelihood is unbounded, so the best of many starts is often a spike; hence the rule. For a
+        sampler it is the draw of highest log_joint.
         """
         place = self.best_place(problem, rule)
         return None if place is None else jax.tree.map(jnp.asarray, self.at(*place))

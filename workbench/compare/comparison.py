@@ -42,8 +42,8 @@ class Comparison(Mapping[str, Trace]):
 
     problem: Problem
     traces: Mapping[str, Trace]
-    reference: Reference = Reference()
-    rule: Soundness = Soundness()
+    reference: Reference = field(default_factory=Reference)
+    rule: Soundness = field(default_factory=Soundness)
     name: str = ""
     columns: tuple[str, ...] = ()
     units: str = ""

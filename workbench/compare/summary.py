@@ -123,9 +123,7 @@ def _summarise(comparison: Comparison, name: str, trace: Trace, best: float | No
         smallest_component_size=None if health is None else health.smallest_component_size,
         suspicious=None if health is None else health.suspicious,
         adjusted_rand_index=rand,
-        matched_error=None
-        if reference.truth is None or mixture is None
-        else matched_error(mixture, reference.truth),
+        matched_error=None if reference.truth is None or mixture is None else matched_error(mixture, reference.truth),
         optima=() if trace.is_sampler else _optima(comparison, trace),
     )
 
@@ -140,8 +138,10 @@ def _arrivals(trace: Trace, best: float | None) -> list[int | None]:
     """The first row of each restart within 1e-3 nats of the best; None if it never gets there, or collapses."""
     if best is None:
         return [None] * trace.num_restarts
-    near = np.abs(trace.log_joint - best) <= WITHIN  # a spike passes the best on its way up, and is no arrival
-    stays = near[:, -1] if not trace.is_sampler else near.any(1)
+    near = np.asarray(
+        np.abs(trace.log_joint - best) <= WITHIN
+    )  # a spike passes the best on its way up, and is no arrival
+    stays = np.asarray(near.any(1) if trace.is_sampler else near[:, -1])
     return [int(np.argmax(near[r])) if stays[r] else None for r in range(trace.num_restarts)]
 
 

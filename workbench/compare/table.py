@@ -99,8 +99,7 @@ class Table:
             for heading, cells in self.lines
         )
         return (
-            f"<table><thead><tr><th></th>{head}</tr></thead><tbody>{body}</tbody></table>"
-            f"<p>{escape(self.reading)}</p>"
+            f"<table><thead><tr><th></th>{head}</tr></thead><tbody>{body}</tbody></table><p>{escape(self.reading)}</p>"
         )
 
     def to_dict(self) -> dict[str, Any]:

@@ -123,9 +123,7 @@ def _unzip(raw: bytes, where: str) -> dict[str, NDArray[np.generic]]:
         raise InputError(_unreadable(where, error)) from error
 
 
-def _texts(
-    arrays: dict[str, NDArray[np.generic]], key: str, length: int, where: str
-) -> NDArray[np.str_] | None:
+def _texts(arrays: dict[str, NDArray[np.generic]], key: str, length: int, where: str) -> NDArray[np.str_] | None:
     array = arrays.get(key)
     if array is None:
         return None

@@ -108,6 +108,4 @@ def _check_values(x: NDArray[np.float64], names: Sequence[str], where: str) -> N
     constant = np.flatnonzero(x.min(axis=0) == x.max(axis=0))
     if len(constant):
         name = names[constant[0]]
-        raise InputError(
-            f"{where}: column {name!r} is constant ({x[0, constant[0]]:g}), so its variance is 0; drop it"
-        )
+        raise InputError(f"{where}: column {name!r} is constant ({x[0, constant[0]]:g}), so its variance is 0; drop it")

@@ -23,7 +23,7 @@ def checks(trace: Trace, problem: Problem, starts: Mixture) -> dict[str, bool]:
         "begins_at_the_starts": _begins_at(trace, starts),
         "scores_are_finite": bool(np.all(np.isfinite(trace.log_joint))),
         "passes_never_fall": bool(np.all(np.diff(trace.passes, axis=1) >= 0)),
-        "weights_are_distributions": _are_distributions(trace.mixtures.weights),
+        "weights_are_distributions": _are_distributions(np.asarray(trace.mixtures.weights)),
         "score_agrees_point_by_point": _agrees(trace, problem),
         "promise_was_kept": bool(np.all(trace.ok)),
     }

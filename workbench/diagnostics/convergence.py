@@ -42,7 +42,7 @@ def mixing_of(trace: Trace, problem: Problem) -> Mixing | None:
     if not trace.is_sampler:
         return None
     # 0.8 s to import; the package promises to import in little more time than numpyro itself.
-    from arviz_stats.base import array_stats
+    from arviz_stats.base import array_stats  # type: ignore[attr-defined]
 
     draws = functionals(trace, problem)  # [R, S, Q]
     if not np.all(np.isfinite(draws)):

@@ -3,13 +3,14 @@
 from functools import reduce
 from operator import or_
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SerializeAsAny, model_validator
 
 from workbench.data import Dataset, Simulator, load_dataset, read_file
+from workbench.errors import InputError
 from workbench.methods import METHODS, Method
-from workbench.mixture import COVARIANCES, PRIORS, FlatPrior, Prior
+from workbench.mixture import PRIORS, FlatPrior, Prior
 from workbench.problem import Problem
 from workbench.soundness import Soundness
 from workbench.starts import STARTS, RandomPoints, Start
@@ -17,7 +18,9 @@ from workbench.starts import STARTS, RandomPoints, Start
 Names = Annotated[tuple[str, ...], BeforeValidator(lambda v: tuple(v) if isinstance(v, list) else v)]
 
 if TYPE_CHECKING:
-    AnyPrior, AnyStart, AnyMethod = Prior, Start, Method
+    AnyPrior: TypeAlias = Prior
+    AnyStart: TypeAlias = Start
+    AnyMethod: TypeAlias = Method
 else:
     # Tagged unions over the registries: what is registered can be configured.
     AnyPrior = Annotated[reduce(or_, PRIORS.values()), Field(discriminator="family")]
@@ -78,6 +81,13 @@ class DataConfig(Config):
         Raises:
             InputError: the data cannot be had or cannot be fitted.
         """
+        try:
+            return self._load(seed, folder)
+        except InputError as error:
+            source = next(name for name in ("dataset", "file", "simulate") if getattr(self, name) is not None)
+            raise InputError(f"data.{source}: {error}") from None
+
+    def _load(self, seed: int, folder: Path) -> tuple[Dataset, Dataset]:
         if self.simulate is not None:
             data = Simulator(**self.simulate.model_dump()).draw(seed)
         elif self.file is not None:

@@ -108,9 +108,7 @@ def describe(trace: Trace, problem: Problem, starts: Mixture, found: list[Verdic
         "hyperparameters": {k: np.asarray(v).tolist() for k, v in problem.hyperparameters.items()},
         "num_points": problem.num_points,
         "num_dimensions": problem.num_dimensions,
-        "statuses": [
-            {"restart": r, "status": v.status.name, "message": v.message} for r, v in enumerate(found)
-        ],
+        "statuses": [{"restart": r, "status": v.status.name, "message": v.message} for r, v in enumerate(found)],
         "status_counts": dict(Counter(v.status.name for v in found)),
         "checks": checks(trace, problem, starts),
         "passes": int(np.sum(trace.passes[:, -1])),
@@ -133,4 +131,3 @@ def _choose(experiment: Experiment, only: Collection[str] | None) -> list[str]:
             f"it has {', '.join(experiment.methods)}"
         )
     return [name for name in experiment.methods if name in only]
-

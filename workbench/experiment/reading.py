@@ -77,7 +77,7 @@ def _apply(values: dict[str, Any], setting: str) -> None:
 
 
 # Tags that pydantic puts into the path of an error; no part of what the user wrote.
-_TAGGED = {"prior": PRIORS, "starts": STARTS}
+_TAGGED: dict[str, Mapping[str, type[BaseModel]]] = {"prior": PRIORS, "starts": STARTS}
 
 
 def _explain(error: Any) -> str:

@@ -4,6 +4,7 @@ from typing import Annotated, ClassVar, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from pydantic import Field
 
@@ -63,7 +64,7 @@ class EM(Method):
             proposed, log_joint = problem.em_step(state.mixture)
             rise = log_joint - state.log_joint
             size = jnp.maximum(jnp.abs(log_joint), 1.0)
-            rounding = ROUNDING * jnp.finfo(size.dtype).eps * size
+            rounding = ROUNDING * float(np.finfo(size.dtype).eps) * size
             fell = rise < -rounding
             # Signed: a fall beyond rounding is never convergence.
             converged = ~fell & (rise <= jnp.maximum(self.tolerance * size, 0.0))

@@ -49,9 +49,7 @@ class Mixture:
             raise InputError(f"weights: must be non-negative and sum to 1, got {w.tolist()}")
         shape = family.shape(*mu.shape)
         if sigma.shape != shape:
-            raise InputError(
-                f"covariances: the {covariance} family needs shape {list(shape)}, got {list(sigma.shape)}"
-            )
+            raise InputError(f"covariances: the {covariance} family needs shape {list(shape)}, got {list(sigma.shape)}")
         scales = family.factor(jnp.asarray(sigma))
         if not bool(jnp.all(jnp.isfinite(scales))):
             raise InputError(f"covariances: must be positive definite, got {sigma.tolist()}")
@@ -112,9 +110,7 @@ class Mixture:
     def sample(self, key: Array, num_samples: int) -> tuple[Array, Array]:
         """Independent draws and the components they came from. [N, D], [N]"""
         key_component, key_noise = jax.random.split(key)
-        components = jax.random.choice(
-            key_component, self.num_components, (num_samples,), p=self.weights
-        )
+        components = jax.random.choice(key_component, self.num_components, (num_samples,), p=self.weights)
         noise = jax.random.normal(key_noise, (num_samples, self.num_dimensions), self.means.dtype)
         x = self.means[components] + jnp.einsum("nij,nj->ni", self.scale_trils[components], noise)
         return x, components

@@ -13,6 +13,7 @@ so where a component is far narrower than it is distant, and always in float32, 
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jax.scipy.special import logsumexp
 
@@ -95,7 +96,7 @@ def _sweep_jvp(
 
 
 def _always_whitened(working: Mixture) -> bool:
-    return bool(jnp.finfo(working.means.dtype).bits < 64)
+    return bool(np.finfo(working.means.dtype).bits < 64)
 
 
 def _narrow(working: Mixture) -> Array:

@@ -47,10 +47,15 @@ class Rows:
         padded = np.zeros((chunks * size, d))
         padded[:n] = z
         counted = (np.arange(chunks * size) < n).astype(float)
-        arrays = (
-            padded.reshape(chunks, size, d), counted.reshape(chunks, size), shift, matrix, inverse, z.T @ z
-        )  # fmt: skip
-        return cls(*(jnp.asarray(a) for a in arrays), num_points=n)
+        return cls(
+            z=jnp.asarray(padded.reshape(chunks, size, d)),
+            counted=jnp.asarray(counted.reshape(chunks, size)),
+            shift=jnp.asarray(shift),
+            matrix=jnp.asarray(matrix),
+            inverse=jnp.asarray(inverse),
+            total=jnp.asarray(z.T @ z),
+            num_points=n,
+        )
 
     @property
     def log_determinant(self) -> Array:

@@ -6,9 +6,7 @@ from workbench.mixture.covariance.full import Full, lower_triangular
 from workbench.mixture.covariance.spherical import Spherical
 from workbench.mixture.covariance.tied import Tied
 
-COVARIANCES: dict[str, Covariance] = {
-    family.name: family for family in (Full(), Tied(), Diagonal(), Spherical())
-}
+COVARIANCES: dict[str, Covariance] = {family.name: family for family in (Full(), Tied(), Diagonal(), Spherical())}
 
 __all__ = [
     "COVARIANCES",

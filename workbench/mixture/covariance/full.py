@@ -65,9 +65,7 @@ class Full(MatrixCovariance):
 
     def pack(self, natural: Natural) -> Array:
         """Coefficients of `features`. [K, F]"""
-        return jnp.concatenate(
-            [natural.constant[:, None], natural.linear, pack_symmetric(natural.quadratic)], axis=1
-        )
+        return jnp.concatenate([natural.constant[:, None], natural.linear, pack_symmetric(natural.quadratic)], axis=1)
 
     def unpack(self, sums: Array, total: Array) -> Statistics:
         """The second moments are read from the features; `total` is not needed."""

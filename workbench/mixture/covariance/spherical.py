@@ -69,9 +69,7 @@ class Spherical(DeviationCovariance):
 
     def pack(self, natural: Natural) -> Array:
         """Coefficients of `features`. [K, F]"""
-        return jnp.concatenate(
-            [natural.constant[:, None], natural.linear, natural.quadratic[:, None]], axis=1
-        )
+        return jnp.concatenate([natural.constant[:, None], natural.linear, natural.quadratic[:, None]], axis=1)
 
     def unpack(self, sums: Array, total: Array) -> Statistics:
         """Read off the features."""
@@ -91,4 +89,4 @@ class Spherical(DeviationCovariance):
 
     def scatter_of(self, covariance: np.ndarray) -> np.ndarray:
         """The mean variance. []"""
-        return np.mean(np.diag(covariance))
+        return np.asarray(np.mean(np.diag(covariance)))

@@ -38,12 +38,8 @@ class ConjugatePrior(Prior):
     concentration: Positive = Field(1.0, description="a of the symmetric Dirichlet; EM needs at least 1")
     mean_location: Numbers | None = Field(None, description="m, one number per column; default: the data's mean")
     mean_shrinkage: Positive = Field(0.01, description="kappa: the prior mean counts as so many points")
-    degrees_of_freedom: Positive | None = Field(
-        None, description="nu, above D - 1; default: number of columns plus 2"
-    )
-    scatter_scale: Positive = Field(
-        1.0, description="Psi is this times the data's covariance over K^(2/D)"
-    )
+    degrees_of_freedom: Positive | None = Field(None, description="nu, above D - 1; default: number of columns plus 2")
+    scatter_scale: Positive = Field(1.0, description="Psi is this times the data's covariance over K^(2/D)")
 
     proper: ClassVar[bool] = True
     closed_form: ClassVar[bool] = True
@@ -54,9 +50,7 @@ class ConjugatePrior(Prior):
         spread = np.cov(x, rowvar=False, bias=False).reshape(dimensions, dimensions)
         location = np.mean(x, axis=0) if self.mean_location is None else np.asarray(self.mean_location)
         if location.shape != (dimensions,):
-            raise InputError(
-                f"prior.mean_location: needs {dimensions} numbers, one per column, got {location.size}"
-            )
+            raise InputError(f"prior.mean_location: needs {dimensions} numbers, one per column, got {location.size}")
         degrees = dimensions + 2.0 if self.degrees_of_freedom is None else self.degrees_of_freedom
         if degrees <= covariance.block_dimension(dimensions) - 1:
             raise InputError(

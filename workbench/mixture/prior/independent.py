@@ -60,9 +60,7 @@ class IndependentPrior(Prior):
         h = {
             "mean_location": _given("mean_location", self.mean_location, np.mean(x, axis=0)),
             "mean_scale": _given("mean_scale", self.mean_scale, spread, positive=True),
-            "deviation_scale": _given(
-                "deviation_scale", self.deviation_scale, scale_default, positive=True
-            ),
+            "deviation_scale": _given("deviation_scale", self.deviation_scale, scale_default, positive=True),
             "concentration": np.asarray(self.concentration),
             "deviation_spread": np.asarray(self.deviation_spread),
             "correlation_concentration": np.asarray(self.correlation_concentration),
@@ -136,9 +134,7 @@ def _log_normal(value: Array, location: Array | float, scale: Array) -> Array:
     return -0.5 * (LOG_2PI + ((value - location) / scale) ** 2) - jnp.log(scale)
 
 
-def _given(
-    name: str, value: tuple[float, ...] | None, default: np.ndarray, *, positive: bool = False
-) -> np.ndarray:
+def _given(name: str, value: tuple[float, ...] | None, default: np.ndarray, *, positive: bool = False) -> np.ndarray:
     if value is None:
         return default
     array = np.asarray(value).reshape(default.shape if len(value) == default.size else (-1,))

@@ -1,0 +1,202 @@
+"""Priors: their densities are SciPy's and their M-steps are maxima."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro.distributions as dist
+import pytest
+from numpy.typing import NDArray
+from pydantic import ValidationError
+from scipy.special import betaln
+from scipy.stats import dirichlet, halfnorm, invgamma, invwishart, lognorm, multivariate_normal, norm
+
+from workbench.charts import LogCholesky
+from workbench.errors import InputError
+from workbench.mixture import (
+    COVARIANCES,
+    PRIORS,
+    ConjugatePrior,
+    FlatPrior,
+    IndependentPrior,
+    Mixture,
+    Prior,
+    covariance_named,
+)
+from workbench.mixture.prior.independent import log_lkj_cholesky
+from workbench.problem import Problem
+
+K, D = 3, 2
+FAMILIES = pytest.mark.parametrize("family", COVARIANCES)
+Points = NDArray[np.float64]
+Random = Callable[..., Mixture]
+
+log_prior = jax.jit(Problem.log_prior)
+
+
+@FAMILIES
+def test_flat_prior_is_zero(family: str, points: Points, random_mixture: Random) -> None:
+    assert float(log_prior(Problem(points, K, family), random_mixture(points, K, family, seed=0))) == 0.0
+
+
+@FAMILIES
+def test_conjugate_density_is_scipys(family: str, points: Points, random_mixture: Random) -> None:
+    prior = ConjugatePrior(
+        concentration=2.5,
+        mean_location=(1.0, 50.0),
+        mean_shrinkage=0.3,
+        degrees_of_freedom=5.0,
+        scatter_scale=2.0,
+    )
+    mixture = random_mixture(points, K, family, seed=1)
+    scatter = np.cov(points, rowvar=False) * 2.0 / K ** (2 / D)
+    covariances = np.asarray(mixture.covariances)
+    expected = dirichlet(np.full(K, 2.5)).logpdf(np.asarray(mixture.weights))
+    expected += sum(
+        multivariate_normal([1.0, 50.0], c / 0.3).logpdf(m)
+        for m, c in zip(np.asarray(mixture.means), covariances, strict=True)
+    )
+    if family in ("full", "tied"):
+        blocks = covariances if family == "full" else covariances[:1]
+        expected += sum(invwishart(5.0, scatter).logpdf(c) for c in blocks)
+    else:
+        variances = np.diagonal(covariances, axis1=1, axis2=2)
+        part = np.diag(scatter)
+        if family == "spherical":
+            variances, part = variances[:, 0], np.mean(part)
+        expected += invgamma(2.5, scale=part / 2).logpdf(variances).sum()
+    got = log_prior(Problem(points, K, family, prior), mixture)
+    assert float(got) == pytest.approx(expected, rel=1e-12)
+
+
+@FAMILIES
+@pytest.mark.parametrize("deviation", ["half_normal", "log_normal"])
+def test_independent_density_is_scipys(
+    family: str, deviation: Any, points: Points, random_mixture: Random
+) -> None:
+    one = family == "spherical"
+    prior = IndependentPrior(
+        concentration=0.7,
+        mean_location=(1.0, 50.0),
+        mean_scale=(3.0, 40.0),
+        deviation=deviation,
+        deviation_scale=(4.0,) if one else (2.0, 30.0),
+        deviation_spread=0.6,
+        correlation_concentration=1.7,
+    )
+    mixture = random_mixture(points, K, family, seed=2)
+    covariances = np.asarray(mixture.covariances)[: 1 if family == "tied" else K]
+    deviations = np.sqrt(np.diagonal(covariances, axis1=1, axis2=2))
+    scale = np.array(4.0) if one else np.array([2.0, 30.0])
+    deviations = deviations[:, 0] if one else deviations
+    law = halfnorm(scale=scale) if deviation == "half_normal" else lognorm(0.6, scale=scale)
+    expected = dirichlet(np.full(K, 0.7)).logpdf(np.asarray(mixture.weights))
+    expected += norm([1.0, 50.0], [3.0, 40.0]).logpdf(np.asarray(mixture.means)).sum()
+    expected += law.logpdf(deviations).sum()
+    if family in ("full", "tied"):
+        rho = covariances[:, 0, 1] / (deviations[:, 0] * deviations[:, 1])
+        # LKJ in two dimensions: rho is 2 Beta(eta, eta) - 1.
+        expected += np.sum(0.7 * np.log1p(-(rho**2)) - betaln(1.7, 1.7) - 2.4 * np.log(2.0))
+    got = log_prior(Problem(points, K, family, prior), mixture)
+    assert float(got) == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("dimensions", [2, 3, 5])
+@pytest.mark.parametrize("eta", [0.5, 1.0, 3.0])
+def test_lkj_density_is_numpyros(dimensions: int, eta: float) -> None:
+    x = np.random.default_rng(0).normal(size=(20, dimensions))
+    tril = jnp.asarray(np.linalg.cholesky(np.corrcoef(x, rowvar=False)))
+    expected = dist.LKJCholesky(dimensions, eta).log_prob(tril)
+    assert float(log_lkj_cholesky(tril, jnp.asarray(eta))) == pytest.approx(float(expected), rel=1e-12)
+
+
+@FAMILIES
+@pytest.mark.parametrize("prior", [FlatPrior(), ConjugatePrior(concentration=2.0, mean_shrinkage=0.5)])
+def test_closed_form_m_step_is_a_stationary_point_of_the_expected_log_joint(
+    family: str, prior: Prior, points: Points, random_mixture: Random
+) -> None:
+    problem = Problem(points, K, family, prior)
+    mixture = random_mixture(points, K, family, seed=3)
+    r = mixture.responsibilities(points)
+    new, _ = jax.jit(Problem.em_step)(problem, mixture)
+    chart = LogCholesky(problem.rows, problem.covariance)
+
+    @jax.jit
+    def slope(u: Any) -> Any:
+        def expected_log_joint(u: Any) -> jax.Array:
+            m = chart.constrain(u)
+            return jnp.sum(r * m.component_log_joint(points)) + problem.log_prior(m)
+
+        return jax.grad(expected_log_joint)(u)
+
+    at_start, at_new = slope(chart.unconstrain(mixture)), slope(chart.unconstrain(new))
+    # Relative to the slope where the step began: rounding of 60 terms on condition 1e4.
+    size = max(float(jnp.max(jnp.abs(g))) for g in at_start)
+    for g in at_new:
+        np.testing.assert_allclose(g, 0.0, atol=1e-10 * size)
+
+
+@pytest.mark.parametrize("name", [n for n, p in PRIORS.items() if not p.closed_form])
+def test_a_prior_without_closed_form_has_no_m_step(
+    name: str, points: Points, random_mixture: Random
+) -> None:
+    problem = Problem(points, K, "full", PRIORS[name]())
+    with pytest.raises(TypeError, match="no closed-form M-step"):
+        problem.em_step(random_mixture(points, K, "full", seed=0))
+
+
+@pytest.mark.parametrize("name", PRIORS)
+def test_priors_are_frozen_and_round_trip_through_plain_values(name: str) -> None:
+    prior = PRIORS[name]()
+    assert PRIORS[name](**prior.model_dump()) == prior and hash(prior) == hash(PRIORS[name]())
+    with pytest.raises(ValidationError, match="frozen"):
+        prior.family = "other"  # type: ignore[attr-defined]
+    with pytest.raises(ValidationError, match="Extra inputs"):
+        PRIORS[name](strength=1.0)  # type: ignore[call-arg]
+
+
+@FAMILIES
+@pytest.mark.parametrize("name", ["conjugate", "independent"])
+def test_defaults_scale_with_the_data(
+    name: str, family: str, points: Points, random_mixture: Random
+) -> None:
+    # Then a change of units by a factor moves the prior's density by its Jacobian only, the same for all mixtures.
+    matrix, shift = 4.0, np.array([1.0, -2.0])
+    plain = Problem(points, K, family, PRIORS[name]())
+    moved = Problem(matrix * points + shift, K, family, PRIORS[name]())
+    mixtures = [random_mixture(points, K, family, seed=s) for s in (0, 1)]
+    gaps = [float(log_prior(moved, m.affine(matrix, shift)) - log_prior(plain, m)) for m in mixtures]
+    assert gaps[0] == pytest.approx(gaps[1], rel=1e-10)
+
+
+@pytest.mark.parametrize(
+    ("prior", "says"),
+    [
+        (ConjugatePrior(mean_location=(1.0,)), "mean_location: needs 2 numbers"),
+        (ConjugatePrior(degrees_of_freedom=1.0), "degrees_of_freedom: must exceed 1"),
+        (IndependentPrior(mean_location=(1.0, 2.0, 3.0)), "mean_location: needs 2 numbers, got 3"),
+        (IndependentPrior(mean_scale=(1.0, -2.0)), "mean_scale: must be positive"),
+        (IndependentPrior(deviation_scale=(1.0,)), "deviation_scale: needs 2 numbers, got 1"),
+    ],
+)
+def test_hyperparameters_that_do_not_fit_the_data_are_refused(
+    prior: Prior, says: str, points: Points
+) -> None:
+    with pytest.raises(InputError, match=says):
+        Problem(points, K, "full", prior)
+
+
+@pytest.mark.parametrize("value", [0.0, -1.0, float("nan"), float("inf"), "1"])
+@pytest.mark.parametrize("field", ["concentration", "mean_shrinkage", "degrees_of_freedom", "scatter_scale"])
+def test_hyperparameters_out_of_range_are_refused(field: str, value: Any) -> None:
+    with pytest.raises(ValidationError, match=field):
+        ConjugatePrior(**{field: value})
+
+
+def test_every_variance_block_has_its_own_bound_on_degrees(points: Points) -> None:
+    # A diagonal prior is one-dimensional: any positive number of degrees will do.
+    prior = ConjugatePrior(degrees_of_freedom=0.5)
+    assert covariance_named("diagonal").block_dimension(D) == 1
+    assert float(Problem(points, K, "diagonal", prior).hyperparameters["degrees"]) == 0.5

@@ -1,0 +1,74 @@
+"""Rows: the data in working units, with nothing lost on the way."""
+
+from collections.abc import Callable
+
+import jax
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from workbench.mixture import COVARIANCES, Covariance, Mixture, Rows
+from workbench.mixture.rows import CHUNK
+
+FAMILIES = pytest.mark.parametrize("family", COVARIANCES.values(), ids=COVARIANCES)
+Points = NDArray[np.float64]
+
+
+def working_points(rows: Rows) -> Points:
+    return np.asarray(rows.z)[np.asarray(rows.counted) == 1]
+
+
+@FAMILIES
+def test_rows_are_the_points_in_order_in_other_units(family: Covariance, points: Points) -> None:
+    rows = Rows.of(points, family)
+    back = working_points(rows) @ np.asarray(rows.matrix).T + np.asarray(rows.shift)
+    # One product with a matrix and its inverse, of condition below 100.
+    np.testing.assert_allclose(back, points, rtol=1e-13)
+
+
+@FAMILIES
+def test_working_data_have_mean_zero_and_unit_variance(family: Covariance, points: Points) -> None:
+    z = working_points(Rows.of(points, family))
+    np.testing.assert_allclose(z.mean(0), 0.0, atol=1e-13)
+    assert np.mean(z**2) == pytest.approx(1.0, rel=1e-13)
+    if family.has_correlations:
+        np.testing.assert_allclose(z.T @ z / len(z), np.eye(2), atol=1e-13)
+
+
+@pytest.mark.parametrize("n", [2, CHUNK - 1, CHUNK, CHUNK + 1, 3 * CHUNK])
+def test_every_point_is_counted_once_and_padding_is_zero(n: int) -> None:
+    x = np.random.default_rng(n).normal(size=(n, 1))
+    rows = Rows.of(x, COVARIANCES["full"])
+    assert rows.num_points == n and rows.z.shape[1] <= CHUNK
+    assert float(np.sum(rows.counted)) == n
+    assert np.all(np.asarray(rows.z)[np.asarray(rows.counted) == 0] == 0)
+    np.testing.assert_allclose(rows.total, np.sum(working_points(rows) ** 2), rtol=1e-13)
+
+
+@FAMILIES
+def test_a_mixture_survives_the_way_to_working_units_and_back(
+    family: Covariance, points: Points, random_mixture: Callable[..., Mixture]
+) -> None:
+    rows, mixture = Rows.of(points, family), random_mixture(points, 3, family.name, seed=0)
+    back = rows.from_working(rows.to_working(mixture))
+    for got, expected in zip(jax.tree.leaves(back), jax.tree.leaves(mixture), strict=True):
+        np.testing.assert_allclose(got, expected, rtol=1e-12, atol=1e-12)
+
+
+@FAMILIES
+def test_density_in_working_units_differs_by_the_log_determinant(
+    family: Covariance, points: Points, random_mixture: Callable[..., Mixture]
+) -> None:
+    rows, mixture = Rows.of(points, family), random_mixture(points, 3, family.name, seed=0)
+    _, expected = np.linalg.slogdet(np.asarray(rows.matrix))
+    assert float(rows.log_determinant) == pytest.approx(expected, rel=1e-13)
+    working = rows.to_working(mixture).log_density(working_points(rows))
+    # Two densities with some ten operations on condition 1e4.
+    np.testing.assert_allclose(working - expected, mixture.log_density(points), rtol=1e-11)
+
+
+@pytest.mark.parametrize("scale", [1e-150, 1e-6, 1e6, 1e100])
+def test_working_rows_do_not_depend_on_the_units_of_the_data(scale: float, points: Points) -> None:
+    plain = working_points(Rows.of(points, COVARIANCES["full"]))
+    # Powers of ten are not exact in binary: one more rounding of a relative 1e-16, times the condition.
+    np.testing.assert_allclose(working_points(Rows.of(scale * points, COVARIANCES["full"])), plain, atol=1e-11)

@@ -1,0 +1,171 @@
+"""The data with the fitted components of each method's best sound mixture."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from workbench.compare import Comparison
+from workbench.errors import InputError
+from workbench.plots.estimates import Estimate, data_range, estimates
+from workbench.plots.style import DATA, axis_label, legend_above, tidy
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+# From this many points on a scatter is drawn as an image: a vector file would hold every point.
+IMAGE_FROM = 2000
+
+LEGEND = "method (log-joint of its best sound mixture)"
+CONTOURS = f"{LEGEND}; ellipses at 1 and 2 standard deviations"
+
+
+def fit(ax: "Axes", comparison: Comparison) -> None:
+    """The data and the best sound mixture of each method: densities for one column, ellipses for two.
+
+    Raises:
+        InputError: the data have more than two columns, which `pairs` draws.
+    """
+    dimensions = comparison.problem.num_dimensions
+    if dimensions > 2:
+        raise InputError(f"fit: draws one or two columns, the data have {dimensions}; use pairs(axes, comparison)")
+    found = estimates(comparison)
+    if dimensions == 1:
+        draw_densities(ax, comparison, found, 0)
+        ax.set_xlabel(axis_label(comparison, 0))
+        ax.set_ylabel("density")
+        legend_above(ax, 2, title=f"{LEGEND}; thin: its components")
+    else:
+        draw_contours(ax, comparison, found, (0, 1))
+        ax.set_xlabel(axis_label(comparison, 0))
+        ax.set_ylabel(axis_label(comparison, 1))
+        legend_above(ax, 2, title=CONTOURS)
+    tidy(ax)
+
+
+def pairs(axes: np.ndarray, comparison: Comparison) -> None:
+    """Every pair of the first C columns on axes [C, C]: marginal densities on the diagonal, ellipses below it.
+
+    The part above the diagonal would repeat the one below, and holds the legend.
+
+    Raises:
+        InputError: axes are not square, or more than there are columns.
+    """
+    count = len(axes)
+    if axes.shape != (count, count) or count > comparison.problem.num_dimensions:
+        raise InputError(
+            f"pairs: needs axes [C, C] with C at most {comparison.problem.num_dimensions}, got {list(axes.shape)}"
+        )
+    found = estimates(comparison)
+    for row in range(count):
+        for column in range(count):
+            ax = axes[row, column]
+            if column > row:
+                ax.set_axis_off()
+                continue
+            if column == row:
+                draw_densities(ax, comparison, found, column)
+                ax.set_yticks([])
+            else:
+                draw_contours(ax, comparison, found, (column, row))
+            _label_outer(ax, comparison, row, column, count)
+            tidy(ax)
+    if count > 1:
+        _legend_in_corner(axes, count)
+
+
+def draw_densities(ax: "Axes", comparison: Comparison, found: list[Estimate], column: int) -> None:
+    """Histogram and rug of a column, with the marginal density of each estimate and of its components."""
+    x = np.asarray(comparison.problem.x)[:, column]
+    low, high = data_range(x, 0.12)
+    heights, *_ = ax.hist(x, bins=_bins(x), density=True, color="0.88", edgecolor="0.8", linewidth=0.5)
+    draw_rug(ax, x)
+    highest = float(np.max(heights))
+    for estimate in found:
+        if estimate.gaussians is None:
+            ax.plot([], [], color=estimate.colour, label=estimate.label, **estimate.stroke)
+            continue
+        grid = estimate.gaussians.grid(column, low, high)
+        components = estimate.gaussians.densities(column, grid)  # [K, G]
+        ax.plot(grid, components.T, color=estimate.colour, linewidth=0.8, alpha=0.8)
+        ax.plot(grid, components.sum(0), color=estimate.colour, label=estimate.label, **estimate.stroke)
+        highest = max(highest, min(float(np.max(components.sum(0))), 3 * float(np.max(heights))))
+    ax.set_xlim(low, high)
+    ax.set_ylim(0, 1.06 * highest)
+
+
+def draw_contours(ax: "Axes", comparison: Comparison, found: list[Estimate], pair: tuple[int, int]) -> None:
+    """Scatter of two columns, with each estimate's components as ellipses of 1 and 2 standard deviations."""
+    x = np.asarray(comparison.problem.x)[:, pair]
+    draw_points(ax, x)
+    for estimate in found:
+        if estimate.gaussians is None:
+            ax.plot([], [], color=estimate.colour, label=estimate.label, **estimate.stroke)
+            continue
+        for radius in (1.0, 2.0):
+            label = estimate.label if radius == 1.0 else None
+            for contour in estimate.gaussians.ellipses(pair, radius):
+                ax.plot(*contour, color=estimate.colour, label=label, **estimate.stroke)
+                label = None
+    ax.set_xlim(*data_range(x[:, 0]))
+    ax.set_ylim(*data_range(x[:, 1]))
+
+
+def draw_points(ax: "Axes", x: np.ndarray) -> None:
+    """Points [N, 2] in grey, fainter the more there are."""
+    many = len(x) >= IMAGE_FROM
+    ax.plot(
+        *x.T,
+        linestyle="none",
+        marker="." if many else "o",
+        markersize=2.0 if many else 3.2,
+        markeredgewidth=0,
+        color=DATA,
+        alpha=float(np.clip(400 / len(x), 0.05, 0.6)),
+        rasterized=many,
+        zorder=1,
+    )
+
+
+def draw_rug(ax: "Axes", x: np.ndarray) -> None:
+    """A tick at the foot of the axes for every value [N]."""
+    foot = np.zeros_like(x)
+    style = {"linestyle": "none", "marker": "|", "markersize": 7, "color": "0.4", "zorder": 3}
+    ax.plot(x, foot, alpha=float(np.clip(60 / len(x), 0.05, 0.5)), rasterized=len(x) >= IMAGE_FROM, **style)
+
+
+def _bins(x: np.ndarray) -> np.ndarray:
+    """Edges of at most 40 bins."""
+    edges = np.histogram_bin_edges(x, "auto")
+    return edges if len(edges) <= 41 else np.linspace(edges[0], edges[-1], 41)
+
+
+def _label_outer(ax: "Axes", comparison: Comparison, row: int, column: int, count: int) -> None:
+    """Names on the outer axes only; small ticks everywhere else."""
+    ax.tick_params(labelsize="small", labelbottom=row == count - 1, labelleft=column == 0 and row > 0)
+    ax.locator_params(axis="x", nbins=4)
+    if row != column:
+        ax.locator_params(axis="y", nbins=4)
+    if row == count - 1:
+        ax.set_xlabel(axis_label(comparison, column), fontsize="small")
+    if column == 0 and row > 0:
+        ax.set_ylabel(axis_label(comparison, row), fontsize="small")
+
+
+def _legend_in_corner(axes: np.ndarray, count: int) -> None:
+    handles, labels = axes[1, 0].get_legend_handles_labels()
+    corner = axes[0, 1]
+    title = CONTOURS.replace("; ", ";\n")
+    legend = corner.legend(
+        handles,
+        labels,
+        loc="upper left",
+        frameon=False,
+        fontsize="small",
+        title=title,
+        title_fontsize="small",
+        alignment="left",
+        bbox_to_anchor=(0.0, 1.0),
+        borderaxespad=0.0,
+        handlelength=2.6,
+    )
+    legend.set_in_layout(False)

@@ -1,0 +1,121 @@
+"""How the score of every restart rises with its price: passes over the data, or seconds."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from workbench.compare import Comparison
+from workbench.compare.summary import WITHIN
+from workbench.diagnostics import Status
+from workbench.plots.ends import Gaps, last_rows, statuses, typical_restart
+from workbench.plots.style import EDGE, colours, legend_above, plain, strokes, tidy
+from workbench.trace import Trace
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+# Gaps below this are drawn at it: two decades closer than what counts as the best, and above the rounding of a score.
+FLOOR = 1e-5
+
+# Where spikes are marked, in a strip above the floor: log(0) has no place on the axis and less than 0 neither.
+STRIP = (FLOOR / 8, FLOOR / 2)
+
+
+@dataclass(frozen=True)
+class _Price:
+    """The horizontal axis."""
+
+    against: Literal["passes", "seconds"]
+
+    @property
+    def label(self) -> str:
+        if self.against == "passes":
+            return "passes over the data, of each restart"
+        return "seconds stepping, all restarts together"
+
+    def of(self, trace: Trace) -> np.ndarray:
+        """[R, T]"""
+        if self.against == "passes":
+            return np.asarray(trace.passes, float)
+        return np.broadcast_to(trace.seconds, trace.passes.shape)
+
+
+def score(ax: "Axes", comparison: Comparison, against: Literal["passes", "seconds"] = "passes") -> None:
+    """Nats below the best sound log-joint, of every restart at every recorded price; up is better.
+
+    Thin lines are restarts, the strong one is the typical restart among those that reach the method's best. Of a
+    sampler, thin lines are the warm-up of its chains and the band holds nine in ten of its draws. Both axes are
+    logarithmic. A collapsed restart that exceeds the best is marked in the strip above it.
+    """
+    price, gaps = _Price(against), Gaps.of(comparison)
+    ax.axhline(WITHIN, color=EDGE, linewidth=0.8, linestyle=(0, (2, 2)), zorder=1)
+    crashed, spiked = False, False
+    for name, trace in comparison.items():
+        if trace.is_sampler:
+            _draw_sampler(ax, comparison, name, price, gaps)
+        else:
+            below, above = _draw_restarts(ax, comparison, name, price, gaps)
+            crashed, spiked = crashed or below, spiked or above
+    if crashed:
+        ax.plot([], [], linestyle="none", marker="x", color=EDGE, label="collapsed")
+    if spiked:
+        ax.plot([], [], linestyle="none", marker="^", color=EDGE, label="collapsed, above the best")
+        ax.axhspan(STRIP[0], FLOOR * 0.8, color="0.93", linewidth=0, zorder=0)
+    _scale(ax, comparison, price, gaps, spiked)
+    ax.set_xlabel(price.label)
+    ax.set_ylabel(gaps.label)
+    legend_above(ax)
+    tidy(ax)
+
+
+def _draw_restarts(ax: "Axes", comparison: Comparison, name: str, price: _Price, gaps: Gaps) -> tuple[bool, bool]:
+    """Lines of a method's restarts; whether one collapsed below the best, and whether one did above it."""
+    trace, shade = comparison[name], colours(comparison)[name]
+    x, below = price.of(trace), gaps.below(trace.log_joint)
+    collapsed = [status == Status.COLLAPSED for status in statuses(comparison, name)]
+    typical, lasts = typical_restart(trace, below, collapsed), last_rows(trace)
+    ax.plot([], [], color=shade, label=plain(f"{name} ({trace.num_restarts} restarts)"), **strokes(comparison)[name])
+    crashed, spiked = False, False
+    for r, last in enumerate(lasts):
+        exceeds = np.flatnonzero(below[r, : last + 1] < -WITHIN)
+        stop = int(exceeds[0]) if len(exceeds) else int(last) + 1
+        xs, ys = x[r, :stop], np.maximum(below[r, :stop], FLOOR)
+        if r == typical:
+            style = strokes(comparison)[name]
+            ax.plot(xs, ys, color=shade, zorder=3, solid_capstyle="round", **style)
+        else:
+            ax.plot(xs, ys, color=shade, linewidth=0.7, alpha=0.45, zorder=2)
+        if len(exceeds):
+            spiked = True
+            ax.plot(x[r, stop], np.sqrt(STRIP[0] * STRIP[1]), marker="^", color=shade, markersize=6, zorder=4)
+        elif collapsed[r]:
+            crashed = True
+            ax.plot(xs[-1], ys[-1], marker="x", color=shade, markersize=6, markeredgewidth=1.5, zorder=4)
+    return crashed, spiked
+
+
+def _draw_sampler(ax: "Axes", comparison: Comparison, name: str, price: _Price, gaps: Gaps) -> None:
+    """Warm-up of the chains as thin lines, draws as a band with their median."""
+    trace, shade = comparison[name], colours(comparison)[name]
+    x, below = price.of(trace), gaps.below(trace.log_joint)
+    first = trace.num_rows - trace.draws
+    for r in range(trace.num_restarts):
+        ax.plot(x[r, : first + 1], np.maximum(below[r, : first + 1], FLOOR), color=shade, linewidth=0.7, alpha=0.45)
+    low, middle, high = np.maximum(gaps.band(trace), FLOOR)
+    span = [float(np.min(x[:, first])), float(np.max(x[:, -1]))]
+    label = plain(f"{name} ({trace.num_restarts} chains; band: 90 % of draws)")
+    ax.fill_between(span, low, high, color=shade, alpha=0.25, linewidth=0, zorder=1)
+    ax.plot(span, [middle, middle], color=shade, label=label, zorder=3, **strokes(comparison)[name])
+
+
+def _scale(ax: "Axes", comparison: Comparison, price: _Price, gaps: Gaps, spiked: bool) -> None:
+    """Logarithmic axes, the vertical one turned over so that up is better and the start, at price 0, in view."""
+    prices = np.concatenate([price.of(trace).ravel() for trace in comparison.values()])
+    least = 1.0 if price.against == "passes" else np.min(prices[prices > 0], initial=1.0)
+    ax.set_xscale("symlog", linthresh=10.0 ** np.floor(np.log10(least)), linscale=0.5)
+    ax.set_xlim(0, max(1.3 * float(np.max(prices)), 1.0 if price.against == "passes" else 0.0))
+    values = np.concatenate([gaps.below(trace.log_joint).ravel() for trace in comparison.values()])
+    worst = float(np.nanmax(values, initial=1.0))
+    ax.set_yscale("log")
+    ax.set_ylim(2 * worst, STRIP[0] if spiked else 0.7 * FLOOR)

@@ -1,0 +1,103 @@
+"""The look that all plots share: one colour and one stroke for each method, names and units as plain text."""
+
+import re
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from workbench.compare import Comparison
+from workbench.methods import METHODS
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+# Okabe & Ito (2008), "Color universal design": told apart by colour-blind readers. Their yellow is too pale on white.
+CYCLE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+
+# Width and dashes, by place in the comparison: the wide line below shows through the gaps of a narrower one on top of
+# it, because methods that agree draw the same curve.
+STROKES: tuple[tuple[float, Any], ...] = (
+    (3.4, "solid"),
+    (1.9, (0, (4, 2))),
+    (1.6, (0, (1, 1.5))),
+    (1.4, (0, (7, 2, 1, 2))),
+    (1.2, (0, (2, 4))),
+    (1.0, (0, (9, 4))),
+    (1.0, (0, (1, 5))),
+)
+
+DATA = "0.55"  # grey of data points
+EDGE = "0.35"  # grey of reference lines and notes
+
+# A unit longer than this does not fit on an axis beside the name of its column.
+LONGEST_UNIT = 26
+
+
+def colours(names: Iterable[str]) -> dict[str, str]:
+    """A colour for each method: a registered name owns one, any other takes the next that is free.
+
+    Give all names of a comparison, so that a method looks the same in each of its plots. Beyond seven, colours repeat.
+    """
+    wanted = list(names)
+    registered = dict(zip(METHODS, CYCLE, strict=False))
+    chosen = {name: registered[name] for name in wanted if name in registered}
+    free = [colour for colour in CYCLE if colour not in chosen.values()] or list(CYCLE)
+    others = [name for name in wanted if name not in chosen]
+    chosen |= {name: free[i % len(free)] for i, name in enumerate(others)}
+    return {name: chosen[name] for name in wanted}
+
+
+def strokes(names: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """Line width and dashes for each method, as keywords of `Axes.plot`."""
+    styles = {}
+    for i, name in enumerate(names):
+        width, dashes = STROKES[i % len(STROKES)]
+        styles[name] = {"linewidth": width, "linestyle": dashes}
+    return styles
+
+
+def plain(text: str) -> str:
+    """The text as matplotlib shows it unchanged: no formula between dollars, no legend entry hidden by a `_`."""
+    shown = text.replace("$", r"\$")
+    return f" {shown}" if shown.startswith("_") else shown
+
+
+def axis_label(comparison: Comparison, column: int) -> str:
+    """A column's name and, where one short unit holds for all columns, the unit."""
+    named = column < len(comparison.columns)
+    name = comparison.columns[column] if named else f"x{column + 1}"
+    unit = short_unit(comparison.units)
+    return plain(f"{name} ({unit})" if unit else name)
+
+
+def short_unit(units: str) -> str:
+    """The unit without its explanation: `minutes` of `minutes (eruption; waiting)`; empty where none holds for all."""
+    unit = re.split(r"(?<! x) \(|[;:]|, ", units)[0].strip()
+    mixed = unit in ("none", "mixed", "various") or ":" in units
+    return "" if mixed or len(unit) > LONGEST_UNIT else unit
+
+
+def legend_above(ax: "Axes", columns: int = 3, *, title: str | None = None) -> None:
+    """The legend above the axes, where it covers nothing."""
+    handles, labels = ax.get_legend_handles_labels()
+    if not handles:
+        return
+    ax.legend(
+        handles,
+        labels,
+        loc="lower left",
+        bbox_to_anchor=(0.0, 1.0),
+        ncols=min(columns, len(handles)),
+        frameon=False,
+        fontsize="small",
+        title=title,
+        title_fontsize="small",
+        alignment="left",
+        borderaxespad=0.3,
+        handlelength=2.6,
+        columnspacing=1.4,
+    )
+
+
+def tidy(ax: "Axes") -> None:
+    """Only the two axes that are read."""
+    ax.spines[["top", "right"]].set_visible(False)
