@@ -1,13 +1,17 @@
 """Gaussian mixtures by EM, direct gradient ascent and MCMC, compared on the same terms."""
 
+from workbench import plots
 from workbench.compare import Comparison, Reference, compare, summarise, table
 from workbench.data import Dataset, Simulator, dataset_names, load_dataset, read_file
 from workbench.errors import InputError
+from workbench.execution import run_experiment
+from workbench.experiment import Experiment, read_experiment
 from workbench.methods import EM, NUTS, GradientAscent
 from workbench.mixture import ConjugatePrior, FlatPrior, IndependentPrior, Mixture
 from workbench.problem import Problem
 from workbench.soundness import Soundness
 from workbench.starts import Given, KMeansPlusPlus, RandomPoints, RandomResponsibilities
+from workbench.store import load_results
 from workbench.trace import Trace
 
 __version__ = "0.1.0"
@@ -18,6 +22,7 @@ __all__ = [
     "Comparison",
     "ConjugatePrior",
     "Dataset",
+    "Experiment",
     "FlatPrior",
     "Given",
     "GradientAscent",
@@ -35,7 +40,11 @@ __all__ = [
     "compare",
     "dataset_names",
     "load_dataset",
+    "load_results",
+    "plots",
+    "read_experiment",
     "read_file",
+    "run_experiment",
     "summarise",
     "table",
 ]

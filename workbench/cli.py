@@ -23,7 +23,7 @@ from workbench.data import dataset_names, describe
 from workbench.diagnostics import Status
 from workbench.errors import InputError
 from workbench.experiment import Experiment, read_experiment
-from workbench.experiment.execution import run_experiment
+from workbench.execution import run_experiment
 from workbench.methods import METHODS
 from workbench.mixture import COVARIANCES, PRIORS
 from workbench.report import save_figures, write_report
@@ -120,7 +120,7 @@ def run(
 @click.option("--format", "form", type=click.Choice(["table", "json", "csv"]), default="table", show_default=True)
 def compare(folders: Sequence[Path], form: str) -> None:
     """Print the comparison again, from disk. JSON is one object per experiment, each on a line."""
-    tables = [table(comparison) for folder in folders for comparison, _ in _stored(folder)]
+    tables = [table(comparison) for folder in folders for comparison, _ in Store(folder).load_all()]
     if form == "json":
         click.echo("\n".join(each.to_json() for each in tables))
     elif form == "csv":
@@ -135,7 +135,7 @@ def compare(folders: Sequence[Path], form: str) -> None:
 @click.argument("folder", type=click.Path(path_type=Path), metavar="DIR")
 def plot(folder: Path) -> None:
     """Redraw the figures and the report from disk."""
-    found = _stored(folder)
+    found = Store(folder).load_all()
     write_report(folder / "report.html", [(c, _config_text(e)) for c, e in found])
     click.echo(folder / "report.html")
     for index, (comparison, _) in enumerate(found):
@@ -191,12 +191,6 @@ def validate(paths: Sequence[Path]) -> None:
 def schema() -> None:
     """Print the JSON schema of experiment files, for editors."""
     click.echo(json.dumps(Experiment.model_json_schema(), indent=2))
-
-
-def _stored(folder: Path) -> list[tuple[Comparison, Experiment]]:
-    if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder; give a folder that `workbench run` wrote")
-    return Store(folder).load_all()
 
 
 def _failed(comparison: Comparison) -> bool:

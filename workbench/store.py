@@ -66,6 +66,15 @@ class Points:
         return arrays
 
 
+def load_results(folder: Path | str) -> list[Comparison]:
+    """Every stored comparison of a results folder, oldest first.
+
+    Raises:
+        InputError: there is no such folder, it holds no finished runs, or a file is damaged.
+    """
+    return [comparison for comparison, _ in Store(Path(folder)).load_all()]
+
+
 class Store:
     """The results folder of one experiment file."""
 
@@ -147,6 +156,8 @@ class Store:
         Raises:
             InputError: the folder holds no runs, or a file is damaged.
         """
+        if not self.folder.is_dir():
+            raise InputError(f"{self.folder}: no such folder; give a folder that `workbench run` wrote")
         records = sorted((self.folder / "experiments").glob("*.toml"), key=lambda p: (p.stat().st_mtime_ns, p.name))
         loaded = [self._load(path) for path in records]
         found = [(comparison, experiment) for comparison, experiment in loaded if len(comparison)]

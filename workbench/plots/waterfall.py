@@ -1,6 +1,6 @@
 """The end values of all restarts, best to worst: how many optima there are, and how often each is found."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -29,36 +29,93 @@ ABOVE = -0.45
 def waterfall(ax: "Axes", comparison: Comparison) -> None:
     """End value of every restart as nats below the best, sorted within its method, marked by status; up is better.
 
-    The axis is linear to 1 nat and logarithmic beyond. Ends above the best, which are never sound, stand in a strip at the
-    top with how far above they reach. Samplers have no end; the band holds nine in ten of their draws.
+    The axis is linear to 1 nat and logarithmic beyond. Ends above the best, which are never sound, stand in a strip
+    at the top that says how far above they reach. Samplers have no end; the band holds nine in ten of their draws.
     """
     gaps, shades = Gaps.of(comparison), colours(comparison)
-    start, ticks, worst, used = 0, [], 1.0, set()
-    above: list[float] = []
+    blocks = [_block(comparison, name, gaps) for name, trace in comparison.items() if not trace.is_sampler]
+    lowest = [gap for block in blocks for gap in block.gaps]
+    left, ticks = 0.0, []
+    for block in blocks:
+        _draw_block(ax, block, left, shades[block.name])
+        ticks.append((left + block.restarts / 2, block.title))
+        left += block.restarts
+        ax.axvline(left, color="0.85", linewidth=0.8, zorder=0)
     for name, trace in comparison.items():
         if trace.is_sampler:
-            worst = max(worst, _draw_band(ax, name, gaps.band(trace), shades[name]))
-            continue
-        ends, found = gaps.below(trace.log_joint[:, -1]), statuses(comparison, name)
-        order = np.argsort(ends, kind="stable")  # those that are not finite come last
-        finite = [r for r in order if np.isfinite(ends[r]) and found[r] != Status.NONFINITE]
-        for rank, r in enumerate(finite):
-            height = ABOVE if ends[r] < -WITHIN else max(ends[r], 0.0)
-            _mark(ax, start + rank, height, found[r], shades[name], trace.num_restarts)
-            used.add(found[r])
-        above.extend(-ends[r] for r in finite if ends[r] < -WITHIN)
-        worst = max([worst, *(ends[r] for r in finite)])
-        ticks.append((start + (trace.num_restarts - 1) / 2, _name(name, trace.num_restarts, len(finite))))
-        start += trace.num_restarts + max(1, round(0.04 * start + 0.5))
-        ax.axvline(start - 0.5 * (start - ticks[-1][0] - trace.num_restarts / 2) - 0.5, color="0.9", linewidth=0.8)
-    for status, (marker, filled, label) in MARKERS.items():
-        if status in used:
-            face = EDGE if filled else "none"
-            ax.plot([], [], linestyle="none", marker=marker, color=EDGE, markerfacecolor=face, label=label)
-    _scale(ax, worst, above)
+            lowest.append(_draw_band(ax, name, gaps.band(trace), shades[name]))
+    _explain_markers(ax, {status for block in blocks for status in block.statuses})
+    _scale(ax, lowest)
+    ax.set_xlim(0, max(left, 1.0))
     ax.set_xticks([at for at, _ in ticks], [plain(text) for _, text in ticks])
     ax.tick_params(axis="x", length=0)
     ax.set_xlabel("restarts of each method, best first")
     ax.set_ylabel(gaps.label)
-    legend_above(ax, 6)
+    legend_above(ax, 3)
     tidy(ax)
+
+
+class _Block(NamedTuple):
+    """The restarts of one method that have a height, best first."""
+
+    name: str
+    restarts: int
+    gaps: list[float]
+    statuses: list[Status]
+
+    @property
+    def title(self) -> str:
+        lost = self.restarts - len(self.gaps)
+        return f"{self.name}\n{lost} not finite" if lost else self.name
+
+
+def _block(comparison: Comparison, name: str, gaps: Gaps) -> _Block:
+    ends, found = gaps.below(comparison[name].log_joint[:, -1]), statuses(comparison, name)
+    order = [int(r) for r in np.argsort(ends, kind="stable") if found[r] != Status.NONFINITE and np.isfinite(ends[r])]
+    return _Block(name, len(ends), [float(ends[r]) for r in order], [found[r] for r in order])
+
+
+def _draw_block(ax: "Axes", block: _Block, left: float, colour: str) -> None:
+    above = [-gap for gap in block.gaps if gap < -WITHIN]
+    heights = [ABOVE if gap < -WITHIN else max(gap, 0.0) for gap in block.gaps]
+    places = left + 0.5 + np.arange(len(heights))
+    size = float(np.clip(60 / np.sqrt(max(block.restarts, 1)) / 2, 3, 6.5))
+    steps = slice(len(above), None)
+    ax.plot(places[steps], heights[steps], color=colour, linewidth=0.8, alpha=0.5, drawstyle="steps-mid", zorder=2)
+    for place, height, status in zip(places, heights, block.statuses, strict=True):
+        marker, filled, _ = MARKERS[status]
+        face = colour if filled else "white"
+        ax.plot(place, height, marker=marker, markersize=size, color=colour, markerfacecolor=face, zorder=3)
+    if above:
+        note = f"{len(above)} above, by up to {max(above):,.3g}"
+        ax.annotate(note, (left + 0.5, ABOVE), (0, 9), textcoords="offset points", fontsize="small", color=colour)
+
+
+def _draw_band(ax: "Axes", name: str, band: tuple[float, float, float], colour: str) -> float:
+    """Nine in ten of a sampler's draws; returns how low they reach."""
+    low, middle, high = band
+    if not np.isfinite(middle):
+        return 0.0
+    ax.axhspan(low, high, color=colour, alpha=0.18, linewidth=0, zorder=0, label=plain(f"{name}: 90 % of its draws"))
+    ax.axhline(middle, color=colour, linewidth=1.0, zorder=1)
+    return high
+
+
+def _explain_markers(ax: "Axes", used: set[Status]) -> None:
+    for status, (marker, filled, label) in MARKERS.items():
+        if status in used:
+            face = EDGE if filled else "white"
+            ax.plot([], [], linestyle="none", marker=marker, color=EDGE, markerfacecolor=face, label=label)
+
+
+def _scale(ax: "Axes", gaps: list[float]) -> None:
+    """Turned over, so that up is better; with a strip for the ends above the best where there are some."""
+    above = any(gap < -WITHIN for gap in gaps)
+    ax.set_yscale("symlog", linthresh=1.0, linscale=0.6)
+    ax.set_ylim(1.6 * max(1.0, *gaps, 1.0), -0.9 if above else -0.15)
+    lowest = max(1.0, *gaps, 1.0)
+    powers = [10.0**k for k in range(int(np.floor(np.log10(lowest))) + 1)]
+    ticks = [0.0, 0.5, *(m * p for p in powers for m in (1, 2, 5) if m * p <= 1.6 * lowest)]
+    ax.set_yticks(ticks, [format(tick, "g" if tick < 1e5 else ".0e") for tick in ticks])
+    if above:
+        ax.axhspan(-0.15, -0.9, color="0.93", linewidth=0, zorder=0)

@@ -1,0 +1,91 @@
+"""The figures of a comparison, laid out and written: PNG files for a folder, SVG text for a page."""
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import matplotlib
+from matplotlib.figure import Figure
+
+from workbench import plots
+from workbench.compare import Comparison
+from workbench.report.files import replacing
+
+DOTS_PER_INCH = 150
+
+# Columns in a pair plot: more would leave each panel too small to read.
+PAIRED_COLUMNS = 6
+
+# Any fixed text: matplotlib then names the parts of an SVG alike in every run.
+SALT = "workbench"
+
+
+def figures_of(comparison: Comparison) -> dict[str, Figure]:
+    """Figures by name: "score", "fit", "waterfall" and "posterior", without those that have nothing to show.
+
+    "waterfall" needs a method that is not a sampler, "posterior" one that is.
+    """
+    samplers = [trace.is_sampler for trace in comparison.values()]
+    makers: dict[str, tuple[bool, Callable[[Comparison], Figure]]] = {
+        "score": (len(samplers) > 0, _score),
+        "fit": (len(samplers) > 0, _fit),
+        "waterfall": (not all(samplers), _waterfall),
+        "posterior": (any(samplers), _posterior),
+    }
+    return {name: make(comparison) for name, (applies, make) in makers.items() if applies}
+
+
+def save_figures(comparison: Comparison, folder: Path) -> list[Path]:
+    """Write each figure to `folder/NAME.png` and return the paths. A reader never sees half a file."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for name, figure in figures_of(comparison).items():
+        path = folder / f"{name}.png"
+        with replacing(path) as temporary:
+            figure.savefig(temporary, format="png", dpi=DOTS_PER_INCH, metadata={"Software": None})
+        paths.append(path)
+    return paths
+
+
+def svg_of(figure: Figure) -> str:
+    """The figure as SVG text, the same in every run."""
+    out = io.BytesIO()
+    with matplotlib.rc_context({"svg.hashsalt": SALT}):
+        figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None})
+    return out.getvalue().decode()
+
+
+def _score(comparison: Comparison) -> Figure:
+    figure = Figure(figsize=(9.6, 4.3), layout="constrained")
+    left, right = figure.subplots(1, 2, sharey=True)
+    plots.score(left, comparison, against="passes")
+    plots.score(right, comparison, against="seconds")
+    handles, labels = left.get_legend_handles_labels()
+    for ax in (left, right):
+        ax.get_legend().remove()
+    right.set_ylabel("")
+    figure.legend(handles, labels, loc="outside upper left", ncols=3, frameon=False, fontsize="small", handlelength=2.6)
+    return figure
+
+
+def _fit(comparison: Comparison) -> Figure:
+    count = min(comparison.problem.num_dimensions, PAIRED_COLUMNS)
+    if comparison.problem.num_dimensions <= 2:
+        figure = Figure(figsize=(6.4, 4.8), layout="constrained")
+        plots.fit(figure.subplots(), comparison)
+        return figure
+    figure = Figure(figsize=(2.2 * count, 2.1 * count), layout="constrained")
+    plots.pairs(figure.subplots(count, count), comparison)
+    return figure
+
+
+def _waterfall(comparison: Comparison) -> Figure:
+    figure = Figure(figsize=(6.4, 4.8), layout="constrained")
+    plots.waterfall(figure.subplots(), comparison)
+    return figure
+
+
+def _posterior(comparison: Comparison) -> Figure:
+    figure = Figure(figsize=(6.4, 4.8), layout="constrained")
+    plots.posterior(figure.subplots(), comparison)
+    return figure

@@ -1,0 +1,1 @@
+render=write_report=None
