@@ -28,10 +28,10 @@ demo: setup
 	$(BIN)/workbench run experiments/old_faithful.toml
 
 test: setup
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 test-slow: setup
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m slow -n auto --dist loadfile
 
 check: setup
 	$(BIN)/ruff check .
@@ -46,7 +46,9 @@ schema: setup
 	$(BIN)/workbench schema > experiments/schema.json
 
 notebooks: setup
-	cd notebooks && for n in *.py; do ../$(BIN)/jupytext --to ipynb --execute $$n || exit 1; done
+	$(BIN)/workbench run experiments/old_faithful.toml --quiet
+	$(BIN)/jupytext --to ipynb notebooks/*.py
+	$(BIN)/jupyter-execute --inplace notebooks/*.ipynb
 
 lock:
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \

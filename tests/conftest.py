@@ -2,6 +2,8 @@
 
 import functools
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -12,9 +14,14 @@ from numpy.typing import NDArray
 from scipy.special import logsumexp
 from scipy.stats import multivariate_normal
 
+from workbench.compare import Comparison
 from workbench.data import load_dataset
+from workbench.execution import run_experiment
+from workbench.experiment import parse_experiment
 from workbench.mixture import PRIORS, Mixture, covariance_named
 from workbench.problem import Problem
+from workbench.run import score
+from workbench.trace import Trace
 
 jax.config.update("jax_enable_x64", True)
 
@@ -24,9 +31,7 @@ Points = NDArray[np.float64]
 N, D, K = 60, 2, 3
 
 
-def random_mixture_near(
-    x: Points, components: int, covariance: str, seed: int, *, width: float = 1.0
-) -> Mixture:
+def random_mixture_near(x: Points, components: int, covariance: str, seed: int, *, width: float = 1.0) -> Mixture:
     """A random mixture of the family: means at rows of x, correlated covariances `width` times as wide as x."""
     rng = np.random.default_rng(seed)
     k, d = components, x.shape[1]
@@ -124,10 +129,95 @@ def batch_at_rows() -> Callable[[Problem, int, int], Mixture]:
         rng = np.random.default_rng(seed)
         k, x = problem.components, np.asarray(problem.x)
         means = np.stack([x[rng.choice(len(x), k, replace=False)] for _ in range(restarts)])
-        scales = problem.covariance.broadcast(
-            jnp.asarray(np.atleast_2d(np.cov(x, rowvar=False))), problem.components
-        )
+        scales = problem.covariance.broadcast(jnp.asarray(np.atleast_2d(np.cov(x, rowvar=False))), problem.components)
         repeated = jnp.repeat(scales[None], restarts, axis=0)
         return Mixture(jnp.full((restarts, k), 1 / k), jnp.asarray(means), repeated, problem.covariance)
 
     return batch
+
+
+@pytest.fixture(scope="session")
+def two_groups() -> Problem:
+    """Two clear groups of 20 points in the plane: the problem of hand-built traces."""
+    rng = np.random.default_rng(3)
+    x = rng.normal(size=(40, 2)) + np.repeat([[-4.0, 0.0], [4.0, 1.0]], 20, axis=0)
+    return Problem(x, 2)
+
+
+@pytest.fixture(scope="session")
+def shapes(two_groups: Problem) -> dict[str, Mixture]:
+    """Mixtures of `two_groups` whose health is known by construction, worst score first where it matters."""
+    x, unit = np.asarray(two_groups.x), np.eye(2)
+
+    def mixture(weights: list[float], means: list[Any], covariances: list[Any]) -> Mixture:
+        return Mixture.from_covariances(weights, np.asarray(means), np.asarray(covariances))
+
+    left, right = x[:20], x[20:]
+    fitted = [np.cov(left.T, bias=True), np.cov(right.T, bias=True)]
+    whole = np.cov(x.T, bias=True)
+    return {
+        "start": mixture([0.5, 0.5], [left[0], right[0]], [100 * whole, 100 * whole]),
+        "better": mixture([0.5, 0.5], [left[0], right[0]], [unit, unit]),
+        "good": mixture([0.5, 0.5], [left.mean(0), right.mean(0)], fitted),
+        "merged": mixture([0.5, 0.5], [x.mean(0), x.mean(0)], [whole, whole]),
+        # One point and hardly any width: singular, and of a higher score than `good`.
+        "spike": mixture([0.1, 0.9], [x[0], x.mean(0)], [1e-30 * unit, whole]),
+        # Far from every point: its responsibilities sum to nothing.
+        "starved": mixture([0.01, 0.99], [[400.0, 0.0], x.mean(0)], [unit, whole]),
+    }
+
+
+def make_trace(problem: Problem, rows: Mixture | list[list[Mixture]], *, draws: int = 0, **changes: Any) -> Trace:
+    """A trace of stated mixtures, R lists of T each or leaves [R, T, ...], scored by the judge.
+
+    Every restart took a pass a row, kept its promise and met its stopping rule, unless `changes` say otherwise.
+    """
+    if isinstance(rows, list):
+        lines = [jax.tree.map(lambda *leaves: np.stack(leaves), *line) for line in rows]
+        rows = jax.tree.map(lambda *leaves: np.stack(leaves), *lines)
+    r, t = rows.weights.shape[:2]
+    log_joint, log_likelihood = score(problem, rows)
+    trace = Trace(
+        mixtures=jax.tree.map(np.asarray, rows),
+        log_joint=log_joint,
+        log_likelihood=log_likelihood,
+        passes=np.tile(np.arange(t), (r, 1)),
+        ok=np.ones((r, t), bool),
+        converged=np.full(r, draws == 0),
+        collapsed=np.zeros(r, bool),
+        seconds=0.5 * np.arange(t),
+        compile_seconds=1.0,
+        score_seconds=0.25,
+        draws=draws,
+    )
+    return replace(trace, **changes)
+
+
+@pytest.fixture(scope="session")
+def trace_of() -> Callable[..., Trace]:
+    return make_trace
+
+
+@pytest.fixture(scope="session")
+def tiny() -> dict[str, Any]:
+    """An experiment that runs in a moment: 48 simulated points to fit and 12 held out, and what is known of them."""
+    simulate = {"components": 2, "dimensions": 1, "points": 60, "separation": 4.0}
+    return {
+        "restarts": 2,
+        "data": {"simulate": simulate, "test_fraction": 0.2},
+        "model": {"components": 2, "covariance": "tied"},
+        "prior": {"family": "conjugate"},
+        "methods": {
+            "em": {"max_iterations": 200},
+            "slope": {"method": "ascent", "optimizer": "gradient", "max_iterations": 50},
+        },
+    }
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tiny: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Comparison]:
+    """The tiny experiment with NUTS beside it, run once, and its results folder. Look, do not touch."""
+    nuts = {"num_warmup": 20, "num_samples": 20, "num_chains": 2}
+    values = {**tiny, "methods": {**tiny["methods"], "nuts": nuts}}
+    folder = tmp_path_factory.mktemp("tiny_run")
+    return folder, run_experiment(parse_experiment(values, "tiny"), name="tiny", out=folder)

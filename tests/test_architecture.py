@@ -49,7 +49,7 @@ def imports(file: Path) -> set[str]:
             found.update(name if name in LEVEL else "__init__" for name in names)
         elif isinstance(node, ast.Import):
             found.update(
-                (alias.name.split(".") + ["__init__"])[1] for alias in node.names if alias.name.startswith("workbench")
+                [*alias.name.split("."), "__init__"][1] for alias in node.names if alias.name.startswith("workbench")
             )
     return found
 

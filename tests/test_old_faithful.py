@@ -70,7 +70,7 @@ def test_the_reference_run_is_what_a_long_run_gives() -> None:
     draws = long_run()
     reference = json.loads(REFERENCE.read_text(encoding="utf-8"))
     distance = np.abs(draws.mean(axis=0) - reference["mean"]) / reference["standard_deviation"]
-    # Two runs of an effective 10,000 draws or more differ by 0.014 standard deviations; 0.05 leaves room for 13 figures.
+    # Two runs of an effective 10,000 draws differ by 0.014 standard deviations; 0.05 leaves room for 13 figures.
     assert distance.max() < 0.05
 
 

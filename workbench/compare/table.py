@@ -86,7 +86,7 @@ class Table:
             table.add_row(heading, *cells)
         out = io.StringIO()
         width = 40 + 20 * len(self.summaries)
-        Console(file=out, width=width, highlight=False, markup=False).print(table)
+        Console(file=out, width=width, color_system=None, force_jupyter=False).print(table)
         return f"{out.getvalue().rstrip()}\n{self.reading}"
 
     def __repr__(self) -> str:

@@ -1,4 +1,4 @@
-"""How far below the best the rows of a trace are, and how its restarts ended: what the score and waterfall plots read."""
+"""What the score and waterfall plots read off traces: how far below the best rows are, and how restarts ended."""
 
 from dataclasses import dataclass
 
@@ -35,7 +35,7 @@ class Gaps:
         if not np.isfinite(self.best):
             return "no end is finite"
         what = "best sound log-joint" if self.sound else "highest end; none is sound"
-        return f"nats below the {what} ({self.best:.3f})"
+        return f"nats below the {what}\n({self.best:.3f})"
 
     def below(self, values: np.ndarray) -> np.ndarray:
         """The gap of each value; NaN where a value is not finite."""

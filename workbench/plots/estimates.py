@@ -1,7 +1,7 @@
 """What plots of a mixture draw: each method's best sound mixture, and its marginals as curves."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
@@ -11,7 +11,7 @@ from workbench.compare import Comparison
 from workbench.mixture import Mixture
 from workbench.plots.style import colours, plain, strokes
 
-CIRCLE = np.stack([np.cos(t := np.linspace(0, 2 * np.pi, 97)), np.sin(t)])  # [2, 97]
+CIRCLE = np.stack([np.cos(t := np.linspace(0, 2 * np.pi, 65)), np.sin(t)])  # [2, 65]
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,10 @@ class Estimate:
     gaussians: Gaussians | None
     colour: str
     stroke: dict[str, Any]
+
+    def thinner(self, share: float) -> "Estimate":
+        """The same, drawn with a share of the line width."""
+        return replace(self, stroke={**self.stroke, "linewidth": share * self.stroke["linewidth"]})
 
 
 def estimates(comparison: Comparison, *, samplers: bool = True) -> list[Estimate]:

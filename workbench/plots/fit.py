@@ -1,6 +1,6 @@
 """The data with the fitted components of each method's best sound mixture."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,6 +14,11 @@ if TYPE_CHECKING:
 
 # From this many points on a scatter is drawn as an image: a vector file would hold every point.
 IMAGE_FROM = 2000
+
+# Lines in the small panels of a pair plot, as a share of their usual width.
+PANEL_WIDTH = 0.6
+
+MOST_BINS = 40
 
 LEGEND = "method (log-joint of its best sound mixture)"
 CONTOURS = f"{LEGEND}; ellipses at 1 and 2 standard deviations"
@@ -55,7 +60,7 @@ def pairs(axes: np.ndarray, comparison: Comparison) -> None:
         raise InputError(
             f"pairs: needs axes [C, C] with C at most {comparison.problem.num_dimensions}, got {list(axes.shape)}"
         )
-    found = estimates(comparison)
+    found = [estimate.thinner(PANEL_WIDTH) for estimate in estimates(comparison)]
     for row in range(count):
         for column in range(count):
             ax = axes[row, column]
@@ -77,7 +82,7 @@ def draw_densities(ax: "Axes", comparison: Comparison, found: list[Estimate], co
     """Histogram and rug of a column, with the marginal density of each estimate and of its components."""
     x = np.asarray(comparison.problem.x)[:, column]
     low, high = data_range(x, 0.12)
-    heights, *_ = ax.hist(x, bins=_bins(x), density=True, color="0.88", edgecolor="0.8", linewidth=0.5)
+    heights, *_ = ax.hist(x, bins=_edges(x), density=True, color="0.88", edgecolor="0.8", linewidth=0.5)
     draw_rug(ax, x)
     highest = float(np.max(heights))
     for estimate in found:
@@ -128,15 +133,16 @@ def draw_points(ax: "Axes", x: np.ndarray) -> None:
 
 def draw_rug(ax: "Axes", x: np.ndarray) -> None:
     """A tick at the foot of the axes for every value [N]."""
-    foot = np.zeros_like(x)
-    style = {"linestyle": "none", "marker": "|", "markersize": 7, "color": "0.4", "zorder": 3}
-    ax.plot(x, foot, alpha=float(np.clip(60 / len(x), 0.05, 0.5)), rasterized=len(x) >= IMAGE_FROM, **style)
+    faint = float(np.clip(60 / len(x), 0.05, 0.5))
+    style: dict[str, Any] = {"linestyle": "none", "marker": "|", "markersize": 9, "color": "0.4", "zorder": 3}
+    ax.plot(x, np.zeros_like(x), alpha=faint, rasterized=len(x) >= IMAGE_FROM, **style)
 
 
-def _bins(x: np.ndarray) -> np.ndarray:
-    """Edges of at most 40 bins."""
+def _edges(x: np.ndarray) -> list[float]:
+    """Edges of at most `MOST_BINS` bins."""
     edges = np.histogram_bin_edges(x, "auto")
-    return edges if len(edges) <= 41 else np.linspace(edges[0], edges[-1], 41)
+    even = np.linspace(edges[0], edges[-1], MOST_BINS + 1)
+    return [float(edge) for edge in (edges if len(edges) <= len(even) else even)]
 
 
 def _label_outer(ax: "Axes", comparison: Comparison, row: int, column: int, count: int) -> None:

@@ -1,6 +1,6 @@
 """Posterior draws of the samplers, with the point estimates over them."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
@@ -24,8 +24,8 @@ MEANS_SHOWN = 500
 def posterior(ax: "Axes", comparison: Comparison) -> None:
     """Draws of each sampler, thin, under the best sound estimate of every other method.
 
-    One column: densities. More: the components' ellipses at 1 standard deviation in the first two columns, and the means
-    of more draws as dots. Labels of components play no part, so chains that swap them look alike.
+    One column: densities. More: the components' ellipses at 1 standard deviation in the first two columns, and the
+    means of more draws as dots. Labels of components play no part, so chains that swap them look alike.
 
     Raises:
         InputError: no method of the comparison is a sampler.
@@ -56,27 +56,20 @@ def _draw_densities(ax: "Axes", comparison: Comparison, name: str, colour: str, 
         label = None
     draw_rug(ax, x[:, 0])
     ax.set_xlim(low, high)
+    ax.set_ylim(bottom=0)
 
 
 def _draw_ellipses(ax: "Axes", comparison: Comparison, name: str, colour: str, x: np.ndarray) -> None:
     draw_points(ax, x[:, :2])
     draws = _spread(comparison, name, DRAWS_SHOWN)
     label: str | None = plain(f"{name}: {len(draws.weights)} draws, 1 standard deviation")
-    for contour in draws.ellipses((0, 1), 1.0).reshape(-1, 2, draws.ellipses((0, 1), 1.0).shape[-1]):
+    for contour in np.concatenate(draws.ellipses((0, 1), 1.0)):  # [S K, 2, points]
         ax.plot(*contour, color=colour, linewidth=0.6, alpha=0.25, label=label, zorder=2)
         label = None
     means = _spread(comparison, name, MEANS_SHOWN).means.reshape(-1, x.shape[1])
-    ax.plot(
-        *means[:, :2].T,
-        linestyle="none",
-        marker=".",
-        markersize=2.5,
-        markeredgewidth=0,
-        color=colour,
-        alpha=0.5,
-        zorder=2,
-        label=plain(f"{name}: means of the components"),
-    )
+    dots: dict[str, Any] = {"linestyle": "none", "marker": ".", "markeredgewidth": 0, "color": colour}
+    ax.plot(*means[:, :2].T, markersize=2.5, alpha=0.5, zorder=2, rasterized=True, **dots)
+    ax.plot([], [], markersize=7, label=plain(f"{name}: means of the components"), **dots)
     ax.set_xlim(*data_range(x[:, 0]))
     ax.set_ylim(*data_range(x[:, 1]))
 

@@ -1,7 +1,7 @@
 """How the score of every restart rises with its price: passes over the data, or seconds."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -20,6 +20,9 @@ FLOOR = 1e-5
 
 # Where spikes are marked, in a strip above the floor: log(0) has no place on the axis and less than 0 neither.
 STRIP = (FLOOR / 8, FLOOR / 2)
+
+# With samplers alone the best is a draw, and no draw is expected to come close to it.
+SAMPLER_TOP = 0.05
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,9 @@ def score(ax: "Axes", comparison: Comparison, against: Literal["passes", "second
     logarithmic. A collapsed restart that exceeds the best is marked in the strip above it.
     """
     price, gaps = _Price(against), Gaps.of(comparison)
-    ax.axhline(WITHIN, color=EDGE, linewidth=0.8, linestyle=(0, (2, 2)), zorder=1)
+    climbs = any(not trace.is_sampler for trace in comparison.values())
+    if climbs and gaps.sound:
+        _draw_threshold(ax)
     crashed, spiked = False, False
     for name, trace in comparison.items():
         if trace.is_sampler:
@@ -62,11 +67,19 @@ def score(ax: "Axes", comparison: Comparison, against: Literal["passes", "second
     if spiked:
         ax.plot([], [], linestyle="none", marker="^", color=EDGE, label="collapsed, above the best")
         ax.axhspan(STRIP[0], FLOOR * 0.8, color="0.93", linewidth=0, zorder=0)
-    _scale(ax, comparison, price, gaps, spiked)
+    top = STRIP[0] if spiked else (0.7 * FLOOR if climbs else SAMPLER_TOP)
+    _scale_prices(ax, np.concatenate([price.of(trace).ravel() for trace in comparison.values()]), price)
+    _scale_gaps(ax, np.concatenate([gaps.below(trace.log_joint).ravel() for trace in comparison.values()]), top)
     ax.set_xlabel(price.label)
     ax.set_ylabel(gaps.label)
     legend_above(ax)
     tidy(ax)
+
+
+def _draw_threshold(ax: "Axes") -> None:
+    ax.axhline(WITHIN, color=EDGE, linewidth=0.8, linestyle=(0, (2, 2)), zorder=1)
+    note: dict[str, Any] = {"fontsize": "small", "color": EDGE, "va": "bottom", "transform": ax.get_yaxis_transform()}
+    ax.text(0.015, WITHIN, "counts as the best", **note)
 
 
 def _draw_restarts(ax: "Axes", comparison: Comparison, name: str, price: _Price, gaps: Gaps) -> tuple[bool, bool]:
@@ -109,13 +122,14 @@ def _draw_sampler(ax: "Axes", comparison: Comparison, name: str, price: _Price, 
     ax.plot(span, [middle, middle], color=shade, label=label, zorder=3, **strokes(comparison)[name])
 
 
-def _scale(ax: "Axes", comparison: Comparison, price: _Price, gaps: Gaps, spiked: bool) -> None:
-    """Logarithmic axes, the vertical one turned over so that up is better and the start, at price 0, in view."""
-    prices = np.concatenate([price.of(trace).ravel() for trace in comparison.values()])
-    least = 1.0 if price.against == "passes" else np.min(prices[prices > 0], initial=1.0)
+def _scale_prices(ax: "Axes", prices: np.ndarray, price: _Price) -> None:
+    """Logarithmic, and linear below the first price, so that the start is in view."""
+    least = 1.0 if price.against == "passes" else float(np.min(prices[prices > 0], initial=1.0))
     ax.set_xscale("symlog", linthresh=10.0 ** np.floor(np.log10(least)), linscale=0.5)
-    ax.set_xlim(0, max(1.3 * float(np.max(prices)), 1.0 if price.against == "passes" else 0.0))
-    values = np.concatenate([gaps.below(trace.log_joint).ravel() for trace in comparison.values()])
-    worst = float(np.nanmax(values, initial=1.0))
+    ax.set_xlim(0, 1.3 * max(float(np.max(prices)), least))
+
+
+def _scale_gaps(ax: "Axes", gaps: np.ndarray, top: float) -> None:
+    """Logarithmic, and turned over so that up is better."""
     ax.set_yscale("log")
-    ax.set_ylim(2 * worst, STRIP[0] if spiked else 0.7 * FLOOR)
+    ax.set_ylim(2 * float(np.nanmax(gaps, initial=1.0)), top)

@@ -51,7 +51,7 @@ def svg_of(figure: Figure) -> str:
     """The figure as SVG text, the same in every run."""
     out = io.BytesIO()
     with matplotlib.rc_context({"svg.hashsalt": SALT}):
-        figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None})
+        figure.savefig(out, format="svg", dpi=DOTS_PER_INCH, metadata={"Date": None, "Creator": None})
     return out.getvalue().decode()
 
 

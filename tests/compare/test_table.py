@@ -1,0 +1,218 @@
+import csv
+import io
+import json
+from collections.abc import Callable
+from dataclasses import fields, replace
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from workbench.compare import Comparison, MethodSummary, Optimum, Table, summarise, table
+from workbench.mixture import Mixture
+from workbench.problem import Problem
+from workbench.trace import Trace
+
+NAMES = [field.name for field in fields(MethodSummary)]
+
+
+@pytest.fixture(scope="module")
+def em() -> MethodSummary:
+    """A summary in which everything is filled that applies to a point estimate."""
+    return MethodSummary(
+        method="em",
+        restarts=8,
+        best_log_likelihood=-1130.2639,
+        best_log_joint=-1143.5,
+        heldout_log_density=-4.1231,
+        heldout_standard_error=0.0567,
+        statuses={"CONVERGED": 6, "BUDGET": 1, "COLLAPSED": 1},
+        reached_best=6,
+        passes_to_best=31.5,
+        seconds_to_best=0.0123,
+        passes=1234,
+        seconds=0.5,
+        compile_seconds=1.25,
+        r_hat_max=None,
+        ess_min=None,
+        smallest_relative_eigenvalue=0.0621,
+        smallest_component_size=96.66,
+        suspicious=False,
+        adjusted_rand_index=0.9,
+        matched_error=0.0312,
+        optima=(Optimum(-1143.5, 6), Optimum(-1200.25, 1)),
+    )
+
+
+@pytest.fixture(scope="module")
+def nuts(em: MethodSummary) -> MethodSummary:
+    draws = {"r_hat_max": 1.004, "ess_min": 812.3, "statuses": {"CONVERGED": 4}, "optima": ()}
+    return replace(em, method="nuts", restarts=4, best_log_joint=-1144.0, **draws)
+
+
+@pytest.fixture(scope="module")
+def failed(two_groups: Problem) -> MethodSummary:
+    (found,) = summarise(Comparison(two_groups, {}, failures={"broken": "RuntimeError: out of memory"}))
+    return found
+
+
+def test_json_parses_back_to_the_summaries(em, nuts):
+    found = json.loads(Table("faithful", (em, nuts)).to_json())
+    assert found["experiment"] == "faithful"
+    assert [set(method) for method in found["methods"]] == [set(NAMES)] * 2
+    assert found["methods"][0]["best_log_joint"] == em.best_log_joint
+    assert found["methods"][0]["statuses"] == em.statuses
+    assert found["methods"][0]["optima"][1] == {"log_joint": -1200.25, "restarts": 1}
+
+
+def test_json_is_one_line(em, nuts):
+    assert "\n" not in Table("two\nlines", (em, nuts)).to_json()
+
+
+def test_json_has_null_where_a_figure_does_not_apply(em, nuts, failed):
+    methods = json.loads(Table("x", (em, nuts, failed)).to_json())["methods"]
+    assert methods[0]["r_hat_max"] is methods[0]["ess_min"] is None
+    assert methods[1]["r_hat_max"] == 1.004
+    assert methods[2]["best_log_joint"] is methods[2]["passes_to_best"] is None
+    assert methods[2]["failure"] == "RuntimeError: out of memory"
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_json_has_no_number_that_is_not_finite(em, value):
+    spoilt = replace(em, r_hat_max=value, matched_error=value, heldout_standard_error=value)
+
+    def refuse(constant: str) -> None:
+        raise AssertionError(f"{constant} is not JSON")
+
+    method = json.loads(Table("x", (spoilt,)).to_json(), parse_constant=refuse)["methods"][0]
+    assert method["r_hat_max"] is method["matched_error"] is method["heldout_standard_error"] is None
+
+
+def test_csv_parses_back_to_the_summaries(em, nuts, failed):
+    text = Table('a "b", c', (replace(em, method="e,m\n"), nuts, failed)).to_csv()
+    rows = list(csv.DictReader(io.StringIO(text)))
+    assert list(rows[0]) == ["experiment", *NAMES]
+    assert [row["method"] for row in rows] == ["e,m\n", "nuts", "broken"]
+    assert {row["experiment"] for row in rows} == {'a "b", c'}
+    assert float(rows[0]["best_log_joint"]) == em.best_log_joint
+    assert json.loads(rows[0]["statuses"]) == em.statuses
+    assert json.loads(rows[0]["optima"])[0]["restarts"] == 6
+    assert rows[0]["r_hat_max"] == rows[2]["best_log_joint"] == ""
+
+
+class _Page(HTMLParser):
+    """Collects tags and text."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.text: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: Any) -> None:
+        self.tags.append(tag)
+
+    def handle_data(self, data: str) -> None:
+        self.text.append(data)
+
+
+def test_html_escapes_what_a_user_named(em, failed):
+    name = '<script>alert("x")</script>'
+    page = _Page()
+    page.feed(Table(name, (replace(em, method=name), replace(failed, failure="<b>no</b>")))._repr_html_())
+    assert "script" not in page.tags
+    assert "b" not in page.tags
+    assert name in page.text
+
+
+def test_html_and_text_show_the_same_figures(em, nuts):
+    shown = Table("faithful", (em, nuts))
+    page = _Page()
+    page.feed(shown._repr_html_())
+    for heading, cells in shown.lines:
+        assert heading in page.text
+        assert set(cells) <= set(page.text)
+        assert all(word in str(shown) for word in [heading, *cells])
+    assert shown.reading in page.text
+    assert repr(shown) == str(shown)
+
+
+def test_text_is_plain_and_keeps_brackets_of_names(em):
+    text = str(Table("x", (replace(em, method="[red]em[/red]"),)))
+    assert "[red]em[/red]" in text.splitlines()[2]
+    assert "\x1b" not in text
+
+
+@pytest.mark.xfail(strict=True, reason="rich reads the title as markup")
+@pytest.mark.parametrize("name", ["[bold]x[/bold]", "galaxies[/]"])
+def test_text_keeps_brackets_of_the_experiments_name(em, name):
+    assert str(Table(name, (em,))).startswith(name)
+
+
+def test_figures_are_printed_with_their_digits(em, nuts):
+    lines = dict(Table("", (em, nuts)).lines)
+    assert lines["best sound log-likelihood"][0] == "-1130.264"
+    assert lines["held-out log density per point"][0] == "-4.123 ± 0.057"
+    assert lines["reached the best (within 0.001)"] == ["6 of 8", "6 of 4"]
+    assert lines["ran out"][0] == lines["collapsed"][0] == "1 of 8"
+    assert lines["passes in all"][0] == "1,234"
+    assert lines["R-hat, largest"] == ["–", "1.004"]
+    assert lines["suspicious"] == ["no", "no"]
+
+
+def test_a_line_without_a_figure_is_left_out(em):
+    headings = [heading for heading, _ in Table("", (em,)).lines]
+    assert "R-hat, largest" not in headings
+    assert "adjusted Rand index" in headings
+    assert "adjusted Rand index" not in [h for h, _ in Table("", (replace(em, adjusted_rand_index=None),)).lines]
+
+
+class TestReading:
+    def test_it_says_who_reached_the_best_how_often_and_at_what_price(self, em):
+        slow = replace(em, method="slow", reached_best=0, best_log_joint=-1150.0, passes_to_best=None)
+        lost = replace(em, method="lost", reached_best=0, best_log_joint=None, passes_to_best=None)
+        reading = Table("", (em, slow, lost)).reading
+        assert "Best sound log-joint -1143.500" in reading
+        assert "em reaches it from 6 of 8 starts in 32 passes" in reading
+        assert "slow never reaches it (-1150.000)" in reading
+        assert "lost has no sound answer" in reading
+
+    def test_it_says_whether_chains_agree(self, em, nuts):
+        assert "The 4 chains of nuts agree (R-hat 1.004, ESS 812)" in Table("", (em, nuts)).reading
+        apart = replace(nuts, statuses={"BUDGET": 4})
+        assert "nuts do not agree yet" in Table("", (em, apart)).reading
+
+    def test_it_warns_of_a_suspicious_best(self, em):
+        assert "Beware" not in Table("", (em,)).reading
+        assert "Beware: the best of em" in Table("", (replace(em, suspicious=True),)).reading
+
+    def test_it_names_what_failed_and_why(self, em, failed):
+        assert "broken failed: RuntimeError: out of memory" in Table("", (em, failed)).reading
+
+    def test_it_says_so_where_nothing_is_sound(self, em):
+        lost = replace(em, best_log_joint=None)
+        assert Table("", (lost,)).reading == "No method has a sound answer."
+
+    @pytest.mark.xfail(strict=True, reason="the reading returns before it names failures")
+    def test_it_names_what_failed_where_nothing_else_ran(self, failed):
+        assert "out of memory" in Table("", (failed,)).reading
+
+
+def test_the_table_of_a_real_run_has_what_applies_to_each_method(tiny_run: tuple[Path, Comparison]):
+    found = {m["method"]: m for m in json.loads(table(tiny_run[1]).to_json())["methods"]}
+    assert list(found) == ["em", "slope", "nuts"]
+    for name, method in found.items():
+        # Simulated data: held-out points, labels and truth are known.
+        for field in ("best_log_joint", "heldout_log_density", "adjusted_rand_index", "matched_error"):
+            assert isinstance(method[field], float), (name, field)
+        assert (method["r_hat_max"] is None) == (method["ess_min"] is None) == (name != "nuts")
+        assert sum(method["statuses"].values()) == method["restarts"]
+    assert found["em"]["best_log_joint"] >= found["slope"]["best_log_joint"]
+
+
+def test_the_table_is_named_after_its_comparison(
+    two_groups: Problem, shapes: dict[str, Mixture], trace_of: Callable[..., Trace]
+):
+    trace = trace_of(two_groups, [[shapes["start"], shapes["good"]]])
+    assert str(table(Comparison(two_groups, {"m": trace}, name="geyser"))).startswith("geyser")

@@ -1,0 +1,152 @@
+from collections.abc import Callable
+from dataclasses import replace
+
+import jax
+import numpy as np
+import pytest
+from scipy.special import logsumexp
+from scipy.stats import norm, rankdata
+
+from workbench.diagnostics import Mixing, mixing_of
+from workbench.diagnostics.convergence import functionals
+from workbench.mixture import Mixture
+from workbench.problem import Problem
+from workbench.trace import Trace
+
+Make = Callable[..., Trace]
+
+# One shape for all: chains and draws.
+R, S = 4, 250
+
+
+def _around(mixture: Mixture, shifts: np.ndarray) -> Mixture:
+    """Draws with means at the mixture's plus shifts [R, S], in both coordinates of the first component."""
+    r, s = shifts.shape
+    drawn = jax.tree.map(lambda leaf: np.broadcast_to(leaf, (r, s, *leaf.shape)).copy(), mixture)
+    drawn.means[:, :, 0] += shifts[..., None]
+    return drawn
+
+
+@pytest.fixture(scope="module")
+def chains(two_groups: Problem, shapes: dict[str, Mixture], trace_of: Make) -> Callable[[np.ndarray], Trace]:
+    return lambda shifts: trace_of(two_groups, _around(shapes["good"], shifts), draws=shifts.shape[1])
+
+
+@pytest.fixture(scope="module")
+def independent(chains: Callable[[np.ndarray], Trace]) -> Trace:
+    return chains(0.3 * np.random.default_rng(0).normal(size=(R, S)))
+
+
+def _r_hat(draws: np.ndarray) -> float:
+    """Larger of the rank-normalised split R-hats of draws [R, S] and of their folds (Vehtari et al. 2021, sec. 3-4)."""
+
+    def split(values: np.ndarray) -> float:
+        halves = values.reshape(2 * len(values), -1)
+        scores = norm.ppf((rankdata(halves).reshape(halves.shape) - 0.375) / (halves.size + 0.25))
+        length = scores.shape[1]
+        within, between = scores.var(1, ddof=1).mean(), length * scores.mean(1).var(ddof=1)
+        return float(np.sqrt(((length - 1) / length * within + between / length) / within))
+
+    return max(split(draws), split(np.abs(draws - np.median(draws))))
+
+
+def test_a_point_estimate_has_no_mixing(two_groups, shapes, trace_of):
+    assert mixing_of(trace_of(two_groups, [[shapes["start"], shapes["good"]]]), two_groups) is None
+
+
+def test_functionals_are_scores_and_log_densities_at_rows(two_groups, independent, component_log_joint):
+    found = functionals(independent, two_groups)
+    order = np.argsort(np.asarray(two_groups.x)[:, 0])
+    rows = np.asarray(two_groups.x)[order[[0, -1]]]
+    densities = logsumexp(component_log_joint(independent.at(1, 7), rows), axis=1)
+    assert found.shape[:2] == (R, S)
+    np.testing.assert_array_equal(found[..., 0], independent.log_joint)
+    np.testing.assert_array_equal(found[..., 1], independent.log_likelihood)
+    # The extreme rows of the first column come first and last; two sums of two terms each.
+    np.testing.assert_allclose(found[1, 7, [2, -1]], densities, rtol=1e-12)
+
+
+def test_functionals_do_not_see_labels_permuted_draw_by_draw(two_groups, independent, trace_of):
+    swapped = np.random.default_rng(1).random((R, S)) < 0.5
+
+    def swap(leaf: np.ndarray) -> np.ndarray:
+        return np.where(swapped.reshape(R, S, *[1] * (leaf.ndim - 2)), leaf[:, :, ::-1], leaf)
+
+    permuted = trace_of(two_groups, jax.tree.map(swap, independent.mixtures), draws=S)
+    assert not np.array_equal(permuted.mixtures.means, independent.mixtures.means)
+    # Swapping the two terms of a sum changes it by rounding only.
+    np.testing.assert_allclose(functionals(permuted, two_groups), functionals(independent, two_groups), rtol=1e-12)
+    # Ranks move only where two draws agree to the last digits.
+    one, other = mixing_of(independent, two_groups), mixing_of(permuted, two_groups)
+    assert (other.r_hat_max, other.ess_min) == pytest.approx((one.r_hat_max, one.ess_min), rel=1e-6)
+
+
+def test_r_hat_is_the_largest_of_the_rank_normalised_split_r_hats(two_groups, chains):
+    # Chains whose centres differ a little: an R-hat that is neither one nor saturated.
+    shifts = 0.3 * np.random.default_rng(2).normal(size=(R, S)) + 0.2 * np.arange(R)[:, None]
+    trace = chains(shifts)
+    expected = max(_r_hat(column) for column in np.moveaxis(functionals(trace, two_groups), -1, 0))
+    assert expected > 1.02
+    # The same formula in another order of operations.
+    assert mixing_of(trace, two_groups).r_hat_max == pytest.approx(expected, rel=1e-6)
+
+
+def test_independent_chains_have_converged_with_about_as_many_effective_draws_as_draws(two_groups, independent):
+    mixing = mixing_of(independent, two_groups)
+    assert mixing.converged
+    # The estimate's own error at 1000 draws is some 10 %, and the smallest of ten is taken.
+    assert 0.6 * R * S < mixing.ess_min < 1.3 * R * S
+
+
+def test_chains_stuck_in_two_places_do_not_agree(two_groups, chains):
+    shifts = 0.1 * np.random.default_rng(3).normal(size=(R, S)) + np.array([[0.0], [0.0], [3.0], [3.0]])
+    mixing = mixing_of(chains(shifts), two_groups)
+    assert mixing.r_hat_max > 1.5
+    assert mixing.ess_min < 50
+    assert not mixing.converged
+
+
+@pytest.mark.xfail(strict=True, reason="arviz divides zero by zero: the warning reaches the user")
+def test_chains_that_never_move_do_not_agree(two_groups, chains):
+    mixing = mixing_of(chains(np.tile([[0.0], [0.0], [1.0], [1.0]], S)), two_groups)
+    assert not mixing.converged
+    assert not mixing.r_hat_max < 1.01
+
+
+def test_one_chain_that_never_moves_has_not_converged(two_groups, chains):
+    assert not mixing_of(chains(np.zeros((1, S))), two_groups).converged
+
+
+def test_a_slow_chain_has_few_effective_draws(two_groups, chains):
+    walk = np.cumsum(0.05 * np.random.default_rng(4).normal(size=(R, S)), axis=1)
+    assert mixing_of(chains(walk), two_groups).ess_min < 0.2 * R * S
+
+
+def test_a_draw_that_is_not_finite_is_the_worst_of_mixings(two_groups, independent):
+    log_joint = independent.log_joint.copy()
+    log_joint[2, 3] = -np.inf
+    mixing = mixing_of(replace(independent, log_joint=log_joint), two_groups)
+    assert mixing == Mixing(np.inf, 0.0)
+    assert not mixing.converged
+
+
+def test_warm_up_does_not_count(two_groups, independent):
+    # The same chains, of which only the second half are draws.
+    half = S // 2
+    kept = replace(independent, draws=half)
+    assert functionals(kept, two_groups).shape[1] == half
+    np.testing.assert_array_equal(functionals(kept, two_groups)[..., 0], independent.log_joint[:, half:])
+
+
+@pytest.mark.parametrize(
+    ("mixing", "converged"),
+    [
+        (Mixing(1.009, 401.0), True),
+        (Mixing(1.011, 401.0), False),
+        (Mixing(1.009, 399.0), False),
+        (Mixing(np.nan, 1000.0), False),
+        (Mixing(1.0, np.nan), False),
+    ],
+)
+def test_both_limits_of_vehtari_et_al_must_hold(mixing, converged):
+    assert mixing.converged is converged

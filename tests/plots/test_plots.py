@@ -1,0 +1,264 @@
+"""Claims about the plots: they draw what the traces say, on the Axes given, and change nothing else."""
+
+import dataclasses
+import subprocess
+import sys
+
+import jax
+import matplotlib
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+import workbench as wb
+from workbench import plots
+from workbench.compare import Comparison
+from workbench.compare.summary import judge
+from workbench.diagnostics import Status
+from workbench.methods import METHODS
+from workbench.plots.ends import Gaps
+from workbench.plots.estimates import Gaussians
+from workbench.plots.style import CYCLE, plain, short_unit
+
+
+def jittered(mixture: wb.Mixture, chains: int, rows: int) -> wb.Mixture:
+    """Mixtures around one, as a sampler's chain would visit. Leaves [R, T, ...]"""
+    rng = np.random.default_rng(0)
+    repeated = jax.tree.map(lambda leaf: np.broadcast_to(leaf, (chains, rows, *leaf.shape)), mixture)
+    away = rng.normal(scale=0.05, size=repeated.means.shape)
+    return dataclasses.replace(repeated, means=repeated.means + away)
+
+
+@pytest.fixture(scope="session")
+def two_columns(trace_of) -> Comparison:
+    """EM, and a stand-in for a sampler: 4 rows of warm-up and 60 draws of 2 chains around EM's answer."""
+    data = wb.load_dataset("faithful")
+    problem = wb.Problem(data.x[::3], 2)
+    made = wb.compare(problem, [wb.EM()], restarts=3, seed=0)
+    around = jittered(made["em"].best(problem), 2, 64)
+    traces = {"em": made["em"], "nuts": trace_of(problem, around, draws=60)}
+    return dataclasses.replace(made, traces=traces, name="faithful", columns=data.columns, units=data.units)
+
+
+@pytest.fixture(scope="session")
+def one_column() -> Comparison:
+    data = wb.load_dataset("galaxies").divide(1000)
+    made = wb.compare(wb.Problem(data.x, 3), [wb.EM()], restarts=4, seed=0)
+    return dataclasses.replace(made, columns=data.columns, units=data.units)
+
+
+@pytest.fixture(scope="session")
+def one_column_sampled(tiny_run) -> Comparison:
+    """EM, gradient ascent and NUTS."""
+    return tiny_run[1]
+
+
+@pytest.fixture(scope="session")
+def three_columns() -> Comparison:
+    """Forty points, four full covariances and no prior: many restarts collapse, and some end above the best."""
+    rng = np.random.default_rng(1)
+    x = np.concatenate([rng.normal(0, 1, (25, 3)), rng.normal(3, 1, (15, 3))])
+    made = wb.compare(wb.Problem(x, 4), [wb.EM()], restarts=30, seed=0)
+    traces = {"em": made["em"], "_a $x$ b$": made["em"]}
+    return dataclasses.replace(made, traces=traces, columns=("p_$", "b$2$", "_c"), units="none")
+
+
+DRAWN = [
+    (plots.score, "two_columns"),
+    (plots.score, "one_column"),
+    (plots.score, "three_columns"),
+    (plots.fit, "two_columns"),
+    (plots.fit, "one_column"),
+    (plots.waterfall, "two_columns"),
+    (plots.waterfall, "one_column"),
+    (plots.waterfall, "three_columns"),
+    (plots.posterior, "two_columns"),
+    (plots.posterior, "one_column_sampled"),
+]
+
+
+def axes():
+    figure = Figure()
+    return figure, figure.subplots()
+
+
+def render(figure: Figure) -> None:
+    figure.draw_without_rendering()
+
+
+def texts(ax) -> list[str]:
+    return [text.get_text() for text in ax.get_legend().get_texts()]
+
+
+@pytest.mark.parametrize(("draw", "name"), DRAWN)
+def test_a_plot_draws_on_the_axes_it_is_given_and_changes_no_setting(draw, name, request) -> None:
+    comparison = request.getfixturevalue(name)
+    settings = dict(matplotlib.rcParams)
+    figure, (ax, other) = (lambda f: (f, f.subplots(1, 2)))(Figure())
+    assert draw(ax, comparison) is None
+    render(figure)
+    assert figure.axes == [ax, other]
+    assert ax.has_data() and not other.has_data()
+    assert ax.get_xlabel() and ax.get_ylabel()
+    assert dict(matplotlib.rcParams) == settings
+
+
+@pytest.mark.parametrize(("draw", "name"), DRAWN)
+def test_a_plot_never_draws_what_is_not_finite_on_its_axis(draw, name, request) -> None:
+    _, ax = axes()
+    draw(ax, request.getfixturevalue(name))
+    limits = [*ax.get_xlim(), *ax.get_ylim()]
+    assert np.all(np.isfinite(limits))
+
+
+def test_importing_the_plots_does_not_import_matplotlib() -> None:
+    code = "import sys, workbench.plots; sys.exit('matplotlib' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_registered_methods_keep_their_colour_in_any_company() -> None:
+    alone = {name: plots.colours([name])[name] for name in METHODS}
+    mixed = plots.colours(["mine", *reversed(METHODS), "yours"])
+    assert {name: mixed[name] for name in METHODS} == alone
+    assert len(set(mixed.values())) == len(mixed)
+
+
+@pytest.mark.parametrize("count", [1, 5, 7, 20])
+def test_methods_have_different_colours_as_far_as_colours_go(count) -> None:
+    names = [f"m{i}" for i in range(count)]
+    assert len(set(plots.colours(names).values())) == min(count, len(CYCLE))
+
+
+@pytest.mark.parametrize(
+    ("units", "short"),
+    [
+        ("minutes (eruption duration; waiting time to next eruption)", "minutes"),
+        ("1000 km/s", "1000 km/s"),
+        ("log(ANC + 50), ANC = acid-neutralising capacity", "log(ANC + 50)"),
+        ("mm (FL, RW, CL, CW, BD)", "mm"),
+        ("10 x (mg per litre)", "10 x (mg per litre)"),
+        ("mixed: relative weight; mg/100ml", ""),
+        ("none", ""),
+        ("", ""),
+    ],
+)
+def test_an_axis_carries_a_unit_only_where_one_holds_for_all_columns(units, short) -> None:
+    assert short_unit(units) == short
+
+
+def test_axes_name_their_columns_and_units(two_columns, one_column) -> None:
+    _, ax = axes()
+    plots.fit(ax, two_columns)
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("eruptions (minutes)", "waiting (minutes)")
+    _, ax = axes()
+    plots.fit(ax, one_column)
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("velocity (1000 km/s)", "density")
+
+
+def test_names_are_shown_as_typed_even_if_they_look_like_formulas_or_hidden_labels(three_columns) -> None:
+    figure = Figure()
+    grid = figure.subplots(3, 3)
+    plots.pairs(grid, three_columns)
+    render(figure)
+    assert grid[2, 0].get_xlabel() == r"p_\$"
+    assert any(r"_a \$x\$ b\$" in text for text in texts(grid[0, 1]))
+    assert plain("a_b") == "a_b"
+
+
+def test_the_curve_of_a_fit_is_the_density_of_its_mixture(one_column) -> None:
+    """To 1e-12: both are float64 evaluations of the same formula."""
+    mixture = one_column["em"].best(one_column.problem)
+    gaussians = Gaussians.of(mixture)
+    grid = gaussians.grid(0, 5.0, 40.0)
+    expected = np.exp(np.asarray(mixture.log_density(grid[:, None])))
+    np.testing.assert_allclose(gaussians.densities(0, grid).sum(0), expected, rtol=1e-12, atol=1e-300)
+
+
+def test_an_ellipse_lies_at_its_radius_in_mahalanobis_distance(two_columns) -> None:
+    gaussians = Gaussians.of(two_columns["em"].best(two_columns.problem))
+    for contour, mean, covariance in zip(
+        gaussians.ellipses((0, 1), 2.0), gaussians.means, gaussians.covariances, strict=True
+    ):
+        away = contour.T - mean
+        distance = np.sqrt(np.sum(away * np.linalg.solve(covariance, away.T).T, -1))
+        np.testing.assert_allclose(distance, 2.0, rtol=1e-10)
+
+
+def test_the_grid_of_a_density_meets_the_narrowest_component() -> None:
+    narrow = Gaussians(np.ones(1), np.array([[0.123456]]), np.array([[[1e-10]]]))
+    grid = narrow.grid(0, -5.0, 5.0)
+    assert narrow.densities(0, grid).max() == pytest.approx(1 / np.sqrt(2 * np.pi * 1e-10), rel=1e-9)
+
+
+def test_collapsed_restarts_above_the_best_are_counted_and_do_not_stretch_the_axis(three_columns) -> None:
+    gaps = Gaps.of(three_columns).below(three_columns["em"].log_joint[:, -1])
+    above = gaps[gaps < -1e-3]
+    assert len(above) > 0
+    _, ax = axes()
+    plots.waterfall(ax, three_columns)
+    assert any(f"{len(above)} above, by up to {-above.min():,.3g}" in note.get_text() for note in ax.texts)
+    assert min(ax.get_ylim()) > -1.0
+    _, ax = axes()
+    plots.score(ax, three_columns)
+    assert "collapsed, above the best" in texts(ax)
+    assert np.all(np.asarray(ax.get_ylim()) > 0)
+
+
+def test_a_waterfall_marks_every_finite_end_once(three_columns) -> None:
+    _, ax = axes()
+    plots.waterfall(ax, three_columns)
+    marks = [line for line in ax.lines if len(line.get_xdata()) == 1 and line.get_marker() != "None"]
+    ends = [verdict for name in three_columns for verdict in judge(three_columns, name)[0]]
+    assert len(marks) == sum(verdict.status != Status.NONFINITE for verdict in ends)
+
+
+def test_no_drawn_gap_of_a_sound_comparison_is_above_the_best(two_columns) -> None:
+    gaps = Gaps.of(two_columns)
+    assert gaps.sound
+    assert all(np.nanmin(gaps.below(trace.log_joint[:, -1])) >= 0 for trace in two_columns.values())
+
+
+def test_posterior_without_a_sampler_and_fit_of_many_columns_say_what_to_do(one_column, three_columns) -> None:
+    _, ax = axes()
+    with pytest.raises(wb.InputError, match="leave this plot out"):
+        plots.posterior(ax, one_column)
+    with pytest.raises(wb.InputError, match=r"use pairs\(axes, comparison\)"):
+        plots.fit(ax, three_columns)
+    with pytest.raises(wb.InputError, match="C at most 3"):
+        plots.pairs(Figure().subplots(4, 4), three_columns)
+
+
+def test_methods_without_a_sound_answer_are_named_and_not_drawn(one_column) -> None:
+    trace = one_column["em"]
+    collapsed = dataclasses.replace(trace, collapsed=np.ones_like(trace.collapsed))
+    nothing = dataclasses.replace(one_column, traces={"em": collapsed})
+    _, ax = axes()
+    plots.fit(ax, nothing)
+    assert texts(ax) == ["em: no sound answer"]
+    _, ax = axes()
+    plots.score(ax, nothing)
+    assert "none is sound" in ax.get_ylabel()
+
+
+@pytest.mark.parametrize("draw", [plots.score, plots.waterfall, plots.fit])
+def test_a_run_without_a_finite_score_still_gives_a_plot(draw, one_column) -> None:
+    trace = one_column["em"]
+    lost = dataclasses.replace(trace, log_joint=np.full_like(trace.log_joint, np.nan))
+    figure, ax = axes()
+    draw(ax, dataclasses.replace(one_column, traces={"em": lost}))
+    render(figure)
+
+
+@pytest.mark.parametrize("draw", [plots.score, plots.waterfall, plots.fit, plots.posterior])
+def test_samplers_alone_give_a_plot(draw, two_columns) -> None:
+    figure, ax = axes()
+    draw(ax, dataclasses.replace(two_columns, traces={"nuts": two_columns["nuts"]}))
+    render(figure)
+
+
+@pytest.mark.parametrize("against", ["passes", "seconds"])
+def test_the_score_can_be_drawn_against_either_price(against, two_columns) -> None:
+    _, ax = axes()
+    plots.score(ax, two_columns, against=against)
+    assert against in ax.get_xlabel()
+    assert ax.get_ylim()[0] > ax.get_ylim()[1], "up is better"

@@ -1,0 +1,183 @@
+"""Starts: a start depends on the problem, the seed and the restart, and on nothing else."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from workbench.errors import InputError
+from workbench.mixture import COVARIANCES, Mixture
+from workbench.problem import Problem
+from workbench.starts import STARTS, Given, KMeansPlusPlus, RandomPoints, Start, draw_starts
+
+K = 3
+RESTARTS = 4
+FAMILIES = pytest.mark.parametrize("family", COVARIANCES)
+RULES = pytest.mark.parametrize("rule", STARTS)
+Points = NDArray[np.float64]
+
+
+def start_of(rule: str, problem: Problem) -> Start:
+    """The rule with its defaults; stated values that fit the problem where they are asked for."""
+    if rule != "given":
+        return STARTS[rule]()
+    family = problem.covariance
+    scales = family.broadcast(jnp.cov(problem.x.T), problem.components)
+    return Given(
+        weights=np.full(K, 1 / K).tolist(),
+        means=np.asarray(problem.x)[:K].tolist(),
+        covariances=np.asarray(family.square(scales)).tolist(),
+    )
+
+
+@FAMILIES
+@RULES
+def test_every_start_is_a_proper_mixture_of_the_problem(
+    rule: str, family: str, problem_of: Callable[..., Problem]
+) -> None:
+    problem = problem_of(family)
+    starts = draw_starts(start_of(rule, problem), problem, RESTARTS, seed=0)
+    assert starts.weights.shape == (RESTARTS, K) and starts.means.shape == (RESTARTS, K, 2)
+    assert starts.scales.shape == (RESTARTS, *problem.covariance.shape(K, 2))
+    np.testing.assert_allclose(jnp.sum(starts.weights, 1), 1.0, rtol=1e-14)
+    assert np.all(np.asarray(starts.weights) > 0)
+    covariances = np.asarray(jax.vmap(lambda m: m.covariances)(starts))
+    assert np.all(np.linalg.eigvalsh(covariances) > 0)
+
+
+@RULES
+def test_the_first_restarts_are_the_same_however_many_follow(
+    rule: str, problem_of: Callable[..., Problem]
+) -> None:
+    problem = problem_of("full")
+    start = start_of(rule, problem)
+    few, many = draw_starts(start, problem, 2, seed=5), draw_starts(start, problem, RESTARTS, seed=5)
+    for a, b in zip(jax.tree.leaves(few), jax.tree.leaves(many), strict=True):
+        # The draws are the same; sums over rows may be ordered otherwise in a batch of another size.
+        np.testing.assert_allclose(a, b[:2], rtol=1e-13, atol=1e-13)
+
+
+@pytest.mark.parametrize("rule", [rule for rule in STARTS if rule != "given"])
+def test_starts_differ_between_restarts_and_seeds_and_repeat_for_equal_ones(
+    rule: str, problem_of: Callable[..., Problem]
+) -> None:
+    problem = problem_of("full")
+    first, again, other = (draw_starts(STARTS[rule](), problem, RESTARTS, seed=s) for s in (1, 1, 2))
+    for a, b in zip(jax.tree.leaves(first), jax.tree.leaves(again), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert not np.array_equal(first.means, other.means)
+    assert len(np.unique(np.asarray(first.means).reshape(RESTARTS, -1), axis=0)) == RESTARTS
+
+
+@pytest.mark.parametrize("rule", ["random_points", "kmeans++"])
+def test_means_are_distinct_rows_of_the_data(
+    rule: str, points: Points, problem_of: Callable[..., Problem]
+) -> None:
+    starts = draw_starts(STARTS[rule](), problem_of("full"), RESTARTS, seed=0)
+    for means in np.asarray(starts.means):
+        chosen = [np.flatnonzero((points == m).all(1)) for m in means]
+        assert all(len(rows) == 1 for rows in chosen) and len({int(rows[0]) for rows in chosen}) == K
+
+
+@FAMILIES
+def test_random_points_share_the_volume_of_the_data(
+    family: str, points: Points, problem_of: Callable[..., Problem]
+) -> None:
+    problem = problem_of(family)
+    start = draw_starts(RandomPoints(), problem, RESTARTS, seed=0)
+    covariances = np.asarray(jax.vmap(lambda m: m.covariances)(start))
+    whole = problem.covariance.broadcast(jnp.cov(points.T, ddof=0), 1)
+    _, expected = np.linalg.slogdet(np.asarray(problem.covariance.scale_trils(whole, 1, 2))[0])
+    _, got = np.linalg.slogdet(covariances)
+    # Half the log-determinant of a component is that of the data less log K.
+    np.testing.assert_allclose(0.5 * got, expected - np.log(K), rtol=1e-12)
+
+
+def test_kmeans_plus_plus_finds_groups_that_lie_far_apart() -> None:
+    centres = np.array([0.0, 1e3, 3e3])
+    x = (centres[:, None] + np.random.default_rng(0).normal(size=(3, 15))).ravel()
+    starts = draw_starts(KMeansPlusPlus(), Problem(x, 3), 20, seed=0)
+    # A second row from the same group has a chance of about 1e-5 in all twenty.
+    groups = np.abs(np.asarray(starts.means) - centres).argmin(-1)
+    assert all(len(set(g)) == 3 for g in groups)
+    # And the covariance is the one within the groups.
+    np.testing.assert_array_less(np.asarray(starts.scales), 10.0)
+
+
+def test_kmeans_plus_plus_survives_fewer_distinct_rows_than_components() -> None:
+    x = np.repeat([1.0, 2.0], 5)
+    starts = draw_starts(KMeansPlusPlus(), Problem(x, 3), RESTARTS, seed=0)
+    assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(starts))
+    assert np.all(np.asarray(starts.scales) > 0)
+
+
+def test_random_responsibilities_keep_the_mean_and_covariance_of_the_data(
+    points: Points, problem_of: Callable[..., Problem]
+) -> None:
+    # An M-step matches the first two moments of the data, whatever the responsibilities.
+    start = STARTS["random_responsibilities"]()
+    starts = draw_starts(start, problem_of("full"), RESTARTS, seed=0)
+    for r in range(RESTARTS):
+        m = jax.tree.map(lambda leaf, r=r: leaf[r], starts)
+        w, mu = np.asarray(m.weights), np.asarray(m.means)
+        np.testing.assert_allclose(w @ mu, points.mean(0), rtol=1e-12)
+        between = np.cov(mu.T, aweights=w, ddof=0)
+        total = np.einsum("k,kij->ij", w, np.asarray(m.covariances)) + between
+        np.testing.assert_allclose(total, np.cov(points.T, ddof=0), rtol=1e-11)
+
+
+def test_given_starts_are_the_stated_values(problem_of: Callable[..., Problem]) -> None:
+    problem = problem_of("diagonal")
+    stated = Given(
+        weights=[0.2, 0.3, 0.5],
+        means=[[0.0, 60.0], [1.0, 70.0], [2.0, 80.0]],
+        covariances=[[1.0, 4.0], [9.0, 16.0], [25.0, 36.0]],
+    )
+    starts = draw_starts(stated, problem, 2, seed=0)
+    for r in range(2):
+        m = jax.tree.map(lambda leaf, r=r: leaf[r], starts)
+        np.testing.assert_allclose(m.weights, stated.weights, rtol=1e-15)
+        np.testing.assert_array_equal(m.means, stated.means)
+        np.testing.assert_allclose(m.scales, np.sqrt(stated.covariances), rtol=1e-15)
+    assert Given(**stated.model_dump()) == stated and hash(stated) == hash(Given(**stated.model_dump()))
+
+
+GOOD = {"weights": [0.5, 0.5], "means": [[0.0, 0.0], [1.0, 1.0]], "covariances": [1.0, 1.0]}
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({}, r"starts.means: expected shape \[3, 2\], got \[2, 2\]"),
+        ({"weights": [0.5, 0.6]}, "starts.weights: must be non-negative and sum to 1"),
+        ({"covariances": [[1.0]]}, r"starts.covariances: the spherical family needs shape \[2\]"),
+        ({"covariances": [1.0, -1.0]}, "starts.covariances: must be positive definite"),
+        ({"means": [[0.0], [1.0, 1.0]]}, "starts: weights, means and covariances must be regular arrays"),
+    ],
+)
+def test_given_values_that_do_not_fit_are_refused(
+    change: dict[str, Any], says: str, problem_of: Callable[..., Problem]
+) -> None:
+    with pytest.raises(InputError, match=says):
+        draw_starts(Given(**{**GOOD, **change}), problem_of("spherical"), 1, seed=0)
+
+
+@RULES
+def test_start_configs_are_strict(rule: str, problem_of: Callable[..., Problem]) -> None:
+    start = start_of(rule, problem_of("full"))
+    assert type(start)(**start.model_dump()) == start
+    with pytest.raises(ValidationError, match="Extra inputs"):
+        type(start)(**start.model_dump(), speed=1)
+
+
+def test_starts_do_not_depend_on_the_prior(problem_of: Callable[..., Problem]) -> None:
+    starts: list[Mixture] = [
+        draw_starts(RandomPoints(), problem_of("full", prior), RESTARTS, seed=0)
+        for prior in ("flat", "conjugate")
+    ]
+    np.testing.assert_array_equal(starts[0].means, starts[1].means)

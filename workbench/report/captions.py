@@ -1,0 +1,67 @@
+"""The words around a figure: its title, what it shows for who cannot see it, and how to read it."""
+
+from typing import NamedTuple
+
+from workbench.compare.summary import WITHIN
+from workbench.report.figures import PAIRED_COLUMNS
+
+
+class Words(NamedTuple):
+    """Of one figure."""
+
+    title: str
+    alt: str  # up to the name of the experiment, which follows
+    caption: str
+
+
+def words_of(name: str, dimensions: int) -> Words:
+    """Of the figure of that name, for data with so many columns."""
+    if name == "fit":
+        return FIT._replace(caption=FIT_CAPTIONS[min(dimensions, 3)])
+    if name == "posterior":
+        return POSTERIOR._replace(caption=POSTERIOR_CAPTIONS[min(dimensions, 2)])
+    return {"score": SCORE, "waterfall": WATERFALL}[name]
+
+
+SCORE = Words(
+    "How fast each method climbs",
+    "Distance from the best sound log-joint against passes and against seconds, for every restart on",
+    "Up is better: each line is one restart, and its height is how many nats its log-joint still lies below the best "
+    f"sound one, on a logarithmic scale. Above the dotted line (within {WITHIN:g} nats) it counts as the best. The "
+    "strong line of a method is the typical one among the restarts that reach the method's own best. Marks in a grey "
+    "strip at the top, if any, left the plot upwards on their way to a singular covariance. Left: passes over the "
+    "data, a price that does not depend on the machine. Right: seconds, all restarts together, without compiling. A "
+    "sampler does not climb to a point: once warm, it wanders in its band.",
+)
+
+WATERFALL = Words(
+    "Where the restarts end",
+    "End value of every restart, sorted from best to worst within each method, on",
+    "Each mark is a restart, and its height is how many nats it ended below the best sound log-joint. A step is a "
+    "local optimum; its length is how often it was found. The scale is linear down to 1 nat and logarithmic below. "
+    "Marks in a grey strip at the top, if any, ended above the best with a singular covariance or a starved "
+    "component: the likelihood has no bound there, and they are no answers. A band is where nine in ten of a "
+    "sampler's draws lie: below the best, because a posterior has its bulk there and not at its peak.",
+)
+
+FIT = Words("The data and what was fitted", "Data with the components that each method fitted, of", "")
+
+FIT_CAPTIONS = {
+    1: "Grey: histogram and ticks of the data. Strong lines: the density that each method fitted; thin lines: its "
+    "components. Where methods agree, the dashes of one lie on the solid line of another.",
+    2: "Grey: the data. Ellipses: each component of each method's best sound mixture, at 1 and at 2 standard "
+    "deviations. Where methods agree, the dashes of one lie on the solid line of another.",
+    3: "Below the diagonal: every pair of columns, with each component's ellipses at 1 and 2 standard deviations. On "
+    "the diagonal: each column, with the fitted density and its components. Of many columns, the first "
+    f"{PAIRED_COLUMNS} are shown.",
+}
+
+POSTERIOR = Words("What the posterior allows", "Posterior draws with the point estimates over them, of", "")
+
+POSTERIOR_CAPTIONS = {
+    1: "Thin lines: the density of one posterior draw each. Strong lines: the point estimates. Where the thin lines "
+    "fan out, the data leave the density open.",
+    2: "Thin ellipses: the components of one posterior draw each, at 1 standard deviation, in the first two columns; "
+    "dots: the means of more draws. Strong ellipses and crosses: the point estimates. A wide cloud means that the "
+    "data leave the component open.",
+}
