@@ -22,8 +22,8 @@ from workbench.compare.comparison import Watch
 from workbench.data import dataset_names, describe
 from workbench.diagnostics import Status
 from workbench.errors import InputError
-from workbench.experiment import Experiment, read_experiment
 from workbench.execution import run_experiment
+from workbench.experiment import Experiment, read_experiment
 from workbench.methods import METHODS
 from workbench.mixture import COVARIANCES, PRIORS
 from workbench.report import save_figures, write_report

@@ -15,7 +15,7 @@ import shutil
 import tomllib
 import uuid
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from workbench.data import Dataset, Truth
 from workbench.errors import InputError
 from workbench.experiment.config import Experiment
 from workbench.experiment.reading import parse_experiment
+from workbench.files import replacing, sync
 from workbench.mixture import Mixture
 from workbench.problem import Problem
 from workbench.trace import Trace
@@ -103,10 +104,12 @@ class Store:
         record = {"name": name, "data_digest": points.digest, "experiment": experiment.resolved()}
         data = self.folder / "data" / f"{points.digest}.npz"
         if not data.is_file():
-            write_atomically(data, lambda path: _save_arrays(path, points.arrays()))
+            with replacing(data) as temporary:
+                _save_arrays(temporary, points.arrays())
         path = self.folder / "experiments" / f"{_digest(record)[:10]}.toml"
         if not path.is_file():
-            write_atomically(path, lambda p: p.write_text(tomli_w.dumps(record), encoding="utf-8"))
+            with replacing(path) as temporary:
+                temporary.write_text(tomli_w.dumps(record), encoding="utf-8")
 
     def save_run(self, cell: Path, config: Mapping[str, Any], trace: Trace, info: Mapping[str, Any]) -> None:
         """Write a whole run under a temporary name beside its place, then rename it."""
@@ -119,11 +122,11 @@ class Store:
             text = json.dumps(info, indent=2, allow_nan=False)
             (temporary / "info.json").write_text(text + "\n", encoding="utf-8")
             for file in temporary.iterdir():
-                _sync(file)
+                sync(file)
             if cell.exists():
                 shutil.rmtree(cell)
             os.replace(temporary, cell)
-            _sync(self.folder)
+            sync(self.folder)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
 
@@ -198,18 +201,6 @@ def assemble(
     )
 
 
-def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
-    """Let `write` fill a temporary file beside `path`, then rename it into place."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{uuid.uuid4().hex[:8]}.{path.name}")
-    try:
-        write(temporary)
-        _sync(temporary)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
 def _load_points(path: Path, name: str) -> Points:
     try:
         with np.load(path, allow_pickle=False) as a:
@@ -243,14 +234,6 @@ def _digest(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:32]
 
 
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
     if not isinstance(value, dict):
         return {prefix: value}
@@ -261,9 +244,11 @@ def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
 def _tell_apart(experiments: list[Experiment]) -> list[str]:
     """What sets each experiment apart from the others: "seed = 3", or nothing where there is only one."""
     flat = [_flat(experiment.resolved()) for experiment in experiments]
-    keys = {key for one in flat for key in one}
-    differing = sorted(k for k in keys if len({json.dumps(one.get(k)) for one in flat}) > 1)
-    return [", ".join(f"{k} = {one[k]}" for k in differing if k in one) for one in flat]
+    shared = set.intersection(*(set(one) for one in flat))
+    # A key that only some have follows from another that all have (the family of the prior), or is a method's, and
+    # methods have columns of their own.
+    differing = sorted(key for key in shared if len({json.dumps(one[key]) for one in flat}) > 1)
+    return [", ".join(f"{key} = {one[key]}" for key in differing) for one in flat]
 
 
 def _renamed(comparison: Comparison, suffix: str) -> Comparison:

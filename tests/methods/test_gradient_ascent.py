@@ -9,11 +9,10 @@ import pytest
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from workbench.methods import EM, GradientAscent
+from workbench.methods import GradientAscent
 from workbench.methods.gradient_ascent import LEARNING_RATES, LINE_SEARCH_TRIALS
 from workbench.mixture import Mixture
 from workbench.problem import Problem
-from workbench.run import run
 
 K = 3
 OPTIMIZERS = tuple(LEARNING_RATES)
@@ -83,24 +82,7 @@ def test_labels_and_steps_commute(
         np.testing.assert_allclose(a, b, rtol=1e-8, atol=1e-9)
 
 
-def test_lbfgs_reaches_the_optimum_of_em_from_the_same_starts(
-    problem_of: Problems, batch_at_rows: Callable[[Problem, int, int], Mixture]
-) -> None:
-    problem = problem_of("full", "flat", 2, "faithful")
-    starts = batch_at_rows(problem, 4, 0)
-    em, ascent = (run(m, problem, starts, jax.random.key(0)) for m in (EM(tolerance=1e-13), GradientAscent()))
-    # The figure.
-    assert np.max(ascent.log_joint[:, -1]) == pytest.approx(np.max(em.log_joint[:, -1]), abs=1e-6)
-    # What ends by its own rule ends at a stationary point: its optimum is one that EM, too, would stay at.
-    for r in np.flatnonzero(ascent.converged):
-        end = jax.tree.map(lambda leaf, r=r: leaf[r], ascent.ends)
-        _, before = problem.em_step(end)
-        again, _ = problem.em_step(end)
-        # N g^2 / (2 lambda) for a gradient of 1e-6 per point and a curvature of at least 1e-3 per point.
-        assert float(problem.log_joint(again)) - float(before) < 1e-6
-
-
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("optimizer", ["adam", "lbfgs"])
 def test_a_stationary_start_is_convergence(
     optimizer: Any, points: Points, random_mixture: Random
 ) -> None:
@@ -109,7 +91,7 @@ def test_a_stationary_start_is_convergence(
     best, _ = problem.em_step(random_mixture(points, 1, "diagonal", seed=0))
     algorithm = GradientAscent(optimizer=optimizer).bind(problem)
     key = jax.random.key(0)
-    state, info = algorithm.step(key, algorithm.init(key, best))
+    _, info = jax.jit(lambda start: algorithm.step(key, algorithm.init(key, start)))(best)
     assert bool(info.converged) and bool(info.stopped) and bool(info.ok)
 
 

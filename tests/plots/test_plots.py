@@ -165,6 +165,13 @@ def test_names_are_shown_as_typed_even_if_they_look_like_formulas_or_hidden_labe
     assert plain("a_b") == "a_b"
 
 
+def test_the_panels_of_a_pair_plot_share_their_axes_along_rows_and_columns(three_columns) -> None:
+    grid = Figure().subplots(3, 3)
+    plots.pairs(grid, three_columns)
+    assert len({ax.get_xlim() for ax in grid[:, 0]}) == 1
+    assert len({ax.get_ylim() for ax in grid[2, :2]}) == 1
+
+
 def test_the_curve_of_a_fit_is_the_density_of_its_mixture(one_column) -> None:
     """To 1e-12: both are float64 evaluations of the same formula."""
     mixture = one_column["em"].best(one_column.problem)

@@ -72,6 +72,7 @@ def pairs(axes: np.ndarray, comparison: Comparison) -> None:
                 ax.set_yticks([])
             else:
                 draw_contours(ax, comparison, found, (column, row))
+            ax.set_xlim(*data_range(np.asarray(comparison.problem.x)[:, column]))
             _label_outer(ax, comparison, row, column, count)
             tidy(ax)
     if count > 1:

@@ -10,9 +10,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from workbench.compare import Comparison, table
 from workbench.compare.summary import WITHIN, judge
+from workbench.files import replacing
 from workbench.report.captions import words_of
 from workbench.report.figures import figures_of, svg_of
-from workbench.report.files import replacing
 
 TITLE = "Mixtures compared"
 

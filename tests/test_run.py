@@ -1,0 +1,148 @@
+"""The loop: it records, stops and scores in one way, whatever the method's steps do."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from workbench.errors import InputError
+from workbench.methods import EM, NUTS, Algorithm, Info, Method, Schedule
+from workbench.mixture import Mixture
+from workbench.problem import Problem
+from workbench.run import DRAWS_PER_CALL, SCORED_TOGETHER, run, score
+
+Points = NDArray[np.float64]
+R = 3
+
+
+class Walk(Method):
+    """Moves the first mean by one at each step, at a price of two passes; restart r stops after 2 (r + 1) steps."""
+
+    method: str = "walk"
+    clock: str = "passes"
+    marks: tuple[int, ...] = (1, 2, 3, 8, 100)
+    max_steps: int = 1000
+    draws: int = 0
+
+    def schedule(self) -> Schedule:
+        return Schedule(np.asarray(self.marks), self.clock, self.max_steps, draws=self.draws)
+
+    def bind(self, problem: Problem) -> Algorithm:
+        def init(key: jax.Array, start: Mixture) -> tuple[Mixture, jax.Array]:
+            return start, jnp.asarray(0)
+
+        def step(
+            key: jax.Array, state: tuple[Mixture, jax.Array]
+        ) -> tuple[tuple[Mixture, jax.Array], Info]:
+            mixture, taken = state
+            # The restart is written into the start's second mean.
+            stopped = taken + 1 >= 2 * (mixture.means[1, 0] + 1)
+            moved = Mixture(
+                mixture.weights, mixture.means.at[0].add(1.0), mixture.scales, mixture.covariance
+            )
+            info = Info(jnp.asarray(2), taken < 3, stopped & (taken < 3), stopped & (taken >= 3), stopped)
+            return (moved, taken + 1), info
+
+        return Algorithm(init, step, lambda state: state[0])
+
+
+@pytest.fixture(scope="module")
+def problem() -> Problem:
+    return Problem(np.random.default_rng(0).normal(size=30), 2, "spherical")
+
+
+@pytest.fixture(scope="module")
+def starts(problem: Problem) -> Mixture:
+    means = jnp.stack([jnp.zeros(R), jnp.arange(R, dtype=float)], axis=1)[..., None]
+    return Mixture(jnp.full((R, 2), 0.5), means, jnp.ones((R, 2)), problem.covariance)
+
+
+KEY = jax.random.key(0)
+
+
+def test_a_row_is_recorded_when_the_clock_reaches_each_mark(problem: Problem, starts: Mixture) -> None:
+    trace = run(Walk(), problem, starts, KEY)
+    # Steps of two passes: marks 1, 2, 3, 8 are reached at 2, 2, 4, 8; the last restart stops after six steps.
+    np.testing.assert_array_equal(
+        trace.passes, [[0, 2, 2, 4, 4, 4], [0, 2, 2, 4, 8, 8], [0, 2, 2, 4, 8, 12]]
+    )
+    # The mixture of each row is the one its passes paid for.
+    np.testing.assert_array_equal(np.asarray(trace.mixtures.means)[:, :, 0, 0], trace.passes / 2)
+
+
+def test_a_stopped_restart_waits_for_the_others_at_no_price(problem: Problem, starts: Mixture) -> None:
+    together = run(Walk(), problem, starts, KEY)
+    for r in range(R):
+        alone = run(Walk(), problem, jax.tree.map(lambda leaf, r=r: leaf[r : r + 1], starts), KEY)
+        assert alone.passes[0, -1] == together.passes[r, -1] == 4 * (r + 1)
+
+
+def test_the_loop_ends_when_all_have_stopped(problem: Problem, starts: Mixture) -> None:
+    trace = run(Walk(marks=(1, 50, 60, 70, 80)), problem, starts, KEY)
+    assert trace.num_rows == 3 and trace.seconds.shape == (3,)
+
+
+def test_what_the_last_step_says_is_kept(problem: Problem, starts: Mixture) -> None:
+    trace = run(Walk(), problem, starts, KEY)
+    np.testing.assert_array_equal(trace.converged, [True, False, False])
+    np.testing.assert_array_equal(trace.collapsed, [False, True, True])
+    # A broken promise is not forgotten.
+    np.testing.assert_array_equal(trace.ok[:, -1], [True, False, False])
+    assert trace.ok[:, :4].all()
+
+
+def test_the_budget_ends_a_run_that_has_not_converged(problem: Problem, starts: Mixture) -> None:
+    trace = run(Walk(max_steps=1), problem, starts, KEY)
+    np.testing.assert_array_equal(trace.passes[:, -1], [2, 2, 2])
+    assert not trace.converged.any()
+
+
+def test_progress_is_told_of_every_row(problem: Problem, starts: Mixture) -> None:
+    told: list[tuple[int, int]] = []
+    run(Walk(), problem, starts, KEY, progress=lambda done, total: told.append((done, total)))
+    assert told == [(1, 5), (2, 5), (3, 5), (4, 5), (5, 5)]
+
+
+def test_draws_are_recorded_step_by_step_across_calls(problem: Problem, starts: Mixture) -> None:
+    many = DRAWS_PER_CALL + 7
+    marks = tuple(range(1, many + 1))
+    far = Mixture(starts.weights, starts.means.at[:, 1].set(1000.0), starts.scales, starts.covariance)
+    trace = run(Walk(clock="steps", marks=marks, draws=many), problem, far, KEY)
+    expected = np.tile(np.arange(many + 1), (R, 1))
+    np.testing.assert_array_equal(np.asarray(trace.mixtures.means)[:, :, 0, 0], expected)
+    np.testing.assert_array_equal(trace.passes, 2 * expected)
+    assert trace.is_sampler and trace.draws == many and np.all(np.diff(trace.seconds) > 0)
+
+
+def test_the_judge_scores_every_mixture_by_the_problem(problem: Problem) -> None:
+    rows = SCORED_TOGETHER + 5
+    means = jnp.asarray(np.random.default_rng(1).normal(size=(2, rows, 2, 1)))
+    shape = (2, rows, 2)
+    mixtures = Mixture(jnp.full(shape, 0.5), means, jnp.ones(shape), problem.covariance)
+    log_joint, log_likelihood = score(problem, mixtures)
+    assert log_joint.shape == log_likelihood.shape == (2, rows)
+    # Under the flat prior the two are one.
+    np.testing.assert_array_equal(log_joint, log_likelihood)
+    for r, t in ((0, 0), (0, rows - 1), (1, 3)):
+        mixture = jax.tree.map(lambda leaf, r=r, t=t: leaf[r, t], mixtures)
+        assert log_joint[r, t] == pytest.approx(float(problem.log_joint(mixture)), rel=1e-13)
+
+
+def test_a_mixture_that_is_not_finite_is_scored_as_such(problem: Problem, starts: Mixture) -> None:
+    broken = jax.tree.map(lambda leaf: leaf[:, None], starts)
+    broken = Mixture(broken.weights, broken.means.at[0].set(jnp.nan), broken.scales, broken.covariance)
+    log_joint, _ = score(problem, broken)
+    assert np.isnan(log_joint[0, 0]) and np.all(np.isfinite(log_joint[1:]))
+
+
+def test_a_problem_that_the_method_cannot_solve_is_refused_before_any_work(
+    points: Points, random_mixture: Callable[..., Mixture], problem_of: Callable[..., Problem]
+) -> None:
+    one = jax.tree.map(lambda leaf: leaf[None], random_mixture(points, 3, "full", seed=0))
+    with pytest.raises(InputError, match="NUTS needs a proper prior"):
+        run(NUTS(), problem_of("full", "flat"), one, KEY)
+    with pytest.raises(InputError, match="no closed-form M-step"):
+        run(EM(), problem_of("full", "independent"), one, KEY)
