@@ -41,10 +41,7 @@ def three_ways(problem: Problem, u: dict[str, jax.Array]) -> Any:
     def constrained(density: Any) -> Any:
         return lambda u: density(problem, constrain_fn(one_pass_model, (problem,), {}, u))
 
-    return [
-        jax.value_and_grad(f)(u)
-        for f in (constrained(readable), constrained(fast), lambda u: ours(problem, u))
-    ]
+    return [jax.value_and_grad(f)(u) for f in (constrained(readable), constrained(fast), lambda u: ours(problem, u))]
 
 
 @FAMILIES
@@ -125,9 +122,7 @@ def test_predictive_draws_come_from_the_mixture_they_are_conditioned_on(
 ) -> None:
     problem, mixture = problem_of("spherical", "conjugate"), random_mixture(points, K, "spherical", seed=0)
     repeats = 200
-    values = {
-        name: jnp.repeat(v[None], repeats, 0) for name, v in problem.prior.site_values(mixture).items()
-    }
+    values = {name: jnp.repeat(v[None], repeats, 0) for name, v in problem.prior.site_values(mixture).items()}
     x = np.asarray(Predictive(mixture_model, values)(jax.random.key(1), problem)["x"]).reshape(-1, 2)
     w, mu = np.asarray(mixture.weights), np.asarray(mixture.means)
     total = np.einsum("k,kij->ij", w, np.asarray(mixture.covariances)) + np.cov(mu.T, aweights=w, ddof=0)
@@ -136,9 +131,7 @@ def test_predictive_draws_come_from_the_mixture_they_are_conditioned_on(
     np.testing.assert_array_less(np.abs(x.mean(0) - w @ mu), error)
 
 
-def test_one_component_has_no_weights_to_sample(
-    points: Points, random_mixture: Callable[..., Mixture]
-) -> None:
+def test_one_component_has_no_weights_to_sample(points: Points, random_mixture: Callable[..., Mixture]) -> None:
     problem = Problem(points, 1, "full", ConjugatePrior())
     mixture = random_mixture(points, 1, "full", seed=0)
     u = unconstrained_sites(problem, mixture)

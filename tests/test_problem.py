@@ -61,9 +61,7 @@ def test_one_dimensional_points_become_one_column(points: Points) -> None:
     assert Problem(points[:, 0], 2).x.shape == (len(points), 1)
 
 
-def test_repeated_rows_count_as_often_as_they_occur(
-    points: Points, random_mixture: Callable[..., Mixture]
-) -> None:
+def test_repeated_rows_count_as_often_as_they_occur(points: Points, random_mixture: Callable[..., Mixture]) -> None:
     mixture = random_mixture(points, K, "full", seed=0)
     once, twice = (Problem(x, K).log_likelihood(mixture) for x in (points, np.vstack([points, points])))
     assert float(twice) == pytest.approx(2 * float(once), rel=1e-12)

@@ -74,7 +74,7 @@ def test_waiting_times_replay_the_textbook_run() -> None:
 
 def test_old_faithful_tied_with_three_components() -> None:
     # mclust prints -1126.326 for EEE with three components: it stops early, at a relative change of 1e-5.
-    assert fit(load_dataset("faithful").x, 3, "tied", 20).best == pytest.approx(-1126.316, abs=PRINTED)
+    assert fit(load_dataset("faithful").x, 3, "tied", 8).best == pytest.approx(-1126.316, abs=PRINTED)
 
 
 def test_old_faithful_full_with_two_components_is_reached_by_nine_starts_of_ten() -> None:

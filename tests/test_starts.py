@@ -51,9 +51,7 @@ def test_every_start_is_a_proper_mixture_of_the_problem(
 
 
 @RULES
-def test_the_first_restarts_are_the_same_however_many_follow(
-    rule: str, problem_of: Callable[..., Problem]
-) -> None:
+def test_the_first_restarts_are_the_same_however_many_follow(rule: str, problem_of: Callable[..., Problem]) -> None:
     problem = problem_of("full")
     start = start_of(rule, problem)
     few, many = draw_starts(start, problem, 2, seed=5), draw_starts(start, problem, RESTARTS, seed=5)
@@ -75,9 +73,7 @@ def test_starts_differ_between_restarts_and_seeds_and_repeat_for_equal_ones(
 
 
 @pytest.mark.parametrize("rule", ["random_points", "kmeans++"])
-def test_means_are_distinct_rows_of_the_data(
-    rule: str, points: Points, problem_of: Callable[..., Problem]
-) -> None:
+def test_means_are_distinct_rows_of_the_data(rule: str, points: Points, problem_of: Callable[..., Problem]) -> None:
     starts = draw_starts(STARTS[rule](), problem_of("full"), RESTARTS, seed=0)
     for means in np.asarray(starts.means):
         chosen = [np.flatnonzero((points == m).all(1)) for m in means]
@@ -177,7 +173,6 @@ def test_start_configs_are_strict(rule: str, problem_of: Callable[..., Problem])
 
 def test_starts_do_not_depend_on_the_prior(problem_of: Callable[..., Problem]) -> None:
     starts: list[Mixture] = [
-        draw_starts(RandomPoints(), problem_of("full", prior), RESTARTS, seed=0)
-        for prior in ("flat", "conjugate")
+        draw_starts(RandomPoints(), problem_of("full", prior), RESTARTS, seed=0) for prior in ("flat", "conjugate")
     ]
     np.testing.assert_array_equal(starts[0].means, starts[1].means)

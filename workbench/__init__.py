@@ -8,6 +8,7 @@ from workbench.execution import run_experiment
 from workbench.experiment import Experiment, read_experiment
 from workbench.methods import EM, NUTS, GradientAscent
 from workbench.mixture import ConjugatePrior, FlatPrior, IndependentPrior, Mixture
+from workbench.model import mixture_model
 from workbench.problem import Problem
 from workbench.soundness import Soundness
 from workbench.starts import Given, KMeansPlusPlus, RandomPoints, RandomResponsibilities
@@ -41,6 +42,7 @@ __all__ = [
     "dataset_names",
     "load_dataset",
     "load_results",
+    "mixture_model",
     "plots",
     "read_experiment",
     "read_file",

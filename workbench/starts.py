@@ -2,25 +2,18 @@
 
 from abc import ABC, abstractmethod
 from functools import partial
-from typing import Annotated, Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
 from jax import Array
-from pydantic import BaseModel, BeforeValidator, ConfigDict
+from pydantic import BaseModel, ConfigDict
 
 from workbench.errors import InputError
 from workbench.keys import named_key, restart_keys
 from workbench.mixture import FlatPrior, Mixture, Statistics
+from workbench.mixture.prior.base import Nested
 from workbench.problem import Problem
-
-
-def _as_tuples(value: Any) -> Any:
-    """Nested lists, as TOML gives them, as nested tuples, which are hashable."""
-    return tuple(_as_tuples(v) for v in value) if isinstance(value, list | tuple) else value
-
-
-Nested = Annotated[tuple[Any, ...], BeforeValidator(_as_tuples)]
 
 
 class Start(BaseModel, ABC):

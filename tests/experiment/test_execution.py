@@ -15,11 +15,10 @@ from workbench.experiment import parse_experiment
 from workbench.methods import Method
 from workbench.mixture import Mixture
 from workbench.problem import Problem
-from workbench.run import run, score
 from workbench.store import load_results
 from workbench.trace import Trace
 
-# Bookkeeping needs no fit: these run in no time, because `answers` below stands in for the loop.
+# Bookkeeping needs no fit: these run in no time, because stand-ins take the place of all that computes.
 VALUES: dict[str, Any] = {
     "restarts": 3,
     "data": {"dataset": "acidity"},
@@ -32,7 +31,7 @@ EXCEPTIONS = [RuntimeError("no\nmore"), MemoryError(), ZeroDivisionError("by zer
 
 @dataclass
 class Answers:
-    """Stands in for the loop: every row of a restart is its start. Counts its calls, and raises what it is told to."""
+    """Stands in for the loop: every row is the start. Counts its calls, and raises what it is told to."""
 
     problems: dict[str, BaseException] = field(default_factory=dict)
     called: list[str] = field(default_factory=list)
@@ -42,31 +41,40 @@ class Answers:
         if method.method in self.problems:
             raise self.problems[method.method]
         draws = method.schedule().draws
-        rows = 1 + max(draws, 1)
-        shift = 1e-3 * jax.random.normal(key, (rows,))  # so that no chain stands still
-        mixtures = jax.tree.map(lambda leaf: np.repeat(np.asarray(leaf)[:, None], rows, axis=1), starts)
-        mixtures.means[:, 1:] += np.asarray(shift)[1:, None, None]
-        r = len(starts.weights)
-        log_joint, log_likelihood = score(problem, mixtures)
+        r, t = len(starts.weights), 1 + max(draws, 1)
         return Trace(
-            mixtures=mixtures,
-            log_joint=log_joint,
-            log_likelihood=log_likelihood,
-            passes=np.tile(np.arange(rows), (r, 1)),
-            ok=np.ones((r, rows), bool),
+            mixtures=jax.tree.map(lambda leaf: np.repeat(leaf[:, None], t, axis=1), starts),
+            log_joint=np.zeros((r, t)),
+            log_likelihood=np.zeros((r, t)),
+            passes=np.tile(np.arange(t), (r, 1)),
+            ok=np.ones((r, t), bool),
             converged=np.ones(r, bool),
             collapsed=np.zeros(r, bool),
-            seconds=np.linspace(0, 1, rows),
+            seconds=np.linspace(0, 1, t),
             compile_seconds=0.5,
             score_seconds=0.25,
             draws=draws,
         )
 
 
+def _unit_starts(method: Method, problem: Problem, *_: Any) -> Mixture:
+    """Stands in for the starts: unit scales at the origin, leaves [R, ...]."""
+    r, k, d = method.num_restarts(3), problem.components, problem.num_dimensions
+    scales = np.ones((r, *problem.covariance.shape(k, d)))
+    return Mixture(np.full((r, k), 1 / k), np.zeros((r, k, d)), scales, problem.covariance)
+
+
 @pytest.fixture
 def answers(monkeypatch: pytest.MonkeyPatch) -> Answers:
     stand_in = Answers()
-    monkeypatch.setattr(execution, "run", stand_in)
+    for name, stands_in in {
+        "run": stand_in,
+        "starts_of": _unit_starts,
+        "mixing_of": lambda *_: None,
+        "verdicts": lambda *_: [],
+        "checks": lambda *_: {},
+    }.items():
+        monkeypatch.setattr(execution, name, stands_in)
     return stand_in
 
 
@@ -120,7 +128,7 @@ CHANGES = [
 ]
 
 
-@pytest.mark.parametrize(("change", "concerned"), CHANGES, ids=lambda c: str(c))
+@pytest.mark.parametrize(("change", "concerned"), CHANGES, ids=[f"{'.'.join(c[0])}={c[1]}" for c, _ in CHANGES])
 def test_a_change_runs_only_what_it_concerns_and_keeps_the_old(again, tmp_path, change, concerned):
     again()
     before = _cells(tmp_path)
@@ -167,7 +175,6 @@ def test_a_method_that_raises_is_reported_and_the_others_are_kept(answers, tmp_p
     assert list(found.failures) == ["ascent"]
     assert found.failures["ascent"].startswith(type(error).__name__)
     assert "\n" not in found.failures["ascent"]
-    assert "ascent failed" in table(found).reading
     assert {cell.partition("-")[0] for cell in _cells(tmp_path)} == {"em", "nuts"}
     # What failed is tried again, and only that.
     answers.problems, answers.called = {}, []
@@ -271,7 +278,3 @@ def test_the_same_config_twice_gives_the_same_bytes_and_the_stored_trace_is_the_
         timeless = {"seconds": trace.seconds, "compile_seconds": 0.0, "score_seconds": 0.0}
         same = zip(*(jax.tree.leaves(replace(c[name], **timeless)) for c in (first, second)), strict=True)
         assert all(np.array_equal(a, b) for a, b in same)
-
-
-def test_the_loop_is_the_one_of_the_package():
-    assert execution.run is run

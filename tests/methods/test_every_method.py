@@ -92,26 +92,20 @@ def test_prices_and_seconds_only_grow(name: str, trace_of: TraceOf) -> None:
 
 
 @EVERY
-def test_a_stopped_restart_costs_no_more_passes_and_moves_no_more(name: str, trace_of: TraceOf) -> None:
+def test_nothing_moves_where_nothing_is_paid(name: str, trace_of: TraceOf) -> None:
     trace = trace_of(name)
     still = np.diff(trace.passes, axis=1) == 0
     for leaf in jax.tree.leaves(trace.mixtures):
         moves = np.abs(np.diff(leaf, axis=1)).reshape(R, trace.num_rows - 1, -1).max(-1)
         assert np.all(moves[still] == 0)
-    # Once still, a restart stays still.
-    assert np.all(np.diff(still.astype(int), axis=1) >= 0)
 
 
 @EVERY
-def test_the_same_config_gives_the_same_bits(
-    name: str, trace_of: TraceOf, problem: Problem, starts: Mixture
-) -> None:
+def test_the_same_config_gives_the_same_bits(name: str, trace_of: TraceOf, problem: Problem, starts: Mixture) -> None:
     again = run(configured(name), problem, starts, jax.random.key(3))
     first = trace_of(name)
     for field in ("mixtures", "log_joint", "log_likelihood", "passes", "ok", "converged", "collapsed"):
-        for a, b in zip(
-            jax.tree.leaves(getattr(first, field)), jax.tree.leaves(getattr(again, field)), strict=True
-        ):
+        for a, b in zip(jax.tree.leaves(getattr(first, field)), jax.tree.leaves(getattr(again, field)), strict=True):
             np.testing.assert_array_equal(a, b)
 
 

@@ -61,9 +61,7 @@ def test_passes_are_the_evaluations_of_the_likelihood(
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
-def test_labels_and_steps_commute(
-    optimizer: Any, points: Points, problem_of: Problems, random_mixture: Random
-) -> None:
+def test_labels_and_steps_commute(optimizer: Any, points: Points, problem_of: Problems, random_mixture: Random) -> None:
     problem, mixture = problem_of("diagonal"), random_mixture(points, K, "diagonal", seed=1)
     algorithm = GradientAscent(optimizer=optimizer).bind(problem)
     order = np.array([1, 2, 0])
@@ -83,9 +81,7 @@ def test_labels_and_steps_commute(
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "lbfgs"])
-def test_a_stationary_start_is_convergence(
-    optimizer: Any, points: Points, random_mixture: Random
-) -> None:
+def test_a_stationary_start_is_convergence(optimizer: Any, points: Points, random_mixture: Random) -> None:
     # One component's optimum is known: the sample moments.
     problem = Problem(points, 1, "diagonal")
     best, _ = problem.em_step(random_mixture(points, 1, "diagonal", seed=0))

@@ -58,9 +58,7 @@ def test_univariate_density_integrates_to_one() -> None:
 
 def test_one_dimensional_points_need_no_second_axis() -> None:
     mixture = Mixture.from_covariances([1.0], [[2.0]], [[[4.0]]])
-    np.testing.assert_array_equal(
-        mixture.log_density(np.arange(3.0)), mixture.log_density(np.arange(3.0)[:, None])
-    )
+    np.testing.assert_array_equal(mixture.log_density(np.arange(3.0)), mixture.log_density(np.arange(3.0)[:, None]))
 
 
 @FAMILIES
@@ -86,9 +84,7 @@ def test_samples_have_the_mixtures_moments(mixture: Mixture) -> None:
         np.testing.assert_allclose(white.T @ white / len(own), np.eye(D), atol=error)
 
 
-def test_samples_are_reproducible_from_their_key(
-    points: Points, random_mixture: Callable[..., Mixture]
-) -> None:
+def test_samples_are_reproducible_from_their_key(points: Points, random_mixture: Callable[..., Mixture]) -> None:
     mixture = random_mixture(points, K, "full", seed=1)
     first, again, other = (mixture.sample(jax.random.key(s), 5)[0] for s in (1, 1, 2))
     np.testing.assert_array_equal(first, again)
@@ -148,9 +144,7 @@ def test_canonical_order_is_the_same_whatever_the_labels(mixture: Mixture) -> No
     canonical = mixture.canonical()
     assert np.all(np.diff(np.asarray(canonical.means)[:, 0]) >= 0)
     for order in ([0, 2, 1], [2, 1, 0], [1, 2, 0]):
-        for a, b in zip(
-            jax.tree.leaves(mixture.permute(order).canonical()), jax.tree.leaves(canonical), strict=True
-        ):
+        for a, b in zip(jax.tree.leaves(mixture.permute(order).canonical()), jax.tree.leaves(canonical), strict=True):
             np.testing.assert_array_equal(a, b)
 
 
@@ -191,9 +185,7 @@ def test_values_that_are_no_mixture_are_refused(
         Mixture.from_covariances(weights, means, covariances, family)
 
 
-def test_points_of_another_dimension_are_refused(
-    points: Points, random_mixture: Callable[..., Mixture]
-) -> None:
+def test_points_of_another_dimension_are_refused(points: Points, random_mixture: Callable[..., Mixture]) -> None:
     with pytest.raises(InputError, match=r"expected points \[N, 2\], got shape \[4, 3\]"):
         random_mixture(points, K, "full", seed=1).log_density(np.zeros((4, 3)))
 

@@ -48,9 +48,7 @@ def test_accuracy_on_standardised_data(
     x = standardise(points)
     mixture = random_mixture(x, K, family, seed=0)
     # The stated 1e-12: a sum of 60 terms, each within a few eps of its value.
-    assert sweep(mixture, rows_of(x, family))[0] == pytest.approx(
-        reference_log_likelihood(mixture, x), rel=1e-12
-    )
+    assert sweep(mixture, rows_of(x, family))[0] == pytest.approx(reference_log_likelihood(mixture, x), rel=1e-12)
 
 
 @FAMILIES
@@ -60,9 +58,7 @@ def test_accuracy_with_data_a_million_standard_deviations_from_zero(
     x = standardise(points) + 1e6
     mixture = random_mixture(x, K, family, seed=0)
     # The stated 1e-9: a row at 1e6 is itself only known to 1e-10 of a standard deviation.
-    assert sweep(mixture, rows_of(x, family))[0] == pytest.approx(
-        reference_log_likelihood(mixture, x), rel=1e-9
-    )
+    assert sweep(mixture, rows_of(x, family))[0] == pytest.approx(reference_log_likelihood(mixture, x), rel=1e-9)
 
 
 @FAMILIES
@@ -154,9 +150,7 @@ def hessians(mixture: Mixture, rows: Rows, x: jax.Array) -> tuple[jax.Array, ...
 
 @FAMILIES
 @WIDTHS
-def test_hessian_is_autodiffs_in_both_orders(
-    family: str, width: float, points: Points, random_mixture: Random
-) -> None:
+def test_hessian_is_autodiffs_in_both_orders(family: str, width: float, points: Points, random_mixture: Random) -> None:
     mixture = random_mixture(points, 2, family, seed=6, width=width)
     first, second, expected = hessians(mixture, rows_of(points, family), points)
     # As for the gradient, with the squares of the narrow component's precisions to cancel.

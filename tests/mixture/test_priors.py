@@ -73,9 +73,7 @@ def test_conjugate_density_is_scipys(family: str, points: Points, random_mixture
 
 @FAMILIES
 @pytest.mark.parametrize("deviation", ["half_normal", "log_normal"])
-def test_independent_density_is_scipys(
-    family: str, deviation: Any, points: Points, random_mixture: Random
-) -> None:
+def test_independent_density_is_scipys(family: str, deviation: Any, points: Points, random_mixture: Random) -> None:
     one = family == "spherical"
     prior = IndependentPrior(
         concentration=0.7,
@@ -139,9 +137,7 @@ def test_closed_form_m_step_is_a_stationary_point_of_the_expected_log_joint(
 
 
 @pytest.mark.parametrize("name", [n for n, p in PRIORS.items() if not p.closed_form])
-def test_a_prior_without_closed_form_has_no_m_step(
-    name: str, points: Points, random_mixture: Random
-) -> None:
+def test_a_prior_without_closed_form_has_no_m_step(name: str, points: Points, random_mixture: Random) -> None:
     problem = Problem(points, K, "full", PRIORS[name]())
     with pytest.raises(TypeError, match="no closed-form M-step"):
         problem.em_step(random_mixture(points, K, "full", seed=0))
@@ -159,9 +155,7 @@ def test_priors_are_frozen_and_round_trip_through_plain_values(name: str) -> Non
 
 @FAMILIES
 @pytest.mark.parametrize("name", ["conjugate", "independent"])
-def test_defaults_scale_with_the_data(
-    name: str, family: str, points: Points, random_mixture: Random
-) -> None:
+def test_defaults_scale_with_the_data(name: str, family: str, points: Points, random_mixture: Random) -> None:
     # Then a change of units by a factor moves the prior's density by its Jacobian only, the same for all mixtures.
     matrix, shift = 4.0, np.array([1.0, -2.0])
     plain = Problem(points, K, family, PRIORS[name]())
@@ -181,9 +175,7 @@ def test_defaults_scale_with_the_data(
         (IndependentPrior(deviation_scale=(1.0,)), "deviation_scale: needs 2 numbers, got 1"),
     ],
 )
-def test_hyperparameters_that_do_not_fit_the_data_are_refused(
-    prior: Prior, says: str, points: Points
-) -> None:
+def test_hyperparameters_that_do_not_fit_the_data_are_refused(prior: Prior, says: str, points: Points) -> None:
     with pytest.raises(InputError, match=says):
         Problem(points, K, "full", prior)
 

@@ -29,6 +29,17 @@ def _heldout(s: MethodSummary) -> str:
     return f"{s.heldout_log_density:.3f} ± {_number(s.heldout_standard_error, '.3f')}"
 
 
+# Other optima shown in one cell; JSON and CSV have them all.
+_SHOWN = 2
+
+
+def _others(s: MethodSummary) -> str:
+    others = s.optima[1:]
+    shown = [f"{optimum.log_joint:.3f} ({optimum.restarts})" for optimum in others[:_SHOWN]]
+    rest = [f"and {len(others) - _SHOWN} more"] if len(others) > _SHOWN else []
+    return "\n".join(shown + rest) or "–"
+
+
 def _count(*statuses: Status) -> Cell:
     return lambda s: f"{sum(s.statuses.get(status.name, 0) for status in statuses)} of {s.restarts}"
 
@@ -41,6 +52,7 @@ LINES: tuple[tuple[str, Cell], ...] = (
     ("adjusted Rand index", lambda s: _number(s.adjusted_rand_index, ".3f")),
     ("matched error of means (sd)", lambda s: _number(s.matched_error, ".3f")),
     (f"reached the best (within {WITHIN:g})", lambda s: f"{s.reached_best} of {s.restarts}"),
+    ("other sound ends (restarts)", _others),
     ("converged", _count(Status.CONVERGED)),
     ("ran out", _count(Status.BUDGET)),
     ("on a plateau", _count(Status.PLATEAU)),
@@ -78,7 +90,7 @@ class Table:
         return read(self.summaries)
 
     def __str__(self) -> str:
-        table = RichTable(title=self.experiment or None, title_justify="left")
+        table = RichTable()
         table.add_column("")
         for summary in self.summaries:
             table.add_column(summary.method, justify="right")
@@ -87,7 +99,8 @@ class Table:
         out = io.StringIO()
         width = 40 + 20 * len(self.summaries)
         Console(file=out, width=width, color_system=None, force_jupyter=False).print(table)
-        return f"{out.getvalue().rstrip()}\n{self.reading}"
+        title = f"{self.experiment}\n" if self.experiment else ""
+        return f"{title}{out.getvalue().rstrip()}\n{self.reading}"
 
     def __repr__(self) -> str:
         return str(self)

@@ -21,9 +21,7 @@ Points = NDArray[np.float64]
 
 
 @pytest.fixture
-def mixture(
-    family: Covariance, points: Points, random_mixture: Callable[..., Mixture]
-) -> Mixture:
+def mixture(family: Covariance, points: Points, random_mixture: Callable[..., Mixture]) -> Mixture:
     return random_mixture(points, K, family.name, seed=3)
 
 
@@ -79,9 +77,7 @@ def test_log_determinants_are_half_of_slogdet(family: Covariance, mixture: Mixtu
 
 
 @FAMILIES
-def test_block_log_determinants_and_traces_are_those_of_the_blocks(
-    family: Covariance, mixture: Mixture
-) -> None:
+def test_block_log_determinants_and_traces_are_those_of_the_blocks(family: Covariance, mixture: Mixture) -> None:
     scatter = np.array([[2.0, 0.5], [0.5, 3.0]])
     dense = np.asarray(mixture.covariances)
     variances = np.diagonal(dense, axis1=1, axis2=2)
@@ -102,9 +98,7 @@ def test_block_log_determinants_and_traces_are_those_of_the_blocks(
 
 
 @FAMILIES
-def test_whitening_gives_the_mahalanobis_distance(
-    family: Covariance, mixture: Mixture, points: Points
-) -> None:
+def test_whitening_gives_the_mahalanobis_distance(family: Covariance, mixture: Mixture, points: Points) -> None:
     difference = points[:5, None] - np.asarray(mixture.means)  # [B, K, D]
     white = family.whiten(family.whitener(mixture.scales), jnp.asarray(difference))
     precisions = np.linalg.inv(np.asarray(mixture.covariances))
@@ -126,12 +120,8 @@ def test_features_times_packed_natural_parameters_are_the_log_joint(
     shared = family.shared_log_joint(natural, jnp.asarray(total))
     expected = component_log_joint(mixture, points)
     # The expanded form cancels: about eps times |x|^2 / sigma^2, here up to 1e4.
-    np.testing.assert_allclose(
-        np.sum(linear) + K * float(shared), expected.sum(), rtol=1e-9
-    )
-    np.testing.assert_allclose(
-        linear - linear[:, :1], expected - expected[:, :1], rtol=1e-9, atol=1e-9
-    )
+    np.testing.assert_allclose(np.sum(linear) + K * float(shared), expected.sum(), rtol=1e-9)
+    np.testing.assert_allclose(linear - linear[:, :1], expected - expected[:, :1], rtol=1e-9, atol=1e-9)
 
 
 @FAMILIES
@@ -225,9 +215,7 @@ def test_coordinates_round_trip(family: Covariance, mixture: Mixture) -> None:
     assert np.all(np.isfinite(free))
     np.testing.assert_allclose(family.constrain(free), mixture.scales, rtol=ROUNDING)
     anything = jnp.asarray(np.random.default_rng(8).normal(size=free.shape))
-    np.testing.assert_allclose(
-        family.unconstrain(family.constrain(anything)), anything, rtol=ROUNDING, atol=ROUNDING
-    )
+    np.testing.assert_allclose(family.unconstrain(family.constrain(anything)), anything, rtol=ROUNDING, atol=ROUNDING)
 
 
 @FAMILIES
@@ -253,9 +241,7 @@ def test_broadcast_gives_every_component_the_nearest_covariance(family: Covarian
 
 
 @FAMILIES
-def test_conjugate_prior_is_scipys_inverse_wishart_or_inverse_gamma(
-    family: Covariance, mixture: Mixture
-) -> None:
+def test_conjugate_prior_is_scipys_inverse_wishart_or_inverse_gamma(family: Covariance, mixture: Mixture) -> None:
     nu, scatter = 5.0, np.array([[2.0, 0.5], [0.5, 3.0]])
     prior = family.conjugate(jnp.asarray(nu), jnp.asarray(family.scatter_of(scatter)), K)
     covariances = np.asarray(family.square(mixture.scales))

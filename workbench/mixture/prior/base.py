@@ -1,7 +1,7 @@
 """What a prior must answer, for maximum a posteriori estimates and for sampling alike."""
 
 from abc import ABC, abstractmethod
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import numpyro
@@ -16,6 +16,14 @@ from workbench.mixture.mixture import Mixture
 Numbers = Annotated[
     tuple[float, ...], BeforeValidator(lambda v: tuple(v) if isinstance(v, list) else v), Field(min_length=1)
 ]
+
+
+def as_tuples(value: Any) -> Any:
+    """Nested lists as nested tuples."""
+    return tuple(as_tuples(v) for v in value) if isinstance(value, list | tuple) else value
+
+
+Nested = Annotated[tuple[Any, ...], BeforeValidator(as_tuples)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 Hyperparameters = dict[str, Array]

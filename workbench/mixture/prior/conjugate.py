@@ -16,6 +16,7 @@ from workbench.mixture.covariance.vectors import LOG_2PI
 from workbench.mixture.mixture import Mixture
 from workbench.mixture.prior.base import (
     Hyperparameters,
+    Nested,
     Numbers,
     Positive,
     Prior,
@@ -39,7 +40,9 @@ class ConjugatePrior(Prior):
     mean_location: Numbers | None = Field(None, description="m, one number per column; default: the data's mean")
     mean_shrinkage: Positive = Field(0.01, description="kappa: the prior mean counts as so many points")
     degrees_of_freedom: Positive | None = Field(None, description="nu, above D - 1; default: number of columns plus 2")
-    scatter_scale: Positive = Field(1.0, description="Psi is this times the data's covariance over K^(2/D)")
+    scatter: Nested | None = Field(
+        None, description="Psi, a D x D table of numbers; default: the data's covariance over K^(2/D)"
+    )
 
     proper: ClassVar[bool] = True
     closed_form: ClassVar[bool] = True
@@ -57,14 +60,25 @@ class ConjugatePrior(Prior):
                 f"prior.degrees_of_freedom: must exceed {covariance.block_dimension(dimensions) - 1} "
                 f"(dimensions less one), got {degrees}"
             )
-        scatter = covariance.scatter_of(spread) * (self.scatter_scale / components ** (2.0 / dimensions))
+        scatter = spread / components ** (2.0 / dimensions) if self.scatter is None else self._given_scatter(dimensions)
         return {
             "concentration": jnp.asarray(self.concentration),
             "mean_location": jnp.asarray(location),
             "mean_shrinkage": jnp.asarray(self.mean_shrinkage),
             "degrees": jnp.asarray(degrees),
-            "scatter": jnp.asarray(scatter),
+            "scatter": jnp.asarray(covariance.scatter_of(scatter)),
         }
+
+    def _given_scatter(self, dimensions: int) -> np.ndarray:
+        try:
+            scatter = np.asarray(self.scatter, float)
+        except (TypeError, ValueError):
+            raise InputError(f"prior.scatter: must be a table of numbers, got {self.scatter}") from None
+        if scatter.shape != (dimensions, dimensions):
+            raise InputError(f"prior.scatter: needs {dimensions} rows of {dimensions} numbers, got {self.scatter}")
+        if not np.allclose(scatter, scatter.T) or not np.all(np.linalg.eigvalsh(scatter) > 0):
+            raise InputError(f"prior.scatter: must be symmetric and positive definite, got {self.scatter}")
+        return scatter
 
     def log_density(self, mixture: Mixture, hyperparameters: Hyperparameters) -> Array:
         """Sum of the Dirichlet, inverse-Wishart and normal log densities. []"""
