@@ -1,9 +1,11 @@
 import contextlib
+import gc
+import io
 import json
 import os
 import shutil
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -73,12 +75,13 @@ class TestWhatIsThere:
         assert all(map(np.array_equal, loaded.reference.truth, ran.reference.truth))
 
     @pytest.mark.parametrize("method", METHODS)
-    def test_a_config_is_an_experiment_that_gives_the_same_run(self, tiny_run, method):
+    def test_a_config_is_an_experiment_that_gives_the_same_run(self, tiny_run, tmp_path, method):
         cell = _cell(tiny_run, method)
         experiment = read_experiment(cell / "config.toml")
         assert list(experiment.methods) == [method]
         # Found in the same place: every setting that makes a difference is there.
-        again = run_experiment(experiment, out=tiny_run[0], watch=lambda name: pytest.fail(f"{name} ran"))
+        shutil.copytree(tiny_run[0], tmp_path / "copy")
+        again = run_experiment(experiment, out=tmp_path / "copy", watch=lambda name: pytest.fail(f"{name} ran"))
         assert _leaves_equal(again[method], tiny_run[1][method])
         assert tomllib.loads((cell / "config.toml").read_text(encoding="utf-8")) == experiment.resolved()
 
@@ -186,7 +189,14 @@ class TestWriting:
         assert list(tmp_path.iterdir()) == []
 
 
+# What NumPy leaves open says so whenever it is collected: here, and not in a later test. One test below is about it.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 class TestDamage:
+    @pytest.fixture(autouse=True)
+    def collected(self) -> Iterator[None]:
+        yield
+        gc.collect()
+
     @pytest.fixture
     def cell(self, tmp_path: Path, trace: Trace) -> Path:
         Store(tmp_path).save_run(tmp_path / "em-1", {}, trace, INFO)
@@ -204,16 +214,21 @@ class TestDamage:
         file.write_bytes(file.read_bytes()[:kept])
         self._refused(cell, two_groups)
 
+    @pytest.mark.xfail(strict=True, reason="np.load of a path leaves a damaged file open; of bytes it opens none")
+    def test_a_damaged_file_is_not_left_open(self, cell, two_groups):
+        file = cell / "trace.npz"
+        file.write_bytes(file.read_bytes()[:500])
+        self._refused(cell, two_groups)
+        opened = [o for o in gc.get_objects() if isinstance(o, io.BufferedReader) and not o.closed]
+        assert str(file) not in [str(o.name) for o in opened]
+
     def test_a_missing_file_or_array_is_refused_with_the_remedy(self, cell, two_groups):
         np.savez(cell / "trace.npz", weights=np.ones(2))
         self._refused(cell, two_groups)
         (cell / "trace.npz").unlink()
         self._refused(cell, two_groups)
 
-    @pytest.mark.xfail(
-        strict=True, reason="zlib.error and NotImplementedError are not caught, and np.load leaves the file open"
-    )
-    @pytest.mark.filterwarnings("error")
+    @pytest.mark.xfail(strict=True, reason="zlib.error and NotImplementedError are not among what damage raises")
     def test_no_flipped_byte_of_a_trace_goes_unnoticed_or_ends_in_a_traceback(self, cell, two_groups, trace):
         file = cell / "trace.npz"
         whole = file.read_bytes()

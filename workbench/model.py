@@ -1,6 +1,7 @@
 """The NumPyro model of a problem, written twice: as a person reads it, and through the one pass."""
 
 import jax.numpy as jnp
+import numpy as np
 import numpyro
 import numpyro.distributions as dist
 from jax import Array
@@ -37,6 +38,22 @@ def potential(problem: Problem, unconstrained: dict[str, Array]) -> Array:
 def unconstrained_sites(problem: Problem, mixture: Mixture) -> dict[str, Array]:
     """The unconstrained values of the prior's sites at a mixture with positive weights."""
     return dict(unconstrain_fn(_sites, (problem,), {}, problem.prior.site_values(mixture)))
+
+
+def site_units(problem: Problem, unconstrained: dict[str, Array]) -> dict[str, Array]:
+    """The unit of every unconstrained value: that of the data for what is measured in it, else one.
+
+    A sampler that moves in these units does the same work whatever the units of the data. Means are measured in the
+    standard deviations of their columns; an unconstrained matrix holds the strict lower triangle of its Cholesky
+    factor, measured row by row in the same, and logarithms.
+    """
+    deviations = jnp.sqrt(jnp.sum(problem.rows.matrix**2, axis=-1))  # [D]
+    units = {name: jnp.ones_like(value) for name, value in unconstrained.items()}
+    units["means"] = units["means"] * deviations
+    if "covariances" in units and problem.covariance.has_correlations:
+        rows, _ = np.tril_indices(len(deviations), -1)
+        units["covariances"] = units["covariances"].at[..., : len(rows)].set(deviations[rows])
+    return units
 
 
 def mixture_of_sites(problem: Problem, unconstrained: dict[str, Array]) -> Mixture:

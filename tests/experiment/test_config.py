@@ -33,7 +33,7 @@ CHANGED: dict[str, Any] = {
     "mean_location": [1.0, 2.5],
     "mean_shrinkage": 0.5,
     "degrees_of_freedom": 9.0,
-    "scatter_scale": 3.0,
+    "scatter": [[2.0, 0.5], [0.5, 3.0]],
     "mean_scale": [1.0, 3.0],
     "deviation": "log_normal",
     "deviation_scale": [0.5, 5.0],
@@ -105,7 +105,7 @@ ONE_FIELD = [
 ]
 
 
-@pytest.mark.parametrize(("section", "tag", "field"), ONE_FIELD, ids="-".join)
+@pytest.mark.parametrize(("section", "tag", "field"), ONE_FIELD, ids=["-".join(filter(None, f)) for f in ONE_FIELD])
 def test_every_field_can_be_set_and_survives_toml(section, tag, field):
     match section:
         case "methods":

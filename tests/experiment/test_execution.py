@@ -11,7 +11,7 @@ import pytest
 from workbench import execution
 from workbench.compare import Comparison, table
 from workbench.errors import InputError
-from workbench.experiment import parse_experiment
+from workbench.experiment import parse_experiment, read_experiment
 from workbench.methods import Method
 from workbench.mixture import Mixture
 from workbench.problem import Problem
@@ -255,6 +255,13 @@ class TestOwnData:
         csv.unlink()
         (after,) = load_results(tmp_path / "out")
         assert table(after).to_json() == table(before).to_json()
+
+    @pytest.mark.xfail(strict=True, raises=InputError, reason="data.file stays relative to the first config's folder")
+    def test_the_config_that_is_stored_finds_the_file(self, own, tmp_path):
+        own()
+        (config,) = (tmp_path / "out").glob("*/config.toml")
+        train, _ = read_experiment(config).data.load(0, config.parent)
+        assert train.columns == ("size",)
 
     def test_a_missing_file_is_named_under_its_key(self, own, csv):
         csv.unlink()

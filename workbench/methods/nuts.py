@@ -1,5 +1,6 @@
 """NUTS: draws from the posterior, through NumPyro's own kernel on the one-pass model."""
 
+from collections.abc import Callable
 from typing import Annotated, ClassVar, Literal
 
 import jax
@@ -12,12 +13,16 @@ from pydantic import Field
 from workbench.errors import InputError
 from workbench.methods.base import Algorithm, Info, Method, Schedule, State, geometric_marks
 from workbench.mixture import Mixture
-from workbench.model import mixture_of_sites, potential, unconstrained_sites
+from workbench.model import mixture_of_sites, potential, site_units, unconstrained_sites
 from workbench.problem import Problem
+
+Sites = dict[str, Array]
 
 
 class NUTS(Method):
     """The No-U-Turn sampler of Hoffman & Gelman (2014), as NumPyro runs it. Chain r begins at start r.
+
+    It moves in the units of the data, so that its price does not depend on them.
 
     A transition costs as many passes as it takes leapfrog steps; warm-up is counted. Options are named as in NumPyro.
     """
@@ -52,11 +57,17 @@ class NUTS(Method):
 
     def bind(self, problem: Problem) -> Algorithm:
         """NumPyro's kernel with the problem as its argument."""
-        initialise, sample = hmc(potential_fn_gen=_potential_of, algo="NUTS")
+        blank = _reference(problem)
+        units = site_units(problem, unconstrained_sites(problem, blank))
+
+        def potential_of(given: Problem) -> Callable[[Sites], Array]:
+            return lambda z: potential(given, _times(z, units))
+
+        initialise, sample = hmc(potential_fn_gen=potential_of, algo="NUTS")
 
         def begin(key: Array, start: Mixture) -> State:
             return initialise(
-                unconstrained_sites(problem, start),
+                {name: value / units[name] for name, value in unconstrained_sites(problem, start).items()},
                 self.num_warmup,
                 dense_mass=self.dense_mass,
                 target_accept_prob=self.target_accept_prob,
@@ -66,7 +77,6 @@ class NUTS(Method):
             )
 
         # NumPyro's kernel keeps its settings from `initialise`, so it is primed once, without computing anything.
-        blank = jax.tree.map(jnp.zeros_like, _reference(problem))
         jax.eval_shape(begin, jax.random.key(0), blank)
 
         def step(key: Array, state: State) -> tuple[State, Info]:
@@ -75,16 +85,15 @@ class NUTS(Method):
             never = jnp.asarray(False)
             return state, Info(state.num_steps, ok, never, never, never)
 
-        return Algorithm(begin, step, lambda state: mixture_of_sites(problem, state.z))
+        return Algorithm(begin, step, lambda state: mixture_of_sites(problem, _times(state.z, units)))
 
 
-def _potential_of(problem: Problem):  # type: ignore[no-untyped-def]
-    return lambda z: potential(problem, z)
+def _times(sites: Sites, units: Sites) -> Sites:
+    return {name: value * units[name] for name, value in sites.items()}
 
 
 def _reference(problem: Problem) -> Mixture:
-    """A mixture of the problem's shapes."""
-    k, d = problem.components, problem.num_dimensions
-    family = problem.covariance
-    scales = jnp.ones(family.shape(k, d), problem.x.dtype)
-    return Mixture(jnp.ones(k, problem.x.dtype), jnp.ones((k, d), problem.x.dtype), scales, family)
+    """Any mixture of the problem's shapes: standard normal components."""
+    k, d, family = problem.components, problem.num_dimensions, problem.covariance
+    scales = family.broadcast(jnp.eye(d, dtype=problem.x.dtype), k)
+    return Mixture(jnp.full(k, 1.0 / k, problem.x.dtype), jnp.zeros((k, d), problem.x.dtype), scales, family)
