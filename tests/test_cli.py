@@ -175,7 +175,6 @@ class TestRun:
     def test_a_missing_file_is_named(self, tmp_path):
         assert "nowhere.toml: cannot be read" in refused("run", tmp_path / "nowhere.toml")
 
-    @pytest.mark.xfail(strict=True, raises=OSError, reason="an OSError of the results folder is a traceback")
     def test_a_results_folder_that_cannot_be_made_is_named(self, config, light):
         assert str(config) in refused("run", config, "--out", config)
 

@@ -22,8 +22,8 @@ from workbench.run import run
 from workbench.store import Points, Store, assemble
 from workbench.trace import Trace
 
-# What a method can raise while it runs: JAX's and XLA's own errors are RuntimeErrors.
-_FAILURES = (RuntimeError, MemoryError, ArithmeticError)
+# What a method can raise while it runs and is stored: JAX's and XLA's own errors are RuntimeErrors.
+_FAILURES = (RuntimeError, MemoryError, ArithmeticError, OSError)
 
 # Packages whose versions decide the numbers of a run.
 _PACKAGES = ("jax", "jaxlib", "numpyro", "numpy", "scipy", "optax", "arviz-stats")
@@ -60,8 +60,12 @@ def run_experiment(
     points = Points(train, heldout)
     problem = experiment.problem(train)
     experiment.model_copy(update={"methods": {m: experiment.methods[m] for m in chosen}}).check(problem)
+    experiment = experiment.located(Path(folder))
     store = Store(Path(out))
-    store.save_experiment(experiment, name, points)
+    try:
+        store.save_experiment(experiment, name, points)
+    except OSError as error:
+        raise InputError(f"{out}: cannot be written ({error.strerror}); give another folder with --out") from None
     traces: dict[str, Trace] = {}
     failures: dict[str, str] = {}
     for method in chosen:

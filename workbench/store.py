@@ -9,17 +9,20 @@ Folders and files are written under a temporary name and renamed, so that one is
 """
 
 import hashlib
+import io
 import json
 import os
 import shutil
 import tomllib
 import uuid
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 import tomli_w
 
@@ -34,7 +37,17 @@ from workbench.problem import Problem
 from workbench.trace import Trace
 
 # What a damaged file of a run raises when it is read.
-_DAMAGED = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)
+_DAMAGED = (
+    OSError,
+    ValueError,
+    TypeError,
+    KeyError,
+    EOFError,
+    SyntaxError,
+    RuntimeError,  # and NotImplementedError: a flag that says encrypted, or packed in an unknown way
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 _PER_RESTART = ("log_joint", "log_likelihood", "passes", "ok", "converged", "collapsed")
 
@@ -89,6 +102,7 @@ class Store:
         identity = {key: resolved[key] for key in ("seed", "model", "prior", "starts")}
         identity |= {
             "data": digest,
+            "dtype": str(jnp.result_type(float)),
             "restarts": method.num_restarts(experiment.restarts),
             "name": name,
             "method": resolved["methods"][name],
@@ -101,12 +115,15 @@ class Store:
 
     def save_experiment(self, experiment: Experiment, name: str, points: Points) -> None:
         """Keep the experiment and its data, so that `compare` and `plot` need nothing else."""
-        record = {"name": name, "data_digest": points.digest, "experiment": experiment.resolved()}
+        resolved = experiment.resolved()
+        record = {"name": name, "data_digest": points.digest, "experiment": resolved}
+        # Where a file lay is not what it held.
+        identity = {**record, "experiment": {**resolved, "data": {**resolved["data"], "file": None}}}
         data = self.folder / "data" / f"{points.digest}.npz"
         if not data.is_file():
             with replacing(data) as temporary:
                 _save_arrays(temporary, points.arrays())
-        path = self.folder / "experiments" / f"{_digest(record)[:10]}.toml"
+        path = self.folder / "experiments" / f"{_digest(identity)[:10]}.toml"
         if not path.is_file():
             with replacing(path) as temporary:
                 temporary.write_text(tomli_w.dumps(record), encoding="utf-8")
@@ -115,6 +132,7 @@ class Store:
         """Write a whole run under a temporary name beside its place, then rename it."""
         self.folder.mkdir(parents=True, exist_ok=True)
         temporary = self.folder / f".{cell.name}.{uuid.uuid4().hex[:8]}"
+        aside = temporary.with_name(f"{temporary.name}.old")
         temporary.mkdir()
         try:
             (temporary / "config.toml").write_text(tomli_w.dumps(dict(config)), encoding="utf-8")
@@ -124,11 +142,15 @@ class Store:
             for file in temporary.iterdir():
                 sync(file)
             if cell.exists():
-                shutil.rmtree(cell)
+                # Aside first: a folder cannot be replaced in one step, and the old run must not be lost before.
+                os.replace(cell, aside)
             os.replace(temporary, cell)
             sync(self.folder)
         finally:
-            shutil.rmtree(temporary, ignore_errors=True)
+            if aside.exists() and not cell.exists():
+                os.replace(aside, cell)
+            for leftover in (temporary, aside):
+                shutil.rmtree(leftover, ignore_errors=True)
 
     def load_trace(self, cell: Path, problem: Problem) -> Trace:
         """The trace of a run.
@@ -138,7 +160,7 @@ class Store:
         """
         try:
             info = json.loads((cell / "info.json").read_text(encoding="utf-8"))
-            with np.load(cell / "trace.npz", allow_pickle=False) as arrays:
+            with _load_arrays(cell / "trace.npz") as arrays:
                 mixtures = Mixture(arrays["weights"], arrays["means"], arrays["scales"], problem.covariance)
                 values = {name: arrays[name] for name in _PER_RESTART}
                 draws = int(arrays["draws"])
@@ -172,7 +194,7 @@ class Store:
     def _load(self, path: Path) -> tuple[Comparison, Experiment]:
         try:
             record = tomllib.loads(path.read_text(encoding="utf-8"))
-            name, digest, values = record["name"], record["data_digest"], record["experiment"]
+            name, digest, values = str(record["name"]), str(record["data_digest"]), dict(record["experiment"])
         except _DAMAGED as error:
             raise InputError(f"{path}: is damaged ({error}); delete it and run the experiment again") from None
         experiment = parse_experiment(values, str(path))
@@ -203,7 +225,7 @@ def assemble(
 
 def _load_points(path: Path, name: str) -> Points:
     try:
-        with np.load(path, allow_pickle=False) as a:
+        with _load_arrays(path) as a:
             columns, units, source = tuple(a["columns"].tolist()), str(a["units"]), str(a["source"])
             truth = Truth(*(a[f"truth_{k}"] for k in Truth._fields)) if "truth_weights" in a else None
             labels = a.get("labels")
@@ -223,6 +245,11 @@ def _arrays_of(trace: Trace) -> dict[str, np.ndarray]:
 def _save_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     with path.open("wb") as file:
         np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
+
+
+def _load_arrays(path: Path) -> Any:
+    # From memory, because NumPy leaves a damaged file open.
+    return np.load(io.BytesIO(path.read_bytes()), allow_pickle=False)
 
 
 def _fingerprint(value: np.ndarray) -> str:
@@ -248,7 +275,13 @@ def _tell_apart(experiments: list[Experiment]) -> list[str]:
     # A key that only some have follows from another that all have (the family of the prior), or is a method's, and
     # methods have columns of their own.
     differing = sorted(key for key in shared if len({json.dumps(one[key]) for one in flat}) > 1)
-    return [", ".join(f"{key} = {one[key]}" for key in differing) for one in flat]
+    names = [", ".join(f"{key} = {one[key]}" for key in differing) for one in flat]
+    # What is left is a difference of data or of a method's settings: numbered, oldest first.
+    same = [[i for i, other in enumerate(names) if other == name] for name in names]
+    return [
+        ", ".join(filter(None, [name, f"{places.index(i) + 1} of {len(places)}" if len(places) > 1 else ""]))
+        for i, (name, places) in enumerate(zip(names, same, strict=True))
+    ]
 
 
 def _renamed(comparison: Comparison, suffix: str) -> Comparison:

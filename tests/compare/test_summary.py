@@ -78,7 +78,6 @@ def test_a_collapsed_restart_is_never_best_however_sound_its_last_mixture(summar
     assert [(o.log_joint, o.restarts) for o in found.optima] == [(good, 1)]
 
 
-@pytest.mark.xfail(strict=True, reason="_arrivals does not look at `collapsed`, as its docstring says it does")
 def test_a_collapsed_restart_has_not_reached_the_best(summary):
     found = summary("start better good", "start better good", collapsed=np.array([True, False]))
     assert found.reached_best == 1

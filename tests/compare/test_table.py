@@ -138,7 +138,6 @@ def test_html_and_text_show_the_same_figures(em, nuts):
     assert repr(shown) == str(shown)
 
 
-@pytest.mark.xfail(strict=True, reason="rich reads the headings as markup")
 def test_text_is_plain_and_keeps_brackets_of_names(em):
     text = str(Table("x", (replace(em, method="[red]em[/red]"),)))
     assert "[red]em[/red]" in text.splitlines()[2]
@@ -194,7 +193,6 @@ class TestReading:
         lost = replace(em, best_log_joint=None)
         assert Table("", (lost,)).reading == "No method has a sound answer."
 
-    @pytest.mark.xfail(strict=True, reason="the reading returns before it names failures")
     def test_it_names_what_failed_where_nothing_else_ran(self, failed):
         assert "out of memory" in Table("", (failed,)).reading
 

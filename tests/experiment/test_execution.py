@@ -243,7 +243,6 @@ class TestOwnData:
         own()
         assert len(answers.called) == 2
 
-    @pytest.mark.xfail(strict=True, reason="only settings tell experiments apart, and the data are not among them")
     def test_results_of_changed_content_have_names_that_tell_them_apart(self, own, csv, tmp_path):
         own()
         self.write(csv, 1)
@@ -256,7 +255,6 @@ class TestOwnData:
         (after,) = load_results(tmp_path / "out")
         assert table(after).to_json() == table(before).to_json()
 
-    @pytest.mark.xfail(strict=True, raises=InputError, reason="data.file stays relative to the first config's folder")
     def test_the_config_that_is_stored_finds_the_file(self, own, tmp_path):
         own()
         (config,) = (tmp_path / "out").glob("*/config.toml")

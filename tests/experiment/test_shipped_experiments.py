@@ -82,7 +82,6 @@ def test_the_schema_is_a_schema(schema):
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda f: f.stem)
-@pytest.mark.xfail(strict=True, reason="oneOf: [methods.em] without `method` matches all three methods")
 def test_an_editor_accepts_a_shipped_experiment(schema, file):
     jsonschema.Draft202012Validator(schema).validate(tomllib.loads(file.read_text(encoding="utf-8")))
 

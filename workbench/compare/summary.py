@@ -141,7 +141,7 @@ def _arrivals(trace: Trace, best: float | None) -> list[int | None]:
     near = np.asarray(
         np.abs(trace.log_joint - best) <= WITHIN
     )  # a spike passes the best on its way up, and is no arrival
-    stays = np.asarray(near.any(1) if trace.is_sampler else near[:, -1])
+    stays = np.asarray(near.any(1) if trace.is_sampler else near[:, -1] & ~trace.collapsed)
     return [int(np.argmax(near[r])) if stays[r] else None for r in range(trace.num_restarts)]
 
 

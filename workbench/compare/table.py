@@ -98,7 +98,7 @@ class Table:
             table.add_row(heading, *cells)
         out = io.StringIO()
         width = 40 + 20 * len(self.summaries)
-        Console(file=out, width=width, color_system=None, force_jupyter=False).print(table)
+        Console(file=out, width=width, color_system=None, force_jupyter=False, markup=False).print(table)
         title = f"{self.experiment}\n" if self.experiment else ""
         return f"{title}{out.getvalue().rstrip()}\n{self.reading}"
 
@@ -144,8 +144,9 @@ def table(comparison: Comparison) -> Table:
 def read(summaries: tuple[MethodSummary, ...]) -> str:
     """A sentence or two: the best, who reached it how often and at what price, and what to beware of."""
     best = max((s.best_log_joint for s in summaries if s.best_log_joint is not None), default=None)
+    failures = "".join(f" {s.method} failed: {s.failure}." for s in summaries if s.failure is not None)
     if best is None:
-        return "No method has a sound answer."
+        return f"No method has a sound answer.{failures}"
     parts = [_arrival(s) for s in summaries if s.r_hat_max is None and s.failure is None]
     text = f"Best sound log-joint {best:.3f}: {'; '.join(parts)}." if parts else f"Best log-joint {best:.3f}."
     for s in summaries:
@@ -155,9 +156,7 @@ def read(summaries: tuple[MethodSummary, ...]) -> str:
     for s in summaries:
         if s.suspicious and s.r_hat_max is None:
             text += f" Beware: the best of {s.method} has a component both tight and small."
-        if s.failure is not None:
-            text += f" {s.method} failed: {s.failure}."
-    return text
+    return text + failures
 
 
 def _arrival(s: MethodSummary) -> str:

@@ -38,7 +38,7 @@ class Mixing:
 
 
 def mixing_of(trace: Trace, problem: Problem) -> Mixing | None:
-    """Mixing of a sampler's draws; None for point estimates. R-hat is NaN for a single chain's own halves only."""
+    """Mixing of a sampler's draws; None for point estimates."""
     if not trace.is_sampler:
         return None
     # 0.8 s to import; the package promises to import in little more time than numpyro itself.
@@ -47,7 +47,13 @@ def mixing_of(trace: Trace, problem: Problem) -> Mixing | None:
     draws = functionals(trace, problem)  # [R, S, Q]
     if not np.all(np.isfinite(draws)):
         return Mixing(float("inf"), 0.0)
+    if len(draws) == 1:
+        # The halves of a lone chain stand in for two.
+        half = draws.shape[1] // 2
+        draws = np.concatenate([draws[:, :half], draws[:, half : 2 * half]])
     columns = np.moveaxis(draws, -1, 0)  # [Q, R, S]
+    if np.any(np.ptp(columns, axis=2) == 0):
+        return Mixing(float("inf"), 0.0)  # a chain that never moved has no variance to divide by
     r_hats = [float(array_stats.rhat(c, chain_axis=0, draw_axis=1)) for c in columns]
     sizes = [float(array_stats.ess(c, chain_axis=0, draw_axis=1, method="bulk")) for c in columns]
     return Mixing(max(r_hats), min(sizes))

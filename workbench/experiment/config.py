@@ -110,6 +110,18 @@ class ModelConfig(Config):
     covariance: Literal["full", "tied", "diagonal", "spherical"] = "full"
 
 
+# A method's name is a column of the table and part of a folder's name.
+MethodName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")]
+
+
+def _schema_of_methods(schema: dict[str, Any]) -> None:
+    """As `_infer_methods` reads them: `method` may be left out of [methods.em], and of no table of another name."""
+    ((pattern, branches),) = schema.pop("patternProperties").items()
+    schema["propertyNames"] = {"pattern": pattern}
+    schema["properties"] = {name: {"$ref": ref} for name, ref in branches["discriminator"]["mapping"].items()}
+    schema["additionalProperties"] = {"oneOf": [{"allOf": [b], "required": ["method"]} for b in branches["oneOf"]]}
+
+
 def _infer_methods(value: Any) -> Any:
     """A method's table may leave `method` out where its own name says it: [methods.em]."""
     if not isinstance(value, dict):
@@ -127,14 +139,26 @@ class Experiment(Config):
     Python and TOML say the same: `Experiment.model_validate(mapping)`, or `read_experiment(path)`.
     """
 
-    seed: Annotated[int, Field(ge=0)] = Field(0, description="root seed of data, starts and methods")
+    # The largest seed that a key takes on every platform.
+    seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = Field(0, description="root seed of data, starts and methods")
     restarts: Annotated[int, Field(ge=1)] = Field(8, description="starts, the same for every method")
     data: DataConfig
     model: ModelConfig
     prior: AnyPrior = FlatPrior()
     starts: AnyStart = RandomPoints()
-    methods: Annotated[dict[str, SerializeAsAny[AnyMethod]], BeforeValidator(_infer_methods), Field(min_length=1)]
+    methods: Annotated[
+        dict[MethodName, SerializeAsAny[AnyMethod]],
+        Field(min_length=1, json_schema_extra=_schema_of_methods),
+        BeforeValidator(_infer_methods),
+    ]
     soundness: Soundness = Soundness()
+
+    def located(self, folder: Path) -> "Experiment":
+        """The same with a relative `data.file` made absolute, so that it can be run from anywhere."""
+        if self.data.file is None:
+            return self
+        data = self.data.model_copy(update={"file": str((folder / self.data.file).resolve())})
+        return self.model_copy(update={"data": data})
 
     def problem(self, train: Dataset) -> Problem:
         """The problem of the points to fit.

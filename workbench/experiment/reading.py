@@ -62,7 +62,10 @@ def _apply(values: dict[str, Any], setting: str) -> None:
     if not equals or not _KEY.fullmatch(key):
         raise InputError(f"--set {setting}: give key.path=value, as in --set model.components=3")
     try:
-        value = tomllib.loads(f"value = {raw}")["value"]
+        parsed = tomllib.loads(f"value = {raw}")
+        if len(parsed) != 1:
+            raise InputError(f"--set {key}: give one value")
+        value = parsed["value"]
     except tomllib.TOMLDecodeError:
         if not _BARE_WORD.fullmatch(raw):
             raise InputError(f"--set {setting}: {raw!r} is not a TOML value; quote text") from None
@@ -75,6 +78,13 @@ def _apply(values: dict[str, Any], setting: str) -> None:
             raise InputError(f"--set {setting}: {'.'.join(parents[: depth + 1])} is a value, not a table")
     table[last] = value
 
+
+# Pydantic's words for types, in TOML's.
+_PLAIN = {
+    "a valid dictionary or object to extract fields from": "a table",
+    "a valid dictionary": "a table",
+    "a valid tuple": "an array",
+}
 
 # Tags that pydantic puts into the path of an error; no part of what the user wrote.
 _TAGGED: dict[str, Mapping[str, type[BaseModel]]] = {"prior": PRIORS, "starts": STARTS}
@@ -112,6 +122,8 @@ def _explain(error: Any) -> str:
             return f"{key}: {error['ctx']['error']}"
         case _:
             message = error["msg"].removeprefix("Input ").replace("should", "must")
+            for technical, plain in _PLAIN.items():
+                message = message.replace(technical, plain)
             return f"{key}: {message}, got {given!r}"
 
 

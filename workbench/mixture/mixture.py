@@ -43,6 +43,9 @@ class Mixture:
         """
         family = covariance_named(covariance)
         w, mu, sigma = (np.asarray(a, float) for a in (weights, means, covariances))
+        for name, array in (("weights", w), ("means", mu), ("covariances", sigma)):
+            if not np.all(np.isfinite(array)):
+                raise InputError(f"{name}: must be finite, got {array.tolist()}")
         if mu.ndim != 2 or w.shape != mu.shape[:1]:
             raise InputError(f"means: expected [K, D] with K = {w.size} weights, got shape {mu.shape}")
         if not (np.all(w >= 0) and np.isclose(w.sum(), 1.0, rtol=0, atol=1e-3)):

@@ -14,7 +14,9 @@ from workbench.mixture.mixture import Mixture
 
 # TOML has arrays, Python configs want hashable values: lists are read as tuples.
 Numbers = Annotated[
-    tuple[float, ...], BeforeValidator(lambda v: tuple(v) if isinstance(v, list) else v), Field(min_length=1)
+    tuple[Annotated[float, Field(allow_inf_nan=False)], ...],
+    BeforeValidator(lambda v: tuple(v) if isinstance(v, list) else v),
+    Field(min_length=1),
 ]
 
 
