@@ -13,7 +13,7 @@ from numpyro.infer import Predictive
 from numpyro.infer.util import constrain_fn, log_density
 
 from workbench.mixture import COVARIANCES, PRIORS, ConjugatePrior, Mixture
-from workbench.model import mixture_model, mixture_of_sites, one_pass_model, potential, unconstrained_sites
+from workbench.model import mixture_model, mixture_of_sites, one_pass_model, potential, site_units, unconstrained_sites
 from workbench.problem import Problem
 
 K = 3
@@ -138,3 +138,26 @@ def test_one_component_has_no_weights_to_sample(points: Points, random_mixture: 
     assert set(u) == {"covariances", "means"}
     values, _ = three_ways(problem, u)
     np.testing.assert_allclose(values[:2], values[2], rtol=1e-10)
+
+
+@FAMILIES
+@pytest.mark.parametrize("prior", PROPER)
+def test_in_its_units_a_mixture_looks_the_same_whatever_the_units_of_the_data(
+    family: str, prior: str, points: Points, random_mixture: Callable[..., Mixture]
+) -> None:
+    factor = 1000.0
+    mixture = random_mixture(points, K, family, seed=4)
+    pair = (Problem(points, K, family, PRIORS[prior]()), Problem(factor * points, K, family, PRIORS[prior]()))
+    (plain, units), (moved, moved_units) = (
+        (u, site_units(problem, u))
+        for problem, m in zip(pair, (mixture, mixture.affine(factor)), strict=True)
+        for u in [unconstrained_sites(problem, m)]
+    )
+    for name in plain:
+        gap = moved[name] / moved_units[name] - plain[name] / units[name]
+        # What is measured in the data's units does not move; logarithms of scales move by the log of the factor, and
+        # those of variances by twice that. Rounding: conditioning of a Cholesky factor times eps.
+        logs = jnp.round(gap / jnp.log(factor))
+        np.testing.assert_allclose(gap, logs * jnp.log(factor), rtol=0, atol=1e-9)
+        assert set(np.unique(logs)) <= {0.0, 1.0, 2.0}
+    np.testing.assert_allclose(moved["means"] / moved_units["means"], plain["means"] / units["means"], rtol=1e-12)

@@ -75,9 +75,7 @@ def test_a_plain_list_is_one_column() -> None:
 )
 def test_a_type_that_is_not_numeric_is_refused(x: object, fragment: str) -> None:
     message = message_of(lambda: as_points(x, "y.npy"))  # type: ignore[arg-type]
-    assert (
-        message.startswith("y.npy: dtype is") and fragment in message and "give integers or floats" in message
-    )
+    assert message.startswith("y.npy: dtype is") and fragment in message and "give integers or floats" in message
 
 
 @pytest.mark.parametrize("shape", [(), (2, 3, 4)])
@@ -116,9 +114,7 @@ def test_a_constant_column_is_named_with_its_value_and_remedy() -> None:
         ((6, 1, 1), 1, "shape is (6, 1, 1); give [N, D]"),
     ],
 )
-def test_a_shape_that_cannot_be_fitted_is_refused(
-    shape: tuple[int, ...], components: int, fragment: str
-) -> None:
+def test_a_shape_that_cannot_be_fitted_is_refused(shape: tuple[int, ...], components: int, fragment: str) -> None:
     x = np.arange(float(np.prod(shape))).reshape(shape)
     message = message_of(lambda: check_points(x, "a.csv", components))
     assert message.startswith("a.csv: ") and fragment in message
@@ -235,9 +231,7 @@ def test_standardising_outside_float64_is_refused(pair: tuple[float, float]) -> 
 def test_truth_stays_the_density_of_the_transformed_points(transformed: Dataset, log_jacobian: float) -> None:
     expected = log_density(truth_of(SIMULATED), SIMULATED.x) + log_jacobian
     # Condition numbers of the covariances stay below 100: 1e-12 is rounding.
-    np.testing.assert_allclose(
-        log_density(truth_of(transformed), transformed.x), expected, rtol=1e-12, atol=1e-12
-    )
+    np.testing.assert_allclose(log_density(truth_of(transformed), transformed.x), expected, rtol=1e-12, atol=1e-12)
 
 
 def test_truth_of_fewer_columns_is_the_marginal() -> None:

@@ -200,9 +200,7 @@ def test_what_is_not_a_readable_file_is_refused_with_what_is_allowed(tmp_path: P
         assert fragment in message and "give a .csv, .npy or .npz file" in message
 
 
-def test_a_file_that_the_system_refuses_to_open_is_refused(
-    write: Write, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_file_that_the_system_refuses_to_open_is_refused(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
     def deny(_: Path) -> bytes:
         raise PermissionError(13, os.strerror(13))
 

@@ -42,16 +42,17 @@ def test_flat_prior_is_zero(family: str, points: Points, random_mixture: Random)
 
 
 @FAMILIES
-def test_conjugate_density_is_scipys(family: str, points: Points, random_mixture: Random) -> None:
+@pytest.mark.parametrize("given", [None, ((2.0, 3.0), (3.0, 90.0))], ids=["default scatter", "given scatter"])
+def test_conjugate_density_is_scipys(family: str, given: Any, points: Points, random_mixture: Random) -> None:
     prior = ConjugatePrior(
         concentration=2.5,
         mean_location=(1.0, 50.0),
         mean_shrinkage=0.3,
         degrees_of_freedom=5.0,
-        scatter_scale=2.0,
+        scatter=given,
     )
     mixture = random_mixture(points, K, family, seed=1)
-    scatter = np.cov(points, rowvar=False) * 2.0 / K ** (2 / D)
+    scatter = np.cov(points, rowvar=False) / K ** (2 / D) if given is None else np.asarray(given)
     covariances = np.asarray(mixture.covariances)
     expected = dirichlet(np.full(K, 2.5)).logpdf(np.asarray(mixture.weights))
     expected += sum(
@@ -170,6 +171,9 @@ def test_defaults_scale_with_the_data(name: str, family: str, points: Points, ra
     [
         (ConjugatePrior(mean_location=(1.0,)), "mean_location: needs 2 numbers"),
         (ConjugatePrior(degrees_of_freedom=1.0), "degrees_of_freedom: must exceed 1"),
+        (ConjugatePrior(scatter=((1.0,),)), "scatter: needs 2 rows of 2 numbers"),
+        (ConjugatePrior(scatter=((1.0, 0.0), (0.0, -1.0))), "scatter: must be symmetric and positive definite"),
+        (ConjugatePrior(scatter=((1.0, "a"), (0.0, 1.0))), "scatter: must be a table of numbers"),
         (IndependentPrior(mean_location=(1.0, 2.0, 3.0)), "mean_location: needs 2 numbers, got 3"),
         (IndependentPrior(mean_scale=(1.0, -2.0)), "mean_scale: must be positive"),
         (IndependentPrior(deviation_scale=(1.0,)), "deviation_scale: needs 2 numbers, got 1"),
@@ -181,7 +185,7 @@ def test_hyperparameters_that_do_not_fit_the_data_are_refused(prior: Prior, says
 
 
 @pytest.mark.parametrize("value", [0.0, -1.0, float("nan"), float("inf"), "1"])
-@pytest.mark.parametrize("field", ["concentration", "mean_shrinkage", "degrees_of_freedom", "scatter_scale"])
+@pytest.mark.parametrize("field", ["concentration", "mean_shrinkage", "degrees_of_freedom", "scatter"])
 def test_hyperparameters_out_of_range_are_refused(field: str, value: Any) -> None:
     with pytest.raises(ValidationError, match=field):
         ConjugatePrior(**{field: value})

@@ -27,8 +27,8 @@ class MatrixCovariance(Covariance):
         return bool(np.linalg.matrix_rank(matrix) == len(matrix))
 
     def transform(self, scales: Array, matrix: Array) -> Array:
-        """`A L`, lower triangular because both are."""
-        return product(matrix, scales)
+        """`A L`; lower triangular where A is. Nothing above the diagonal of L is looked at, to any derivative."""
+        return product(matrix, jnp.tril(scales))
 
     def transform_second(self, second: Array, matrix: Array) -> Array:
         """`A S A^T`."""
