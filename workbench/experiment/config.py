@@ -10,7 +10,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SerializeAsA
 from workbench.data import Dataset, Simulator, load_dataset, read_file
 from workbench.errors import InputError
 from workbench.methods import METHODS, Method
-from workbench.mixture import PRIORS, FlatPrior, Prior
+from workbench.mixture import COVARIANCES, PRIORS, FlatPrior, Prior
 from workbench.problem import Problem
 from workbench.soundness import Soundness
 from workbench.starts import STARTS, RandomPoints, Start
@@ -21,11 +21,13 @@ if TYPE_CHECKING:
     AnyPrior: TypeAlias = Prior
     AnyStart: TypeAlias = Start
     AnyMethod: TypeAlias = Method
+    FamilyName: TypeAlias = str
 else:
     # Tagged unions over the registries: what is registered can be configured.
     AnyPrior = Annotated[reduce(or_, PRIORS.values()), Field(discriminator="family")]
     AnyStart = Annotated[reduce(or_, STARTS.values()), Field(discriminator="rule")]
     AnyMethod = Annotated[reduce(or_, METHODS.values()), Field(discriminator="method")]
+    FamilyName = Literal[tuple(COVARIANCES)]
 
 
 class Config(BaseModel):
@@ -107,7 +109,7 @@ class ModelConfig(Config):
     """The mixture."""
 
     components: Annotated[int, Field(ge=1)]
-    covariance: Literal["full", "tied", "diagonal", "spherical"] = "full"
+    covariance: FamilyName = "full"
 
 
 # A method's name is a column of the table and part of a folder's name.

@@ -10,16 +10,13 @@ from pydantic import Field
 
 from workbench.errors import InputError
 from workbench.methods.base import Algorithm, Info, Method, Schedule, geometric_marks
+from workbench.methods.collapse import is_usable
 from workbench.mixture import Mixture
 from workbench.problem import Problem
 
 # A fall of log_joint by less than this many units of rounding is the arithmetic's, not the algorithm's: each of the
 # two values is a sum whose error stays within a few thousand eps of it, as measured on every data set and family.
 ROUNDING = 1e4
-
-# Working units give the data unit spread. A component narrower than this share of it leaves no digits to its
-# covariance, which is formed from squares: the step is refused and the run stops at the last mixture that has some.
-NARROWEST = 1e-7
 
 
 class EM(Method):
@@ -68,7 +65,7 @@ class EM(Method):
             fell = rise < -rounding
             # Signed: a fall beyond rounding is never convergence.
             converged = ~fell & (rise <= jnp.maximum(self.tolerance * size, 0.0))
-            usable = _usable(proposed, problem)
+            usable = is_usable(proposed, problem)
             keep = jax.tree.map(lambda new, old: jnp.where(usable, new, old), proposed, state.mixture)
             info = Info(jnp.asarray(1), ~fell, converged & usable, ~usable, converged | ~usable)
             return EMState(keep, log_joint), info
@@ -81,13 +78,3 @@ class EMState(NamedTuple):
 
     mixture: Mixture
     log_joint: Array  # []
-
-
-def _usable(mixture: Mixture, problem: Problem) -> Array:
-    """Finite, and no covariance so narrow that its digits are lost. []"""
-    working = problem.rows.to_working(mixture)
-    finite = jnp.all(jnp.array([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(mixture)]))
-    pivots = working.scales
-    if mixture.covariance.has_correlations:
-        pivots = jnp.diagonal(pivots, axis1=-2, axis2=-1)
-    return finite & (jnp.min(pivots) > NARROWEST)

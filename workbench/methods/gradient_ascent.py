@@ -10,6 +10,7 @@ from pydantic import Field
 
 from workbench.charts import Coordinates, LogCholesky
 from workbench.methods.base import Algorithm, Info, Method, Schedule, geometric_marks
+from workbench.methods.collapse import is_usable
 from workbench.mixture import Mixture
 from workbench.problem import Problem
 
@@ -77,8 +78,10 @@ class GradientAscent(Method):
             # A search that finds no rise where the gradient is this small has met the rounding of the objective.
             tolerance = jnp.where(moved, self.gradient_tolerance, STALLED * self.gradient_tolerance)
             converged = largest <= tolerance
-            stopped = converged | ~finite | ~moved
-            info = Info(state.owed + trials, finite & (moved | converged), converged, jnp.asarray(False), stopped)
+            collapsed = finite & ~is_usable(chart.constrain(u), problem)
+            ok = finite & (moved | converged | collapsed)
+            stopped = converged | ~finite | ~moved | collapsed
+            info = Info(state.owed + trials, ok, converged & ~collapsed, collapsed, stopped)
             return AscentState(u, value, gradient, inner, jnp.asarray(0)), info
 
         return Algorithm(init, step, lambda state: chart.constrain(state.u))

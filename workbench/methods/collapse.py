@@ -1,0 +1,23 @@
+"""When a climb has run into a singularity of the likelihood, and further steps say nothing more."""
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from workbench.mixture import Mixture
+from workbench.problem import Problem
+
+# Working units give the data unit spread. A component that is narrower than this share of it in some direction has
+# lost three quarters of the digits of its covariance, which is formed from squares, and the likelihood has no bound
+# there: a method stops. It is far below what counts as sound.
+NARROWEST = 1e-6
+
+
+def is_usable(mixture: Mixture, problem: Problem) -> Array:
+    """Finite, and no component narrower than `NARROWEST` in working units. []"""
+    finite = jnp.all(jnp.array([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(mixture)]))
+    inverse = mixture.covariance.whitener(problem.rows.to_working(mixture).scales)
+    # The Frobenius norm of L^-1 is the reciprocal of the smallest width, to within a factor of sqrt(D).
+    axes = (-2, -1) if mixture.covariance.has_correlations else ()
+    steepest = jnp.max(jnp.sqrt(jnp.sum(inverse**2, axis=axes)))
+    return finite & (steepest < 1.0 / NARROWEST)
