@@ -44,7 +44,7 @@ _DAMAGED = (
     KeyError,
     EOFError,
     SyntaxError,
-    RuntimeError,  # and NotImplementedError: a flag that says encrypted, or packed in an unknown way
+    RuntimeError,  # an archive that says it is encrypted, or packed in an unknown way
     zipfile.BadZipFile,
     zlib.error,
 )
@@ -215,8 +215,7 @@ def assemble(
     return Comparison(
         problem,
         traces,
-        Reference.of(points.train, points.heldout),
-        experiment.soundness,
+        Reference.of(points.train, points.heldout, experiment.soundness),
         name=name,
         columns=points.train.columns,
         units=points.train.units,

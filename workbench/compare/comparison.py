@@ -23,17 +23,18 @@ Watch = Callable[[str], Progress | None]
 
 @dataclass(frozen=True)
 class Reference:
-    """What answers are judged against besides the objective; each part may be missing."""
+    """What answers are judged by besides the objective: what is known, where it is, and the rule of soundness."""
 
     heldout: np.ndarray | None = None  # [N', D]   points that no method saw
     labels: np.ndarray | None = None  # [N]   known classes of the fitted points
     truth: Truth | None = None  # the mixture that simulated the data
+    rule: Soundness = field(default_factory=Soundness)
 
     @classmethod
-    def of(cls, train: Dataset, test: Dataset | None = None) -> "Reference":
-        """What a data set knows of itself, and its held-out part."""
+    def of(cls, train: Dataset, test: Dataset | None = None, rule: Soundness | None = None) -> "Reference":
+        """What a data set knows of itself, its held-out part, and a rule unless the default one will do."""
         heldout = None if test is None or len(test.x) == 0 else test.x
-        return cls(heldout, train.labels, train.truth)
+        return cls(heldout, train.labels, train.truth, Soundness() if rule is None else rule)
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,11 +44,15 @@ class Comparison(Mapping[str, Trace]):
     problem: Problem
     traces: Mapping[str, Trace]
     reference: Reference = field(default_factory=Reference)
-    rule: Soundness = field(default_factory=Soundness)
     name: str = ""
     columns: tuple[str, ...] = ()
     units: str = ""
     failures: Mapping[str, str] = field(default_factory=dict)  # methods that raised, and what
+
+    @property
+    def rule(self) -> Soundness:
+        """The rule of soundness that every ranking passes through."""
+        return self.reference.rule
 
     def __getitem__(self, method: str) -> Trace:
         return self.traces[method]
@@ -77,7 +82,7 @@ def compare(
         restarts: starts for each method; a restart of EM is a chain of a sampler.
         seed: root seed. A start depends on the seed and the restart only.
         starts: `RandomPoints()` unless given.
-        reference: held-out points, labels or truth to judge the answers by.
+        reference: held-out points, labels, truth and rule of soundness to judge the answers by.
         watch: gives a progress callback for each method.
 
     Raises:
