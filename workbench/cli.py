@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
 import workbench
-from workbench.compare import Comparison, summarise, table
+from workbench.compare import MethodSummary, table
 from workbench.compare.comparison import Watch
 from workbench.data import dataset_names, describe
 from workbench.diagnostics import Status
@@ -107,11 +107,12 @@ def run(
         if len(comparison):
             write_report(folder / "report.html", [(comparison, _config_text(experiment))])
             save_figures(comparison, folder / "figures")
+    shown = table(comparison)
     if not quiet:
-        click.echo(table(comparison))
+        click.echo(shown)
         if len(comparison):
             click.echo(f"Report: {folder / 'report.html'}")
-    if _failed(comparison):
+    if any(_failed(summary) for summary in shown.summaries):
         ctx.exit(FAILED)
 
 
@@ -193,10 +194,9 @@ def schema() -> None:
     click.echo(json.dumps(Experiment.model_json_schema(), indent=2))
 
 
-def _failed(comparison: Comparison) -> bool:
+def _failed(summary: MethodSummary) -> bool:
     """Whether a method raised, or has not one finite answer."""
-    empty = {Status.NONFINITE.name}
-    return any(s.failure is not None or set(s.statuses) == empty for s in summarise(comparison))
+    return summary.failure is not None or set(summary.statuses) == {Status.NONFINITE.name}
 
 
 @contextmanager

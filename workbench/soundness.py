@@ -56,13 +56,12 @@ class Soundness(BaseModel):
 
     def check(self, problem: Problem, mixture: Mixture) -> Health:
         """The health of one mixture on a problem; costs one pass."""
-        one = jax.tree.map(lambda leaf: leaf[None], mixture)
-        return self.check_all(problem, one)[0]
+        return self._judge(problem, *(np.asarray(a) for a in _margins(problem, mixture)))
 
     def check_all(self, problem: Problem, mixtures: Mixture) -> list[Health]:
         """The health of every mixture of a batch with leaves [R, ...]."""
-        margins = (np.asarray(a) for a in _margins(problem, mixtures))
-        return [self._judge(problem, *each) for each in zip(*margins, strict=True)]
+        each = range(len(mixtures.weights))
+        return [self.check(problem, jax.tree.map(lambda leaf, r=r: leaf[r], mixtures)) for r in each]
 
     def _judge(self, problem: Problem, eigenvalues: np.ndarray, sizes: np.ndarray, apart: np.ndarray) -> Health:
         points = problem.num_dimensions + 1
@@ -90,20 +89,16 @@ MERGED = 0.3
 
 
 @jax.jit
-def _margins(problem: Problem, mixtures: Mixture) -> tuple[Array, Array, Array]:
+def _margins(problem: Problem, mixture: Mixture) -> tuple[Array, Array, Array]:
     """Smallest relative eigenvalue and size of every component, and how far apart the two closest are.
 
-    [R, K], [R, K], [R]
+    [K], [K], []
     """
     some = problem.x[:: -(-problem.num_points // COMPARED_ROWS)]
-
-    def one(mixture: Mixture) -> tuple[Array, Array, Array]:
-        # Smallest eigenvalue of L L^T, as the squared smallest singular value of L: squaring L first would lose it.
-        trils = problem.rows.to_working(mixture).scale_trils
-        smallest = jnp.linalg.svd(trils, compute_uv=False)[..., -1] ** 2
-        density = mixture.component_log_joint(some) - jnp.log(mixture.weights)  # [N, K]
-        gaps = jnp.max(jnp.abs(density[:, :, None] - density[:, None, :]), axis=0)  # [K, K]
-        apart = jnp.min(jnp.where(jnp.eye(len(gaps), dtype=bool), jnp.inf, gaps))
-        return smallest, one_pass(mixture, problem.rows)[1].counts, apart
-
-    return jax.lax.map(one, mixtures)
+    # Smallest eigenvalue of L L^T, as the squared smallest singular value of L: squaring L first would lose it.
+    trils = problem.rows.to_working(mixture).scale_trils
+    smallest = jnp.linalg.svd(trils, compute_uv=False)[..., -1] ** 2
+    density = mixture.component_log_joint(some) - jnp.log(mixture.weights)  # [N, K]
+    gaps = jnp.max(jnp.abs(density[:, :, None] - density[:, None, :]), axis=0)  # [K, K]
+    apart = jnp.min(jnp.where(jnp.eye(len(gaps), dtype=bool), jnp.inf, gaps))
+    return smallest, one_pass(mixture, problem.rows)[1].counts, apart

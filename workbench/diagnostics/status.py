@@ -42,9 +42,9 @@ def verdicts(trace: Trace, problem: Problem, rule: Soundness, mixing: Mixing | N
         rule: of soundness.
         mixing: of the chains, where the trace is a sampler's.
     """
-    healths = rule.check_all(problem, trace.ends)
     if mixing is not None:
         return [_of_chain(trace, r, mixing) for r in range(trace.num_restarts)]
+    healths = rule.check_all(problem, trace.ends)
     return [_of_estimate(trace, r, health) for r, health in enumerate(healths)]
 
 
