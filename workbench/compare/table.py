@@ -9,9 +9,6 @@ from dataclasses import asdict, dataclass, fields
 from html import escape
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table as RichTable
-
 from workbench.compare.comparison import Comparison
 from workbench.compare.summary import WITHIN, MethodSummary, summarise
 from workbench.diagnostics import Status
@@ -90,6 +87,10 @@ class Table:
         return read(self.summaries)
 
     def __str__(self) -> str:
+        # Imported here because it is needed only to print, and importing the package must stay quick.
+        from rich.console import Console
+        from rich.table import Table as RichTable
+
         table = RichTable()
         table.add_column("")
         for summary in self.summaries:

@@ -1,7 +1,6 @@
 """How an estimate agrees with what is known: the labels of real data, the parameters of simulated data."""
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
 from workbench.data import Truth
 from workbench.mixture import Mixture
@@ -32,6 +31,9 @@ def matched_error(mixture: Mixture, truth: Truth) -> float:
     Components are matched one to one so that the sum of squared distances is smallest. The standard deviation of a
     true component is the root mean variance, sqrt(tr Sigma_k / D). Infinite where the numbers of components differ.
     """
+    # Imported here because scipy.optimize is a tenth of the time that importing the package may take.
+    from scipy.optimize import linear_sum_assignment
+
     means = np.asarray(mixture.means)
     if len(means) != len(truth.means):
         return float("inf")
