@@ -4,7 +4,18 @@ import sys
 
 # What importing the package must not load, so that it takes little more time than importing NumPyro: each is loaded
 # by the one place that needs it.
-HEAVY = ["arviz_stats", "scipy.optimize", "scipy.stats", "rich", "matplotlib.pyplot", "matplotlib.figure", "jinja2", "click", "pandas", "sklearn"]
+HEAVY = [
+    "arviz_stats",
+    "scipy.optimize",
+    "scipy.stats",
+    "rich",
+    "matplotlib.pyplot",
+    "matplotlib.figure",
+    "jinja2",
+    "click",
+    "pandas",
+    "sklearn",
+]
 
 
 def test_importing_the_package_loads_nothing_that_only_some_need():
