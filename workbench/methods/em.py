@@ -14,8 +14,9 @@ from workbench.methods.collapse import is_usable
 from workbench.mixture import Mixture
 from workbench.problem import Problem
 
-# A fall of log_joint by less than this many units of rounding is the arithmetic's, not the algorithm's: each of the
-# two values is a sum whose error stays within a few thousand eps of it, as measured on every data set and family.
+# A fall of log_joint by less than this many eps of its size is the arithmetic's, not the algorithm's. The largest seen
+# is 350 eps in 120,000 steps (every data set and family, K = 3, flat prior, random points), and 5,000 eps on the brink
+# of a singular covariance (iris, full).
 ROUNDING = 1e4
 
 
