@@ -1,0 +1,275 @@
+"""Times an EM iteration of workbench and of its peers: same points, same start, same number of iterations, one process.
+
+What is reported is a ratio, the peer's time over workbench's in the same round. A round runs every package once, in
+an order that is reversed from round to round, with a pause between them in which the threads of the one before go to
+sleep. The first call of each, which compiles, is apart. Before a ratio counts, the log-likelihood at each package's
+parameters after the iterations, judged by a plain NumPy function, must agree with workbench's to 1e-6.
+
+Cells: N, D, K and family, see `grid`. The points are drawn from a mixture of K overlapping components (separation 1);
+the start is that mixture with its means moved and unit covariances.
+"""
+
+import argparse
+import itertools
+import math
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from scipy.special import logsumexp
+
+import setting
+import workbench as wb
+from floor import Rates, features, floor_seconds, measure
+from peers import FAMILIES, PEERS, Parameters, Peer
+from summary import left_out_lines, summary
+
+# Families, N, D, K.
+GRID = (FAMILIES, (1_000, 10_000, 100_000, 1_000_000), (1, 2, 8, 32, 64), (2, 5, 16, 64))
+QUICK = (FAMILIES, (10_000,), (2, 8), (5,))
+GIBIBYTES = 4.0  # a package that must hold more is left out of the cell
+AGREEMENT = {"float64": 1e-6, "float32": 1e-3}  # relative, of log-likelihoods
+JUDGED = 100_000  # rows that the judge looks at, at most
+PAUSE = 0.05  # seconds; OpenBLAS's and OpenMP's threads spin for some tens of milliseconds after their work
+LONGEST = 5e10  # operations of an iteration, beyond which a cell is for `--full`
+
+
+class Cell(NamedTuple):
+    """A shape of problem."""
+
+    family: str
+    N: int
+    D: int
+    K: int
+
+    @property
+    def on_checkerboard(self) -> bool:
+        """Whether the cell's places on the axes of the grid sum to an even number."""
+        return sum(axis.index(value) for axis, value in zip(GRID, self, strict=True)) % 2 == 0
+
+    @property
+    def work(self) -> float:
+        """Operations of an iteration, an exponential counted as 30 features."""
+        return 4.0 * self.N * self.K * (features(self.family, self.D) + 30)
+
+    @property
+    def iterations(self) -> int:
+        """The fixed number: 100 where they are short, 3 where they are long."""
+        return int(min(100, max(3, 2e8 / self.work)))
+
+
+def main() -> None:
+    """Time the cells asked for, print a line for each package and cell, then the summary."""
+    asked = _arguments()
+    jax.config.update("jax_platforms", {"cpu": "cpu", "gpu": "cuda"}[asked.device])
+    jax.config.update("jax_enable_x64", asked.dtype == "float64")
+    peers = installed(asked.peers)
+    rates = measure(asked.dtype)
+    print(f"{setting.machine()}\nBLAS: {setting.blas()}\n{asked.dtype}: {rates.words()}")
+    rows: list[dict[str, Any]] = []
+    left_out: list[dict[str, Any]] = []
+    end = time.perf_counter() + 60 * asked.minutes
+    for cell in grid(asked):
+        if time.perf_counter() > end:
+            left_out.append({"peer": "all", **cell._asdict(), "reason": "no time left"})
+            continue
+        able = [peer for peer in peers if fits(peer, cell, left_out)]
+        measured = with_floor(time_cell(cell, able, asked.dtype, asked.seconds, left_out), rates, asked.dtype)
+        print(*map(line, measured), sep="\n", flush=True)
+        rows += measured
+    print(*summary(rows), sep="\n")
+    print(*left_out_lines(left_out), sep="\n")
+    if asked.json:
+        setting.write(asked.json, rows, rates=rates._asdict(), left_out=left_out)
+    if not all(row["agrees"] for row in rows):
+        raise SystemExit("a package's log-likelihood does not agree with workbench's")
+
+
+def grid(asked: argparse.Namespace) -> list[Cell]:
+    """The cells asked for, short ones first.
+
+    Every cell where `--full` or a filter is given. Otherwise a checkerboard, the cells whose places on the four axes
+    sum to an even number, so that every pair of values of two axes occurs, of at most `LONGEST` operations;
+    `--quick` takes those of `QUICK`. Cells with fewer than 2 K (D + 1) points are no problems: some
+    maximum-likelihood covariance is singular.
+    """
+    given = (asked.family, asked.points, asked.dimensions, asked.components)
+    axes = [chosen or all_of for chosen, all_of in zip(given, QUICK if asked.quick else GRID, strict=True)]
+    cells = [Cell(*values) for values in itertools.product(*axes)]
+    if not (asked.full or asked.quick or any(given)):
+        cells = [cell for cell in cells if cell.on_checkerboard and cell.work <= LONGEST]
+    return sorted((cell for cell in cells if cell.N >= 2 * cell.K * (cell.D + 1)), key=lambda cell: cell.work)
+
+
+def installed(names: Sequence[str]) -> list[Peer]:
+    """The packages asked for that import here; a line for each that does not."""
+    found = []
+    for peer in PEERS:
+        version = peer.version()
+        if version is None:
+            print(f"{peer.name}: not installed, left out")
+        elif peer.name == "workbench" or peer.name in names:
+            found.append(peer)
+    return found
+
+
+def fits(peer: Peer, cell: Cell, left_out: list[dict[str, Any]]) -> bool:
+    """Whether a package has the family and the memory; notes why not."""
+    if cell.family not in peer.families:
+        reason = "no such family"
+    elif peer.gibibytes(*cell) > GIBIBYTES:
+        reason = f"would hold more than {GIBIBYTES:g} GiB"
+    else:
+        return True
+    left_out.append({"peer": peer.name, **cell._asdict(), "reason": reason})
+    return False
+
+
+def time_cell(
+    cell: Cell, peers: Sequence[Peer], dtype: str, seconds: float, left_out: list[dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """One row for each package that does not fail; the first is workbench's."""
+    x, start = problem(cell, dtype)
+    able, runs, firsts, answers = [], [], [], []
+    for peer in peers:
+        try:
+            run = peer.prepare(x, start, cell.family, cell.iterations)
+            first, result = clock(run)
+        except (ValueError, RuntimeError, MemoryError) as error:
+            if peer.name == "workbench":
+                raise
+            left_out.append({"peer": peer.name, **cell._asdict(), "reason": f"failed: {str(error)[:100]}"})
+            continue
+        able.append(peer.name)
+        runs.append(run)
+        firsts.append(first)
+        answers.append(log_likelihood(peer.parameters(result), x[:JUDGED], cell.family))
+    rounds = time_rounds(runs, seconds)  # [rounds, packages]
+    return [
+        {"peer": name, **cell._asdict(), **ratios(rounds, i), "iterations": cell.iterations}
+        | {"seconds_per_iteration": float(np.median(rounds[:, i])) / cell.iterations}
+        | {"compile_seconds": max(firsts[i] - float(np.median(rounds[:, i])), 0.0)}
+        | {"log_likelihood": answers[i], "agrees": agree(answers[i], answers[0], dtype)}
+        for i, name in enumerate(able)
+    ]
+
+
+def time_rounds(runs: Sequence[Callable[[], Any]], seconds: float) -> np.ndarray:
+    """Seconds of every run in every round: 3 to 9 as time allows, fewer where one round is long. [rounds, runs]"""
+    rounds: list[np.ndarray] = []
+    begun, spent = time.perf_counter(), 0.0
+    while not rounds or (spent < seconds * (5 if len(rounds) < 3 else 1) and len(rounds) < 9):
+        order = range(len(runs)) if len(rounds) % 2 == 0 else reversed(range(len(runs)))
+        row = np.empty(len(runs))
+        for i in order:
+            time.sleep(PAUSE)
+            row[i], _ = clock(runs[i])
+        rounds.append(row)
+        spent = time.perf_counter() - begun
+    return np.array(rounds)
+
+
+def ratios(rounds: np.ndarray, i: int) -> dict[str, float | int]:
+    """Times of run i over those of run 0 in the same rounds: median, minimum, maximum and how many."""
+    each = rounds[:, i] / rounds[:, 0]
+    return {
+        "ratio": float(np.median(each)),
+        "ratio_min": float(each.min()),
+        "ratio_max": float(each.max()),
+        "rounds": len(each),
+    }
+
+
+def clock(run: Callable[[], Any]) -> tuple[float, Any]:
+    """Seconds of a call, and what it returned."""
+    begun = time.perf_counter()
+    result = run()
+    return time.perf_counter() - begun, result
+
+
+def problem(cell: Cell, dtype: str) -> tuple[np.ndarray, Parameters]:
+    """Points [N, D] and the start of a cell."""
+    data = wb.Simulator(components=cell.K, dimensions=cell.D, points=cell.N, separation=1.0).draw(0)
+    moved = data.truth.means + 0.3 * np.random.default_rng(0).standard_normal((cell.K, cell.D))
+    unit = np.eye(cell.D)
+    covariances = {
+        "full": np.tile(unit, (cell.K, 1, 1)),
+        "tied": unit,
+        "diagonal": np.ones((cell.K, cell.D)),
+        "spherical": np.ones(cell.K),
+    }[cell.family]
+    return data.x.astype(dtype), Parameters(np.full(cell.K, 1 / cell.K), moved, covariances)
+
+
+def log_likelihood(p: Parameters, x: np.ndarray, family: str) -> float:
+    """The judge: sum_n ln sum_k pi_k N(x_n | mu_k, Sigma_k) in NumPy, component by component; NaN if singular."""
+    k, d = p.means.shape
+    log_joint = np.empty((len(x), k))
+    for j in range(k):
+        covariance = p.covariances if family == "tied" else p.covariances[j]
+        dense = covariance * np.eye(d) if family in ("diagonal", "spherical") else covariance
+        try:
+            root = np.linalg.cholesky(dense.astype(float))
+        except np.linalg.LinAlgError:
+            return math.nan
+        white = (x - p.means[j]) @ np.linalg.inv(root).T
+        constant = np.log(p.weights[j]) - 0.5 * d * math.log(2 * math.pi) - np.log(np.diag(root)).sum()
+        log_joint[:, j] = constant - 0.5 * np.sum(white**2, axis=1)
+    return float(logsumexp(log_joint, axis=1).sum())
+
+
+def agree(value: float, reference: float, dtype: str) -> bool:
+    """Whether two log-likelihoods are the same to `AGREEMENT`; nothing agrees with NaN."""
+    return abs(value - reference) <= AGREEMENT[dtype] * abs(reference)
+
+
+def with_floor(rows: Sequence[dict[str, Any]], rates: Rates, dtype: str) -> list[dict[str, Any]]:
+    """The rows with the floor of the cell and workbench's share of it: floor over workbench's time."""
+    out = []
+    for row in rows:
+        least = floor_seconds(row["N"], row["D"], row["K"], row["family"], rates, np.dtype(dtype).itemsize)
+        share = least / rows[0]["seconds_per_iteration"]
+        out.append({**row, "floor_seconds": least, "share_of_floor": share, "dtype": dtype})
+    return out
+
+
+def line(row: dict[str, Any]) -> str:
+    """A row as it is printed."""
+    cell = f"{row['family']:9} N={row['N']:<9,} D={row['D']:<3} K={row['K']:<3} {row['peer']:12}"
+    figures = f"{1e3 * row['seconds_per_iteration']:10.3f} ms  compile {row['compile_seconds']:5.1f} s  "
+    if row["peer"] == "workbench":
+        return cell + figures + f"{row['share_of_floor']:.0%} of the floor's speed"
+    spread = f"{row['ratio']:6.2f}x ({row['ratio_min']:.2f} to {row['ratio_max']:.2f}, {row['rounds']} rounds)"
+    return cell + figures + spread + ("" if row["agrees"] else "  LOG-LIKELIHOOD DISAGREES")
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    size = parser.add_mutually_exclusive_group()
+    size.add_argument("--quick", action="store_true", help="eight cells, within a minute")
+    size.add_argument("--full", action="store_true", help="every cell of the grid, for hours")
+    parser.add_argument("--family", nargs="+", choices=FAMILIES, help="these families only; every cell of theirs")
+    parser.add_argument("--points", nargs="+", type=int, metavar="N", help="these N only, of the grid or not")
+    parser.add_argument("--dimensions", nargs="+", type=int, metavar="D")
+    parser.add_argument("--components", nargs="+", type=int, metavar="K")
+    parser.add_argument("--peers", nargs="+", choices=[p.name for p in PEERS[1:]], default=[p.name for p in PEERS[1:]])
+    parser.add_argument("--device", choices=("cpu", "gpu"), default="cpu", help="where workbench and gmmx run")
+    parser.add_argument("--dtype", choices=tuple(AGREEMENT), default="float64")
+    parser.add_argument("--seconds", type=float, help="spent on the rounds of a cell, about: 0.5 if quick, else 1.5")
+    parser.add_argument(
+        "--minutes", type=float, help="no cell begins after so many: 0.6 if quick, no end if full, else 12"
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write a row for each cell and package")
+    asked = parser.parse_args()
+    if asked.minutes is None:
+        asked.minutes = 0.6 if asked.quick else math.inf if asked.full else 12.0
+    if asked.seconds is None:
+        asked.seconds = 0.5 if asked.quick else 1.5
+    return asked
+
+
+if __name__ == "__main__":
+    main()
