@@ -11,12 +11,14 @@ ROOT = Path(workbench.__file__).parent
 
 # Bottom to top; a module imports from lower layers, or from its own package.
 LAYERS = (
-    ("errors", "files", "keys"),
+    ("devices", "errors", "files", "keys"),
     ("data",),
     ("mixture",),
     ("problem",),
     ("charts", "model", "soundness", "starts"),
     ("methods",),
+    ("checkpoint", "lanes"),
+    ("crew",),
     ("trace",),
     ("run",),
     ("diagnostics",),

@@ -1,13 +1,14 @@
 """The problem: data, covariance family, number of components and prior, with the one objective of all methods."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import jax
-import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
 from workbench.data import as_points, check_points
+from workbench.devices import mesh_of
 from workbench.errors import InputError
 from workbench.mixture import (
     FlatPrior,
@@ -23,7 +24,7 @@ from workbench.mixture.covariance import Covariance
 from workbench.mixture.prior import Hyperparameters
 
 if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
+    from numpy.typing import ArrayLike, NDArray
 
 
 @jax.tree_util.register_pytree_node_class
@@ -32,32 +33,42 @@ class Problem:
     """What every method is asked: maximise, or sample from, `log_joint` over mixtures of K components.
 
     Args:
-        x: points [N, D], or [N] for one dimension. Rows may repeat; they count as often as they occur.
+        x: points [N, D], or [N] for one dimension. Rows may repeat; they count as often as they occur. Beyond half a
+            GiB they are not copied but read in blocks, in every pass, from where they are: a memory map will do.
         components: K.
         covariance: "full", "tied", "diagonal" or "spherical".
         prior: `FlatPrior()` (pure maximum likelihood) unless given.
+        devices: how many of JAX's devices share the rows; all of them unless given, or one for few data.
 
     Raises:
-        InputError: x has NaN, infinity, a constant column or fewer rows than components.
+        InputError: x has NaN, infinity, a constant column or fewer rows than components; or there are fewer devices.
     """
 
-    x: Array  # [N, D]
     rows: Rows
     hyperparameters: Hyperparameters
     components: int
     covariance: Covariance
     prior: Prior
 
-    def __init__(self, x: "ArrayLike", components: int, covariance: str = "full", prior: Prior | None = None) -> None:
+    def __init__(
+        self,
+        x: "ArrayLike",
+        components: int,
+        covariance: str = "full",
+        prior: Prior | None = None,
+        *,
+        devices: int | None = None,
+    ) -> None:
         if isinstance(components, bool) or not isinstance(components, int) or components < 1:
             raise InputError(f"components: must be a whole number of at least 1, got {components!r}")
         points = as_points(x)
         check_points(points, "x", components)
         family = covariance_named(covariance)
         chosen = FlatPrior() if prior is None else prior
+        rows = Rows.of(points, family, components, mesh_of(devices, points.size))
         values = {
-            "x": jnp.asarray(points),
-            "rows": Rows.of(points, family),
+            "_x": points,
+            "rows": rows,
             "hyperparameters": chosen.hyperparameters(points, components, family),
             "components": components,
             "covariance": family,
@@ -67,16 +78,34 @@ class Problem:
             object.__setattr__(self, name, value)
 
     def tree_flatten(self) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
-        """Arrays as leaves, so that the data are an argument of compiled programs and not a constant in them."""
-        return (self.x, self.rows, self.hyperparameters), (self.components, self.covariance, self.prior)
+        """Rows as leaves, so that the data are an argument of compiled programs and not a constant in them."""
+        return (self.rows, self.hyperparameters), (self.components, self.covariance, self.prior)
 
     @classmethod
     def tree_unflatten(cls, static: tuple[Any, ...], arrays: tuple[Any, ...]) -> "Problem":
         """Inverse of `tree_flatten`; nothing is checked or worked out again."""
         problem = object.__new__(cls)
-        for f, value in zip(fields(cls), (*arrays, *static), strict=True):
-            object.__setattr__(problem, f.name, value)
+        names = ("rows", "hyperparameters", "components", "covariance", "prior")
+        for name, value in zip(names, (*arrays, *static), strict=True):
+            object.__setattr__(problem, name, value)
         return problem
+
+    @property
+    def x(self) -> "NDArray[np.float64]":
+        """The points as they were given, on the host. [N, D]
+
+        Raises:
+            TypeError: inside a compiled program, which sees the `rows` only.
+        """
+        points: NDArray[np.float64] | None = getattr(self, "_x", None)
+        if points is None:
+            raise TypeError("x: a compiled program sees the points as rows only")
+        return points
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of every number of the computation: float64 where it is switched on."""
+        return self.rows.dtype
 
     @property
     def num_points(self) -> int:
@@ -86,7 +115,7 @@ class Problem:
     @property
     def num_dimensions(self) -> int:
         """D."""
-        return int(self.x.shape[-1])
+        return int(self.rows.shift.shape[-1])
 
     def log_likelihood(self, mixture: Mixture) -> Array:
         """ln L = sum_n ln sum_k pi_k N(x_n | mu_k, Sigma_k), one pass over the data. []"""

@@ -94,7 +94,7 @@ def _margins(problem: Problem, mixture: Mixture) -> tuple[Array, Array, Array]:
 
     [K], [K], []
     """
-    some = problem.x[:: -(-problem.num_points // COMPARED_ROWS)]
+    some = problem.rows.at(jnp.arange(0, problem.rows.num_resident, -(-problem.rows.num_resident // COMPARED_ROWS)))
     # Smallest eigenvalue of L L^T, as the squared smallest singular value of L: squaring L first would lose it.
     trils = problem.rows.to_working(mixture).scale_trils
     smallest = jnp.linalg.svd(trils, compute_uv=False)[..., -1] ** 2

@@ -1,4 +1,7 @@
-"""Starts: where every method begins. A start depends on (problem, seed, restart) and on nothing else."""
+"""Starts: where every method begins. A start depends on (problem, seed, restart) and on nothing else.
+
+They are drawn from the rows held in memory: all of them, or an even sample of those that are streamed.
+"""
 
 from abc import ABC, abstractmethod
 from functools import partial
@@ -12,6 +15,7 @@ from pydantic import BaseModel, ConfigDict
 from workbench.errors import InputError
 from workbench.keys import named_key, restart_keys
 from workbench.mixture import FlatPrior, Mixture, Statistics
+from workbench.mixture.covariance.matrix import product
 from workbench.mixture.prior.base import Nested
 from workbench.problem import Problem
 
@@ -46,9 +50,10 @@ class RandomPoints(Start):
 
     def draw(self, problem: Problem, key: Array) -> Mixture:
         """Rows without replacement; two rows can still hold equal values where the data have ties."""
-        chosen = jax.random.choice(key, problem.num_points, (problem.components,), replace=False)
+        rows = problem.rows
+        chosen = jax.random.choice(key, rows.num_resident, (problem.components,), replace=False)
         share = problem.components ** (-2.0 / problem.num_dimensions)
-        return _around(problem, problem.x[chosen], share * _spread(problem.x, jnp.mean(problem.x, 0)))
+        return _around(problem, rows.at(chosen), share * _whole(problem))
 
 
 class KMeansPlusPlus(Start):
@@ -63,28 +68,33 @@ class KMeansPlusPlus(Start):
 
     def draw(self, problem: Problem, key: Array) -> Mixture:
         """Each further mean is a row drawn with probability proportional to its squared distance from the nearest."""
-        k = problem.components
-        rows = problem.rows
-        z = (problem.x - rows.shift) @ rows.inverse.T  # [N, D]
+        k, rows = problem.components, problem.rows
+        z, n = rows.z, rows.num_resident
+        size = z.shape[-1]
+        points = jnp.arange(size) < rows.counted[:, None]  # [C, B]
         keys = jax.random.split(key, k)
 
-        def add(j: int, carry: tuple[Array, Array]) -> tuple[Array, Array]:
-            chosen, nearest = carry
-            total = jnp.sum(nearest)
-            # With fewer distinct rows than components all distances are zero: any row will do.
-            p = jnp.where(total > 0, nearest / jnp.where(total > 0, total, 1.0), 1.0 / len(z))
-            row = jax.random.choice(keys[j], len(z), p=p)
-            return chosen.at[j].set(row), jnp.minimum(nearest, jnp.sum((z - z[row]) ** 2, -1))
+        def squared_distance(row: Array) -> Array:
+            centre = z[row // size, :, row % size]
+            return jnp.sum((z - centre[:, None]) ** 2, axis=1)  # [C, B]
 
-        first = jax.random.choice(keys[0], len(z))
-        begin = (jnp.full(k, first), jnp.sum((z - z[first]) ** 2, -1))
-        chosen, _ = jax.lax.fori_loop(1, k, add, begin)
-        means = problem.x[chosen]
-        distances = jnp.sum((z[:, None] - z[chosen]) ** 2, -1)  # [N, K]
-        pooled = _spread(problem.x, means[jnp.argmin(distances, -1)])
+        def add(j: int, carry: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
+            chosen, distance, nearest = carry
+            total = jnp.sum(distance)
+            # With fewer distinct rows than components all distances are zero: any row will do.
+            p = jnp.where(total > 0, distance / jnp.where(total > 0, total, 1.0), points / n)
+            row = jax.random.choice(keys[j], p.size, p=p.ravel())
+            new = jnp.where(points, squared_distance(row), 0.0)
+            return chosen.at[j].set(row), jnp.minimum(distance, new), jnp.where(new < distance, j, nearest)
+
+        first = jax.random.choice(keys[0], n)
+        begin = (jnp.full(k, first), jnp.where(points, squared_distance(first), 0.0), jnp.zeros(points.shape, int))
+        chosen, _, nearest = jax.lax.fori_loop(1, k, add, begin)
+        centres = z[chosen // size, :, chosen % size]  # [K, D]
+        apart = (z - jnp.moveaxis(centres[nearest], -1, 1)) * points[:, None]
+        pooled = _in_data_units(problem, product(apart, jnp.swapaxes(apart, 1, 2)).sum(0) / n)
         singular = ~jnp.all(jnp.isfinite(problem.covariance.broadcast(pooled, k)))
-        whole = _spread(problem.x, jnp.mean(problem.x, 0))
-        return _around(problem, means, jnp.where(singular, whole, pooled))
+        return _around(problem, rows.at(chosen), jnp.where(singular, _whole(problem), pooled))
 
 
 class RandomResponsibilities(Start):
@@ -95,14 +105,13 @@ class RandomResponsibilities(Start):
 
     def draw(self, problem: Problem, key: Array) -> Mixture:
         """Dirichlet(1, ..., 1) responsibilities [N, K] and the M-step of the flat prior."""
-        k, family = problem.components, problem.covariance
-        r = jax.random.dirichlet(key, jnp.ones(k, problem.x.dtype), (problem.num_points,))
-        centre = jnp.mean(problem.x, 0)
-        difference = problem.x - centre
-        tiled = jnp.broadcast_to(difference[:, None], (problem.num_points, k, problem.num_dimensions))
+        k, family, rows = problem.components, problem.covariance, problem.rows
+        r = jax.random.dirichlet(key, jnp.ones(k, problem.dtype), (rows.num_resident,)).T  # [K, N]
+        difference = (rows.at(jnp.arange(rows.num_resident)) - rows.shift).T  # [D, N]
+        tiled = jnp.broadcast_to(difference, (k, *difference.shape))
         second = family.weighted_square(r, tiled)
-        origin = _around(problem, jnp.tile(centre, (k, 1)), _spread(problem.x, centre))
-        return FlatPrior().maximise(Statistics(jnp.sum(r, 0), r.T @ difference, second), origin, {})
+        origin = _around(problem, jnp.tile(rows.shift, (k, 1)), _whole(problem))
+        return FlatPrior().maximise(Statistics(jnp.sum(r, 1), product(r, difference.T), second), origin, {})
 
 
 class Given(Start):
@@ -167,7 +176,12 @@ def _around(problem: Problem, means: Array, covariance: Array) -> Mixture:
     return Mixture(jnp.full(k, 1.0 / k, means.dtype), means, scales, problem.covariance)
 
 
-def _spread(x: Array, centre: Array) -> Array:
-    """Mean square of x about a centre (or one centre per row). [D, D]"""
-    difference = x - centre
-    return difference.T @ difference / len(x)
+def _whole(problem: Problem) -> Array:
+    """Covariance of the data. [D, D]"""
+    return _in_data_units(problem, problem.rows.total / problem.num_points)
+
+
+def _in_data_units(problem: Problem, covariance: Array) -> Array:
+    """A covariance of rows in working units, in the data's. [D, D]"""
+    matrix = problem.rows.matrix
+    return product(product(matrix, covariance), matrix.T)

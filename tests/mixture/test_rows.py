@@ -8,14 +8,16 @@ import pytest
 from numpy.typing import NDArray
 
 from workbench.mixture import COVARIANCES, Covariance, Mixture, Rows
-from workbench.mixture.rows import CHUNK
+from workbench.mixture.rows import FEWEST, MOST, Layout
 
 FAMILIES = pytest.mark.parametrize("family", COVARIANCES.values(), ids=COVARIANCES)
 Points = NDArray[np.float64]
 
 
 def working_points(rows: Rows) -> Points:
-    return np.asarray(rows.z)[np.asarray(rows.counted) == 1]
+    """Points in working units, padding left out. [N, D]"""
+    counted = np.asarray(rows.counted)
+    return np.concatenate([z[:, :n].T for z, n in zip(np.asarray(rows.z), counted, strict=True)])
 
 
 @FAMILIES
@@ -35,13 +37,14 @@ def test_working_data_have_mean_zero_and_unit_variance(family: Covariance, point
         np.testing.assert_allclose(z.T @ z / len(z), np.eye(2), atol=1e-13)
 
 
-@pytest.mark.parametrize("n", [2, CHUNK - 1, CHUNK, CHUNK + 1, 3 * CHUNK])
+@pytest.mark.parametrize("n", [2, MOST - 1, MOST, MOST + 1, 3 * MOST])
 def test_every_point_is_counted_once_and_padding_is_zero(n: int) -> None:
     x = np.random.default_rng(n).normal(size=(n, 1))
     rows = Rows.of(x, COVARIANCES["full"])
-    assert rows.num_points == n and rows.z.shape[1] <= CHUNK
-    assert float(np.sum(rows.counted)) == n
-    assert np.all(np.asarray(rows.z)[np.asarray(rows.counted) == 0] == 0)
+    assert rows.num_points == n and rows.z.shape[-1] <= MOST
+    assert int(np.sum(rows.counted)) == n
+    padding = [z[:, k:] for z, k in zip(np.asarray(rows.z), np.asarray(rows.counted), strict=True)]
+    assert all(np.all(z == 0) for z in padding)
     np.testing.assert_allclose(rows.total, np.sum(working_points(rows) ** 2), rtol=1e-13)
 
 
@@ -72,3 +75,25 @@ def test_working_rows_do_not_depend_on_the_units_of_the_data(scale: float, point
     plain = working_points(Rows.of(points, COVARIANCES["full"]))
     # Powers of ten are not exact in binary: one more rounding of a relative 1e-16, times the condition.
     np.testing.assert_allclose(working_points(Rows.of(scale * points, COVARIANCES["full"])), plain, atol=1e-11)
+
+
+@pytest.mark.parametrize("devices", [1, 2, 3])
+@pytest.mark.parametrize("row_bytes", [8, 1000, 10**6])
+@pytest.mark.parametrize("n", [2, 1000, 4097, 10**6])
+def test_chunks_hold_every_row_with_little_padding_and_as_many_for_each_device(
+    n: int, row_bytes: int, devices: int
+) -> None:
+    chunks, size = Layout.of(n, row_bytes, devices)
+    assert chunks % devices == 0 and size % 8 == 0 and size <= MOST
+    # Sizes are rounded up to 8, so less than 8 rows of padding for each chunk.
+    assert n <= chunks * size < n + 8 * chunks
+    # Equal chunks may be half as large as the bound, which is at least `FEWEST`.
+    assert size >= min(FEWEST // 2, n // (2 * devices))
+
+
+@FAMILIES
+def test_rows_are_found_by_their_number(family: Covariance, points: Points) -> None:
+    rows = Rows.of(points, family)
+    index = np.array([0, 59, 7])
+    # One product with a matrix and its inverse, of condition below 100; relative to the largest entry.
+    np.testing.assert_allclose(rows.at(index), points[index], rtol=0, atol=1e-14 * np.max(np.abs(points)))

@@ -10,6 +10,9 @@ from workbench.trace import Trace
 AGREEMENT = 1e-9
 AGREEMENT_FLOAT32 = 1e-4
 
+# Points looked at together: bounds the memory of the check.
+BLOCK = 2**18
+
 
 def checks(trace: Trace, problem: Problem, starts: Mixture) -> dict[str, bool]:
     """What must hold of every run, by name.
@@ -46,6 +49,8 @@ def _agrees(trace: Trace, problem: Problem) -> bool:
     if not np.any(np.isfinite(scores)):
         return False
     best = int(np.nanargmax(np.where(np.isfinite(scores), scores, -np.inf)))
-    total = float(np.sum(np.asarray(trace.at(best, -1).log_density(problem.x), np.float64)))
-    limit = AGREEMENT if problem.x.dtype == np.float64 else AGREEMENT_FLOAT32
+    mixture = trace.at(best, -1)
+    blocks = (problem.x[first : first + BLOCK] for first in range(0, problem.num_points, BLOCK))
+    total = float(sum(np.sum(np.asarray(mixture.log_density(block), np.float64)) for block in blocks))
+    limit = AGREEMENT if problem.dtype == np.float64 else AGREEMENT_FLOAT32
     return bool(abs(total - scores[best]) <= limit * max(abs(total), 1.0))

@@ -95,5 +95,5 @@ def _times(sites: Sites, units: Sites) -> Sites:
 def _reference(problem: Problem) -> Mixture:
     """Any mixture of the problem's shapes: standard normal components."""
     k, d, family = problem.components, problem.num_dimensions, problem.covariance
-    scales = family.broadcast(jnp.eye(d, dtype=problem.x.dtype), k)
-    return Mixture(jnp.full(k, 1.0 / k, problem.x.dtype), jnp.zeros((k, d), problem.x.dtype), scales, family)
+    scales = family.broadcast(jnp.eye(d, dtype=problem.dtype), k)
+    return Mixture(jnp.full(k, 1.0 / k, problem.dtype), jnp.zeros((k, d), problem.dtype), scales, family)

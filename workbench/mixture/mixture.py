@@ -93,7 +93,7 @@ class Mixture:
         constant -= family.log_determinants(self.scales, self.num_components, self.num_dimensions)
 
         def at(point: Array) -> Array:
-            white = family.whiten(whitener, (point - self.means)[None])[0]
+            white = family.whiten(whitener, (point - self.means)[..., None])[..., 0]
             return constant - 0.5 * jnp.sum(white**2, -1)
 
         return jax.lax.map(at, self._points(x), batch_size=BLOCK)

@@ -5,17 +5,17 @@ identity the gradient of the log-likelihood with respect to the natural paramete
 of the features: the statistics of the E-step. One sweep over chunks of rows, with one matrix product in and one out,
 therefore serves EM, gradient ascent and NUTS at the same price; all that is left is of the size of the parameters.
 
-Two forms of the sweep give the same result. The *expanded* form multiplies features by coefficients and is the fast
-one. It subtracts numbers of the size of a component's squared distance from the origin in its own standard deviations,
-so where a component is far narrower than it is distant, and always in float32, the *whitened* form
-`|L^-1 (z - mu)|^2` is used instead. Statistics are taken about the components' current means for the same reason.
+Two forms of the sweep give the same result. The *expanded* form multiplies features by coefficients: the fewest
+operations, shared by many components. It subtracts numbers of the size of a component's squared distance from the
+origin in its own standard deviations, so where a component is far narrower than it is distant, and always in float32,
+the *whitened* form `|L^-1 (z - mu)|^2` is used instead. With few components the whitened form is also the faster one,
+because it needs no features. Statistics are taken about the components' current means for the same reason.
 """
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jax.scipy.special import logsumexp
 
 from workbench.mixture.covariance import Statistics
 from workbench.mixture.covariance.matrix import product
@@ -96,27 +96,27 @@ def _sweep_jvp(
 
 
 def _always_whitened(working: Mixture) -> bool:
-    return bool(np.finfo(working.means.dtype).bits < 64)
+    small = not working.covariance.prefers_expanded(*working.means.shape)
+    return small or bool(np.finfo(working.means.dtype).bits < 64)
 
 
 def _narrow(working: Mixture) -> Array:
     family = working.covariance
-    white = family.whiten(family.whitener(working.scales), working.means[None])
+    white = family.whiten(family.whitener(working.scales), working.means[..., None])[..., 0]
     return jnp.max(jnp.sum(white**2, -1)) > FAR
 
 
 def _expanded(working: Mixture, rows: Rows) -> tuple[Array, Statistics]:
     family = working.covariance
     natural = family.natural(jnp.log(working.weights), working.means, working.scales)
-    coefficients = family.pack(natural)  # [K, F]
 
-    def chunk(z: Array, counted: Array) -> tuple[Array, Array]:
-        features = family.features(z)  # [B, F]
-        log_joint = product(features, coefficients.T)  # [B, K]
+    def chunk(coefficients: Array, z: Array, counted: Array) -> tuple[Array, Array]:
+        features = family.features(z)  # [F, B]
+        log_joint = product(coefficients, features)  # [K, B]
         log_density, responsibilities = _normalise(log_joint, counted)
-        return log_density, product(responsibilities.T, features)  # [K, F]
+        return log_density, product(responsibilities, features.T)  # [K, F]
 
-    value, sums = _sum_over_chunks(chunk, rows)
+    value, sums = rows.sum(chunk, family.pack(natural))
     value += family.shared_log_joint(natural, rows.total)
     statistics = family.unpack(sums, rows.total)
     # From about zero to about c: sum r (z - c)(z - c)^T = S - f c^T - c f^T + n c c^T.
@@ -130,39 +130,31 @@ def _expanded(working: Mixture, rows: Rows) -> tuple[Array, Statistics]:
 def _whitened(working: Mixture, rows: Rows) -> tuple[Array, Statistics]:
     family = working.covariance
     k, d = working.means.shape
-    whitener = family.whitener(working.scales)
     constant = jnp.log(working.weights) - family.log_determinants(working.scales, k, d) - 0.5 * d * LOG_2PI
-    origins = jax.lax.stop_gradient(working.means)
 
-    def chunk(z: Array, counted: Array) -> tuple[Array, Statistics]:
-        white = family.whiten(whitener, z[:, None, :] - working.means)  # [B, K, D]
-        log_joint = constant - 0.5 * jnp.sum(white**2, -1)  # [B, K]
+    def chunk(parameters: tuple[Array, Array, Array], z: Array, counted: Array) -> tuple[Array, Statistics]:
+        constant, means, whitener = parameters
+        white = family.whiten(whitener, z - means[..., None])  # [K, D, B]
+        log_joint = constant[:, None] - 0.5 * jnp.sum(white**2, -2)  # [K, B]
         log_density, responsibilities = _normalise(log_joint, counted)
-        difference = z[:, None, :] - origins
-        first = jnp.einsum("bk,bkd->kd", responsibilities, difference, precision="highest")
+        difference = z - jax.lax.stop_gradient(means)[..., None]
+        first = jnp.sum(responsibilities[:, None] * difference, -1)
         second = family.weighted_square(responsibilities, difference)
-        return log_density, Statistics(jnp.sum(responsibilities, 0), first, second)
+        return log_density, Statistics(jnp.sum(responsibilities, -1), first, second)
 
-    return _sum_over_chunks(chunk, rows)
+    value, statistics = rows.sum(chunk, (constant, working.means, family.whitener(working.scales)))
+    return value, statistics
 
 
 def _normalise(log_joint: Array, counted: Array) -> tuple[Array, Array]:
-    """The chunk's log-likelihood [] and responsibilities [B, K], with padding rows left out."""
-    log_density = logsumexp(log_joint, axis=-1)
-    responsibilities = jnp.exp(log_joint - log_density[:, None]) * counted[:, None]
-    return jnp.sum(log_density * counted), responsibilities
-
-
-def _sum_over_chunks(chunk, rows: Rows):  # type: ignore[no-untyped-def]
-    """Sum of `chunk(z, counted)` over all chunks, holding one chunk's intermediates at a time."""
-    first = chunk(rows.z[0], rows.counted[0])
-    if rows.z.shape[0] == 1:
-        return first
-
-    def add(carry, piece):  # type: ignore[no-untyped-def]
-        return jax.tree.map(jnp.add, carry, chunk(*piece)), None
-
-    return jax.lax.scan(add, first, (rows.z[1:], rows.counted[1:]))[0]
+    """The chunk's log-likelihood [] and responsibilities [K, B], with padding rows left out."""
+    largest = jax.lax.stop_gradient(jnp.max(log_joint, axis=0))
+    # Rows that no component can reach: -inf, not NaN.
+    largest = jnp.where(jnp.isfinite(largest), largest, 0.0)
+    shares = jnp.exp(log_joint - largest)
+    total = jnp.sum(shares, axis=0)
+    log_density = jnp.where(counted, largest + jnp.log(total), 0.0)
+    return jnp.sum(log_density), shares * jnp.where(counted, 1.0 / total, 0.0)
 
 
 def _dense(tangent: Array | jax.custom_derivatives.SymbolicZero) -> Array:

@@ -1,17 +1,59 @@
-"""The data as the one pass reads them: standardised, cut into chunks, with what never changes worked out once."""
+"""The data as the one pass reads them: in working units, cut into chunks, on one device, on several, or streamed."""
 
+import os
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from numpy.typing import NDArray
 
 from workbench.mixture.covariance import Covariance, Statistics
+from workbench.mixture.covariance.matrix import product
 from workbench.mixture.mixture import Mixture
+from workbench.mixture.stream import READ_BYTES, Stream
 
-# Rows per chunk: the features and responsibilities of a chunk stay in a core's cache (512 to 1024 measured best).
-CHUNK = 512
+# Points of more bytes are not copied but streamed from where they are.
+RESIDENT_BYTES = 2**29
+
+# Rows held in memory of points that are streamed: what starts are drawn from.
+SAMPLED_ROWS = 2**16
+
+# Chunks of 64 to 1,024 rows measured best, the fewer the wider the row; products of fewer rows do not fill the units
+# of a core, and more rows of few columns gain nothing.
+FEWEST, MOST = 64, 1024
+
+# A row on a GPU is one thread's work: chunks are as large as keeps the intermediates of one small beside its memory.
+GPU_CHUNK_BYTES = 2**28
+
+# The name of the mesh axis along which rows are shared out.
+ROWS = "rows"
+
+Sums = Any  # a pytree of arrays, all of which are sums over rows
+Chunk = Callable[[Any, Array, Array], Sums]  # (parameters, z [D, B], counted [B]) -> sums
+
+
+class Layout(NamedTuple):
+    """How N rows are cut: C chunks of B rows, the last ones padded."""
+
+    chunks: int
+    size: int
+
+    @classmethod
+    def of(cls, num_points: int, row_bytes: int, devices: int) -> "Layout":
+        """Chunks of equal size whose intermediates, `row_bytes` for each row, stay in a core's cache.
+
+        The number of chunks is a multiple of the number of devices, and their size one of 8, the width of a vector.
+        """
+        bound = GPU_CHUNK_BYTES if jax.default_backend() != "cpu" else _cache_bytes()
+        most = MOST if jax.default_backend() == "cpu" else bound
+        size = min(max(bound // row_bytes, FEWEST), most)
+        chunks = -(-num_points // (size * devices)) * devices
+        return cls(chunks, -(-num_points // (8 * chunks)) * 8)
 
 
 @jax.tree_util.register_dataclass
@@ -22,40 +64,114 @@ class Rows:
     The matrix is the one its covariance family admits, so that a mixture of the family stays one of the family.
     Working units keep the expanded form of the one pass accurate and optimisers' coordinates well scaled; everything
     outside the pass and the charts is in the data's own units.
+
+    Rows lie in columns, because sums over components and features then run along contiguous memory. They are held
+    in memory unless they are *streamed*: then `z` is an even sample of them, from which starts are drawn, and a pass
+    reads all of them, block by block, from where they are. With a mesh, the chunks are shared out over its devices.
     """
 
-    z: Array  # [C, B, D]   chunks of rows, the last padded with zeros
-    counted: Array  # [C, B]   1 for a point, 0 for padding
+    z: Array  # [C, D, B]   chunks of rows, the last padded with zeros
+    counted: Array  # [C]   points in each chunk
     shift: Array  # [D]
     matrix: Array  # [D, D]   lower triangular
     inverse: Array  # [D, D]
-    total: Array  # [D, D]   sum_n z_n z_n^T
+    total: Array  # [D, D]   sum_n z_n z_n^T over all N points
     num_points: int = field(metadata={"static": True})
+    mesh: Mesh | None = field(default=None, metadata={"static": True})
+    stream: Stream | None = field(default=None, metadata={"static": True})
 
     @classmethod
-    def of(cls, x: np.ndarray, covariance: Covariance) -> "Rows":
-        """Rows of points x [N, D] for a covariance family."""
+    def of(
+        cls, x: NDArray[np.float64], covariance: Covariance, components: int = 1, mesh: Mesh | None = None
+    ) -> "Rows":
+        """Rows of points x [N, D] for a covariance family.
+
+        Args:
+            x: an array, or anything that has a shape and gives slices of rows (a memory map, a Parquet file). Of more
+                than `RESIDENT_BYTES` it is not copied, and must not change while it is in use.
+            covariance: the family.
+            components: K that passes are tuned for.
+            mesh: devices to share the rows out over, along an axis named "rows"; one device unless given.
+        """
         n, d = x.shape
-        shift = np.mean(x, axis=0)
-        centred = x - shift
-        spread = centred.T @ centred / n
+        shift, spread = _moments(x)
         matrix = covariance.units(spread)
         inverse = np.linalg.inv(matrix) if d > 1 else 1.0 / matrix
-        z = centred @ inverse.T
-        size = min(CHUNK, n)
-        chunks = -(-n // size)
-        padded = np.zeros((chunks * size, d))
-        padded[:n] = z
-        counted = (np.arange(chunks * size) < n).astype(float)
+        devices = 1 if mesh is None else mesh.size
+        layout = Layout.of(n, covariance.row_bytes(components, d), devices)
+        stream = None
+        if n * d * 8 > RESIDENT_BYTES:
+            stream = Stream(x, layout.size, devices)
+            x = _even_sample(x, SAMPLED_ROWS)
+            layout = Layout(-(-len(x) // layout.size), layout.size)
+        z, counted = _place(x, shift, inverse, layout, None if stream is not None else mesh)
         return cls(
-            z=jnp.asarray(padded.reshape(chunks, size, d)),
-            counted=jnp.asarray(counted.reshape(chunks, size)),
+            z=z,
+            counted=counted,
             shift=jnp.asarray(shift),
             matrix=jnp.asarray(matrix),
             inverse=jnp.asarray(inverse),
-            total=jnp.asarray(z.T @ z),
+            total=jnp.asarray(n * inverse @ spread @ inverse.T),
             num_points=n,
+            mesh=mesh,
+            stream=stream,
         )
+
+    @property
+    def num_resident(self) -> int:
+        """Rows held in memory: all N, or the sample of those that are streamed."""
+        return self.num_points if self.stream is None else min(SAMPLED_ROWS, self.num_points)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of every number of a pass."""
+        return np.dtype(self.z.dtype)
+
+    def sum(self, chunk: Chunk, parameters: Any) -> Sums:
+        """`sum_c chunk(parameters, z_c, counted_c)` over all chunks c, holding one chunk's intermediates at a time.
+
+        Args:
+            chunk: given `parameters`, rows z [D, B], and which of them are points [B]; the rest is padding. It must
+                not close over traced values.
+            parameters: a pytree, the same for all chunks.
+        """
+        stream = self.stream
+        if stream is None:
+            pieces: Any = (self.z, self.counted)
+
+            def local(given: Any, own: Any) -> Sums:
+                return _sum_of(lambda piece: chunk(given[0], piece[0], _first(*piece)), own)
+        else:
+            pieces = jnp.arange(stream.num_blocks)
+
+            def local(given: Any, own: Any) -> Sums:
+                inner, shift, inverse = given
+
+                def of_block(block: Array) -> Sums:
+                    def of_piece(piece: Any) -> Sums:
+                        z = product(inverse, piece[0].T - shift[:, None])
+                        return chunk(inner, z, _first(z, piece[1]))
+
+                    return _sum_of(of_piece, stream.read(block))
+
+                return _sum_of(of_block, own)
+
+        given = (parameters, self.shift, self.inverse)
+        if self.mesh is None:
+            return local(given, pieces)
+        split = jax.shard_map(
+            lambda given, own: jax.lax.psum(local(given, own), ROWS),
+            mesh=self.mesh,
+            in_specs=(PartitionSpec(), PartitionSpec(ROWS)),
+            out_specs=PartitionSpec(),
+            check_vma=False,
+        )
+        return split(given, pieces)  # type: ignore[no-untyped-call]
+
+    def at(self, index: Array) -> Array:
+        """Resident rows, in the data's units, by their number. [I] -> [I, D]"""
+        size = self.z.shape[-1]
+        return self.shift + product(self.z[index // size, :, index % size], self.matrix.T)
 
     @property
     def log_determinant(self) -> Array:
@@ -64,17 +180,96 @@ class Rows:
 
     def to_working(self, mixture: Mixture) -> Mixture:
         """The mixture of `z`."""
-        means = (mixture.means - self.shift) @ self.inverse.T
+        means = product(mixture.means - self.shift, self.inverse.T)
         scales = mixture.covariance.transform(mixture.scales, self.inverse)
         return Mixture(mixture.weights, means, scales, mixture.covariance)
 
     def from_working(self, mixture: Mixture) -> Mixture:
         """Inverse of `to_working`."""
-        means = self.shift + mixture.means @ self.matrix.T
+        means = self.shift + product(mixture.means, self.matrix.T)
         scales = mixture.covariance.transform(mixture.scales, self.matrix)
         return Mixture(mixture.weights, means, scales, mixture.covariance)
 
     def statistics_from_working(self, statistics: Statistics, covariance: Covariance) -> Statistics:
         """Statistics about the origins `c` from those of `z` about the working origins."""
         second = covariance.transform_second(statistics.second, self.matrix)
-        return Statistics(statistics.counts, statistics.first @ self.matrix.T, second)
+        return Statistics(statistics.counts, product(statistics.first, self.matrix.T), second)
+
+
+def _first(z: Array, counted: Array) -> Array:
+    """Which of the rows of a chunk are points: the first ones. [B]"""
+    return jnp.arange(z.shape[-1]) < counted
+
+
+def _sum_of(term: Callable[[Any], Sums], pieces: Any) -> Sums:
+    """Sum of `term(piece)` over the leading axis of `pieces`."""
+    first = term(jax.tree.map(lambda leaf: leaf[0], pieces))
+    if jax.tree.leaves(pieces)[0].shape[0] == 1:
+        return first
+
+    def add(carry: Sums, piece: Any) -> tuple[Sums, None]:
+        return jax.tree.map(jnp.add, carry, term(piece)), None
+
+    return jax.lax.scan(add, first, jax.tree.map(lambda leaf: leaf[1:], pieces))[0]
+
+
+def _place(
+    x: NDArray[np.float64], shift: np.ndarray, inverse: np.ndarray, layout: Layout, mesh: Mesh | None
+) -> tuple[Array, Array]:
+    """Chunks [C, D, B] in working units and the points in each [C], every device's own share on it."""
+    n, d = x.shape
+    chunks, size = layout
+    counted = np.clip(n - size * np.arange(chunks), 0, size)
+    dtype = jnp.result_type(float)
+
+    def share(index: tuple[slice, ...]) -> np.ndarray:
+        first, last, _ = index[0].indices(chunks)
+        z = np.zeros((last - first, d, size), dtype)
+        step = max(1, READ_BYTES // (8 * d * size))
+        for c in range(first, last, step):
+            end = min(c + step, last)
+            piece = np.zeros(((end - c) * size, d))
+            points = (np.asarray(x[c * size : end * size]) - shift) @ inverse.T
+            piece[: len(points)] = points
+            z[c - first : end - first] = piece.reshape(end - c, size, d).transpose(0, 2, 1)
+        return z
+
+    if mesh is None:
+        return jnp.asarray(share((slice(None),))), jnp.asarray(counted)
+    sharding = NamedSharding(mesh, PartitionSpec(ROWS))
+    z = jax.make_array_from_callback((chunks, d, size), sharding, share)  # type: ignore[arg-type]
+    return z, jax.make_array_from_callback((chunks,), sharding, lambda index: counted[index])
+
+
+def _moments(x: NDArray[np.float64]) -> tuple[np.ndarray, np.ndarray]:
+    """Mean [D] and covariance [D, D] of points x [N, D], in two sweeps of blocks."""
+    n, d = x.shape
+    shift = sum((np.sum(block, axis=0) for block in _blocks(x)), np.zeros(d)) / n
+    second = np.zeros((d, d))
+    for block in _blocks(x):
+        centred = block - shift
+        second += centred.T @ centred
+    return shift, second / n
+
+
+def _even_sample(x: NDArray[np.float64], most: int) -> NDArray[np.float64]:
+    """At most so many rows, evenly spread over x."""
+    wanted = np.linspace(0, len(x) - 1, min(most, len(x))).astype(int)
+    parts, begun = [], 0
+    for block in _blocks(x):
+        inside = wanted[(wanted >= begun) & (wanted < begun + len(block))]
+        parts.append(block[inside - begun])
+        begun += len(block)
+    return np.concatenate(parts)
+
+
+def _blocks(x: NDArray[np.float64]) -> Iterator[NDArray[np.float64]]:
+    step = max(1, READ_BYTES // (8 * x.shape[1]))
+    return (np.asarray(x[first : first + step]) for first in range(0, len(x), step))
+
+
+def _cache_bytes() -> int:
+    """A core's second-level cache; 1 MiB where the system does not say."""
+    name = "SC_LEVEL2_CACHE_SIZE"
+    known = os.sysconf(name) if name in getattr(os, "sysconf_names", {}) else 0
+    return known if known > 0 else 2**20

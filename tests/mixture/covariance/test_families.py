@@ -99,12 +99,12 @@ def test_block_log_determinants_and_traces_are_those_of_the_blocks(family: Covar
 
 @FAMILIES
 def test_whitening_gives_the_mahalanobis_distance(family: Covariance, mixture: Mixture, points: Points) -> None:
-    difference = points[:5, None] - np.asarray(mixture.means)  # [B, K, D]
+    difference = np.moveaxis(points[:5, None] - np.asarray(mixture.means), 0, -1)  # [K, D, B]
     white = family.whiten(family.whitener(mixture.scales), jnp.asarray(difference))
     precisions = np.linalg.inv(np.asarray(mixture.covariances))
-    expected = np.einsum("bki,kij,bkj->bk", difference, precisions, difference)
+    expected = np.einsum("kib,kij,kjb->kb", difference, precisions, difference)
     # The inverse of a covariance of condition below 1e4.
-    np.testing.assert_allclose(np.sum(np.asarray(white) ** 2, -1), expected, rtol=1e-11)
+    np.testing.assert_allclose(np.sum(np.asarray(white) ** 2, 1), expected, rtol=1e-11)
 
 
 @FAMILIES
@@ -115,7 +115,7 @@ def test_features_times_packed_natural_parameters_are_the_log_joint(
     component_log_joint: Callable[[Mixture, Points], Points],
 ) -> None:
     natural = family.natural(jnp.log(mixture.weights), mixture.means, mixture.scales)
-    linear = family.features(jnp.asarray(points)) @ family.pack(natural).T  # [N, K]
+    linear = (family.pack(natural) @ family.features(jnp.asarray(points.T))).T  # [N, K]
     total = points.T @ points
     shared = family.shared_log_joint(natural, jnp.asarray(total))
     expected = component_log_joint(mixture, points)
@@ -127,15 +127,17 @@ def test_features_times_packed_natural_parameters_are_the_log_joint(
 @FAMILIES
 def test_unpacked_sums_are_the_weighted_moments_about_zero(family: Covariance, points: Points) -> None:
     r = np.random.default_rng(5).dirichlet(np.ones(K), len(points))  # [N, K]
-    sums = r.T @ np.asarray(family.features(jnp.asarray(points)))
+    features = np.asarray(family.features(jnp.asarray(points.T)))
+    assert len(features) == family.num_features(D)
+    sums = r.T @ features.T
     counts, first, second = family.unpack(jnp.asarray(sums), jnp.asarray(points.T @ points))
     np.testing.assert_allclose(counts, r.sum(0), rtol=ROUNDING)
     np.testing.assert_allclose(first, r.T @ points, rtol=ROUNDING)
     dense = np.einsum("nk,ni,nj->kij", r, points, points)
     np.testing.assert_allclose(second, in_shape(family, dense), rtol=ROUNDING)
-    spread = np.broadcast_to(points[:, None], (len(points), K, D))
+    spread = np.broadcast_to(points.T, (K, D, len(points)))
     np.testing.assert_allclose(
-        family.weighted_square(jnp.asarray(r), jnp.asarray(spread)), in_shape(family, dense), rtol=ROUNDING
+        family.weighted_square(jnp.asarray(r.T), jnp.asarray(spread)), in_shape(family, dense), rtol=ROUNDING
     )
 
 

@@ -123,8 +123,12 @@ class Covariance(ABC):
     # The one pass
 
     @abstractmethod
+    def num_features(self, dimensions: int) -> int:
+        """F."""
+
+    @abstractmethod
     def features(self, z: Array) -> Array:
-        """Features of each row that differ between components. [B, D] -> [B, F]"""
+        """Features of each row that differ between components; rows lie in columns. [D, B] -> [F, B]"""
 
     @abstractmethod
     def pack(self, natural: Natural) -> Array:
@@ -144,11 +148,23 @@ class Covariance(ABC):
 
     @abstractmethod
     def whiten(self, whitener: Array, difference: Array) -> Array:
-        """`L_k^-1 (x_n - mu_k)` from differences [B, K, D]. [B, K, D]"""
+        """`L_k^-1 (x_n - mu_k)` from differences [K, D, B]. [K, D, B]"""
 
     @abstractmethod
     def weighted_square(self, responsibilities: Array, difference: Array) -> Array:
-        """`sum_n r_nk d_nk d_nk^T` in the family's shape, from [B, K] and [B, K, D]."""
+        """`sum_n r_nk d_nk d_nk^T` in the family's shape, from [K, B] and [K, D, B]."""
+
+    def prefers_expanded(self, components: int, dimensions: int) -> bool:
+        """Whether the expanded form of the pass is faster than the whitened one."""
+        return True
+
+    def row_bytes(self, components: int, dimensions: int) -> int:
+        """Bytes of a chunk's intermediates for each of its rows, in the form of the pass that is the faster."""
+        if self.prefers_expanded(components, dimensions):
+            numbers = self.num_features(dimensions) + 2 * components
+        else:
+            numbers = (3 * dimensions + 2) * components
+        return 8 * numbers
 
     # Determinants and priors
 

@@ -60,9 +60,13 @@ class Diagonal(DeviationCovariance):
         """`n_k`. [K, 1]"""
         return counts[:, None]
 
+    def num_features(self, dimensions: int) -> int:
+        """1 + 2 D."""
+        return 1 + 2 * dimensions
+
     def features(self, z: Array) -> Array:
-        """1, z_i and z_i^2. F = 1 + 2 D"""
-        return jnp.concatenate([jnp.ones_like(z[:, :1]), z, z**2], axis=1)
+        """1, z_i and z_i^2."""
+        return jnp.concatenate([jnp.ones_like(z[:1]), z, z**2])
 
     def pack(self, natural: Natural) -> Array:
         """Coefficients of `features`. [K, F]"""
@@ -74,12 +78,12 @@ class Diagonal(DeviationCovariance):
         return Statistics(sums[:, 0], sums[:, 1 : 1 + dimensions], sums[:, 1 + dimensions :])
 
     def whiten(self, whitener: Array, difference: Array) -> Array:
-        """`d_nkd / sigma_kd`. [B, K, D]"""
-        return whitener * difference
+        """`d_nkd / sigma_kd`. [K, D, B]"""
+        return whitener[..., None] * difference
 
     def weighted_square(self, responsibilities: Array, difference: Array) -> Array:
         """`sum_n r_nk d_nkd^2`. [K, D]"""
-        return jnp.einsum("bk,bkd->kd", responsibilities, difference**2, precision="highest")
+        return jnp.einsum("kb,kdb->kd", responsibilities, difference**2, precision="highest")
 
     def log_determinants(self, scales: Array, components: int, dimensions: int) -> Array:
         """`sum_d log sigma_kd`. [K]"""

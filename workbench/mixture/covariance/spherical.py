@@ -63,9 +63,13 @@ class Spherical(DeviationCovariance):
         """`n_k D`: each point tells D times about the one variance. [K]"""
         return counts * dimensions
 
+    def num_features(self, dimensions: int) -> int:
+        """2 + D."""
+        return 2 + dimensions
+
     def features(self, z: Array) -> Array:
-        """1, z_i and |z|^2. F = 2 + D"""
-        return jnp.concatenate([jnp.ones_like(z[:, :1]), z, jnp.sum(z**2, -1, keepdims=True)], axis=1)
+        """1, z_i and |z|^2."""
+        return jnp.concatenate([jnp.ones_like(z[:1]), z, jnp.sum(z**2, 0, keepdims=True)])
 
     def pack(self, natural: Natural) -> Array:
         """Coefficients of `features`. [K, F]"""
@@ -76,12 +80,12 @@ class Spherical(DeviationCovariance):
         return Statistics(sums[:, 0], sums[:, 1:-1], sums[:, -1])
 
     def whiten(self, whitener: Array, difference: Array) -> Array:
-        """`d_nk / sigma_k`. [B, K, D]"""
-        return whitener[:, None] * difference
+        """`d_nk / sigma_k`. [K, D, B]"""
+        return whitener[..., None, None] * difference
 
     def weighted_square(self, responsibilities: Array, difference: Array) -> Array:
         """`sum_n r_nk |d_nk|^2`. [K]"""
-        return jnp.einsum("bk,bkd->k", responsibilities, difference**2, precision="highest")
+        return jnp.einsum("kb,kdb->k", responsibilities, difference**2, precision="highest")
 
     def log_determinants(self, scales: Array, components: int, dimensions: int) -> Array:
         """`D log sigma_k`. [K]"""

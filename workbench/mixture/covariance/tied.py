@@ -54,9 +54,13 @@ class Tied(MatrixCovariance):
         """`sum_k n_k`. []"""
         return jnp.sum(counts)
 
+    def num_features(self, dimensions: int) -> int:
+        """1 + D."""
+        return 1 + dimensions
+
     def features(self, z: Array) -> Array:
-        """1 and z_i: what differs between components. F = 1 + D"""
-        return jnp.concatenate([jnp.ones_like(z[:, :1]), z], axis=1)
+        """1 and z_i: what differs between components."""
+        return jnp.concatenate([jnp.ones_like(z[:1]), z])
 
     def pack(self, natural: Natural) -> Array:
         """Coefficients of `features`. [K, F]"""
@@ -71,13 +75,13 @@ class Tied(MatrixCovariance):
         return jnp.sum(natural.quadratic * total)
 
     def whiten(self, whitener: Array, difference: Array) -> Array:
-        """`L^-1 d_nk`. [B, K, D]"""
-        return jnp.einsum("ij,bkj->bki", whitener, difference, precision="highest")
+        """`L^-1 d_nk`. [K, D, B]"""
+        return jnp.einsum("ij,kjb->kib", whitener, difference, precision="highest")
 
     def weighted_square(self, responsibilities: Array, difference: Array) -> Array:
         """`sum_nk r_nk d_nk d_nk^T`. [D, D]"""
-        weighted = responsibilities[:, :, None] * difference
-        return jnp.einsum("bki,bkj->ij", weighted, difference, precision="highest")
+        weighted = responsibilities[:, None] * difference
+        return jnp.einsum("kib,kjb->ij", weighted, difference, precision="highest")
 
     def log_determinants(self, scales: Array, components: int, dimensions: int) -> Array:
         """`sum_i log L_ii`, the same for all. [K]"""

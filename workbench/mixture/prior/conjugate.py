@@ -93,8 +93,8 @@ class ConjugatePrior(Prior):
         blocks = jnp.sum(constants - 0.5 * (nu + b + 1) * log_covariance)
         blocks -= 0.5 * family.block_traces(mixture.scales, h["scatter"])
         # Normal means with covariance Sigma_k / kappa.
-        difference = (mixture.means - h["mean_location"])[None]
-        white = family.whiten(family.whitener(mixture.scales), difference)[0]
+        difference = (mixture.means - h["mean_location"])[..., None]
+        white = family.whiten(family.whitener(mixture.scales), difference)[..., 0]
         kappa = h["mean_shrinkage"]
         log_means = -0.5 * d * (LOG_2PI - jnp.log(kappa)) - 0.5 * kappa * jnp.sum(white**2, -1)
         log_means -= family.log_determinants(mixture.scales, k, d)

@@ -1,0 +1,55 @@
+"""Devices: how many there are, which of them share the rows, and how several hosts are joined."""
+
+import os
+from contextlib import suppress
+
+import jax
+import numpy as np
+from jax.sharding import AxisType, Mesh
+
+from workbench.errors import InputError
+
+# Below so many numbers of data a pass is over before the devices have met to add up their shares.
+SHARED_AT = 2**13
+
+
+def use_all_cores() -> int:
+    """One JAX device for each core, so that passes over the data use all of them. Returns how many devices there are.
+
+    A CPU is a single device to JAX, which runs most of a pass on one core. To be called before anything is computed:
+    afterwards, and where the environment says how many devices there are, it changes nothing.
+    """
+    stated = "JAX_NUM_CPU_DEVICES" in os.environ or "xla_force_host_platform" in os.environ.get("XLA_FLAGS", "")
+    if not stated:
+        # JAX refuses once it has begun.
+        with suppress(RuntimeError):
+            jax.config.update("jax_num_cpu_devices", _num_cores())
+    return jax.device_count()
+
+
+def mesh_of(devices: int | None, size: int) -> Mesh | None:
+    """The devices that share the rows of a problem; None for a single one.
+
+    Args:
+        devices: how many, over all hosts; None for all there are, or one if the data are too small to share.
+        size: numbers in the data, N x D.
+
+    Raises:
+        InputError: there are fewer devices.
+    """
+    there = jax.devices()
+    if devices is None:
+        devices = len(there) if jax.process_count() > 1 or size >= SHARED_AT else 1
+    if not 1 <= devices <= len(there):
+        raise InputError(
+            f"devices: {devices} of {len(there)} {there[0].platform} devices; give 1 to {len(there)}, or start more "
+            "(on a CPU, JAX_NUM_CPU_DEVICES sets their number)"
+        )
+    if jax.process_count() > 1 and devices < len(there):
+        raise InputError(f"devices: {devices} of {len(there)}; several hosts share the rows over all their devices")
+    return None if devices == 1 else Mesh(np.asarray(there[:devices]), ("rows",), axis_types=(AxisType.Auto,))
+
+
+def _num_cores() -> int:
+    """Cores that this process may use, where the system tells."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,60 @@
+"""Rows that are not held in memory: read block by block from where they are, in every pass anew."""
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from numpy.typing import NDArray
+
+# Bytes read at a time: enough that the call costs nothing beside the copy.
+READ_BYTES = 2**24
+
+
+@dataclass(frozen=True, eq=False)
+class Stream:
+    """Points x [N, D] outside a compiled program, handed to it in blocks of chunks.
+
+    A program asks for a block by its number and gets the points as they are, so that whatever gives slices of rows can
+    be streamed: an array, a memory map, a Parquet file. Two streams are equal only if they are the same one.
+    """
+
+    x: NDArray[np.float64]  # [N, D]
+    chunk: int  # B, rows of a chunk
+    devices: int  # that share the blocks
+
+    @property
+    def chunks_per_block(self) -> int:
+        """Chunks read at a time."""
+        rows = max(1, READ_BYTES // (8 * self.x.shape[1]))
+        return max(1, min(rows, -(-len(self.x) // self.devices)) // self.chunk)
+
+    @property
+    def num_blocks(self) -> int:
+        """Blocks, the last ones padded: as many for each device."""
+        rows = self.chunks_per_block * self.chunk * self.devices
+        return -(-len(self.x) // rows) * self.devices
+
+    def read(self, block: Array) -> tuple[Array, Array]:
+        """The chunks of a block, in the data's units, and the points in each. [C, B, D], [C]"""
+        shape = (self.chunks_per_block, self.chunk, self.x.shape[1])
+        dtype = jnp.result_type(float)
+        points = jax.pure_callback(
+            partial(self._fetch, dtype), jax.ShapeDtypeStruct(shape, dtype), block, vmap_method="sequential"
+        )
+        first = block * shape[0] * shape[1] + jnp.arange(shape[0]) * shape[1]
+        return points, jnp.clip(len(self.x) - first, 0, shape[1])
+
+    def _fetch(self, dtype: np.dtype[Any], block: Any) -> NDArray[Any]:
+        shape = (self.chunks_per_block, self.chunk, self.x.shape[1])
+        rows = shape[0] * shape[1]
+        first = int(block) * rows
+        points = np.asarray(self.x[first : first + rows], dtype)
+        if len(points) == rows:
+            return points.reshape(shape)
+        padded = np.zeros((rows, shape[2]), dtype)
+        padded[: len(points)] = points
+        return padded.reshape(shape)
