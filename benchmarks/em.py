@@ -19,19 +19,18 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from scipy.special import logsumexp
 
 import setting
 import workbench as wb
 from floor import Rates, features, floor_seconds, measure
-from peers import FAMILIES, PEERS, Parameters, Peer
+from judge import AGREEMENT, Parameters, agree, log_likelihood
+from peers import FAMILIES, PEERS, Peer
 from summary import left_out_lines, summary
 
 # Families, N, D, K.
 GRID = (FAMILIES, (1_000, 10_000, 100_000, 1_000_000), (1, 2, 8, 32, 64), (2, 5, 16, 64))
 QUICK = (FAMILIES, (10_000,), (2, 8), (5,))
 GIBIBYTES = 4.0  # a package that must hold more is left out of the cell
-AGREEMENT = {"float64": 1e-6, "float32": 1e-3}  # relative, of log-likelihoods
 JUDGED = 100_000  # rows that the judge looks at, at most
 PAUSE = 0.05  # seconds; OpenBLAS's and OpenMP's threads spin for some tens of milliseconds after their work
 LONGEST = 5e10  # operations of an iteration, beyond which a cell is for `--full`
@@ -202,28 +201,6 @@ def problem(cell: Cell, dtype: str) -> tuple[np.ndarray, Parameters]:
         "spherical": np.ones(cell.K),
     }[cell.family]
     return data.x.astype(dtype), Parameters(np.full(cell.K, 1 / cell.K), moved, covariances)
-
-
-def log_likelihood(p: Parameters, x: np.ndarray, family: str) -> float:
-    """The judge: sum_n ln sum_k pi_k N(x_n | mu_k, Sigma_k) in NumPy, component by component; NaN if singular."""
-    k, d = p.means.shape
-    log_joint = np.empty((len(x), k))
-    for j in range(k):
-        covariance = p.covariances if family == "tied" else p.covariances[j]
-        dense = covariance * np.eye(d) if family in ("diagonal", "spherical") else covariance
-        try:
-            root = np.linalg.cholesky(dense.astype(float))
-        except np.linalg.LinAlgError:
-            return math.nan
-        white = (x - p.means[j]) @ np.linalg.inv(root).T
-        constant = np.log(p.weights[j]) - 0.5 * d * math.log(2 * math.pi) - np.log(np.diag(root)).sum()
-        log_joint[:, j] = constant - 0.5 * np.sum(white**2, axis=1)
-    return float(logsumexp(log_joint, axis=1).sum())
-
-
-def agree(value: float, reference: float, dtype: str) -> bool:
-    """Whether two log-likelihoods are the same to `AGREEMENT`; nothing agrees with NaN."""
-    return abs(value - reference) <= AGREEMENT[dtype] * abs(reference)
 
 
 def with_floor(rows: Sequence[dict[str, Any]], rates: Rates, dtype: str) -> list[dict[str, Any]]:

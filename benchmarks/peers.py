@@ -8,23 +8,16 @@ import importlib
 import importlib.metadata
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 import workbench as wb
+from judge import Parameters
 
 FAMILIES = ("full", "tied", "diagonal", "spherical")
-
-
-class Parameters(NamedTuple):
-    """A mixture in NumPy arrays."""
-
-    weights: np.ndarray  # [K]
-    means: np.ndarray  # [K, D]
-    covariances: np.ndarray  # the family's shape: [K, D, D], [D, D], [K, D] or [K]
 
 
 class Peer(ABC):

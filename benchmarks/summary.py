@@ -14,19 +14,33 @@ Row = dict[str, Any]
 
 
 def summary(rows: Sequence[Row]) -> Iterator[str]:
-    """Geometric means, then the cells that miss a goal, then the share of the floor."""
+    """Geometric means, then what misses a goal."""
     for peer in peers(rows):
-        yield geometric_mean_line(peer, [row["ratio"] for row in rows if row["peer"] == peer])
+        ratios = [row["ratio"] for row in of_peer(rows, peer)]
+        goal = f", goal {GOALS[peer]:g}x" if peer in GOALS else ""
+        mean = f"{geometric_mean(ratios):.1f}x as the geometric mean of {len(ratios)} cells{goal}"
+        yield f"{peer}: {mean}; {min(ratios):.2f}x to {max(ratios):.1f}x"
+    yield from missed(rows)
+
+
+def missed(rows: Sequence[Row]) -> Iterator[str]:
+    """The cells that miss a goal, and the share of the floor."""
     others = [row for row in rows if row["peer"] != "workbench"]
-    yield listed(f"under {LEAST:g}x at N >= {LARGE:,}", [r for r in large(others) if r["ratio"] < LEAST])
-    yield listed("slower than a peer", [row for row in others if row["ratio"] < 1])
-    own = [row for row in rows if row["peer"] == "workbench" and row["family"] == "full" and row["D"] >= 8]
+    slow = [row for row in others if row["N"] >= LARGE and row["ratio"] < LEAST]
+    yield f"under {LEAST:g}x at N >= {LARGE:,}: {cells(slow)}"
+    yield f"slower than a peer: {cells([row for row in others if row['ratio'] < 1])}"
+    own = shares(rows)
     if own:
-        shares = sorted(row["share_of_floor"] for row in own)
-        yield (
-            f"share of the floor, full, D >= 8: {shares[0]:.0%} to {shares[-1]:.0%}, median "
-            f"{shares[len(shares) // 2]:.0%}; {sum(s >= HALF for s in shares)} of {len(shares)} cells reach {HALF:.0%}"
-        )
+        reached = f"{sum(share >= HALF for share in own)} of {len(own)} cells reach {HALF:.0%}"
+        yield f"share of the floor's speed, full, D >= 8: {own[0]:.0%} to {own[-1]:.0%}, {reached}"
+    wrong = [row for row in rows if not row["agrees"]]
+    yield f"log-likelihoods that disagree: {cells(wrong)}"
+
+
+def shares(rows: Sequence[Row]) -> list[float]:
+    """Workbench's shares of the floor for full covariance at D >= 8, ascending."""
+    own = of_peer(rows, "workbench")
+    return sorted(row["share_of_floor"] for row in own if row["family"] == "full" and row["D"] >= 8)
 
 
 def peers(rows: Sequence[Row]) -> list[str]:
@@ -34,9 +48,9 @@ def peers(rows: Sequence[Row]) -> list[str]:
     return [name for name in dict.fromkeys(row["peer"] for row in rows) if name != "workbench"]
 
 
-def large(rows: Sequence[Row]) -> list[Row]:
-    """The rows of many points."""
-    return [row for row in rows if row["N"] >= LARGE]
+def of_peer(rows: Sequence[Row], peer: str) -> list[Row]:
+    """The rows of one package."""
+    return [row for row in rows if row["peer"] == peer]
 
 
 def geometric_mean(ratios: Sequence[float]) -> float:
@@ -44,22 +58,13 @@ def geometric_mean(ratios: Sequence[float]) -> float:
     return math.exp(sum(map(math.log, ratios)) / len(ratios))
 
 
-def geometric_mean_line(peer: str, ratios: Sequence[float]) -> str:
-    """A peer's ratios in a line, with the goal where there is one."""
-    goal = f", goal {GOALS[peer]:g}x" if peer in GOALS else ""
-    return (
-        f"{peer}: {geometric_mean(ratios):.1f}x as the geometric mean of {len(ratios)} cells{goal}; "
-        f"{min(ratios):.2f}x to {max(ratios):.1f}x"
-    )
-
-
-def listed(what: str, found: Sequence[Row]) -> str:
-    """The cells found, each with its peer and ratio."""
-    cells = [f"{r['family']} N={r['N']} D={r['D']} K={r['K']} {r['peer']} {r['ratio']:.2f}x" for r in found]
-    return f"{what}: {'; '.join(cells) if cells else 'none'}"
+def cells(rows: Sequence[Row]) -> str:
+    """The cells of the rows, each with its peer and ratio."""
+    each = [f"{r['family']} N={r['N']} D={r['D']} K={r['K']} {r['peer']} {r['ratio']:.2f}x" for r in rows]
+    return "; ".join(each) or "none"
 
 
 def left_out_lines(left_out: Sequence[Row]) -> Iterator[str]:
     """How many cells each package was left out of, and why."""
-    for (peer, reason), cells in Counter((entry["peer"], entry["reason"]) for entry in left_out).items():
-        yield f"left out: {peer}, {cells} cells: {reason}"
+    for (peer, reason), count in Counter((entry["peer"], entry["reason"]) for entry in left_out).items():
+        yield f"left out: {peer}, {count} cells: {reason}"

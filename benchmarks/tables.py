@@ -1,0 +1,143 @@
+"""Writes the tables of README.md from results/*.json, between markers, so that no figure is copied by hand.
+
+A table stands between `<!-- NAME -->` and `<!-- end NAME -->`, NAME being that of the file of rows. A table whose file
+is not there is left as it is.
+"""
+
+import argparse
+import json
+import re
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from setting import setting_of
+from summary import GOALS, geometric_mean, left_out_lines, missed, of_peer, peers
+
+HERE = Path(__file__).parent
+
+Row = dict[str, Any]
+
+
+def main() -> None:
+    """Renew the page."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--page", type=Path, default=HERE / "README.md")
+    parser.add_argument("--results", type=Path, default=HERE / "results")
+    asked = parser.parse_args()
+    asked.page.write_text(renewed(asked.page.read_text(encoding="utf-8"), asked.results), encoding="utf-8")
+
+
+def renewed(page: str, results: Path) -> str:
+    """The page with every table whose rows are there written again."""
+    for name, write in TABLES.items():
+        file = results / f"{name}.json"
+        if file.exists():
+            rows = json.loads(file.read_text(encoding="utf-8"))
+            about = json.loads(setting_of(file).read_text(encoding="utf-8"))
+            table = f"<!-- {name} -->\n{caption(about)}\n\n{write(rows, about)}\n<!-- end {name} -->"
+            page = re.sub(f"<!-- {name} -->.*?<!-- end {name} -->", lambda _, t=table: t, page, flags=re.DOTALL)
+    return page
+
+
+def caption(about: Row) -> str:
+    """Date, machine, versions and command."""
+    versions = ", ".join(f"{name} {version}" for name, version in about["versions"].items())
+    where = f"{about['date']}, {about['machine']}, load {about['load']:.1f}"
+    return f"{where}; {versions}; {about['blas']}. `{about['command']}`"
+
+
+def em(rows: Sequence[Row], about: Row) -> str:
+    """Geometric means, cells that miss a goal, means by family and N, shares of the floor."""
+    versions = about["versions"]
+    overall = table(
+        ("peer", "cells", "geometric mean", "goal", "least", "most"),
+        (
+            (f"{peer} {versions[peer]}", len(own), f"**{geometric_mean(own):.1f}x**", goal(peer), *extremes(own))
+            for peer in peers(rows)
+            for own in [[row["ratio"] for row in of_peer(rows, peer)]]
+        ),
+    )
+    return "\n\n".join(
+        [
+            overall,
+            "\n".join(f"- {line}" for line in [*missed(rows), *left_out_lines(about["left_out"])]),
+            "Geometric mean of the ratios, by family and N:",
+            by_family(rows),
+            "Share of the floor's speed, full covariance:",
+            share_table(rows),
+        ]
+    )
+
+
+def by_family(rows: Sequence[Row]) -> str:
+    """A line for each peer and family, a column for each N."""
+    sizes = sorted({row["N"] for row in rows})
+    lines = []
+    for peer in peers(rows):
+        for family in dict.fromkeys(row["family"] for row in of_peer(rows, peer)):
+            found = [[r["ratio"] for r in of_peer(rows, peer) if (r["family"], r["N"]) == (family, n)] for n in sizes]
+            lines.append((peer, family, *(f"{geometric_mean(own):.1f}x" if own else "" for own in found)))
+    return table(("peer", "family", *(f"N = {n:,}" for n in sizes)), lines)
+
+
+def share_table(rows: Sequence[Row]) -> str:
+    """A line for each D and K, a column for each N."""
+    own = [row for row in of_peer(rows, "workbench") if row["family"] == "full"]
+    sizes = sorted({row["N"] for row in own})
+    share = {(row["D"], row["K"], row["N"]): f"{row['share_of_floor']:.0%}" for row in own}
+    shapes = sorted({(d, k) for d, k, _ in share})
+    lines = ((d, k, *(share.get((d, k, n), "") for n in sizes)) for d, k in shapes)
+    return table(("D", "K", *(f"N = {n:,}" for n in sizes)), lines)
+
+
+def restarts(rows: Sequence[Row], about: Row) -> str:
+    """A line for each size and way of running."""
+    lines = (
+        (f"{r['N']:,}", r["peer"], r["restarts"], f"{r['speedup']:.1f}x", f"{r['speedup_min']:.1f}x to "
+         f"{r['speedup_max']:.1f}x", f"{r['log_likelihood']:.3f}")
+        for r in rows
+    )  # fmt: skip
+    return table(("N", "", "restarts", "speed over scikit-learn", "over the rounds", "best log-likelihood"), lines)
+
+
+def memory(rows: Sequence[Row], about: Row) -> str:
+    """A line for each kind of data."""
+    lines = (
+        (r["data"], f"{r['N']:,}", f"{r['data_mb']:.0f} MB", f"{r['peak']:.2f}x", f"{r['grown']:.2f}x") for r in rows
+    )
+    return table(("data", "N", "size", "peak over size", "growth since the imports over size"), lines)
+
+
+def plain(rows: Sequence[Row], about: Row) -> str:
+    """The rows as they are."""
+    columns = list(rows[0])
+    return table(columns, ([f"{v:.4g}" if isinstance(v, float) else v for v in row.values()] for row in rows))
+
+
+def table(head: Sequence[str], lines: Iterable[Sequence[object]]) -> str:
+    """A Markdown table."""
+    cells = [head, ["---"] * len(head), *lines]
+    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in cells)
+
+
+def goal(peer: str) -> str:
+    """The goal for a peer's geometric mean, if there is one."""
+    return f"{GOALS[peer]:g}x" if peer in GOALS else ""
+
+
+def extremes(ratios: Sequence[float]) -> tuple[str, str]:
+    """Least and most."""
+    return f"{min(ratios):.2f}x", f"{max(ratios):.1f}x"
+
+
+TABLES: dict[str, Callable[[Sequence[Row], Row], str]] = {
+    "em": em,
+    "restarts": restarts,
+    "memory": memory,
+    "acceleration": plain,
+}
+
+
+if __name__ == "__main__":
+    main()
