@@ -1,0 +1,71 @@
+"""Checkpoints: the progress of a run on disk, so that one that was cut off goes on where it was, to the same bits."""
+
+import io
+import time
+import zipfile
+import zlib
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from workbench.files import replacing
+
+# Seconds between checkpoints: writing one takes a small part of that.
+INTERVAL = 30.0
+
+# What reading a damaged file raises.
+_DAMAGED = (OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
+
+
+class Checkpoint:
+    """A file that holds the arrays of an unfinished run.
+
+    It takes any dataclass of NumPy arrays. What is on disk is used only where it says to be of the same run, and every
+    shape and type fits; a damaged file is as good as none.
+
+    Args:
+        path: the file; it is replaced in one step, never half written.
+        interval: seconds of a run between two checkpoints.
+    """
+
+    def __init__(self, path: Path, interval: float = INTERVAL) -> None:
+        self.path = path
+        self.interval = interval
+        self._saved = time.monotonic()
+
+    @property
+    def is_due(self) -> bool:
+        """Whether the last one is old enough."""
+        return time.monotonic() - self._saved >= self.interval
+
+    def save(self, progress: Any, identity: str) -> None:
+        """Write the arrays of a run's progress, and what tells the run from others."""
+        with replacing(self.path) as temporary, temporary.open("wb") as file:
+            np.savez(file, *_arrays(progress), identity=np.asarray(identity))
+        self._saved = time.monotonic()
+
+    def restore(self, progress: Any, identity: str) -> bool:
+        """Overwrite the arrays of a run's progress with those on disk, and say whether they were there and fitted."""
+        arrays = _arrays(progress)
+        try:
+            # From memory, because NumPy leaves a damaged file open.
+            with np.load(io.BytesIO(self.path.read_bytes()), allow_pickle=False) as stored:
+                found = [stored[f"arr_{i}"] for i in range(len(stored.files) - 1)]
+                same = str(stored["identity"]) == identity
+        except _DAMAGED:
+            return False
+        if not same or [(a.shape, a.dtype) for a in found] != [(a.shape, a.dtype) for a in arrays]:
+            return False
+        for array, value in zip(arrays, found, strict=True):
+            array[...] = value
+        return True
+
+    def remove(self) -> None:
+        """Delete the file: the run has finished."""
+        self.path.unlink(missing_ok=True)
+
+
+def _arrays(progress: Any) -> list[np.ndarray]:
+    return jax.tree.leaves(list(vars(progress).values()))

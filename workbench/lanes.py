@@ -1,0 +1,152 @@
+"""Lanes: restarts of any method side by side in one compiled program, which serves however many restarts there are."""
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.typing import ArrayLike
+
+from workbench.methods import Method
+from workbench.methods.base import State
+from workbench.mixture import Mixture
+from workbench.problem import Problem
+
+# Rows a lane can record in one call: enough to make the call's own cost vanish where every step is a row.
+BLOCK = 50
+
+
+class Walker(NamedTuple):
+    """One restart on its way."""
+
+    state: State
+    key: Array
+    passes: Array  # []
+    steps: Array  # []
+    rows: Array  # []   rows recorded after the start
+    ok: Array  # []
+    converged: Array  # []
+    collapsed: Array  # []
+    stopped: Array  # []
+
+
+class Row(NamedTuple):
+    """One restart at one mark."""
+
+    mixture: Mixture
+    passes: Array  # []
+    ok: Array  # []
+
+
+class Stretch(NamedTuple):
+    """What one call of `advance` did."""
+
+    lanes: Walker  # leaves [L, ...]
+    rows: Row  # leaves [L, BLOCK, ...]
+    filled: Array  # [L]   how many of the rows were recorded
+    done: Array  # [L]   stopped, or recorded its last row
+    steps: Array  # []   that every lane took
+
+
+class KeyData(NamedTuple):
+    """A random key as numbers, so that walkers can leave the device and be written to disk."""
+
+    numbers: Array
+
+
+@partial(jax.jit, static_argnums=0)
+def begin(method: Method, problem: Problem, starts: Mixture, key: Array, restarts: Array) -> Walker:
+    """Walkers at their starts, leaves [L, ...]; restart r uses the r-th key derived from `key`."""
+    algorithm = method.bind(problem)
+
+    def one(start: Mixture, restart: Array) -> Walker:
+        own = jax.random.fold_in(key, restart)
+        zero, no = jnp.asarray(0), jnp.asarray(False)
+        return Walker(algorithm.init(own, start), own, zero, zero, zero, ~no, no, no, no)
+
+    return _plain(jax.vmap(one)(starts, restarts))
+
+
+@partial(jax.jit, static_argnums=0)
+def advance(
+    method: Method, problem: Problem, lanes: Walker, marks: ArrayLike, until: ArrayLike, limit: ArrayLike
+) -> Stretch:
+    """Advance all lanes together, recording each at its marks.
+
+    It ends when a lane is done (its restart has stopped, or has recorded `until` rows) or has filled its block of rows,
+    and after `limit` steps. None of the lanes is ever done on entry, so none ever steps for nothing.
+
+    Args:
+        method: a frozen config.
+        problem: what to solve.
+        lanes: walkers on their way, leaves [L, ...].
+        marks: of the method's schedule. [T - 1]
+        until: rows after which a lane is done.
+        limit: most steps; zero only compiles.
+    """
+    schedule = method.schedule()
+    algorithm = method.bind(problem)
+
+    def put(rows: Array, row: Array, place: Array) -> Array:
+        return rows.at[place].set(row)
+
+    def is_due(walkers: Walker) -> Array:
+        clock = walkers.passes if schedule.clock == "passes" else walkers.steps
+        return walkers.stopped | (clock >= jnp.asarray(marks)[walkers.rows])  # [L]
+
+    def step(walker: Walker) -> Walker:
+        state, info = algorithm.step(jax.random.fold_in(walker.key, walker.steps), walker.state)
+        return walker._replace(
+            state=state,
+            passes=walker.passes + info.passes,
+            steps=walker.steps + 1,
+            ok=walker.ok & info.ok,
+            converged=info.converged,
+            collapsed=info.collapsed,
+            stopped=info.stopped | (walker.steps + 1 >= schedule.max_steps),
+        )
+
+    def to_next_mark(now: Stretch) -> Stretch:
+        walkers, steps = jax.lax.while_loop(
+            lambda carry: ~jnp.any(is_due(carry[0])) & (carry[1] < limit),
+            lambda carry: (jax.vmap(step)(carry[0]), carry[1] + 1),
+            (now.lanes, now.steps),
+        )
+        due = is_due(walkers)
+        row = Row(jax.vmap(algorithm.mixture)(walkers.state), walkers.passes, walkers.ok)
+        # A lane that is not due writes as well, where its next row will take the place.
+        rows = jax.tree.map(lambda block, one: jax.vmap(put)(block, one, now.filled), now.rows, row)
+        walkers = walkers._replace(rows=walkers.rows + due)
+        done = due & (walkers.stopped | (walkers.rows >= until))
+        return Stretch(walkers, rows, now.filled + due, done, steps)
+
+    def goes_on(now: Stretch) -> Array:
+        return (now.steps < limit) & ~jnp.any(now.done) & jnp.all(now.filled < BLOCK)
+
+    walkers = _typed(lanes)
+    none = jnp.zeros_like(walkers.rows)
+    first = Row(jax.vmap(algorithm.mixture)(walkers.state), walkers.passes, walkers.ok)
+    rows = jax.tree.map(lambda leaf: jnp.zeros((len(leaf), BLOCK, *leaf.shape[1:]), leaf.dtype), first)
+    end = jax.lax.while_loop(goes_on, to_next_mark, Stretch(walkers, rows, none, none > 0, jnp.asarray(0)))
+    return end._replace(lanes=_plain(end.lanes))
+
+
+def _plain(walkers: Walker) -> Walker:
+    """Keys as numbers, and no weak types: a weakly typed walker would make the second call compile anew."""
+
+    def plain(leaf: Array) -> Any:
+        if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+            return KeyData(jax.random.key_data(leaf))
+        return jax.lax.convert_element_type(leaf, leaf.dtype)
+
+    return Walker(*jax.tree.map(plain, tuple(walkers)))
+
+
+def _typed(walkers: Walker) -> Walker:
+    """Inverse of `_plain`."""
+
+    def typed(leaf: Any) -> Any:
+        return jax.random.wrap_key_data(leaf.numbers) if isinstance(leaf, KeyData) else leaf
+
+    return Walker(*jax.tree.map(typed, tuple(walkers), is_leaf=lambda leaf: isinstance(leaf, KeyData)))
