@@ -3,8 +3,12 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# Benchmarks run beside their peers, which the package never depends on, without settings that slow NumPy's products.
+BENCH_VENV := .venv-bench
+BENCH_STAMP := $(BENCH_VENV)/.installed
+BENCH_PYTHON := env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE $(BENCH_VENV)/bin/python
 
-.PHONY: help setup demo test test-slow check format lock schema notebooks clean
+.PHONY: help setup demo test test-slow check format lock schema notebooks bench bench-quick bench-setup clean
 
 help:
 	@echo "make demo       set up, then compare EM, gradient ascent and NUTS on Old Faithful"
@@ -13,6 +17,8 @@ help:
 	@echo "make test-slow  the tests marked slow"
 	@echo "make check      lint, format and type checks"
 	@echo "make notebooks  run the notebooks again and store their output"
+	@echo "make bench-quick  time an EM iteration beside scikit-learn, gmmx and pomegranate; a minute after the set-up"
+	@echo "make bench      all benchmarks, and the tables of benchmarks/README.md; 20 minutes"
 	@echo "make schema     write experiments/schema.json again"
 	@echo "make lock       resolve the dependencies again (needs uv)"
 
@@ -50,9 +56,29 @@ notebooks: setup
 	$(BIN)/jupytext --to ipynb notebooks/*.py
 	$(BIN)/jupyter-execute --inplace notebooks/*.ipynb
 
+bench-setup: $(BENCH_STAMP)
+
+$(BENCH_STAMP): requirements.lock pyproject.toml benchmarks/requirements.txt
+	$(PYTHON) -m venv $(BENCH_VENV)
+	$(BENCH_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements.lock
+	$(BENCH_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	for peer in $$(grep -v '^#' benchmarks/requirements.txt); do \
+	  $(BENCH_VENV)/bin/python -m pip install --quiet --disable-pip-version-check $$peer \
+	    || echo "$$peer does not install here and is left out"; done
+	@touch $(BENCH_STAMP)
+
+bench-quick: bench-setup
+	$(BENCH_PYTHON) benchmarks/em.py --quick
+
+bench: bench-setup
+	$(BENCH_PYTHON) benchmarks/em.py --json benchmarks/results/em.json
+	$(BENCH_PYTHON) benchmarks/restarts.py --json benchmarks/results/restarts.json
+	$(BENCH_PYTHON) benchmarks/memory.py --json benchmarks/results/memory.json
+	$(BENCH_PYTHON) benchmarks/tables.py
+
 lock:
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 	  --extra dev --output-file requirements.lock pyproject.toml
 
 clean:
-	rm -rf $(VENV) build dist results .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(BENCH_VENV) build dist results .pytest_cache .mypy_cache .ruff_cache

@@ -79,7 +79,8 @@ def time_size(n: int, restarts: int, rounds: int) -> list[dict[str, Any]]:
 
 def child(peer: str, n: int, restarts: int, cache: str | None) -> dict[str, float]:
     """One measurement in a fresh process, with the compilation cache in a folder or off."""
-    settings = {"JAX_ENABLE_X64": "1", "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
+    # XLA warns, at length, of features of its own that no processor lists when it loads what it compiled here.
+    settings = {"JAX_ENABLE_X64": "1", "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0", "TF_CPP_MIN_LOG_LEVEL": "3"}
     settings |= {"JAX_ENABLE_COMPILATION_CACHE": "false"} if cache is None else {"JAX_COMPILATION_CACHE_DIR": cache}
     command = [sys.executable, __file__, "--child", peer, "--points", str(n), "--restarts", str(restarts)]
     done = subprocess.run(command, env=os.environ | settings, stdout=subprocess.PIPE, text=True, check=True)

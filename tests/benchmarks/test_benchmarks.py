@@ -1,0 +1,143 @@
+"""The logic of the benchmarks, without their timings."""
+
+import itertools
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy.stats import multivariate_normal
+
+import em
+import setting
+import summary
+import tables
+from floor import FAMILIES, Rates, features, floor_seconds
+from judge import Parameters, agree, log_likelihood
+from peers import PEERS, ScikitLearn, Workbench
+
+RATES = Rates(products=1e9, exponentials=1e6, bandwidth=1e9)
+OURS, SKLEARN = PEERS[:2]
+
+
+class Wrong(ScikitLearn):
+    """scikit-learn, with an error of one part in a hundred in its first mean."""
+
+    name = "wrong"
+
+    def parameters(self, result: Any) -> Parameters:
+        right = super().parameters(result)
+        return right._replace(means=right.means * np.array([[1.01, 1.0], [1.0, 1.0]]))
+
+
+@pytest.fixture(scope="module")
+def rows() -> list[dict[str, Any]]:
+    left_out: list[dict[str, Any]] = []
+    measured = []
+    for family in FAMILIES:
+        cell = em.Cell(family, 300, 2, 2)
+        measured += em.with_floor(em.time_cell(cell, [OURS, SKLEARN], "float64", 0.0, left_out), RATES, "float64")
+    assert not left_out
+    return measured
+
+
+@pytest.fixture
+def results(rows: list[dict[str, Any]], tmp_path: Path) -> Path:
+    setting.write(tmp_path / "em.json", rows, left_out=[{"peer": "gmmx", "reason": "no such family"}])
+    return tmp_path
+
+
+@pytest.mark.parametrize(("family", "count"), [("full", 45), ("tied", 9), ("diagonal", 17), ("spherical", 10)])
+def test_features_are_counted_as_the_families_form_them(family: str, count: int) -> None:
+    assert features(family, 8) == count
+
+
+def test_floor_is_products_plus_exponentials() -> None:
+    # 4 x 1000 x 16 x 45 operations at 1e9/s and 1000 x 17 exponentials at 1e6/s.
+    assert floor_seconds(1000, 8, 16, "full", RATES) == pytest.approx(2.88e-3 + 1.7e-2, rel=1e-12)
+
+
+def test_floor_is_reading_where_memory_is_the_slowest() -> None:
+    slow = RATES._replace(bandwidth=1e3)
+    assert floor_seconds(1000, 8, 16, "full", slow) == pytest.approx(64.0, rel=1e-12)
+    assert floor_seconds(1000, 8, 16, "full", slow, itemsize=4) == pytest.approx(32.0, rel=1e-12)
+
+
+def test_judge_agrees_with_scipy() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((50, 2))
+    mixture = Parameters(np.array([0.3, 0.7]), rng.standard_normal((2, 2)), np.array([[[2, 0.5], [0.5, 1]], np.eye(2)]))
+    densities = [multivariate_normal(m, c).pdf(x) for m, c in zip(mixture.means, mixture.covariances, strict=True)]
+    expected = np.log(mixture.weights @ np.array(densities)).sum()
+    # Two routes in float64 over 50 points.
+    assert log_likelihood(mixture, x, "full") == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_peers_start_where_they_are_told(family: str) -> None:
+    x, start = em.problem(em.Cell(family, 100, 3, 2), "float64")
+    for peer in (Workbench(), ScikitLearn()):
+        none = peer.parameters(peer.prepare(x, start, family, 0)())
+        assert all(np.allclose(a, b, rtol=1e-14, atol=0) for a, b in zip(none, start, strict=True))
+
+
+def test_rows_have_the_promised_keys(results: Path) -> None:
+    rows = json.loads((results / "em.json").read_text())
+    assert [row["peer"] for row in rows] == ["workbench", "scikit-learn"] * 4
+    assert all({"peer", "family", "N", "D", "K", "ratio", "share_of_floor"} <= row.keys() for row in rows)
+    assert all(row["ratio"] == 1.0 for row in rows if row["peer"] == "workbench")
+
+
+def test_packages_agree_in_every_family(rows: list[dict[str, Any]]) -> None:
+    assert all(row["agrees"] for row in rows)
+
+
+def test_a_wrong_peer_is_caught() -> None:
+    ours, wrong = em.time_cell(em.Cell("full", 300, 2, 2), [OURS, Wrong()], "float64", 0.0, [])
+    assert ours["agrees"]
+    assert not wrong["agrees"]
+
+
+def test_nothing_agrees_with_nan() -> None:
+    assert not agree(float("nan"), -10.0, "float64")
+    assert not agree(-10.0, float("nan"), "float64")
+
+
+def test_tables_are_written_once(results: Path) -> None:
+    page = "before\n<!-- em -->\nold\n<!-- end em -->\nbetween\n<!-- memory -->\nkept\n<!-- end memory -->\n"
+    once = tables.renewed(page, results)
+    assert "old" not in once
+    assert "kept" in once
+    assert "scikit-learn" in once
+    assert tables.renewed(once, results) == once
+
+
+def test_the_page_has_a_place_for_every_table() -> None:
+    page = (tables.HERE / "README.md").read_text()
+    assert all(f"<!-- {name} -->" in page and f"<!-- end {name} -->" in page for name in ("em", "restarts", "memory"))
+
+
+def test_summary_lists_the_cells_that_miss_a_goal() -> None:
+    common = {"family": "full", "D": 8, "K": 2, "agrees": True, "share_of_floor": 0.25}
+    rows = [
+        common | {"peer": "workbench", "N": 100_000, "ratio": 1.0},
+        common | {"peer": "gmmx", "N": 100_000, "ratio": 1.5},
+        common | {"peer": "gmmx", "N": 1_000, "ratio": 0.5},
+    ]
+    means, under, slower, floor, disagree = summary.summary(rows)
+    assert means.startswith("gmmx: 0.9x as the geometric mean of 2 cells, goal 8x")  # sqrt(0.75) = 0.87
+    assert under.endswith("full N=100000 D=8 K=2 gmmx 1.50x")
+    assert slower.endswith(": full N=1000 D=8 K=2 gmmx 0.50x")
+    assert "0 of 1 cells reach 50%" in floor
+    assert disagree.endswith("none")
+
+
+def test_the_checkerboard_has_every_pair_of_values() -> None:
+    cells = [em.Cell(*values) for values in itertools.product(*em.GRID)]
+    kept = [cell for cell in cells if cell.on_checkerboard]
+    assert 2 * len(kept) == len(cells)
+    for i in range(4):
+        for j in range(i):
+            pairs = {(cell[i], cell[j]) for cell in kept}
+            assert len(pairs) == len(em.GRID[i]) * len(em.GRID[j])
