@@ -11,8 +11,8 @@ ROOT = Path(workbench.__file__).parent
 
 # Bottom to top; a module imports from lower layers, or from its own package.
 LAYERS = (
-    ("devices", "errors", "files", "keys"),
-    ("data",),
+    ("compilation", "errors", "files", "keys", "quiet"),
+    ("data", "devices"),
     ("mixture",),
     ("problem",),
     ("charts", "model", "soundness", "starts"),

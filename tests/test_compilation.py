@@ -1,0 +1,118 @@
+"""Compiling happens once: for every method and shape in a process, and across processes for the command line."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+import tomli_w
+
+from workbench.compare import compare
+from workbench.compilation import cache_folder, keep_compiled_programs
+from workbench.methods import METHODS, Method
+from workbench.mixture import ConjugatePrior
+from workbench.problem import Problem
+
+QUICK: dict[str, dict[str, int]] = {
+    "nuts": {"num_warmup": 4, "num_samples": 4, "num_chains": 2, "max_tree_depth": 2},
+}
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_sweep_over_seeds_restarts_and_data_sets_compiles_once(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    method = METHODS[name](**QUICK.get(name, {}))
+    traced = []
+    bind = type(method).bind
+
+    def counting(self: Method, problem: Problem) -> Any:
+        traced.append(problem)
+        return bind(self, problem)
+
+    monkeypatch.setattr(type(method), "bind", counting)
+    sweep = [(0, 17), (1, 17), (2, 21)]
+    counts = []
+    for seed, restarts in sweep:
+        x = np.random.default_rng(seed).normal(size=(43, 2))
+        compare(Problem(x, 2, prior=ConjugatePrior()), [method], restarts=restarts, seed=seed)
+        counts.append(len(traced))
+    # The programs that begin and advance, each traced at the first run and never again.
+    assert counts[0] > 0 and counts == [counts[0]] * len(sweep)
+
+
+def test_the_cache_lies_where_the_platform_keeps_caches() -> None:
+    home = Path("/home/ada")
+    assert cache_folder({}, "linux", home) == home / ".cache/workbench/jax"
+    assert cache_folder({}, "darwin", home) == home / "Library/Caches/workbench/jax"
+    assert cache_folder({"XDG_CACHE_HOME": "/scratch/ada"}, "linux", home) == Path("/scratch/ada/workbench/jax")
+    assert cache_folder({"XDG_CACHE_HOME": "scratch"}, "linux", home) == home / ".cache/workbench/jax"
+
+
+@pytest.fixture
+def settings(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """What `keep_compiled_programs` sets, kept from JAX itself."""
+    found: dict[str, Any] = {}
+    monkeypatch.setattr(jax.config, "update", found.__setitem__)
+    for name in os.environ:
+        if name.startswith(("JAX_COMPILATION_CACHE", "JAX_PERSISTENT_CACHE")):
+            monkeypatch.delenv(name)
+    return found
+
+
+def test_the_environment_decides_where_programs_are_kept_and_which(
+    settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    keep_compiled_programs()
+    assert settings.pop("jax_compilation_cache_dir") == str(tmp_path / "workbench" / "jax")
+    assert len(settings) == 2
+    settings.clear()
+    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path))
+    monkeypatch.setenv("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "2")
+    keep_compiled_programs()
+    assert list(settings) == ["jax_persistent_cache_min_entry_size_bytes"]
+
+
+def test_a_folder_that_cannot_be_made_means_no_cache(
+    settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    keep_compiled_programs()
+    assert "jax_compilation_cache_dir" not in settings
+
+
+@pytest.fixture
+def command(tmp_path: Path) -> Callable[[int], subprocess.CompletedProcess[str]]:
+    """`workbench run` of a seed in a process of its own, with a cache folder of this test's own."""
+    config = tmp_path / "x.toml"
+    values = {"data": {"dataset": "acidity"}, "model": {"components": 2}, "restarts": 2, "methods": {"em": {}}}
+    config.write_text(tomli_w.dumps(values), encoding="utf-8")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("JAX_", "TF_CPP"))}
+    environment |= {"XDG_CACHE_HOME": str(tmp_path / "cache"), "PYTHONWARNINGS": "error"}
+
+    def run(seed: int) -> subprocess.CompletedProcess[str]:
+        words = ["run", str(config), "--out", str(tmp_path / "out"), "--set", f"seed={seed}", "--quiet"]
+        return subprocess.run(
+            [sys.executable, "-m", "workbench", *words], capture_output=True, text=True, env=environment, check=True
+        )
+
+    return run
+
+
+@pytest.mark.slow
+def test_another_seed_in_another_process_compiles_nothing_and_says_nothing(
+    command: Callable[[int], subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
+    def kept() -> set[str]:
+        return {path.name for path in (tmp_path / "cache/workbench/jax").glob("*-cache")}
+
+    assert command(0).stderr == ""
+    first = kept()
+    assert command(1).stderr == ""
+    assert any(name.startswith("jit_advance") for name in first)
+    assert kept() == first

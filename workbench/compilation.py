@@ -1,0 +1,40 @@
+"""Compiled programs kept on disk, so that a second process steps at once instead of compiling again."""
+
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import jax
+
+# What JAX keeps, unless the environment says otherwise: every program, however small and however quickly compiled.
+_KEEP = {"jax_persistent_cache_min_compile_time_secs": 0.0, "jax_persistent_cache_min_entry_size_bytes": -1}
+
+
+def keep_compiled_programs() -> None:
+    """Turn on JAX's persistent compilation cache in the user's cache folder.
+
+    What the environment says goes first: `JAX_COMPILATION_CACHE_DIR` is another folder, and
+    `JAX_ENABLE_COMPILATION_CACHE=false` is none. A folder that cannot be written to is none either.
+    """
+    for name, value in _KEEP.items():
+        if name.upper() not in os.environ:
+            jax.config.update(name, value)
+    if "JAX_COMPILATION_CACHE_DIR" in os.environ:
+        return
+    folder = cache_folder(os.environ, sys.platform, Path.home())
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return
+    if os.access(folder, os.W_OK | os.X_OK):
+        jax.config.update("jax_compilation_cache_dir", str(folder))
+
+
+def cache_folder(environment: Mapping[str, str], platform: str, home: Path) -> Path:
+    """Where compiled programs lie: `workbench/jax` in the user's cache folder."""
+    given = environment.get("XDG_CACHE_HOME", "")
+    # The XDG specification has relative paths ignored.
+    if Path(given).is_absolute():
+        return Path(given) / "workbench" / "jax"
+    return home / ("Library/Caches" if platform == "darwin" else ".cache") / "workbench" / "jax"
