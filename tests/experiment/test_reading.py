@@ -76,6 +76,15 @@ MISTAKES: dict[str, tuple[dict[str, Any], list[str]]] = {
         _with("methods.adam", {"method": "ascent", "optimiser": "adam"}),
         ["methods.adam.optimiser: unknown key", "did you mean optimizer?"],
     ),
+    "unknown in a method's own table": (
+        _with("methods.squarem", {"of": {"max_itr": 9}}),
+        ["methods.squarem.of.max_itr: unknown key", "did you mean max_iterations?"],
+    ),
+    "wrong in a method's own table": (
+        _with("methods.x", {"method": "anderson", "of": {"tolerance": -1.0}}),
+        ["methods.x.of.tolerance: must be greater than or equal to 0", "got -1.0"],
+    ),
+    "a value for a method's own table": (_with("methods.anderson", {"of": 3}), ["methods.anderson.of: must be", "3"]),
     "unknown, like nothing": (_with("model.zzz", 1), ["model.zzz: unknown key", "allowed: components, covariance"]),
     # wrong types
     "text for a number": (_with("seed", "three"), ["seed: must be a valid integer", "got 'three'"]),

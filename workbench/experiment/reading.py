@@ -136,10 +136,8 @@ def _locate(location: list[str]) -> tuple[type[BaseModel] | None, list[str]]:
     match location:
         case [("prior" | "starts") as section, tag, *rest] if tag in _TAGGED[section]:
             return _TAGGED[section][tag], [section, *rest]
-        case ["methods", name, tag, *rest] if tag in METHODS and rest:
-            return METHODS[tag], ["methods", name, *rest]
-        case ["methods", name, tag] if tag in METHODS:
-            return METHODS[tag], ["methods", name]
+        case ["methods", name, tag, *rest] if tag in METHODS:
+            return _innermost(METHODS[tag], rest[:-1]), ["methods", name, *rest]
         case ["data", "simulate", *_]:
             return SimulateConfig, location
         case ["data", *_]:
@@ -150,3 +148,13 @@ def _locate(location: list[str]) -> tuple[type[BaseModel] | None, list[str]]:
             return Soundness, location
         case _:
             return Experiment, location
+
+
+def _innermost(model: type[BaseModel], tables: list[str]) -> type[BaseModel]:
+    """The config class that the last of some nested tables is read into."""
+    for table in tables:
+        field = model.model_fields.get(table)
+        if field is None or not isinstance(field.annotation, type) or not issubclass(field.annotation, BaseModel):
+            break
+        model = field.annotation
+    return model

@@ -1,10 +1,32 @@
 """Methods: one file each, found by name in `METHODS`."""
 
+from workbench.methods.anderson import Anderson
 from workbench.methods.base import Algorithm, Info, Method, Schedule
 from workbench.methods.em import EM
 from workbench.methods.gradient_ascent import GradientAscent
 from workbench.methods.nuts import NUTS
+from workbench.methods.overrelaxed import OverRelaxed
+from workbench.methods.squarem import SQUAREM
 
-METHODS: dict[str, type[Method]] = {"em": EM, "ascent": GradientAscent, "nuts": NUTS}
+METHODS: dict[str, type[Method]] = {
+    "em": EM,
+    "squarem": SQUAREM,
+    "anderson": Anderson,
+    "overrelaxed": OverRelaxed,
+    "ascent": GradientAscent,
+    "nuts": NUTS,
+}
 
-__all__ = ["EM", "METHODS", "NUTS", "Algorithm", "GradientAscent", "Info", "Method", "Schedule"]
+__all__ = [
+    "EM",
+    "METHODS",
+    "NUTS",
+    "SQUAREM",
+    "Algorithm",
+    "Anderson",
+    "GradientAscent",
+    "Info",
+    "Method",
+    "OverRelaxed",
+    "Schedule",
+]

@@ -9,8 +9,9 @@ from jax import Array
 from pydantic import Field
 
 from workbench.errors import InputError
-from workbench.methods.base import Algorithm, Info, Method, Schedule, geometric_marks
+from workbench.methods.base import Algorithm, Info, Schedule, geometric_marks
 from workbench.methods.collapse import is_usable
+from workbench.methods.fixed_point import FixedPoint, Map
 from workbench.mixture import Mixture
 from workbench.problem import Problem
 
@@ -20,7 +21,7 @@ from workbench.problem import Problem
 ROUNDING = 1e4
 
 
-class EM(Method):
+class EM(FixedPoint):
     """EM for the likelihood, or for the posterior mode under the conjugate prior.
 
     `log_joint` never falls (Dempster, Laird & Rubin 1977, Theorem 1). A step costs one pass.
@@ -51,6 +52,10 @@ class EM(Method):
     def schedule(self) -> Schedule:
         """Rows at geometrically growing numbers of passes."""
         return Schedule(geometric_marks(self.max_iterations), "passes", self.max_iterations)
+
+    def map(self, problem: Problem) -> Map:
+        """E-step and M-step."""
+        return problem.em_step
 
     def bind(self, problem: Problem) -> Algorithm:
         """The EM map of the problem, with its stopping rule and its monotonicity monitor."""

@@ -1,0 +1,138 @@
+"""Acceleration: leaps between steps of a fixed-point map, each kept only if `log_joint` does not fall."""
+
+from abc import abstractmethod
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.flatten_util import ravel_pytree
+from pydantic import Field
+
+from workbench.charts import LogCholesky
+from workbench.methods.base import Algorithm, Info, Method, Schedule, geometric_marks
+from workbench.methods.collapse import is_usable
+from workbench.methods.em import EM, ROUNDING
+from workbench.mixture import Mixture
+from workbench.problem import Problem
+
+Memory = Any  # private to each accelerator; a pytree
+
+
+class Visit(NamedTuple):
+    """A point where the map is known, in unconstrained coordinates."""
+
+    x: Array  # [P]
+    residual: Array  # [P]   image minus point
+
+
+class Accelerated(Method):
+    """Wraps a fixed-point method: plain steps and *leaps*, in the coordinates of the `LogCholesky` chart.
+
+    Every step evaluates the map once, which gives `log_joint` at the point for nothing: a step costs one pass. A leap
+    that lands lower than the point it left is followed by one plain step, which repairs most. If that is lower still,
+    or no mixture to go on from, the leap is refused and the next step is the plain one from the point it left. The
+    mixture of a state is the last one accepted, whose `log_joint` never falls.
+
+    The rule that ends it is the wrapped method's own, a plain step that raises `log_joint` by no more than the
+    tolerance; besides, the last leap must not have gained more either.
+    """
+
+    of: EM = Field(EM(), description="the method that is accelerated; its tolerance and number of iterations apply")
+
+    @abstractmethod
+    def begin(self, x: Array) -> Memory:
+        """What is remembered at the start, a point with coordinates x [P]."""
+
+    @abstractmethod
+    def leap(self, memory: Memory, last: Visit, now: Visit, leapt: Array) -> tuple[Memory, Array, Array]:
+        """Where to go from `now`.
+
+        Args:
+            memory: of this accelerator.
+            last: the point before.
+            now: the point just accepted.
+            leapt: [] whether it was reached by a leap.
+
+        Returns:
+            the memory, the point to try [P], and whether it is a leap []; where it is not, the plain step is taken.
+        """
+
+    @abstractmethod
+    def refused(self, memory: Memory) -> Memory:
+        """What is remembered after a leap that was refused."""
+
+    def check(self, problem: Problem) -> None:
+        """Refuses what the wrapped method refuses."""
+        self.of.check(problem)
+
+    def schedule(self) -> Schedule:
+        """Rows at geometrically growing numbers of passes."""
+        return Schedule(geometric_marks(self.of.max_iterations), "passes", self.of.max_iterations)
+
+    def bind(self, problem: Problem) -> Algorithm:
+        """Steps that each evaluate the map once, at a plain step's image or at a leap's landing."""
+        chart = LogCholesky(problem.rows, problem.covariance)
+        evaluate = self.of.map(problem)
+
+        def init(key: Array, start: Mixture) -> AcceleratedState:
+            x, _ = ravel_pytree(chart.unconstrain(start))
+            low, no = jnp.asarray(-jnp.inf, x.dtype), jnp.asarray(False)
+            return AcceleratedState(start, start, low, Visit(x, x), start, no, no, no, self.begin(x))
+
+        def step(key: Array, state: AcceleratedState) -> tuple[AcceleratedState, Info]:
+            image, log_joint = evaluate(state.trial)
+            leapt, usable = state.leapt, is_usable(image, problem)
+            rise = log_joint - state.log_joint
+            size = jnp.maximum(jnp.abs(log_joint), 1.0)
+            small = rise <= jnp.maximum(self.of.tolerance * size, 0.0)
+            fell = ~leapt & (rise < -ROUNDING * float(np.finfo(size.dtype).eps) * size)
+            lower = leapt & ~(usable & (rise >= 0))  # also where the rise is not a number
+            settles = lower & usable & jnp.isfinite(log_joint) & ~state.settling
+            refused = lower & ~settles
+            quiet = jnp.where(leapt, refused | small, state.quiet)
+            converged = ~leapt & small & quiet & usable & ~fell
+            collapsed = ~leapt & ~usable
+
+            onward = arrive(state, image, log_joint, leapt & small)
+            onward = onward._replace(quiet=quiet, point=_choose(converged, image, state.trial))
+            settle = state._replace(trial=image, settling=leapt)
+            back = settle._replace(
+                trial=state.image, leapt=~leapt, settling=~leapt, quiet=quiet, memory=self.refused(state.memory)
+            )
+            info = Info(jnp.asarray(1), ~fell, converged, collapsed, converged | collapsed)
+            return _choose(settles, settle, _choose(refused, back, onward)), info
+
+        def arrive(state: AcceleratedState, image: Mixture, log_joint: Array, rest: Array) -> AcceleratedState:
+            """The trial accepted, and where to go from it; the plain way where it has to rest."""
+            x, unravel = ravel_pytree(chart.unconstrain(state.trial))
+            now = Visit(x, ravel_pytree(chart.unconstrain(image))[0] - x)
+            memory, target, wanted = self.leap(state.memory, state.now, now, state.leapt)
+            landing = chart.constrain(unravel(target))
+            first = ~jnp.isfinite(state.log_joint)  # nothing to leap from
+            leaps = wanted & ~first & ~rest & is_usable(landing, problem)
+            memory = _choose(first, state.memory, memory)
+            trial = _choose(leaps, landing, image)
+            no = jnp.zeros_like(leaps)
+            return AcceleratedState(state.trial, image, log_joint, now, trial, leaps, no, state.quiet, memory)
+
+        return Algorithm(init, step, lambda state: state.point)
+
+
+class AcceleratedState(NamedTuple):
+    """The last accepted point with what the map gave there, and the point to evaluate next."""
+
+    point: Mixture
+    image: Mixture
+    log_joint: Array  # []   at the point
+    now: Visit
+    trial: Mixture
+    leapt: Array  # []   the trial was reached by a leap
+    settling: Array  # []   and a plain step after it
+    quiet: Array  # []   the last leap gained no more than the tolerance
+    memory: Memory
+
+
+def _choose(condition: Array, a: Any, b: Any) -> Any:
+    return jax.tree.map(lambda x, y: jnp.where(condition, x, y), a, b)
