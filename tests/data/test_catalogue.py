@@ -17,7 +17,7 @@ from workbench.errors import InputError
 NAMES = dataset_names()
 EXPECTED = {
     *("faithful", "geyser_azzalini_bowman", "galaxies", "galaxies_mass", "acidity", "iris", "crabs"),
-    *("banknote", "diabetes", "wine13", "newcomb", "ruspini", "synth_tr"),
+    *("banknote", "diabetes", "wine13", "newcomb", "ruspini", "synth_tr", "pearson_crabs"),
 }
 LABELS = {
     "iris": {"setosa": 50, "versicolor": 50, "virginica": 50},
@@ -119,6 +119,15 @@ def test_the_two_galaxies_differ_in_the_78th_value_only() -> None:
     right, typed = load_dataset("galaxies").x[:, 0], load_dataset("galaxies_mass").x[:, 0]
     assert sorted(set(right) ^ set(typed)) == [26690, 26960]
     assert typed[77] == 26690
+
+
+def test_pearsons_crabs_have_the_published_counts_at_the_midpoints() -> None:
+    published = "1 3 5 2 7 10 13 19 20 25 40 31 60 62 54 74 84 86 96 85 75 47 43 24 19 9 5 0 1"
+    counts = np.array([int(count) for count in published.split()])
+    midpoints = 0.5815 + 0.004 * np.arange(29)
+    # Decimals of four figures and a sum of two floats: equal to a rounding.
+    np.testing.assert_allclose(load_dataset("pearson_crabs").x[:, 0], np.repeat(midpoints, counts), rtol=1e-15)
+    assert counts.sum() == 1000
 
 
 @pytest.mark.parametrize("ask", [describe, load_dataset])
