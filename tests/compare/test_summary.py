@@ -139,6 +139,38 @@ def test_the_best_is_that_of_all_methods(two_groups, shapes, trace_of, good):
     assert found["low"].best_log_joint < good
 
 
+@pytest.fixture(scope="module")
+def beside_em(two_groups: Problem, shapes: Shapes, trace_of: Callable[..., Trace], good: float) -> Any:
+    """Counts of restarts lower than em's, for an em of stated ends (all sound mixtures) and a method of others."""
+
+    def of(em: list[float], method: list[float], **changes: Any) -> dict[str, int | None]:
+        def trace(ends: list[float], **changes: Any) -> Trace:
+            rows = [[shapes["start"], shapes["good"]]] * len(ends)
+            return trace_of(two_groups, rows, log_joint=np.array([[good - 100, end] for end in ends]), **changes)
+
+        found = summarise(Comparison(two_groups, {"em": trace(em, **changes), "m": trace(method)}))
+        return {s.method: s.lower_than_em for s in found}
+
+    return of
+
+
+def test_a_restart_that_ends_lower_than_em_from_the_same_start_is_counted(beside_em, good):
+    # Sorted ends would be equal: it is the same start that counts.
+    assert beside_em([good, good - 5], [good - 5, good]) == {"em": None, "m": 1}
+    assert beside_em([good, good], [good - 2e-6, good - 5e-7]) == {"em": None, "m": 1}
+    assert beside_em([good, good], [np.nan, good + 1])["m"] == 1
+
+
+def test_an_em_that_collapsed_is_no_yardstick(beside_em, good):
+    ends = ([good + 50, good], [good, good - 1])
+    assert beside_em(*ends)["m"] == 2
+    assert beside_em(*ends, collapsed=np.array([True, False]))["m"] == 1
+
+
+def test_without_em_nothing_is_lower_than_it(summary):
+    assert summary("start good").lower_than_em is None
+
+
 def test_the_margins_are_those_of_the_best(summary, two_groups, shapes):
     found = summary("start spike", "start good")
     health = Soundness().check(two_groups, shapes["good"])
@@ -207,6 +239,10 @@ class TestSampler:
         # Rows 0 and 1 are the maximum itself; the draws about it are all lower.
         (found,) = summarise(Comparison(two_groups, {"nuts": draws}))
         assert found.best_log_joint == draws.log_joint[:, 2:].max() < good
+
+    def test_a_chain_does_not_end_lower_than_em(self, two_groups, shapes, draws, trace_of):
+        em = trace_of(two_groups, [[shapes["start"], shapes["good"]]] * 2)
+        assert [s.lower_than_em for s in summarise(Comparison(two_groups, {"em": em, "nuts": draws}))] == [None, None]
 
     def test_every_draw_predicts(self, two_groups, draws, component_log_joint):
         heldout = np.random.default_rng(0).normal(size=(9, 2))

@@ -160,6 +160,13 @@ def test_figures_are_printed_with_their_digits(em, nuts):
     assert lines["suspicious"] == ["no", "no"]
 
 
+def test_ends_lower_than_ems_are_said_in_a_line_of_their_own(em):
+    heading = "ended lower than em (by 1e-06)"
+    assert dict(Table("", (em, replace(em, method="anderson", lower_than_em=2))).lines)[heading] == ["–", "2 of 8"]
+    assert dict(Table("", (em, replace(em, method="anderson", lower_than_em=0))).lines)[heading] == ["–", "0 of 8"]
+    assert heading not in dict(Table("", (em,)).lines)
+
+
 def test_a_line_without_a_figure_is_left_out(em):
     headings = [heading for heading, _ in Table("", (em,)).lines]
     assert "R-hat, largest" not in headings

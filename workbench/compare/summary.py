@@ -22,6 +22,11 @@ from workbench.trace import Trace
 # A restart has reached the best when its log_joint is within this many nats of it.
 WITHIN = 1e-3
 
+# The method that the ends of the others are held against, and by how many nats lower counts as lower: both stop short
+# of the same optimum by less.
+YARDSTICK = "em"
+LOWER = 1e-6
+
 
 @dataclass(frozen=True)
 class Optimum:
@@ -60,6 +65,7 @@ class MethodSummary:
     adjusted_rand_index: float | None
     matched_error: float | None
     optima: tuple[Optimum, ...]
+    lower_than_em: int | None = None  # restarts that ended more than 1e-6 nats below em's end from the same start
     failure: str | None = None
 
 
@@ -125,6 +131,7 @@ def _summarise(comparison: Comparison, name: str, trace: Trace, best: float | No
         adjusted_rand_index=rand,
         matched_error=None if reference.truth is None or mixture is None else matched_error(mixture, reference.truth),
         optima=() if trace.is_sampler else _optima(comparison, trace),
+        lower_than_em=None if name == YARDSTICK else _lower(trace, comparison.traces.get(YARDSTICK)),
     )
 
 
@@ -143,6 +150,20 @@ def _arrivals(trace: Trace, best: float | None) -> list[int | None]:
     )  # a spike passes the best on its way up, and is no arrival
     stays = np.asarray(near.any(1) if trace.is_sampler else near[:, -1] & ~trace.collapsed)
     return [int(np.argmax(near[r])) if stays[r] else None for r in range(trace.num_restarts)]
+
+
+def _lower(trace: Trace, em: Trace | None) -> int | None:
+    """Restarts that ended lower than em's from the same start; None for samplers, and where there is no em.
+
+    Where em collapsed, its end is the foot of a spike and no yardstick.
+    """
+    if em is None or em.is_sampler or trace.is_sampler:
+        return None
+    shared = min(trace.num_restarts, em.num_restarts)
+    ends, theirs = trace.log_joint[:shared, -1], em.log_joint[:shared, -1]
+    fair = ~em.collapsed[:shared] & np.isfinite(theirs)
+    # Not "less than": an end that is no number is lower too.
+    return int(np.sum(fair & ~(ends >= theirs - LOWER)))
 
 
 def _answer(trace: Trace, mixture: Mixture | None) -> Mixture | None:

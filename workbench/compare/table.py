@@ -10,7 +10,7 @@ from html import escape
 from typing import Any
 
 from workbench.compare.comparison import Comparison
-from workbench.compare.summary import WITHIN, MethodSummary, summarise
+from workbench.compare.summary import LOWER, WITHIN, YARDSTICK, MethodSummary, summarise
 from workbench.diagnostics import Status
 
 Cell = Callable[[MethodSummary], str]
@@ -37,6 +37,10 @@ def _others(s: MethodSummary) -> str:
     return "\n".join(shown + rest) or "–"
 
 
+def _lower(s: MethodSummary) -> str:
+    return "–" if s.lower_than_em is None else f"{s.lower_than_em} of {s.restarts}"
+
+
 def _count(*statuses: Status) -> Cell:
     return lambda s: f"{sum(s.statuses.get(status.name, 0) for status in statuses)} of {s.restarts}"
 
@@ -50,6 +54,7 @@ LINES: tuple[tuple[str, Cell], ...] = (
     ("matched error of means (sd)", lambda s: _number(s.matched_error, ".3f")),
     (f"reached the best (within {WITHIN:g})", lambda s: f"{s.reached_best} of {s.restarts}"),
     ("other sound ends (restarts)", _others),
+    (f"ended lower than {YARDSTICK} (by {LOWER:g})", _lower),
     ("converged", _count(Status.CONVERGED)),
     ("ran out", _count(Status.BUDGET)),
     ("on a plateau", _count(Status.PLATEAU)),
