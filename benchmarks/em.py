@@ -32,8 +32,9 @@ GRID = (FAMILIES, (1_000, 10_000, 100_000, 1_000_000), (1, 2, 8, 32, 64), (2, 5,
 QUICK = (FAMILIES, (10_000,), (2, 8), (5,))
 GIBIBYTES = 4.0  # a package that must hold more is left out of the cell
 JUDGED = 100_000  # rows that the judge looks at, at most
+MOST_ROUNDS = 7
 PAUSE = 0.05  # seconds; OpenBLAS's and OpenMP's threads spin for some tens of milliseconds after their work
-LONGEST = 5e10  # operations of an iteration, beyond which a cell is for `--full`
+LONGEST = 1e10  # operations of an iteration, beyond which a cell is for `--full`
 
 
 class Cell(NamedTuple):
@@ -45,9 +46,9 @@ class Cell(NamedTuple):
     K: int
 
     @property
-    def on_checkerboard(self) -> bool:
-        """Whether the cell's places on the axes of the grid sum to an even number."""
-        return sum(axis.index(value) for axis, value in zip(GRID, self, strict=True)) % 2 == 0
+    def in_thinned_grid(self) -> bool:
+        """Whether the cell's places on the axes of the grid sum to a multiple of 3."""
+        return sum(axis.index(value) for axis, value in zip(GRID, self, strict=True)) % 3 == 0
 
     @property
     def work(self) -> float:
@@ -56,8 +57,8 @@ class Cell(NamedTuple):
 
     @property
     def iterations(self) -> int:
-        """The fixed number: 100 where they are short, 3 where they are long."""
-        return int(min(100, max(3, 2e8 / self.work)))
+        """The fixed number: 100 where they are short, 2 where they are long."""
+        return int(min(100, max(2, 2e8 / self.work)))
 
 
 def main() -> None:
@@ -90,16 +91,16 @@ def main() -> None:
 def grid(asked: argparse.Namespace) -> list[Cell]:
     """The cells asked for, short ones first.
 
-    Every cell where `--full` or a filter is given. Otherwise a checkerboard, the cells whose places on the four axes
-    sum to an even number, so that every pair of values of two axes occurs, of at most `LONGEST` operations;
-    `--quick` takes those of `QUICK`. Cells with fewer than 2 K (D + 1) points are no problems: some
+    Every cell where `--full` or a filter is given. Otherwise a third, the cells whose places on the four axes sum
+    to a multiple of 3, so that every pair of values of two axes occurs, of at most `LONGEST` operations; `--quick`
+    takes those of `QUICK`. Cells with fewer than 2 K (D + 1) points are no problems: some
     maximum-likelihood covariance is singular.
     """
     given = (asked.family, asked.points, asked.dimensions, asked.components)
     axes = [chosen or all_of for chosen, all_of in zip(given, QUICK if asked.quick else GRID, strict=True)]
     cells = [Cell(*values) for values in itertools.product(*axes)]
     if not (asked.full or asked.quick or any(given)):
-        cells = [cell for cell in cells if cell.on_checkerboard and cell.work <= LONGEST]
+        cells = [cell for cell in cells if cell.in_thinned_grid and cell.work <= LONGEST]
     return sorted((cell for cell in cells if cell.N >= 2 * cell.K * (cell.D + 1)), key=lambda cell: cell.work)
 
 
@@ -132,48 +133,49 @@ def time_cell(
 ) -> list[dict[str, Any]]:
     """One row for each package that does not fail; the first is workbench's."""
     x, start = problem(cell, dtype)
-    able, runs, firsts, answers = [], [], [], []
-    for peer in peers:
-        try:
-            run = peer.prepare(x, start, cell.family, cell.iterations)
-            first, result = clock(run)
-        except (ValueError, RuntimeError, MemoryError) as error:
-            if peer.name == "workbench":
-                raise
-            left_out.append({"peer": peer.name, **cell._asdict(), "reason": f"failed: {str(error)[:100]}"})
+    runs = [peer.prepare(x, start, cell.family, cell.iterations) for peer in peers]
+    firsts = [clock(run)[0] if peer.compiles else 0.0 for peer, run in zip(peers, runs, strict=True)]
+    rounds, results = time_rounds(runs, seconds)
+    if isinstance(results[0], Exception):
+        raise results[0]
+    rows: list[dict[str, Any]] = []
+    for i, (peer, result) in enumerate(zip(peers, results, strict=True)):
+        if isinstance(result, Exception):
+            left_out.append({"peer": peer.name, **cell._asdict(), "reason": f"fails: {str(result)[:100]}"})
             continue
-        able.append(peer.name)
-        runs.append(run)
-        firsts.append(first)
-        answers.append(log_likelihood(peer.parameters(result), x[:JUDGED], cell.family))
-    rounds = time_rounds(runs, seconds)  # [rounds, packages]
-    return [
-        {"peer": name, **cell._asdict(), **ratios(rounds, i), "iterations": cell.iterations}
-        | {"seconds_per_iteration": float(np.median(rounds[:, i])) / cell.iterations}
-        | {"compile_seconds": max(firsts[i] - float(np.median(rounds[:, i])), 0.0)}
-        | {"log_likelihood": answers[i], "agrees": agree(answers[i], answers[0], dtype)}
-        for i, name in enumerate(able)
-    ]
+        answer = log_likelihood(peer.parameters(result), x[:JUDGED], cell.family)
+        typical = float(np.nanmedian(rounds[:, i]))
+        rows.append(
+            {"peer": peer.name, **cell._asdict(), **ratios(rounds, i)}
+            | {"iterations": cell.iterations, "seconds_per_iteration": typical / cell.iterations}
+            | {"compile_seconds": max(firsts[i] - typical, 0.0), "log_likelihood": answer}
+            | {"agrees": agree(answer, rows[0]["log_likelihood"] if rows else answer, dtype)}
+        )
+    return rows
 
 
-def time_rounds(runs: Sequence[Callable[[], Any]], seconds: float) -> np.ndarray:
-    """Seconds of every run in every round: 3 to 9 as time allows, fewer where one round is long. [rounds, runs]"""
-    rounds: list[np.ndarray] = []
-    begun, spent = time.perf_counter(), 0.0
-    while not rounds or (spent < seconds * (5 if len(rounds) < 3 else 1) and len(rounds) < 9):
-        order = range(len(runs)) if len(rounds) % 2 == 0 else reversed(range(len(runs)))
-        row = np.empty(len(runs))
-        for i in order:
+def time_rounds(runs: Sequence[Callable[[], Any]], seconds: float) -> tuple[np.ndarray, list[Any]]:
+    """Seconds of every run in every round, NaN where it took no part, and what each returned first. [rounds, runs]
+
+    A run takes part until it has used its time up, the first in every round; `MOST_ROUNDS` at most.
+    """
+    rounds = np.full((MOST_ROUNDS, len(runs)), np.nan)
+    results: list[Any] = [None] * len(runs)
+    for turn, row in enumerate(rounds):
+        taking = [i for i in range(len(runs)) if turn == 0 or 0 < np.nansum(rounds[:, i]) <= seconds]
+        if taking in ([], [0]) and turn > 0 and len(runs) > 1:
+            return rounds[:turn], results
+        for i in sorted({0, *taking}, reverse=turn % 2 == 1):
             time.sleep(PAUSE)
-            row[i], _ = clock(runs[i])
-        rounds.append(row)
-        spent = time.perf_counter() - begun
-    return np.array(rounds)
+            row[i], result = clock(runs[i])
+            results[i] = result if turn == 0 else results[i]
+    return rounds, results
 
 
 def ratios(rounds: np.ndarray, i: int) -> dict[str, float | int]:
     """Times of run i over those of run 0 in the same rounds: median, minimum, maximum and how many."""
     each = rounds[:, i] / rounds[:, 0]
+    each = each[np.isfinite(each)]
     return {
         "ratio": float(np.median(each)),
         "ratio_min": float(each.min()),
@@ -183,9 +185,12 @@ def ratios(rounds: np.ndarray, i: int) -> dict[str, float | int]:
 
 
 def clock(run: Callable[[], Any]) -> tuple[float, Any]:
-    """Seconds of a call, and what it returned."""
+    """Seconds of a call, and what it returned; NaN and the error where a package fails."""
     begun = time.perf_counter()
-    result = run()
+    try:
+        result = run()
+    except (ValueError, RuntimeError, MemoryError) as error:
+        return math.nan, error
     return time.perf_counter() - begun, result
 
 
@@ -235,16 +240,16 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--peers", nargs="+", choices=[p.name for p in PEERS[1:]], default=[p.name for p in PEERS[1:]])
     parser.add_argument("--device", choices=("cpu", "gpu"), default="cpu", help="where workbench and gmmx run")
     parser.add_argument("--dtype", choices=tuple(AGREEMENT), default="float64")
-    parser.add_argument("--seconds", type=float, help="spent on the rounds of a cell, about: 0.5 if quick, else 1.5")
+    parser.add_argument("--seconds", type=float, help="time of a package in a cell: 0.4 if quick, else 0.6")
     parser.add_argument(
-        "--minutes", type=float, help="no cell begins after so many: 0.6 if quick, no end if full, else 12"
+        "--minutes", type=float, help="no cell begins after so many: 0.5 if quick, no end if full, else 13"
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write a row for each cell and package")
     asked = parser.parse_args()
     if asked.minutes is None:
-        asked.minutes = 0.6 if asked.quick else math.inf if asked.full else 12.0
+        asked.minutes = 0.5 if asked.quick else math.inf if asked.full else 13.0
     if asked.seconds is None:
-        asked.seconds = 0.5 if asked.quick else 1.5
+        asked.seconds = 0.4 if asked.quick else 0.6
     return asked
 
 

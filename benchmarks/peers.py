@@ -26,6 +26,7 @@ class Peer(ABC):
     name: ClassVar[str]
     families: ClassVar[tuple[str, ...]] = FAMILIES
     modules: ClassVar[tuple[str, ...]]
+    compiles: ClassVar[bool] = False  # its first call compiles, and is apart
 
     def version(self) -> str | None:
         """The installed version, or None where it is not installed."""
@@ -54,6 +55,7 @@ class Workbench(Peer):
 
     name = "workbench"
     modules = ("workbench",)
+    compiles = True
 
     def gibibytes(self, family: str, n: int, d: int, k: int) -> float:
         """The points as given, on the device, and in working units."""
@@ -125,6 +127,7 @@ class Gmmx(Peer):
     name = "gmmx"
     families = ("full", "diagonal")
     modules = ("gmmx",)
+    compiles = True
 
     def gibibytes(self, family: str, n: int, d: int, k: int) -> float:
         """The points; for full, differences from every mean, plain and weighted, [N, K, D] each, else [N, K]."""

@@ -133,10 +133,10 @@ def test_summary_lists_the_cells_that_miss_a_goal() -> None:
     assert disagree.endswith("none")
 
 
-def test_the_checkerboard_has_every_pair_of_values() -> None:
+def test_the_thinned_grid_has_every_pair_of_values() -> None:
     cells = [em.Cell(*values) for values in itertools.product(*em.GRID)]
-    kept = [cell for cell in cells if cell.on_checkerboard]
-    assert 2 * len(kept) == len(cells)
+    kept = [cell for cell in cells if cell.in_thinned_grid]
+    assert 0.3 < len(kept) / len(cells) < 0.36
     for i in range(4):
         for j in range(i):
             pairs = {(cell[i], cell[j]) for cell in kept}
