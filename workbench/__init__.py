@@ -6,7 +6,7 @@ from workbench.data import Dataset, Simulator, dataset_names, load_dataset, read
 from workbench.errors import InputError
 from workbench.execution import run_experiment
 from workbench.experiment import Experiment, read_experiment
-from workbench.methods import EM, NUTS, GradientAscent
+from workbench.methods import EM, NUTS, SQUAREM, Anderson, GradientAscent, OverRelaxed
 from workbench.mixture import ConjugatePrior, FlatPrior, IndependentPrior, Mixture
 from workbench.model import mixture_model
 from workbench.problem import Problem
@@ -20,6 +20,8 @@ __version__ = "0.1.0"
 __all__ = [
     "EM",
     "NUTS",
+    "SQUAREM",
+    "Anderson",
     "Comparison",
     "ConjugatePrior",
     "Dataset",
@@ -31,6 +33,7 @@ __all__ = [
     "InputError",
     "KMeansPlusPlus",
     "Mixture",
+    "OverRelaxed",
     "Problem",
     "RandomPoints",
     "RandomResponsibilities",
