@@ -10,6 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from workbench.checkpoint import Checkpoint
 from workbench.compare import Comparison
 from workbench.compare.comparison import Watch, starts_of
 from workbench.diagnostics import Verdict, checks, mixing_of, verdicts
@@ -41,7 +42,8 @@ def run_experiment(
 ) -> Comparison:
     """Run the methods of an experiment whose runs are not stored yet, and compare all of them.
 
-    Every finished run is stored at once; a run that raises is reported in `failures` and the others are kept.
+    Every finished run is stored at once; a run that raises is reported in `failures` and the others are kept. One that
+    is cut off leaves a checkpoint in the results folder, and goes on from there the next time.
 
     Args:
         experiment: the config.
@@ -73,8 +75,11 @@ def run_experiment(
         if store.is_complete(cell) and not force:
             traces[method] = store.load_trace(cell, problem)
             continue
+        checkpoint = Checkpoint(cell.with_name(f".{cell.name}.checkpoint.npz"))
+        if force:
+            checkpoint.remove()
         try:
-            traces[method] = _run_method(experiment, method, name, problem, store, cell, watch)
+            traces[method] = _run_method(experiment, method, name, problem, store, cell, checkpoint, watch)
         except _FAILURES as error:
             failures[method] = f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error) else ''}"
     return replace(assemble(experiment, name, points, problem, traces), failures=failures)
@@ -87,17 +92,19 @@ def _run_method(
     problem: Problem,
     store: Store,
     cell: Path,
+    checkpoint: Checkpoint,
     watch: Watch | None,
 ) -> Trace:
     config = experiment.methods[method]
     starts = starts_of(config, problem, experiment.starts, experiment.restarts, experiment.seed)
     progress = None if watch is None else watch(method)
-    trace = run(config, problem, starts, named_key(experiment.seed, method), progress=progress)
+    trace = run(config, problem, starts, named_key(experiment.seed, method), checkpoint=checkpoint, progress=progress)
     found = verdicts(trace, problem, experiment.soundness, mixing_of(trace, problem))
     resolved = experiment.resolved()
     resolved["methods"] = {method: resolved["methods"][method]}
     info = describe(trace, problem, starts, found) | {"experiment": name, "method": method}
     store.save_run(cell, resolved, trace, info)
+    checkpoint.remove()
     return trace
 
 

@@ -198,6 +198,28 @@ def test_an_interruption_keeps_what_has_finished(again, answers, tmp_path):
     assert again() == ["ascent", "nuts"]
 
 
+def test_a_run_that_is_cut_off_leaves_a_checkpoint_that_the_next_one_takes_up_and_clears(
+    again, answers, tmp_path, monkeypatch
+):
+    found = []
+
+    def cut_off(*args, checkpoint, **options):
+        found.append(checkpoint.path.is_file())
+        checkpoint.path.write_bytes(b"progress")
+        return answers(*args, **options)
+
+    monkeypatch.setattr(execution, "run", cut_off)
+    answers.problems = {"em": KeyboardInterrupt()}
+    for force in (False, True):
+        with pytest.raises(KeyboardInterrupt):
+            again(only=["em"], force=force)
+    answers.problems = {}
+    again(only=["em"])
+    # None at first; one that `force` puts aside; one that is taken up, and cleared away.
+    assert found == [False, False, True]
+    assert not list((tmp_path / "out").glob(".*"))
+
+
 def test_each_method_that_runs_is_watched_and_no_other(again):
     seen: list[str] = []
     again(only=["em"])
