@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict
 from workbench.errors import InputError
 from workbench.keys import named_key, restart_keys
 from workbench.mixture import FlatPrior, Mixture, Statistics
-from workbench.mixture.covariance.matrix import product
+from workbench.mixture.covariance.base import product
 from workbench.mixture.prior.base import Nested
 from workbench.problem import Problem
 

@@ -12,13 +12,15 @@ the *whitened* form `|L^-1 (z - mu)|^2` is used instead. With few components the
 because it needs no features. Statistics are taken about the components' current means for the same reason.
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
 from workbench.mixture.covariance import Statistics
-from workbench.mixture.covariance.matrix import product
+from workbench.mixture.covariance.base import product
 from workbench.mixture.covariance.vectors import LOG_2PI
 from workbench.mixture.mixture import Mixture
 from workbench.mixture.rows import Rows
@@ -132,29 +134,29 @@ def _whitened(working: Mixture, rows: Rows) -> tuple[Array, Statistics]:
     k, d = working.means.shape
     constant = jnp.log(working.weights) - family.log_determinants(working.scales, k, d) - 0.5 * d * LOG_2PI
 
-    def chunk(parameters: tuple[Array, Array, Array], z: Array, counted: Array) -> tuple[Array, Statistics]:
-        constant, means, whitener = parameters
-        white = family.whiten(whitener, z - means[..., None])  # [K, D, B]
-        log_joint = constant[:, None] - 0.5 * jnp.sum(white**2, -2)  # [K, B]
-        log_density, responsibilities = _normalise(log_joint, counted)
-        difference = z - jax.lax.stop_gradient(means)[..., None]
-        first = jnp.sum(responsibilities[:, None] * difference, -1)
-        second = family.weighted_square(responsibilities, difference)
-        return log_density, Statistics(jnp.sum(responsibilities, -1), first, second)
+    origins = jax.lax.stop_gradient(working.means)
 
-    value, statistics = rows.sum(chunk, (constant, working.means, family.whitener(working.scales)))
-    return value, statistics
+    def chunk(parameters: tuple[Array, ...], z: Array, counted: Array) -> tuple[Array, Any]:
+        constant, means, whitener, origins = parameters
+        log_joint = constant[:, None] - 0.5 * family.squared_distances(whitener, means, z)  # [K, B]
+        log_density, responsibilities = _normalise(log_joint, counted)
+        return log_density, family.weighted_sums(responsibilities, origins, z)
+
+    value, sums = rows.sum(chunk, (constant, working.means, family.whitener(working.scales), origins))
+    return value, family.statistics_of(sums, origins)
 
 
 def _normalise(log_joint: Array, counted: Array) -> tuple[Array, Array]:
-    """The chunk's log-likelihood [] and responsibilities [K, B], with padding rows left out."""
+    """The chunk's log-likelihood [] and responsibilities [K, B], with padding rows left out.
+
+    A sum along rows is a product with `counted` [B]: a reduction along contiguous memory adds one number at a time.
+    """
     largest = jax.lax.stop_gradient(jnp.max(log_joint, axis=0))
     # Rows that no component can reach: -inf, not NaN.
     largest = jnp.where(jnp.isfinite(largest), largest, 0.0)
     shares = jnp.exp(log_joint - largest)
     total = jnp.sum(shares, axis=0)
-    log_density = jnp.where(counted, largest + jnp.log(total), 0.0)
-    return jnp.sum(log_density), shares * jnp.where(counted, 1.0 / total, 0.0)
+    return product(largest + jnp.log(total), counted), shares * (counted / total)
 
 
 def _dense(tangent: Array | jax.custom_derivatives.SymbolicZero) -> Array:

@@ -13,7 +13,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from numpy.typing import NDArray
 
 from workbench.mixture.covariance import Covariance, Statistics
-from workbench.mixture.covariance.matrix import product
+from workbench.mixture.covariance.base import product
 from workbench.mixture.mixture import Mixture
 from workbench.mixture.stream import READ_BYTES, Stream
 
@@ -131,8 +131,8 @@ class Rows:
         """`sum_c chunk(parameters, z_c, counted_c)` over all chunks c, holding one chunk's intermediates at a time.
 
         Args:
-            chunk: given `parameters`, rows z [D, B], and which of them are points [B]; the rest is padding. It must
-                not close over traced values.
+            chunk: given `parameters`, rows z [D, B], and 1 for each of them that is a point, 0 for padding [B]. It
+                must not close over traced values.
             parameters: a pytree, the same for all chunks.
         """
         stream = self.stream
@@ -197,8 +197,8 @@ class Rows:
 
 
 def _first(z: Array, counted: Array) -> Array:
-    """Which of the rows of a chunk are points: the first ones. [B]"""
-    return jnp.arange(z.shape[-1]) < counted
+    """1 for the rows of a chunk that are points, the first ones, and 0 for padding. [B]"""
+    return (jnp.arange(z.shape[-1]) < counted).astype(z.dtype)
 
 
 def _sum_of(term: Callable[[Any], Sums], pieces: Any) -> Sums:

@@ -1,12 +1,18 @@
 """What a covariance family must answer: everything that differs between full, tied, diagonal and spherical."""
 
 from abc import ABC, abstractmethod
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from numpyro.distributions import Distribution
+
+
+def product(a: Array, b: Array) -> Array:
+    """Matrix product at full precision on every device: a GPU's default rounds float32 inputs to 10 bits."""
+    return jnp.matmul(a, b, precision=jax.lax.Precision.HIGHEST)
 
 
 class Natural(NamedTuple):
@@ -153,6 +159,26 @@ class Covariance(ABC):
     @abstractmethod
     def weighted_square(self, responsibilities: Array, difference: Array) -> Array:
         """`sum_n r_nk d_nk d_nk^T` in the family's shape, from [K, B] and [K, D, B]."""
+
+    def squared_distances(self, whitener: Array, means: Array, z: Array) -> Array:
+        """`|L_k^-1 (z_n - mu_k)|^2` for rows z [D, B]. [K, B]"""
+        return jnp.sum(self.whiten(whitener, z - means[..., None]) ** 2, -2)
+
+    def weighted_sums(self, responsibilities: Array, means: Array, z: Array) -> Any:
+        """Sums over rows z [D, B] from which `statistics_of` makes the statistics; a pytree of arrays.
+
+        A sum along rows is a product with ones: a reduction along contiguous memory adds one number at a time.
+        """
+        difference = z - means[..., None]
+        ones = jnp.ones_like(z[0])
+        first = product(responsibilities[:, None] * difference, ones)
+        second = self.weighted_square(responsibilities, difference)
+        return Statistics(product(responsibilities, ones), first, second)
+
+    def statistics_of(self, sums: Any, means: Array) -> Statistics:
+        """Statistics about the means from the `weighted_sums` of all rows."""
+        statistics: Statistics = sums
+        return statistics
 
     def prefers_expanded(self, components: int, dimensions: int) -> bool:
         """Whether the expanded form of the pass is faster than the whitened one."""

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpyro.distributions as dist
 from jax import Array
 
-from workbench.mixture.covariance.base import Natural, Statistics
-from workbench.mixture.covariance.matrix import MatrixCovariance, product
+from workbench.mixture.covariance.base import Natural, Statistics, product
+from workbench.mixture.covariance.matrix import MatrixCovariance
 from workbench.mixture.covariance.vectors import LOG_2PI
 
 
