@@ -202,6 +202,13 @@ def test_a_small_rise_of_a_leap_ends_nothing_and_of_a_plain_step_after_it_does(
     assert bool(taken[-1][1].stopped)
 
 
+@EVERY
+def test_a_map_that_stands_still_has_converged(name: str, points: Points, random_mixture: Random) -> None:
+    # Differences of zero: no step length, and no combination of residuals, is defined.
+    problem, start = Problem(points, K), random_mixture(points, K, "full", seed=0)
+    assert any(bool(info.converged) for _, info in take(WRAPPERS[name], problem, start, [-100.0] * 6))
+
+
 def test_a_fall_of_a_plain_step_breaks_the_promise(points: Points, random_mixture: Random) -> None:
     problem, start = Problem(points, K), random_mixture(points, K, "full", seed=0)
     *_, (_, info) = take(SQUAREM(), problem, start, [-100.0, -101.0])

@@ -33,8 +33,9 @@ class SQUAREM(Accelerated):
         r, v = last.residual, now.residual - last.residual
         most = jnp.where(leapt & memory.met, self.growth * memory.most, memory.most)
         length = jnp.linalg.norm(r) / jnp.linalg.norm(v)
-        a = jnp.clip(length, 1.0, most)
-        return Bound(most, ~leapt & (length >= most)), last.x + 2 * a * r + a**2 * v, ~leapt & (a > 1.0)
+        # Where the sequence stands still the length is 0 / 0: the plain step.
+        a = jnp.where(length > 1.0, jnp.minimum(length, most), 1.0)
+        return Bound(most, ~leapt & (length >= most)), last.x + 2 * a * r + a**2 * v, ~leapt
 
     def refused(self, memory: "Bound") -> "Bound":
         """A smaller bound, where it was met."""
