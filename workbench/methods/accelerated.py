@@ -96,7 +96,7 @@ class Accelerated(Method):
             collapsed = ~leapt & ~usable
 
             onward = arrive(state, image, log_joint, leapt & small)
-            onward = onward._replace(quiet=quiet, point=_choose(converged, image, state.trial))
+            onward = onward._replace(quiet=quiet | onward.quiet, point=_choose(converged, image, state.trial))
             settle = state._replace(trial=image, settling=leapt)
             back = settle._replace(
                 trial=state.image, leapt=~leapt, settling=~leapt, quiet=quiet, memory=self.refused(state.memory)
@@ -111,11 +111,12 @@ class Accelerated(Method):
             memory, target, wanted = self.leap(state.memory, state.now, now, state.leapt)
             landing = chart.constrain(unravel(target))
             first = ~jnp.isfinite(state.log_joint)  # nothing to leap from
-            leaps = wanted & ~first & ~rest & is_usable(landing, problem)
+            possible = is_usable(landing, problem)
+            leaps = wanted & ~first & ~rest & possible
             memory = _choose(first, state.memory, memory)
             trial = _choose(leaps, landing, image)
-            no = jnp.zeros_like(leaps)
-            return AcceleratedState(state.trial, image, log_joint, now, trial, leaps, no, state.quiet, memory)
+            no, barred = jnp.zeros_like(leaps), wanted & ~first & ~possible  # as good as refused
+            return AcceleratedState(state.trial, image, log_joint, now, trial, leaps, no, barred, memory)
 
         return Algorithm(init, step, lambda state: state.point)
 
