@@ -8,9 +8,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from workbench import crew
+from workbench import run as loop
+from workbench.crew import LANES
 from workbench.errors import InputError
 from workbench.lanes import BLOCK
-from workbench.methods import EM, NUTS, Algorithm, Info, Method, Schedule
+from workbench.methods import EM, NUTS, Algorithm, Climber, Info, Race, Schedule
 from workbench.mixture import Mixture
 from workbench.problem import Problem
 from workbench.run import SCORED_TOGETHER, run, score
@@ -19,7 +22,7 @@ Points = NDArray[np.float64]
 R = 3
 
 
-class Walk(Method):
+class Walk(Climber):
     """Moves the first mean by one at each step, at a price of two passes; restart r stops after 2 (r + 1) steps."""
 
     method: str = "walk"
@@ -144,3 +147,61 @@ def test_a_problem_that_the_method_cannot_solve_is_refused_before_any_work(
         run(NUTS(), problem_of("full", "flat"), one, KEY)
     with pytest.raises(InputError, match="no closed-form M-step"):
         run(EM(), problem_of("full", "independent"), one, KEY)
+
+
+class TestRestartsBeyondTheLanes:
+    """More restarts than lanes, of many lengths: the next takes the lane of one that has stopped."""
+
+    COUNT = 3 * LANES[-1] + 5
+
+    @pytest.fixture
+    def many(self, problem: Problem) -> Mixture:
+        lengths = np.random.default_rng(0).permutation(self.COUNT)
+        means = np.stack([np.zeros(self.COUNT), lengths], axis=1)[..., None]
+        ones = np.ones((self.COUNT, 2))
+        return Mixture(0.5 * ones, means, ones, problem.covariance)  # type: ignore[arg-type]
+
+    def test_each_takes_the_steps_it_would_take_alone(self, problem: Problem, many: Mixture) -> None:
+        trace = run(Walk(), problem, many, KEY)
+        taken = 2 * (np.asarray(many.means)[:, 1, 0] + 1)
+        np.testing.assert_array_equal(trace.passes[:, -1], np.minimum(2 * taken, 100))
+        np.testing.assert_array_equal(np.asarray(trace.mixtures.means)[:, :, 0, 0], trace.passes / 2)
+        # Lengths whose every row is a mark of its own.
+        np.testing.assert_array_equal(trace.passes[:, 1:3], 2)
+
+    def test_a_batch_that_shrinks_changes_nothing(
+        self, problem: Problem, many: Mixture, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        whole = run(Walk(), problem, many, KEY)
+        sizes = []
+        monkeypatch.setattr(crew, "WORTH_COMPILING", 1)
+        seated = crew.Crew.take_seats
+        monkeypatch.setattr(crew.Crew, "take_seats", lambda self: (seated(self), sizes.append(len(self.seated)))[0])
+        monkeypatch.setattr(loop, "WORTH_COMPILING", 1)
+        shrunk = run(Walk(), problem, many, KEY)
+        assert set(sizes) >= {1, 4, LANES[-1]}
+        np.testing.assert_array_equal(whole.passes, shrunk.passes)
+        np.testing.assert_array_equal(whole.mixtures.means, shrunk.mixtures.means)
+
+
+def test_the_restarts_that_lose_a_race_are_dropped_and_pay_for_the_judge(
+    problem: Problem, starts: Mixture, log_joint: Callable[[Problem, Mixture], jax.Array]
+) -> None:
+    alone = run(Walk(), problem, starts, KEY)
+    raced = run(Walk(race=Race(after=3, keep=2)), problem, starts, KEY)
+    # At mark 3 all have taken two steps, which end the first restart; it is judged like the others.
+    np.testing.assert_array_equal(alone.passes[:, 3], 4)
+    loser = int(np.argmin(alone.log_joint[:, 3]))
+    assert loser != 0 and raced.dropped is not None
+    np.testing.assert_array_equal(np.nonzero(raced.dropped)[0], [loser])
+    assert raced.passes[loser, -1] == 5 and alone.passes[loser, -1] > 5
+    # Whoever goes on walks as it would have without the race, and pays a pass more.
+    others = np.arange(R) != loser
+    np.testing.assert_array_equal(raced.passes[others, -1], alone.passes[others, -1] + 1)
+    np.testing.assert_array_equal(raced.ends.means[others], alone.ends.means[others])
+    assert alone.dropped is None
+
+
+def test_a_race_that_all_win_drops_none(problem: Problem, starts: Mixture) -> None:
+    raced = run(Walk(race=Race(after=2, keep=R)), problem, starts, KEY)
+    assert raced.dropped is not None and not raced.dropped.any()

@@ -1,12 +1,13 @@
 """Gaussian mixtures by EM, direct gradient ascent and MCMC, compared on the same terms."""
 
+import workbench.quiet  # noqa: F401  # before anything that imports JAX
 from workbench import plots
 from workbench.compare import Comparison, Reference, compare, summarise, table
 from workbench.data import Dataset, Simulator, dataset_names, load_dataset, read_file
 from workbench.errors import InputError
 from workbench.execution import run_experiment
 from workbench.experiment import Experiment, read_experiment
-from workbench.methods import EM, NUTS, SQUAREM, Anderson, GradientAscent, OverRelaxed
+from workbench.methods import EM, NUTS, SQUAREM, Anderson, GradientAscent, OverRelaxed, Race
 from workbench.mixture import ConjugatePrior, FlatPrior, IndependentPrior, Mixture
 from workbench.model import mixture_model
 from workbench.problem import Problem
@@ -35,6 +36,7 @@ __all__ = [
     "Mixture",
     "OverRelaxed",
     "Problem",
+    "Race",
     "RandomPoints",
     "RandomResponsibilities",
     "Reference",

@@ -31,6 +31,8 @@ class Crew:
     finished: np.ndarray  # [R]   stopped, or recorded the last row
     worked: np.ndarray  # []   products of numbers since the batch last shrank
     clock: np.ndarray  # []   seconds of stepping
+    dropped: np.ndarray  # [R]   lost the race
+    heat: np.ndarray  # []   races run so far
     pace: np.ndarray  # []   steps that the next call may take; it changes no number
 
     @classmethod
@@ -58,6 +60,8 @@ class Crew:
             finished=np.zeros(restarts, bool),
             worked=np.asarray(0),
             clock=np.asarray(0.0),
+            dropped=np.zeros(restarts, bool),
+            heat=np.asarray(0),
             pace=np.asarray(16),
         )
 
@@ -114,6 +118,24 @@ class Crew:
         for kept, new in zip(jax.tree.leaves(self.walkers), jax.tree.leaves(stretch.lanes), strict=True):
             kept[restarts] = np.asarray(new)[lanes]
         self.finished[restarts] = np.asarray(stretch.done)[lanes]
+
+    @property
+    def ends(self) -> Mixture:
+        """The last recorded mixture of every restart: leaves [R, 1, ...]."""
+        place = np.arange(len(self.finished))[:, None], self.walkers.rows[:, None]
+        return jax.tree.map(lambda leaf: leaf[place], self.rows.mixture)
+
+    def drop(self, log_joint: np.ndarray, keep: int) -> None:
+        """Let those that have not stopped go on if they are among the best. Judging cost each restart a pass."""
+        order = np.argsort(-np.nan_to_num(log_joint, nan=-np.inf), kind="stable")
+        self.finished[:] = self.walkers.stopped
+        self.dropped[order[keep:]] = ~self.finished[order[keep:]]
+        self.finished |= self.dropped
+        self.walkers.passes[...] += 1
+        ended = np.nonzero(self.finished)[0]
+        self.rows.passes[ended, self.walkers.rows[ended]] += 1
+        self.seats[:] = -1
+        self.heat += 1
 
     def recorded(self) -> Row:
         """Rows up to the last of any restart; one that has stopped repeats its last. Leaves [R, T, ...]"""

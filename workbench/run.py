@@ -59,21 +59,22 @@ def run(
     if checkpoint is not None:
         checkpoint.restore(crew, identity)
 
-    until = len(schedule.marks)
-    compiled = 0
-    while crew.take_seats():
-        if len(crew.seated) != compiled:
-            begun = time.perf_counter()
-            # A call of no steps only compiles.
-            jax.block_until_ready(advance(method, problem, crew.lanes, schedule.marks, until, 0))
-            compile_seconds += time.perf_counter() - begun
-            compiled = len(crew.seated)
-        for _ in _stretches(method, problem, crew, until):
-            if checkpoint is not None and checkpoint.is_due:
-                checkpoint.save(crew, identity)
-            if progress is not None:
-                told = np.where(crew.finished, until, crew.walkers.rows)
-                progress(int(np.sum(told)), len(told) * until)
+    last = len(schedule.marks)
+
+    def between() -> None:
+        if checkpoint is not None and checkpoint.is_due:
+            checkpoint.save(crew, identity)
+        if progress is not None:
+            told = np.where(crew.walkers.stopped | crew.dropped, last, crew.walkers.rows)
+            progress(int(np.sum(told)), len(told) * last)
+
+    race = method.racing()
+    if race is not None and crew.heat == 0:
+        # The first mark that is no earlier.
+        pause = min(last, 1 + int(np.searchsorted(schedule.marks, race.after)))
+        compile_seconds += _advance_all(method, problem, crew, pause, between)
+        compile_seconds += _judge(problem, crew, race.keep)
+    compile_seconds += _advance_all(method, problem, crew, last, between)
 
     rows = crew.recorded()
     begun = time.perf_counter()
@@ -90,6 +91,7 @@ def run(
         compile_seconds=compile_seconds,
         score_seconds=time.perf_counter() - begun,
         draws=schedule.draws,
+        dropped=None if race is None else crew.dropped,
     )
 
 
@@ -126,6 +128,32 @@ def _fresh(mixtures: Mixture) -> np.ndarray:
     for leaf in leaves:
         fresh[:, 1:] |= np.any(leaf[:, 1:] != leaf[:, :-1], axis=tuple(range(2, leaf.ndim)))
     return fresh
+
+
+def _advance_all(method: Method, problem: Problem, crew: Crew, until: int, between: Callable[[], None]) -> float:
+    """Advance every restart until it has stopped or recorded so many rows; the seconds that compiling took."""
+    compiled, seconds = 0, 0.0
+    while crew.take_seats():
+        if len(crew.seated) != compiled:
+            begun = time.perf_counter()
+            # A call of no steps only compiles.
+            jax.block_until_ready(advance(method, problem, crew.lanes, method.schedule().marks, until, 0))
+            seconds += time.perf_counter() - begun
+            compiled = len(crew.seated)
+        for _ in _stretches(method, problem, crew, until):
+            between()
+    return seconds
+
+
+def _judge(problem: Problem, crew: Crew, keep: int) -> float:
+    """End the race: score where every restart is, and drop those that lose; the seconds that compiling took."""
+    begun = time.perf_counter()
+    score(problem, jax.tree.map(lambda leaf: leaf[:1], crew.ends))
+    compiled = time.perf_counter()
+    log_joint, _ = score(problem, crew.ends)
+    crew.clock += time.perf_counter() - compiled
+    crew.drop(log_joint[:, 0], keep)
+    return compiled - begun
 
 
 def _stretches(method: Method, problem: Problem, crew: Crew, until: int) -> Iterator[Stretch]:

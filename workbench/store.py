@@ -164,6 +164,7 @@ class Store:
                 mixtures = Mixture(arrays["weights"], arrays["means"], arrays["scales"], problem.covariance)
                 values = {name: arrays[name] for name in _PER_RESTART}
                 draws = int(arrays["draws"])
+                dropped = arrays.get("dropped")
             return Trace(
                 mixtures=mixtures,
                 **values,
@@ -171,6 +172,7 @@ class Store:
                 compile_seconds=float(info["seconds"]["compile"]),
                 score_seconds=float(info["seconds"]["score"]),
                 draws=draws,
+                dropped=dropped,
             )
         except _DAMAGED as error:
             raise InputError(f"{cell}: the run is damaged ({error}); delete the folder and run it again") from None
@@ -236,8 +238,10 @@ def _load_points(path: Path, name: str) -> Points:
 
 def _arrays_of(trace: Trace) -> dict[str, np.ndarray]:
     mixtures = trace.mixtures
-    arrays = {"weights": mixtures.weights, "means": mixtures.means, "scales": mixtures.scales}
+    arrays: dict[str, Any] = {"weights": mixtures.weights, "means": mixtures.means, "scales": mixtures.scales}
     arrays |= {name: getattr(trace, name) for name in _PER_RESTART}
+    if trace.dropped is not None:
+        arrays["dropped"] = trace.dropped
     return {name: np.asarray(value) for name, value in arrays.items()} | {"draws": np.asarray(trace.draws)}
 
 

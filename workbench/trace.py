@@ -17,8 +17,8 @@ class Trace:
     """R restarts or chains, T rows; row 0 is the start.
 
     A row's scores are those of exactly its mixture, evaluated after the run by the harness, never by the method.
-    Restarts advance together: `seconds` are those of the whole batch. They are bit-identical between equal runs on one
-    machine, `seconds` apart.
+    `seconds` are those of all restarts together, shared out among the rows by the passes paid for them. Traces are
+    bit-identical between equal runs on one machine, `seconds` apart.
     """
 
     mixtures: Mixture  # leaves [R, T, ...]
@@ -32,6 +32,7 @@ class Trace:
     compile_seconds: float = field(metadata={"static": True})
     score_seconds: float = field(metadata={"static": True})
     draws: int = field(metadata={"static": True})  # the last so many rows are posterior draws; 0: point estimates
+    dropped: np.ndarray | None = None  # [R]   lost the race; None where there was none
 
     @property
     def num_restarts(self) -> int:

@@ -20,6 +20,7 @@ APART = Mixing(r_hat_max=1.3, ess_min=12.0)
 # What can be wrong with a restart, from the mildest: the shape it ends in, and what the trace says beside it.
 DEFECTS: dict[Status, tuple[str, dict[str, Any]]] = {
     Status.BUDGET: ("good", {"converged": np.array([False])}),
+    Status.DROPPED: ("good", {"dropped": np.array([True])}),
     Status.PLATEAU: ("merged", {}),
     Status.COLLAPSED: ("good", {"collapsed": np.array([True])}),
     Status.DIVERGENT: ("good", {"ok": np.array([[True, False]])}),

@@ -57,6 +57,7 @@ LINES: tuple[tuple[str, Cell], ...] = (
     (f"ended lower than {YARDSTICK} (by {LOWER:g})", _lower),
     ("converged", _count(Status.CONVERGED)),
     ("ran out", _count(Status.BUDGET)),
+    ("dropped", _count(Status.DROPPED)),
     ("on a plateau", _count(Status.PLATEAU)),
     ("collapsed", _count(Status.COLLAPSED)),
     ("divergent or not finite", _count(Status.DIVERGENT, Status.NONFINITE)),

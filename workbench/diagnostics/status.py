@@ -16,10 +16,11 @@ class Status(IntEnum):
 
     CONVERGED = 1  # the stopping rule was met; for a sampler, its chains agree
     BUDGET = 2  # ran out of iterations, or of draws before the chains agreed
-    PLATEAU = 3  # two components have merged into one
-    COLLAPSED = 5  # a covariance is singular or a component is starved
-    DIVERGENT = 6  # broke its method's promise: EM fell, a line search failed, a transition diverged
-    NONFINITE = 7  # the score or a parameter is not a finite number
+    DROPPED = 3  # lost the race, and went no further
+    PLATEAU = 4  # two components have merged into one
+    COLLAPSED = 6  # a covariance is singular or a component is starved
+    DIVERGENT = 7  # broke its method's promise: EM fell, a line search failed, a transition diverged
+    NONFINITE = 8  # the score or a parameter is not a finite number
 
 
 # Below the start by more than this share of its size, a point estimate has gone the wrong way.
@@ -65,6 +66,8 @@ def _of_estimate(trace: Trace, restart: int, health: Health) -> Verdict:
         return Verdict(Status.COLLAPSED, f"a component holds {health.smallest_component_size:.3g} points' worth")
     if health.merged:
         return Verdict(Status.PLATEAU, "two components have merged into one")
+    if trace.dropped is not None and trace.dropped[restart]:
+        return Verdict(Status.DROPPED, f"lost the race after {trace.passes[restart, -1]} passes")
     if not trace.converged[restart]:
         return Verdict(Status.BUDGET, f"ran out of iterations after {trace.passes[restart, -1]} passes")
     return Verdict(Status.CONVERGED, f"met its stopping rule after {trace.passes[restart, -1]} passes")

@@ -1,7 +1,7 @@
 """Methods: one file each, found by name in `METHODS`."""
 
 from workbench.methods.anderson import Anderson
-from workbench.methods.base import Algorithm, Info, Method, Schedule
+from workbench.methods.base import Algorithm, Climber, Info, Method, Race, Schedule
 from workbench.methods.em import EM
 from workbench.methods.gradient_ascent import GradientAscent
 from workbench.methods.nuts import NUTS
@@ -24,9 +24,11 @@ __all__ = [
     "SQUAREM",
     "Algorithm",
     "Anderson",
+    "Climber",
     "GradientAscent",
     "Info",
     "Method",
     "OverRelaxed",
+    "Race",
     "Schedule",
 ]

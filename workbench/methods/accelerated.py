@@ -11,7 +11,7 @@ from jax.flatten_util import ravel_pytree
 from pydantic import Field
 
 from workbench.charts import LogCholesky
-from workbench.methods.base import Algorithm, Info, Method, Schedule, geometric_marks
+from workbench.methods.base import Algorithm, Climber, Info, Schedule, geometric_marks
 from workbench.methods.collapse import is_usable
 from workbench.methods.em import EM, ROUNDING
 from workbench.mixture import Mixture
@@ -27,7 +27,7 @@ class Visit(NamedTuple):
     residual: Array  # [P]   image minus point
 
 
-class Accelerated(Method):
+class Accelerated(Climber):
     """Wraps a fixed-point method: plain steps and *leaps*, in the coordinates of the `LogCholesky` chart.
 
     Every step evaluates the map once, which gives `log_joint` at the point for nothing: a step costs one pass. A leap

@@ -6,11 +6,11 @@ A new method is a new file beside this one with a class derived from `Method`, a
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from typing import Annotated, Any, ClassVar, NamedTuple
 
 import numpy as np
 from jax import Array
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from workbench.mixture import Mixture
 from workbench.problem import Problem
@@ -50,6 +50,19 @@ class Schedule:
     draws: int = 0
 
 
+class Race(BaseModel):
+    """Drop hopeless starts after a short run (small EM: Biernacki, Celeux & Govaert 2003, CSDA 41).
+
+    All restarts run for `after` passes; then the harness judges them, for one pass each, and only the `keep` of highest
+    `log_joint` go on.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    after: Annotated[int, Field(ge=1)] = Field(description="passes after which the restarts are judged")
+    keep: Annotated[int, Field(ge=1)] = Field(description="how many of them go on")
+
+
 class Method(BaseModel, ABC):
     """A frozen, validated config. It round-trips through TOML, and is the key of its compiled programs."""
 
@@ -73,9 +86,23 @@ class Method(BaseModel, ABC):
             InputError: saying why, and what to change.
         """
 
+    def racing(self) -> Race | None:
+        """After what the worst restarts are dropped; None where all go on to the end."""
+        return None
+
     def num_restarts(self, restarts: int) -> int:
         """How many of the experiment's restarts the method uses."""
         return restarts
+
+
+class Climber(Method, ABC):
+    """A method whose answer is its last mixture, so that its restarts can race."""
+
+    race: Race | None = Field(None, description="drop hopeless restarts after a short run; none unless given")
+
+    def racing(self) -> Race | None:
+        """The config's race."""
+        return self.race
 
 
 def geometric_marks(limit: int, ratio: float = 1.1) -> np.ndarray:

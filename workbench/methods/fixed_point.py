@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from jax import Array
 
-from workbench.methods.base import Method
+from workbench.methods.base import Climber
 from workbench.mixture import Mixture
 from workbench.problem import Problem
 
@@ -13,7 +13,7 @@ from workbench.problem import Problem
 Map = Callable[[Mixture], tuple[Mixture, Array]]
 
 
-class FixedPoint(Method):
+class FixedPoint(Climber):
     """A method that repeats one map, which never lowers `log_joint`, until its rise is small."""
 
     tolerance: float  # stop when log_joint rises by less than this share of its size

@@ -9,7 +9,7 @@ from jax import Array
 from pydantic import Field
 
 from workbench.charts import Coordinates, LogCholesky
-from workbench.methods.base import Algorithm, Info, Method, Schedule, geometric_marks
+from workbench.methods.base import Algorithm, Climber, Info, Schedule, geometric_marks
 from workbench.methods.collapse import is_usable
 from workbench.mixture import Mixture
 from workbench.problem import Problem
@@ -24,7 +24,7 @@ LINE_SEARCH_TRIALS = 20
 STALLED = 100.0
 
 
-class GradientAscent(Method):
+class GradientAscent(Climber):
     """Maximises `log_joint` in the `LogCholesky` chart with an optimiser of optax.
 
     The gradient is that of `log_joint` per point, so that a step size means the same for every N. A step costs one

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 MARKERS: dict[Status, tuple[str, bool, str]] = {
     Status.CONVERGED: ("o", True, "converged"),
     Status.BUDGET: ("o", False, "ran out"),
+    Status.DROPPED: (".", True, "dropped"),
     Status.PLATEAU: ("s", False, "on a plateau"),
     Status.COLLAPSED: ("x", True, "collapsed"),
     Status.DIVERGENT: ("D", False, "divergent"),
