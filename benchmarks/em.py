@@ -26,6 +26,7 @@ from floor import Rates, features, floor_seconds, measure
 from judge import AGREEMENT, Parameters, agree, log_likelihood
 from peers import FAMILIES, PEERS, Peer
 from summary import left_out_lines, summary
+from workbench.devices import use_all_cores
 
 # Families, N, D, K.
 GRID = (FAMILIES, (1_000, 10_000, 100_000, 1_000_000), (1, 2, 8, 32, 64), (2, 5, 16, 64))
@@ -66,6 +67,7 @@ def main() -> None:
     asked = _arguments()
     jax.config.update("jax_platforms", {"cpu": "cpu", "gpu": "cuda"}[asked.device])
     jax.config.update("jax_enable_x64", asked.dtype == "float64")
+    use_all_cores()
     peers = installed(asked.peers)
     rates = measure(asked.dtype)
     print(f"{setting.machine()}\nBLAS: {setting.blas()}\n{asked.dtype}: {rates.words()}")

@@ -1,15 +1,14 @@
 """Peak resident memory of EM against the size of the data, for points in an array and in a memory-mapped NPY file.
 
 Every measurement is a fresh process that runs `wb.compare` with EM for a few iterations from one start of random rows,
-as a user would, and reads the kernel's own high-water mark (`ru_maxrss`) at the end. *Peak* counts everything, the
-interpreter and the libraries too; *grown* leaves out what was resident after the imports. Pages of a mapped file
-count as resident while the kernel keeps them, though it may drop them at any time.
+as a user would, and reads the kernel's own high-water mark at the end (`VmHWM`, so Linux only; `ru_maxrss` would begin
+at the parent's). *Peak* counts everything, the interpreter and the libraries too; *grown* leaves out what was resident
+after the imports. Pages of a mapped file count as resident while the kernel keeps them, though it may drop them.
 """
 
 import argparse
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -20,6 +19,7 @@ import numpy as np
 
 import setting
 import workbench as wb
+from workbench.devices import use_all_cores
 
 KINDS = ("array", "mapped")
 DIMENSIONS, COMPONENTS, ITERATIONS = 8, 16, 3
@@ -73,7 +73,8 @@ def measured(kind: str, file: Path, points: int) -> dict[str, Any]:
 
 
 def fit(file: Path, kind: str) -> tuple[int, int]:
-    """Peak bytes after the imports, and after EM as well."""
+    """Peak bytes after the imports and JAX's start, and after EM as well."""
+    use_all_cores()
     before = peak_bytes()
     x = np.load(file, mmap_mode="r" if kind == "mapped" else None)
     wb.compare(wb.Problem(x, COMPONENTS), [wb.EM(max_iterations=ITERATIONS)], restarts=1)
@@ -81,8 +82,9 @@ def fit(file: Path, kind: str) -> tuple[int, int]:
 
 
 def peak_bytes() -> int:
-    """The high-water mark of this process; Linux counts in KiB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    """The high-water mark of this process's resident memory."""
+    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))
 
 
 def _arguments() -> argparse.Namespace:

@@ -29,6 +29,7 @@ from sklearn.mixture import GaussianMixture
 import setting
 import workbench as wb
 from judge import Parameters, log_likelihood
+from workbench.devices import use_all_cores
 
 TOLERANCE = 1e-8  # rise of the mean log-likelihood per point
 MOST_ITERATIONS = 10_000
@@ -92,6 +93,7 @@ def by_workbench(n: int, restarts: int) -> dict[str, float]:
     data = simulated(n)
     share = TOLERANCE / abs(mean_log_likelihood(data))
     begun = time.perf_counter()
+    use_all_cores()
     problem = wb.Problem(data.x, 5)
     method = wb.EM(tolerance=share, max_iterations=MOST_ITERATIONS)
     traces = wb.compare(problem, [method], restarts=restarts, starts=wb.KMeansPlusPlus())

@@ -109,12 +109,6 @@ def memory(rows: Sequence[Row], about: Row) -> str:
     return table(("data", "N", "size", "peak over size", "growth since the imports over size"), lines)
 
 
-def plain(rows: Sequence[Row], about: Row) -> str:
-    """The rows as they are."""
-    columns = list(rows[0])
-    return table(columns, ([f"{v:.4g}" if isinstance(v, float) else v for v in row.values()] for row in rows))
-
-
 def table(head: Sequence[str], lines: Iterable[Sequence[object]]) -> str:
     """A Markdown table."""
     cells = [head, ["---"] * len(head), *lines]
@@ -135,7 +129,6 @@ TABLES: dict[str, Callable[[Sequence[Row], Row], str]] = {
     "em": em,
     "restarts": restarts,
     "memory": memory,
-    "acceleration": plain,
 }
 
 
