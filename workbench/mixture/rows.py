@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import jax
@@ -172,6 +172,21 @@ class Rows:
         """Resident rows, in the data's units, by their number. [I] -> [I, D]"""
         size = self.z.shape[-1]
         return self.shift + product(self.z[index // size, :, index % size], self.matrix.T)
+
+    def minibatch(self, key: Array, size: int) -> "Rows":
+        """`size` random rows, drawn with replacement; of streamed rows, a run of consecutive ones at a random place.
+
+        In the same working units, so that a pass over them is an estimate of `size / N` of a pass over all.
+        """
+        if self.stream is None:
+            index = jax.random.randint(key, (size,), 0, self.num_points)
+            z = self.z[index // self.z.shape[-1], :, index % self.z.shape[-1]].T  # [D, B]
+        else:
+            first = jax.random.randint(key, (), 0, self.num_points - size + 1)
+            z = product(self.inverse, self.stream.run(first, size).T - self.shift[:, None])
+        counted = jnp.full(1, size)
+        total = product(z, z.T)
+        return replace(self, z=z[None], counted=counted, total=total, num_points=size, mesh=None, stream=None)
 
     @property
     def log_determinant(self) -> Array:

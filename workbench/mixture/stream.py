@@ -40,21 +40,22 @@ class Stream:
 
     def read(self, block: Array) -> tuple[Array, Array]:
         """The chunks of a block, in the data's units, and the points in each. [C, B, D], [C]"""
-        shape = (self.chunks_per_block, self.chunk, self.x.shape[1])
-        dtype = jnp.result_type(float)
-        points = jax.pure_callback(
-            partial(self._fetch, dtype), jax.ShapeDtypeStruct(shape, dtype), block, vmap_method="sequential"
-        )
-        first = block * shape[0] * shape[1] + jnp.arange(shape[0]) * shape[1]
-        return points, jnp.clip(len(self.x) - first, 0, shape[1])
+        rows = self.chunks_per_block * self.chunk
+        points = self.run(block * rows, rows).reshape(self.chunks_per_block, self.chunk, -1)
+        first = block * rows + self.chunk * jnp.arange(self.chunks_per_block)
+        return points, jnp.clip(len(self.x) - first, 0, self.chunk)
 
-    def _fetch(self, dtype: np.dtype[Any], block: Any) -> NDArray[Any]:
-        shape = (self.chunks_per_block, self.chunk, self.x.shape[1])
-        rows = shape[0] * shape[1]
-        first = int(block) * rows
-        points = np.asarray(self.x[first : first + rows], dtype)
+    def run(self, first: Array, rows: int) -> Array:
+        """So many consecutive points from the `first` on; zeros beyond the last. [rows, D]"""
+        dtype = jnp.result_type(float)
+        shape = jax.ShapeDtypeStruct((rows, self.x.shape[1]), dtype)
+        return jnp.asarray(jax.pure_callback(partial(self._fetch, dtype, rows), shape, first, vmap_method="sequential"))
+
+    def _fetch(self, dtype: np.dtype[Any], rows: int, first: Any) -> NDArray[Any]:
+        begin = int(first)
+        points = np.asarray(self.x[begin : begin + rows], dtype)
         if len(points) == rows:
-            return points.reshape(shape)
-        padded = np.zeros((rows, shape[2]), dtype)
+            return points
+        padded = np.zeros((rows, self.x.shape[1]), dtype)
         padded[: len(points)] = points
-        return padded.reshape(shape)
+        return padded
