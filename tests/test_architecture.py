@@ -12,7 +12,7 @@ ROOT = Path(workbench.__file__).parent
 # Bottom to top; a module imports from lower layers, or from its own package.
 LAYERS = (
     ("compilation", "errors", "files", "keys", "quiet"),
-    ("data", "devices"),
+    ("data", "devices", "hosts"),
     ("mixture",),
     ("problem",),
     ("charts", "model", "soundness", "starts"),

@@ -1,11 +1,13 @@
 """The command line: run experiments, and look again at what is stored.
 
-Exit status: 0, all went well; 1, a method failed and the others' results are kept; 2, bad input, one clear message.
+Exit status: 0, all went well; 1, a method failed and the others' results are kept; 2, bad input, one clear message; 3,
+one of several hosts was lost.
 """
 
 import gc
 import json
 import os
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,14 +20,16 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
 import workbench
+from workbench import hosts
 from workbench.compare import MethodSummary, table
 from workbench.compare.comparison import Watch
 from workbench.compilation import keep_compiled_programs
 from workbench.data import dataset_names, describe
+from workbench.devices import ask_for_devices
 from workbench.diagnostics import Status
 from workbench.errors import InputError
 from workbench.execution import run_experiment
-from workbench.experiment import Experiment, read_experiment
+from workbench.experiment import Experiment, RunConfig, read_experiment
 from workbench.methods import METHODS
 from workbench.mixture import COVARIANCES, PRIORS
 from workbench.report import save_figures, write_report
@@ -94,29 +98,35 @@ def run(
 ) -> None:
     """Run what is missing of an experiment, print the comparison, write results and report."""
     experiment = read_experiment(file, settings)
+    if experiment.run.hosts > 1 and not hosts.is_supervised():
+        ctx.exit(hosts.supervise(sys.argv[1:]))
+    ask_for_devices(experiment.run.devices_per_host)
     folder = Path("results") / file.stem if out is None else out
     only = None if methods is None else [name.strip() for name in methods.split(",") if name.strip()]
-    with _progress(quiet) as watch:
-        try:
-            comparison = run_experiment(
-                experiment,
-                name=file.stem,
-                out=folder,
-                folder=file.parent,
-                only=only,
-                force=force,
-                watch=watch,
-            )
-        except InputError as error:
-            raise InputError(f"{file}: {error}") from None
-        if len(comparison):
-            write_report(folder / "report.html", [(comparison, _config_text(experiment))])
-            save_figures(comparison, folder / "figures")
-    shown = table(comparison)
-    if not quiet:
-        click.echo(shown)
-        if len(comparison):
-            click.echo(f"Report: {folder / 'report.html'}")
+    with hosts.joined(experiment.run.hosts):
+        quiet = quiet or not hosts.leads()
+        with _progress(quiet) as watch:
+            try:
+                comparison = run_experiment(
+                    experiment,
+                    name=file.stem,
+                    out=folder,
+                    folder=file.parent,
+                    only=only,
+                    force=force,
+                    watch=watch,
+                )
+            except InputError as error:
+                raise InputError(f"{file}: {error}") from None
+            if len(comparison):
+                with hosts.folder_of_the_first(folder) as written:
+                    write_report(written / "report.html", [(comparison, _config_text(experiment))])
+                    save_figures(comparison, written / "figures")
+        shown = table(comparison)
+        if not quiet:
+            click.echo(shown)
+            if len(comparison):
+                click.echo(f"Report: {folder / 'report.html'}")
     if any(_failed(summary) for summary in shown.summaries):
         ctx.exit(FAILED)
 
@@ -184,7 +194,8 @@ def validate(paths: Sequence[Path]) -> None:
             continue
         try:
             train, _ = experiment.data.load(experiment.seed, file.parent)
-            experiment.check(experiment.problem(train))
+            # On this machine's devices, not on those that it will run on.
+            experiment.check(experiment.model_copy(update={"run": RunConfig()}).problem(train))
         except InputError as error:
             problems.append(f"{file}: {error}")
             continue

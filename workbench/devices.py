@@ -1,4 +1,4 @@
-"""Devices: how many there are, which of them share the rows, and how several hosts are joined."""
+"""Devices: how many JAX starts with, and which of them share the rows of a problem."""
 
 import os
 from contextlib import suppress
@@ -19,12 +19,20 @@ def use_all_cores() -> int:
     A CPU is a single device to JAX, which runs most of a pass on one core. To be called before anything is computed:
     afterwards, and where the environment says how many devices there are, it changes nothing.
     """
+    ask_for_devices(None)
+    return jax.device_count()
+
+
+def ask_for_devices(count: int | None) -> None:
+    """Have JAX make so many devices of the CPU when it begins; one for each core unless given.
+
+    Where JAX has begun, or the environment states their number, it changes nothing; `mesh_of` sees what came of it.
+    """
     stated = "JAX_NUM_CPU_DEVICES" in os.environ or "xla_force_host_platform" in os.environ.get("XLA_FLAGS", "")
     if not stated:
         # JAX refuses once it has begun.
         with suppress(RuntimeError):
-            jax.config.update("jax_num_cpu_devices", _num_cores())
-    return jax.device_count()
+            jax.config.update("jax_num_cpu_devices", _num_cores() if count is None else count)
 
 
 def mesh_of(devices: int | None, size: int) -> Mesh | None:

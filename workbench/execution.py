@@ -16,6 +16,7 @@ from workbench.compare.comparison import Watch, starts_of
 from workbench.diagnostics import Verdict, checks, mixing_of, verdicts
 from workbench.errors import InputError
 from workbench.experiment.config import Experiment
+from workbench.hosts import by_the_first, leads, several, told
 from workbench.keys import named_key
 from workbench.mixture import Mixture
 from workbench.problem import Problem
@@ -43,7 +44,8 @@ def run_experiment(
     """Run the methods of an experiment whose runs are not stored yet, and compare all of them.
 
     Every finished run is stored at once; a run that raises is reported in `failures` and the others are kept. One that
-    is cut off leaves a checkpoint in the results folder, and goes on from there the next time.
+    is cut off leaves a checkpoint in the results folder, and goes on from there the next time. Of several hosts the
+    first one writes, and a failing method ends the run on all of them.
 
     Args:
         experiment: the config.
@@ -64,23 +66,23 @@ def run_experiment(
     experiment.model_copy(update={"methods": {m: experiment.methods[m] for m in chosen}}).check(problem)
     experiment = experiment.located(Path(folder))
     store = Store(Path(out))
-    try:
-        store.save_experiment(experiment, name, points)
-    except OSError as error:
-        raise InputError(f"{out}: cannot be written ({error.strerror}); give another folder with --out") from None
+    by_the_first(lambda: _keep(store, experiment, name, points))
     traces: dict[str, Trace] = {}
     failures: dict[str, str] = {}
     for method in chosen:
         cell = store.cell(experiment, method, points.digest)
-        if store.is_complete(cell) and not force:
+        if told(store.is_complete(cell)) and not force:
             traces[method] = store.load_trace(cell, problem)
             continue
-        checkpoint = Checkpoint(cell.with_name(f".{cell.name}.checkpoint.npz"))
+        checkpoint = Checkpoint(cell.with_name(f".{cell.name}.checkpoint.npz"), experiment.run.checkpoint_seconds)
         if force:
             checkpoint.remove()
         try:
             traces[method] = _run_method(experiment, method, name, problem, store, cell, checkpoint, watch)
         except _FAILURES as error:
+            if several():
+                # What failed here, or was lost elsewhere, leaves the hosts out of step.
+                raise
             failures[method] = f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error) else ''}"
     return replace(assemble(experiment, name, points, problem, traces), failures=failures)
 
@@ -103,18 +105,21 @@ def _run_method(
     resolved = experiment.resolved()
     resolved["methods"] = {method: resolved["methods"][method]}
     info = describe(trace, problem, starts, found) | {"experiment": name, "method": method}
-    store.save_run(cell, resolved, trace, info)
+    if leads():
+        store.save_run(cell, resolved, trace, info)
     checkpoint.remove()
     return trace
 
 
 def describe(trace: Trace, problem: Problem, starts: Mixture, found: list[Verdict]) -> dict[str, Any]:
-    """What a stored run says of itself: versions, device, statuses, named checks, seconds and passes."""
+    """What a stored run says of itself: versions, devices that shared the rows, statuses, checks, seconds, passes."""
     device = jax.devices()[0]
+    devices = 1 if problem.rows.mesh is None else problem.rows.mesh.size
     return {
         "format": 1,
         "versions": {package: version(package) for package in _PACKAGES} | {"workbench": version("workbench")},
-        "device": {"platform": device.platform, "kind": device.device_kind, "count": jax.device_count()},
+        "device": {"platform": device.platform, "kind": device.device_kind, "count": devices},
+        "hosts": jax.process_count(),
         "dtype": str(problem.x.dtype),
         "hyperparameters": {k: np.asarray(v).tolist() for k, v in problem.hyperparameters.items()},
         "num_points": problem.num_points,
@@ -122,7 +127,7 @@ def describe(trace: Trace, problem: Problem, starts: Mixture, found: list[Verdic
         "statuses": [{"restart": r, "status": v.status.name, "message": v.message} for r, v in enumerate(found)],
         "status_counts": dict(Counter(v.status.name for v in found)),
         "checks": checks(trace, problem, starts),
-        "passes": int(np.sum(trace.passes[:, -1])),
+        "passes": float(np.sum(trace.passes[:, -1])),
         "seconds": {
             "compile": trace.compile_seconds,
             "step": float(trace.seconds[-1]),
@@ -130,6 +135,15 @@ def describe(trace: Trace, problem: Problem, starts: Mixture, found: list[Verdic
             "rows": [float(s) for s in trace.seconds],
         },
     }
+
+
+def _keep(store: Store, experiment: Experiment, name: str, points: Points) -> None:
+    try:
+        store.save_experiment(experiment, name, points)
+    except OSError as error:
+        raise InputError(
+            f"{store.folder}: cannot be written ({error.strerror}); give another folder with --out"
+        ) from None
 
 
 def _choose(experiment: Experiment, only: Collection[str] | None) -> list[str]:

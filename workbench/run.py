@@ -9,6 +9,7 @@ from jax import Array
 
 from workbench.checkpoint import Checkpoint
 from workbench.crew import WORTH_COMPILING, Crew
+from workbench.hosts import told
 from workbench.lanes import Stretch, advance
 from workbench.methods import Method
 from workbench.mixture import Mixture
@@ -167,7 +168,8 @@ def _stretches(method: Method, problem: Problem, crew: Crew, until: int) -> Iter
         steps = min(int(crew.pace), left) if left > 0 else int(crew.pace)
         begun = time.perf_counter()
         stretch = jax.block_until_ready(advance(method, problem, lanes, marks, until, steps))
-        spent = time.perf_counter() - begun
+        # Hosts must agree on the steps of the next call, and clocks differ.
+        spent = float(told(time.perf_counter() - begun))
         crew.clock += spent
         crew.worked += price * int(stretch.steps)
         crew.write(stretch)

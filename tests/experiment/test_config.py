@@ -97,6 +97,12 @@ def test_every_default_is_resolved_and_survives_toml(method, prior, start):
         assert {name for name, f in config.model_fields.items() if f.default is not None} == set(table)
 
 
+def test_who_shares_the_work_is_no_part_of_what_a_run_is():
+    shared = parse_experiment({**BASE, "run": {"devices": 4, "hosts": 2}}, "x")
+    assert (shared.run.devices, shared.run.devices_per_host) == (4, 2)
+    assert shared.resolved() == parse_experiment(BASE, "x").resolved()
+
+
 ONE_FIELD = [
     *[("methods", name, field) for name, config in METHODS.items() for field in _fields(config, "method")],
     *[("prior", name, field) for name, config in PRIORS.items() for field in _fields(config, "family")],

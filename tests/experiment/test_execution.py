@@ -123,6 +123,7 @@ CHANGES = [
     ((("methods", "nuts", "num_samples"), 7), ["nuts"]),
     ((("methods", "mine"), {"method": "em"}), ["em"]),
     ((("soundness", "tight"), 0.1), []),
+    ((("run", "devices"), 1), []),
     ((("seed",), 0), []),
     ((("methods", "em", "max_iterations"), 5000), []),
 ]

@@ -67,6 +67,12 @@ MISTAKES: dict[str, tuple[dict[str, Any], list[str]]] = {
         ["prior.concentraton: unknown key", "did you mean concentration?"],
     ),
     "unknown in starts": (_with("starts", {"rule": "kmeans++", "tries": 3}), ["starts.tries: unknown key", "allowed"]),
+    "unknown in run": (_with("run.device", 2), ["run.device: unknown key", "did you mean devices?"]),
+    "no devices": (_with("run.devices", 0), ["run.devices: ", "greater than or equal to 1"]),
+    "devices that hosts cannot share": (
+        _with("run", {"devices": 3, "hosts": 2}),
+        ["run: devices: must be a multiple of hosts = 2, got 3"],
+    ),
     "unknown in soundness": (_with("soundness.tigth", 0.1), ["soundness.tigth: unknown key", "did you mean tight?"]),
     "unknown in a method": (
         _with("methods.em.tolerence", 1e-8),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SerializeAsAny, model_validator
 
+from workbench.checkpoint import INTERVAL
 from workbench.data import Dataset, Simulator, load_dataset, read_file
 from workbench.errors import InputError
 from workbench.methods import METHODS, Method
@@ -135,6 +136,29 @@ def _infer_methods(value: Any) -> Any:
     return named
 
 
+class RunConfig(Config):
+    """Who shares the work. No part of what a run is: its numbers are the same but for rounding."""
+
+    devices: Annotated[int, Field(ge=1)] | None = Field(
+        None, description="JAX devices that share the rows, over all hosts; all there are unless given"
+    )
+    hosts: Annotated[int, Field(ge=1)] = Field(1, description="processes of this command that share the rows")
+    checkpoint_seconds: Annotated[float, Field(gt=0)] = Field(
+        INTERVAL, description="seconds between two checkpoints of an unfinished run"
+    )
+
+    @model_validator(mode="after")
+    def _as_many_for_each(self) -> "RunConfig":
+        if self.devices is not None and self.devices % self.hosts:
+            raise ValueError(f"devices: must be a multiple of hosts = {self.hosts}, got {self.devices}")
+        return self
+
+    @property
+    def devices_per_host(self) -> int | None:
+        """What each host brings; None for all that it has."""
+        return None if self.devices is None else self.devices // self.hosts
+
+
 class Experiment(Config):
     """One experiment: the data, the model, and the methods that are compared on them.
 
@@ -154,6 +178,7 @@ class Experiment(Config):
         BeforeValidator(_infer_methods),
     ]
     soundness: Soundness = Soundness()
+    run: RunConfig = RunConfig()
 
     def located(self, folder: Path) -> "Experiment":
         """The same with a relative `data.file` made absolute, so that it can be run from anywhere."""
@@ -166,9 +191,10 @@ class Experiment(Config):
         """The problem of the points to fit.
 
         Raises:
-            InputError: the points do not suit the model or the prior.
+            InputError: the points do not suit the model or the prior, or there are fewer devices than the run asks for.
         """
-        return Problem(train.x, self.model.components, self.model.covariance, self.prior)
+        model = self.model
+        return Problem(train.x, model.components, model.covariance, self.prior, devices=self.run.devices)
 
     def check(self, problem: Problem) -> None:
         """Refuse methods that cannot solve the problem, and starts that do not fit it.
@@ -181,5 +207,8 @@ class Experiment(Config):
         self.starts.check(problem)
 
     def resolved(self) -> dict[str, Any]:
-        """Every setting, given or default, as TOML can hold it: what is unset is left out."""
-        return dict(self.model_dump(mode="json", exclude_none=True))
+        """Every setting, given or default, as TOML can hold it: what is unset is left out.
+
+        So is how a run is shared out, which says nothing of its numbers and must not bind whoever looks at them later.
+        """
+        return dict(self.model_dump(mode="json", exclude_none=True, exclude={"run"}))

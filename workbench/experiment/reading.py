@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from workbench.errors import InputError
-from workbench.experiment.config import DataConfig, Experiment, ModelConfig, SimulateConfig
+from workbench.experiment.config import DataConfig, Experiment, ModelConfig, RunConfig, SimulateConfig
 from workbench.methods import METHODS
 from workbench.mixture import PRIORS
 from workbench.soundness import Soundness
@@ -146,6 +146,8 @@ def _locate(location: list[str]) -> tuple[type[BaseModel] | None, list[str]]:
             return ModelConfig, location
         case ["soundness", *_]:
             return Soundness, location
+        case ["run", *_]:
+            return RunConfig, location
         case _:
             return Experiment, location
 
