@@ -1,6 +1,6 @@
 """Streamed rows: the same results as rows in memory, whatever the size of a block, from an array or a memory map."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import jax
@@ -27,12 +27,11 @@ def many() -> Points:
 
 
 @pytest.fixture
-def streaming(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def streaming(monkeypatch: pytest.MonkeyPatch) -> None:
     """Everything is too large to copy, blocks hold a thousand rows, and 500 rows are sampled."""
     monkeypatch.setattr(rows, "RESIDENT_BYTES", 0)
     monkeypatch.setattr(rows, "SAMPLED_ROWS", 500)
     monkeypatch.setattr(stream, "READ_BYTES", 16_000)
-    yield
 
 
 @FAMILIES

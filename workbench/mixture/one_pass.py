@@ -20,7 +20,7 @@ import numpy as np
 from jax import Array
 
 from workbench.mixture.covariance import Statistics
-from workbench.mixture.covariance.base import product
+from workbench.mixture.covariance.base import product, weighted_sum
 from workbench.mixture.covariance.vectors import LOG_2PI
 from workbench.mixture.mixture import Mixture
 from workbench.mixture.rows import Rows
@@ -112,17 +112,20 @@ def _expanded(working: Mixture, rows: Rows) -> tuple[Array, Statistics]:
     family = working.covariance
     natural = family.natural(jnp.log(working.weights), working.means, working.scales)
 
-    def chunk(coefficients: Array, z: Array, counted: Array) -> tuple[Array, Array]:
-        features = family.features(z)  # [F, B]
-        log_joint = product(coefficients, features)  # [K, B]
+    def chunk(parameters: tuple[Array, tuple[Array, ...]], z: Array, counted: Array) -> tuple[Array, ...]:
+        constant, coefficients = parameters
+        features = family.features(z)
+        terms = (product(c, f) for c, f in zip(coefficients, features, strict=True))
+        log_joint = sum(terms, constant[:, None])  # [K, B]
         log_density, responsibilities = _normalise(log_joint, counted)
-        return log_density, product(responsibilities, features.T)  # [K, F]
+        sums = (weighted_sum(responsibilities, f) for f in features)
+        return log_density, product(responsibilities, counted), *sums
 
-    value, sums = rows.sum(chunk, family.pack(natural))
+    value, counts, *sums = rows.sum(chunk, (natural.constant, family.pack(natural)))
     value += family.shared_log_joint(natural, rows.total)
-    statistics = family.unpack(sums, rows.total)
+    statistics = family.unpack(counts, tuple(sums), rows.total)
     # From about zero to about c: sum r (z - c)(z - c)^T = S - f c^T - c f^T + n c c^T.
-    counts, first, second = statistics
+    _, first, second = statistics
     origins = jax.lax.stop_gradient(working.means)
     second = second - family.outer(first, origins) - family.outer(origins, first)
     second = second + family.outer(counts[:, None] * origins, origins)

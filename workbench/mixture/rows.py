@@ -23,9 +23,9 @@ RESIDENT_BYTES = 2**29
 # Rows held in memory of points that are streamed: what starts are drawn from.
 SAMPLED_ROWS = 2**16
 
-# Chunks of 64 to 1,024 rows measured best, the fewer the wider the row; products of fewer rows do not fill the units
+# Chunks of 128 to 1,024 rows measured best, the fewer the wider the row; products of fewer rows do not fill the units
 # of a core, and more rows of few columns gain nothing.
-FEWEST, MOST = 64, 1024
+FEWEST, MOST = 128, 1024
 
 # A row on a GPU is one thread's work: chunks are as large as keeps the intermediates of one small beside its memory.
 GPU_CHUNK_BYTES = 2**28
@@ -45,13 +45,13 @@ class Layout(NamedTuple):
 
     @classmethod
     def of(cls, num_points: int, row_bytes: int, devices: int) -> "Layout":
-        """Chunks of equal size whose intermediates, `row_bytes` for each row, stay in a core's cache.
+        """Chunks of equal size whose intermediates, `row_bytes` for each row, fill half of a core's cache.
 
         The number of chunks is a multiple of the number of devices, and their size one of 8, the width of a vector.
         """
         bound = GPU_CHUNK_BYTES if jax.default_backend() != "cpu" else _cache_bytes()
         most = MOST if jax.default_backend() == "cpu" else bound
-        size = min(max(bound // row_bytes, FEWEST), most)
+        size = min(max(bound // (2 * row_bytes), FEWEST), most)
         chunks = -(-num_points // (size * devices)) * devices
         return cls(chunks, -(-num_points // (8 * chunks)) * 8)
 

@@ -11,6 +11,7 @@ from scipy.stats import invgamma, invwishart
 
 from workbench.mixture import COVARIANCES, Covariance, Mixture
 from workbench.mixture.covariance import lower_triangular
+from workbench.mixture.covariance.base import weighted_sum
 
 K, D = 3, 2
 FAMILIES = pytest.mark.parametrize("family", COVARIANCES.values(), ids=COVARIANCES)
@@ -115,7 +116,8 @@ def test_features_times_packed_natural_parameters_are_the_log_joint(
     component_log_joint: Callable[[Mixture, Points], Points],
 ) -> None:
     natural = family.natural(jnp.log(mixture.weights), mixture.means, mixture.scales)
-    linear = (family.pack(natural) @ family.features(jnp.asarray(points.T))).T  # [N, K]
+    blocks = zip(family.pack(natural), family.features(jnp.asarray(points.T)), strict=True)
+    linear = (natural.constant[:, None] + sum(c @ f for c, f in blocks)).T  # [N, K]
     total = points.T @ points
     shared = family.shared_log_joint(natural, jnp.asarray(total))
     expected = component_log_joint(mixture, points)
@@ -127,10 +129,10 @@ def test_features_times_packed_natural_parameters_are_the_log_joint(
 @FAMILIES
 def test_unpacked_sums_are_the_weighted_moments_about_zero(family: Covariance, points: Points) -> None:
     r = np.random.default_rng(5).dirichlet(np.ones(K), len(points))  # [N, K]
-    features = np.asarray(family.features(jnp.asarray(points.T)))
-    assert len(features) == family.num_features(D)
-    sums = r.T @ features.T
-    counts, first, second = family.unpack(jnp.asarray(sums), jnp.asarray(points.T @ points))
+    features = family.features(jnp.asarray(points.T))
+    assert 1 + sum(len(block) for block in features) == family.num_features(D)
+    sums = tuple(weighted_sum(jnp.asarray(r.T), block) for block in features)
+    counts, first, second = family.unpack(jnp.asarray(r.sum(0)), sums, jnp.asarray(points.T @ points))
     np.testing.assert_allclose(counts, r.sum(0), rtol=ROUNDING)
     np.testing.assert_allclose(first, r.T @ points, rtol=ROUNDING)
     dense = np.einsum("nk,ni,nj->kij", r, points, points)

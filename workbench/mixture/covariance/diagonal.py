@@ -64,18 +64,17 @@ class Diagonal(DeviationCovariance):
         """1 + 2 D."""
         return 1 + 2 * dimensions
 
-    def features(self, z: Array) -> Array:
-        """1, z_i and z_i^2."""
-        return jnp.concatenate([jnp.ones_like(z[:1]), z, z**2])
+    def features(self, z: Array) -> tuple[Array, ...]:
+        """z_i and z_i^2."""
+        return z, z**2
 
-    def pack(self, natural: Natural) -> Array:
-        """Coefficients of `features`. [K, F]"""
-        return jnp.concatenate([natural.constant[:, None], natural.linear, natural.quadratic], axis=1)
+    def pack(self, natural: Natural) -> tuple[Array, ...]:
+        """Coefficients of `features`."""
+        return natural.linear, natural.quadratic
 
-    def unpack(self, sums: Array, total: Array) -> Statistics:
-        """Read off the features."""
-        dimensions = total.shape[-1]
-        return Statistics(sums[:, 0], sums[:, 1 : 1 + dimensions], sums[:, 1 + dimensions :])
+    def unpack(self, counts: Array, sums: tuple[Array, ...], total: Array) -> Statistics:
+        """The sums are the moments."""
+        return Statistics(counts, *sums)
 
     def whiten(self, whitener: Array, difference: Array) -> Array:
         """`d_nkd / sigma_kd`. [K, D, B]"""

@@ -62,20 +62,19 @@ class Full(MatrixCovariance):
         """1 + D + D (D + 1) / 2."""
         return 1 + dimensions + dimensions * (dimensions + 1) // 2
 
-    def features(self, z: Array) -> Array:
-        """1, z_i, and z_i z_j for i <= j."""
+    def features(self, z: Array) -> tuple[Array, ...]:
+        """z_i, and z_i z_j for i <= j."""
         i, j = pairs(len(z))
-        return jnp.concatenate([jnp.ones_like(z[:1]), z, z[i] * z[j]])
+        return z, z[i] * z[j]
 
-    def pack(self, natural: Natural) -> Array:
-        """Coefficients of `features`. [K, F]"""
-        return jnp.concatenate([natural.constant[:, None], natural.linear, pack_symmetric(natural.quadratic)], axis=1)
+    def pack(self, natural: Natural) -> tuple[Array, ...]:
+        """Coefficients of `features`."""
+        return natural.linear, pack_symmetric(natural.quadratic)
 
-    def unpack(self, sums: Array, total: Array) -> Statistics:
+    def unpack(self, counts: Array, sums: tuple[Array, ...], total: Array) -> Statistics:
         """The second moments are read from the features; `total` is not needed."""
-        dimensions = total.shape[-1]
-        second = unpack_symmetric(sums[:, 1 + dimensions :], dimensions)
-        return Statistics(sums[:, 0], sums[:, 1 : 1 + dimensions], second)
+        first, products = sums
+        return Statistics(counts, first, unpack_symmetric(products, total.shape[-1]))
 
     def whiten(self, whitener: Array, difference: Array) -> Array:
         """`L_k^-1 d_nk`. [K, D, B]"""

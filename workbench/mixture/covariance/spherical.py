@@ -67,17 +67,17 @@ class Spherical(DeviationCovariance):
         """2 + D."""
         return 2 + dimensions
 
-    def features(self, z: Array) -> Array:
-        """1, z_i and |z|^2."""
-        return jnp.concatenate([jnp.ones_like(z[:1]), z, jnp.sum(z**2, 0, keepdims=True)])
+    def features(self, z: Array) -> tuple[Array, ...]:
+        """z_i and |z|^2."""
+        return z, jnp.sum(z**2, 0, keepdims=True)
 
-    def pack(self, natural: Natural) -> Array:
-        """Coefficients of `features`. [K, F]"""
-        return jnp.concatenate([natural.constant[:, None], natural.linear, natural.quadratic[:, None]], axis=1)
+    def pack(self, natural: Natural) -> tuple[Array, ...]:
+        """Coefficients of `features`."""
+        return natural.linear, natural.quadratic[:, None]
 
-    def unpack(self, sums: Array, total: Array) -> Statistics:
-        """Read off the features."""
-        return Statistics(sums[:, 0], sums[:, 1:-1], sums[:, -1])
+    def unpack(self, counts: Array, sums: tuple[Array, ...], total: Array) -> Statistics:
+        """The sums are the moments."""
+        return Statistics(counts, sums[0], sums[1][:, 0])
 
     def whiten(self, whitener: Array, difference: Array) -> Array:
         """`d_nk / sigma_k`. [K, D, B]"""

@@ -58,17 +58,17 @@ class Tied(MatrixCovariance):
         """1 + D."""
         return 1 + dimensions
 
-    def features(self, z: Array) -> Array:
-        """1 and z_i: what differs between components."""
-        return jnp.concatenate([jnp.ones_like(z[:1]), z])
+    def features(self, z: Array) -> tuple[Array, ...]:
+        """z_i: what differs between components."""
+        return (z,)
 
-    def pack(self, natural: Natural) -> Array:
-        """Coefficients of `features`. [K, F]"""
-        return jnp.concatenate([natural.constant[:, None], natural.linear], axis=1)
+    def pack(self, natural: Natural) -> tuple[Array, ...]:
+        """Coefficients of `features`."""
+        return (natural.linear,)
 
-    def unpack(self, sums: Array, total: Array) -> Statistics:
+    def unpack(self, counts: Array, sums: tuple[Array, ...], total: Array) -> Statistics:
         """Responsibilities sum to one in each row, so the second moment is the data's own."""
-        return Statistics(sums[:, 0], sums[:, 1:], total)
+        return Statistics(counts, sums[0], total)
 
     def shared_log_joint(self, natural: Natural, total: Array) -> Array:
         """`-1/2 tr(P sum_n z z^T)`. []"""
