@@ -10,7 +10,7 @@ import pytest
 from workbench.mixture import Mixture
 from workbench.problem import Problem
 from workbench.soundness import Soundness
-from workbench.trace import Trace
+from workbench.trace import Trace, passes_text
 
 R, T = 3, 4
 
@@ -115,3 +115,11 @@ def test_a_trace_is_a_pytree() -> None:
     doubled = jax.tree.map(lambda leaf: 2 * jnp.asarray(leaf, float), trace)
     assert isinstance(doubled, Trace) and doubled.draws == trace.draws
     np.testing.assert_array_equal(doubled.log_joint, 2.0 * RISING)
+
+
+@pytest.mark.parametrize(
+    ("passes", "text"),
+    [(0, "0"), (7.0, "7"), (1234, "1,234"), (0.00256, "0.00256"), (31.5, "31.5"), (1234.25, "1,234")],
+)
+def test_prices_read_whole_where_they_are_and_to_three_digits_where_not(passes: float, text: str) -> None:
+    assert passes_text(passes) == text

@@ -7,7 +7,7 @@ from workbench.data import Dataset, Simulator, dataset_names, load_dataset, read
 from workbench.errors import InputError
 from workbench.execution import run_experiment
 from workbench.experiment import Experiment, read_experiment
-from workbench.methods import EM, NUTS, SQUAREM, Anderson, GradientAscent, OverRelaxed, Race
+from workbench.methods import EM, NUTS, SQUAREM, Anderson, GradientAscent, OnlineEM, OverRelaxed, Race, StochasticAscent
 from workbench.mixture import ConjugatePrior, FlatPrior, IndependentPrior, Mixture
 from workbench.model import mixture_model
 from workbench.problem import Problem
@@ -34,6 +34,7 @@ __all__ = [
     "InputError",
     "KMeansPlusPlus",
     "Mixture",
+    "OnlineEM",
     "OverRelaxed",
     "Problem",
     "Race",
@@ -42,6 +43,7 @@ __all__ = [
     "Reference",
     "Simulator",
     "Soundness",
+    "StochasticAscent",
     "Trace",
     "compare",
     "dataset_names",

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
@@ -22,7 +23,7 @@ class Walker(NamedTuple):
 
     state: State
     key: Array
-    passes: Array  # []
+    passes: Array  # []   a float: a step may cost a fraction of a pass
     steps: Array  # []
     rows: Array  # []   rows recorded after the start
     ok: Array  # []
@@ -63,7 +64,7 @@ def begin(method: Method, problem: Problem, starts: Mixture, key: Array, restart
     def one(start: Mixture, restart: Array) -> Walker:
         own = jax.random.fold_in(key, restart)
         zero, no = jnp.asarray(0), jnp.asarray(False)
-        return Walker(algorithm.init(own, start), own, zero, zero, zero, ~no, no, no, no)
+        return Walker(algorithm.init(own, start), own, jnp.zeros(()), zero, zero, ~no, no, no, no)
 
     return _plain(jax.vmap(one)(starts, restarts))
 
@@ -87,6 +88,7 @@ def advance(
     """
     schedule = method.schedule()
     algorithm = method.bind(problem)
+    most = np.inf if schedule.max_steps is None else schedule.max_steps
 
     def put(rows: Array, row: Array, place: Array) -> Array:
         return rows.at[place].set(row)
@@ -104,7 +106,7 @@ def advance(
             ok=walker.ok & info.ok,
             converged=info.converged,
             collapsed=info.collapsed,
-            stopped=info.stopped | (walker.steps + 1 >= schedule.max_steps),
+            stopped=info.stopped | (walker.steps + 1 >= most),
         )
 
     def to_next_mark(now: Stretch) -> Stretch:

@@ -181,4 +181,4 @@ def _stretches(method: Method, problem: Problem, crew: Crew, until: int) -> Iter
 def _shared_out(seconds: float, passes: np.ndarray) -> np.ndarray:
     """Seconds spent on the rows up to each: those of the whole run, by their share of its passes. [T]"""
     paid = np.sum(passes, axis=0)
-    return np.asarray(seconds * paid / max(int(paid[-1]), 1))
+    return np.asarray(seconds * paid / paid[-1] if paid[-1] > 0 else np.zeros_like(paid))

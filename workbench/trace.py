@@ -24,7 +24,7 @@ class Trace:
     mixtures: Mixture  # leaves [R, T, ...]
     log_joint: np.ndarray  # [R, T]
     log_likelihood: np.ndarray  # [R, T]
-    passes: np.ndarray  # [R, T]   passes over the data so far
+    passes: np.ndarray  # [R, T]   passes over the data so far; a step on some of the rows costs a fraction of one
     ok: np.ndarray  # [R, T]   False from the step on that broke the method's promise
     converged: np.ndarray  # [R]   the method's own stopping rule was met
     collapsed: np.ndarray  # [R]   stopped because the next mixture was singular
@@ -86,3 +86,8 @@ class Trace:
             if rule.check(problem, self.at(*place)).sound:
                 return place
         return None
+
+
+def passes_text(passes: float) -> str:
+    """A price for people to read: whole numbers in full, fractions to three digits."""
+    return f"{passes:,.0f}" if passes >= 100 or float(passes).is_integer() else f"{passes:.3g}"

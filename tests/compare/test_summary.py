@@ -122,6 +122,15 @@ def test_a_restart_reaches_the_best_within_a_thousandth_of_a_nat(summary, good, 
     assert [o.restarts for o in found.optima] == ([2] if reached == 2 else [1, 1])
 
 
+def test_near_the_best_is_within_a_thousandth_of_a_nat_per_point(summary, good):
+    # Of 40 points: 0.04 nats. One is near and leaves, two are near and stay, one never is.
+    short = np.array([[9.0, 0.03, 0.05], [9.0, 0.03, 0.02], [9.0, 5.0, 0.0], [9.0, 9.0, 0.05]])
+    passes = np.tile([0.0, 0.25, 0.5], (4, 1))
+    found = summary(*["start better good"] * 4, log_joint=good - short, passes=passes)
+    assert (found.reached_best, found.near_best, found.passes_to_near_best) == (1, 2, 0.375)
+    assert found.passes == 2.0
+
+
 def test_passing_the_best_on_the_way_up_a_spike_is_no_arrival(summary, good):
     scores = np.array([[-900.0, good, good + 80], [-900.0, good - 1, good]])
     found = summary("start good spike", "start better good", log_joint=scores)
@@ -234,6 +243,16 @@ def draws(two_groups: Problem, shapes: Shapes, trace_of: Callable[..., Trace]) -
     return trace_of(two_groups, leaves, draws=50)
 
 
+def test_restarts_that_were_dropped_are_not_held_against_ems(two_groups, shapes, trace_of):
+    ends = [[shapes["start"], shapes[name]] for name in ("good", "good", "good")]
+    lower = [[shapes["start"], shapes["better"]]] * 3
+    gone = np.array([False, True, False])
+    for dropped, expected in (((None, None), 3), ((None, gone), 2), ((gone, None), 2), ((gone, ~gone), 0)):
+        em, other = (trace_of(two_groups, r, dropped=d) for r, d in zip((ends, lower), dropped, strict=True))
+        found = summarise(Comparison(two_groups, {"em": em, "other": other}))
+        assert [s.lower_than_em for s in found] == [None, expected]
+
+
 class TestSampler:
     def test_warm_up_rows_are_no_answers(self, two_groups, draws, good):
         # Rows 0 and 1 are the maximum itself; the draws about it are all lower.
@@ -265,3 +284,4 @@ class TestSampler:
         (found,) = summarise(Comparison(two_groups, {"nuts": replace(draws, log_joint=scores)}))
         assert found.reached_best == 1
         assert found.passes_to_best == 10
+        assert found.near_best is found.passes_to_near_best is None

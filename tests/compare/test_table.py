@@ -32,7 +32,7 @@ def em() -> MethodSummary:
         reached_best=6,
         passes_to_best=31.5,
         seconds_to_best=0.0123,
-        passes=1234,
+        passes=1234.0,
         seconds=0.5,
         compile_seconds=1.25,
         r_hat_max=None,
@@ -43,12 +43,15 @@ def em() -> MethodSummary:
         adjusted_rand_index=0.9,
         matched_error=0.0312,
         optima=(Optimum(-1143.5, 6), Optimum(-1200.25, 1)),
+        near_best=7,
+        passes_to_near_best=0.256,
     )
 
 
 @pytest.fixture(scope="module")
 def nuts(em: MethodSummary) -> MethodSummary:
     draws = {"r_hat_max": 1.004, "ess_min": 812.3, "statuses": {"CONVERGED": 4}, "optima": ()}
+    draws |= {"near_best": None, "passes_to_near_best": None}
     return replace(em, method="nuts", restarts=4, best_log_joint=-1144.0, **draws)
 
 
@@ -156,6 +159,8 @@ def test_figures_are_printed_with_their_digits(em, nuts):
     assert lines["reached the best (within 0.001)"] == ["6 of 8", "6 of 4"]
     assert lines["ran out"][0] == lines["collapsed"][0] == "1 of 8"
     assert lines["passes in all"][0] == "1,234"
+    assert lines["passes to the best (median)"][0] == "31.5"
+    assert lines["passes to within 0.001 nats per point"] == ["0.256 (7 of 8)", "–"]
     assert lines["R-hat, largest"] == ["–", "1.004"]
     assert lines["suspicious"] == ["no", "no"]
 
@@ -180,7 +185,7 @@ class TestReading:
         lost = replace(em, method="lost", reached_best=0, best_log_joint=None, passes_to_best=None)
         reading = Table("", (em, slow, lost)).reading
         assert "Best sound log-joint -1143.500" in reading
-        assert "em reaches it from 6 of 8 starts in 32 passes" in reading
+        assert "em reaches it from 6 of 8 starts in 31.5 passes" in reading
         assert "slow never reaches it (-1150.000)" in reading
         assert "lost has no sound answer" in reading
 

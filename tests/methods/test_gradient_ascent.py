@@ -15,13 +15,13 @@ from workbench.mixture import Mixture
 from workbench.problem import Problem
 
 K = 3
-OPTIMIZERS = tuple(LEARNING_RATES)
+OPTIMIZERS = (*LEARNING_RATES, "lbfgs")
 Points = NDArray[np.float64]
 Random = Callable[..., Mixture]
 Problems = Callable[..., Problem]
 
 
-def test_every_optimizer_has_a_learning_rate() -> None:
+def test_every_optimizer_has_a_learning_rate_or_searches_its_own() -> None:
     assert set(get_args(GradientAscent.model_fields["optimizer"].annotation)) == set(OPTIMIZERS)
 
 

@@ -22,6 +22,10 @@ from workbench.trace import Trace
 # A restart has reached the best when its log_joint is within this many nats of it.
 WITHIN = 1e-3
 
+# A restart is near the best when it is within this many nats *per point* of it: what a method that looks at some of the
+# rows at a time can come to, and what tells two fits apart by no prediction.
+NEAR = 1e-3
+
 # The method that the ends of the others are held against, and by how many nats lower counts as lower: both stop short
 # of the same optimum by less.
 YARDSTICK = "em"
@@ -42,6 +46,8 @@ class MethodSummary:
 
     The *best* is the highest log_joint among all sound answers of all methods. Passes and seconds to the best are the
     median over the restarts that came within 1e-3 nats of it; seconds are those of all restarts advancing together.
+    Passes to near it are the median over the restarts that came, and stayed, within 1e-3 nats per point; they are not
+    told of samplers.
     """
 
     method: str
@@ -54,7 +60,7 @@ class MethodSummary:
     reached_best: int
     passes_to_best: float | None
     seconds_to_best: float | None
-    passes: int  # of all restarts
+    passes: float  # of all restarts
     seconds: float  # stepping
     compile_seconds: float
     r_hat_max: float | None
@@ -66,6 +72,8 @@ class MethodSummary:
     matched_error: float | None
     optima: tuple[Optimum, ...]
     lower_than_em: int | None = None  # restarts that ended more than 1e-6 nats below em's end from the same start
+    near_best: int | None = None  # restarts within 1e-3 nats per point of the best
+    passes_to_near_best: float | None = None
     failure: str | None = None
 
 
@@ -100,8 +108,8 @@ def _summarise(comparison: Comparison, name: str, trace: Trace, best: float | No
     place = trace.best_place(problem, comparison.rule)
     mixture = None if place is None else trace.at(*place)
     health = None if mixture is None else comparison.rule.check(problem, mixture)
-    arrivals = _arrivals(trace, best)
-    rows = [(r, t) for r, t in enumerate(arrivals) if t is not None]
+    rows = _arrivals(trace, best, WITHIN)
+    near = _arrivals(trace, best, NEAR * problem.num_points)
     answer = _answer(trace, mixture)
     heldout = None
     if reference.heldout is not None and answer is not None:
@@ -118,9 +126,9 @@ def _summarise(comparison: Comparison, name: str, trace: Trace, best: float | No
         heldout_standard_error=None if heldout is None else heldout.standard_error,
         statuses={status.name: counts[status] for status in sorted(counts)},
         reached_best=len(rows),
-        passes_to_best=float(np.median([trace.passes[r, t] for r, t in rows])) if rows else None,
+        passes_to_best=_median_passes(trace, rows),
         seconds_to_best=float(np.median([trace.seconds[t] for _, t in rows])) if rows else None,
-        passes=int(np.sum(trace.passes[:, -1])),
+        passes=float(np.sum(trace.passes[:, -1])),
         seconds=float(trace.seconds[-1]),
         compile_seconds=trace.compile_seconds,
         r_hat_max=None if mixing is None else mixing.r_hat_max,
@@ -132,36 +140,43 @@ def _summarise(comparison: Comparison, name: str, trace: Trace, best: float | No
         matched_error=None if reference.truth is None or mixture is None else matched_error(mixture, reference.truth),
         optima=() if trace.is_sampler else _optima(comparison, trace),
         lower_than_em=None if name == YARDSTICK else _lower(trace, comparison.traces.get(YARDSTICK)),
+        near_best=None if trace.is_sampler else len(near),
+        passes_to_near_best=None if trace.is_sampler else _median_passes(trace, near),
     )
 
 
 def _failed(name: str, why: str) -> MethodSummary:
     blank = dict.fromkeys(MethodSummary.__dataclass_fields__)
-    zeros = {"restarts": 0, "reached_best": 0, "passes": 0, "seconds": 0.0, "compile_seconds": 0.0}
+    zeros = {"restarts": 0, "reached_best": 0, "passes": 0.0, "seconds": 0.0, "compile_seconds": 0.0}
     return MethodSummary(**{**blank, **zeros, "method": name, "statuses": {}, "optima": (), "failure": why})  # type: ignore[arg-type]
 
 
-def _arrivals(trace: Trace, best: float | None) -> list[int | None]:
-    """The first row of each restart within 1e-3 nats of the best; None if it never gets there, or collapses."""
+def _arrivals(trace: Trace, best: float | None, within: float) -> list[tuple[int, int]]:
+    """Restart and first row of those that come within so many nats of the best, and neither leave it nor collapse."""
     if best is None:
-        return [None] * trace.num_restarts
-    near = np.asarray(
-        np.abs(trace.log_joint - best) <= WITHIN
-    )  # a spike passes the best on its way up, and is no arrival
-    stays = np.asarray(near.any(1) if trace.is_sampler else near[:, -1] & ~trace.collapsed)
-    return [int(np.argmax(near[r])) if stays[r] else None for r in range(trace.num_restarts)]
+        return []
+    near = np.abs(trace.log_joint - best) <= within  # a spike passes the best on its way up, and is no arrival
+    stays = near.any(1) if trace.is_sampler else near[:, -1] & ~trace.collapsed
+    return [(int(r), int(np.argmax(near[r]))) for r in np.flatnonzero(stays)]
+
+
+def _median_passes(trace: Trace, rows: list[tuple[int, int]]) -> float | None:
+    """The median price of some restarts and rows; None if there are none."""
+    return float(np.median([trace.passes[place] for place in rows])) if rows else None
 
 
 def _lower(trace: Trace, em: Trace | None) -> int | None:
     """Restarts that ended lower than em's from the same start; None for samplers, and where there is no em.
 
-    Where em collapsed, its end is the foot of a spike and no yardstick.
+    Where em collapsed, its end is the foot of a spike and no yardstick. One that was dropped from a race has no end.
     """
     if em is None or em.is_sampler or trace.is_sampler:
         return None
     shared = min(trace.num_restarts, em.num_restarts)
     ends, theirs = trace.log_joint[:shared, -1], em.log_joint[:shared, -1]
     fair = ~em.collapsed[:shared] & np.isfinite(theirs)
+    for raced in (em, trace):
+        fair &= True if raced.dropped is None else ~raced.dropped[:shared]
     # Not "less than": an end that is no number is lower too.
     return int(np.sum(fair & ~(ends >= theirs - LOWER)))
 

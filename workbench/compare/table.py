@@ -10,14 +10,27 @@ from html import escape
 from typing import Any
 
 from workbench.compare.comparison import Comparison
-from workbench.compare.summary import LOWER, WITHIN, YARDSTICK, MethodSummary, summarise
+from workbench.compare.summary import LOWER, NEAR, WITHIN, YARDSTICK, MethodSummary, summarise
 from workbench.diagnostics import Status
+from workbench.trace import passes_text
 
 Cell = Callable[[MethodSummary], str]
 
 
 def _number(value: float | None, form: str) -> str:
     return "–" if value is None or not math.isfinite(value) else format(value, form)
+
+
+def _passes(value: float | None) -> str:
+    return "–" if value is None else passes_text(value)
+
+
+def _near(s: MethodSummary) -> str:
+    return (
+        "–"
+        if s.passes_to_near_best is None
+        else f"{passes_text(s.passes_to_near_best)} ({s.near_best} of {s.restarts})"
+    )
 
 
 def _heldout(s: MethodSummary) -> str:
@@ -61,9 +74,10 @@ LINES: tuple[tuple[str, Cell], ...] = (
     ("on a plateau", _count(Status.PLATEAU)),
     ("collapsed", _count(Status.COLLAPSED)),
     ("divergent or not finite", _count(Status.DIVERGENT, Status.NONFINITE)),
-    ("passes to the best (median)", lambda s: _number(s.passes_to_best, ".0f")),
+    ("passes to the best (median)", lambda s: _passes(s.passes_to_best)),
+    (f"passes to within {NEAR:g} nats per point", _near),
     ("seconds to the best (median)", lambda s: _number(s.seconds_to_best, ".3f")),
-    ("passes in all", lambda s: format(s.passes, ",")),
+    ("passes in all", lambda s: passes_text(s.passes)),
     ("seconds stepping", lambda s: _number(s.seconds, ".3f")),
     ("seconds compiling", lambda s: _number(s.compile_seconds, ".1f")),
     ("R-hat, largest", lambda s: _number(s.r_hat_max, ".3f")),
@@ -171,7 +185,7 @@ def _arrival(s: MethodSummary) -> str:
         return f"{s.method} has no sound answer"
     if s.reached_best == 0:
         return f"{s.method} never reaches it ({s.best_log_joint:.3f})"
-    return f"{s.method} reaches it from {s.reached_best} of {s.restarts} starts in {s.passes_to_best:.0f} passes"
+    return f"{s.method} reaches it from {s.reached_best} of {s.restarts} starts in {_passes(s.passes_to_best)} passes"
 
 
 _EMPTY = {"–", "0 of 0"}

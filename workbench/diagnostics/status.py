@@ -8,7 +8,7 @@ import numpy as np
 from workbench.diagnostics.convergence import Mixing
 from workbench.problem import Problem
 from workbench.soundness import Health, Soundness
-from workbench.trace import Trace
+from workbench.trace import Trace, passes_text
 
 
 class Status(IntEnum):
@@ -67,10 +67,10 @@ def _of_estimate(trace: Trace, restart: int, health: Health) -> Verdict:
     if health.merged:
         return Verdict(Status.PLATEAU, "two components have merged into one")
     if trace.dropped is not None and trace.dropped[restart]:
-        return Verdict(Status.DROPPED, f"lost the race after {trace.passes[restart, -1]} passes")
+        return Verdict(Status.DROPPED, f"lost the race after {passes_text(trace.passes[restart, -1])} passes")
     if not trace.converged[restart]:
-        return Verdict(Status.BUDGET, f"ran out of iterations after {trace.passes[restart, -1]} passes")
-    return Verdict(Status.CONVERGED, f"met its stopping rule after {trace.passes[restart, -1]} passes")
+        return Verdict(Status.BUDGET, f"ran out of iterations after {passes_text(trace.passes[restart, -1])} passes")
+    return Verdict(Status.CONVERGED, f"met its stopping rule after {passes_text(trace.passes[restart, -1])} passes")
 
 
 def _of_chain(trace: Trace, chain: int, mixing: Mixing) -> Verdict:

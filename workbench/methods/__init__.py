@@ -5,15 +5,19 @@ from workbench.methods.base import Algorithm, Climber, Info, Method, Race, Sched
 from workbench.methods.em import EM
 from workbench.methods.gradient_ascent import GradientAscent
 from workbench.methods.nuts import NUTS
+from workbench.methods.online_em import OnlineEM
 from workbench.methods.overrelaxed import OverRelaxed
 from workbench.methods.squarem import SQUAREM
+from workbench.methods.stochastic_ascent import StochasticAscent
 
 METHODS: dict[str, type[Method]] = {
     "em": EM,
     "squarem": SQUAREM,
     "anderson": Anderson,
     "overrelaxed": OverRelaxed,
+    "online_em": OnlineEM,
     "ascent": GradientAscent,
+    "stochastic_ascent": StochasticAscent,
     "nuts": NUTS,
 }
 
@@ -28,7 +32,9 @@ __all__ = [
     "GradientAscent",
     "Info",
     "Method",
+    "OnlineEM",
     "OverRelaxed",
     "Race",
     "Schedule",
+    "StochasticAscent",
 ]

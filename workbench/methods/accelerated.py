@@ -11,6 +11,7 @@ from jax.flatten_util import ravel_pytree
 from pydantic import Field
 
 from workbench.charts import LogCholesky
+from workbench.errors import InputError
 from workbench.methods.base import Algorithm, Climber, Info, Schedule, geometric_marks
 from workbench.methods.collapse import is_usable
 from workbench.methods.em import EM, ROUNDING
@@ -64,7 +65,12 @@ class Accelerated(Climber):
         """What is remembered after a leap that was refused."""
 
     def check(self, problem: Problem) -> None:
-        """Refuses what the wrapped method refuses."""
+        """Refuses what the wrapped method refuses, and a race of its own for that one."""
+        if self.of.race is not None:
+            raise InputError(
+                f"{self.method}.of.race: the restarts of {self.method} race, not those of the method it wraps, "
+                f"got {self.of.race!r}; give it as {self.method}.race"
+            )
         self.of.check(problem)
 
     def schedule(self) -> Schedule:

@@ -17,11 +17,14 @@ from workbench.problem import Problem
 
 State = Any  # private to each method; a pytree
 
+# The first row of a method whose steps cost fractions of a pass. Where a step costs more, rows of one price repeat.
+FIRST_FRACTION = 0.01
+
 
 class Info(NamedTuple):
     """What one step reports."""
 
-    passes: Array  # []   passes over the data that the step cost
+    passes: Array  # []   passes over the data that the step cost; of B rows out of N, B / N of one
     ok: Array  # []   False where the step broke what the method's theory promises
     converged: Array  # []   the method's own stopping rule is met
     collapsed: Array  # []   the next mixture has a singular covariance or an empty component
@@ -46,7 +49,7 @@ class Schedule:
 
     marks: np.ndarray  # [T - 1]   row 0 is the start
     clock: str  # "passes" or "steps"
-    max_steps: int
+    max_steps: int | None  # None: it ends at the last mark
     draws: int = 0
 
 
@@ -111,3 +114,9 @@ def geometric_marks(limit: int, ratio: float = 1.1) -> np.ndarray:
     while marks[-1] < limit:
         marks.append(min(limit, max(marks[-1] + 1, round(marks[-1] * ratio))))
     return np.asarray(marks)
+
+
+def fractional_marks(limit: float, ratio: float = 1.1) -> np.ndarray:
+    """`FIRST_FRACTION` of a pass, growing by `ratio`, ending at `limit`. [T - 1]"""
+    growths = max(0, int(np.ceil(np.log(limit / FIRST_FRACTION) / np.log(ratio) - 0.5)))
+    return np.append(FIRST_FRACTION * ratio ** np.arange(growths), limit)

@@ -36,18 +36,8 @@ class EM(FixedPoint):
     summary: ClassVar[str] = "expectation-maximisation; posterior mode under the conjugate prior"
 
     def check(self, problem: Problem) -> None:
-        """EM needs a closed-form M-step and, for a mode inside the simplex, a concentration of at least one."""
-        if not problem.prior.closed_form:
-            raise InputError(
-                f"prior: EM has no closed-form M-step under the {type(problem.prior).__name__}; "
-                'use family = "conjugate" or "flat", or leave EM out'
-            )
-        concentration = getattr(problem.prior, "concentration", 1.0)
-        if concentration < 1.0:
-            raise InputError(
-                f"prior.concentration: EM needs at least 1, got {concentration}: below it the posterior has no mode "
-                "with all weights positive"
-            )
+        """Refuses a prior without a closed-form M-step."""
+        check_closed_form(problem)
 
     def schedule(self) -> Schedule:
         """Rows at geometrically growing numbers of passes."""
@@ -84,3 +74,22 @@ class EMState(NamedTuple):
 
     mixture: Mixture
     log_joint: Array  # []
+
+
+def check_closed_form(problem: Problem) -> None:
+    """EM needs a closed-form M-step and, for a mode inside the simplex, a concentration of at least one.
+
+    Raises:
+        InputError: the prior has no such step, or no such mode.
+    """
+    if not problem.prior.closed_form:
+        raise InputError(
+            f"prior: EM has no closed-form M-step under the {type(problem.prior).__name__}; "
+            'use family = "conjugate" or "flat", or leave EM out'
+        )
+    concentration = getattr(problem.prior, "concentration", 1.0)
+    if concentration < 1.0:
+        raise InputError(
+            f"prior.concentration: EM needs at least 1, got {concentration}: below it the posterior has no mode "
+            "with all weights positive"
+        )

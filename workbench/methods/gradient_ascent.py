@@ -15,7 +15,7 @@ from workbench.mixture import Mixture
 from workbench.problem import Problem
 
 # Step sizes per point, in working units, that are stable on every data set shipped; a config may set others.
-LEARNING_RATES = {"gradient": 0.3, "momentum": 0.1, "adam": 0.05, "lbfgs": None}
+LEARNING_RATES = {"gradient": 0.3, "momentum": 0.1, "adam": 0.05}
 
 # Most line-search trials in one L-BFGS step. A search that fails after so many ends the run.
 LINE_SEARCH_TRIALS = 20
@@ -51,7 +51,8 @@ class GradientAscent(Climber):
     def bind(self, problem: Problem) -> Algorithm:
         """Steps of the optimiser on minus `log_joint` per point."""
         chart = LogCholesky(problem.rows, problem.covariance)
-        optimiser = self._optimiser()
+        rate = LEARNING_RATES.get(self.optimizer) if self.learning_rate is None else self.learning_rate
+        optimiser = optimiser_named(self.optimizer, rate)
 
         def loss(u: Coordinates) -> Array:
             return -problem.log_joint(chart.constrain(u)) / problem.num_points
@@ -86,19 +87,6 @@ class GradientAscent(Climber):
 
         return Algorithm(init, step, lambda state: chart.constrain(state.u))
 
-    def _optimiser(self) -> optax.GradientTransformationExtraArgs:
-        rate = LEARNING_RATES[self.optimizer] if self.learning_rate is None else self.learning_rate
-        match self.optimizer:
-            case "gradient":
-                return optax.with_extra_args_support(optax.sgd(rate))
-            case "momentum":
-                return optax.with_extra_args_support(optax.sgd(rate, momentum=0.9))
-            case "adam":
-                return optax.with_extra_args_support(optax.adam(rate))
-            case "lbfgs":
-                search = optax.scale_by_zoom_linesearch(LINE_SEARCH_TRIALS, initial_guess_strategy="one")
-                return optax.lbfgs(linesearch=search)
-
 
 class AscentState(NamedTuple):
     """Where the optimiser is, and the loss and gradient there."""
@@ -108,3 +96,19 @@ class AscentState(NamedTuple):
     gradient: Coordinates
     inner: Any
     owed: Array  # []   passes spent before the first step
+
+
+def optimiser_named(
+    name: Literal["gradient", "momentum", "adam", "lbfgs"], rate: float | optax.Schedule | None
+) -> optax.GradientTransformationExtraArgs:
+    """The optimiser of optax, with a step size or a function of the number of steps; L-BFGS searches its own."""
+    match name:
+        case "gradient":
+            return optax.with_extra_args_support(optax.sgd(rate))
+        case "momentum":
+            return optax.with_extra_args_support(optax.sgd(rate, momentum=0.9))
+        case "adam":
+            return optax.with_extra_args_support(optax.adam(rate))
+        case "lbfgs":
+            search = optax.scale_by_zoom_linesearch(LINE_SEARCH_TRIALS, initial_guess_strategy="one")
+            return optax.lbfgs(linesearch=search)

@@ -124,7 +124,7 @@ def _draw_sampler(ax: "Axes", comparison: Comparison, name: str, price: _Price, 
 
 def _scale_prices(ax: "Axes", prices: np.ndarray, price: _Price) -> None:
     """Logarithmic, and linear below the first price, so that the start is in view."""
-    least = 1.0 if price.against == "passes" else float(np.min(prices[prices > 0], initial=1.0))
+    least = float(np.min(prices[prices > 0], initial=1.0))
     ax.set_xscale("symlog", linthresh=10.0 ** np.floor(np.log10(least)), linscale=0.5)
     ax.set_xlim(0, 1.3 * max(float(np.max(prices)), least))
 

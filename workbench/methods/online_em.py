@@ -1,0 +1,91 @@
+"""Online EM: M-steps from a running average of the statistics of minibatches."""
+
+from typing import Annotated, ClassVar, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from pydantic import Field
+
+from workbench.methods.base import Algorithm, Info
+from workbench.methods.collapse import is_usable
+from workbench.methods.em import check_closed_form
+from workbench.methods.minibatch import Minibatch
+from workbench.mixture import Mixture, Statistics, one_pass
+from workbench.mixture.covariance import Covariance
+from workbench.problem import Problem
+
+# Refused M-steps whose step sizes add up to so much leave exp(-3), a twentieth, of the statistics that were refused.
+PATIENCE = 3.0
+
+
+class OnlineEM(Minibatch):
+    """Stepwise EM (Cappe & Moulines 2009, JRSS B 71, sec. 2.3; in minibatches Liang & Klein 2009, NAACL).
+
+    With `f` the expected sufficient statistics per row of a batch, `s <- (1 - gamma) s + gamma f`, and the M-step
+    is that of `N s`: of the posterior mode under the conjugate prior. gamma is `t^-power` at the t-th batch.
+
+    The first `warm_up` batches are averaged evenly before there is an M-step, so that none rests on a few rows. An
+    M-step that leads to a singular covariance is left out, and later batches mend it; the climb has collapsed when the
+    average has been renewed and still leads there. Nothing promises a rise at each step.
+    """
+
+    method: Literal["online_em"] = "online_em"
+    warm_up: Annotated[int, Field(ge=1)] = Field(10, description="batches averaged evenly before the first M-step")
+
+    summary: ClassVar[str] = "stepwise EM on minibatches; for many points, a few passes are enough"
+
+    def check(self, problem: Problem) -> None:
+        """Refuses a prior without a closed-form M-step."""
+        check_closed_form(problem)
+
+    def bind(self, problem: Problem) -> Algorithm:
+        """Steps that each average one batch in."""
+        family = problem.covariance
+
+        def init(key: Array, start: Mixture) -> OnlineState:
+            shape = family.shape(problem.components, problem.num_dimensions)
+            none = jnp.zeros_like
+            average = Statistics(none(start.weights), none(start.means), jnp.zeros(shape, start.means.dtype))
+            return OnlineState(start, average, jnp.asarray(0), jnp.zeros((), start.means.dtype))
+
+        def step(key: Array, state: OnlineState) -> tuple[OnlineState, Info]:
+            rows = self.draw(problem, key)
+            _, found = one_pass(state.mixture, rows)
+            t = state.batches + 1
+            gamma = jnp.where(t <= self.warm_up, 1.0 / t, t**-self.power)
+            average = jax.tree.map(
+                lambda old, new: (1.0 - gamma) * old + gamma * new / rows.num_points, state.average, found
+            )
+            of_all = jax.tree.map(lambda leaf: problem.num_points * leaf, average)
+            proposed = problem.maximise(of_all, state.mixture)
+            due, usable = t >= self.warm_up, is_usable(proposed, problem)
+            mixture = jax.tree.map(lambda new, old: jnp.where(due & usable, new, old), proposed, state.mixture)
+            refused = jnp.where(due & ~usable, state.refused + gamma, 0.0)
+            collapsed = refused >= PATIENCE
+            average = recentred(average, mixture.means - state.mixture.means, family)
+            price = jnp.asarray(rows.num_points / problem.num_points)
+            info = Info(price, jnp.asarray(True), jnp.asarray(False), collapsed, collapsed)
+            return OnlineState(mixture, average, t, refused), info
+
+        return Algorithm(init, step, lambda state: state.mixture)
+
+
+class OnlineState(NamedTuple):
+    """A mixture, and the running average of the statistics per row about its means."""
+
+    mixture: Mixture
+    average: Statistics
+    batches: Array  # []   drawn so far
+    refused: Array  # []   sum of the step sizes since an M-step was last taken
+
+
+def recentred(statistics: Statistics, shifts: Array, family: Covariance) -> Statistics:
+    """The same statistics about origins that lie `shifts` [K, D] further.
+
+    `sum r (x - c - d)(x - c - d)^T = S - f d^T - d f^T + n d d^T`, the family's part of it.
+    """
+    counts, first, second = statistics
+    moved = counts[:, None] * shifts
+    second = second - family.outer(first, shifts) - family.outer(shifts, first) + family.outer(moved, shifts)
+    return Statistics(counts, first - moved, second)
