@@ -8,6 +8,7 @@ import numpy as np
 from jax import Array
 
 from workbench.data import as_points, check_points
+from workbench.data.moments import moments_of
 from workbench.devices import mesh_of
 from workbench.errors import InputError
 from workbench.mixture import (
@@ -65,11 +66,12 @@ class Problem:
         check_points(points, "x", components)
         family = covariance_named(covariance)
         chosen = FlatPrior() if prior is None else prior
-        rows = Rows.of(points, family, components, mesh_of(devices, points.size))
+        moments = moments_of(points)
+        rows = Rows.of(points, family, components, mesh_of(devices, points.size), moments=moments)
         values = {
             "_x": points,
             "rows": rows,
-            "hyperparameters": chosen.hyperparameters(points, components, family),
+            "hyperparameters": chosen.hyperparameters(moments, components, family),
             "components": components,
             "covariance": family,
             "prior": chosen,

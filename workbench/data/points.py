@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from workbench.data.moments import blocks_of
 from workbench.data.names import check_distinct
 from workbench.errors import InputError
 
@@ -98,14 +99,19 @@ def _check_size(x: NDArray[np.float64], where: str, components: int) -> None:
 
 
 def _check_values(x: NDArray[np.float64], names: Sequence[str], where: str) -> None:
-    bad = np.argwhere(~np.isfinite(x))  # [B, 2]
-    if len(bad):
-        row, column = bad[0]
-        raise InputError(
-            f"{where}: data row {row + 1}, column {names[column]!r} is {x[row, column]};"
-            " give a finite number or remove the row"
-        )
-    constant = np.flatnonzero(x.min(axis=0) == x.max(axis=0))
+    first_row = np.asarray(x[:1])[0]
+    low, high, begun = first_row, first_row, 0
+    for block in blocks_of(x):
+        # A block's extremes are finite if and only if all its values are.
+        lowest, highest = block.min(axis=0), block.max(axis=0)
+        if not (np.all(np.isfinite(lowest)) and np.all(np.isfinite(highest))):
+            row, column = np.argwhere(~np.isfinite(block))[0]
+            raise InputError(
+                f"{where}: data row {begun + row + 1}, column {names[column]!r} is {block[row, column]};"
+                " give a finite number or remove the row"
+            )
+        low, high, begun = np.minimum(low, lowest), np.maximum(high, highest), begun + len(block)
+    constant = np.flatnonzero(low == high)
     if len(constant):
-        name = names[constant[0]]
-        raise InputError(f"{where}: column {name!r} is constant ({x[0, constant[0]]:g}), so its variance is 0; drop it")
+        name, value = names[constant[0]], first_row[constant[0]]
+        raise InputError(f"{where}: column {name!r} is constant ({value:g}), so its variance is 0; drop it")

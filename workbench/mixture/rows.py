@@ -1,7 +1,7 @@
 """The data as the one pass reads them: in working units, cut into chunks, on one device, on several, or streamed."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
@@ -12,6 +12,7 @@ from jax import Array
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from numpy.typing import NDArray
 
+from workbench.data.moments import Moments, blocks_of, moments_of
 from workbench.mixture.covariance import Covariance, Statistics
 from workbench.mixture.covariance.base import product
 from workbench.mixture.mixture import Mixture
@@ -82,7 +83,13 @@ class Rows:
 
     @classmethod
     def of(
-        cls, x: NDArray[np.float64], covariance: Covariance, components: int = 1, mesh: Mesh | None = None
+        cls,
+        x: NDArray[np.float64],
+        covariance: Covariance,
+        components: int = 1,
+        mesh: Mesh | None = None,
+        *,
+        moments: Moments | None = None,
     ) -> "Rows":
         """Rows of points x [N, D] for a covariance family.
 
@@ -92,9 +99,10 @@ class Rows:
             covariance: the family.
             components: K that passes are tuned for.
             mesh: devices to share the rows out over, along an axis named "rows"; one device unless given.
+            moments: of x, where they are known already.
         """
-        n, d = x.shape
-        shift, spread = _moments(x)
+        d = x.shape[1]
+        n, shift, spread = moments_of(x) if moments is None else moments
         matrix = covariance.units(spread)
         inverse = np.linalg.inv(matrix) if d > 1 else 1.0 / matrix
         devices = 1 if mesh is None else mesh.size
@@ -256,31 +264,15 @@ def _place(
     return z, jax.make_array_from_callback((chunks,), sharding, lambda index: counted[index])
 
 
-def _moments(x: NDArray[np.float64]) -> tuple[np.ndarray, np.ndarray]:
-    """Mean [D] and covariance [D, D] of points x [N, D], in two sweeps of blocks."""
-    n, d = x.shape
-    shift = sum((np.sum(block, axis=0) for block in _blocks(x)), np.zeros(d)) / n
-    second = np.zeros((d, d))
-    for block in _blocks(x):
-        centred = block - shift
-        second += centred.T @ centred
-    return shift, second / n
-
-
 def _even_sample(x: NDArray[np.float64], most: int) -> NDArray[np.float64]:
     """At most so many rows, evenly spread over x."""
     wanted = np.linspace(0, len(x) - 1, min(most, len(x))).astype(int)
     parts, begun = [], 0
-    for block in _blocks(x):
+    for block in blocks_of(x):
         inside = wanted[(wanted >= begun) & (wanted < begun + len(block))]
         parts.append(block[inside - begun])
         begun += len(block)
     return np.concatenate(parts)
-
-
-def _blocks(x: NDArray[np.float64]) -> Iterator[NDArray[np.float64]]:
-    step = max(1, READ_BYTES // (8 * x.shape[1]))
-    return (np.asarray(x[first : first + step]) for first in range(0, len(x), step))
 
 
 def _cache_bytes() -> int:

@@ -9,6 +9,7 @@ import numpyro.distributions as dist
 from jax import Array
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from workbench.data.moments import Moments
 from workbench.mixture.covariance import Covariance, Statistics
 from workbench.mixture.mixture import Mixture
 
@@ -40,8 +41,8 @@ class Prior(BaseModel, ABC):
     closed_form: ClassVar[bool]  # whether `maximise` exists: EM needs this
 
     @abstractmethod
-    def hyperparameters(self, x: np.ndarray, components: int, covariance: Covariance) -> Hyperparameters:
-        """Numbers of the prior for points x [N, D], given values and data-scaled defaults alike.
+    def hyperparameters(self, moments: Moments, components: int, covariance: Covariance) -> Hyperparameters:
+        """Numbers of the prior for points of these moments, given values and data-scaled defaults alike.
 
         Raises:
             InputError: a given value does not fit the data's dimension.

@@ -10,6 +10,7 @@ from jax import Array
 from jax.scipy.special import gammaln, multigammaln
 from pydantic import Field
 
+from workbench.data.moments import Moments
 from workbench.errors import InputError
 from workbench.mixture.covariance import Covariance, Statistics
 from workbench.mixture.covariance.vectors import LOG_2PI
@@ -47,11 +48,12 @@ class ConjugatePrior(Prior):
     proper: ClassVar[bool] = True
     closed_form: ClassVar[bool] = True
 
-    def hyperparameters(self, x: np.ndarray, components: int, covariance: Covariance) -> Hyperparameters:
+    def hyperparameters(self, moments: Moments, components: int, covariance: Covariance) -> Hyperparameters:
         """Concentration [], mean_location [D], mean_shrinkage [], degrees [], scatter [D, D], [D] or []."""
-        dimensions = x.shape[1]
-        spread = np.cov(x, rowvar=False, bias=False).reshape(dimensions, dimensions)
-        location = np.mean(x, axis=0) if self.mean_location is None else np.asarray(self.mean_location)
+        n, mean, covariance_of_data = moments
+        dimensions = len(mean)
+        spread = covariance_of_data * (n / (n - 1))
+        location = mean if self.mean_location is None else np.asarray(self.mean_location)
         if location.shape != (dimensions,):
             raise InputError(f"prior.mean_location: needs {dimensions} numbers, one per column, got {location.size}")
         degrees = dimensions + 2.0 if self.degrees_of_freedom is None else self.degrees_of_freedom

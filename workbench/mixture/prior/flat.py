@@ -3,12 +3,12 @@
 from typing import ClassVar, Literal
 
 import jax.numpy as jnp
-import numpy as np
 import numpyro
 import numpyro.distributions as dist
 from jax import Array
 from numpyro.distributions import constraints
 
+from workbench.data.moments import Moments
 from workbench.mixture.covariance import Covariance, Statistics
 from workbench.mixture.mixture import Mixture
 from workbench.mixture.prior.base import Hyperparameters, Prior, weights_value
@@ -24,9 +24,9 @@ class FlatPrior(Prior):
     proper: ClassVar[bool] = False
     closed_form: ClassVar[bool] = True
 
-    def hyperparameters(self, x: np.ndarray, components: int, covariance: Covariance) -> Hyperparameters:
+    def hyperparameters(self, moments: Moments, components: int, covariance: Covariance) -> Hyperparameters:
         """Only the dimension of the data, which the sites need."""
-        return {"centre": jnp.asarray(np.mean(x, axis=0))}
+        return {"centre": jnp.asarray(moments.mean)}
 
     def log_density(self, mixture: Mixture, hyperparameters: Hyperparameters) -> Array:
         """Zero."""

@@ -10,6 +10,7 @@ from jax import Array
 from jax.scipy.special import gammaln
 from pydantic import Field
 
+from workbench.data.moments import Moments
 from workbench.errors import InputError
 from workbench.mixture.covariance import Covariance
 from workbench.mixture.covariance.vectors import LOG_2PI
@@ -52,13 +53,13 @@ class IndependentPrior(Prior):
     proper: ClassVar[bool] = True
     closed_form: ClassVar[bool] = False
 
-    def hyperparameters(self, x: np.ndarray, components: int, covariance: Covariance) -> Hyperparameters:
+    def hyperparameters(self, moments: Moments, components: int, covariance: Covariance) -> Hyperparameters:
         """Concentration [], mean_location [D], mean_scale [D], deviation_scale [D] or [], and the rest []."""
-        spread = np.std(x, axis=0)
+        spread = np.sqrt(np.diag(moments.covariance))
         per_variance = np.sqrt(covariance.scatter_of(np.diag(spread**2)))
         scale_default = np.diag(per_variance) if per_variance.ndim == 2 else per_variance
         h = {
-            "mean_location": _given("mean_location", self.mean_location, np.mean(x, axis=0)),
+            "mean_location": _given("mean_location", self.mean_location, moments.mean),
             "mean_scale": _given("mean_scale", self.mean_scale, spread, positive=True),
             "deviation_scale": _given("deviation_scale", self.deviation_scale, scale_default, positive=True),
             "concentration": np.asarray(self.concentration),
