@@ -109,6 +109,18 @@ def memory(rows: Sequence[Row], about: Row) -> str:
     return table(("data", "N", "size", "peak over size", "growth since the imports over size"), lines)
 
 
+def scaling(rows: Sequence[Row], about: Row) -> str:
+    """A line for each kind of scaling and shape, a column for each layout."""
+    layouts = list(dict.fromkeys(row["layout"] for row in rows))
+    lines = []
+    for kind, d, k in dict.fromkeys((row["kind"], row["D"], row["K"]) for row in rows):
+        own = {row["layout"]: row for row in rows if (row["kind"], row["D"], row["K"]) == (kind, d, k)}
+        one, *others = (own[layout] for layout in layouts)
+        shown = (f"{row['ratio']:.2f}x ({1e3 * row['seconds']:.2f} ms)" for row in others)
+        lines.append((kind, f"{one['N']:,}", d, k, f"{1e3 * one['seconds']:.2f} ms", *shown))
+    return table(("scaling", "N on one device", "D", "K", *layouts), lines)
+
+
 def table(head: Sequence[str], lines: Iterable[Sequence[object]]) -> str:
     """A Markdown table."""
     cells = [head, ["---"] * len(head), *lines]
@@ -129,6 +141,7 @@ TABLES: dict[str, Callable[[Sequence[Row], Row], str]] = {
     "em": em,
     "restarts": restarts,
     "memory": memory,
+    "scaling": scaling,
 }
 
 
