@@ -13,7 +13,7 @@ import pytest
 import tomli_w
 
 from workbench.compare import compare
-from workbench.compilation import cache_folder, keep_compiled_programs
+from workbench.compilation import cache_folder, keep_compiled_programs, processor
 from workbench.methods import METHODS, Method
 from workbench.mixture import ConjugatePrior
 from workbench.problem import Problem
@@ -68,7 +68,7 @@ def test_the_environment_decides_where_programs_are_kept_and_which(
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     keep_compiled_programs()
-    assert settings.pop("jax_compilation_cache_dir") == str(tmp_path / "workbench" / "jax")
+    assert settings.pop("jax_compilation_cache_dir") == str(tmp_path / "workbench" / "jax" / processor())
     assert len(settings) == 2
     settings.clear()
     monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", str(tmp_path))
@@ -109,7 +109,7 @@ def test_another_seed_in_another_process_compiles_nothing_and_says_nothing(
     command: Callable[[int], subprocess.CompletedProcess[str]], tmp_path: Path
 ) -> None:
     def kept() -> set[str]:
-        return {path.name for path in (tmp_path / "cache/workbench/jax").glob("*-cache")}
+        return {path.name for path in (tmp_path / "cache/workbench/jax").glob("*/*-cache")}
 
     assert command(0).stderr == ""
     first = kept()

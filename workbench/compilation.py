@@ -1,6 +1,8 @@
 """Compiled programs kept on disk, so that a second process steps at once instead of compiling again."""
 
+import hashlib
 import os
+import platform
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,7 +24,8 @@ def keep_compiled_programs() -> None:
             jax.config.update(name, value)
     if "JAX_COMPILATION_CACHE_DIR" in os.environ:
         return
-    folder = cache_folder(os.environ, sys.platform, Path.home())
+    # Code for one processor can be wrong for another that shares the folder, as where homes lie on a file server.
+    folder = cache_folder(os.environ, sys.platform, Path.home()) / processor()
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError:
@@ -32,9 +35,19 @@ def keep_compiled_programs() -> None:
 
 
 def cache_folder(environment: Mapping[str, str], platform: str, home: Path) -> Path:
-    """Where compiled programs lie: `workbench/jax` in the user's cache folder."""
+    """Where compiled programs lie: `workbench/jax` in the user's cache folder, by processor."""
     given = environment.get("XDG_CACHE_HOME", "")
     # The XDG specification has relative paths ignored.
     if Path(given).is_absolute():
         return Path(given) / "workbench" / "jax"
     return home / ("Library/Caches" if platform == "darwin" else ".cache") / "workbench" / "jax"
+
+
+def processor() -> str:
+    """A name for what the processor can do: equal where compiled programs can be exchanged."""
+    about = Path("/proc/cpuinfo")
+    lines = about.read_text(encoding="utf-8", errors="replace").splitlines() if about.is_file() else []
+    # The first core's: its model, and its instructions ("flags" on x86, "Features" on ARM).
+    known = {line.partition("\t")[0]: line for line in reversed(lines) if ":" in line}
+    told = [known[name] for name in ("model name", "flags", "Features") if name in known]
+    return hashlib.sha256(repr((platform.machine(), platform.processor(), told)).encode()).hexdigest()[:10]

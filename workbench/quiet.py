@@ -1,8 +1,9 @@
 """Keeps XLA's log off the terminal; imported before JAX, because XLA reads this when it is loaded and not again.
 
 XLA reports, as errors, that a program of the persistent cache was compiled for "features" of the machine that are
-hints to its own compiler (+prefer-no-gather), on the very machine that compiled it: two long lines a program. JAX sets
-the same variable in the same way, one level lower. What the environment says goes first.
+hints to its own compiler (+prefer-no-gather), on the very machine that compiled it: two long lines a program. Those of
+other processors are kept apart (`compilation.py`), so nothing true is hidden. JAX sets the same variable in the same
+way, one level lower. What the environment says goes first.
 """
 
 import os
