@@ -119,7 +119,7 @@ def test_draws_are_recorded_step_by_step_across_calls(problem: Problem, starts: 
 def test_the_judge_scores_every_mixture_by_the_problem(
     problem: Problem, log_joint: Callable[[Problem, Mixture], jax.Array]
 ) -> None:
-    rows = SCORED_TOGETHER + 5
+    rows = SCORED_TOGETHER[-1] + 5
     means = jnp.asarray(np.random.default_rng(1).normal(size=(2, rows, 2, 1)))
     shape = (2, rows, 2)
     mixtures = Mixture(jnp.full(shape, 0.5), means, jnp.ones(shape), problem.covariance)

@@ -105,6 +105,13 @@ class Problem:
         return points
 
     @property
+    def sample(self) -> "NDArray[np.float64]":
+        """The points to draw and to follow: all of them, or an even sample of those that are streamed. [N', D]"""
+        if self.rows.stream is None:
+            return self.x
+        return np.asarray(self.rows.at(np.arange(self.rows.num_resident)))  # type: ignore[arg-type]
+
+    @property
     def dtype(self) -> np.dtype[Any]:
         """Of every number of the computation: float64 where it is switched on."""
         return self.rows.dtype

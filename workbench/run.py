@@ -20,7 +20,7 @@ from workbench.trace import Trace
 SLICE = 1.0
 
 # Mixtures scored side by side: shares the features of a chunk of rows without holding every row at once.
-SCORED_TOGETHER = 64
+SCORED_TOGETHER = (1, 4, 16, 64)
 
 Progress = Callable[[int, int], None]  # (rows recorded, rows at most), over all restarts
 
@@ -104,10 +104,12 @@ def score(problem: Problem, mixtures: Mixture) -> tuple[np.ndarray, np.ndarray]:
     fresh = _fresh(mixtures)
     places = np.nonzero(fresh)
     scores = np.empty((2, len(places[0])))
-    # Batches of one size, the last filled up with repeats: one program serves every trace of the problem.
-    for first in range(0, scores.shape[1], SCORED_TOGETHER):
-        size = min(SCORED_TOGETHER, scores.shape[1] - first)
-        batch = tuple(np.resize(place[first : first + size], SCORED_TOGETHER) for place in places)
+    # Batches of one of a few sizes, the last filled up with repeats: few programs serve every trace of the problem, and
+    # a handful of mixtures does not cost the passes of many.
+    lanes = min(size for size in SCORED_TOGETHER if size >= min(scores.shape[1], SCORED_TOGETHER[-1]))
+    for first in range(0, scores.shape[1], lanes):
+        size = min(lanes, scores.shape[1] - first)
+        batch = tuple(np.resize(place[first : first + size], lanes) for place in places)
         together = jax.tree.map(lambda leaf, b=batch: np.asarray(leaf)[b], mixtures)
         scores[:, first : first + size] = np.stack(_score(problem, together))[:, :size]
     # Every row has the score of the last fresh one up to it; the first of a restart is fresh.

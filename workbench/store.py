@@ -28,6 +28,7 @@ import tomli_w
 
 from workbench.compare import Comparison, Reference
 from workbench.data import Dataset, Truth
+from workbench.data.moments import blocks_of
 from workbench.errors import InputError
 from workbench.experiment.config import Experiment
 from workbench.experiment.reading import parse_experiment
@@ -48,6 +49,9 @@ _DAMAGED = (
     zipfile.BadZipFile,
     zlib.error,
 )
+
+# Points of more bytes stay where they are: the store keeps the place and a hash, and no copy.
+COPIED_AT_MOST = 2**29
 
 _PER_RESTART = ("log_joint", "log_likelihood", "passes", "ok", "converged", "collapsed")
 
@@ -120,7 +124,7 @@ class Store:
         # Where a file lay is not what it held.
         identity = {**record, "experiment": {**resolved, "data": {**resolved["data"], "file": None}}}
         data = self.folder / "data" / f"{points.digest}.npz"
-        if not data.is_file():
+        if not data.is_file() and points.train.x.nbytes <= COPIED_AT_MOST:
             with replacing(data) as temporary:
                 _save_arrays(temporary, points.arrays())
         path = self.folder / "experiments" / f"{_digest(identity)[:10]}.toml"
@@ -200,7 +204,13 @@ class Store:
         except _DAMAGED as error:
             raise InputError(f"{path}: is damaged ({error}); delete it and run the experiment again") from None
         experiment = parse_experiment(values, str(path))
-        points = _load_points(self.folder / "data" / f"{digest}.npz", name)
+        data = self.folder / "data" / f"{digest}.npz"
+        if data.is_file() or experiment.data.file is None:
+            points = _load_points(data, name)
+        else:
+            points = Points(*experiment.data.load(experiment.seed, Path()))
+            if points.digest != digest:
+                raise InputError(f"{experiment.data.file}: is not what the runs of {path} are of; run it again")
         problem = experiment.problem(points.train)
         traces = {}
         for method in experiment.methods:
@@ -256,7 +266,10 @@ def _load_arrays(path: Path) -> Any:
 
 
 def _fingerprint(value: np.ndarray) -> str:
-    return f"{value.dtype.str}{value.shape}{hashlib.sha256(np.ascontiguousarray(value).tobytes()).hexdigest()}"
+    hashed = hashlib.sha256()
+    for block in blocks_of(value) if value.ndim == 2 else [value]:
+        hashed.update(np.ascontiguousarray(block).tobytes())
+    return f"{value.dtype.str}{value.shape}{hashed.hexdigest()}"
 
 
 def _digest(value: Any) -> str:

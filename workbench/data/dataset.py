@@ -130,6 +130,11 @@ class Dataset:
                 f"{self.name}: test_fraction = {test_fraction!r} of {num_points} rows leaves"
                 f" {num_points - num_test} to train and {num_test} to test; at least 2 and 1 are needed"
             )
+        if num_test == 0:
+            # Nothing is copied: the points may be larger than memory.
+            return self, dataclasses.replace(
+                self, x=self.x[:0], labels=None if self.labels is None else self.labels[:0]
+            )
         is_test = np.zeros(num_points, dtype=bool)  # [N]
         is_test[generator(seed, "split").permutation(num_points)[:num_test]] = True
         return self._rows(~is_test), self._rows(is_test)

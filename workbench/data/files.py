@@ -17,7 +17,10 @@ from workbench.data.points import as_points, check_columns, check_points, defaul
 from workbench.data.table import numbers, parse_table, words
 from workbench.errors import InputError
 
-SUFFIXES = (".csv", ".npy", ".npz")
+SUFFIXES = (".csv", ".npy", ".npz", ".parquet")
+
+# A larger .npy or .parquet file is not read into memory, but in blocks wherever its points are needed.
+READ_AT_MOST = 2**29
 UNITS = "as given"
 
 # What NumPy raises on damaged bytes: a header is Python text, and may ask for more memory than there is.
@@ -31,9 +34,11 @@ def read_file(path: Path | str, columns: Sequence[str] | None = None, label: str
 
     - `.csv`: UTF-8 with a header row; see `table.parse_table`. All columns but `label` are points.
     - `.npy`: an array `[N, D]` or `[N]`; its columns are called `x1` to `xD`.
+    - `.parquet`: numeric columns; needs pyarrow (the extra `parquet`).
     - `.npz`: an array `x` (or the only array), with optional `columns` `[D]` and `labels` `[N]`.
 
-    Integers and float32 become float64. Duplicate rows stay: they count twice.
+    Integers and float32 become float64. Duplicate rows stay: they count twice. A `.npy` file of float64 or a `.parquet`
+    file of more than `READ_AT_MOST` bytes of points is mapped, or decoded where it is needed, and may exceed memory.
 
     Args:
         path: the file.
@@ -49,29 +54,71 @@ def read_file(path: Path | str, columns: Sequence[str] | None = None, label: str
     """
     path = Path(path)
     where = str(path)
-    raw = _read_bytes(path)
-    readers = {".csv": _read_csv, ".npy": _read_npy, ".npz": _read_npz}
-    names, x, labels = readers[path.suffix.lower()](raw, where, columns, label)
+    _check_path(path)
+    suffix = path.suffix.lower()
+    if suffix == ".parquet":
+        names, x, labels = _read_parquet(path, columns, label)
+    elif suffix == ".npy" and path.stat().st_size > READ_AT_MOST:
+        names, x, labels = _map_npy(path, columns, label)
+    else:
+        readers = {".csv": _read_csv, ".npy": _read_npy, ".npz": _read_npz}
+        names, x, labels = readers[suffix](_read_bytes(path), where, columns, label)
     check_points(x, where, columns=names)
-    source = f"{path.name}, sha256 {hashlib.sha256(raw).hexdigest()}"
+    source = f"{path.name}, sha256 {_sha256(path)}"
     return Dataset(path.stem, x, names, labels, UNITS, source)
 
 
 _Content = tuple[tuple[str, ...], NDArray[np.float64], NDArray[np.str_] | None]  # columns, [N, D], [N]
 
 
-def _read_bytes(path: Path) -> bytes:
-    allowed = f"give a {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]} file"
+ALLOWED = f"give a {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]} file"
+
+
+def _check_path(path: Path) -> None:
+    allowed = ALLOWED
     if path.is_dir():
         raise InputError(f"{path}: is a directory; {allowed}")
     if path.suffix.lower() not in SUFFIXES:
         raise InputError(f"{path}: suffix {path.suffix!r} is not read; {allowed}")
     if not path.exists():
         raise InputError(f"{path}: no such file; {allowed}")
+
+
+def _read_bytes(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); {allowed}") from error
+        raise InputError(f"{path}: cannot be read ({error.strerror}); {ALLOWED}") from error
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _map_npy(path: Path, columns: Sequence[str] | None, label: str | None) -> _Content:
+    where = str(path)
+    if label is not None:
+        raise InputError(f"{where}: label = {label!r} needs a .csv or .npz file; .npy holds one array only")
+    try:
+        mapped = np.load(path, mmap_mode="r", allow_pickle=False)
+    except _DAMAGED as error:
+        raise InputError(_unreadable(where, error)) from error
+    x = as_points(mapped, where)
+    return (*_select(x, default_columns(x.shape[1]), columns, where), None)
+
+
+def _read_parquet(path: Path, columns: Sequence[str] | None, label: str | None) -> _Content:
+    if label is not None:
+        raise InputError(f"{path}: label = {label!r} needs a .csv or .npz file")
+    try:
+        # Imported here because it comes with an extra.
+        from workbench.data.parquet import ParquetPoints
+    except ModuleNotFoundError:
+        raise InputError(f"{path}: Parquet needs pyarrow; install workbench[parquet]") from None
+    points = ParquetPoints(path, None if columns is None else tuple(columns))
+    x = np.asarray(points) if points.nbytes <= READ_AT_MOST else points
+    return points.columns, x, None  # type: ignore[return-value]  # it has an array's shape and slices
 
 
 def _read_csv(raw: bytes, where: str, columns: Sequence[str] | None, label: str | None) -> _Content:

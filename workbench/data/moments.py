@@ -1,5 +1,6 @@
 """Mean and covariance of points of any size, block by block."""
 
+import mmap
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -21,7 +22,17 @@ class Moments(NamedTuple):
 def blocks_of(x: NDArray[np.float64]) -> Iterator[NDArray[np.float64]]:
     """The points x [N, D] in order, in blocks of at most 16 MiB; whatever gives slices of rows will do."""
     step = max(1, BLOCK_BYTES // (8 * max(1, x.shape[1])))
-    return (np.asarray(x[first : first + step]) for first in range(0, len(x), step))
+    for first in range(0, len(x), step):
+        yield np.asarray(x[first : first + step])
+        forget(x)
+
+
+def forget(x: object) -> None:
+    """Let go of the pages of a memory map that have been read; they would count as this process's memory."""
+    while x is not None and not isinstance(x, mmap.mmap):
+        x = getattr(x, "base", None)
+    if x is not None and hasattr(mmap, "MADV_DONTNEED"):
+        x.madvise(mmap.MADV_DONTNEED)
 
 
 def moments_of(x: NDArray[np.float64]) -> Moments:

@@ -26,6 +26,8 @@ def as_points(x: ArrayLike, where: str = "x") -> NDArray[np.float64]:
     Raises:
         InputError: `x` is ragged, not numeric (text, bool, complex, object, dates), or neither 1-D nor 2-D.
     """
+    if getattr(x, "ndim", 0) == 2 and getattr(x, "dtype", None) == np.float64 and not isinstance(x, np.ndarray):
+        return x  # type: ignore[return-value]  # rows in a file, with an array's shape and slices
     try:
         array = np.asarray(x)
     except ValueError as error:

@@ -61,11 +61,12 @@ def mixing_of(trace: Trace, problem: Problem) -> Mixing | None:
 
 def functionals(trace: Trace, problem: Problem) -> np.ndarray:
     """log_joint, log_likelihood, and the log density at a few rows of the data, for every draw. [R, S, Q]"""
-    order = np.argsort(np.asarray(problem.x[:, 0]), kind="stable")
+    x = problem.sample
+    order = np.argsort(x[:, 0], kind="stable")
     rows = order[np.linspace(0, len(order) - 1, min(FOLLOWED_ROWS, len(order))).astype(int)]
     shape = trace.answer.weights.shape[:2]
     flat = jax.tree.map(lambda leaf: np.reshape(leaf, (-1, *leaf.shape[2:])), trace.answer)
-    densities = np.asarray(_log_densities(flat, problem.x[rows])).reshape(*shape, -1)
+    densities = np.asarray(_log_densities(flat, x[rows])).reshape(*shape, -1)
     scores = np.stack([trace.log_joint[:, -trace.draws :], trace.log_likelihood[:, -trace.draws :]], -1)
     return np.concatenate([scores, densities], -1)
 

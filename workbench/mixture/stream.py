@@ -10,8 +10,10 @@ import numpy as np
 from jax import Array
 from numpy.typing import NDArray
 
+from workbench.data.moments import forget
+
 # Bytes read at a time: enough that the call costs nothing beside the copy.
-READ_BYTES = 2**24
+READ_BYTES = 2**22
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,9 +55,8 @@ class Stream:
 
     def _fetch(self, dtype: np.dtype[Any], rows: int, first: Any) -> NDArray[Any]:
         begin = int(first)
-        points = np.asarray(self.x[begin : begin + rows], dtype)
-        if len(points) == rows:
-            return points
-        padded = np.zeros((rows, self.x.shape[1]), dtype)
-        padded[: len(points)] = points
-        return padded
+        points = np.zeros((rows, self.x.shape[1]), dtype)
+        found = self.x[begin : begin + rows]
+        points[: len(found)] = found
+        forget(self.x)
+        return points

@@ -72,7 +72,7 @@ def pairs(axes: np.ndarray, comparison: Comparison) -> None:
                 ax.set_yticks([])
             else:
                 draw_contours(ax, comparison, found, (column, row))
-            ax.set_xlim(*data_range(np.asarray(comparison.problem.x)[:, column]))
+            ax.set_xlim(*data_range(comparison.problem.sample[:, column]))
             _label_outer(ax, comparison, row, column, count)
             tidy(ax)
     if count > 1:
@@ -81,7 +81,7 @@ def pairs(axes: np.ndarray, comparison: Comparison) -> None:
 
 def draw_densities(ax: "Axes", comparison: Comparison, found: list[Estimate], column: int) -> None:
     """Histogram and rug of a column, with the marginal density of each estimate and of its components."""
-    x = np.asarray(comparison.problem.x)[:, column]
+    x = comparison.problem.sample[:, column]
     low, high = data_range(x, 0.12)
     heights, *_ = ax.hist(x, bins=_edges(x), density=True, color="0.88", edgecolor="0.8", linewidth=0.5)
     draw_rug(ax, x)
@@ -101,7 +101,7 @@ def draw_densities(ax: "Axes", comparison: Comparison, found: list[Estimate], co
 
 def draw_contours(ax: "Axes", comparison: Comparison, found: list[Estimate], pair: tuple[int, int]) -> None:
     """Scatter of two columns, with each estimate's components as ellipses of 1 and 2 standard deviations."""
-    x = np.asarray(comparison.problem.x)[:, pair]
+    x = comparison.problem.sample[:, pair]
     draw_points(ax, x)
     for estimate in found:
         if estimate.gaussians is None:

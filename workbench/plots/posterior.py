@@ -34,7 +34,7 @@ def posterior(ax: "Axes", comparison: Comparison) -> None:
     if not samplers:
         raise InputError("posterior: no method of the comparison is a sampler; leave this plot out")
     shades, points = colours(comparison), estimates(comparison, samplers=False)
-    x = np.asarray(comparison.problem.x)
+    x = comparison.problem.sample
     draw = _draw_densities if x.shape[1] == 1 else _draw_ellipses
     for name in samplers:
         draw(ax, comparison, name, shades[name], x)
