@@ -288,3 +288,30 @@ def test_experiments_of_one_folder_are_told_apart_by_what_differs(tiny, tmp_path
     for seed in (3, 4):
         run_experiment(parse_experiment({**values, "seed": seed}, "x"), name="tiny", out=tmp_path)
     assert [c.name for c in load_results(tmp_path)] == ["tiny (seed = 3)", "tiny (seed = 4)"]
+
+
+class TestLargeFiles:
+    """Points beyond the limit stay in their file: the store keeps where it is and what it held."""
+
+    @pytest.fixture
+    def run(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path, Comparison]:
+        monkeypatch.setattr(store_module, "COPIED_AT_MOST", 0)
+        file = tmp_path / "points.csv"
+        x = np.random.default_rng(0).normal(size=(40, 1)) + np.repeat([[-3.0], [3.0]], 20, axis=0)
+        np.savetxt(file, x, header="a", comments="")
+        values = {"restarts": 1, "data": {"file": "points.csv"}, "model": {"components": 2}, "methods": {"em": {}}}
+        out = tmp_path / "results"
+        return file, out, run_experiment(parse_experiment(values, "test"), out=out, folder=tmp_path)
+
+    def test_the_file_is_read_again_and_not_copied(self, run):
+        _, out, ran = run
+        assert not (out / "data").exists()
+        (loaded,) = load_results(out)
+        assert table(loaded).to_json() == table(ran).to_json()
+        assert np.array_equal(loaded.problem.x, ran.problem.x)
+
+    def test_a_file_that_has_changed_is_refused(self, run):
+        file, out, _ = run
+        file.write_text(file.read_text(encoding="utf-8").replace("-", ""), encoding="utf-8")
+        with pytest.raises(InputError, match=r"points\.csv: is not what the runs of .* are of"):
+            load_results(out)

@@ -4,6 +4,7 @@ import workbench.quiet  # noqa: F401  # before anything that imports JAX
 from workbench import plots
 from workbench.compare import Comparison, Reference, compare, summarise, table
 from workbench.data import Dataset, Simulator, dataset_names, load_dataset, read_file
+from workbench.devices import use_all_cores
 from workbench.errors import InputError
 from workbench.execution import run_experiment
 from workbench.experiment import Experiment, read_experiment
@@ -56,4 +57,5 @@ __all__ = [
     "run_experiment",
     "summarise",
     "table",
+    "use_all_cores",
 ]
