@@ -1,10 +1,12 @@
 """Devices: how many JAX starts with, and which of them share the rows of a problem."""
 
+import importlib
 import os
 from contextlib import suppress
 
 import jax
 import numpy as np
+import threadpoolctl
 from jax.sharding import AxisType, Mesh
 
 from workbench.errors import InputError
@@ -33,6 +35,8 @@ def ask_for_devices(count: int | None) -> None:
         # JAX refuses once it has begun.
         with suppress(RuntimeError):
             jax.config.update("jax_num_cpu_devices", _num_cores() if count is None else count)
+    if "OPENBLAS_NUM_THREADS" not in os.environ:
+        _keep_lapack_to_one_thread()
 
 
 def mesh_of(devices: int | None, size: int) -> Mesh | None:
@@ -56,6 +60,18 @@ def mesh_of(devices: int | None, size: int) -> Mesh | None:
     if jax.process_count() > 1 and devices < len(there):
         raise InputError(f"devices: {devices} of {len(there)}; several hosts share the rows over all their devices")
     return None if devices == 1 else Mesh(np.asarray(there[:devices]), ("rows",), axis_types=(AxisType.Auto,))
+
+
+def _keep_lapack_to_one_thread() -> None:
+    """Limit the BLAS that JAX takes its factorisations from, which is SciPy's; NumPy has one of its own.
+
+    A Cholesky factor of an M-step is too small to share, and threads that look for the next one hold the cores that the
+    devices need: with them a pass at D = 64 took twice as long.
+    """
+    importlib.import_module("scipy.linalg.cython_lapack")
+    for library in threadpoolctl.ThreadpoolController().lib_controllers:
+        if library.user_api == "blas" and "scipy.libs" in library.filepath:
+            library.set_num_threads(1)
 
 
 def _num_cores() -> int:

@@ -15,7 +15,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
-import click
 import jax
 import numpy as np
 from jax.experimental import multihost_utils
@@ -114,7 +113,7 @@ def joined(hosts: int) -> Iterator[None]:
     except _FAILURES as error:
         # At once: an orderly exit would wait for the one that is gone.
         reason = (str(error).strip().splitlines() or [""])[0]
-        click.echo(f"Error: {_ADVICE} ({type(error).__name__}: {reason})", err=True)
+        print(f"Error: {_ADVICE} ({type(error).__name__}: {reason})", file=sys.stderr, flush=True)
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(LOST)
@@ -140,7 +139,7 @@ def supervise(arguments: Sequence[str]) -> int:
             status = process.wait()
     if status >= 0:
         return status
-    click.echo(f"Error: {_ADVICE} (signal {-status})", err=True)
+    print(f"Error: {_ADVICE} (signal {-status})", file=sys.stderr, flush=True)
     return LOST
 
 

@@ -116,11 +116,15 @@ def test_importing_the_plots_does_not_import_matplotlib() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-def test_registered_methods_keep_their_colour_in_any_company() -> None:
-    alone = {name: plots.colours([name])[name] for name in METHODS}
+def test_the_most_compared_methods_keep_their_colour_in_any_company() -> None:
+    owned = ("em", "ascent", "nuts")
+    alone = {name: plots.colours([name])[name] for name in owned}
     mixed = plots.colours(["mine", *reversed(METHODS), "yours"])
-    assert {name: mixed[name] for name in METHODS} == alone
-    assert len(set(mixed.values())) == len(mixed)
+    assert {name: mixed[name] for name in owned} == alone
+    others = [colour for name, colour in mixed.items() if name not in owned]
+    assert not set(others) & set(alone.values())
+    few = plots.colours(["mine", *owned, "squarem", "anderson", "online_em"])
+    assert len(set(few.values())) == len(few)
 
 
 @pytest.mark.parametrize("count", [1, 5, 7, 20])

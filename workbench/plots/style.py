@@ -5,13 +5,15 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from workbench.compare import Comparison
-from workbench.methods import METHODS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 # Okabe & Ito (2008), "Color universal design": told apart by colour-blind readers. Their yellow is too pale on white.
 CYCLE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+
+# The methods that are compared most own a colour; the others take one that is free.
+OWNERS = {"em": "#0072B2", "ascent": "#D55E00", "nuts": "#009E73"}
 
 # Width and dashes, by place in the comparison: the wide line below shows through the gaps of a narrower one on top of
 # it, because methods that agree draw the same curve.
@@ -33,13 +35,12 @@ LONGEST_UNIT = 26
 
 
 def colours(names: Iterable[str]) -> dict[str, str]:
-    """A colour for each method: a registered name owns one, any other takes the next that is free.
+    """A colour for each method: the most compared own one, any other takes the next that is free.
 
     Give all names of a comparison, so that a method looks the same in each of its plots. Beyond seven, colours repeat.
     """
     wanted = list(names)
-    registered = dict(zip(METHODS, CYCLE, strict=False))
-    chosen = {name: registered[name] for name in wanted if name in registered}
+    chosen = {name: OWNERS[name] for name in wanted if name in OWNERS}
     free = [colour for colour in CYCLE if colour not in chosen.values()] or list(CYCLE)
     others = [name for name in wanted if name not in chosen]
     chosen |= {name: free[i % len(free)] for i, name in enumerate(others)}
