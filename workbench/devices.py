@@ -12,7 +12,7 @@ from jax.sharding import AxisType, Mesh
 from workbench.errors import InputError
 
 # Below so many numbers of data a pass is over before the devices have met to add up their shares.
-SHARED_AT = 2**13
+SHARED_AT = 2**14
 
 
 def use_all_cores() -> int:

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.flatten_util import ravel_pytree
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from numpy.typing import NDArray
 
@@ -167,14 +168,20 @@ class Rows:
         given = (parameters, self.shift, self.inverse)
         if self.mesh is None:
             return local(given, pieces)
+
+        def shared(given: Any, own: Any) -> Sums:
+            # One vector: devices meet once, and not once for each array.
+            flat, unravel = ravel_pytree(local(given, own))
+            return unravel(jax.lax.psum(flat, ROWS))
+
         split = jax.shard_map(
-            lambda given, own: jax.lax.psum(local(given, own), ROWS),
+            shared,
             mesh=self.mesh,
             in_specs=(PartitionSpec(), PartitionSpec(ROWS)),
             out_specs=PartitionSpec(),
             check_vma=False,
         )
-        return split(given, pieces)  # type: ignore[no-untyped-call]
+        return split(given, pieces)
 
     def at(self, index: Array) -> Array:
         """Resident rows, in the data's units, by their number. [I] -> [I, D]"""
