@@ -29,6 +29,10 @@ from workbench.mixture.rows import Rows
 # left: its rounding error per point is about eps times this, 2e-12 in float64.
 FAR = 1e4
 
+# So few features are copied into one block, so that one product sweeps the responsibilities and not one for each block;
+# of more, the copy would cost more than it saves.
+FEW_FEATURES = 16
+
 
 @jax.custom_jvp
 def log_likelihood(mixture: Mixture, rows: Rows) -> Array:
@@ -112,20 +116,26 @@ def _expanded(working: Mixture, rows: Rows) -> tuple[Array, Statistics]:
     family = working.covariance
     natural = family.natural(jnp.log(working.weights), working.means, working.scales)
 
-    def chunk(parameters: tuple[Array, tuple[Array, ...]], z: Array, counted: Array) -> tuple[Array, ...]:
-        constant, coefficients = parameters
-        features = family.features(z)
-        terms = (product(c, f) for c, f in zip(coefficients, features, strict=True))
-        log_joint = sum(terms, constant[:, None])  # [K, B]
-        log_density, responsibilities = _normalise(log_joint, counted)
-        sums = (weighted_sum(responsibilities, f) for f in features)
-        return log_density, product(responsibilities, counted), *sums
+    few = family.num_features(working.num_dimensions) <= FEW_FEATURES
 
-    value, counts, *sums = rows.sum(chunk, (natural.constant, family.pack(natural)))
+    def chunk(coefficients: tuple[Array, ...], z: Array, counted: Array) -> tuple[Array, ...]:
+        features = (jnp.ones_like(z[:1]), *family.features(z))
+        if few:
+            features = (jnp.concatenate(features),)
+        terms = [product(c, f) for c, f in zip(coefficients, features, strict=True)]
+        log_density, responsibilities = _normalise(sum(terms[1:], terms[0]), counted)  # [K, B]
+        return log_density, *(weighted_sum(responsibilities, f) for f in features)
+
+    coefficients = (natural.constant[:, None], *family.pack(natural))
+    widths = np.cumsum([c.shape[-1] for c in coefficients])[:-1]
+    if few:
+        coefficients = (jnp.concatenate(coefficients, axis=1),)
+    value, *blocks = rows.sum(chunk, coefficients)
+    counts, *sums = jnp.split(blocks[0], widths, axis=1) if few else blocks
     value += family.shared_log_joint(natural, rows.total)
-    statistics = family.unpack(counts, tuple(sums), rows.total)
+    statistics = family.unpack(counts[:, 0], tuple(sums), rows.total)
     # From about zero to about c: sum r (z - c)(z - c)^T = S - f c^T - c f^T + n c c^T.
-    _, first, second = statistics
+    counts, first, second = statistics
     origins = jax.lax.stop_gradient(working.means)
     second = second - family.outer(first, origins) - family.outer(origins, first)
     second = second + family.outer(counts[:, None] * origins, origins)

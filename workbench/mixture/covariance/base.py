@@ -23,7 +23,7 @@ def weighted_sum(responsibilities: Array, features: Array) -> Array:
     """`sum_n r_nk f_n` for responsibilities [K, B] and features [F, B]. [K, F]"""
     if len(responsibilities) <= FEW_ROWS:
         return jnp.stack([product(features, r) for r in responsibilities])
-    return product(features, responsibilities.T).T
+    return jnp.einsum("kb,fb->kf", responsibilities, features, precision="highest")
 
 
 class Natural(NamedTuple):
