@@ -244,12 +244,12 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--dtype", choices=tuple(AGREEMENT), default="float64")
     parser.add_argument("--seconds", type=float, help="time of a package in a cell: 0.4 if quick, else 0.6")
     parser.add_argument(
-        "--minutes", type=float, help="no cell begins after so many: 0.5 if quick, no end if full, else 10"
+        "--minutes", type=float, help="no cell begins after so many: 0.5 if quick, no end if full, else 6"
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write a row for each cell and package")
     asked = parser.parse_args()
     if asked.minutes is None:
-        asked.minutes = 0.5 if asked.quick else math.inf if asked.full else 10.0
+        asked.minutes = 0.5 if asked.quick else math.inf if asked.full else 6.0
     if asked.seconds is None:
         asked.seconds = 0.4 if asked.quick else 0.6
     return asked
