@@ -15,7 +15,7 @@ from click.testing import CliRunner, Result
 
 import workbench
 from workbench import execution
-from workbench.cli import cli
+from workbench.cli import cli, running
 from workbench.compare import Comparison
 from workbench.data import dataset_names
 from workbench.experiment import Experiment
@@ -186,10 +186,9 @@ class TestRun:
 @pytest.fixture
 def light(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leaves out the report and the figures, which take most of the time and have tests of their own."""
-    # `workbench.cli` names the module, and its members are looked up when a command runs.
-    module = sys.modules["workbench.cli"]
-    monkeypatch.setattr(module, "write_report", lambda *_: None)
-    monkeypatch.setattr(module, "save_figures", lambda *_: [])
+    # Members of a module are looked up when a command runs.
+    monkeypatch.setattr(running, "write_report", lambda *_: None)
+    monkeypatch.setattr(running, "save_figures", lambda *_: [])
 
 
 class TestCompare:

@@ -1,0 +1,113 @@
+"""The commands that look: at what is stored, at what there is, and at whether a config is valid. They run nothing."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from workbench.cli.group import cli
+from workbench.cli.shared import config_text
+from workbench.compare import table
+from workbench.data import dataset_names, describe
+from workbench.errors import InputError
+from workbench.experiment import Experiment, RunConfig, read_experiment
+from workbench.methods import METHODS
+from workbench.mixture import COVARIANCES, PRIORS
+from workbench.report import save_figures, write_report
+from workbench.starts import STARTS
+from workbench.store import Store
+
+
+@cli.command()
+@click.argument("folders", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="DIR...")
+@click.option("--format", "form", type=click.Choice(["table", "json", "csv"]), default="table", show_default=True)
+def compare(folders: Sequence[Path], form: str) -> None:
+    """Print the comparison again, from disk. JSON is one object per experiment, each on a line."""
+    tables = [table(comparison) for folder in folders for comparison, _ in Store(folder).load_all()]
+    if form == "json":
+        click.echo("\n".join(each.to_json() for each in tables))
+    elif form == "csv":
+        texts = [each.to_csv() for each in tables]
+        # One header, then the rows of all.
+        click.echo(texts[0] + "".join(text.partition("\n")[2] for text in texts[1:]), nl=False)
+    else:
+        click.echo("\n\n".join(str(each) for each in tables))
+
+
+@cli.command()
+@click.argument("folder", type=click.Path(path_type=Path), metavar="DIR")
+def plot(folder: Path) -> None:
+    """Redraw the figures and the report from disk."""
+    found = Store(folder).load_all()
+    write_report(folder / "report.html", [(c, config_text(e)) for c, e in found])
+    click.echo(folder / "report.html")
+    for index, (comparison, _) in enumerate(found):
+        place = folder / "figures" if len(found) == 1 else folder / "figures" / str(index + 1)
+        for path in save_figures(comparison, place):
+            click.echo(path)
+
+
+@cli.command("list")
+def list_() -> None:
+    """Show experiments, data sets, methods, covariance families, priors and starts."""
+    sections: list[tuple[str, list[tuple[str, str]]]] = [
+        ("experiments", [(str(p), _first_comment(p)) for p in sorted(Path("experiments").glob("*.toml"))]),
+        ("data sets", [(name, _about(name)) for name in dataset_names()]),
+        ("methods", [(name, method.summary) for name, method in METHODS.items()]),
+        ("covariance families", [(name, _first_line(family)) for name, family in COVARIANCES.items()]),
+        ("priors", [(name, _first_line(prior)) for name, prior in PRIORS.items()]),
+        ("starts", [(name, start.summary) for name, start in STARTS.items()]),
+    ]
+    for heading, entries in sections:
+        click.secho(heading, bold=True)
+        width = max((len(name) for name, _ in entries), default=0)
+        for name, text in entries or [("none", "no experiments/ folder here")]:
+            click.echo(f"  {name:<{width}}  {text}")
+
+
+@cli.command()
+@click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE_OR_DIR...")
+def validate(paths: Sequence[Path]) -> None:
+    """Check configs, their data, and that every method can solve its problem. Runs nothing."""
+    files = [file for path in paths for file in (sorted(path.glob("*.toml")) if path.is_dir() else [path])]
+    if not files:
+        raise InputError(f"{', '.join(map(str, paths))}: no .toml files; give experiment files or their folder")
+    problems = []
+    for file in files:
+        try:
+            experiment = read_experiment(file)
+        except InputError as error:
+            problems.append(str(error))
+            continue
+        try:
+            train, _ = experiment.data.load(experiment.seed, file.parent)
+            # On this machine's devices, not on those that it will run on.
+            experiment.check(experiment.model_copy(update={"run": RunConfig()}).problem(train))
+        except InputError as error:
+            problems.append(f"{file}: {error}")
+            continue
+        click.echo(f"{file}: ok")
+    if problems:
+        raise InputError("\n".join(problems))
+
+
+@cli.command()
+def schema() -> None:
+    """Print the JSON schema of experiment files, for editors."""
+    click.echo(json.dumps(Experiment.model_json_schema(), indent=2))
+
+
+def _first_comment(path: Path) -> str:
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    return next((line.lstrip("# ") for line in lines if line.startswith("# ")), "")
+
+
+def _first_line(thing: object) -> str:
+    documented = thing if isinstance(thing, type) else type(thing)
+    return (documented.__doc__ or "").partition("\n")[0]
+
+
+def _about(name: str) -> str:
+    about = describe(name)
+    return f"{about.num_points} x {about.dimensions}; {about.topic} ({about.units})"
