@@ -11,12 +11,14 @@ from workbench.cli.shared import config_text
 from workbench.compare import table
 from workbench.data import dataset_names, describe
 from workbench.errors import InputError
-from workbench.experiment import Experiment, RunConfig, read_experiment
+from workbench.experiment import RunConfig, read_experiment
 from workbench.methods import METHODS
 from workbench.mixture import COVARIANCES, PRIORS
 from workbench.report import save_figures, write_report
 from workbench.starts import STARTS
 from workbench.store import Store
+from workbench.studies import STUDIES
+from workbench.studies.reading import is_study, read_study, schema_of_files
 
 
 @cli.command()
@@ -50,10 +52,11 @@ def plot(folder: Path) -> None:
 
 @cli.command("list")
 def list_() -> None:
-    """Show experiments, data sets, methods, covariance families, priors and starts."""
+    """Show experiments, data sets, studies, methods, covariance families, priors and starts."""
     sections: list[tuple[str, list[tuple[str, str]]]] = [
         ("experiments", [(str(p), _first_comment(p)) for p in sorted(Path("experiments").glob("*.toml"))]),
         ("data sets", [(name, _about(name)) for name in dataset_names()]),
+        ("studies", [(name, study.summary) for name, study in STUDIES.items()]),
         ("methods", [(name, method.summary) for name, method in METHODS.items()]),
         ("covariance families", [(name, _first_line(family)) for name, family in COVARIANCES.items()]),
         ("priors", [(name, _first_line(prior)) for name, prior in PRIORS.items()]),
@@ -76,16 +79,9 @@ def validate(paths: Sequence[Path]) -> None:
     problems = []
     for file in files:
         try:
-            experiment = read_experiment(file)
+            _check(file)
         except InputError as error:
-            problems.append(str(error))
-            continue
-        try:
-            train, _ = experiment.data.load(experiment.seed, file.parent)
-            # On this machine's devices, not on those that it will run on.
-            experiment.check(experiment.model_copy(update={"run": RunConfig()}).problem(train))
-        except InputError as error:
-            problems.append(f"{file}: {error}")
+            problems.append(str(error) if str(error).startswith(str(file)) else f"{file}: {error}")
             continue
         click.echo(f"{file}: ok")
     if problems:
@@ -94,8 +90,21 @@ def validate(paths: Sequence[Path]) -> None:
 
 @cli.command()
 def schema() -> None:
-    """Print the JSON schema of experiment files, for editors."""
-    click.echo(json.dumps(Experiment.model_json_schema(), indent=2))
+    """Print the JSON schema of experiment and study files, for editors."""
+    click.echo(json.dumps(schema_of_files(), indent=2))
+
+
+def _check(file: Path) -> None:
+    """Read an experiment or a study and its data; what is wrong is raised."""
+    if is_study(file):
+        study = read_study(file)
+        for subject in getattr(study, "subjects", ()):
+            subject.problem(study.seed, file.parent)
+        return
+    experiment = read_experiment(file)
+    train, _ = experiment.data.load(experiment.seed, file.parent)
+    # On this machine's devices, not on those that it will run on.
+    experiment.check(experiment.model_copy(update={"run": RunConfig()}).problem(train))
 
 
 def _first_comment(path: Path) -> str:

@@ -1,4 +1,4 @@
-"""The command that runs an experiment."""
+"""The command that runs an experiment or a study."""
 
 import sys
 from pathlib import Path
@@ -14,7 +14,10 @@ from workbench.diagnostics import Status
 from workbench.errors import InputError
 from workbench.execution import run_experiment
 from workbench.experiment import read_experiment
-from workbench.report import save_figures, write_report
+from workbench.report import save_figures, save_study_figures, write_report, write_study_report
+from workbench.studies.reading import is_study, read_study
+from workbench.studies.running import run_study, study_folder
+from workbench.studies.table import table_of
 
 FAILED = 1
 
@@ -36,7 +39,10 @@ def run(
     force: bool,
     quiet: bool,
 ) -> None:
-    """Run what is missing of an experiment, print the comparison, write results and report."""
+    """Run what is missing of an experiment or a study, print what it found, write results and report."""
+    if is_study(file):
+        _run_study(file, settings, methods, out, force, quiet)
+        return
     experiment = read_experiment(file, settings)
     if experiment.run.hosts > 1 and not hosts.is_supervised():
         ctx.exit(hosts.supervise(sys.argv[1:]))
@@ -69,6 +75,27 @@ def run(
                 click.echo(f"Report: {folder / 'report.html'}")
     if any(_failed(summary) for summary in shown.summaries):
         ctx.exit(FAILED)
+
+
+def _run_study(
+    file: Path, settings: tuple[str, ...], methods: str | None, out: Path | None, force: bool, quiet: bool
+) -> None:
+    study = read_study(file, settings)
+    if methods is not None:
+        raise InputError(f"--methods: {file} is a study; give its own keys with --set")
+    ask_for_devices(None)
+    folder = Path("results") / file.stem if out is None else out
+    with progress(quiet) as watch:
+        try:
+            findings = run_study(study, out=folder, folder=file.parent, force=force, watch=watch)
+        except InputError as error:
+            raise InputError(f"{file}: {error}") from None
+        stored = study_folder(folder, study, file.parent)
+        write_study_report(folder / "report.html", findings, title=file.stem, stored=stored)
+        save_study_figures(findings, folder / "figures")
+    if not quiet:
+        click.echo(table_of(findings))
+        click.echo(f"Report: {folder / 'report.html'}")
 
 
 def _failed(summary: MethodSummary) -> bool:

@@ -5,7 +5,7 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
@@ -27,6 +27,27 @@ def read_experiment(path: Path | str, settings: Iterable[str] = ()) -> Experimen
         InputError: the file cannot be read, is not TOML, or has wrong, unknown or missing keys; all of them are
             named, with what is allowed and the nearest right spelling.
     """
+    return parse_experiment(read_toml(path, settings), str(path))
+
+
+def parse_experiment(values: Mapping[str, Any], where: str) -> Experiment:
+    """The experiment in a mapping; `where` names it in messages.
+
+    Raises:
+        InputError: as `read_experiment`.
+    """
+    try:
+        return Experiment.model_validate(dict(values))
+    except ValidationError as error:
+        raise InputError("\n".join(f"{where}: {explain(e, Experiment)}" for e in error.errors())) from None
+
+
+def read_toml(path: Path | str, settings: Iterable[str] = ()) -> dict[str, Any]:
+    """The values in a TOML file, with `key.path=value` settings laid over them.
+
+    Raises:
+        InputError: the file cannot be read or is not TOML, or a setting is not one.
+    """
     path = Path(path)
     try:
         text = path.read_text(encoding="utf-8")
@@ -40,19 +61,7 @@ def read_experiment(path: Path | str, settings: Iterable[str] = ()) -> Experimen
         raise InputError(f"{path}: is not valid TOML: {error}") from None
     for setting in settings:
         _apply(values, setting)
-    return parse_experiment(values, str(path))
-
-
-def parse_experiment(values: Mapping[str, Any], where: str) -> Experiment:
-    """The experiment in a mapping; `where` names it in messages.
-
-    Raises:
-        InputError: as `read_experiment`.
-    """
-    try:
-        return Experiment.model_validate(dict(values))
-    except ValidationError as error:
-        raise InputError("\n".join(f"{where}: {_explain(e)}" for e in error.errors())) from None
+    return values
 
 
 def _apply(values: dict[str, Any], setting: str) -> None:
@@ -90,10 +99,15 @@ _PLAIN = {
 _TAGGED: dict[str, Mapping[str, type[BaseModel]]] = {"prior": PRIORS, "starts": STARTS}
 
 
-def _explain(error: Any) -> str:
-    """One validation error as `key.path: what is wrong, got what, what is allowed`."""
+def explain(error: Any, root: type[BaseModel]) -> str:
+    """One validation error as `key.path: what is wrong, got what, what is allowed`.
+
+    Args:
+        error: one of pydantic's `errors()`.
+        root: the config class that the whole file is read into.
+    """
     location = [str(part) for part in error["loc"]]
-    model, path = _locate(location)
+    model, path = _locate(location, root)
     key = ".".join(path)
     given = error.get("input")
     match error["type"]:
@@ -128,12 +142,16 @@ def _explain(error: Any) -> str:
 
 
 def _tags(path: list[str]) -> list[str]:
-    return list(_TAGGED.get(path[0], METHODS))
+    return list(METHODS if "methods" in path[:1] else _TAGGED.get(path[-1], METHODS))
 
 
-def _locate(location: list[str]) -> tuple[type[BaseModel] | None, list[str]]:
+def _locate(location: list[str], root: type[BaseModel]) -> tuple[type[BaseModel] | None, list[str]]:
     """The config class that an error lies in, and its path without tags."""
     match location:
+        case ["subjects", index, *rest] if rest:
+            (subject, *_) = get_args(root.model_fields["subjects"].annotation)
+            model, path = _locate(rest, subject)
+            return model, ["subjects", index, *path]
         case [("prior" | "starts") as section, tag, *rest] if tag in _TAGGED[section]:
             return _TAGGED[section][tag], [section, *rest]
         case ["methods", name, tag, *rest] if tag in METHODS:
@@ -149,7 +167,7 @@ def _locate(location: list[str]) -> tuple[type[BaseModel] | None, list[str]]:
         case ["run", *_]:
             return RunConfig, location
         case _:
-            return Experiment, location
+            return root, location
 
 
 def _innermost(model: type[BaseModel], tables: list[str]) -> type[BaseModel]:

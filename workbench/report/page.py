@@ -60,15 +60,19 @@ def render(comparisons: Sequence[tuple[Comparison, str]], *, title: str = TITLE)
         comparisons: each with the text that says where it comes from: its resolved config, versions, seeds.
         title: of the page.
     """
-    environment = Environment(
+    sections = [_section(i, comparison, config) for i, (comparison, config) in enumerate(comparisons, 1)]
+    return environment().get_template("comparison.html").render(title=title, sections=sections, within=WITHIN)
+
+
+def environment() -> Environment:
+    """The templates of this package; whatever is put into one is escaped."""
+    return Environment(
         loader=PackageLoader("workbench.report", "."),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    sections = [_section(i, comparison, config) for i, (comparison, config) in enumerate(comparisons, 1)]
-    return environment.get_template("template.html").render(title=title, sections=sections, within=WITHIN)
 
 
 def write_report(path: Path, comparisons: Sequence[tuple[Comparison, str]], *, title: str = TITLE) -> None:

@@ -1,0 +1,99 @@
+"""Running a study: cells are kept as they finish, taken up again, and never mixed up."""
+
+import json
+from pathlib import Path
+from typing import ClassVar, Literal
+
+import numpy as np
+import pytest
+
+import workbench as wb
+from workbench.studies import Findings, Row, Study
+from workbench.studies.running import load_study, run_study, study_folder
+from workbench.studies.table import table_of
+
+
+class Squares(Study):
+    """Squares of whole numbers; the last cell can be made to fail."""
+
+    summary: ClassVar[str] = "squares"
+    study: Literal["squares"] = "squares"
+    upto: int = 3
+    broken: ClassVar[bool] = False
+    measured: ClassVar[list[int]] = []
+
+    def cells(self) -> list[Row]:
+        return [{"n": n} for n in range(self.upto)]
+
+    def measure(self, cell: Row, folder: Path) -> list[Row]:
+        n = cell["n"]
+        assert isinstance(n, int)
+        if self.broken and n == self.upto - 1:
+            raise RuntimeError("cut off")
+        self.measured.append(n)
+        return [{"square": n * n, "root": None if n == 0 else n**0.5, "many": [n, n]}]
+
+
+@pytest.fixture(autouse=True)
+def fresh() -> None:
+    Squares.measured.clear()
+    Squares.broken = False
+
+
+def test_rows_carry_the_coordinates_of_their_cell(tmp_path: Path) -> None:
+    found = run_study(Squares(), out=tmp_path)
+    np.testing.assert_array_equal(found.column("n"), [0, 1, 2])
+    np.testing.assert_array_equal(found.column("square"), [0, 1, 4])
+    assert np.isnan(found.column("root")[0])
+    assert found.where(n=2).rows[0]["square"] == 4
+
+
+def test_a_study_that_was_cut_off_measures_only_what_is_missing(tmp_path: Path) -> None:
+    Squares.broken = True
+    with pytest.raises(RuntimeError, match="cut off"):
+        run_study(Squares(), out=tmp_path)
+    assert load_study(tmp_path, Squares()) is None
+    Squares.broken = False
+    found = run_study(Squares(), out=tmp_path)
+    assert Squares.measured == [0, 1, 2]
+    assert load_study(tmp_path, Squares()) == found
+
+
+def test_what_is_stored_is_not_measured_again_unless_forced(tmp_path: Path) -> None:
+    run_study(Squares(), out=tmp_path)
+    run_study(Squares(), out=tmp_path)
+    assert Squares.measured == [0, 1, 2]
+    run_study(Squares(), out=tmp_path, force=True)
+    assert Squares.measured == [0, 1, 2] * 2
+
+
+def test_another_setting_is_another_folder(tmp_path: Path) -> None:
+    assert study_folder(tmp_path, Squares(upto=2)) != study_folder(tmp_path, Squares(upto=3))
+    assert study_folder(tmp_path, Squares(seed=1)) != study_folder(tmp_path, Squares(seed=2))
+
+
+def test_a_damaged_cell_is_measured_again(tmp_path: Path) -> None:
+    run_study(Squares(), out=tmp_path)
+    file = study_folder(tmp_path, Squares()) / "cells" / "0002.json"
+    file.write_text(file.read_text()[:20])
+    run_study(Squares(), out=tmp_path)
+    assert Squares.measured == [0, 1, 2, 1]
+    assert json.loads(file.read_text())["rows"] == [{"n": 1, "square": 1, "root": 1.0, "many": [1, 1]}]
+
+
+def test_progress_counts_cells(tmp_path: Path) -> None:
+    seen: list[tuple[int, int]] = []
+    run_study(Squares(), out=tmp_path, watch=lambda name: lambda done, total: seen.append((done, total)))
+    assert seen == [(0, 3), (1, 3), (2, 3)]
+
+
+def test_a_folder_that_cannot_be_written_is_one_clear_message(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(wb.InputError, match=r"cannot be written .*--out"):
+        run_study(Squares(), out=tmp_path / "file")
+
+
+def test_the_table_shows_single_values_and_dashes() -> None:
+    found = Findings(Squares(), [{"n": 0, "square": 0, "root": None, "many": [0]}])
+    assert table_of(found).headings == ["n", "square", "root"]
+    assert table_of(found).lines == [["0", "0", "-"]]

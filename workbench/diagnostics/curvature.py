@@ -1,0 +1,91 @@
+"""Gradient and exact Hessian of the objective in the coordinates of a chart, and which coordinate belongs to what."""
+
+from functools import partial
+from typing import Any, NamedTuple, Protocol
+
+import jax
+import numpy as np
+from jax import Array
+from jax.flatten_util import ravel_pytree
+
+from workbench.charts import Chart
+from workbench.mixture import Mixture
+from workbench.problem import Problem
+
+
+class Coordinated(Protocol):
+    """What a chart must answer: there and back, between mixtures and a pytree of unconstrained arrays."""
+
+    def unconstrain(self, mixture: Mixture) -> Any:
+        """Coordinates of a mixture."""
+
+    def constrain(self, coordinates: Any) -> Mixture:
+        """The mixture at these coordinates."""
+
+
+class Curvature(NamedTuple):
+    """Of `log_joint` at a mixture, in the raveled coordinates of a chart; P numbers, in the order of `ravel`."""
+
+    log_joint: Array  # []
+    gradient: Array  # [P]
+    hessian: Array  # [P, P]   symmetric to the last bit
+
+
+def curvature(problem: Problem, mixture: Mixture, chart: Coordinated) -> Curvature:
+    """Value, gradient and exact Hessian of `log_joint`.
+
+    Forward mode over the gradient of the one pass: the work is that of P + 1 passes, done side by side in one sweep.
+    Pure, so that it can be compiled and batched over mixtures; `curvature_at` is the compiled one.
+    """
+    u, constrain = raveled(mixture, chart)
+
+    def objective(v: Array) -> Array:
+        return problem.log_joint(constrain(v))
+
+    def gradient(v: Array) -> tuple[Array, tuple[Array, Array]]:
+        value, slope = jax.value_and_grad(objective)(v)
+        return slope, (value, slope)
+
+    hessian, (value, slope) = jax.jacfwd(gradient, has_aux=True)(u)
+    return Curvature(value, slope, 0.5 * (hessian + hessian.T))
+
+
+@partial(jax.jit, static_argnames=("weights", "scales"))
+def curvature_at(
+    problem: Problem, mixture: Mixture, weights: str = "log_ratio", scales: str = "log_cholesky"
+) -> Curvature:
+    """`curvature` in a chart by name, compiled; unless named otherwise, one without a redundant direction."""
+    return curvature(problem, mixture, Chart.of(problem, weights=weights, scales=scales))
+
+
+def raveled(mixture: Mixture, chart: Coordinated) -> tuple[Array, Any]:
+    """The coordinates [P] of a mixture, and the function from such a vector to its mixture."""
+    u, unravel = ravel_pytree(chart.unconstrain(mixture))
+    return u, lambda v: chart.constrain(unravel(v))
+
+
+class Places(NamedTuple):
+    """What each raveled coordinate belongs to."""
+
+    parameter: np.ndarray  # [P]   0: weights, 1: means, 2: scales
+    component: np.ndarray  # [P]   k, or -1 where all components share it
+
+
+PARAMETERS = ("weights", "means", "scales")
+
+
+def places(mixture: Mixture, chart: Coordinated) -> Places:
+    """The parameter and the component of each coordinate, in the order of `raveled`."""
+    coordinates = chart.unconstrain(mixture)
+    shared = mixture.covariance.num_parameters(2, 1) == mixture.covariance.num_parameters(1, 1)
+
+    def components(name: int, leaf: Array) -> np.ndarray:
+        if name == PARAMETERS.index("scales") and shared:
+            return np.full(leaf.shape, -1)
+        first = np.arange(leaf.shape[0])
+        return np.broadcast_to(first.reshape(-1, *[1] * (leaf.ndim - 1)), leaf.shape)
+
+    leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(coordinates)]
+    parameter = [np.full(leaf.size, i) for i, leaf in enumerate(leaves)]
+    component = [components(i, leaf).ravel() for i, leaf in enumerate(leaves)]
+    return Places(np.concatenate(parameter), np.concatenate(component))

@@ -1,0 +1,78 @@
+"""The page and the figures of a study, redrawn from its stored rows."""
+
+import base64
+from dataclasses import dataclass
+from pathlib import Path
+
+import tomli_w
+
+from workbench.files import replacing
+from workbench.report.figures import DOTS_PER_INCH, svg_of
+from workbench.report.page import environment
+from workbench.report.study_figures import STUDY_FIGURES
+from workbench.studies import Findings
+from workbench.studies.table import table_of
+
+# A figure wider than this share of its height is shown across the page.
+WIDE = 1.6
+
+
+@dataclass(frozen=True)
+class StudyPicture:
+    """A figure with its words."""
+
+    title: str
+    alt: str
+    caption: str
+    source: str  # data URI
+    wide: bool
+
+
+def write_study_report(path: Path, findings: Findings, *, title: str, stored: Path) -> None:
+    """Write the page of a study: one HTML file that needs no other, no network and no script.
+
+    Args:
+        path: of the file; a reader never sees half of it.
+        findings: the rows.
+        title: of the page.
+        stored: the folder that keeps the rows, as the page names it.
+    """
+    shown = table_of(findings)
+    text = (
+        environment()
+        .get_template("study.html")
+        .render(
+            title=title,
+            summary=findings.study.summary,
+            pictures=study_pictures(findings),
+            headings=shown.headings,
+            lines=shown.lines,
+            count=f"{len(findings.rows)} rows",
+            stored=stored.as_posix(),
+            config=tomli_w.dumps(findings.study.resolved()),
+        )
+    )
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def study_pictures(findings: Findings) -> list[StudyPicture]:
+    """Every figure of the study with its words, as a page holds them."""
+    pictures = []
+    for figure in STUDY_FIGURES.get(findings.study.study, {}).values():
+        drawn = figure.draw(findings)
+        width, height = drawn.get_size_inches()
+        source = f"data:image/svg+xml;base64,{base64.b64encode(svg_of(drawn).encode()).decode()}"
+        pictures.append(StudyPicture(figure.title, figure.alt, figure.caption, source, width > WIDE * height))
+    return pictures
+
+
+def save_study_figures(findings: Findings, folder: Path) -> list[Path]:
+    """Write each figure to `folder/NAME.png` and return the paths. A reader never sees half a file."""
+    paths = []
+    for name, figure in STUDY_FIGURES.get(findings.study.study, {}).items():
+        path = folder / f"{name}.png"
+        with replacing(path) as temporary:
+            figure.draw(findings).savefig(temporary, format="png", dpi=DOTS_PER_INCH, metadata={"Software": None})
+        paths.append(path)
+    return paths

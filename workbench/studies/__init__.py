@@ -1,0 +1,7 @@
+"""Studies, one file each, found by name in `STUDIES`: what is measured over a grid of problems."""
+
+from workbench.studies.base import Findings, Row, Study
+
+STUDIES: dict[str, type[Study]] = {}
+
+__all__ = ["STUDIES", "Findings", "Row", "Study"]

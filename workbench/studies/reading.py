@@ -1,0 +1,58 @@
+"""Reading a study from TOML, with the messages that experiments have."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+from pydantic.json_schema import models_json_schema
+
+from workbench.errors import InputError
+from workbench.experiment import Experiment
+from workbench.experiment.reading import explain, read_toml
+from workbench.studies import STUDIES, Study
+
+
+def is_study(path: Path | str) -> bool:
+    """Whether a TOML file holds a study and not an experiment: its key `study` says so.
+
+    Raises:
+        InputError: the file cannot be read, or is not TOML.
+    """
+    return "study" in read_toml(path)
+
+
+def read_study(path: Path | str, settings: Iterable[str] = ()) -> Study:
+    """The study in a TOML file, with `key.path=value` settings laid over it.
+
+    Raises:
+        InputError: the file cannot be read, is not TOML, or has wrong, unknown or missing keys; all of them are
+            named, with what is allowed.
+    """
+    return parse_study(read_toml(path, settings), str(path))
+
+
+def parse_study(values: dict[str, Any], where: str) -> Study:
+    """The study in a mapping; `where` names it in messages.
+
+    Raises:
+        InputError: as `read_study`.
+    """
+    name = values.get("study")
+    if not isinstance(name, str) or name not in STUDIES:
+        raise InputError(f"{where}: study: unknown {name!r}; allowed: {', '.join(STUDIES)}")
+    try:
+        return STUDIES[name].model_validate(values)
+    except ValidationError as error:
+        raise InputError("\n".join(f"{where}: {explain(e, STUDIES[name])}" for e in error.errors())) from None
+
+
+def schema_of_files() -> dict[str, Any]:
+    """The JSON schema of config files: a study where the key `study` says so, else an experiment."""
+    models: list[type[BaseModel]] = [Experiment, *STUDIES.values()]
+    places, shared = models_json_schema([(model, "validation") for model in models])
+    chosen: dict[str, Any] = places[Experiment, "validation"]
+    for name, study in STUDIES.items():
+        condition = {"properties": {"study": {"const": name}}, "required": ["study"]}
+        chosen = {"if": condition, "then": places[study, "validation"], "else": chosen}
+    return {"$defs": shared["$defs"], **chosen}

@@ -1,0 +1,57 @@
+"""A subject: a named problem that a study looks at, given as an experiment gives its data, model and prior."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BeforeValidator, Field
+
+from workbench.data import Dataset
+from workbench.errors import InputError
+from workbench.experiment.config import AnyPrior, Config, DataConfig, ModelConfig
+from workbench.mixture import FlatPrior
+from workbench.problem import Problem
+
+
+class Subject(Config):
+    """One problem of a study."""
+
+    name: Annotated[str, Field(min_length=1)] = Field(description="shown in tables and figures")
+    data: DataConfig
+    model: ModelConfig
+    prior: AnyPrior = FlatPrior()
+
+    def dataset(self, seed: int, folder: Path) -> Dataset:
+        """The points to fit, with what is known of them.
+
+        Raises:
+            InputError: the data cannot be had.
+        """
+        try:
+            return self.data.load(seed, folder)[0]
+        except InputError as error:
+            raise InputError(f"subjects.{self.name}.{error}") from None
+
+    def problem(self, seed: int, folder: Path) -> Problem:
+        """The problem of the points to fit.
+
+        Raises:
+            InputError: the data cannot be had, or do not suit the model or the prior.
+        """
+        points = self.dataset(seed, folder)
+        try:
+            return Problem(points.x, self.model.components, self.model.covariance, self.prior)
+        except InputError as error:
+            raise InputError(f"subjects.{self.name}: {error}") from None
+
+
+Subjects = Annotated[
+    tuple[Subject, ...],
+    Field(min_length=1, description="the problems to look at"),
+    BeforeValidator(lambda v: tuple(v) if isinstance(v, list) else v),
+]
+
+
+def subject_named(subjects: Sequence[Subject], name: str) -> Subject:
+    """The subject of that name."""
+    return next(subject for subject in subjects if subject.name == name)
