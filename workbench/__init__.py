@@ -15,6 +15,9 @@ from workbench.problem import Problem
 from workbench.soundness import Soundness
 from workbench.starts import Given, KMeansPlusPlus, RandomPoints, RandomResponsibilities
 from workbench.store import load_results
+from workbench.studies import Findings, Study
+from workbench.studies.reading import load_studies, read_study
+from workbench.studies.running import run_study
 from workbench.trace import Trace
 
 __version__ = "0.1.0"
@@ -28,6 +31,7 @@ __all__ = [
     "ConjugatePrior",
     "Dataset",
     "Experiment",
+    "Findings",
     "FlatPrior",
     "Given",
     "GradientAscent",
@@ -45,16 +49,20 @@ __all__ = [
     "Simulator",
     "Soundness",
     "StochasticAscent",
+    "Study",
     "Trace",
     "compare",
     "dataset_names",
     "load_dataset",
     "load_results",
+    "load_studies",
     "mixture_model",
     "plots",
     "read_experiment",
     "read_file",
+    "read_study",
     "run_experiment",
+    "run_study",
     "summarise",
     "table",
     "use_all_cores",

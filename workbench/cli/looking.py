@@ -14,11 +14,11 @@ from workbench.errors import InputError
 from workbench.experiment import RunConfig, read_experiment
 from workbench.methods import METHODS
 from workbench.mixture import COVARIANCES, PRIORS
-from workbench.report import save_figures, write_report
+from workbench.report import save_figures, save_study_figures, write_report, write_study_report
 from workbench.starts import STARTS
 from workbench.store import Store
 from workbench.studies import STUDIES
-from workbench.studies.reading import is_study, read_study, schema_of_files
+from workbench.studies.reading import is_study, load_studies, read_study, schema_of_files
 
 
 @cli.command()
@@ -41,6 +41,12 @@ def compare(folders: Sequence[Path], form: str) -> None:
 @click.argument("folder", type=click.Path(path_type=Path), metavar="DIR")
 def plot(folder: Path) -> None:
     """Redraw the figures and the report from disk."""
+    if any(folder.glob("*/cells")):
+        for findings in load_studies(folder):
+            write_study_report(folder / "report.html", findings, title=folder.resolve().name, stored=folder)
+            for path in (folder / "report.html", *save_study_figures(findings, folder / "figures")):
+                click.echo(path)
+        return
     found = Store(folder).load_all()
     write_report(folder / "report.html", [(c, config_text(e)) for c, e in found])
     click.echo(folder / "report.html")

@@ -75,6 +75,21 @@ def load_study(out: Path | str, study: Study, *, folder: Path | str = ".") -> Fi
     return Findings(study, rows)
 
 
+def load_findings(place: Path, study: Study) -> Findings:
+    """The stored rows of a finished study in its own folder.
+
+    Raises:
+        InputError: a cell is missing or damaged.
+    """
+    rows = []
+    for number, cell in enumerate(study.cells(), 1):
+        found = _read(place / "cells" / f"{number:04}.json", cell)
+        if found is None:
+            raise InputError(f"{place}: cell {number} is missing or damaged; run the study again")
+        rows += found
+    return Findings(study, rows)
+
+
 def study_folder(out: Path | str, study: Study, folder: Path | str = ".") -> Path:
     """Where a study is stored. The name's hash covers every setting, the precision, and the data files it reads."""
     identity = study.resolved() | {"dtype": str(jnp.result_type(float)), "files": _digests(study, Path(folder))}
