@@ -13,11 +13,12 @@ from pydantic import ValidationError
 from scipy.special import betaln
 from scipy.stats import dirichlet, halfnorm, invgamma, invwishart, lognorm, multivariate_normal, norm
 
-from workbench.charts import LogCholesky
+from workbench.charts import Chart
 from workbench.errors import InputError
 from workbench.mixture import (
     COVARIANCES,
     PRIORS,
+    ChenTanPrior,
     ConjugatePrior,
     FlatPrior,
     IndependentPrior,
@@ -102,6 +103,22 @@ def test_independent_density_is_scipys(family: str, deviation: Any, points: Poin
     assert float(got) == pytest.approx(expected, rel=1e-12)
 
 
+@FAMILIES
+@pytest.mark.parametrize("strength", [None, 0.3])
+def test_chen_tan_density_is_the_sum_over_dense_covariances(
+    family: str, strength: Any, points: Points, random_mixture: Random
+) -> None:
+    mixture = random_mixture(points, K, family, seed=5)
+    spread = np.cov(points, rowvar=False, ddof=0)
+    if family == "spherical":
+        # Only the mean variance enters tr(S Sigma^-1): the trace is the same.
+        assert np.trace(spread) == pytest.approx(2 * float(np.mean(np.diag(spread))))
+    a = len(points) ** -0.5 if strength is None else strength
+    expected = -a * sum(np.trace(np.linalg.solve(c, spread)) + np.linalg.slogdet(c)[1] for c in mixture.covariances)
+    got = log_prior(Problem(points, K, family, ChenTanPrior(strength=strength)), mixture)
+    assert float(got) == pytest.approx(expected, rel=1e-12)
+
+
 @pytest.mark.parametrize("dimensions", [2, 3, 5])
 @pytest.mark.parametrize("eta", [0.5, 1.0, 3.0])
 def test_lkj_density_is_numpyros(dimensions: int, eta: float) -> None:
@@ -112,7 +129,9 @@ def test_lkj_density_is_numpyros(dimensions: int, eta: float) -> None:
 
 
 @FAMILIES
-@pytest.mark.parametrize("prior", [FlatPrior(), ConjugatePrior(concentration=2.0, mean_shrinkage=0.5)])
+@pytest.mark.parametrize(
+    "prior", [FlatPrior(), ConjugatePrior(concentration=2.0, mean_shrinkage=0.5), ChenTanPrior(strength=0.7)]
+)
 def test_closed_form_m_step_is_a_stationary_point_of_the_expected_log_joint(
     family: str, prior: Prior, points: Points, random_mixture: Random
 ) -> None:
@@ -120,7 +139,7 @@ def test_closed_form_m_step_is_a_stationary_point_of_the_expected_log_joint(
     mixture = random_mixture(points, K, family, seed=3)
     r = mixture.responsibilities(points)
     new, _ = jax.jit(Problem.em_step)(problem, mixture)
-    chart = LogCholesky(problem.rows, problem.covariance)
+    chart = Chart.of(problem)
 
     @jax.jit
     def slope(u: Any) -> Any:
@@ -151,11 +170,11 @@ def test_priors_are_frozen_and_round_trip_through_plain_values(name: str) -> Non
     with pytest.raises(ValidationError, match="frozen"):
         prior.family = "other"  # type: ignore[attr-defined]
     with pytest.raises(ValidationError, match="Extra inputs"):
-        PRIORS[name](strength=1.0)  # type: ignore[call-arg]
+        PRIORS[name](vigour=1.0)  # type: ignore[call-arg]
 
 
 @FAMILIES
-@pytest.mark.parametrize("name", ["conjugate", "independent"])
+@pytest.mark.parametrize("name", ["conjugate", "independent", "chen_tan", "bounded_ratio"])
 def test_defaults_scale_with_the_data(name: str, family: str, points: Points, random_mixture: Random) -> None:
     # Then a change of units by a factor moves the prior's density by its Jacobian only, the same for all mixtures.
     matrix, shift = 4.0, np.array([1.0, -2.0])

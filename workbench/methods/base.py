@@ -12,6 +12,7 @@ import numpy as np
 from jax import Array
 from pydantic import BaseModel, ConfigDict, Field
 
+from workbench.errors import InputError
 from workbench.mixture import Mixture
 from workbench.problem import Problem
 
@@ -106,6 +107,19 @@ class Climber(Method, ABC):
     def racing(self) -> Race | None:
         """The config's race."""
         return self.race
+
+
+def check_smooth(problem: Problem) -> None:
+    """Gradient methods need an objective whose maxima are stationary.
+
+    Raises:
+        InputError: the prior bounds the mixtures, and a maximum can lie on the bound.
+    """
+    if not problem.prior.smooth:
+        raise InputError(
+            f"prior: a gradient does not vanish at a maximum on the bound of the {type(problem.prior).__name__}; "
+            "use EM, or a smooth prior: flat, chen_tan, conjugate, independent"
+        )
 
 
 def geometric_marks(limit: int, ratio: float = 1.1) -> np.ndarray:

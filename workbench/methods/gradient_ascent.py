@@ -9,7 +9,7 @@ from jax import Array
 from pydantic import Field
 
 from workbench.charts import Coordinates, LogCholesky
-from workbench.methods.base import Algorithm, Climber, Info, Schedule, geometric_marks
+from workbench.methods.base import Algorithm, Climber, Info, Schedule, check_smooth, geometric_marks
 from workbench.methods.collapse import is_usable
 from workbench.mixture import Mixture
 from workbench.problem import Problem
@@ -42,6 +42,10 @@ class GradientAscent(Climber):
     max_iterations: Annotated[int, Field(ge=1)] = 5000
 
     summary: ClassVar[str] = "direct ascent on the sum inside the log: gradient, momentum, adam or lbfgs"
+
+    def check(self, problem: Problem) -> None:
+        """Refuses a prior with a hard bound."""
+        check_smooth(problem)
 
     def schedule(self) -> Schedule:
         """Rows at geometrically growing numbers of passes."""

@@ -9,7 +9,7 @@ from jax import Array
 from pydantic import Field
 
 from workbench.charts import Coordinates, LogCholesky
-from workbench.methods.base import Algorithm, Info
+from workbench.methods.base import Algorithm, Info, check_smooth
 from workbench.methods.collapse import is_usable
 from workbench.methods.gradient_ascent import LEARNING_RATES, optimiser_named
 from workbench.methods.minibatch import Minibatch
@@ -35,6 +35,10 @@ class StochasticAscent(Minibatch):
     )
 
     summary: ClassVar[str] = "minibatch ascent on the sum inside the log: gradient, momentum or adam"
+
+    def check(self, problem: Problem) -> None:
+        """Refuses a prior with a hard bound."""
+        check_smooth(problem)
 
     def bind(self, problem: Problem) -> Algorithm:
         """Steps of the optimiser on minus the estimate of `log_joint` per point."""

@@ -1,6 +1,8 @@
 """Priors: one file each, found by name in `PRIORS`. The only place for a regulariser."""
 
 from workbench.mixture.prior.base import Hyperparameters, Prior
+from workbench.mixture.prior.bounded_ratio import BoundedRatioPrior
+from workbench.mixture.prior.chen_tan import ChenTanPrior
 from workbench.mixture.prior.conjugate import ConjugatePrior
 from workbench.mixture.prior.flat import FlatPrior
 from workbench.mixture.prior.independent import IndependentPrior
@@ -9,6 +11,17 @@ PRIORS: dict[str, type[Prior]] = {
     "flat": FlatPrior,
     "conjugate": ConjugatePrior,
     "independent": IndependentPrior,
+    "chen_tan": ChenTanPrior,
+    "bounded_ratio": BoundedRatioPrior,
 }
 
-__all__ = ["PRIORS", "ConjugatePrior", "FlatPrior", "Hyperparameters", "IndependentPrior", "Prior"]
+__all__ = [
+    "PRIORS",
+    "BoundedRatioPrior",
+    "ChenTanPrior",
+    "ConjugatePrior",
+    "FlatPrior",
+    "Hyperparameters",
+    "IndependentPrior",
+    "Prior",
+]

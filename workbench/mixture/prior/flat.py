@@ -34,26 +34,40 @@ class FlatPrior(Prior):
 
     def maximise(self, statistics: Statistics, mixture: Mixture, hyperparameters: Hyperparameters) -> Mixture:
         """Weighted maximum likelihood (Bishop 2006, eq. 9.24-9.26)."""
-        counts, first, second = statistics
-        step = first / counts[:, None]  # how far each mean moves
-        family = mixture.covariance
-        scatter = second - family.outer(first, step)
+        counts, family = statistics.counts, mixture.covariance
+        step, scatter = centred(statistics, family)
         scales = family.factor(scatter / family.degrees(counts, mixture.num_dimensions))
         return Mixture(counts / jnp.sum(counts), mixture.means + step, scales, family)
 
     def sites(self, components: int, covariance: Covariance, hyperparameters: Hyperparameters) -> Mixture:
         """Improper uniform sites: enough for `log_density`, nothing to sample from."""
-        dimensions = len(hyperparameters["centre"])
-
-        def uniform(name: str, support: constraints.Constraint, shape: tuple[int, ...]) -> Array:
-            return numpyro.sample(name, dist.ImproperUniform(support, (), shape))
-
-        weights = uniform("weights", constraints.simplex, (components,)) if components > 1 else jnp.ones(1)
-        means = uniform("means", constraints.real, (components, dimensions))
-        support = constraints.lower_cholesky if covariance.has_correlations else constraints.positive
-        scales = uniform("scales", support, covariance.shape(components, dimensions))
-        return Mixture(weights, means, scales, covariance)
+        return uniform_sites(components, len(hyperparameters["centre"]), covariance)
 
     def site_values(self, mixture: Mixture) -> dict[str, Array]:
         """Weights, means and scales as they are."""
-        return {**weights_value(mixture), "means": mixture.means, "scales": mixture.scales}
+        return uniform_site_values(mixture)
+
+
+def centred(statistics: Statistics, covariance: Covariance) -> tuple[Array, Array]:
+    """How far each mean moves, [K, D], and the scatter about where it moves to, in the family's shape."""
+    counts, first, second = statistics
+    step = first / counts[:, None]
+    return step, second - covariance.outer(first, step)
+
+
+def uniform_sites(components: int, dimensions: int, covariance: Covariance) -> Mixture:
+    """A mixture from improper uniform sites `weights`, `means` and `scales`; no weights where K is 1."""
+
+    def uniform(name: str, support: constraints.Constraint, shape: tuple[int, ...]) -> Array:
+        return numpyro.sample(name, dist.ImproperUniform(support, (), shape))
+
+    weights = uniform("weights", constraints.simplex, (components,)) if components > 1 else jnp.ones(1)
+    means = uniform("means", constraints.real, (components, dimensions))
+    support = constraints.lower_cholesky if covariance.has_correlations else constraints.positive
+    scales = uniform("scales", support, covariance.shape(components, dimensions))
+    return Mixture(weights, means, scales, covariance)
+
+
+def uniform_site_values(mixture: Mixture) -> dict[str, Array]:
+    """The values of `uniform_sites`: weights, means and scales as they are."""
+    return {**weights_value(mixture), "means": mixture.means, "scales": mixture.scales}
