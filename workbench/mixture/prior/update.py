@@ -1,0 +1,97 @@
+"""The conjugate prior updated by points whose components are known: one closed form for all four families.
+
+Given an allocation, each component is a single Gaussian under its normal-inverse-Wishart prior, whose posterior,
+marginal likelihood and predictive density are known (Murphy 2007, "Conjugate Bayesian analysis of the Gaussian
+distribution", sec. 9; Gelman et al. 2013, sec. 3.6). The families differ in their blocks alone: D x D matrices, one for
+each component or one for all, or single variances.
+"""
+
+import math
+from typing import NamedTuple
+
+import jax.numpy as jnp
+from jax import Array
+from jax.scipy.special import gammaln, multigammaln
+
+from workbench.mixture.covariance import Covariance, Statistics
+from workbench.mixture.prior.base import Hyperparameters
+
+LOG_PI = math.log(math.pi)
+
+
+class Updated(NamedTuple):
+    """mu_k | Sigma_k ~ N(location_k, Sigma_k / shrinkage_k), Sigma_b ~ inverse-Wishart(degrees_b, scatter_b)."""
+
+    counts: Array  # [K]
+    locations: Array  # [K, D]
+    shrinkages: Array  # [K]
+    degrees: Array  # broadcast against the family's shape
+    scatter: Array  # the family's shape
+
+
+def update(statistics: Statistics, origins: Array, hyperparameters: Hyperparameters, family: Covariance) -> Updated:
+    """The prior of means and covariances after points with these statistics.
+
+    Args:
+        statistics: sums over the points of each component, about the origins.
+        origins: [K, D].
+        hyperparameters: of the conjugate prior.
+        family: of the covariances.
+    """
+    counts, first, second = statistics
+    h, d = hyperparameters, origins.shape[-1]
+    shrinkages = h["mean_shrinkage"] + counts
+    pull = h["mean_location"] - origins
+    step = (first + h["mean_shrinkage"] * pull) / shrinkages[:, None]
+    # Scatter about the new location, of the points and of the prior's kappa pseudo-points at m.
+    scatter = h["scatter"] + second + h["mean_shrinkage"] * family.outer(pull, pull)
+    scatter = scatter - family.outer(shrinkages[:, None] * step, step)
+    degrees = h["degrees"] + family.degrees(counts, d)
+    return Updated(counts, origins + step, shrinkages, degrees, scatter)
+
+
+def log_marginal_likelihood(updated: Updated, hyperparameters: Hyperparameters, family: Covariance) -> Array:
+    """Log density of the points given their allocation, means and covariances integrated out. []
+
+    The ratio of the normalisers of prior and posterior (Murphy 2007, eq. 266), with blocks of side b.
+    """
+    h, d = hyperparameters, updated.locations.shape[-1]
+    b = family.block_dimension(d)
+    after = family.block_log_determinants(family.factor(updated.scatter))
+    before = family.block_log_determinants(family.factor(jnp.broadcast_to(h["scatter"], updated.scatter.shape)))
+    half = 0.5 * jnp.repeat(updated.degrees.ravel(), after.size // updated.degrees.size)
+    prior_half = 0.5 * h["degrees"]
+    blocks = multigammaln(half, b) - multigammaln(prior_half, b) + prior_half * before - half * after
+    shrinking = 0.5 * d * jnp.sum(jnp.log(h["mean_shrinkage"]) - jnp.log(updated.shrinkages))
+    return jnp.sum(blocks) + shrinking - 0.5 * d * LOG_PI * jnp.sum(updated.counts)
+
+
+def log_predictive(updated: Updated, x: Array, family: Covariance) -> Array:
+    """Log density of one more point at x [G, D] of a component: Student's t (Murphy 2007, eq. 258). [G, K]
+
+    A point adds delta degrees to each of the blocks that it touches: one to a matrix, one to each of D variances, D to
+    the variance of a sphere.
+    """
+    k, d = updated.locations.shape
+    b = family.block_dimension(d)
+    blocks = math.prod(family.shape(1, d)) // b**2  # of one component
+    delta = d // (b * blocks)
+    scales = family.factor(updated.scatter)
+    white = family.whiten(family.whitener(scales), x.T - updated.locations[..., None])  # [K, D, G]
+    distances = jnp.sum(white.reshape(k, blocks, d // blocks, -1) ** 2, 2)  # [K, blocks, G]
+    shrunk = (updated.shrinkages / (updated.shrinkages + 1.0))[:, None]  # [K, 1]
+    half = 0.5 * jnp.broadcast_to(updated.degrees.reshape(-1, 1), (k, blocks))
+    constants = jnp.sum(multigammaln(half + 0.5 * delta, b) - multigammaln(half, b), -1)
+    constants += 0.5 * d * (jnp.log(shrunk[:, 0]) - LOG_PI) - family.log_determinants(scales, k, d)
+    tails = (half + 0.5 * delta)[..., None] * jnp.log1p(shrunk[..., None] * distances)
+    return (constants[:, None] - jnp.sum(tails, 1)).T
+
+
+def log_allocation_prior(counts: Array, concentration: Array) -> Array:
+    """Log probability of one allocation with these counts [K], weights integrated out. []
+
+    `Gamma(K a) / Gamma(N + K a) prod_k Gamma(n_k + a) / Gamma(a)`.
+    """
+    total = len(counts) * concentration
+    terms = gammaln(counts + concentration) - gammaln(concentration)
+    return gammaln(total) - gammaln(total + jnp.sum(counts)) + jnp.sum(terms)
