@@ -3,6 +3,7 @@
 from workbench.methods.anderson import Anderson
 from workbench.methods.base import Algorithm, Climber, Info, Method, Race, Schedule
 from workbench.methods.em import EM
+from workbench.methods.floored_em import FlooredEM
 from workbench.methods.gradient_ascent import GradientAscent
 from workbench.methods.nuts import NUTS
 from workbench.methods.online_em import OnlineEM
@@ -16,6 +17,7 @@ METHODS: dict[str, type[Method]] = {
     "anderson": Anderson,
     "overrelaxed": OverRelaxed,
     "online_em": OnlineEM,
+    "em_floor": FlooredEM,
     "ascent": GradientAscent,
     "stochastic_ascent": StochasticAscent,
     "nuts": NUTS,
@@ -29,6 +31,7 @@ __all__ = [
     "Algorithm",
     "Anderson",
     "Climber",
+    "FlooredEM",
     "GradientAscent",
     "Info",
     "Method",
