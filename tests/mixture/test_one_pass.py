@@ -1,5 +1,6 @@
 """The one pass: SciPy's likelihood, the E-step's sums and autodiff's derivatives, at the accuracy it states."""
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -10,6 +11,7 @@ import pytest
 from jax.flatten_util import ravel_pytree
 from numpy.typing import NDArray
 
+from workbench.charts import SCALES
 from workbench.mixture import COVARIANCES, Mixture, Rows, log_likelihood, one_pass
 from workbench.mixture.rows import MOST
 
@@ -134,13 +136,13 @@ def test_gradient_is_autodiffs(family: str, width: float, points: Points, random
 @jax.jit
 def hessians(mixture: Mixture, rows: Rows, x: jax.Array) -> tuple[jax.Array, ...]:
     """Both orders of ours, then autodiff's, over weights, means and the free coordinates of the scales."""
-    family = mixture.covariance
-    free = (mixture.weights, mixture.means, family.unconstrain(mixture.scales))
+    family, free_scales = mixture.covariance, SCALES["log_cholesky"]
+    free = (mixture.weights, mixture.means, free_scales.unconstrain(mixture.scales, family))
     flat, unravel = ravel_pytree(free)
 
     def built(v: jax.Array) -> Mixture:
         weights, means, scales = unravel(v)
-        return Mixture(weights, means, family.constrain(scales), family)
+        return Mixture(weights, means, free_scales.constrain(scales, family), family)
 
     def ours(v: jax.Array) -> jax.Array:
         return log_likelihood(built(v), rows)
@@ -187,6 +189,16 @@ def test_chunks_change_nothing(
     # Sums of up to 2300 terms: more roundings than in 60, still under 1e-12 of the total.
     assert value == pytest.approx(reference_log_likelihood(mixture, x), rel=1e-12)
     assert float(jnp.sum(statistics.counts)) == pytest.approx(len(x), rel=1e-13)
+
+
+def test_a_batch_does_not_compute_the_form_that_none_of_it_needs(points: Points, random_mixture: Random) -> None:
+    x = standardise(points)
+    batch = jax.tree.map(lambda leaf: jnp.stack([leaf, leaf]), random_mixture(x, 6, "full", seed=0))
+    program = jax.jit(jax.vmap(one_pass, in_axes=(0, None))).lower(batch, rows_of(x, "full", 6)).compile().as_text()
+    whitened = re.compile(r'op_name="[^"]*/while/body/(exp|dot_general)"')
+    assert whitened.search(program)
+    # What is always computed, and not the body of the loop that is entered where a mixture is narrow.
+    assert not whitened.search(program[program.index("\nENTRY") :])
 
 
 def test_derivatives_with_respect_to_the_data_are_refused(points: Points, random_mixture: Random) -> None:

@@ -10,7 +10,7 @@ from jax import Array
 from jax.flatten_util import ravel_pytree
 from pydantic import Field
 
-from workbench.charts import LogCholesky
+from workbench.charts import Chart
 from workbench.errors import InputError
 from workbench.methods.base import Algorithm, Climber, Info, Schedule, geometric_marks
 from workbench.methods.collapse import is_usable
@@ -29,7 +29,7 @@ class Visit(NamedTuple):
 
 
 class Accelerated(Climber):
-    """Wraps a fixed-point method: plain steps and *leaps*, in the coordinates of the `LogCholesky` chart.
+    """Wraps a fixed-point method: plain steps and *leaps*, in the coordinates of a chart.
 
     Every step evaluates the map once, which gives `log_joint` at the point for nothing: a step costs one pass. A leap
     that lands lower than the point it left is followed by one plain step, which repairs most. If that is lower still,
@@ -79,7 +79,7 @@ class Accelerated(Climber):
 
     def bind(self, problem: Problem) -> Algorithm:
         """Steps that each evaluate the map once, at a plain step's image or at a leap's landing."""
-        chart = LogCholesky(problem.rows, problem.covariance)
+        chart = Chart.of(problem)
         evaluate = self.of.map(problem)
 
         def init(key: Array, start: Mixture) -> AcceleratedState:

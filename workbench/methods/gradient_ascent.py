@@ -8,7 +8,7 @@ import optax
 from jax import Array
 from pydantic import Field
 
-from workbench.charts import Coordinates, LogCholesky
+from workbench.charts import Chart, Coordinates
 from workbench.methods.base import Algorithm, Climber, Info, Schedule, check_smooth, geometric_marks
 from workbench.methods.collapse import is_usable
 from workbench.mixture import Mixture
@@ -25,7 +25,7 @@ STALLED = 100.0
 
 
 class GradientAscent(Climber):
-    """Maximises `log_joint` in the `LogCholesky` chart with an optimiser of optax.
+    """Maximises `log_joint` in a chart with an optimiser of optax.
 
     The gradient is that of `log_joint` per point, so that a step size means the same for every N. A step costs one
     pass; an L-BFGS step costs one for every trial of its line search. Nothing promises a rise at each step.
@@ -54,7 +54,7 @@ class GradientAscent(Climber):
 
     def bind(self, problem: Problem) -> Algorithm:
         """Steps of the optimiser on minus `log_joint` per point."""
-        chart = LogCholesky(problem.rows, problem.covariance)
+        chart = Chart.of(problem)
         rate = LEARNING_RATES.get(self.optimizer) if self.learning_rate is None else self.learning_rate
         optimiser = optimiser_named(self.optimizer, rate)
 

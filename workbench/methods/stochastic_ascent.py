@@ -8,7 +8,7 @@ import optax
 from jax import Array
 from pydantic import Field
 
-from workbench.charts import Coordinates, LogCholesky
+from workbench.charts import Chart, Coordinates
 from workbench.methods.base import Algorithm, Info, check_smooth
 from workbench.methods.collapse import is_usable
 from workbench.methods.gradient_ascent import LEARNING_RATES, optimiser_named
@@ -21,7 +21,7 @@ STEADY = 20.0
 
 
 class StochasticAscent(Minibatch):
-    """Maximises `log_joint` in the `LogCholesky` chart with an optimiser of optax, a minibatch at a time.
+    """Maximises `log_joint` in a chart with an optimiser of optax, a minibatch at a time.
 
     The objective of a step is an unbiased estimate of `log_joint` per point: the batch's mean log-likelihood plus
     `log_prior / N`. The step size is `learning_rate (1 + t / STEADY)^-power` at step t (Robbins & Monro 1951).
@@ -42,7 +42,7 @@ class StochasticAscent(Minibatch):
 
     def bind(self, problem: Problem) -> Algorithm:
         """Steps of the optimiser on minus the estimate of `log_joint` per point."""
-        chart = LogCholesky(problem.rows, problem.covariance)
+        chart = Chart.of(problem)
         optimiser = optimiser_named(self.optimizer, self.rate)
 
         def loss(u: Coordinates, rows: Rows) -> Array:

@@ -232,15 +232,7 @@ class Covariance(ABC):
     def conjugate(self, degrees: Array, scatter: Array, components: int) -> Distribution:
         """Inverse-Wishart (full, tied) or inverse-gamma prior of the covariance in the family's shape."""
 
-    # Coordinates
-
-    @abstractmethod
-    def unconstrain(self, scales: Array) -> Array:
-        """Free real coordinates of `scales`: logarithms of diagonals, the strict lower triangle as it is."""
-
-    @abstractmethod
-    def constrain(self, free: Array) -> Array:
-        """Inverse of `unconstrain`."""
+    # Deviations and correlations
 
     @abstractmethod
     def deviations(self, scales: Array) -> Array:

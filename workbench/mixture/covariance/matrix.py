@@ -1,4 +1,4 @@
-"""What the two families of dense matrices, full and tied, share: Cholesky factors and their coordinates."""
+"""What the two families of dense matrices, full and tied, share: Cholesky factors."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -58,20 +58,6 @@ class MatrixCovariance(Covariance):
     def scatter_of(self, covariance: np.ndarray) -> np.ndarray:
         """The matrix itself. [D, D]"""
         return covariance
-
-    def unconstrain(self, scales: Array) -> Array:
-        """Log-Cholesky coordinates: log diagonal and strict lower triangle, row by row. [..., D (D + 1) / 2]"""
-        rows, columns = np.tril_indices(scales.shape[-1])
-        entries = scales[..., rows, columns]
-        return jnp.where(rows == columns, jnp.log(jnp.where(rows == columns, entries, 1.0)), entries)
-
-    def constrain(self, free: Array) -> Array:
-        """Lower Cholesky factors from log-Cholesky coordinates."""
-        dimensions = int((np.sqrt(8 * free.shape[-1] + 1) - 1) / 2)
-        rows, columns = np.tril_indices(dimensions)
-        entries = jnp.where(rows == columns, jnp.exp(jnp.where(rows == columns, free, 0.0)), free)
-        empty = jnp.zeros((*free.shape[:-1], dimensions, dimensions), free.dtype)
-        return empty.at[..., rows, columns].set(entries)
 
     def deviations(self, scales: Array) -> Array:
         """Row norms of the Cholesky factor. [..., D]"""

@@ -44,14 +44,6 @@ class DeviationCovariance(Covariance):
         """`sum_b scatter_b / variance_b`."""
         return jnp.sum(scatter / scales**2)
 
-    def unconstrain(self, scales: Array) -> Array:
-        """Log standard deviations."""
-        return jnp.log(scales)
-
-    def constrain(self, free: Array) -> Array:
-        """Standard deviations from their logarithms."""
-        return jnp.exp(free)
-
     def deviations(self, scales: Array) -> Array:
         """The scales themselves."""
         return scales

@@ -1,0 +1,8 @@
+"""Charts: real coordinates of a mixture, made of those of its weights and those of its covariances."""
+
+from workbench.charts.base import Coordinates, ScaleCoordinates, WeightCoordinates
+from workbench.charts.chart import Chart, is_feasible
+from workbench.charts.scales import SCALES
+from workbench.charts.weights import WEIGHTS
+
+__all__ = ["SCALES", "WEIGHTS", "Chart", "Coordinates", "ScaleCoordinates", "WeightCoordinates", "is_feasible"]

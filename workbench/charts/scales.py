@@ -1,0 +1,160 @@
+"""Coordinates of the covariances, found by name in `SCALES`; each serves all families."""
+
+from abc import abstractmethod
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.scipy.linalg import expm
+
+from workbench.charts.base import ScaleCoordinates
+from workbench.mixture import Covariance
+from workbench.mixture.covariance.base import product
+from workbench.mixture.covariance.matrix import pairs, unpack_symmetric
+
+
+class CholeskyCoordinates(ScaleCoordinates):
+    """The Cholesky factor row by row, its diagonal through a function that makes it free.
+
+    Where a family has standard deviations alone, they go through the same function.
+    """
+
+    @abstractmethod
+    def free_diagonal(self, positive: Array) -> Array:
+        """Any real number from a positive one, entry by entry."""
+
+    @abstractmethod
+    def positive_diagonal(self, free: Array) -> Array:
+        """Inverse of `free_diagonal`."""
+
+    def unconstrain(self, scales: Array, covariance: Covariance) -> Array:
+        """Free diagonal and strict lower triangle. [..., D (D + 1) / 2], or the shape of standard deviations"""
+        if not covariance.has_correlations:
+            return self.free_diagonal(scales)
+        rows, columns = np.tril_indices(scales.shape[-1])
+        entries = scales[..., rows, columns]
+        return jnp.where(rows == columns, self.free_diagonal(jnp.where(rows == columns, entries, 1.0)), entries)
+
+    def constrain(self, free: Array, covariance: Covariance) -> Array:
+        """Lower Cholesky factors, or standard deviations."""
+        if not covariance.has_correlations:
+            return self.positive_diagonal(free)
+        dimensions = side(free)
+        rows, columns = np.tril_indices(dimensions)
+        entries = jnp.where(rows == columns, self.positive_diagonal(jnp.where(rows == columns, free, 0.0)), free)
+        empty = jnp.zeros((*free.shape[:-1], dimensions, dimensions), free.dtype)
+        return empty.at[..., rows, columns].set(entries)
+
+
+class LogCholesky(CholeskyCoordinates):
+    """Cholesky factor with the logarithm of its diagonal; log standard deviations.
+
+    Pinheiro & Bates (1996), "Unconstrained parametrizations for variance-covariance matrices", Stat. Comput. 6.
+    """
+
+    name = "log_cholesky"
+    summary = "Cholesky factor of the covariance, log diagonal"
+
+    def free_diagonal(self, positive: Array) -> Array:
+        """Logarithm."""
+        return jnp.log(positive)
+
+    def positive_diagonal(self, free: Array) -> Array:
+        """Exponential."""
+        return jnp.exp(free)
+
+
+class SoftplusCholesky(CholeskyCoordinates):
+    """Cholesky factor with a softplus diagonal: linear where it is wide, logarithmic where it is narrow."""
+
+    name = "softplus_cholesky"
+    summary = "Cholesky factor of the covariance, softplus diagonal"
+
+    def free_diagonal(self, positive: Array) -> Array:
+        """`log(e^s - 1)`, without overflow."""
+        return positive + jnp.log(-jnp.expm1(-positive))
+
+    def positive_diagonal(self, free: Array) -> Array:
+        """`log(1 + e^u)`."""
+        return jax.nn.softplus(free)
+
+
+class PrecisionCholesky(LogCholesky):
+    """The factor W of the precision `W^T W`, with the logarithm of its diagonal: the inverse of the covariance's.
+
+    It whitens: `|W (x - mu)|` is the Mahalanobis distance, so the log-joint is a polynomial in it but for the log
+    diagonal.
+    """
+
+    name = "precision_cholesky"
+    summary = "Cholesky factor of the precision, log diagonal"
+
+    def unconstrain(self, scales: Array, covariance: Covariance) -> Array:
+        """Log-Cholesky coordinates of the inverse scales."""
+        return super().unconstrain(covariance.whitener(scales), covariance)
+
+    def constrain(self, free: Array, covariance: Covariance) -> Array:
+        """Inverse of the factor."""
+        return covariance.whitener(super().constrain(free, covariance))
+
+
+class MatrixLogarithm(ScaleCoordinates):
+    """Distinct entries of the symmetric `log Sigma`; log variances. It knows no order of the columns.
+
+    Pinheiro & Bates (1996), sec. 2.4. The way back is a matrix exponential, whose derivatives of all orders are finite
+    at equal eigenvalues, where those of an eigendecomposition are not. Its rounding error is that of the largest
+    eigenvalue: of a covariance narrower than 1e-8 of its width no digit is left.
+    """
+
+    name = "matrix_logarithm"
+    summary = "logarithm of the covariance matrix"
+
+    def unconstrain(self, scales: Array, covariance: Covariance) -> Array:
+        """Entries i <= j of the logarithm. [..., D (D + 1) / 2]"""
+        if not covariance.has_correlations:
+            return 2.0 * jnp.log(scales)
+        # Left singular vectors of L are the eigenvectors of L L^T; squaring L first would lose half of the digits.
+        vectors, values, _ = jnp.linalg.svd(scales)
+        logarithm = product(vectors * (2.0 * jnp.log(values))[..., None, :], jnp.swapaxes(vectors, -1, -2))
+        return distinct(logarithm)
+
+    def constrain(self, free: Array, covariance: Covariance) -> Array:
+        """The Cholesky factor of the exponential."""
+        if not covariance.has_correlations:
+            return jnp.exp(0.5 * free)
+        return jnp.linalg.cholesky(expm(unpack_symmetric(free, side(free))))
+
+
+class RawCovariance(ScaleCoordinates):
+    """The distinct entries of the covariance as they are; variances. They can become no covariance."""
+
+    name = "raw"
+    summary = "entries of the covariance as they are, which can cease to be positive definite"
+    covers = False
+
+    def unconstrain(self, scales: Array, covariance: Covariance) -> Array:
+        """Entries i <= j. [..., D (D + 1) / 2]"""
+        square = covariance.square(scales)
+        return distinct(square) if covariance.has_correlations else square
+
+    def constrain(self, free: Array, covariance: Covariance) -> Array:
+        """The family's factor; NaN where the entries are no covariance."""
+        return covariance.factor(unpack_symmetric(free, side(free)) if covariance.has_correlations else free)
+
+
+SCALES: dict[str, ScaleCoordinates] = {
+    part.name: part
+    for part in (LogCholesky(), SoftplusCholesky(), PrecisionCholesky(), MatrixLogarithm(), RawCovariance())
+}
+
+
+def side(free: Array) -> int:
+    """D of the D (D + 1) / 2 coordinates of a matrix."""
+    return int((np.sqrt(8 * free.shape[-1] + 1) - 1) / 2)
+
+
+def distinct(matrix: Array) -> Array:
+    """Entries i <= j of symmetric matrices [..., D, D]. [..., D (D + 1) / 2]"""
+    i, j = pairs(matrix.shape[-1])
+    return matrix[..., i, j]
