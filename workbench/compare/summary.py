@@ -108,8 +108,8 @@ def _summarise(comparison: Comparison, name: str, trace: Trace, best: float | No
     place = trace.best_place(problem, comparison.rule)
     mixture = None if place is None else trace.at(*place)
     health = None if mixture is None else comparison.rule.check(problem, mixture)
-    rows = _arrivals(trace, best, WITHIN)
-    near = _arrivals(trace, best, NEAR * problem.num_points)
+    rows = arrivals(trace, best, WITHIN)
+    near = arrivals(trace, best, NEAR * problem.num_points)
     answer = _answer(trace, mixture)
     heldout = None
     if reference.heldout is not None and answer is not None:
@@ -151,7 +151,7 @@ def _failed(name: str, why: str) -> MethodSummary:
     return MethodSummary(**{**blank, **zeros, "method": name, "statuses": {}, "optima": (), "failure": why})  # type: ignore[arg-type]
 
 
-def _arrivals(trace: Trace, best: float | None, within: float) -> list[tuple[int, int]]:
+def arrivals(trace: Trace, best: float | None, within: float) -> list[tuple[int, int]]:
     """Restart and first row of those that come within so many nats of the best, and neither leave it nor collapse."""
     if best is None:
         return []

@@ -1,7 +1,16 @@
 """What a person reads of a comparison or a study: figures as files, and a page of HTML that needs nothing else."""
 
+from workbench.report.claims_page import write_claims
 from workbench.report.figures import figures_of, save_figures
 from workbench.report.page import render, write_report
 from workbench.report.study_page import save_study_figures, write_study_report
 
-__all__ = ["figures_of", "render", "save_figures", "save_study_figures", "write_report", "write_study_report"]
+__all__ = [
+    "figures_of",
+    "render",
+    "save_figures",
+    "save_study_figures",
+    "write_claims",
+    "write_report",
+    "write_study_report",
+]

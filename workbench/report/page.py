@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from workbench.compare import Comparison, table
 from workbench.compare.summary import WITHIN, judge
 from workbench.files import replacing
 from workbench.report.captions import words_of
+from workbench.report.claims_page import Line, resting_on
+from workbench.report.environment import environment
 from workbench.report.figures import figures_of, svg_of
 
 TITLE = "Mixtures compared"
@@ -53,32 +53,23 @@ class Section:
     config: str
 
 
-def render(comparisons: Sequence[tuple[Comparison, str]], *, title: str = TITLE) -> str:
+def render(comparisons: Sequence[tuple[Comparison, str]], *, title: str = TITLE, claims: Sequence[Line] = ()) -> str:
     """A page of HTML that needs no other file, no network and no script.
 
     Args:
         comparisons: each with the text that says where it comes from: its resolved config, versions, seeds.
         title: of the page.
+        claims: of a ledger, that rest on these runs.
     """
     sections = [_section(i, comparison, config) for i, (comparison, config) in enumerate(comparisons, 1)]
-    return environment().get_template("comparison.html").render(title=title, sections=sections, within=WITHIN)
-
-
-def environment() -> Environment:
-    """The templates of this package; whatever is put into one is escaped."""
-    return Environment(
-        loader=PackageLoader("workbench.report", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    template = environment().get_template("comparison.html")
+    return template.render(title=title, sections=sections, within=WITHIN, claims=claims)
 
 
 def write_report(path: Path, comparisons: Sequence[tuple[Comparison, str]], *, title: str = TITLE) -> None:
-    """Write the page of `render` to a file. A reader never sees half of it."""
+    """Write the page of `render` to a file, with the claims that rest on its folder. A reader never sees half of it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    text = render(comparisons, title=title)
+    text = render(comparisons, title=title, claims=resting_on(path.parent))
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import tomli_w
 
 from workbench.files import replacing
+from workbench.report.environment import environment
 from workbench.report.figures import DOTS_PER_INCH, svg_of
-from workbench.report.page import environment
 from workbench.report.study_figures import STUDY_FIGURES
 from workbench.studies import Findings
 from workbench.studies.table import table_of

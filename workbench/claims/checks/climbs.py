@@ -1,0 +1,139 @@
+"""Checks of climbs: what EM and gradient ascent did from the same starts, step by step and at the end."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from workbench.claims.decision import Decision, Verdict, beside, median_interval, number, undecided
+from workbench.claims.evidence import Ran
+from workbench.compare.summary import WITHIN, arrivals, best_log_joint
+from workbench.diagnostics.proportion import Proportion
+from workbench.methods import EM, GradientAscent, Method
+from workbench.methods.em import ROUNDING
+from workbench.mixture import Mixture
+from workbench.trace import Trace
+
+
+def em_never_falls(evidence: Sequence[Ran]) -> Decision:
+    """Steps of EM after which log_joint was lower, by more than rounding.
+
+    EM looks at every step itself; the judge looks again at the stored rows.
+    """
+    traces = [trace for ran in evidence for trace in ran.of(EM).values()]
+    steps = sum(float(np.sum(trace.passes[:, -1])) for trace in traces)
+    if not steps:
+        return undecided("No stored run is one of EM.")
+    falls = sum(max(int(np.sum(~trace.ok[:, -1])), _falls_between_rows(trace)) for trace in traces)
+    verdict = Verdict.HOLDS if falls == 0 else Verdict.FAILS
+    starts = sum(trace.num_restarts for trace in traces)
+    return Decision(
+        verdict, falls, f"falls in {steps:,.0f} steps", note=f"{starts:,} starts of {len(evidence)} problems."
+    )
+
+
+def log_exceeds_sum(ran: Ran) -> Decision:
+    """How far `ln sum_k pi_k N_k` is above `sum_k r_k ln (pi_k N_k)`, at EM's best, in nats per point.
+
+    By Jensen's inequality the log of the sum is at least the sum of the logs plus nothing; the difference is the
+    entropy of the responsibilities, and zero only where every point belongs to one component alone.
+    """
+    best = _best_of(ran, EM)
+    if best is None:
+        return undecided("EM has no sound answer.")
+    logs = np.asarray(best.component_log_joint(ran.problem.x))  # [N, K]
+    log_sum = np.asarray(best.log_density(ran.problem.x))  # [N]
+    r = np.exp(logs - log_sum[:, None])
+    # Where a responsibility is nothing, so is its share: 0 ln 0 = 0.
+    sum_of_logs = np.sum(np.where(r > 0, r * logs, 0.0), axis=1)
+    gaps = log_sum - sum_of_logs
+    gap, error = float(np.mean(gaps)), float(np.std(gaps, ddof=1) / np.sqrt(len(gaps)))
+    interval = (gap - 1.96 * error, gap + 1.96 * error)
+    blurred = int(np.sum(r.max(axis=1) < 0.99))
+    note = f"{blurred:,} of {len(gaps):,} points belong to no component by more than 99 %."
+    # Points that belong to one component alone to the last digit would leave rounding.
+    verdict = Verdict.FAILS if gap < 1e-12 else beside(interval, 0.0)
+    return Decision(verdict, gap, "nats per point", interval, note)
+
+
+def best_end_is_unsound(ran: Ran) -> Decision:
+    """How far the highest end of all climbs lies above the highest sound one, in nats."""
+    best, spikes, starts, highest = best_log_joint(ran.comparison), 0, 0, -np.inf
+    if best is None:
+        return undecided("No climb ended on a sound mixture.")
+    for trace in ran.climbs.values():
+        ends, sound = trace.log_joint[:, -1], ran.sound_ends(trace)
+        above = ~sound & np.isfinite(ends) & (ends > best + WITHIN)
+        spikes, starts = spikes + int(np.sum(above)), starts + trace.num_restarts
+        highest = max(highest, float(np.max(ends, where=np.isfinite(ends), initial=-np.inf)))
+    low, high = Proportion(spikes, starts).interval
+    note = (
+        f"{spikes} of {starts} climbs end above the best sound optimum (95 %: {100 * low:.1f} to {100 * high:.1f} %)."
+    )
+    verdict = Verdict.HOLDS if spikes else Verdict.FAILS
+    return Decision(verdict, max(0.0, highest - best), "nats above the best sound optimum", note=note)
+
+
+def ascent_needs_fewer_passes(ran: Ran) -> Decision:
+    """Passes of L-BFGS over passes of EM to the best, from the same starts: the median ratio."""
+    pair, best = _pair(ran), best_log_joint(ran.comparison)
+    if pair is None or best is None:
+        return undecided("The experiment does not have both EM and L-BFGS, or nothing sound.")
+    passes = [_passes_to(trace, best) for trace in pair]
+    both = np.isfinite(passes[0]) & np.isfinite(passes[1])
+    ratios = passes[1][both] / passes[0][both]
+    interval = median_interval(ratios)
+    if interval is None:
+        return undecided(f"{len(ratios)} starts lead both to the best optimum, which is too few.")
+    opposite = (-interval[1], -interval[0])
+    em, ascent = (float(np.median(each[both])) for each in passes)
+    note = f"EM {number(em)}, L-BFGS {number(ascent)} passes, from {len(ratios)} starts that lead both to the best."
+    return Decision(beside(opposite, -1.0), float(np.median(ratios)), "passes for each pass of EM", interval, note)
+
+
+def em_ends_higher(evidence: Sequence[Ran]) -> Decision:
+    """Of the starts from which EM and L-BFGS end on different sound optima, the share in which EM's is the higher."""
+    pairs = [(ran, _pair(ran)) for ran in evidence]
+    higher = lower = starts = 0
+    for ran, pair in pairs:
+        if pair is None:
+            continue
+        em, ascent = pair
+        sound = ran.sound_ends(em) & ran.sound_ends(ascent)
+        gap = np.where(sound, em.log_joint[:, -1] - ascent.log_joint[:, -1], 0.0)
+        higher, lower = higher + int(np.sum(gap > WITHIN)), lower + int(np.sum(gap < -WITHIN))
+        starts += int(np.sum(sound))
+    if higher + lower == 0:
+        return undecided(f"From all {starts} starts both end on the same optimum.")
+    share = Proportion(higher, higher + lower)
+    note = f"EM ends higher from {higher}, lower from {lower}, and as high from the rest of {starts} starts."
+    return Decision(beside(share.interval, 0.5), share.share, "of the starts that part them", share.interval, note)
+
+
+def _falls_between_rows(trace: Trace) -> int:
+    """Stored rows lower than the one before, by more than the arithmetic's rounding."""
+    before, after = trace.log_joint[:, :-1], trace.log_joint[:, 1:]
+    rounding = ROUNDING * np.finfo(trace.log_joint.dtype).eps * np.maximum(np.abs(after), 1.0)
+    return int(np.sum(after - before < -rounding))
+
+
+def _best_of(ran: Ran, kind: type[Method]) -> Mixture | None:
+    """The best sound answer of the methods of a class."""
+    best = [trace.best_place(ran.problem, ran.comparison.rule) for trace in ran.of(kind).values()]
+    found = [(trace, place) for trace, place in zip(ran.of(kind).values(), best, strict=True) if place is not None]
+    return max(((t.log_joint[p], t.at(*p)) for t, p in found), key=lambda each: each[0], default=(0.0, None))[1]
+
+
+def _pair(ran: Ran) -> tuple[Trace, Trace] | None:
+    """The traces of EM and of L-BFGS, which began at the same starts."""
+    em = next(iter(ran.of(EM).values()), None)
+    methods = ran.experiment.methods
+    lbfgs = [t for name, t in ran.of(GradientAscent).items() if getattr(methods[name], "optimizer", "") == "lbfgs"]
+    return None if em is None or not lbfgs else (em, lbfgs[0])
+
+
+def _passes_to(trace: Trace, best: float) -> np.ndarray:
+    """Passes until each restart came to the best and stayed; infinite where it did not. [R]"""
+    passes = np.full(trace.num_restarts, np.inf)
+    for restart, row in arrivals(trace, best, WITHIN):
+        passes[restart] = max(float(trace.passes[restart, row]), 1.0)
+    return passes

@@ -1,0 +1,116 @@
+"""The ledger: claims, each one sentence with its source, the config that tests it and the check that decides it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from workbench.claims.checks import CHECKS
+from workbench.errors import InputError
+from workbench.experiment import Experiment, read_experiment
+from workbench.experiment.reading import explain, read_toml
+from workbench.studies import Study
+from workbench.studies.reading import is_study, read_study
+
+Text = Annotated[str, Field(min_length=1)]
+Texts = Annotated[
+    tuple[Text, ...], BeforeValidator(lambda v: tuple(v) if isinstance(v, list) else (v,) if isinstance(v, str) else v)
+]
+
+
+class Claim(BaseModel):
+    """One table of the ledger, [claims.NAME]."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    sentence: Text = Field(description="the claim, in one sentence")
+    source: Text = Field(description="who says so: paper or book, with section or equation")
+    config: Texts = Field(min_length=1, description="the study or the experiments that test it, relative to the ledger")
+    check: Text = Field(description="the named function that decides it")
+    quick: Texts = Field((), description="key.path=value settings that make a quick variant of the config")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A claim with its name and its configs, read."""
+
+    name: str
+    claim: Claim
+    files: tuple[Path, ...]  # of the configs
+    configs: tuple[Experiment | Study, ...]
+
+
+def read_ledger(path: Path | str, *, quick: bool = False) -> list[Entry]:
+    """The claims of a TOML ledger, in its order, with their configs read.
+
+    Args:
+        path: of the ledger.
+        quick: lay each claim's quick settings over its configs.
+
+    Raises:
+        InputError: the file cannot be read; a key is wrong, unknown or missing; a check is unknown or reads something
+            else than the config; a config is missing or wrong. All of them are named at once.
+    """
+    path = Path(path)
+    values = read_toml(path)
+    tables = values.get("claims")
+    problems = [f"{path}: {key}: unknown key (allowed: claims)" for key in values if key != "claims"]
+    if not isinstance(tables, dict) or not tables:
+        raise InputError("\n".join([*problems, f"{path}: claims: missing; give tables [claims.NAME]"]))
+    entries = []
+    for name, table in tables.items():
+        try:
+            entries.append(_entry(name, table, path.parent, quick))
+        except InputError as error:
+            problems += [f"{path}: claims.{name}{line}" for line in str(error).splitlines()]
+    if problems:
+        raise InputError("\n".join(problems))
+    return entries
+
+
+def _entry(name: str, table: Mapping[str, Any], folder: Path, quick: bool) -> Entry:
+    """Raises InputError with one line for each mistake, each beginning with the rest of its key path."""
+    try:
+        claim = Claim.model_validate(table)
+    except ValidationError as error:
+        messages = [explain(each, Claim) for each in error.errors()]
+        # A mistake about the table itself has no key of its own.
+        raise InputError("\n".join(m if m.startswith(":") else f".{m}" for m in messages)) from None
+    files = tuple(folder / config for config in claim.config)
+    problems, configs = [], []
+    for file in files:
+        try:
+            configs.append(_read(file, claim.quick if quick else ()))
+        except InputError as error:
+            problems += [f".config: {line}" for line in str(error).splitlines()]
+    if claim.check not in CHECKS:
+        near = get_close_matches(claim.check, CHECKS, n=1)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        problems.append(f".check: unknown {claim.check!r} ({hint}allowed: {', '.join(CHECKS)})")
+    elif not problems:
+        problems += _misfit(claim, configs)
+    if problems:
+        raise InputError("\n".join(problems))
+    return Entry(name, claim, files, tuple(configs))
+
+
+def _read(file: Path, settings: tuple[str, ...]) -> Experiment | Study:
+    return read_study(file, settings) if is_study(file) else read_experiment(file, settings)
+
+
+def _misfit(claim: Claim, configs: list[Experiment | Study]) -> list[str]:
+    """Why the check cannot read these configs; nothing where it can."""
+    check = CHECKS[claim.check]
+    if not check.several and len(configs) > 1:
+        return [f".config: {claim.check} reads one file, got {len(configs)}"]
+    wanted = _kind(check.study)
+    found = [config.study if isinstance(config, Study) else None for config in configs]
+    misfits = [(file, name) for file, name in zip(claim.config, found, strict=True) if name != check.study]
+    return [f".config: {claim.check} reads {wanted}, and {file} is {_kind(name)}" for file, name in misfits]
+
+
+def _kind(study: str | None) -> str:
+    return "an experiment" if study is None else f"the study {study}"

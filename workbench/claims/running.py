@@ -1,0 +1,161 @@
+"""Judging a ledger: what is missing is run and stored, what is there is loaded, and every claim gets its decision."""
+
+import json
+from collections.abc import Collection, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from workbench.claims.checks import CHECKS
+from workbench.claims.decision import Decision, Verdict, undecided
+from workbench.claims.evidence import Ran
+from workbench.claims.ledger import Entry
+from workbench.compare.comparison import Watch
+from workbench.errors import InputError
+from workbench.execution import run_experiment
+from workbench.experiment import Experiment
+from workbench.files import replacing
+from workbench.studies import Findings, Study
+from workbench.studies.running import run_study
+
+# What a study can raise while it is measured: JAX's and XLA's own errors are RuntimeErrors.
+_FAILURES = (RuntimeError, MemoryError, ArithmeticError)
+
+# Beside the folders of the runs.
+JUDGED = "claims.json"
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A claim, what was decided, and where the runs lie that it was decided from."""
+
+    name: str
+    sentence: str
+    source: str
+    check: str
+    about: str  # what the check counts or compares
+    folders: tuple[str, ...]  # of the runs, under the results folder
+    settings: tuple[str, ...]  # laid over the configs, where this is the quick variant
+    decision: Decision
+    failure: str | None = None  # why a run failed
+
+
+def run_claims(
+    ledger: Sequence[Entry],
+    *,
+    only: Collection[str] | None = None,
+    out: Path | str = "results",
+    quick: bool = False,
+    watch: Watch | None = None,
+) -> list[Judged]:
+    """Run what the claims need and is not stored, decide each of them, and keep the decisions beside the runs.
+
+    Args:
+        ledger: of `read_ledger`.
+        only: names of the claims to judge; all unless given.
+        out: the results folder; the runs of NAME.toml lie in its NAME, as `workbench run` puts them there.
+        quick: whether the ledger was read so; said in what is kept.
+        watch: gives a progress callback for everything that runs.
+
+    Raises:
+        InputError: a name is not in the ledger, data cannot be had, or the folder cannot be written.
+    """
+    out, found, judged = Path(out), {}, []
+    for entry in _choose(ledger, only):
+        evidence, failures = [], []
+        for file, config in zip(entry.files, entry.configs, strict=True):
+            key = (file, json.dumps(config.resolved(), sort_keys=True))
+            if key not in found:
+                found[key] = _gather(file, config, out / file.stem, watch)
+            evidence.append(found[key][0])
+            failures += found[key][1]
+        judged.append(_judge(entry, evidence, failures, quick))
+    _keep(out / JUDGED, judged, [entry.name for entry in ledger])
+    return judged
+
+
+def load_claims(out: Path | str) -> list[Judged]:
+    """The decisions kept in a results folder; none where no ledger has been judged there.
+
+    Raises:
+        InputError: the file is damaged.
+    """
+    path = Path(out) / JUDGED
+    try:
+        return [_from_plain(values) for values in json.loads(path.read_text(encoding="utf-8"))]
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise InputError(f"{path}: is damaged ({error}); delete it and run `workbench claims` again") from None
+
+
+def _choose(ledger: Sequence[Entry], only: Collection[str] | None) -> list[Entry]:
+    if only is None:
+        return list(ledger)
+    names = [entry.name for entry in ledger]
+    unknown = [name for name in only if name not in names]
+    if unknown or not only:
+        raise InputError(f"--only: {', '.join(unknown) or 'none given'}: not in the ledger; it has {', '.join(names)}")
+    return [entry for entry in ledger if entry.name in only]
+
+
+def _gather(
+    file: Path, config: Experiment | Study, out: Path, watch: Watch | None
+) -> tuple[Ran | Findings | None, list[str]]:
+    """Evidence, as far as it could be had, and what failed."""
+    try:
+        if isinstance(config, Study):
+            return run_study(config, out=out, folder=file.parent, watch=watch), []
+        comparison = run_experiment(config, name=file.stem, out=out, folder=file.parent, watch=watch)
+    except InputError as error:
+        raise InputError(f"{file}: {error}") from None
+    except _FAILURES as error:
+        return None, [f"{file.stem}: {type(error).__name__}: {(str(error).strip() or 'no message').splitlines()[0]}"]
+    return Ran(config, comparison), [f"{file.stem}, {name}: {why}" for name, why in comparison.failures.items()]
+
+
+def _judge(entry: Entry, evidence: Sequence[Ran | Findings | None], failures: list[str], quick: bool) -> Judged:
+    check = CHECKS[entry.claim.check]
+    whole = [each for each in evidence if each is not None]
+    if failures:
+        decision = undecided(f"A run failed: {'; '.join(failures)}.")
+    else:
+        decision = check.decide(whole if check.several else whole[0])
+    return Judged(
+        entry.name,
+        entry.claim.sentence,
+        entry.claim.source,
+        entry.claim.check,
+        check.about,
+        tuple(dict.fromkeys(file.stem for file in entry.files)),
+        entry.claim.quick if quick else (),
+        decision,
+        "; ".join(failures) or None,
+    )
+
+
+def _keep(path: Path, judged: list[Judged], names: list[str]) -> None:
+    """What was judged now, with what was judged before of other claims that are still in the ledger."""
+    known = {each.name: each for each in load_claims(path.parent)} | {each.name: each for each in judged}
+    text = json.dumps([plain(known[name]) for name in names if name in known], indent=1, allow_nan=False)
+    try:
+        with replacing(path) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error.strerror}); give another folder with --out") from None
+
+
+def plain(judged: Judged) -> dict[str, Any]:
+    """As JSON can hold it."""
+    return asdict(judged)
+
+
+def _from_plain(values: dict[str, Any]) -> Judged:
+    decision = values["decision"]
+    interval = decision["interval"]
+    decision |= {
+        "verdict": Verdict(decision["verdict"]),
+        "interval": None if interval is None else (float(interval[0]), float(interval[1])),
+    }
+    lists = {name: tuple(values[name]) for name in ("folders", "settings")}
+    return Judged(**{**values, **lists, "decision": Decision(**decision)})
