@@ -82,10 +82,15 @@ def one_pass(mixture: Mixture, rows: Rows) -> tuple[Array, Statistics]:
 def _sweep(working: Mixture, rows: Rows) -> tuple[Array, Statistics]:
     if _always_whitened(working):
         return _whitened(working, rows)
+
     # A loop of at most one turn in place of a `cond`: under `vmap`, a `cond` computes both sides for every mixture of
     # the batch, but a loop's body is entered only when some mixture needs it, and the rows stay shared.
-    begin = (_narrow(working), _expanded(working, rows))
-    return jax.lax.while_loop(lambda c: c[0], lambda c: (jnp.zeros_like(c[0]), _whitened(working, rows)), begin)[1]
+    def again(carry: tuple[Array, Any]) -> tuple[Array, Any]:
+        # What does not depend on the carry, XLA computes before the loop, entered or not.
+        narrow, inside = jax.lax.optimization_barrier((carry[0], working))
+        return jnp.zeros_like(narrow), _whitened(inside, rows)
+
+    return jax.lax.while_loop(lambda carry: carry[0], again, (_narrow(working), _expanded(working, rows)))[1]
 
 
 @_sweep.defjvp
