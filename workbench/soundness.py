@@ -63,7 +63,7 @@ class Soundness(BaseModel):
         each = range(len(mixtures.weights))
         return [self.check(problem, jax.tree.map(lambda leaf, r=r: leaf[r], mixtures)) for r in each]
 
-    def _judge(self, problem: Problem, eigenvalues: np.ndarray, sizes: np.ndarray, apart: np.ndarray) -> Health:
+    def _judge(self, problem: Problem, eigenvalues: np.ndarray, sizes: np.ndarray, gaps: np.ndarray) -> Health:
         points = problem.num_dimensions + 1
         finite = bool(np.all(np.isfinite(eigenvalues)) and np.all(np.isfinite(sizes)))
         flagged = (eigenvalues < self.tight) & (sizes < self.small * points)
@@ -76,7 +76,7 @@ class Soundness(BaseModel):
             singular=bool(np.any(eigenvalues < self.min_relative_eigenvalue)),
             starved=bool(np.any(sizes < least)),
             suspicious=finite and bool(np.any(flagged)),
-            merged=bool(apart < MERGED),
+            merged=bool(np.any(gaps[np.triu_indices(len(gaps), 1)] < MERGED)),
         )
 
 
@@ -88,11 +88,20 @@ COMPARED_ROWS = 512
 MERGED = 0.3
 
 
+def merged_groups(problem: Problem, mixture: Mixture) -> np.ndarray:
+    """The group of each component: equal for those that no row tells apart. [K]"""
+    close = np.asarray(_margins(problem, mixture)[2]) < MERGED
+    groups = np.arange(len(close))
+    for k, j in np.argwhere(np.triu(close, 1)):
+        groups[groups == groups[j]] = groups[k]
+    return groups
+
+
 @jax.jit
 def _margins(problem: Problem, mixture: Mixture) -> tuple[Array, Array, Array]:
-    """Smallest relative eigenvalue and size of every component, and how far apart the two closest are.
+    """Smallest relative eigenvalue and size of every component, and how far apart each two are.
 
-    [K], [K], []
+    [K], [K], [K, K]
     """
     some = problem.rows.at(jnp.arange(0, problem.rows.num_resident, -(-problem.rows.num_resident // COMPARED_ROWS)))
     # Smallest eigenvalue of L L^T, as the squared smallest singular value of L: squaring L first would lose it.
@@ -100,5 +109,4 @@ def _margins(problem: Problem, mixture: Mixture) -> tuple[Array, Array, Array]:
     smallest = jnp.linalg.svd(trils, compute_uv=False)[..., -1] ** 2
     density = mixture.component_log_joint(some) - jnp.log(mixture.weights)  # [N, K]
     gaps = jnp.max(jnp.abs(density[:, :, None] - density[:, None, :]), axis=0)  # [K, K]
-    apart = jnp.min(jnp.where(jnp.eye(len(gaps), dtype=bool), jnp.inf, gaps))
-    return smallest, one_pass(mixture, problem.rows)[1].counts, apart
+    return smallest, one_pass(mixture, problem.rows)[1].counts, gaps

@@ -3,6 +3,7 @@
 import numpy as np
 
 from workbench.data import Truth
+from workbench.diagnostics.matching import assignment
 from workbench.mixture import Mixture
 
 
@@ -31,13 +32,9 @@ def matched_error(mixture: Mixture, truth: Truth) -> float:
     Components are matched one to one so that the sum of squared distances is smallest. The standard deviation of a
     true component is the root mean variance, sqrt(tr Sigma_k / D). Infinite where the numbers of components differ.
     """
-    # Imported here because scipy.optimize is a tenth of the time that importing the package may take.
-    from scipy.optimize import linear_sum_assignment
-
     means = np.asarray(mixture.means)
     if len(means) != len(truth.means):
         return float("inf")
     deviations = np.sqrt(np.trace(truth.covariances, axis1=1, axis2=2) / means.shape[1])  # [K]
     squared = np.sum((means[:, None] - truth.means) ** 2, -1) / deviations**2  # [K estimated, K true]
-    chosen = linear_sum_assignment(squared)
-    return float(np.sqrt(np.mean(squared[chosen])))
+    return float(np.sqrt(np.mean(squared[np.arange(len(squared)), assignment(squared)])))
