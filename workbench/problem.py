@@ -1,6 +1,6 @@
 """The problem: data, covariance family, number of components and prior, with the one objective of all methods."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -145,7 +145,9 @@ class Problem:
         component has lost all its points or its covariance is singular.
         """
         value, statistics = one_pass(mixture, self.rows)
-        return self.maximise(statistics, mixture), value + self.log_prior(mixture)
+        # The origins of the statistics are constants, in their derivatives too: what varies is the points about them.
+        about = replace(mixture, means=jax.lax.stop_gradient(mixture.means))
+        return self.maximise(statistics, about), value + self.log_prior(mixture)
 
     def maximise(self, statistics: Statistics, mixture: Mixture) -> Mixture:
         """The prior's closed-form M-step, from statistics about `mixture.means`."""
