@@ -8,7 +8,21 @@ from workbench.devices import use_all_cores
 from workbench.errors import InputError
 from workbench.execution import run_experiment
 from workbench.experiment import Experiment, read_experiment
-from workbench.methods import EM, NUTS, SQUAREM, Anderson, GradientAscent, OnlineEM, OverRelaxed, Race, StochasticAscent
+from workbench.methods import (
+    EM,
+    NUTS,
+    SQUAREM,
+    Anderson,
+    GradientAscent,
+    NaturalGradient,
+    Newton,
+    OnlineEM,
+    OverRelaxed,
+    Race,
+    RelaxedEM,
+    Riemannian,
+    StochasticAscent,
+)
 from workbench.mixture import ConjugatePrior, FlatPrior, IndependentPrior, Mixture
 from workbench.model import mixture_model
 from workbench.problem import Problem
@@ -39,6 +53,8 @@ __all__ = [
     "InputError",
     "KMeansPlusPlus",
     "Mixture",
+    "NaturalGradient",
+    "Newton",
     "OnlineEM",
     "OverRelaxed",
     "Problem",
@@ -46,6 +62,8 @@ __all__ = [
     "RandomPoints",
     "RandomResponsibilities",
     "Reference",
+    "RelaxedEM",
+    "Riemannian",
     "Simulator",
     "Soundness",
     "StochasticAscent",

@@ -5,9 +5,13 @@ from workbench.methods.base import Algorithm, Climber, Info, Method, Race, Sched
 from workbench.methods.em import EM
 from workbench.methods.floored_em import FlooredEM
 from workbench.methods.gradient_ascent import GradientAscent
+from workbench.methods.natural_gradient import NaturalGradient
+from workbench.methods.newton import Newton
 from workbench.methods.nuts import NUTS
 from workbench.methods.online_em import OnlineEM
 from workbench.methods.overrelaxed import OverRelaxed
+from workbench.methods.relaxed_em import RelaxedEM
+from workbench.methods.riemannian import Riemannian
 from workbench.methods.squarem import SQUAREM
 from workbench.methods.stochastic_ascent import StochasticAscent
 
@@ -16,10 +20,14 @@ METHODS: dict[str, type[Method]] = {
     "squarem": SQUAREM,
     "anderson": Anderson,
     "overrelaxed": OverRelaxed,
+    "relaxed_em": RelaxedEM,
     "online_em": OnlineEM,
     "em_floor": FlooredEM,
     "ascent": GradientAscent,
     "stochastic_ascent": StochasticAscent,
+    "newton": Newton,
+    "natural_gradient": NaturalGradient,
+    "riemannian": Riemannian,
     "nuts": NUTS,
 }
 
@@ -35,9 +43,13 @@ __all__ = [
     "GradientAscent",
     "Info",
     "Method",
+    "NaturalGradient",
+    "Newton",
     "OnlineEM",
     "OverRelaxed",
     "Race",
+    "RelaxedEM",
+    "Riemannian",
     "Schedule",
     "StochasticAscent",
 ]

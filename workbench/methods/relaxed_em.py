@@ -1,0 +1,89 @@
+"""Relaxed EM: EM's step taken at a fixed length other than one."""
+
+from typing import Annotated, ClassVar, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from pydantic import Field
+
+from workbench.methods.base import Algorithm, Climber, Info, Schedule, geometric_marks
+from workbench.methods.collapse import is_usable
+from workbench.methods.em import ROUNDING, EMState, check_closed_form
+from workbench.mixture import Mixture
+from workbench.problem import Problem
+
+
+class RelaxedEM(Climber):
+    """`theta + rho (M(theta) - theta)` with a fixed rho, in the weights, means and covariances.
+
+    EM is a gradient step with a preconditioner of its own (Xu & Jordan 1996, Neural Computation 8), and this gives that
+    step a length. It converges to a strict maximum near by for every 0 < rho < 2 (Peters & Walker 1978, SIAM J. Appl.
+    Math. 35, Theorem 2): a direction in which EM's error shrinks by r has the rate 1 - rho (1 - r). The length is fixed
+    all along; `OverRelaxed` adapts it.
+
+    The coordinates are those of the theory. They are EM's own units: the steps commute with affine maps of the data and
+    with permutations. With rho at most 1, `log_joint` never falls: EM's surrogate, the prior included, rises all along
+    the segment from theta to M(theta), since `Sigma_t >= (1 - t) Sigma_0` bounds the one term of the wrong sign in its
+    slope. Beyond 1 nothing is promised, and far from an optimum the step may leave the positive definite matrices or
+    the simplex: it is then taken at length one. A step costs one pass.
+    """
+
+    method: Literal["relaxed_em"] = "relaxed_em"
+    length: Annotated[float, Field(gt=0, lt=2)] = Field(
+        1.5, description="rho, by what EM's step is multiplied: 1 is EM, 2 the edge of stability"
+    )
+    tolerance: Annotated[float, Field(ge=0)] = Field(
+        1e-10, description="stop when log_joint rises by less than this share of its size"
+    )
+    max_iterations: Annotated[int, Field(ge=1)] = 5000
+
+    summary: ClassVar[str] = "EM's step at a fixed length, as a preconditioned gradient step"
+
+    def check(self, problem: Problem) -> None:
+        """Refuses what EM refuses."""
+        check_closed_form(problem)
+
+    def schedule(self) -> Schedule:
+        """Rows at geometrically growing numbers of passes."""
+        return Schedule(geometric_marks(self.max_iterations), "passes", self.max_iterations)
+
+    def bind(self, problem: Problem) -> Algorithm:
+        """Steps towards EM's image and beyond it, with EM's stopping rule."""
+
+        def init(key: Array, start: Mixture) -> EMState:
+            return EMState(start, jnp.asarray(-jnp.inf, start.means.dtype))
+
+        def step(key: Array, state: EMState) -> tuple[EMState, Info]:
+            image, log_joint = problem.em_step(state.mixture)
+            rise = log_joint - state.log_joint
+            size = jnp.maximum(jnp.abs(log_joint), 1.0)
+            fell = rise < -ROUNDING * float(np.finfo(size.dtype).eps) * size
+            # Near a maximum every step rises, whatever rho: a fall means that it is far.
+            converged = ~fell & (rise <= jnp.maximum(self.tolerance * size, 0.0))
+            relaxed = between(state.mixture, image, self.length)
+            usable = is_usable(image, problem)
+            stays = is_usable(relaxed, problem) & jnp.all(relaxed.weights > 0)
+
+            def choose(long: Array, plain: Array, old: Array) -> Array:
+                return jnp.where(usable, jnp.where(stays, long, plain), old)
+
+            mixture = jax.tree.map(choose, relaxed, image, state.mixture)
+            kept = ~fell if self.length <= 1 else jnp.isfinite(log_joint)
+            return EMState(mixture, log_joint), Info(
+                jnp.asarray(1), kept, converged & usable, ~usable, converged | ~usable
+            )
+
+        return Algorithm(init, step, lambda state: state.mixture)
+
+
+def between(first: Mixture, last: Mixture, length: float) -> Mixture:
+    """`(1 - length) first + length last` in weights, means and covariances; NaN where no covariance results."""
+    family = first.covariance
+
+    def mix(a: Array, b: Array) -> Array:
+        return (1.0 - length) * a + length * b
+
+    scales = family.factor(mix(family.square(first.scales), family.square(last.scales)))
+    return Mixture(mix(first.weights, last.weights), mix(first.means, last.means), scales, family)
