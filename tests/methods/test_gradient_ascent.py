@@ -9,6 +9,7 @@ import pytest
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
+from workbench.charts import SCALES, WEIGHTS
 from workbench.methods import GradientAscent
 from workbench.methods.gradient_ascent import LEARNING_RATES, LINE_SEARCH_TRIALS
 from workbench.mixture import Mixture
@@ -104,6 +105,27 @@ def test_a_run_that_leaves_the_numbers_stops_and_says_so(
         if bool(info.stopped):
             break
     assert bool(info.stopped) and not bool(info.ok) and not bool(info.converged)
+
+
+@pytest.mark.parametrize(("part", "registry"), [("weights", WEIGHTS), ("scales", SCALES)])
+def test_every_chart_can_be_chosen(part: str, registry: dict[str, Any]) -> None:
+    assert get_args(GradientAscent.model_fields[part].annotation) == tuple(registry)
+
+
+@pytest.mark.parametrize(("weights", "scales"), [("raw", "log_cholesky"), ("softmax", "raw")])
+def test_a_step_out_of_the_mixtures_stops_at_the_last_one_and_says_so(
+    weights: Any, scales: Any, points: Points, problem_of: Problems, random_mixture: Random
+) -> None:
+    problem, start = problem_of("diagonal"), random_mixture(points, K, "diagonal", seed=0)
+    # So long a step leaves along the first gradient, whatever it is.
+    algorithm = GradientAscent(optimizer="gradient", learning_rate=50.0, weights=weights, scales=scales).bind(problem)
+    key = jax.random.key(0)
+    begun = jax.jit(algorithm.init)(key, start)
+    ended, info = jax.jit(algorithm.step)(key, begun)
+    assert bool(info.stopped) and bool(info.collapsed) and not bool(info.ok) and not bool(info.converged)
+    for a, b in zip(jax.tree.leaves(algorithm.mixture(ended)), jax.tree.leaves(start), strict=True):
+        # To the chart and back.
+        np.testing.assert_allclose(a, b, rtol=1e-12)
 
 
 @pytest.mark.parametrize(

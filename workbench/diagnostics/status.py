@@ -54,7 +54,8 @@ def _of_estimate(trace: Trace, restart: int, health: Health) -> Verdict:
     if not (health.finite and np.isfinite(last)):
         return Verdict(Status.NONFINITE, f"log_joint is {last} at the end")
     if not trace.ok[restart, -1]:
-        return Verdict(Status.DIVERGENT, "a step broke the method's promise: log_joint fell, or no rise was found")
+        broken = "log_joint fell, no rise was found, or it left the mixtures"
+        return Verdict(Status.DIVERGENT, f"a step broke the method's promise: {broken}")
     if last < first - FALL * abs(first):
         return Verdict(Status.DIVERGENT, f"ended {first - last:.3g} nats below its start")
     if trace.collapsed[restart]:

@@ -8,7 +8,7 @@ import optax
 from jax import Array
 from pydantic import Field
 
-from workbench.charts import Chart, Coordinates
+from workbench.charts import Chart, Coordinates, is_feasible
 from workbench.methods.base import Algorithm, Climber, Info, Schedule, check_smooth, geometric_marks
 from workbench.methods.collapse import is_usable
 from workbench.mixture import Mixture
@@ -29,12 +29,21 @@ class GradientAscent(Climber):
 
     The gradient is that of `log_joint` per point, so that a step size means the same for every N. A step costs one
     pass; an L-BFGS step costs one for every trial of its line search. Nothing promises a rise at each step.
+
+    In raw coordinates a step can leave the set of mixtures. The restart then stops at its last mixture, collapsed and
+    with its promise broken: no other event here is both.
     """
 
     method: Literal["ascent"] = "ascent"
     optimizer: Literal["gradient", "momentum", "adam", "lbfgs"] = "lbfgs"
     learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = Field(
         None, description="step size; left out, one that suits the optimizer; L-BFGS searches its own"
+    )
+    weights: Literal["softmax", "log_ratio", "stick_breaking", "raw"] = Field(
+        "softmax", description="coordinates of the weights"
+    )
+    scales: Literal["log_cholesky", "softplus_cholesky", "precision_cholesky", "matrix_logarithm", "raw"] = Field(
+        "log_cholesky", description="coordinates of the covariances, or of the standard deviations"
     )
     gradient_tolerance: Annotated[float, Field(ge=0)] = Field(
         1e-6, description="stop when no component of the gradient per point is larger"
@@ -54,7 +63,7 @@ class GradientAscent(Climber):
 
     def bind(self, problem: Problem) -> Algorithm:
         """Steps of the optimiser on minus `log_joint` per point."""
-        chart = Chart.of(problem)
+        chart = Chart.of(problem, self.weights, self.scales)
         rate = LEARNING_RATES.get(self.optimizer) if self.learning_rate is None else self.learning_rate
         optimiser = optimiser_named(self.optimizer, rate)
 
@@ -78,16 +87,21 @@ class GradientAscent(Climber):
             else:
                 value, gradient = jax.value_and_grad(loss)(u)
                 trials, moved = 1, jnp.asarray(True)
-            largest = jnp.max(jnp.array([jnp.max(jnp.abs(g)) for g in gradient]))
+            largest = jnp.max(jnp.array([jnp.max(jnp.abs(g), initial=0.0) for g in gradient]))
             finite = jnp.isfinite(value) & jnp.isfinite(largest)
             # A search that finds no rise where the gradient is this small has met the rounding of the objective.
             tolerance = jnp.where(moved, self.gradient_tolerance, STALLED * self.gradient_tolerance)
             converged = largest <= tolerance
-            collapsed = finite & ~is_usable(chart.constrain(u), problem)
+            mixture = chart.constrain(u)
+            collapsed = finite & ~is_usable(mixture, problem)
             ok = finite & (moved | converged | collapsed)
             stopped = converged | ~finite | ~moved | collapsed
-            info = Info(state.owed + trials, ok, converged & ~collapsed, collapsed, stopped)
-            return AscentState(u, value, gradient, inner, jnp.asarray(0)), info
+            reached = AscentState(u, value, gradient, inner, jnp.asarray(0))
+            if not chart.covers:
+                left = _is_finite(u) & ~is_feasible(mixture)
+                reached = jax.tree.map(lambda new, old: jnp.where(left, old, new), reached, state)
+                ok, collapsed, stopped = ok & ~left, collapsed | left, stopped | left
+            return reached, Info(state.owed + trials, ok, converged & ~collapsed, collapsed, stopped)
 
         return Algorithm(init, step, lambda state: chart.constrain(state.u))
 
@@ -116,3 +130,7 @@ def optimiser_named(
         case "lbfgs":
             search = optax.scale_by_zoom_linesearch(LINE_SEARCH_TRIALS, initial_guess_strategy="one")
             return optax.lbfgs(linesearch=search)
+
+
+def _is_finite(u: Coordinates) -> Array:
+    return jnp.all(jnp.array([jnp.all(jnp.isfinite(leaf)) for leaf in u]))
