@@ -5,6 +5,8 @@ from workbench import plots
 from workbench.compare import Comparison, Reference, compare, summarise, table
 from workbench.data import Dataset, Simulator, dataset_names, load_dataset, read_file
 from workbench.devices import use_all_cores
+from workbench.diagnostics.atlas import Atlas
+from workbench.diagnostics.survey import atlas
 from workbench.errors import InputError
 from workbench.execution import run_experiment
 from workbench.experiment import Experiment, read_experiment
@@ -41,6 +43,7 @@ __all__ = [
     "NUTS",
     "SQUAREM",
     "Anderson",
+    "Atlas",
     "Comparison",
     "ConjugatePrior",
     "Dataset",
@@ -69,6 +72,7 @@ __all__ = [
     "StochasticAscent",
     "Study",
     "Trace",
+    "atlas",
     "compare",
     "dataset_names",
     "load_dataset",

@@ -25,15 +25,17 @@ class Components:
     scale_trils: np.ndarray  # [K, D, D]   lower Cholesky factors of the covariances
 
     @classmethod
-    def of(cls, mixture: Mixture, groups: np.ndarray | None = None) -> "Components":
-        """Of a mixture, its components in groups [K] that are one each; a group takes its heaviest member's shape."""
+    def of(cls, mixture: Mixture, groups: np.ndarray, least: float = 0.0) -> "Components":
+        """Of a mixture whose components stand in groups [K] that are one each, without those lighter than `least`.
+
+        A group takes the shape of its heaviest member.
+        """
         arrays = mixture.weights, mixture.means, mixture.scale_trils
         weights, means, trils = (np.asarray(array) for array in arrays)
-        if groups is None:
-            return cls(weights, means, trils)
         leaders = np.unique(heaviest(weights, groups))
         together = np.asarray([weights[groups == groups[k]].sum() for k in leaders])
-        return cls(together, means[leaders], trils[leaders])
+        kept = together >= least
+        return cls(together[kept], means[leaders][kept], trils[leaders][kept])
 
     @classmethod
     def of_all(cls, mixtures: Mixture) -> list["Components"]:
