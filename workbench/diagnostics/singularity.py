@@ -1,0 +1,147 @@
+"""Escapes to infinity: the log-likelihood as a component shrinks onto points, and the slope at which it rises.
+
+Let a component lose J of its directions, all at width sigma, and let m points lie exactly on what is left of it: on its
+centre where J = D, on a flat through its centre where J < D. Each of the m gains `-J log sigma` while all others are
+left to the other components, so the log-likelihood has the slope `-m J` against log sigma (Day 1969, "Estimating the
+components of a mixture of normal distributions", Biometrika 56, for one point). Tied values count as often as they
+occur.
+"""
+
+from dataclasses import dataclass
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from workbench.errors import InputError
+from workbench.mixture import Mixture
+from workbench.mixture.covariance import lower_triangular
+from workbench.problem import Problem
+
+# A row lies on a flat if it is no farther than this, in units in which the data have unit spread: rounding of the way
+# to these units, for data a thousand deviations from their origin.
+ON_IT = 1e-12
+
+# Half of them bear the slope, and a line through fewer than three points has no error.
+FEWEST_WIDTHS = 6
+
+
+@dataclass(frozen=True)
+class Flat:
+    """What a component shrinks onto: a point, or the line, plane, ... through several rows; in working units."""
+
+    centre: Array  # [D]
+    lost: Array  # [D, J]   orthonormal directions in which the component shrinks
+    points: int  # rows of the data that lie on it
+
+    @classmethod
+    def through(cls, problem: Problem, rows: tuple[int, ...]) -> "Flat":
+        """The flat through these rows of the data; one row is a point, of a tied value all rows that have it count.
+
+        Raises:
+            InputError: there is no such row, or the flat leaves no direction to shrink in or is one that the covariance
+                family cannot shrink onto.
+        """
+        n, d = problem.num_points, problem.num_dimensions
+        if not rows or min(rows) < 0 or max(rows) >= n:
+            raise InputError(f"rows: must be numbers from 0 to {n - 1}, at least one, got {list(rows)}")
+        z = np.asarray(problem.rows.at(jnp.arange(n)) - problem.rows.shift) @ np.asarray(problem.rows.inverse).T
+        centre, along = z[rows[0]], (z[list(rows[1:])] - z[rows[0]]).reshape(-1, d)
+        directions, sizes, _ = np.linalg.svd(along.T)
+        rank = int(np.sum(sizes > ON_IT))
+        lost = directions[:, rank:]
+        if lost.shape[1] == 0 or (rank > 0 and problem.covariance.name != "full") or problem.covariance.name == "tied":
+            raise InputError(
+                f"rows: a {problem.covariance.name} component of {d} dimensions cannot shrink onto the flat through "
+                f"{list(rows)}; name one row of a full, diagonal or spherical problem, or up to D rows of a full one"
+            )
+        beside = np.max(np.abs((z - centre) @ lost), axis=1)
+        return cls(jnp.asarray(centre), jnp.asarray(lost), int(np.sum(beside <= ON_IT)))
+
+
+@dataclass(frozen=True)
+class Escape:
+    """The log-likelihood along an escape, and the slope of its end beside the theory."""
+
+    log_sigmas: np.ndarray  # [S]   natural logarithms of widths in working units, falling
+    log_likelihoods: np.ndarray  # [S]
+    slope: float  # least squares over the narrower half
+    slope_error: float  # its standard error, from the residuals
+    theory: float  # minus points times directions
+
+
+def escape(
+    problem: Problem, mixture: Mixture, component: int, on: Flat, log_sigmas: np.ndarray, *, steps: int = 0
+) -> Escape:
+    """Follow a component as it shrinks onto a flat.
+
+    Its mean lies on the flat and its weight stays as it is; along the flat it keeps its own width.
+
+    Args:
+        problem: any family but tied.
+        mixture: where everything else comes from.
+        component: the one that shrinks.
+        on: what it shrinks onto.
+        log_sigmas: natural logarithms of its width in the directions that it loses, in working units, falling. [S]
+        steps: EM steps that all weights and the other components take at each width; 0 holds them fixed.
+
+    Raises:
+        InputError: too few widths for a slope and its error.
+    """
+    log_sigmas = np.asarray(log_sigmas, float)
+    if len(log_sigmas) < FEWEST_WIDTHS:
+        raise InputError(f"log_sigmas: needs at least {FEWEST_WIDTHS} widths for a slope, got {len(log_sigmas)}")
+    values = np.asarray(_follow(problem, mixture, component, on.centre, on.lost, log_sigmas, steps))
+    slope, error = fitted_slope(log_sigmas[len(values) // 2 :], values[len(values) // 2 :])
+    return Escape(log_sigmas, values, slope, error, -float(on.points * on.lost.shape[1]))
+
+
+def fitted_slope(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
+    """Least-squares slope of y against x, and its standard error from the residuals."""
+    dx = x - np.mean(x)
+    slope = float(dx @ y / (dx @ dx))
+    residuals = y - np.mean(y) - slope * dx
+    return slope, float(np.sqrt(residuals @ residuals / (len(x) - 2) / (dx @ dx)))
+
+
+@partial(jax.jit, static_argnums=6)
+def _follow(
+    problem: Problem, mixture: Mixture, component: Array, centre: Array, lost: Array, log_sigmas: Array, steps: int
+) -> Array:
+    """The log-likelihood at each width. [S]"""
+    chosen = jnp.arange(problem.components) == component
+
+    def at(log_sigma: Array) -> Array:
+        narrow = _shrunk(problem, mixture, chosen, centre, lost * jnp.exp(log_sigma))
+
+        def settle(_: int, current: Mixture) -> Mixture:
+            image = problem.em_step(current)[0]
+            means = _put(chosen, narrow.means, image.means)
+            return Mixture(image.weights, means, _put(chosen, narrow.scales, image.scales), narrow.covariance)
+
+        settled: Mixture = jax.lax.fori_loop(0, steps, settle, narrow)
+        return problem.log_likelihood(settled)
+
+    return jax.lax.map(at, log_sigmas)
+
+
+def _shrunk(problem: Problem, mixture: Mixture, chosen: Array, centre: Array, narrow: Array) -> Mixture:
+    """The mixture with the chosen component on the flat, `narrow` [D, J] its half-axes across it."""
+    family, working = problem.covariance, problem.rows.to_working(mixture)
+    if family.has_correlations:
+        across = narrow / jnp.sqrt(jnp.sum(narrow**2, 0))
+        along = working.scales - across @ (across.T @ working.scales)  # [K, D, D]   the rest of each factor
+        wide = jnp.concatenate([along, jnp.broadcast_to(narrow, (len(along), *narrow.shape))], -1)
+        scales = lower_triangular(wide)
+    else:
+        scales = jnp.full_like(working.scales, jnp.max(jnp.abs(narrow)))
+    means = _put(chosen, jnp.broadcast_to(centre, working.means.shape), working.means)
+    scales = _put(chosen, scales, working.scales)
+    return problem.rows.from_working(Mixture(working.weights, means, scales, family))
+
+
+def _put(chosen: Array, new: Array, old: Array) -> Array:
+    """Components of `new` where chosen, of `old` elsewhere; along the first axis."""
+    return jnp.where(chosen.reshape(-1, *[1] * (old.ndim - 1)), new, old)
