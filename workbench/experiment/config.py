@@ -136,6 +136,14 @@ def _infer_methods(value: Any) -> Any:
     return named
 
 
+# Methods by name, as a file gives them: one table each.
+AnyMethods = Annotated[
+    dict[MethodName, SerializeAsAny[AnyMethod]],
+    Field(min_length=1, json_schema_extra=_schema_of_methods),
+    BeforeValidator(_infer_methods),
+]
+
+
 class RunConfig(Config):
     """Who shares the work. No part of what a run is: its numbers are the same but for rounding."""
 
@@ -172,11 +180,7 @@ class Experiment(Config):
     model: ModelConfig
     prior: AnyPrior = FlatPrior()
     starts: AnyStart = RandomPoints()
-    methods: Annotated[
-        dict[MethodName, SerializeAsAny[AnyMethod]],
-        Field(min_length=1, json_schema_extra=_schema_of_methods),
-        BeforeValidator(_infer_methods),
-    ]
+    methods: AnyMethods
     soundness: Soundness = Soundness()
     run: RunConfig = RunConfig()
 
