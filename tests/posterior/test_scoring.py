@@ -34,7 +34,7 @@ def exact(problem) -> ExactPosterior:
 
 
 def _updated(group: np.ndarray) -> tuple[float, float, float, float]:
-    """Location, shrinkage, degrees and scatter after a group of points: Murphy (2007), eq. 85-89, by NumPy."""
+    """Location, shrinkage, degrees and scatter after a group of points, by NumPy."""
     n, mean = len(group), group.mean() if len(group) else 0.0
     scatter = PSI + np.sum((group - mean) ** 2) + KAPPA * n / (KAPPA + n) * (mean - M) ** 2
     return (KAPPA * M + group.sum()) / (KAPPA + n), KAPPA + n, NU + n, scatter

@@ -53,7 +53,7 @@ def update(statistics: Statistics, origins: Array, hyperparameters: Hyperparamet
 def log_marginal_likelihood(updated: Updated, hyperparameters: Hyperparameters, family: Covariance) -> Array:
     """Log density of the points given their allocation, means and covariances integrated out. []
 
-    The ratio of the normalisers of prior and posterior (Murphy 2007, eq. 266), with blocks of side b.
+    The ratio of the normalisers of prior and posterior (Murphy 2007, sec. 9), with blocks of side b.
     """
     h, d = hyperparameters, updated.locations.shape[-1]
     b = family.block_dimension(d)
@@ -67,7 +67,7 @@ def log_marginal_likelihood(updated: Updated, hyperparameters: Hyperparameters, 
 
 
 def log_predictive(updated: Updated, x: Array, family: Covariance) -> Array:
-    """Log density of one more point at x [G, D] of a component: Student's t (Murphy 2007, eq. 258). [G, K]
+    """Log density of one more point at x [G, D] of a component: Student's t (Murphy 2007, sec. 9). [G, K]
 
     A point adds delta degrees to each of the blocks that it touches: one to a matrix, one to each of D variances, D to
     the variance of a sphere.

@@ -1,0 +1,71 @@
+"""What the relabelling algorithms share: draws side by side, and permutations applied to them.
+
+A permutation says which component goes in which place: `order[k]` is the component of the draw that is called k, as in
+`Mixture.permute`. An algorithm that needs a reference begins at the draw of highest log_joint, so that its answer does
+not depend on the labels as they were sampled, but for one permutation common to all draws.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from workbench.mixture import Mixture
+from workbench.problem import Problem
+
+# Mixtures with leaves [R, S, ...], their log_joint [R, S] and the problem -> permutations [R, S, K].
+Relabelling = Callable[[Mixture, np.ndarray, Problem], np.ndarray]
+
+# Rows that the algorithms look at, spread evenly over the data: labels are never in doubt for want of more.
+FOLLOWED_ROWS = 1000
+
+# Draws whose responsibilities are worked out together.
+BATCH = 64
+
+
+class Draws(NamedTuple):
+    """All draws of all chains in one line."""
+
+    mixtures: Mixture  # leaves [S, ...]
+    best: int  # the draw of highest log_joint
+    x: np.ndarray  # [N, D]   an even sample of the rows
+    shape: tuple[int, ...]  # of the permutations: R, S, K
+
+
+def in_line(mixtures: Mixture, log_joint: np.ndarray, problem: Problem) -> Draws:
+    """The draws of all chains in one line."""
+    flat = jax.tree.map(lambda leaf: jnp.reshape(leaf, (-1, *leaf.shape[2:])), mixtures)
+    scores = np.ravel(log_joint)
+    best = int(np.argmax(np.where(np.isfinite(scores), scores, -np.inf)))
+    rows = problem.sample
+    step = -(-len(rows) // FOLLOWED_ROWS)
+    return Draws(flat, best, rows[::step], np.shape(mixtures.weights))
+
+
+def apply(permutations: np.ndarray, mixtures: Mixture) -> Mixture:
+    """Every draw with its components in the given order; densities stay what they are. Leaves [R, S, ...]"""
+    return _permuted(mixtures, jnp.asarray(permutations))
+
+
+@jax.jit
+def _permuted(mixtures: Mixture, permutations: Array) -> Mixture:
+    return jax.vmap(jax.vmap(Mixture.permute))(mixtures, permutations)
+
+
+@jax.jit
+def responsibilities(mixtures: Mixture, x: Array) -> Array:
+    """P(k | x_n) under every draw. [S, N, K]"""
+    return jnp.asarray(jax.lax.map(lambda mixture: mixture.responsibilities(x), mixtures, batch_size=BATCH))
+
+
+def most_probable(member: Array) -> Array:
+    """One for the most probable component of each point, zero for the others. [S, N, K]"""
+    return jax.nn.one_hot(jnp.argmax(member, -1), member.shape[-1], dtype=member.dtype)
+
+
+def relabelled(values: Array, orders: Array) -> Array:
+    """Values [S, ..., K] of the components in each draw's order [S, K]."""
+    return jnp.take_along_axis(values, orders.reshape(len(orders), *[1] * (values.ndim - 2), -1), axis=-1)
