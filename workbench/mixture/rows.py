@@ -233,14 +233,16 @@ def _first(z: Array, counted: Array) -> Array:
 
 def _sum_of(term: Callable[[Any], Sums], pieces: Any) -> Sums:
     """Sum of `term(piece)` over the leading axis of `pieces`."""
-    first = term(jax.tree.map(lambda leaf: leaf[0], pieces))
+    first = jax.tree.map(lambda leaf: leaf[0], pieces)
     if jax.tree.leaves(pieces)[0].shape[0] == 1:
-        return first
+        return term(first)
 
     def add(carry: Sums, piece: Any) -> tuple[Sums, None]:
         return jax.tree.map(jnp.add, carry, term(piece)), None
 
-    return jax.lax.scan(add, first, jax.tree.map(lambda leaf: leaf[1:], pieces))[0]
+    # From zeros, and not from the first term: it would be compiled twice, and the other pieces copied.
+    zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(term, first))
+    return jax.lax.scan(add, zeros, pieces)[0]
 
 
 def _place(
