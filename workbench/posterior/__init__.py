@@ -2,12 +2,26 @@
 
 from workbench.posterior.enumeration import ExactPosterior, exact_posterior
 from workbench.posterior.reference import Reference, read_reference, reference_names
+from workbench.posterior.relabelling import RELABELLINGS
 from workbench.posterior.scoring import z_scores
+from workbench.posterior.switching import (
+    Convergence,
+    Switching,
+    invariant_convergence,
+    label_switching,
+    parameter_convergence,
+)
 
 __all__ = [
+    "RELABELLINGS",
+    "Convergence",
     "ExactPosterior",
     "Reference",
+    "Switching",
     "exact_posterior",
+    "invariant_convergence",
+    "label_switching",
+    "parameter_convergence",
     "read_reference",
     "reference_names",
     "z_scores",
