@@ -5,6 +5,7 @@ curvature of Q is the complete information, that of `log_joint` the observed one
 because the labels are. Everything here is dense in the number of coordinates, and costs about a pass for each.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -106,7 +107,7 @@ def em_as_ascent(problem: Problem, mixture: Mixture) -> Preconditioned:
     return Preconditioned(_moments(family, *next_) - u, gradient, _symmetric(matrix))
 
 
-def _fisher(u: Array, constrain: "Constrain", mixture: Mixture, counts: Array, num_points: int) -> Array:
+def _fisher(u: Array, constrain: Callable[[Array], Mixture], mixture: Mixture, counts: Array, num_points: int) -> Array:
     """Minus the Hessian of Q for statistics that fit the mixture exactly: its gradient is zero, so it is a tensor."""
     family, d = mixture.covariance, mixture.num_dimensions
     second = family.degrees(counts, d) * family.square(mixture.scales)

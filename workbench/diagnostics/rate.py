@@ -7,7 +7,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jax.flatten_util import ravel_pytree
 from jax.scipy.linalg import cholesky, solve_triangular
 
 from workbench.diagnostics.curvature import Coordinated, raveled
@@ -70,10 +69,10 @@ def iterations_until(rate: float, share: float) -> float:
 
 
 def displaced(problem: Problem, optimum: Mixture, information: Information, chart: Coordinated, key: Array) -> Mixture:
-    """A mixture near the optimum, one nat below it to second order, in a direction drawn from the observed information.
+    """A mixture one nat below a strict maximum, to second order, in a random direction of the observed information.
 
-    As far as the truth lies from the estimate, and in the directions in which it does: the start is where a careful user's
-    would be, and the same in every chart to first order.
+    So far lies the truth from the estimate, and in such directions, for two parameters. To first order the start is the
+    same in every chart, and none of the methods is favoured.
     """
     u, constrain = raveled(optimum, chart)
     factor = cholesky(information.observed, lower=True)
@@ -84,15 +83,17 @@ def displaced(problem: Problem, optimum: Mixture, information: Information, char
 
 def error_ratios(problem: Problem, start: Mixture, optimum: Mixture, chart: Coordinated, iterations: int) -> Array:
     """Ratios of successive errors of EM, `|u_t+1 - u*| / |u_t - u*|`, which tend to its rate. [iterations]"""
-    target, constrain = raveled(optimum, chart)
+    target, _ = raveled(optimum, chart)
 
-    def step(mixture: Mixture, _: None) -> tuple[Mixture, Array]:
+    def error(mixture: Mixture) -> Array:
+        return jnp.linalg.norm(raveled(mixture, chart)[0] - target)
+
+    def step(mixture: Mixture, _: Array) -> tuple[Mixture, Array]:
         image, _ = problem.em_step(mixture)
-        return image, jnp.linalg.norm(ravel_pytree(chart.unconstrain(image))[0] - target)
+        return image, error(image)
 
-    before = jnp.linalg.norm(ravel_pytree(chart.unconstrain(start))[0] - target)
-    _, errors = jax.lax.scan(step, start, None, length=iterations)
-    return errors / jnp.append(before[None], errors[:-1])
+    _, errors = jax.lax.scan(step, start, jnp.arange(iterations))
+    return errors / jnp.append(error(start)[None], errors[:-1])
 
 
 def crossing(x: np.ndarray, log_ratio: np.ndarray) -> float | None:

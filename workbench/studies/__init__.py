@@ -2,9 +2,15 @@
 
 from workbench.studies.bad_optima import BadOptima
 from workbench.studies.base import Findings, Row, Study
+from workbench.studies.coupling import Coupling
+from workbench.studies.overspecified import Overspecified
+from workbench.studies.rate import Rate
 
 STUDIES: dict[str, type[Study]] = {
     "bad_optima": BadOptima,
+    "coupling": Coupling,
+    "rate": Rate,
+    "overspecified": Overspecified,
 }
 
 __all__ = ["STUDIES", "Findings", "Row", "Study"]

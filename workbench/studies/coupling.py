@@ -1,0 +1,127 @@
+"""How far the score equations are coupled, and what solving each on its own leaves, over separation and K."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, ClassVar, Literal
+
+import jax
+import numpy as np
+from pydantic import BeforeValidator, Field
+
+from workbench.charts import Chart
+from workbench.data import Simulator
+from workbench.diagnostics import coupling
+from workbench.diagnostics.curvature import places
+from workbench.diagnostics.information import Information
+from workbench.diagnostics.rate import rates
+from workbench.diagnostics.stationary import Nature
+from workbench.mixture import Mixture
+from workbench.problem import Problem
+from workbench.studies.base import Row, Study
+from workbench.studies.optimum import best_optimum, information_at, is_strict, number, optimum_at_truth, starts_near
+from workbench.studies.subjects import Subjects, subject_named
+
+Listed = BeforeValidator(lambda v: tuple(v) if isinstance(v, list) else v)
+
+# What a row holds only where there is a strict maximum.
+_COLUMNS = (
+    "log_joint", "share", "share_of_components", "share_of_parameters", "share_given_labels", "rate", "left_by_each",
+    "left_by_all", "lost", "matrix", "blocks", "names",
+)  # fmt: skip
+
+
+class Coupling(Study):
+    """The Hessian of the log-likelihood at the optimum in blocks, and the score after one step from near it.
+
+    A *share* is that of the Frobenius norm outside the blocks of the diagonal, which are whitened first
+    (`diagnostics.coupling`): no unit and no coordinate decides it. `share` has a block for each equation of the
+    textbook; with the responsibilities held fixed it is zero, to rounding, for every K (`share_given_labels`).
+    What is *left* of the score is the median over starts one nat below the optimum, of the norm after the step over the
+    norm before. K = 1, whatever the separation, is the control: nothing is coupled, and either step leaves nothing.
+    """
+
+    study: Literal["coupling"] = "coupling"
+    subjects: Subjects = Field((), description="problems on data of one's own; may be left out")
+    components: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Listed] = Field(
+        (1, 2, 3, 5), description="K of simulated data, which is fitted with the same K; [] for none"
+    )
+    separations: Annotated[
+        tuple[Annotated[float, Field(ge=0, allow_inf_nan=False)], ...], Listed, Field(min_length=1)
+    ] = (1.5, 2.0, 3.0, 4.0, 6.0, 8.0)
+    dimensions: Annotated[int, Field(ge=1)] = Field(2, description="columns of simulated data")
+    points: Annotated[int, Field(ge=10)] = Field(2000, description="points of a simulated data set")
+    replications: Annotated[int, Field(ge=1)] = Field(5, description="simulated data sets of each kind")
+    restarts: Annotated[int, Field(ge=1)] = Field(8, description="starts near each optimum")
+
+    summary: ClassVar[str] = "share of the Hessian between the equations, and the score that solving each alone leaves"
+    shown: ClassVar[tuple[str, ...]] = (
+        "subject", "components", "separation", "replication", "status", "share", "share_given_labels", "rate",
+        "left_by_each", "left_by_all",
+    )  # fmt: skip
+
+    def cells(self) -> Sequence[Row]:
+        """Every subject, then every simulated data set; one component has no separation."""
+        real: list[Row] = [
+            {"subject": s.name, "components": s.model.components, "separation": None, "replication": 0}
+            for s in self.subjects
+        ]
+        return real + [
+            {"subject": "simulated", "components": k, "separation": separation, "replication": r}
+            for k in self.components
+            for separation in (self.separations if k > 1 else (0.0,))
+            for r in range(self.replications)
+        ]
+
+    def measure(self, cell: Row, folder: Path) -> list[Row]:
+        """One row; the matrix of the heat map goes with the first replication."""
+        problem, nature = self._optimum(cell, folder)
+        unknown: Row = dict.fromkeys(_COLUMNS)
+        status: Row = {"status": nature.kind.value, "log_joint": number(nature.log_joint)}
+        if not is_strict(nature):
+            return [unknown | status]
+        known = information_at(problem, nature.mixture)
+        row = unknown | status | _shares(problem, nature.mixture, known, with_matrix=cell["replication"] == 0)
+        return [row | self._left(problem, nature.mixture, known)]
+
+    def _optimum(self, cell: Row, folder: Path) -> tuple[Problem, Nature]:
+        if cell["separation"] is None:
+            problem = subject_named(self.subjects, str(cell["subject"])).problem(self.seed, folder)
+            return problem, best_optimum(problem, self.seed)
+        k, separation, replication = cell["components"], cell["separation"], cell["replication"]
+        assert isinstance(k, int) and isinstance(separation, float) and isinstance(replication, int)
+        data = Simulator(k, self.dimensions, self.points, separation).draw(self.seed + replication)
+        problem = Problem(data.x, k, "full")
+        return problem, optimum_at_truth(problem, data)
+
+    def _left(self, problem: Problem, optimum: Mixture, known: Information) -> Row:
+        starts = starts_near(problem, optimum, known, self.restarts, self.seed)
+        before, each, together = (np.asarray(norms) for norms in _residuals(problem, starts))
+        solved = np.isfinite(together)
+        return {
+            "left_by_each": number(np.median(each / before)),
+            "left_by_all": number(np.median((together / before)[solved])) if np.any(solved) else None,
+            "lost": int(np.sum(~solved)),  # Newton steps that ended at no mixture
+        }
+
+
+def _shares(problem: Problem, optimum: Mixture, known: Information, *, with_matrix: bool) -> Row:
+    where = places(optimum, Chart.of(problem, weights="log_ratio"))
+    blocks = coupling.equations(where)
+    row: Row = {
+        "share": number(coupling.coupled_share(known.observed, blocks)),
+        "share_of_components": number(coupling.coupled_share(known.observed, coupling.components(where))),
+        "share_of_parameters": number(coupling.coupled_share(known.observed, coupling.parameters(where))),
+        "share_given_labels": number(coupling.coupled_share(known.complete, blocks)),
+        "rate": rates(known).em,
+    }
+    if with_matrix:
+        matrix = np.asarray(coupling.whitened(known.observed, blocks))
+        row |= {"matrix": matrix.tolist(), "blocks": blocks.of.tolist(), "names": list(blocks.names)}
+    return row
+
+
+@jax.jit
+def _residuals(problem: Problem, starts: Mixture) -> coupling.Residual:
+    """Norms of every start. [R], [R], [R]"""
+    chart = Chart.of(problem, weights="log_ratio")
+    return jax.vmap(lambda start: coupling.left_of_score(problem, start, chart))(starts)

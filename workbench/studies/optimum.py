@@ -1,0 +1,84 @@
+"""The optimum that a study of a neighbourhood stands on: climbed to, polished, and certified as a strict maximum."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from workbench.charts import Chart
+from workbench.data import Dataset
+from workbench.diagnostics.information import Information, information
+from workbench.diagnostics.rate import displaced
+from workbench.diagnostics.stationary import Kind, Nature, classify
+from workbench.errors import InputError
+from workbench.keys import named_key, restart_keys
+from workbench.methods import GradientAscent
+from workbench.mixture import Mixture
+from workbench.problem import Problem
+from workbench.run import run
+from workbench.starts import KMeansPlusPlus, draw_starts
+
+# Of real data the truth is unknown: the best of so many climbs from k-means++ stands for it.
+CLIMBS = 16
+
+# L-BFGS, because it is as fast where components overlap as where they do not.
+CLIMB = GradientAscent(optimizer="lbfgs", weights="log_ratio", max_iterations=1000)
+
+
+def best_optimum(problem: Problem, seed: int) -> Nature:
+    """The best sound end of climbs from k-means++, polished, and what kind of point it is.
+
+    Raises:
+        InputError: no climb ended in a sound mixture.
+    """
+    return _climbed(problem, draw_starts(KMeansPlusPlus(), problem, CLIMBS, seed))
+
+
+def optimum_at_truth(problem: Problem, data: Dataset) -> Nature:
+    """The optimum that a climb from the truth of simulated data leads to, polished, and what kind of point it is.
+
+    Raises:
+        InputError: the climb ended in no sound mixture.
+    """
+    assert data.truth is not None
+    family, truth = problem.covariance, data.truth
+    if problem.components == 1:
+        scales = family.broadcast(jnp.asarray(truth.covariances[0]), 1)
+    else:
+        scales = jnp.linalg.cholesky(jnp.asarray(truth.covariances))
+    start = Mixture(jnp.asarray(truth.weights), jnp.asarray(truth.means), scales, family)
+    return _climbed(problem, jax.tree.map(lambda leaf: leaf[None], start))
+
+
+def is_strict(nature: Nature) -> bool:
+    """Whether the information there is positive definite, so that rates and correlations exist."""
+    return nature.kind == Kind.MAXIMUM
+
+
+@jax.jit
+def information_at(problem: Problem, mixture: Mixture) -> Information:
+    """In the chart without a redundant direction."""
+    return information(problem, mixture, Chart.of(problem, weights="log_ratio"))
+
+
+def starts_near(problem: Problem, optimum: Mixture, known: Information, restarts: int, seed: int) -> Mixture:
+    """Mixtures one nat below the optimum, to second order, in random directions: leaves [R, ...]."""
+    return _starts_near(problem, optimum, known, restart_keys(named_key(seed, "near"), restarts))
+
+
+@jax.jit
+def _starts_near(problem: Problem, optimum: Mixture, known: Information, keys: Array) -> Mixture:
+    chart = Chart.of(problem, weights="log_ratio")
+    return jax.vmap(lambda key: displaced(problem, optimum, known, chart, key))(keys)
+
+
+def _climbed(problem: Problem, starts: Mixture) -> Nature:
+    best = run(CLIMB, problem, starts, named_key(0, "climb")).best(problem)
+    if best is None:
+        raise InputError("model: no climb ended in a sound mixture; use fewer components, or a prior")
+    return classify(problem, best)
+
+
+def number(value: float | Array | np.ndarray) -> float | None:
+    """What JSON can hold: None where it is not finite."""
+    return float(value) if np.isfinite(value) else None

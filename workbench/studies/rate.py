@@ -1,0 +1,172 @@
+"""The rate of EM beside those of direct methods: predicted from the information at the optimum, and counted."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, ClassVar, Literal, NamedTuple
+
+import jax
+import numpy as np
+from jax import Array
+from pydantic import BeforeValidator, Field
+from scipy.stats import t as student
+
+from workbench.charts import Chart
+from workbench.data import Simulator
+from workbench.diagnostics.counting import Counted, passes_of_ascent, passes_to
+from workbench.diagnostics.rate import Rates, crossing, error_ratios, iterations_until, rates
+from workbench.diagnostics.stationary import Nature
+from workbench.methods import EM, SQUAREM, Anderson, GradientAscent, Method
+from workbench.mixture import Mixture
+from workbench.problem import Problem
+from workbench.studies.base import Findings, Row, Study, Value
+from workbench.studies.optimum import best_optimum, information_at, is_strict, number, optimum_at_truth, starts_near
+from workbench.studies.subjects import Subjects, subject_named
+
+# Stopping rules are switched off: the judge ends the count.
+METHODS: dict[str, Method] = {
+    "em": EM(tolerance=0.0),
+    "squarem": SQUAREM(of=EM(tolerance=0.0)),
+    "anderson": Anderson(of=EM(tolerance=0.0)),
+    "lbfgs": GradientAscent(optimizer="lbfgs", weights="log_ratio", gradient_tolerance=0.0),
+}
+
+# Gaps in log_joint, in nats: where the starts are, to second order, and where the count ends.
+BEGIN, END = 1.0, 1e-8
+
+# EM's errors are followed for so many iterations, as far as they stand above their rounding.
+FOLLOWED = 2000
+ROUNDED = 1e-7
+
+Separations = Annotated[
+    tuple[Annotated[float, Field(ge=0, allow_inf_nan=False)], ...],
+    BeforeValidator(lambda v: tuple(v) if isinstance(v, list) else v),
+]
+
+
+class Rate(Study):
+    """At the optimum of each subject: the rate of EM, and the passes that it and direct methods take near there.
+
+    Every method begins at the same mixtures, one nat below the optimum in random directions, and ends 1e-8 nats below
+    it: a rate is a property of the neighbourhood, and from further away methods go to different optima. Simulated
+    subjects have two univariate components, `separation` standard deviations apart, each fitted with a variance of its
+    own; their optimum is the one that L-BFGS reaches from the truth, that of real ones the best from k-means++.
+    """
+
+    study: Literal["rate"] = "rate"
+    subjects: Subjects = Field((), description="problems on data of one's own; may be left out")
+    separations: Separations = Field((1.5, 2.0, 2.5, 3.0, 4.0, 6.0), description="of simulated components; [] for none")
+    points: Annotated[int, Field(ge=10)] = Field(1000, description="points of a simulated subject")
+    replications: Annotated[int, Field(ge=1)] = Field(8, description="simulated data sets at each separation")
+    restarts: Annotated[int, Field(ge=1)] = Field(8, description="starts near each optimum")
+    limit: Annotated[int, Field(ge=1)] = Field(100_000, description="most passes of a restart")
+
+    summary: ClassVar[str] = "EM's rate from the missing information, and passes near an optimum, as overlap grows"
+    shown: ClassVar[tuple[str, ...]] = (
+        "subject", "separation", "replication", "status", "rate", "counted_rate", "condition", "em", "em_predicted",
+        "gradient", "gradient_predicted", "lbfgs", "squarem", "anderson",
+    )  # fmt: skip
+
+    def cells(self) -> Sequence[Row]:
+        """Every subject, then every simulated data set."""
+        real: list[Row] = [{"subject": s.name, "separation": None, "replication": 0} for s in self.subjects]
+        return real + [
+            {"subject": "simulated", "separation": separation, "replication": r}
+            for separation in self.separations
+            for r in range(self.replications)
+        ]
+
+    def measure(self, cell: Row, folder: Path) -> list[Row]:
+        """One row: rates and condition numbers at the optimum, and passes near it."""
+        problem, nature = self._optimum(cell, folder)
+        unknown: Row = dict.fromkeys(_COLUMNS)
+        if not is_strict(nature):
+            return [unknown | {"status": nature.kind.value, "log_joint": number(nature.log_joint)}]
+        known = information_at(problem, nature.mixture)
+        found = rates(known)
+        identity = known.jacobian - (np.eye(len(known.jacobian)) - np.linalg.solve(known.complete, known.observed))
+        starts = starts_near(problem, nature.mixture, known, self.restarts, self.seed)
+        row: Row = {
+            "status": nature.kind.value,
+            "log_joint": nature.log_joint,
+            "parameters": len(found.missing),
+            "missing": [float(m) for m in found.missing],
+            "rate": found.em,
+            "counted_rate": _counted_rate(problem, starts, nature.mixture),
+            "identity_gap": float(np.max(np.abs(identity))),
+            "condition": found.condition,
+            "condition_after": found.preconditioned,
+            "em_predicted": number(iterations_until(found.em, END / BEGIN)),
+            "gradient_predicted": number(iterations_until(found.gradient, END / BEGIN)),
+        }
+        return [unknown | row | self._passes(problem, starts, nature.log_joint - END, found)]
+
+    def _optimum(self, cell: Row, folder: Path) -> tuple[Problem, Nature]:
+        if cell["separation"] is None:
+            problem = subject_named(self.subjects, str(cell["subject"])).problem(self.seed, folder)
+            return problem, best_optimum(problem, self.seed)
+        separation, replication = cell["separation"], cell["replication"]
+        assert isinstance(separation, float) and isinstance(replication, int)
+        data = Simulator(2, 1, self.points, separation).draw(self.seed + replication)
+        problem = Problem(data.x, 2, "full")
+        return problem, optimum_at_truth(problem, data)
+
+    def _passes(self, problem: Problem, starts: Mixture, level: float, found: Rates) -> Row:
+        """Median passes of the restarts that arrive, for each method, and how many of them do."""
+        counts = {name: passes_to(method, problem, starts, level, self.limit) for name, method in METHODS.items()}
+        counts["gradient"] = passes_of_ascent(problem, starts, found.best_step, level, self.limit)
+        medians: Row = {name: _median(counted) for name, counted in counts.items()}
+        return medians | {f"{name}_arrived": int(np.sum(counted.arrived)) for name, counted in counts.items()}
+
+
+_NAMES = (*METHODS, "gradient")
+_COLUMNS = (
+    "log_joint", "parameters", "missing", "rate", "counted_rate", "identity_gap", "condition", "condition_after",
+    "em_predicted", "gradient_predicted", *_NAMES, *(f"{name}_arrived" for name in _NAMES),
+)  # fmt: skip
+
+
+class Crossing(NamedTuple):
+    """The separation below which a direct method needs fewer passes than EM, over replications of the data."""
+
+    separation: float  # mean
+    low: float  # of the 95 % interval of the mean, by Student's t
+    high: float
+    crossed: int  # replications in which the two curves cross
+    replications: int
+
+
+def crossing_of(findings: Findings, method: str = "lbfgs") -> Crossing | None:
+    """Where `method` overtakes EM on simulated data; None where fewer than two replications say.
+
+    Salakhutdinov, Roweis & Ghahramani (2003), "Optimization with EM and expectation-conjugate-gradient", ICML: EM loses
+    where much information is missing.
+    """
+    simulated = findings.where(subject="simulated")
+    places = []
+    for replication in simulated.values("replication"):
+        own = simulated.where(replication=replication)
+        order = np.argsort(own.column("separation"))
+        ratio = np.log(own.column(method)[order] / own.column("em")[order])
+        places.append(crossing(own.column("separation")[order], ratio))
+    found = np.asarray([place for place in places if place is not None])
+    if len(found) < 2:
+        return None
+    half = student.ppf(0.975, len(found) - 1) * np.std(found, ddof=1) / np.sqrt(len(found))
+    mean = float(np.mean(found))
+    return Crossing(mean, mean - float(half), mean + float(half), len(found), len(places))
+
+
+def _median(counted: Counted) -> Value:
+    return float(np.median(counted.passes[counted.arrived])) if np.any(counted.arrived) else None
+
+
+def _counted_rate(problem: Problem, starts: Mixture, optimum: Mixture) -> float | None:
+    """The last ratio of successive errors of EM before rounding blurs it, from the first start."""
+    ratios = np.asarray(_ratios(problem, jax.tree.map(lambda leaf: leaf[0], starts), optimum))
+    clear = np.flatnonzero(np.cumprod(ratios) > ROUNDED)
+    return number(ratios[clear[-1]]) if len(clear) else None
+
+
+@jax.jit
+def _ratios(problem: Problem, start: Mixture, optimum: Mixture) -> Array:
+    return error_ratios(problem, start, optimum, Chart.of(problem, weights="log_ratio"), FOLLOWED)
