@@ -27,7 +27,7 @@ LAYERS = (
     ("experiment",),
     ("store",),
     ("execution", "studies"),
-    ("claims",),
+    ("atlases", "claims"),
     ("plots",),
     ("report",),
     ("__init__",),

@@ -25,7 +25,7 @@ from workbench.store import Points, Store, assemble
 from workbench.trace import Trace
 
 # What a method can raise while it runs and is stored: JAX's and XLA's own errors are RuntimeErrors.
-_FAILURES = (RuntimeError, MemoryError, ArithmeticError, OSError)
+FAILURES = (RuntimeError, MemoryError, ArithmeticError, OSError)
 
 # Packages whose versions decide the numbers of a run.
 _PACKAGES = ("jax", "jaxlib", "numpyro", "numpy", "scipy", "optax", "arviz-stats")
@@ -79,7 +79,7 @@ def run_experiment(
             checkpoint.remove()
         try:
             traces[method] = _run_method(experiment, method, name, problem, store, cell, checkpoint, watch)
-        except _FAILURES as error:
+        except FAILURES as error:
             if several():
                 # What failed here, or was lost elsewhere, leaves the hosts out of step.
                 raise

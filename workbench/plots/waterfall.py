@@ -46,7 +46,7 @@ def waterfall(ax: "Axes", comparison: Comparison) -> None:
         if trace.is_sampler:
             lowest.append(_draw_band(ax, name, gaps.band(trace), shades[name]))
     _explain_markers(ax, {status for block in blocks for status in block.statuses})
-    _scale(ax, lowest)
+    scale_gaps(ax, lowest)
     ax.set_xlim(0, max(left, 1.0))
     ax.set_xticks([at for at, _ in ticks], [plain(text) for _, text in ticks])
     ax.tick_params(axis="x", length=0)
@@ -109,7 +109,7 @@ def _explain_markers(ax: "Axes", used: set[Status]) -> None:
             ax.plot([], [], linestyle="none", marker=marker, color=EDGE, markerfacecolor=face, label=label)
 
 
-def _scale(ax: "Axes", gaps: list[float]) -> None:
+def scale_gaps(ax: "Axes", gaps: list[float]) -> None:
     """Turned over, so that up is better; with a strip for the ends above the best where there are some."""
     above = any(gap < -WITHIN for gap in gaps)
     ax.set_yscale("symlog", linthresh=1.0, linscale=0.6)

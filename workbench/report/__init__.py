@@ -1,5 +1,6 @@
 """What a person reads of a comparison or a study: figures as files, and a page of HTML that needs nothing else."""
 
+from workbench.report.atlas_page import save_atlas_figures, write_atlas_report
 from workbench.report.claims_page import write_claims
 from workbench.report.figures import figures_of, save_figures
 from workbench.report.page import render, write_report
@@ -8,8 +9,10 @@ from workbench.report.study_page import save_study_figures, write_study_report
 __all__ = [
     "figures_of",
     "render",
+    "save_atlas_figures",
     "save_figures",
     "save_study_figures",
+    "write_atlas_report",
     "write_claims",
     "write_report",
     "write_study_report",

@@ -1,0 +1,217 @@
+"""The atlases of an experiment: one of each optimising method from each rule of starts, run where missing, and stored.
+
+results/NAME/atlas-HASH/atlas.json holds one of them whole, with its config; what is stored is not run again.
+"""
+
+import hashlib
+import json
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from workbench.compare import Comparison
+from workbench.compare.comparison import Watch
+from workbench.diagnostics.atlas import Atlas, Basin
+from workbench.diagnostics.stationary import Kind
+from workbench.diagnostics.survey import atlas, numbered
+from workbench.errors import InputError
+from workbench.execution import FAILURES
+from workbench.experiment import Experiment
+from workbench.files import replacing
+from workbench.methods import Climber
+from workbench.methods.base import check_smooth
+from workbench.problem import Problem
+from workbench.starts import STARTS, Given, Start
+from workbench.store import Points, Store, assemble
+
+# What a stored atlas that is damaged raises when it is read.
+_DAMAGED = (OSError, ValueError, TypeError, KeyError)
+
+
+@dataclass(frozen=True, eq=False)
+class Atlases:
+    """Atlases of one problem, by rule of starts and method, with the traces of it that are stored."""
+
+    comparison: Comparison  # of what `workbench run` has stored of the experiment; perhaps of nothing
+    atlases: tuple[Atlas, ...]
+    left_out: tuple[str, ...] = ()  # methods that are samplers
+    failures: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def numbers(self) -> list[list[int]]:
+        """A number for each optimum of each atlas, the same for the same optimum."""
+        found = numbered(self.atlases, self.comparison.problem.num_points) if self.atlases else []
+        return [[int(number) for number in each] for each in found]
+
+    @property
+    def distinct(self) -> list[tuple[Basin, list[float]]]:
+        """Every distinct optimum, sound ones first, with the share of starts that lead to it in each atlas."""
+        numbers = self.numbers
+        first: dict[int, Basin] = {}
+        for each, own in zip(self.atlases, numbers, strict=True):
+            for number, basin in zip(own, each.optima, strict=True):
+                first.setdefault(number, basin)
+        order = sorted(first, key=lambda number: (first[number].kind == Kind.DEGENERATE, number))
+
+        def share(number: int, each: Atlas, own: list[int]) -> float:
+            return sum(b.share.share for b, n in zip(each.optima, own, strict=True) if n == number)
+
+        pairs = list(zip(self.atlases, numbers, strict=True))
+        return [(first[number], [share(number, each, own) for each, own in pairs]) for number in order]
+
+    @property
+    def reading(self) -> str:
+        """Which method reaches the best maximum of all how often."""
+        tops = [each.best for each in self.atlases]
+        best = max((top.log_joint for top in tops if top is not None), default=None)
+        if best is None:
+            return "No start leads to a strict sound maximum."
+        parts = []
+        for each, top in zip(self.atlases, tops, strict=True):
+            there = top is not None and best - top.log_joint <= BEST
+            count = top.count if there and top is not None else 0
+            parts.append(f"{each.method} from {each.rule} {100 * count / each.starts:.1f} %")
+        return f"Share of starts that end on the best maximum of all, {best:.3f}: {', '.join(parts)}."
+
+
+# Nats between polished values of one maximum: rounding alone.
+BEST = 1e-6
+
+
+def map_experiment(
+    experiment: Experiment,
+    *,
+    starts: int = 1000,
+    rules: Collection[str] | None = None,
+    name: str = "experiment",
+    out: Path | str = "results/experiment",
+    folder: Path | str = ".",
+    only: Collection[str] | None = None,
+    force: bool = False,
+    watch: Watch | None = None,
+) -> Atlases:
+    """Map every optimising method of an experiment from every rule of starts; what is stored is loaded.
+
+    An atlas that raises is reported in `failures` and the others are kept.
+
+    Args:
+        experiment: the config; its own number of restarts and its races play no part.
+        starts: of each atlas.
+        rules: names of rules of starts; the experiment's own unless given.
+        name: shown in pages.
+        out: the results folder.
+        folder: what a relative `data.file` is relative to.
+        only: names of methods; all that are no samplers unless given.
+        force: run again what is stored.
+        watch: gives a progress callback for each atlas that runs.
+
+    Raises:
+        InputError: the data cannot be had, or a method cannot solve the problem. Nothing has run then.
+    """
+    methods = _climbers(experiment, only)
+    chosen = _rules(experiment, rules)
+    train, heldout = experiment.data.load(experiment.seed, Path(folder))
+    points, problem = Points(train, heldout), experiment.problem(train)
+    check_smooth(problem)
+    for rule in chosen:
+        altered = {"methods": {m: experiment.methods[m] for m in methods}, "starts": rule}
+        experiment.model_copy(update=altered).check(problem)
+    experiment = experiment.located(Path(folder))
+    store = Store(Path(out))
+    try:
+        store.folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{out}: cannot be written ({error.strerror}); give another folder with --out") from None
+    found: list[Atlas] = []
+    failures: dict[str, str] = {}
+    for rule in chosen:
+        for method in methods:
+            place = _place(store, experiment, method, rule, starts, points.digest)
+            stored = None if force else _load(place)
+            try:
+                found.append(stored or _map(experiment, method, rule, starts, problem, place, watch))
+            except FAILURES as error:
+                failures[f"{method} from {_name(rule)}"] = f"{type(error).__name__}: {error}".splitlines()[0]
+    names = [m for m in experiment.methods if store.is_complete(store.cell(experiment, m, points.digest))]
+    traces = {m: store.load_trace(store.cell(experiment, m, points.digest), problem) for m in names}
+    left_out = tuple(m for m, method in experiment.methods.items() if not isinstance(method, Climber))
+    return Atlases(assemble(experiment, name, points, problem, traces), tuple(found), left_out, failures)
+
+
+def _map(
+    experiment: Experiment, method: str, rule: Start, starts: int, problem: Problem, place: Path, watch: Watch | None
+) -> Atlas:
+    config = experiment.methods[method]
+    assert isinstance(config, Climber)
+    progress = None if watch is None else watch(f"{method} from {_name(rule)}")
+    made = atlas(
+        problem,
+        config,
+        starts=starts,
+        rule=rule,
+        seed=experiment.seed,
+        name=method,
+        soundness=experiment.soundness,
+        progress=progress,
+    )
+    resolved = experiment.resolved()
+    record = {
+        "format": 1,
+        "config": resolved | {"methods": {method: resolved["methods"][method]}, "starts": _plain(rule)},
+        "versions": {package: version(package) for package in ("workbench", "jax", "numpy", "scipy")},
+        "atlas": made.to_dict(),
+    }
+    with replacing(place) as temporary:
+        temporary.write_text(json.dumps(record, allow_nan=False) + "\n", encoding="utf-8")
+    return made
+
+
+def _load(place: Path) -> Atlas | None:
+    """The stored atlas; None where there is none, or a damaged one, which is run again."""
+    try:
+        return Atlas.from_dict(json.loads(place.read_text(encoding="utf-8"))["atlas"])
+    except _DAMAGED:
+        return None
+
+
+def _place(store: Store, experiment: Experiment, method: str, rule: Start, starts: int, digest: str) -> Path:
+    """Where an atlas is kept: its hash covers all that its numbers depend on."""
+    cell = store.cell(experiment.model_copy(update={"starts": rule, "restarts": starts}), method, digest)
+    identity = f"{cell.name} {experiment.soundness.model_dump_json()}"
+    return store.folder / f"atlas-{hashlib.sha256(identity.encode()).hexdigest()[:10]}" / "atlas.json"
+
+
+def _climbers(experiment: Experiment, only: Collection[str] | None) -> list[str]:
+    unknown = [name for name in only or () if name not in experiment.methods]
+    if unknown or (only is not None and not only):
+        raise InputError(
+            f"--methods: {', '.join(unknown) or 'none given'}: not in the experiment; "
+            f"it has {', '.join(experiment.methods)}"
+        )
+    wanted = [name for name in experiment.methods if only is None or name in only]
+    climbers = [name for name in wanted if isinstance(experiment.methods[name], Climber)]
+    if not climbers:
+        raise InputError(f"methods: an atlas is of methods that climb to a point; {', '.join(wanted)} only sample")
+    return climbers
+
+
+def _rules(experiment: Experiment, names: Collection[str] | None) -> list[Start]:
+    if names is None:
+        return [experiment.starts]
+    drawn = [name for name, start in STARTS.items() if start is not Given]
+    unknown = [name for name in names if name not in (*drawn, "all", _name(experiment.starts))]
+    if unknown or not names:
+        raise InputError(f"--rules: {', '.join(unknown) or 'none given'}: allowed are all, {', '.join(drawn)}")
+    wanted = drawn if "all" in names else list(dict.fromkeys(names))
+    own = experiment.starts
+    return [own if _name(own) == name else STARTS[name]() for name in wanted]
+
+
+def _name(rule: Start) -> str:
+    return str(_plain(rule)["rule"])
+
+
+def _plain(rule: Start) -> dict[str, Any]:
+    return dict(rule.model_dump(mode="json"))

@@ -1,0 +1,82 @@
+"""The command that maps where an experiment's methods end."""
+
+from pathlib import Path
+
+import click
+
+from workbench.atlases import map_experiment
+from workbench.cli.group import cli
+from workbench.cli.shared import config_text, progress
+from workbench.devices import ask_for_devices
+from workbench.errors import InputError
+from workbench.experiment import read_experiment
+from workbench.report import save_atlas_figures, write_atlas_report
+
+FAILED = 1
+
+
+@cli.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--starts", type=click.IntRange(min=1), default=1000, show_default=True, help="Starts of each atlas.")
+@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Override a key; may be repeated.")
+@click.option("--methods", metavar="NAME,NAME", help="Only these methods  [default: all that are no samplers]")
+@click.option("--rules", metavar="NAME,NAME", help="Rules of starts, or all  [default: the experiment's own]")
+@click.option("--out", type=click.Path(path_type=Path), help="Results folder  [default: results/NAME]")
+@click.option("--force", is_flag=True, help="Run again what is stored.")
+@click.option("--quiet", is_flag=True, help="Print nothing but errors.")
+@click.pass_context
+def atlas(
+    ctx: click.Context,
+    file: Path,
+    starts: int,
+    settings: tuple[str, ...],
+    methods: str | None,
+    rules: str | None,
+    out: Path | None,
+    force: bool,
+    quiet: bool,
+) -> None:
+    """Map the optima of an experiment: where thousands of starts end, what the ends are, how often each is found.
+
+    One atlas for each optimising method and rule of starts; samplers are left out. Restarts and races of the file play
+    no part. The same command again computes nothing and redraws the page.
+    """
+    experiment = read_experiment(file, settings)
+    if experiment.run.hosts > 1:
+        raise InputError(f"{file}: run.hosts: an atlas runs on one host; add --set run.hosts=1")
+    ask_for_devices(experiment.run.devices_per_host)
+    folder = Path("results") / file.stem if out is None else out
+    with progress(quiet) as watch:
+        try:
+            found = map_experiment(
+                experiment,
+                starts=starts,
+                rules=_names(rules),
+                name=file.stem,
+                out=folder,
+                folder=file.parent,
+                only=_names(methods),
+                force=force,
+                watch=watch,
+            )
+        except InputError as error:
+            raise InputError(f"{file}: {error}") from None
+    page = folder / "atlas.html"
+    if found.atlases:
+        write_atlas_report(page, found, config_text(experiment))
+        save_atlas_figures(found, folder / "figures")
+    if not quiet:
+        click.echo("\n\n".join(str(each) for each in found.atlases))
+        click.echo(f"\n{found.reading}")
+        for name in found.left_out:
+            click.echo(f"{name} samples and is left out: it does not end on a point.")
+        if found.atlases:
+            click.echo(f"Report: {page}")
+    for name, why in found.failures.items():
+        click.echo(f"{name} failed: {why}", err=True)
+    if found.failures:
+        ctx.exit(FAILED)
+
+
+def _names(text: str | None) -> list[str] | None:
+    return None if text is None else [name.strip() for name in text.split(",") if name.strip()]

@@ -1,0 +1,142 @@
+"""An atlas of optima drawn: where the starts end, how large each basin is, and the optima on the data."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from workbench.compare import Comparison
+from workbench.compare.summary import WITHIN
+from workbench.diagnostics.atlas import Atlas, Basin
+from workbench.diagnostics.stationary import Kind
+from workbench.plots.estimates import Estimate, Gaussians
+from workbench.plots.fit import draw_contours, draw_densities
+from workbench.plots.style import CYCLE, EDGE, axis_label, legend_above, plain, tidy
+from workbench.plots.waterfall import ABOVE, scale_gaps
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+# Colour and marker of each kind of end.
+KINDS: dict[Kind, tuple[str, str]] = {
+    Kind.MAXIMUM: ("#0072B2", "o"),
+    Kind.SADDLE: ("#CC79A7", "D"),
+    Kind.PLATEAU: ("#E69F00", "s"),
+    Kind.DEGENERATE: ("#D55E00", "x"),
+    Kind.UNFINISHED: ("0.55", "."),
+}
+
+# An optimum that so large a share of the starts lead to is named.
+NAMED = 0.03
+
+# Colours of optima in bars; the blue of the best first. What is left over has greys.
+OPTIMA = CYCLE[:6]
+REST, LOST = "0.8", "0.45"
+
+
+def ends(ax: "Axes", atlas: Atlas) -> None:
+    """Nats below the best maximum at which every start ends, best first, by kind; the larger basins are named."""
+    best = atlas.best
+    level = max((basin.log_joint for basin in atlas.optima), default=0.0) if best is None else best.log_joint
+    with np.errstate(invalid="ignore"):
+        gaps = level - atlas.log_joint
+    order = [int(r) for r in np.argsort(gaps, kind="stable") if np.isfinite(gaps[r])]
+    heights = np.asarray([ABOVE if gaps[r] < -WITHIN else max(gaps[r], 0.0) for r in order])
+    kinds = np.asarray([atlas.kinds[r] for r in order])
+    for kind, (colour, marker) in KINDS.items():
+        here = np.flatnonzero(kinds == kind)
+        if len(here):
+            label = f"{kind.value} ({len(here):,} starts)"
+            ax.plot(here + 0.5, heights[here], marker, color=colour, markersize=4, label=label, rasterized=True)
+    scale_gaps(ax, [float(gap) for gap in gaps[order]])
+    place = atlas.place[order]
+    for number, basin in enumerate(atlas.optima):
+        if basin.share.share >= NAMED:
+            at = np.flatnonzero(place == number)
+            text = f"{basin.log_joint:.3f}: {100 * basin.share.share:.0f} %"
+            # Within the axes, also above the last of the starts.
+            last = np.mean(at) > 0.8 * len(order)
+            middle = len(order) if last else np.mean(at)
+            ax.annotate(
+                text, (middle, np.median(heights[at])), (0, 7), textcoords="offset points",
+                ha="right" if last else "center", fontsize="small", color=KINDS[basin.kind][0],
+            )  # fmt: skip
+    ax.set_xlim(0, max(len(order), 1))
+    ax.set_xlabel(f"starts of {plain(atlas.method)} from {plain(atlas.rule)}, best end first")
+    what = "best end; none is a sound maximum" if best is None else "best sound maximum"
+    ax.set_ylabel(f"nats below the {what}\n({level:.3f})")
+    legend_above(ax, 3)
+    tidy(ax)
+
+
+def shares(ax: "Axes", atlases: Sequence[Atlas], numbers: Sequence[Sequence[int]]) -> None:
+    """The share of starts that lead to each optimum: one bar for each atlas, one colour for each optimum of any.
+
+    Args:
+        ax: to draw on.
+        atlases: of one problem.
+        numbers: of each optimum of each atlas, the same for the same optimum.
+    """
+    named = _named(atlases, numbers)
+    colours = {number: OPTIMA[i] for i, number in enumerate(named)}
+    explained: set[str] = set()
+    for row, (atlas, own) in enumerate(zip(atlases, numbers, strict=True)):
+        left = 0.0
+        parts: dict[str, tuple[float, str]] = {}
+        for number, basin in named.items():
+            share = sum(b.share.share for b, n in zip(atlas.optima, own, strict=True) if n == number)
+            parts[f"{basin.log_joint:.3f} {basin.kind.value}"] = share, colours[number]
+        rest = sum(b.share.share for b, n in zip(atlas.optima, own, strict=True) if n not in named)
+        parts["other optima"] = rest, REST
+        parts["no optimum reached"] = sum(share.share for share in atlas.others.values()), LOST
+        for label, (share, colour) in parts.items():
+            shown = label if share > 0 and label not in explained else None
+            explained |= {label} if share > 0 else set()
+            ax.barh(row, 100 * share, left=left, color=colour, height=0.7, edgecolor="white", label=shown)
+            if share >= NAMED:
+                dark = colour in ("#0072B2", "#D55E00", "#009E73", LOST)
+                ax.text(left + 50 * share, row, f"{100 * share:.0f}", ha="center", va="center", fontsize="small",
+                        color="white" if dark else "black")  # fmt: skip
+            left += 100 * share
+    ax.set_yticks(range(len(atlases)), [f"{plain(a.method)}\n{plain(a.rule)}" for a in atlases], fontsize="small")
+    ax.invert_yaxis()
+    ax.set_xlim(0, 100)
+    ax.set_xlabel("share of starts (%)")
+    legend_above(ax, 3, title="log-joint and kind of the optimum reached")
+    tidy(ax)
+
+
+def optimum(ax: "Axes", comparison: Comparison, basin: Basin, found: Sequence[float]) -> None:
+    """The components of one optimum on the data: densities of one column, ellipses in the first two of more.
+
+    Args:
+        ax: to draw on.
+        comparison: that holds the data.
+        basin: of the optimum.
+        found: the share of starts that lead to it, in each atlas.
+    """
+    colour = KINDS[basin.kind][0]
+    estimate = Estimate("", Gaussians.of(basin.mixture), colour, {"linewidth": 1.6})
+    if comparison.problem.num_dimensions == 1:
+        draw_densities(ax, comparison, [estimate], 0)
+        ax.set_yticks([])
+        ax.set_xlabel(axis_label(comparison, 0), fontsize="small")
+    else:
+        draw_contours(ax, comparison, [estimate], (0, 1))
+        ax.set_xlabel(axis_label(comparison, 0), fontsize="small")
+        ax.set_ylabel(axis_label(comparison, 1), fontsize="small")
+    low, high = 100 * min(found), 100 * max(found)
+    share = f"{low:.1f} %" if len(found) == 1 else f"{low:.1f} to {high:.1f} %"
+    ax.set_title(f"{basin.log_joint:.3f}, {basin.kind.value}\n{share} of starts", fontsize="small", color=EDGE)
+    ax.tick_params(labelsize="small")
+    tidy(ax)
+
+
+def _named(atlases: Sequence[Atlas], numbers: Sequence[Sequence[int]]) -> dict[int, Basin]:
+    """The optima that at least `NAMED` of the starts of some atlas lead to, best first; no more than colours."""
+    pairs = [
+        (n, b) for atlas, own in zip(atlases, numbers, strict=True) for n, b in zip(own, atlas.optima, strict=True)
+    ]
+    large = {n: b for n, b in sorted(pairs, key=lambda pair: pair[1].share.share) if b.share.share >= NAMED}
+    chosen = sorted(large, key=lambda n: -large[n].share.share)[: len(OPTIMA)]
+    return {n: large[n] for n in sorted(chosen)}
