@@ -60,6 +60,16 @@ def test_the_first_restarts_are_the_same_however_many_follow(rule: str, problem_
         np.testing.assert_allclose(a, b[:2], rtol=1e-13, atol=1e-13)
 
 
+def test_more_starts_than_one_batch_holds_begin_with_the_same_bits(problem_of: Callable[..., Problem]) -> None:
+    problem = problem_of("full")
+    few, many = (draw_starts(RandomPoints(), problem, restarts, seed=5) for restarts in (7, 40))
+    assert many.means.shape == (40, K, 2)
+    # To the bit: both come from batches of 16, of which the first is the same.
+    for a, b in zip(jax.tree.leaves(few), jax.tree.leaves(many), strict=True):
+        np.testing.assert_array_equal(a, b[:7])
+    assert len(np.unique(np.asarray(many.means).reshape(40, -1), axis=0)) > 30
+
+
 @pytest.mark.parametrize("rule", [rule for rule in STARTS if rule != "given"])
 def test_starts_differ_between_restarts_and_seeds_and_repeat_for_equal_ones(
     rule: str, problem_of: Callable[..., Problem]

@@ -9,15 +9,19 @@ from typing import ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from pydantic import BaseModel, ConfigDict
 
 from workbench.errors import InputError
-from workbench.keys import named_key, restart_keys
+from workbench.keys import named_key
 from workbench.mixture import FlatPrior, Mixture, Statistics
 from workbench.mixture.covariance.base import product
 from workbench.mixture.prior.base import Nested
 from workbench.problem import Problem
+
+# Starts drawn side by side: few programs serve any number of restarts, and memory does not grow with them.
+DRAWN_TOGETHER = (1, 4, 16)
 
 
 class Start(BaseModel, ABC):
@@ -157,16 +161,19 @@ STARTS: dict[str, type[Start]] = {
 
 def draw_starts(start: Start, problem: Problem, restarts: int, seed: int) -> Mixture:
     """Starting mixtures for all restarts: leaves [R, ...]. The first R are the same however many follow."""
-    keys = restart_keys(named_key(seed, "starts"), restarts)
+    key = named_key(seed, "starts")
     if isinstance(start, Given):
-        one = start.draw(problem, keys[0])
+        one = start.draw(problem, key)
         return jax.tree.map(lambda leaf: jnp.repeat(leaf[None], restarts, axis=0), one)
-    return _draw_all(start, problem, keys)
+    size = min(size for size in DRAWN_TOGETHER if size >= min(restarts, DRAWN_TOGETHER[-1]))
+    batches = [_draw(start, problem, key, np.arange(first, first + size)) for first in range(0, restarts, size)]
+    together = jax.tree.map(lambda *leaves: np.concatenate(leaves)[:restarts], *jax.device_get(batches))
+    return jax.tree.map(jnp.asarray, together)
 
 
 @partial(jax.jit, static_argnums=0)
-def _draw_all(start: Start, problem: Problem, keys: Array) -> Mixture:
-    return jax.vmap(start.draw, in_axes=(None, 0))(problem, keys)
+def _draw(start: Start, problem: Problem, key: Array, restarts: Array) -> Mixture:
+    return jax.vmap(lambda r: start.draw(problem, jax.random.fold_in(key, r)))(restarts)
 
 
 def _around(problem: Problem, means: Array, covariance: Array) -> Mixture:
