@@ -1,23 +1,46 @@
 """Checks: named functions that decide claims, found by name in `CHECKS`. Each can fail, and a test makes it."""
 
+from workbench.claims.checks import chains, climbs, optima, studies
 from workbench.claims.checks.base import Check, over_experiment, over_experiments, over_study
-from workbench.claims.checks.chains import chain_keeps_one_order, draws_stay_below_best
-from workbench.claims.checks.climbs import (
-    ascent_needs_fewer_passes,
-    best_end_is_unsound,
-    em_ends_higher,
-    em_never_falls,
-    log_exceeds_sum,
-)
 
 CHECKS: dict[str, Check] = {
-    "em_never_falls": over_experiments("steps of EM that lowered the objective", em_never_falls),
-    "log_exceeds_sum": over_experiment("the log of the sum against the sum of the logs", log_exceeds_sum),
-    "best_end_is_unsound": over_experiment("the highest end against the highest sound one", best_end_is_unsound),
-    "ascent_needs_fewer_passes": over_experiment("passes of L-BFGS for each of EM", ascent_needs_fewer_passes),
-    "em_ends_higher": over_experiments("starts from which EM ends higher than L-BFGS, or lower", em_ends_higher),
-    "draws_stay_below_best": over_experiment("the highest draw against the best optimum", draws_stay_below_best),
-    "chain_keeps_one_order": over_experiment("orders of the components along a chain", chain_keeps_one_order),
+    # of stored runs
+    "log_exceeds_sum": over_experiment("the log of the sum against the sum of the logs", climbs.log_exceeds_sum),
+    "em_never_falls": over_experiments("steps of EM that lowered the objective", climbs.em_never_falls),
+    "em_ends_on_maxima": over_experiment("what EM's ends are, by gradient and Hessian", optima.em_ends_on_maxima),
+    "several_maxima": over_experiment("distinct strict maxima up to labels", optima.several_maxima),
+    "best_start_is_a_spike": over_experiment(
+        "the likelihood beyond the brinks against the best sound optimum", optima.best_start_is_a_spike
+    ),
+    "ascent_needs_fewer_passes": over_experiment("passes of L-BFGS for each of EM", climbs.ascent_needs_fewer_passes),
+    "em_ends_higher": over_experiments("starts from which EM ends higher than L-BFGS, or lower", climbs.em_ends_higher),
+    "draws_stay_below_best": over_experiment("the highest draw and the best optimum", chains.draws_stay_below_best),
+    "chain_keeps_one_order": over_experiment("orders of the components along a chain", chains.chain_keeps_one_order),
+    # of studies
+    "equations_are_coupled": over_study(
+        "coupling", "the Hessian's share between the equations", studies.equations_are_coupled
+    ),
+    "no_step_solves_it": over_study("coupling", "what one step leaves of the score", studies.no_step_solves_it),
+    "escape_has_slope_of_theory": over_study(
+        "escape", "slopes against log sigma and the theory's", studies.escape_has_slope_of_theory
+    ),
+    "floor_breaks_monotonicity": over_study(
+        "collapse", "steps that lower the likelihood, with and without the floor", studies.floor_breaks_monotonicity
+    ),
+    "step_size_must_be_chosen": over_study(
+        "stability", "edges of stability of ascent, and EM without", studies.step_size_must_be_chosen
+    ),
+    "em_slows_with_overlap": over_study("rate", "passes of EM by overlap", studies.em_slows_with_overlap),
+    "ascent_overtakes_em": over_study("rate", "passes of L-BFGS and of EM by overlap", studies.ascent_overtakes_em),
+    "equal_weights_give_a_quarter": over_study(
+        "overspecified", "the slope of the error in N", studies.equal_weights_give_a_quarter
+    ),
+    "failures_grow_with_components": over_study(
+        "bad_optima", "failing random starts by the number of groups", studies.failures_grow_with_components
+    ),
+    "kmeans_starts_fail_less": over_study(
+        "bad_optima", "failing starts by their rule", studies.kmeans_starts_fail_less
+    ),
 }
 
 __all__ = ["CHECKS", "Check", "over_experiment", "over_experiments", "over_study"]

@@ -7,9 +7,9 @@ import numpy as np
 from workbench.claims.decision import Decision, Verdict, beside, median_interval, number, undecided
 from workbench.claims.evidence import Ran
 from workbench.compare.summary import WITHIN, arrivals, best_log_joint
+from workbench.diagnostics.monotonicity import falls
 from workbench.diagnostics.proportion import Proportion
 from workbench.methods import EM, GradientAscent, Method
-from workbench.methods.em import ROUNDING
 from workbench.mixture import Mixture
 from workbench.trace import Trace
 
@@ -23,12 +23,11 @@ def em_never_falls(evidence: Sequence[Ran]) -> Decision:
     steps = sum(float(np.sum(trace.passes[:, -1])) for trace in traces)
     if not steps:
         return undecided("No stored run is one of EM.")
-    falls = sum(max(int(np.sum(~trace.ok[:, -1])), _falls_between_rows(trace)) for trace in traces)
-    verdict = Verdict.HOLDS if falls == 0 else Verdict.FAILS
+    lowered = sum(max(int(np.sum(~trace.ok[:, -1])), falls(trace.log_joint)[0]) for trace in traces)
+    verdict = Verdict.HOLDS if lowered == 0 else Verdict.FAILS
     starts = sum(trace.num_restarts for trace in traces)
-    return Decision(
-        verdict, falls, f"falls in {steps:,.0f} steps", note=f"{starts:,} starts of {len(evidence)} problems."
-    )
+    note = f"{starts:,} starts of {len(evidence)} experiments."
+    return Decision(verdict, lowered, f"falls in {steps:,.0f} steps", note=note)
 
 
 def log_exceeds_sum(ran: Ran) -> Decision:
@@ -53,24 +52,6 @@ def log_exceeds_sum(ran: Ran) -> Decision:
     # Points that belong to one component alone to the last digit would leave rounding.
     verdict = Verdict.FAILS if gap < 1e-12 else beside(interval, 0.0)
     return Decision(verdict, gap, "nats per point", interval, note)
-
-
-def best_end_is_unsound(ran: Ran) -> Decision:
-    """How far the highest end of all climbs lies above the highest sound one, in nats."""
-    best, spikes, starts, highest = best_log_joint(ran.comparison), 0, 0, -np.inf
-    if best is None:
-        return undecided("No climb ended on a sound mixture.")
-    for trace in ran.climbs.values():
-        ends, sound = trace.log_joint[:, -1], ran.sound_ends(trace)
-        above = ~sound & np.isfinite(ends) & (ends > best + WITHIN)
-        spikes, starts = spikes + int(np.sum(above)), starts + trace.num_restarts
-        highest = max(highest, float(np.max(ends, where=np.isfinite(ends), initial=-np.inf)))
-    low, high = Proportion(spikes, starts).interval
-    note = (
-        f"{spikes} of {starts} climbs end above the best sound optimum (95 %: {100 * low:.1f} to {100 * high:.1f} %)."
-    )
-    verdict = Verdict.HOLDS if spikes else Verdict.FAILS
-    return Decision(verdict, max(0.0, highest - best), "nats above the best sound optimum", note=note)
 
 
 def ascent_needs_fewer_passes(ran: Ran) -> Decision:
@@ -107,13 +88,6 @@ def em_ends_higher(evidence: Sequence[Ran]) -> Decision:
     share = Proportion(higher, higher + lower)
     note = f"EM ends higher from {higher}, lower from {lower}, and as high from the rest of {starts} starts."
     return Decision(beside(share.interval, 0.5), share.share, "of the starts that part them", share.interval, note)
-
-
-def _falls_between_rows(trace: Trace) -> int:
-    """Stored rows lower than the one before, by more than the arithmetic's rounding."""
-    before, after = trace.log_joint[:, :-1], trace.log_joint[:, 1:]
-    rounding = ROUNDING * np.finfo(trace.log_joint.dtype).eps * np.maximum(np.abs(after), 1.0)
-    return int(np.sum(after - before < -rounding))
 
 
 def _best_of(ran: Ran, kind: type[Method]) -> Mixture | None:

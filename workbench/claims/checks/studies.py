@@ -1,0 +1,192 @@
+"""Checks of studies: what is found over a grid of problems, against what the claim says of it."""
+
+import numpy as np
+
+from workbench.claims.decision import Decision, Verdict, beside, median_interval, number, undecided
+from workbench.diagnostics.proportion import Proportion
+from workbench.studies import Findings, Row
+from workbench.studies.rate import crossing_of
+
+# What one Gaussian leaves uncoupled, or unsolved after one step, is rounding: below this share.
+NOTHING = 1e-8
+
+# How far a fitted slope may be from the theory's, as a share of it: what is left of the other components' own terms.
+SLOPE_WITHIN = 0.02
+
+
+def equations_are_coupled(findings: Findings) -> Decision:
+    """The share of the Hessian's norm that lies between the equations: of several components, and of one."""
+    one, several = _by_components(findings)
+    share = several.column("share")
+    if not len(share) or not one.rows:
+        return undecided("The study needs optima of one component and of several.")
+    control = float(np.max(one.column("share")))
+    verdict = Verdict.HOLDS if np.min(share) > NOTHING > control else Verdict.FAILS
+    note = f"From {number(float(np.min(share)))} to {number(float(np.max(share)))}; {number(control)} for one Gaussian."
+    return Decision(verdict, float(np.median(share)), "of the Hessian's norm", median_interval(share), note)
+
+
+def no_step_solves_it(findings: Findings) -> Decision:
+    """The least share of the score that one EM step, or one Newton step, leaves near an optimum.
+
+    A step that solves the equations leaves nothing, as both do for one Gaussian.
+    """
+    one, several = _by_components(findings)
+    if not several.rows or not one.rows:
+        return undecided("The study needs optima of one component and of several.")
+    left = np.fmin(several.column("left_by_each"), several.column("left_by_all"))
+    control = float(max(np.max(one.column(name)) for name in ("left_by_each", "left_by_all")))
+    solved = int(np.sum(left <= NOTHING))
+    verdict = Verdict.HOLDS if solved == 0 and control <= NOTHING else Verdict.FAILS
+    note = f"A step solves {solved} of {len(left)} mixtures, and leaves {number(control)} of one Gaussian's score."
+    return Decision(verdict, float(np.median(left)), "of the score, at the median", median_interval(left), note)
+
+
+def escape_has_slope_of_theory(findings: Findings) -> Decision:
+    """The slope of the log-likelihood against log sigma, over the points times directions that collapse."""
+    fitted = {(r["subject"], r["way"]): (r["slope"], r["theory"]) for r in findings.rows if r["theory"] is not None}
+    pairs = np.asarray([[np.nan if s is None else s, t] for s, t in fitted.values()], float).reshape(-1, 2)
+    if not len(pairs):
+        return undecided("The study followed no escape.")
+    ratios = pairs[:, 0] / np.abs(pairs[:, 1])
+    worst = float(ratios[np.argmax(np.abs(ratios + 1))])
+    verdict = Verdict.HOLDS if np.all(np.abs(ratios + 1) <= SLOPE_WITHIN) else Verdict.FAILS
+    note = f"The slope that is farthest from -1, of {len(ratios)} escapes."
+    return Decision(verdict, worst, "nats for each point, direction and e-fold of width", note=note)
+
+
+def floor_breaks_monotonicity(findings: Findings) -> Decision:
+    """Steps of EM with a floor under its covariances in which the log-likelihood falls, beside those of EM."""
+    floored, plain = findings.where(method="em_floor"), findings.where(method="em", remedy="none")
+    if not floored.rows or not plain.rows:
+        return undecided("The study needs EM with and without the floor.")
+    falls = Proportion(int(np.sum(floored.column("log_likelihood_falls"))), int(np.sum(floored.column("steps"))))
+    own = int(np.sum(plain.column("log_likelihood_falls")))
+    verdict = Verdict.HOLDS if falls.successes > 0 == own else Verdict.FAILS
+    note = f"{falls.successes:,} falls in {falls.trials:,} steps with the floor, {own} without."
+    low, high = falls.interval
+    return Decision(verdict, 100 * falls.share, "% of steps", (100 * low, 100 * high), note)
+
+
+def step_size_must_be_chosen(findings: Findings) -> Decision:
+    """The largest stable step size of ascent over the smallest, where EM gets back without any."""
+    cells = {(row["subject"], row["chart"]): row for row in findings.rows}
+    if not cells:
+        return undecided("The study has no rows.")
+    edges = np.asarray([row["predicted_edge"] for row in cells.values()], float)
+    stuck = sum(row["em_passes"] is None for row in cells.values())
+    broken = sum(any(r["passes"] is None for r in findings.where(subject=s, chart=c).rows) for s, c in cells)
+    verdict = Verdict.HOLDS if stuck == 0 and broken == len(cells) else Verdict.FAILS
+    note = f"In {broken} of {len(cells)} cases some step size does not get back; EM does not in {stuck}."
+    return Decision(verdict, float(edges.max() / edges.min()), "times from the smallest edge to the largest", note=note)
+
+
+def em_slows_with_overlap(findings: Findings) -> Decision:
+    """EM's passes at the closest components over those at the farthest, for each simulated data set."""
+    near, far = _extremes(findings)
+    ratios = _ratios(near.column("em"), far.column("em")) if near.rows and far.rows else np.zeros(0)
+    interval = median_interval(ratios)
+    if interval is None:
+        return undecided(f"{len(ratios)} data sets have an optimum at both ends, which is too few.")
+    closest, farthest = near.rows[0]["separation"], far.rows[0]["separation"]
+    note = f"At {closest} against {farthest} standard deviations, over {len(ratios)} data sets."
+    return Decision(beside(interval, 1.0), float(np.median(ratios)), "times as many passes", interval, note)
+
+
+def ascent_overtakes_em(findings: Findings) -> Decision:
+    """The separation below which L-BFGS needs fewer passes than EM."""
+    near, far = _extremes(findings)
+    found = crossing_of(findings)
+    if found is None:
+        wins = [np.nanmedian(_ratios(each.column("lbfgs"), each.column("em"))) < 1 for each in (near, far) if each.rows]
+        if wins and not any(wins):
+            return Decision(Verdict.FAILS, 0, "standard deviations", note="EM needs fewer passes at every separation.")
+        return undecided("The two do not cross in two data sets or more.")
+    share = Proportion(found.crossed, found.replications)
+    note = f"The curves cross in {found.crossed} of {found.replications} data sets; beyond it EM needs fewer passes."
+    verdict = beside(share.interval, 0.5)
+    return Decision(verdict, found.separation, "standard deviations apart", (found.low, found.high), note)
+
+
+def equal_weights_give_a_quarter(findings: Findings) -> Decision:
+    """The slope of ln(error) on ln(N) of an over-specified fit with equal weights."""
+    rows, others = findings.where(weight=0.5).rows, [row for row in findings.rows if row["weight"] != 0.5]
+    if not rows:
+        return undecided("The study has no equal weights.")
+    slope, error = _of(rows[0], "slope"), _of(rows[0], "slope_error")
+    interval = (slope - 1.96 * error, slope + 1.96 * error)
+    verdict = Verdict.HOLDS if interval[0] <= -0.25 <= interval[1] < 0 and interval[0] > -0.5 else Verdict.FAILS
+    note = f"With weights of {others[0]['weight']}: {_of(others[0], 'slope'):.3f}." if others else ""
+    return Decision(verdict, slope, "slope of ln error on ln N", interval, note)
+
+
+def failures_grow_with_components(findings: Findings) -> Decision:
+    """The share of EM's random starts that fail at the most groups, beside that at the fewest, for every method."""
+    random = findings.where(rule="random_points")
+    methods = random.values("method")
+    ends = [_ends(random.where(method=method)) for method in methods]
+    if not ends or ends[0][0] == ends[0][1]:
+        return undecided("The study needs random points at several numbers of groups.")
+    few, many = ends[0]
+    grows = [_of(last, "low") > _of(first, "high") for first, last in ends]
+    shrinks = [_of(last, "high") < _of(first, "low") for first, last in ends]
+    verdict = Verdict.HOLDS if all(grows) else Verdict.FAILS if any(shrinks) else Verdict.UNDECIDED
+    note = (
+        f"{methods[0]} at K = {many['components']}; {100 * _of(few, 'failure_share'):.0f} % at "
+        f"K = {few['components']}. The intervals part for {sum(grows)} of {len(methods)} methods."
+    )
+    interval = (100 * _of(many, "low"), 100 * _of(many, "high"))
+    return Decision(verdict, 100 * _of(many, "failure_share"), "% of starts fail", interval, note)
+
+
+def kmeans_starts_fail_less(findings: Findings) -> Decision:
+    """The share of starts that fail from k-means++, less that from random points, over all groups and methods."""
+    counts = []
+    for rule in ("random_points", "kmeans++"):
+        found = findings.where(rule=rule)
+        if not found.rows:
+            return undecided("The study needs random points and k-means++.")
+        counts.append(Proportion(int(np.sum(found.column("failures"))), int(np.sum(found.column("starts")))))
+    random, seeded = counts
+    gap = seeded.share - random.share
+    # Two independent shares; exact enough with hundreds of starts (Newcombe 1998, method 10).
+    (l1, u1), (l2, u2) = seeded.interval, random.interval
+    low = gap - float(np.hypot(seeded.share - l1, u2 - random.share))
+    high = gap + float(np.hypot(u1 - seeded.share, random.share - l2))
+    note = f"{100 * random.share:.1f} % from random points, {100 * seeded.share:.1f} % from k-means++."
+    return Decision(beside((-high, -low), 0.0), 100 * gap, "points of per cent", (100 * low, 100 * high), note)
+
+
+def _by_components(findings: Findings) -> tuple[Findings, Findings]:
+    """The rows of one component and of several, where there is an optimum."""
+    known = [row for row in findings.rows if row["share"] is not None]
+    one = [row for row in known if row["components"] == 1]
+    return Findings(findings.study, one), Findings(findings.study, [row for row in known if row not in one])
+
+
+def _extremes(findings: Findings) -> tuple[Findings, Findings]:
+    """The simulated rows at the smallest and at the largest separation."""
+    simulated = findings.where(subject="simulated")
+    separations = simulated.values("separation")
+    if not separations:
+        return simulated, simulated
+    return simulated.where(separation=min(separations)), simulated.where(separation=max(separations))
+
+
+def _ratios(above: np.ndarray, below: np.ndarray) -> np.ndarray:
+    """Of columns that belong together row by row; without those where one is missing."""
+    ratios = np.asarray(above, float) / np.asarray(below, float)
+    return ratios[np.isfinite(ratios)]
+
+
+def _ends(findings: Findings) -> tuple[Row, Row]:
+    """The rows of the fewest and of the most groups."""
+    ordered = sorted(findings.rows, key=lambda row: _of(row, "components"))
+    return ordered[0], ordered[-1]
+
+
+def _of(row: Row, name: str) -> float:
+    """A number of a row."""
+    value = row[name]
+    assert isinstance(value, int | float)
+    return float(value)
