@@ -17,6 +17,7 @@ from workbench.problem import Problem
 X = np.array([0.0, 1.0, 4.0, 5.0, 6.0])
 AT = np.array([0.5, 3.0, 5.0])
 R, S = 4, 1000
+_told = jax.jit(label_invariant)
 A, M, KAPPA, NU, PSI = 0.7, 3.0, 0.1, 6.0, 3.0
 
 
@@ -120,7 +121,7 @@ def test_draws_that_miss_a_rare_event_are_not_blamed(problem, exact, draws):
 
 def test_one_mixtures_occupancy_is_a_sum_over_allocations(draws):
     mixture = jax.tree.map(lambda leaf: leaf[0, 3], draws)
-    found = label_invariant(mixture, X[:, None], AT[:, None])
+    found = _told(mixture, X[:, None], AT[:, None])
     member = np.asarray(mixture.responsibilities(X))
     single = member.prod(0).sum()
     # Two components: all points in one of them, or not.
@@ -137,7 +138,7 @@ def test_occupancy_of_three_components_sums_to_one_and_counts_those_filled():
     for z in itertools.product(range(3), repeat=4):
         expected[len(set(z)) - 1] += member[np.arange(4), z].prod()
     # Inclusion and exclusion takes differences of numbers of size one.
-    np.testing.assert_allclose(label_invariant(mixture, x, x)["occupied"], expected, atol=1e-14)
+    np.testing.assert_allclose(_told(mixture, x, x)["occupied"], expected, atol=1e-14)
 
 
 def test_one_component_leaves_nothing_to_score_but_its_mean_and_density():
