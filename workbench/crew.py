@@ -16,9 +16,9 @@ from workbench.problem import Problem
 # Sizes of a batch. More lanes than the largest would save no time per restart, and need more memory.
 LANES = (1, 2, 4, 8, 16)
 
-# Once a batch has done this much work, in products of numbers, what is left of it is worth a smaller program: the work
-# takes about as long as compiling one. Counted and not timed, so that equal runs give equal bits.
-WORTH_COMPILING = 10**9
+# Once a batch has wasted this much work, in products of numbers, what is left of it is worth a smaller program: the
+# waste took about as long as compiling one takes. Counted and not timed, so that equal runs give equal bits.
+WORTH_COMPILING = 2 * 10**9
 
 
 @dataclass
@@ -29,7 +29,7 @@ class Crew:
     rows: Row  # leaves [R, T, ...]
     seats: np.ndarray  # [L]   the restart in each lane, L the largest batch; -1 beyond the batch
     finished: np.ndarray  # [R]   stopped, or recorded the last row
-    worked: np.ndarray  # []   products of numbers since the batch last shrank
+    wasted: np.ndarray  # []   products of numbers in lanes that doubled another, since the batch last shrank
     clock: np.ndarray  # []   seconds of stepping
     dropped: np.ndarray  # [R]   lost the race
     heat: np.ndarray  # []   races run so far
@@ -58,7 +58,7 @@ class Crew:
             rows=jax.tree.map(first_row, Row(starts, walkers.passes, walkers.ok)),
             seats=np.full(LANES[-1], -1),
             finished=np.zeros(restarts, bool),
-            worked=np.asarray(0),
+            wasted=np.asarray(0),
             clock=np.asarray(0.0),
             dropped=np.zeros(restarts, bool),
             heat=np.asarray(0),
@@ -71,15 +71,20 @@ class Crew:
         return self.seats[self.seats >= 0]
 
     @property
+    def idle(self) -> int:
+        """Lanes that double another."""
+        return len(self.seated) - len(np.unique(self.seated))
+
+    @property
     def lanes(self) -> Walker:
         """The walkers in the lanes, leaves [L, ...]."""
         return _at(self.walkers, self.seated)
 
     @property
     def can_shrink(self) -> bool:
-        """Whether a smaller batch would hold all that still go on, and the present one has worked enough."""
+        """Whether a smaller batch would hold all that still go on, and the present one has wasted enough."""
         needed = lanes_for(int(np.sum(~self.finished)))
-        return bool(self.worked >= WORTH_COMPILING and needed < len(self.seated))
+        return bool(self.wasted >= WORTH_COMPILING and needed < len(self.seated))
 
     def digest(self) -> str:
         """A hash of the walkers and the rows' first mixtures: of the starts, the key and the problem they came from."""
@@ -90,14 +95,14 @@ class Crew:
         """Seat restarts for the next call, and say whether any still goes on.
 
         A restart keeps its lane until it has finished; then the next takes it. Where none waits, the lane doubles
-        another, whose work costs no more for it, until the batch can shrink.
+        another until the batch can shrink.
         """
         going = np.nonzero(~self.finished)[0]
         if len(going) == 0:
             return False
         seats = self.seated
         if len(seats) == 0 or self.can_shrink:
-            self.worked[...] = 0
+            self.wasted[...] = 0
             seats = np.full(lanes_for(len(going)), -1)
         seats = np.where((seats >= 0) & ~self.finished[seats], seats, -1)
         waiting, free = np.setdiff1d(going, seats), np.nonzero(seats < 0)[0]

@@ -162,18 +162,20 @@ def _judge(problem: Problem, crew: Crew, keep: int) -> float:
 def _stretches(method: Method, problem: Problem, crew: Crew, until: int) -> Iterator[Stretch]:
     """Call after call with the same restarts in the lanes, until one of them is done or the batch can shrink."""
     marks, lanes = method.schedule().marks, crew.lanes
-    price = problem.num_points * problem.components * problem.num_dimensions**2 * len(crew.seated)
+    # Of a step, in lanes that double another.
+    waste = problem.num_points * problem.components * problem.num_dimensions**2 * crew.idle
     seated = True
     while seated:
-        # The batch may shrink once it has worked enough: exactly then, whatever the clock says.
-        left = -(-(WORTH_COMPILING - int(crew.worked)) // price)
-        steps = min(int(crew.pace), left) if left > 0 else int(crew.pace)
+        steps = int(crew.pace)
+        if waste > 0 and crew.wasted < WORTH_COMPILING:
+            # The batch may shrink once it has wasted enough: exactly then, whatever the clock says.
+            steps = min(steps, -(-(WORTH_COMPILING - int(crew.wasted)) // waste))
         begun = time.perf_counter()
         stretch = jax.block_until_ready(advance(method, problem, lanes, marks, until, steps))
         # Hosts must agree on the steps of the next call, and clocks differ.
         spent = float(told(time.perf_counter() - begun))
         crew.clock += spent
-        crew.worked += price * int(stretch.steps)
+        crew.wasted += waste * int(stretch.steps)
         crew.write(stretch)
         lanes, seated = stretch.lanes, not (np.any(stretch.done) or crew.can_shrink)
         crew.pace[...] = np.clip(SLICE / max(spent / max(int(stretch.steps), 1), 1e-9), 1, 2 * crew.pace)
