@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from matplotlib.figure import Figure
 
 from workbench.plots import bad_optima
+from workbench.report import singularity_figures
 from workbench.studies import Findings
 
 if TYPE_CHECKING:
@@ -45,6 +46,39 @@ STUDY_FIGURES: dict[str, Mapping[str, StudyFigure]] = {
             "leave some group without one; climbs mend many such starts, and ever fewer as K grows.",
             "Share of failing starts against the number of groups, by method and start rule: it grows from none at two "
             "groups, and less so from k-means++.",
+        )
+    },
+    "collapse": {
+        "methods": StudyFigure(
+            singularity_figures.collapse_by_method,
+            "How often each method collapses, without a remedy",
+            "Each mark is the share of starts that end on a singular covariance or a starved component, with its 95 % "
+            "interval, along one axis with the others fixed as stated; methods stand beside each other. All methods "
+            "have the same starts.",
+            "Share of collapsing starts against N, D, K and separation, one curve for each method.",
+        ),
+        "remedies": StudyFigure(
+            singularity_figures.collapse_by_remedy,
+            "How often EM collapses under each remedy",
+            "As above, for EM alone. Under a remedy that rules out spikes a collapse is a component that holds fewer "
+            "points than D + 1; the table tells the two apart, and counts the steps in which an objective fell.",
+            "Share of collapsing starts against N, D, K and separation, one curve for each remedy.",
+        ),
+        "maps": StudyFigure(
+            singularity_figures.collapse_maps,
+            "The map over sample size and separation",
+            "Starts out of a hundred that collapse, for the first method of each remedy.",
+            "One grid of percentages for each remedy, over points and separation.",
+        ),
+    },
+    "escape": {
+        "escapes": StudyFigure(
+            singularity_figures.escapes,
+            "The way into a singularity",
+            "Left: a component shrinks onto a point, a tied value or a flat. Solid: the other components settle by EM "
+            "at each width; dashes: everything else is held; dotted: the slope of the theory, minus one for each "
+            "point and direction. Right: collapses that EM finds by itself, step by step; the next step is singular.",
+            "Log-likelihood against the width of a component on a logarithmic axis: straight lines without end.",
         )
     },
 }
