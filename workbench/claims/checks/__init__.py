@@ -30,6 +30,7 @@ CHECKS: dict[str, Check] = {
     "step_size_must_be_chosen": over_study(
         "stability", "edges of stability of ascent, and EM without", studies.step_size_must_be_chosen
     ),
+    "em_keeps_its_path": over_study("affine", "paths in other units of the data", studies.em_keeps_its_path),
     "em_slows_with_overlap": over_study("rate", "passes of EM by overlap", studies.em_slows_with_overlap),
     "ascent_overtakes_em": over_study("rate", "passes of L-BFGS and of EM by overlap", studies.ascent_overtakes_em),
     "equal_weights_give_a_quarter": over_study(

@@ -1,0 +1,139 @@
+"""Every check of stored runs decides made-up traces in both directions, and says when it has not what it needs."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+
+from workbench.claims import Verdict
+from workbench.claims.checks import CHECKS
+from workbench.claims.evidence import Ran
+from workbench.mixture import Mixture
+from workbench.problem import Problem
+from workbench.trace import Trace
+
+HOLDS, FAILS, UNDECIDED = Verdict
+Make = Callable[..., Any]
+
+
+@pytest.fixture(scope="module")
+def run(two_groups: Problem, shapes: dict[str, Mixture], trace_of: Make, ran_of: Make) -> Make:
+    """An experiment whose methods went through the named shapes, a list of restarts each."""
+
+    def make(draws: int = 0, **methods: list[list[str]]) -> Ran:
+        traces = {}
+        for name, restarts in methods.items():
+            rows = [[shapes[shape] for shape in restart] for restart in restarts]
+            traces[name] = trace_of(two_groups, rows, draws=draws if name == "nuts" else 0)
+        return ran_of(two_groups, traces)
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def maximum(two_groups: Problem, shapes: dict[str, Mixture]) -> Mixture:
+    """The strict maximum of the two groups, by EM from the groups' own moments."""
+    step, mixture = jax.jit(Problem.em_step), shapes["good"]
+    for _ in range(200):
+        mixture, _value = step(two_groups, mixture)
+    return mixture
+
+
+def decide(name: str, evidence: Any) -> Any:
+    return CHECKS[name].decide(evidence)
+
+
+def test_em_that_climbs_never_falls_and_em_that_falls_is_found(run: Make) -> None:
+    up = run(em=[["start", "better", "good"]])
+    down = run(em=[["start", "good", "better"]])
+    assert decide("em_never_falls", [up, up]).verdict == HOLDS
+    found = decide("em_never_falls", [up, down])
+    assert (found.verdict, found.value) == (FAILS, 1)
+    assert decide("em_never_falls", [run(ascent=[["start", "good"]])]).verdict == UNDECIDED
+
+
+def test_a_fall_between_rows_that_em_saw_itself_counts(run: Make) -> None:
+    up = run(em=[["start", "better", "good"]])
+    trace = replace(up.comparison["em"], ok=np.asarray([[True, False, False]]))
+    seen = replace(up, comparison=replace(up.comparison, traces={"em": trace}))
+    assert decide("em_never_falls", [seen]).verdict == FAILS
+
+
+def test_the_log_exceeds_the_sum_unless_every_point_has_one_component(
+    run: Make, two_groups: Problem, trace_of: Make, ran_of: Make
+) -> None:
+    found = decide("log_exceeds_sum", run(em=[["start", "start"]]))
+    assert found.verdict == HOLDS
+    # Two wide components of nearly one density share every point: an entropy of ln 2.
+    assert found.value == pytest.approx(np.log(2), abs=0.01)
+    apart = Mixture.from_covariances([0.5, 0.5], [[-4.0, 0.0], [4.0, 1.0]], np.stack([1e-2 * np.eye(2)] * 2))
+    clear = ran_of(two_groups, {"em": trace_of(two_groups, [[apart, apart]])})
+    assert decide("log_exceeds_sum", clear).verdict == FAILS
+    assert decide("log_exceeds_sum", run(em=[["start", "spike"]])).verdict == UNDECIDED
+
+
+def test_ends_are_told_by_gradient_and_hessian(
+    run: Make, two_groups: Problem, shapes: dict[str, Mixture], maximum: Mixture, trace_of: Make, ran_of: Make
+) -> None:
+    strict = ran_of(two_groups, {"em": trace_of(two_groups, [[shapes["start"], maximum]] * 2)})
+    mixed = ran_of(two_groups, {"em": trace_of(two_groups, [[shapes["start"], m] for m in (maximum, shapes["spike"])])})
+    assert decide("em_ends_on_maxima", strict).verdict == HOLDS
+    found = decide("em_ends_on_maxima", mixed)
+    assert (found.verdict, found.value) == (FAILS, 50)
+    assert decide("em_ends_on_maxima", run(ascent=[["start", "good"]])).verdict == UNDECIDED
+    # One maximum, found twice, is one.
+    assert (decide("several_maxima", strict).verdict, decide("several_maxima", strict).value) == (FAILS, 1)
+
+
+def test_a_brink_leads_beyond_the_best_and_a_sound_end_does_not(run: Make) -> None:
+    spiked = decide("best_start_is_a_spike", run(em=[["start", "good"], ["start", "spike"]]))
+    assert spiked.verdict == HOLDS
+    assert spiked.value > 10
+    sound = decide("best_start_is_a_spike", run(em=[["start", "good"], ["start", "better"]]))
+    assert (sound.verdict, sound.value) == (FAILS, 0)
+    assert decide("best_start_is_a_spike", run(em=[["start", "spike"]])).verdict == UNDECIDED
+
+
+def test_fewer_passes_are_fewer_more_are_more_and_few_starts_say_nothing(run: Make) -> None:
+    slow, fast = ["start", "better", "better", "better", "good"], ["start", "good"]
+    assert decide("ascent_needs_fewer_passes", run(em=[slow] * 8, ascent=[fast] * 8)).verdict == HOLDS
+    found = decide("ascent_needs_fewer_passes", run(em=[fast] * 8, ascent=[slow] * 8))
+    assert (found.verdict, found.value) == (FAILS, 4)
+    assert decide("ascent_needs_fewer_passes", run(em=[slow] * 3, ascent=[fast] * 3)).verdict == UNDECIDED
+    assert decide("ascent_needs_fewer_passes", run(em=[slow] * 8)).verdict == UNDECIDED
+
+
+def test_who_ends_higher_is_decided_by_the_starts_that_part_them(run: Make) -> None:
+    high, low = ["start", "good"], ["start", "better"]
+    assert decide("em_ends_higher", [run(em=[high] * 8, ascent=[low] * 8)]).verdict == HOLDS
+    assert decide("em_ends_higher", [run(em=[low] * 8, ascent=[high] * 8)]).verdict == FAILS
+    assert decide("em_ends_higher", [run(em=[high, low], ascent=[low, high])]).verdict == UNDECIDED
+    assert decide("em_ends_higher", [run(em=[high] * 8, ascent=[high] * 8)]).verdict == UNDECIDED
+
+
+def test_draws_below_the_best_stay_below_and_one_above_is_found(run: Make) -> None:
+    below = run(draws=2, em=[["start", "good"]], nuts=[["start", "better", "better"]])
+    above = run(draws=2, em=[["start", "better"]], nuts=[["start", "better", "good"]])
+    assert decide("draws_stay_below_best", below).verdict == HOLDS
+    assert decide("draws_stay_below_best", above).verdict == FAILS
+    assert decide("draws_stay_below_best", run(em=[["start", "good"]])).verdict == UNDECIDED
+
+
+def test_a_chain_that_exchanges_its_labels_leaves_its_mode(
+    run: Make, two_groups: Problem, shapes: dict[str, Mixture], trace_of: Make, ran_of: Make
+) -> None:
+    good = shapes["good"]
+    other = good.permute([1, 0])
+
+    def chains(*rows: list[Mixture]) -> Ran:
+        traces: dict[str, Trace] = {"nuts": trace_of(two_groups, list(rows), draws=2)}
+        return ran_of(two_groups, traces)
+
+    # Each chain has a mode of its own: none leaves it.
+    assert decide("chain_keeps_one_order", chains([good] * 3, [other] * 3)).verdict == HOLDS
+    found = decide("chain_keeps_one_order", chains([good] * 3, [other, other, good]))
+    assert (found.verdict, found.value) == (FAILS, 2)
+    assert decide("chain_keeps_one_order", run(em=[["start", "good"]])).verdict == UNDECIDED
