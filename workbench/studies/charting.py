@@ -1,0 +1,30 @@
+"""How a study names a chart."""
+
+from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
+
+from pydantic import BeforeValidator, Field
+
+from workbench.charts import SCALES, WEIGHTS
+from workbench.experiment.config import Config
+
+if TYPE_CHECKING:
+    WeightsName: TypeAlias = str
+    ScalesName: TypeAlias = str
+else:
+    WeightsName = Literal[tuple(WEIGHTS)]
+    ScalesName = Literal[tuple(SCALES)]
+
+
+class ChartConfig(Config):
+    """A chart by its parts."""
+
+    name: Annotated[str, Field(min_length=1)] = Field(description="shown in tables and figures")
+    weights: WeightsName
+    scales: ScalesName
+
+
+Charts = Annotated[
+    tuple[ChartConfig, ...],
+    Field(min_length=1, description="the charts to compare"),
+    BeforeValidator(lambda v: tuple(v) if isinstance(v, list) else v),
+]

@@ -1,0 +1,85 @@
+"""Coordinates and optimisers: the same starts in every chart by every method, and how each climb ends."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Annotated, ClassVar, Literal
+
+import numpy as np
+from pydantic import Field
+
+from workbench.compare.comparison import Comparison
+from workbench.compare.summary import best_log_joint, judge
+from workbench.diagnostics.outcomes import Outcome, outcomes, passes_to
+from workbench.experiment.config import AnyMethods
+from workbench.keys import named_key
+from workbench.methods import GradientAscent, Method
+from workbench.run import run
+from workbench.starts import RandomPoints, draw_starts
+from workbench.studies.base import Row, Study
+from workbench.studies.charting import Charts
+from workbench.studies.subjects import Subjects, subject_named
+
+# The chart of a method that brings its own coordinates.
+OWN = "its own"
+
+
+class Coordinates(Study):
+    """Every chart by every optimiser of gradient ascent, and the other methods as they are, from the same starts.
+
+    The best is the highest sound `log_joint` of all of a subject's climbs. Methods with coordinates of their own stand
+    once. A step size is the same number in every chart: what suits one is too long or too short in another, which is
+    part of what coordinates do.
+    """
+
+    study: Literal["coordinates"] = "coordinates"
+    subjects: Subjects
+    charts: Charts
+    methods: AnyMethods
+    restarts: Annotated[int, Field(ge=1)] = Field(8, description="starts, the same for every method and chart")
+    within: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(
+        1e-6, description="nats of the best that count as there"
+    )
+
+    summary: ClassVar[str] = "failures by kind and passes to the best, for every chart and optimiser"
+    shown: ClassVar[tuple[str, ...]] = ("subject", "method", "chart", "passes", *(outcome.value for outcome in Outcome))
+
+    def cells(self) -> Sequence[Row]:
+        """The subjects: what is best is told by all of a subject's climbs."""
+        return [{"subject": subject.name} for subject in self.subjects]
+
+    def measure(self, cell: Row, folder: Path) -> list[Row]:
+        """One row for each method and chart."""
+        problem = subject_named(self.subjects, str(cell["subject"])).problem(self.seed, folder)
+        starts = draw_starts(RandomPoints(), problem, self.restarts, self.seed)
+        climbs = {(name, chart): method for name, chart, method in self.climbs()}
+        traces = {
+            f"{name} in {chart}": run(method, problem, starts, named_key(self.seed, name))
+            for (name, chart), method in climbs.items()
+        }
+        comparison = Comparison(problem, traces)
+        best = best_log_joint(comparison)
+        return [{"method": n, "chart": c, **self._row(comparison, f"{n} in {c}", best)} for n, c in climbs]
+
+    def climbs(self) -> Iterator[tuple[str, str, Method]]:
+        """Name, chart and method of every climb."""
+        for name, method in self.methods.items():
+            if isinstance(method, GradientAscent):
+                for chart in self.charts:
+                    parts = {"weights": chart.weights, "scales": chart.scales}
+                    yield name, chart.name, method.model_copy(update=parts)
+            else:
+                yield name, OWN, method
+
+    def _row(self, comparison: Comparison, label: str, best: float | None) -> Row:
+        trace, top = comparison[label], -np.inf if best is None else best
+        found = outcomes(trace, judge(comparison, label)[0], top, self.within)
+        counts, passes = Counter(found), passes_to(trace, found, top, self.within)
+        there = passes[np.isfinite(passes)]
+        return {
+            "passes": float(np.median(there)) if len(there) else None,
+            "restarts": trace.num_restarts,
+            **{outcome.value: counts[outcome] for outcome in Outcome},
+            "best": best,
+            "passes_in_all": float(np.sum(trace.passes[:, -1])),
+        }
