@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from matplotlib.figure import Figure
 
-from workbench.plots import bad_optima
-from workbench.report import singularity_figures
+from workbench.plots import affine, bad_optima
+from workbench.report import chart_figures, singularity_figures
 from workbench.studies import Findings
 
 if TYPE_CHECKING:
@@ -79,6 +79,43 @@ STUDY_FIGURES: dict[str, Mapping[str, StudyFigure]] = {
             "at each width; dashes: everything else is held; dotted: the slope of the theory, minus one for each "
             "point and direction. Right: collapses that EM finds by itself, step by step; the next step is singular.",
             "Log-likelihood against the width of a component on a logarithmic axis: straight lines without end.",
+        )
+    },
+    "coordinates": {
+        "passes": StudyFigure(
+            chart_figures.passes_by_chart,
+            "Passes to the best in every chart",
+            "A row for each chart, and below them the methods that bring their own coordinates. Marks are medians over "
+            "the restarts that get within the stated nats of the best sound log-joint; a hollow one says how many do. "
+            "A missing one: no restart got there.",
+            "Dots of passes on a logarithmic axis, by chart and optimiser.",
+        ),
+        "failures": StudyFigure(
+            chart_figures.failures_by_chart,
+            "How the climbs end",
+            "The same starts everywhere. Light grey got to the best; black stepped out of the set of mixtures, which only "
+            "raw coordinates allow.",
+            "Stacked bars of restarts by outcome, one for each method and chart.",
+        ),
+    },
+    "stability": {
+        "step_sizes": StudyFigure(
+            chart_figures.passes_by_step_size,
+            "The edge of stability",
+            "Passes of fixed-step ascent back to a maximum from close by. Dots are counted, lines are what the Hessian "
+            "foretells, uprights are its edge, two over the largest curvature; crosses did not get back. The edge and "
+            "the depth of the valley depend on the chart and the data. EM has no step size.",
+            "Curves of passes against the step size that fall towards an upright and end at it; EM is a level line.",
+        )
+    },
+    "affine": {
+        "paths": StudyFigure(
+            single(affine.paths),
+            "The same climb in other units",
+            "Largest gap, over the steps of a climb, between its path on the data and its path on the transformed data "
+            "from the transformed start. EM's paths agree to rounding. Ascent's agree only where its coordinates absorb "
+            "the change: working units absorb new units of the columns and no rotation.",
+            "Dots of gaps on a logarithmic axis: EM at rounding error, ascent in data units many decades above.",
         )
     },
 }

@@ -1,12 +1,15 @@
 """Studies, one file each, found by name in `STUDIES`: what is measured over a grid of problems."""
 
+from workbench.studies.affine import Affine
 from workbench.studies.bad_optima import BadOptima
 from workbench.studies.base import Findings, Row, Study
 from workbench.studies.collapse import Collapse
+from workbench.studies.coordinates import Coordinates
 from workbench.studies.coupling import Coupling
 from workbench.studies.escape import Escapes
 from workbench.studies.overspecified import Overspecified
 from workbench.studies.rate import Rate
+from workbench.studies.stability import Stability
 
 STUDIES: dict[str, type[Study]] = {
     "bad_optima": BadOptima,
@@ -15,6 +18,9 @@ STUDIES: dict[str, type[Study]] = {
     "overspecified": Overspecified,
     "collapse": Collapse,
     "escape": Escapes,
+    "coordinates": Coordinates,
+    "stability": Stability,
+    "affine": Affine,
 }
 
 __all__ = ["STUDIES", "Findings", "Row", "Study"]
