@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 
 from workbench.errors import InputError
-from workbench.methods import GradientAscent, StochasticAscent
+from workbench.methods import METHODS
 from workbench.mixture import COVARIANCES, BoundedRatioPrior, FlatPrior, Mixture
 from workbench.mixture.prior.bounded_ratio import truncated
 from workbench.problem import Problem
@@ -106,7 +106,7 @@ def test_a_wide_bound_changes_nothing(points: Points, random_mixture: Random, em
     np.testing.assert_allclose(bounded.covariances, flat.covariances, rtol=1e-11)
 
 
-@pytest.mark.parametrize("method", [GradientAscent(), StochasticAscent()])
-def test_gradient_methods_are_refused_under_the_hard_bound(method: Any, points: Points) -> None:
+@pytest.mark.parametrize("name", ["ascent", "stochastic_ascent", "newton", "natural_gradient", "riemannian"])
+def test_gradient_methods_are_refused_under_the_hard_bound(name: str, points: Points) -> None:
     with pytest.raises(InputError, match=r"a gradient does not vanish .*; use EM"):
-        method.check(Problem(points, K, "full", BoundedRatioPrior()))
+        METHODS[name]().check(Problem(points, K, "full", BoundedRatioPrior()))

@@ -11,7 +11,7 @@ from jax.scipy.linalg import cho_factor, cho_solve
 from pydantic import Field
 
 from workbench.charts import Chart
-from workbench.methods.base import Algorithm, Climber, Info, Schedule, geometric_marks
+from workbench.methods.base import Algorithm, Climber, Info, Schedule, check_smooth, geometric_marks
 from workbench.methods.collapse import is_usable
 from workbench.methods.gradient_ascent import STALLED
 from workbench.methods.newton import check_dense
@@ -56,8 +56,9 @@ class NaturalGradient(Climber):
     summary: ClassVar[str] = "natural gradient ascent in the metric of the rows' scores (empirical Fisher)"
 
     def check(self, problem: Problem) -> None:
-        """Refuses more coordinates than a dense metric is for."""
+        """Refuses more coordinates than a dense metric is for, and a prior with a hard bound."""
         check_dense(self.method, problem)
+        check_smooth(problem)
 
     def schedule(self) -> Schedule:
         """Rows at geometrically growing numbers of steps, since a step costs many passes."""

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from workbench.charts import Chart
 from workbench.errors import InputError
-from workbench.methods.base import Algorithm, Climber, Info, Schedule, geometric_marks
+from workbench.methods.base import Algorithm, Climber, Info, Schedule, check_smooth, geometric_marks
 from workbench.methods.collapse import is_usable
 from workbench.methods.trust_region import Model, lowest_in_ball
 from workbench.mixture import Mixture
@@ -59,8 +59,9 @@ class Newton(Climber):
     summary: ClassVar[str] = "Newton's method with the exact Hessian, in a trust region"
 
     def check(self, problem: Problem) -> None:
-        """Refuses more coordinates than a dense Hessian is for."""
+        """Refuses more coordinates than a dense Hessian is for, and a prior with a hard bound."""
         check_dense(self.method, problem)
+        check_smooth(problem)
 
     def schedule(self) -> Schedule:
         """Rows at geometrically growing numbers of steps, since a step costs many passes."""

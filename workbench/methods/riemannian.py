@@ -10,7 +10,7 @@ from pydantic import Field
 
 from workbench.errors import InputError
 from workbench.methods.augmented import Augmented, Tangent, augment, geodesic, unaugment, value_and_gradient
-from workbench.methods.base import Algorithm, Climber, Info, Schedule, geometric_marks
+from workbench.methods.base import Algorithm, Climber, Info, Schedule, check_smooth, geometric_marks
 from workbench.methods.collapse import is_usable
 from workbench.methods.gradient_ascent import STALLED
 from workbench.methods.search import TRIALS, weak_wolfe
@@ -42,7 +42,8 @@ class Riemannian(Climber):
     summary: ClassVar[str] = "ascent along geodesics of positive definite matrices: gradient or lbfgs"
 
     def check(self, problem: Problem) -> None:
-        """Refuses families whose covariances are not all of the positive definite matrices."""
+        """Refuses families whose covariances are not all positive definite matrices, and a prior with a hard bound."""
+        check_smooth(problem)
         if problem.covariance.name != "full":
             raise InputError(
                 f"model.covariance: {self.method} needs full covariances, got {problem.covariance.name!r}; "

@@ -1,0 +1,99 @@
+"""Collapse drawn: the share of climbs that collapse along each axis of the grid, and as a map."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from workbench.plots.style import CYCLE, colours, plain, tidy
+from workbench.studies import Findings
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+AXES = {"points": "points N", "dimensions": "dimensions D", "components": "components K", "separation": "separation"}
+LETTERS = {"points": "N", "dimensions": "D", "components": "K", "separation": "separation"}
+
+# Curves stand beside each other, because they often agree: how far apart, in steps of the axis.
+APART = 0.06
+
+
+def along(ax: "Axes", findings: Findings, axis: str, curves: Sequence[tuple[str, str]]) -> None:
+    """The share of starts that collapse along one axis, with 95 % intervals; the others stay where most is known.
+
+    Dashes: the share that end on a spike, a singular covariance; what lies above them starved.
+
+    Args:
+        ax: to draw on.
+        findings: of the study.
+        axis: "points", "dimensions", "components" or "separation".
+        curves: remedies and their methods.
+    """
+    line, fixed = _longest_line(findings, axis)
+    shades = _shades(curves)
+    ticks = line.values(axis)
+    for i, (remedy, method) in enumerate(curves):
+        found = line.where(remedy=remedy, method=method)
+        share = found.column("share")
+        reach = np.clip([share - found.column("low"), found.column("high") - share], 0, None)
+        place = [ticks.index(value) for value in found.column(axis)]
+        beside = np.asarray(place) + APART * (i - (len(curves) - 1) / 2)
+        spikes = found.column("spikes") / found.column("starts")
+        ax.plot(beside, spikes, color=shades[remedy, method], linestyle=(0, (3, 2)), linewidth=1.0)
+        ax.errorbar(
+            beside, share, reach,
+            color=shades[remedy, method], marker="o", markersize=4, linewidth=1.3, elinewidth=0.9, capsize=2,
+            label=plain(_name(remedy, method, curves)),
+        )  # fmt: skip
+    ax.set_xticks(range(len(ticks)), [f"{tick:g}" for tick in ticks])
+    ax.set_ylim(-0.03, 1.03)
+    others = ", ".join(f"{LETTERS[name]} = {value:g}" for name, value in fixed.items())
+    ax.set_xlabel(f"{AXES[axis]}   ({others})")
+    tidy(ax)
+
+
+def share_map(ax: "Axes", findings: Findings, remedy: str, method: str) -> None:
+    """The share of starts that collapse over sample size and separation, each cell with its figure in per cent."""
+    cells = findings.where(remedy=remedy, method=method)
+    _, fixed = _longest_line(cells, "separation")
+    cells = cells.where(dimensions=fixed["dimensions"], components=fixed["components"])
+    rows, columns = sorted(cells.values("points")), sorted(cells.values("separation"))
+    shares = np.full((len(rows), len(columns)), np.nan)
+    for row in cells.rows:
+        shares[rows.index(row["points"]), columns.index(row["separation"])] = row["share"]
+    ax.imshow(shares, cmap="Blues", vmin=0, vmax=1, origin="lower", aspect="auto")
+    for (i, j), share in np.ndenumerate(shares):
+        if np.isfinite(share):
+            ax.text(j, i, f"{100 * share:.0f}", ha="center", va="center", color="white" if share > 0.6 else "black")
+    ax.set_xticks(range(len(columns)), [f"{value:g}" for value in columns])
+    ax.set_yticks(range(len(rows)), [f"{value:g}" for value in rows])
+    ax.set_xlabel("separation")
+    ax.set_title(plain(f"{remedy.replace('_', ' ')}: {method}"), fontsize="medium")
+
+
+def _longest_line(findings: Findings, axis: str) -> tuple[Findings, dict[str, Any]]:
+    """The rows along an axis where it has most values, in order, and where the other axes are fixed."""
+    others = [name for name in AXES if name != axis]
+    places = list(dict.fromkeys(tuple(row[name] for name in others) for row in findings.rows))
+    lines = [(findings.where(**dict(zip(others, place, strict=True))), place) for place in places]
+    # On a tie the line that meets the longest ones along other axes: the most rows share its place.
+    line, place = max(lines, key=lambda found: (len(found[0].values(axis)), _crossings(findings, others, found[1])))
+    ordered = sorted(line.rows, key=lambda row: float(row[axis]))  # type: ignore[arg-type]
+    return Findings(findings.study, ordered), dict(zip(others, place, strict=True))
+
+
+def _crossings(findings: Findings, names: list[str], place: tuple[Any, ...]) -> int:
+    """How many rows share each coordinate of a place, added up."""
+    return sum(sum(row[name] == value for row in findings.rows) for name, value in zip(names, place, strict=True))
+
+
+def _shades(curves: Sequence[tuple[str, str]]) -> dict[tuple[str, str], str]:
+    """The colours of the methods where all have one remedy, else one colour for each remedy."""
+    if len({remedy for remedy, _ in curves}) == 1:
+        own = colours(method for _, method in curves)
+        return {curve: own[curve[1]] for curve in curves}
+    return dict(zip(curves, CYCLE, strict=False))
+
+
+def _name(remedy: str, method: str, curves: Sequence[tuple[str, str]]) -> str:
+    return method if len({each for each, _ in curves}) == 1 else remedy.replace("_", " ")
