@@ -43,6 +43,15 @@ class Entry:
     configs: tuple[Experiment | Study, ...]
 
 
+def is_ledger(path: Path | str) -> bool:
+    """Whether a TOML file holds claims, and not an experiment or a study.
+
+    Raises:
+        InputError: the file cannot be read, or is not TOML.
+    """
+    return "claims" in read_toml(path)
+
+
 def read_ledger(path: Path | str, *, quick: bool = False) -> list[Entry]:
     """The claims of a TOML ledger, in its order, with their configs read.
 
@@ -71,14 +80,14 @@ def read_ledger(path: Path | str, *, quick: bool = False) -> list[Entry]:
     return entries
 
 
-def _entry(name: str, table: Mapping[str, Any], folder: Path, quick: bool) -> Entry:
+def _entry(name: str, table: Any, folder: Path, quick: bool) -> Entry:
     """Raises InputError with one line for each mistake, each beginning with the rest of its key path."""
+    if not isinstance(table, Mapping):
+        raise InputError(f": must be a table, got {table!r}")
     try:
         claim = Claim.model_validate(table)
     except ValidationError as error:
-        messages = [explain(each, Claim) for each in error.errors()]
-        # A mistake about the table itself has no key of its own.
-        raise InputError("\n".join(m if m.startswith(":") else f".{m}" for m in messages)) from None
+        raise InputError("\n".join(f".{explain(each, Claim)}" for each in error.errors())) from None
     files = tuple(folder / config for config in claim.config)
     problems, configs = [], []
     for file in files:

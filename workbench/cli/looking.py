@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from workbench.claims import is_ledger, read_ledger
 from workbench.cli.group import cli
 from workbench.cli.shared import config_text
 from workbench.compare import table
@@ -101,7 +102,11 @@ def schema() -> None:
 
 
 def _check(file: Path) -> None:
-    """Read an experiment or a study and its data; what is wrong is raised."""
+    """Read a ledger, or an experiment or a study and its data; what is wrong is raised."""
+    if is_ledger(file):
+        read_ledger(file)
+        read_ledger(file, quick=True)
+        return
     if is_study(file):
         study = read_study(file)
         for subject in getattr(study, "subjects", ()):

@@ -26,7 +26,7 @@ def equations_are_coupled(findings: Findings) -> Decision:
     control = float(np.max(one.column("share")))
     verdict = Verdict.HOLDS if np.min(share) > NOTHING > control else Verdict.FAILS
     note = f"From {number(float(np.min(share)))} to {number(float(np.max(share)))}; {number(control)} for one Gaussian."
-    return Decision(verdict, float(np.median(share)), "of the Hessian's norm", median_interval(share), note)
+    return Decision(verdict, float(np.median(share)), "of the Hessian's norm", _spread(share), note)
 
 
 def no_step_solves_it(findings: Findings) -> Decision:
@@ -42,7 +42,7 @@ def no_step_solves_it(findings: Findings) -> Decision:
     solved = int(np.sum(left <= NOTHING))
     verdict = Verdict.HOLDS if solved == 0 and control <= NOTHING else Verdict.FAILS
     note = f"A step solves {solved} of {len(left)} mixtures, and leaves {number(control)} of one Gaussian's score."
-    return Decision(verdict, float(np.median(left)), "of the score, at the median", median_interval(left), note)
+    return Decision(verdict, float(np.median(left)), "of the score, at the median", _spread(left), note)
 
 
 def escape_has_slope_of_theory(findings: Findings) -> Decision:
@@ -190,6 +190,11 @@ def _by_components(findings: Findings) -> tuple[Findings, Findings]:
     known = [row for row in findings.rows if row["share"] is not None]
     one = [row for row in known if row["components"] == 1]
     return Findings(findings.study, one), Findings(findings.study, [row for row in known if row not in one])
+
+
+def _spread(values: np.ndarray) -> tuple[float, float]:
+    """The interval of the median, or the whole range of values too few to have one."""
+    return median_interval(values) or (float(np.min(values)), float(np.max(values)))
 
 
 def _extremes(findings: Findings) -> tuple[Findings, Findings]:

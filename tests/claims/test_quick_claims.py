@@ -1,0 +1,34 @@
+"""The shipped ledger's quick variants are run: every claim is decided, and the cheap ones as they are known to be."""
+
+from pathlib import Path
+
+import pytest
+
+from workbench.claims import Verdict, read_ledger, run_claims
+
+LEDGER = Path(__file__).parents[2] / "experiments" / "claims.toml"
+
+# One program of EM each, on data that are shipped. The third is a claim that is false: some starts end on a plateau.
+CHEAP = {
+    "log_of_sum": Verdict.HOLDS,
+    "non_convex": Verdict.HOLDS,
+    "em_ends_on_a_maximum": Verdict.FAILS,
+}
+
+# Too small samples to decide them.
+TOO_SMALL = {"em_ends_higher", "ascent_is_cheaper_on_clear_groups"}
+
+
+def test_cheap_claims_are_decided_as_they_are_known_to_be(tmp_path: Path) -> None:
+    judged = run_claims(read_ledger(LEDGER, quick=True), only=CHEAP, out=tmp_path, quick=True)
+    assert {each.name: each.decision.verdict for each in judged} == CHEAP
+    assert all((tmp_path / folder).is_dir() for each in judged for folder in each.folders)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_every_quick_claim_runs_and_is_decided(tmp_path: Path) -> None:
+    judged = run_claims(read_ledger(LEDGER, quick=True), out=tmp_path, quick=True)
+    assert [each.failure for each in judged] == [None] * len(judged)
+    undecided = {each.name for each in judged if each.decision.verdict == Verdict.UNDECIDED}
+    assert undecided <= TOO_SMALL
