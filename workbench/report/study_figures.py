@@ -53,15 +53,15 @@ STUDY_FIGURES: dict[str, Mapping[str, StudyFigure]] = {
             singularity_figures.collapse_by_method,
             "How often each method collapses, without a remedy",
             "Each mark is the share of starts that end on a singular covariance or a starved component, with its 95 % "
-            "interval, along one axis with the others fixed as stated; methods stand beside each other. All methods "
-            "have the same starts.",
+            "interval, along one axis with the others fixed as stated; methods stand beside each other, and all have "
+            "the same starts. Dashes: singular covariances alone; what lies above them starved.",
             "Share of collapsing starts against N, D, K and separation, one curve for each method.",
         ),
         "remedies": StudyFigure(
             singularity_figures.collapse_by_remedy,
             "How often EM collapses under each remedy",
-            "As above, for EM alone. Under a remedy that rules out spikes a collapse is a component that holds fewer "
-            "points than D + 1; the table tells the two apart, and counts the steps in which an objective fell.",
+            "As above, for EM alone. A remedy that rules out spikes can leave a component with fewer points than "
+            "D + 1; the table tells the two apart, and counts the steps in which an objective fell.",
             "Share of collapsing starts against N, D, K and separation, one curve for each remedy.",
         ),
         "maps": StudyFigure(
