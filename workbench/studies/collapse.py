@@ -1,0 +1,168 @@
+"""Collapse: how often a climb ends in a singularity, over four axes of difficulty, and what each remedy changes."""
+
+import itertools
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+
+import numpy as np
+from pydantic import BeforeValidator, Field, model_validator
+
+from workbench.data import Simulator
+from workbench.diagnostics import Status, verdicts
+from workbench.diagnostics.monotonicity import falls, path_of
+from workbench.diagnostics.proportion import Proportion
+from workbench.experiment.config import AnyMethods, AnyPrior, Config
+from workbench.keys import named_key
+from workbench.methods import EM, FlooredEM
+from workbench.mixture import FlatPrior
+from workbench.problem import Problem
+from workbench.run import run
+from workbench.soundness import Soundness
+from workbench.starts import RandomPoints, draw_starts
+from workbench.studies.base import Row, Study
+from workbench.trace import Trace
+
+Listed = BeforeValidator(lambda v: tuple(v) if isinstance(v, list) else v)
+Counts = Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1), Listed]
+Separations = Annotated[tuple[Annotated[float, Field(ge=0, allow_inf_nan=False)], ...], Field(min_length=1), Listed]
+AXES = ("points", "dimensions", "components", "separation")
+SUMMED = ("spikes", "starved", "failed", "unfinished", "steps", "log_joint_falls", "log_likelihood_falls")
+
+
+class Map(Config):
+    """A block of simulated problems: every combination of these values. See `Simulator` for what they mean."""
+
+    points: Counts
+    dimensions: Counts
+    components: Counts
+    separation: Separations
+
+    def coordinates(self) -> list[Row]:
+        """One for each combination."""
+        values: Iterable[Any] = itertools.product(*(getattr(self, axis) for axis in AXES))
+        return [dict(zip(AXES, each, strict=True)) for each in values]
+
+
+class Remedy(Config):
+    """What is done against singularities, and by which of the study's methods."""
+
+    name: Annotated[str, Field(min_length=1)]
+    prior: AnyPrior = FlatPrior()
+    methods: Annotated[tuple[str, ...], Field(min_length=1), Listed] = Field(description="names of the study's methods")
+
+
+class Collapse(Study):
+    """Climbs from the same starts under each remedy, and how many of them end collapsed.
+
+    A climb has *collapsed* if that is its status (`Status.COLLAPSED`): a covariance is singular or the next step's
+    would be (`spikes`), or a component holds fewer points than D + 1 (`starved`). A remedy can rule out spikes and
+    still leave a component starved, on a point or two at the width that the remedy allows. A climb that broke its own
+    promise or met a number that is not finite counts apart (`failed`).
+
+    Data set i is drawn with the seed plus i, and so are its starts: the same for all methods and remedies. The
+    intervals are Wilson's over all starts as if they were independent; starts of one data set share its accidents, so
+    that they are too narrow by what the data sets differ.
+
+    For EM and EM with a floor the first `steps` steps are counted one by one, without a stopping rule: in how many
+    `log_joint` falls beyond rounding, and in how many the log-likelihood does.
+    """
+
+    study: Literal["collapse"] = "collapse"
+    maps: Annotated[tuple[Map, ...], Field(min_length=1), Listed] = Field(description="blocks of the grid")
+    remedies: Annotated[tuple[Remedy, ...], Field(min_length=1), Listed]
+    methods: AnyMethods
+    covariance: Literal["full", "diagonal", "spherical"] = "full"
+    datasets: Annotated[int, Field(ge=1)] = Field(4, description="data sets drawn for each problem of the grid")
+    restarts: Annotated[int, Field(ge=1)] = Field(16, description="starts for each data set")
+    steps: Annotated[int, Field(ge=1)] = Field(50, description="steps from each start in which falls are counted")
+
+    summary: ClassVar[str] = "the share of climbs that collapse, over N, D, K and separation, under each remedy"
+    shown: ClassVar[tuple[str, ...]] = (
+        "remedy", "method", "starts", "collapsed", "share", "low", "high", "spikes", "starved", "failed", "steps",
+        "log_joint_falls", "log_likelihood_falls",
+    )  # fmt: skip
+
+    @model_validator(mode="after")
+    def _known_methods(self) -> "Collapse":
+        for remedy in self.remedies:
+            unknown = [name for name in remedy.methods if name not in self.methods]
+            if unknown:
+                raise ValueError(f"remedies.{remedy.name}.methods: unknown {unknown}; allowed: {list(self.methods)}")
+        return self
+
+    def cells(self) -> Sequence[Row]:
+        """Every problem of the maps, once, under every remedy."""
+        places = {tuple(place.values()): place for each in self.maps for place in each.coordinates()}
+        return [place | {"remedy": remedy.name} for place in places.values() for remedy in self.remedies]
+
+    def measure(self, cell: Row, folder: Path) -> list[Row]:
+        """A row for each method of the remedy."""
+        (remedy,) = (each for each in self.remedies if each.name == cell["remedy"])
+        simulator = Simulator(**{axis: cell[axis] for axis in AXES})  # type: ignore[arg-type]
+        problems = [
+            Problem(simulator.draw(self.seed + i).x, simulator.components, self.covariance, remedy.prior)
+            for i in range(self.datasets)
+        ]
+        return [self._row(name, problems) for name in remedy.methods]
+
+    def tabulated(self, rows: list[Row]) -> list[Row]:
+        """The whole grid summed up for each remedy and method."""
+        pairs = dict.fromkeys((row["remedy"], row["method"]) for row in rows)
+        return [_summed([row for row in rows if (row["remedy"], row["method"]) == pair]) for pair in pairs]
+
+    def _row(self, name: str, problems: list[Problem]) -> Row:
+        method, ends, passes = self.methods[name], Counter[str](), []
+        fallen = np.zeros((2, 2), int)  # log_joint and log_likelihood: falls, steps
+        for seed, problem in enumerate(problems, self.seed):
+            starts = draw_starts(RandomPoints(), problem, self.restarts, seed)
+            trace = run(method, problem, starts, named_key(seed, name))
+            ends.update(_ends(problem, trace))
+            passes += trace.passes[:, -1].tolist()
+            if isinstance(method, EM | FlooredEM):
+                path = path_of(method, problem, starts, self.steps)
+                fallen += np.asarray([falls(path.log_joint), falls(path.log_likelihood)])
+        counted = isinstance(method, EM | FlooredEM)
+        return {
+            "method": name,
+            **_share(ends["spike"] + ends["starved"], len(problems) * self.restarts),
+            "spikes": ends["spike"],
+            "starved": ends["starved"],
+            "failed": ends["failed"],
+            "unfinished": ends["unfinished"],
+            "median_passes": float(np.median(passes)),
+            "steps": int(fallen[0, 1]) if counted else None,
+            "log_joint_falls": int(fallen[0, 0]) if counted else None,
+            "log_likelihood_falls": int(fallen[1, 0]) if counted else None,
+        }
+
+
+def _ends(problem: Problem, trace: Trace) -> list[str]:
+    """How each restart ended. [R]"""
+    healths = Soundness().check_all(problem, trace.ends)
+    singular = trace.collapsed | np.asarray([health.singular for health in healths])
+    statuses = [verdict.status for verdict in verdicts(trace, problem, Soundness(), None)]
+    names = {Status.BUDGET: "unfinished", Status.DIVERGENT: "failed", Status.NONFINITE: "failed"}
+    return [
+        ("spike" if spike else "starved") if status == Status.COLLAPSED else names.get(status, "other")
+        for status, spike in zip(statuses, singular, strict=True)
+    ]
+
+
+def _share(collapsed: int, starts: int) -> Row:
+    share = Proportion(collapsed, starts)
+    low, high = share.interval
+    return {"starts": starts, "collapsed": collapsed, "share": share.share, "low": low, "high": high}
+
+
+def _summed(rows: list[Row]) -> Row:
+    """Rows of one remedy and method as one."""
+
+    def total(name: str) -> int | None:
+        numbers = [row[name] for row in rows]
+        return None if None in numbers else sum(n for n in numbers if isinstance(n, int))
+
+    counts = {name: total(name) for name in SUMMED}
+    share = _share(total("collapsed") or 0, total("starts") or 0)
+    return {"remedy": rows[0]["remedy"], "method": rows[0]["method"], **share, **counts}
