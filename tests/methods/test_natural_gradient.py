@@ -48,6 +48,7 @@ def test_the_metric_is_the_sum_of_the_outer_products_of_the_scores(
     np.testing.assert_allclose(metric, scores.T @ scores, atol=1e-11 * np.max(np.abs(metric)))  # another order of sums
 
 
+@pytest.mark.slow
 def test_where_the_model_is_right_the_metric_is_the_curvature() -> None:
     # 20,000 draws of a known mixture: the information matrix equality, to noise of 1 / sqrt(N) times moments of scores.
     truth = Mixture.from_covariances([0.4, 0.6], [[-1.5], [1.5]], [1.0, 0.5], "spherical")

@@ -76,6 +76,7 @@ def test_the_rate_follows_from_ems_and_the_length(length: float, problem_of: Pro
     assert moves[late] / moves[late - 1] == pytest.approx(1 - length * (1 - 0.658), abs=1e-3)
 
 
+@pytest.mark.slow
 def test_the_steps_commute_with_affine_maps(points: Points, random_mixture: Random) -> None:
     matrix, shift = np.array([[0.3, 2.0], [-1.0, 0.5]]), np.array([5.0, -40.0])
     problem, start = Problem(points, K), random_mixture(points, K, "full", seed=0)

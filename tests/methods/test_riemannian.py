@@ -106,6 +106,7 @@ def test_passes_are_the_evaluations_of_the_likelihood(
     assert max(trials[1:]) > 1
 
 
+@pytest.mark.slow
 def test_a_component_that_closes_in_on_a_point_is_collapse(random_mixture: Random, walk: Walk) -> None:
     # Thirty equal rows beside a cloud, no prior: the likelihood has no bound.
     rng = np.random.default_rng(0)
