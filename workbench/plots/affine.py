@@ -22,18 +22,16 @@ BEYOND = 0.97
 def paths(ax: "Axes", findings: Findings) -> None:
     """Largest gap between the two paths, in nats per point: a row for each subject and change of units."""
     rows = list(dict.fromkeys((row["subject"], row["change"]) for row in findings.rows))
-    for units, (marker, shade, label) in MARKS.items():
+    for number, (units, (marker, shade, label)) in enumerate(MARKS.items()):
         ax.plot([], [], marker, color=shade, label=label)
         for row in findings.where(units=units).rows:
-            height = rows.index((row["subject"], row["change"]))
+            height = rows.index((row["subject"], row["change"])) + 0.16 * (number - 1)
             gap = row["gap"]
             if isinstance(gap, float):
                 ax.plot(max(gap, FLOOR), height, marker, color=shade)
             else:
-                ax.plot(
-                    BEYOND, height, marker, color=shade, markerfacecolor="white", transform=ax.get_yaxis_transform()
-                )
                 at = ax.get_yaxis_transform()
+                ax.plot(BEYOND, height, marker, color=shade, markerfacecolor="white", transform=at)
                 ax.text(BEYOND - 0.02, height, "left the numbers ", ha="right", va="center", transform=at)
     ax.set_yticks(range(len(rows)), [plain(f"{subject}\n{change}") for subject, change in rows])
     ax.set_ylim(len(rows) - 0.5, -0.5)

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from matplotlib.figure import Figure
 
-from workbench.plots import affine, bad_optima
-from workbench.report import chart_figures, singularity_figures
+from workbench.plots import affine, bad_optima, overspecified, rate
+from workbench.report import chart_figures, rate_figures, singularity_figures
 from workbench.studies import Findings
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ STUDY_FIGURES: dict[str, Mapping[str, StudyFigure]] = {
         "failures": StudyFigure(
             chart_figures.failures_by_chart,
             "How the climbs end",
-            "The same starts everywhere. Light grey got to the best; black stepped out of the set of mixtures, which only "
+            "The same starts everywhere. Light grey got to the best; black stepped out of the set of mixtures, as only "
             "raw coordinates allow.",
             "Stacked bars of restarts by outcome, one for each method and chart.",
         ),
@@ -103,8 +103,8 @@ STUDY_FIGURES: dict[str, Mapping[str, StudyFigure]] = {
             chart_figures.passes_by_step_size,
             "The edge of stability",
             "Passes of fixed-step ascent back to a maximum from close by. Dots are counted, lines are what the Hessian "
-            "foretells, uprights are its edge, two over the largest curvature; crosses did not get back. The edge and "
-            "the depth of the valley depend on the chart and the data. EM has no step size.",
+            "foretells, uprights are its edge, two over the largest curvature; crosses did not get back in time. The "
+            "edge and the depth of the valley depend on the chart and the data. EM has no step size.",
             "Curves of passes against the step size that fall towards an upright and end at it; EM is a level line.",
         )
     },
@@ -113,9 +113,56 @@ STUDY_FIGURES: dict[str, Mapping[str, StudyFigure]] = {
             single(affine.paths),
             "The same climb in other units",
             "Largest gap, over the steps of a climb, between its path on the data and its path on the transformed data "
-            "from the transformed start. EM's paths agree to rounding. Ascent's agree only where its coordinates absorb "
-            "the change: working units absorb new units of the columns and no rotation.",
+            "from the transformed start. EM's paths agree to rounding. Ascent's agree only where its coordinates "
+            "absorb the change: working units absorb new units of the columns and no rotation.",
             "Dots of gaps on a logarithmic axis: EM at rounding error, ascent in data units many decades above.",
+        )
+    },
+    "coupling": {
+        "blocks": StudyFigure(
+            rate_figures.coupled_blocks,
+            "How the score equations hang together",
+            "The Hessian of the log-likelihood at the optimum, each equation's own block whitened: what is left are "
+            "correlations between equations, in any units and coordinates. One Gaussian has none. Well separated "
+            "components have few; where they overlap every equation depends on every other.",
+            "Heat maps of the whitened Hessian: diagonal for one Gaussian, filled for two that overlap.",
+        ),
+        "curves": StudyFigure(
+            rate_figures.coupled_curves,
+            "Coupling grows with overlap",
+            "Left: the share of the whitened Hessian outside the blocks of the diagonal. Right: what one step from a "
+            "nat below the optimum leaves of the score, where each equation is solved with the responsibilities held "
+            "fixed, and where all are solved together, linearised. Marks are medians over data sets, bars hold them "
+            "all. K = 1, drawn at the floor of the axis, is solved by either. Where the overlap is large, Newton's "
+            "step can leave more than EM's.",
+            "Share of the Hessian between equations, and score left after a step, against separation for each K.",
+        ),
+    },
+    "rate": {
+        "rates": StudyFigure(
+            rate_figures.rates,
+            "EM slows down as overlap grows, and a direct method overtakes it",
+            "Left: EM's rate, the largest fraction of missing information, at the optimum of each simulated data set, "
+            "with real ones as dotted lines. Right: passes from one nat to 1e-8 nats below the optimum, from the same "
+            "starts; lines are medians over data sets, bands hold all. The grey band is where EM and L-BFGS cross, "
+            "with its 95 % interval.",
+            "EM's rate and the passes of five methods against separation; EM and L-BFGS cross.",
+        ),
+        "predicted": StudyFigure(
+            single(rate.predicted),
+            "Passes as the rates predict them",
+            "Passes that EM's rate, and that of the gradient with its best fixed step, predict for the slowest "
+            "direction, against passes counted; a start that hardly moves along that direction takes fewer.",
+            "Counted passes against predicted ones lie along the diagonal.",
+        ),
+    },
+    "overspecified": {
+        "errors": StudyFigure(
+            single(overspecified.errors),
+            "An over-specified fit heals slowly",
+            "Mean error of the location of two components fitted to one, against N, with two standard errors. Lines: "
+            "the fitted powers of N. Theory: -1/4 where the weights are equal, -1/2 where they are not.",
+            "Mean error against N on logarithmic axes: two lines, one half as steep as the other.",
         )
     },
 }
