@@ -8,11 +8,12 @@ BENCH_VENV := .venv-bench
 BENCH_STAMP := $(BENCH_VENV)/.installed
 BENCH_PYTHON := env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE $(BENCH_VENV)/bin/python
 
-.PHONY: help setup demo test test-slow check format lock schema notebooks bench bench-quick bench-setup clean
+.PHONY: help setup demo why test test-slow check format lock schema notebooks bench bench-quick bench-setup clean
 
 help:
 	@echo "make demo       set up, then compare EM, gradient ascent and NUTS on Old Faithful"
 	@echo "make test       set up, then run the tests"
+	@echo "make why        judge the claims about direct maximum likelihood, each by its study; a quarter of an hour"
 	@echo "make setup      prepare $(VENV) with the workbench command in it"
 	@echo "make test-slow  the tests marked slow"
 	@echo "make check      lint, format and type checks"
@@ -33,6 +34,11 @@ $(STAMP): requirements.lock pyproject.toml
 demo: setup
 	$(BIN)/workbench run experiments/old_faithful.toml
 
+why: setup
+	$(BIN)/workbench claims
+	$(BIN)/workbench atlas experiments/galaxies.toml --methods em
+	$(BIN)/workbench run experiments/coordinates.toml --quiet
+
 test: setup
 	$(BIN)/python -m pytest -n auto --dist loadfile
 
@@ -51,7 +57,7 @@ format: setup
 schema: setup
 	$(BIN)/workbench schema > experiments/schema.json
 
-notebooks: setup
+notebooks: why
 	$(BIN)/workbench run experiments/old_faithful.toml --quiet
 	$(BIN)/jupytext --to ipynb notebooks/*.py
 	$(BIN)/jupyter-execute --inplace notebooks/*.ipynb

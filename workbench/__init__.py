@@ -2,6 +2,7 @@
 
 import workbench.quiet  # noqa: F401  # before anything that imports JAX
 from workbench import plots
+from workbench.atlases import load_atlases
 from workbench.compare import Comparison, Reference, compare, summarise, table
 from workbench.data import Dataset, Simulator, dataset_names, load_dataset, read_file
 from workbench.devices import use_all_cores
@@ -75,6 +76,7 @@ __all__ = [
     "atlas",
     "compare",
     "dataset_names",
+    "load_atlases",
     "load_dataset",
     "load_results",
     "load_studies",

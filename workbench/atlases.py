@@ -140,6 +140,20 @@ def map_experiment(
     return Atlases(assemble(experiment, name, points, problem, traces), tuple(found), left_out, failures)
 
 
+def load_atlases(folder: Path | str) -> Atlases:
+    """Every atlas of a results folder, with the runs of the experiment that has most of them there.
+
+    Raises:
+        InputError: the folder holds no atlas, or no run.
+    """
+    places = sorted(Path(folder).glob("atlas-*/atlas.json"))
+    found = tuple(each for place in places if (each := _load(place)) is not None)
+    if not found:
+        raise InputError(f"{folder}: holds no atlas; run `workbench atlas FILE --out {folder}`")
+    runs = [comparison for comparison, _ in Store(Path(folder)).load_all()]
+    return Atlases(max(runs, key=lambda runs: sum(trace.num_restarts for trace in runs.values())), found)
+
+
 def _map(
     experiment: Experiment, method: str, rule: Start, starts: int, problem: Problem, place: Path, watch: Watch | None
 ) -> Atlas:

@@ -56,12 +56,17 @@ def write_atlas_report(path: Path, found: Atlases, config: str) -> None:
 def save_atlas_figures(found: Atlases, folder: Path) -> list[Path]:
     """Write each figure to `folder/atlas_NAME.png` and return the paths. A reader never sees half a file."""
     paths = []
-    for name, figure in _applying(found).items():
+    for name, figure in atlas_figures(found).items():
         path = folder / f"atlas_{name}.png"
         with replacing(path) as temporary:
-            figure.draw(found).savefig(temporary, format="png", dpi=DOTS_PER_INCH, metadata={"Software": None})
+            figure.savefig(temporary, format="png", dpi=DOTS_PER_INCH, metadata={"Software": None})
         paths.append(path)
     return paths
+
+
+def atlas_figures(found: Atlases) -> dict[str, Figure]:
+    """The figures of the atlases by name, those that apply."""
+    return {name: figure.draw(found) for name, figure in _applying(found).items()}
 
 
 def _pictures(found: Atlases) -> list[StudyPicture]:

@@ -41,6 +41,12 @@ def write_claims(path: Path, judged: Sequence[Judged], *, title: str = "The clai
         temporary.write_text(text, encoding="utf-8")
 
 
+def ledger_table(judged: Sequence[Judged]) -> str:
+    """The ledger as an HTML table for any page: a row for each claim, whose id is its name."""
+    lines = [line_of(each, Path()) for each in judged]
+    return environment().get_template("ledger.html").render(claims=lines)
+
+
 def resting_on(folder: Path) -> list[Line]:
     """The claims that rest on the runs of a folder, where a ledger has been judged in the one above it."""
     above = folder.resolve().parent

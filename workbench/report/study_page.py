@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import tomli_w
+from matplotlib.figure import Figure
 
 from workbench.files import replacing
 from workbench.report.environment import environment
@@ -56,6 +57,11 @@ def write_study_report(path: Path, findings: Findings, *, title: str, stored: Pa
         temporary.write_text(text, encoding="utf-8")
 
 
+def study_figures(findings: Findings) -> dict[str, Figure]:
+    """The figures of a study by name, drawn from its rows."""
+    return {name: figure.draw(findings) for name, figure in STUDY_FIGURES.get(findings.study.study, {}).items()}
+
+
 def study_pictures(findings: Findings) -> list[StudyPicture]:
     """Every figure of the study with its words, as a page holds them."""
     pictures = []
@@ -70,9 +76,9 @@ def study_pictures(findings: Findings) -> list[StudyPicture]:
 def save_study_figures(findings: Findings, folder: Path) -> list[Path]:
     """Write each figure to `folder/NAME.png` and return the paths. A reader never sees half a file."""
     paths = []
-    for name, figure in STUDY_FIGURES.get(findings.study.study, {}).items():
+    for name, figure in study_figures(findings).items():
         path = folder / f"{name}.png"
         with replacing(path) as temporary:
-            figure.draw(findings).savefig(temporary, format="png", dpi=DOTS_PER_INCH, metadata={"Software": None})
+            figure.savefig(temporary, format="png", dpi=DOTS_PER_INCH, metadata={"Software": None})
         paths.append(path)
     return paths
