@@ -101,5 +101,5 @@ def test_a_remedy_of_an_unknown_method_is_refused() -> None:
 def test_the_shipped_config_covers_all_axes_and_remedies() -> None:
     study = read_study(CONFIG)
     cells = study.cells()
-    assert all(len({cell[axis] for cell in cells}) >= 3 for axis in AXES)
+    assert all(len({cell[axis] for cell in cells}) >= 2 for axis in AXES)
     assert {"none", "floor", "conjugate", "chen_tan", "bounded_ratio"} == {cell["remedy"] for cell in cells}
