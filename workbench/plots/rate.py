@@ -1,0 +1,94 @@
+"""The rate of EM: missing information, predicted and counted passes, and where a direct method overtakes it."""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from workbench.plots.style import EDGE, colours, legend_above, plain, tidy
+from workbench.studies import Findings
+from workbench.studies.rate import crossing_of
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+# What each method is called, and its key in `style.colours`: the direct ones are ascent.
+METHODS = {
+    "em": "EM",
+    "squarem": "SQUAREM",
+    "anderson": "Anderson",
+    "lbfgs": "L-BFGS",
+    "gradient": "gradient, best fixed step",
+}
+
+
+def predicted(ax: "Axes", findings: Findings) -> None:
+    """Passes counted against those that the rates predict, for EM and for the gradient with its best step."""
+    shades = _shades()
+    for name, mark in (("em", "o"), ("gradient", "s")):
+        x, y = findings.column(f"{name}_predicted"), findings.column(name)
+        ax.plot(x, y, mark, color=shades[name], markersize=4, alpha=0.6, linewidth=0, label=METHODS[name])
+    reach = [*ax.get_xlim(), *ax.get_ylim()]
+    span = [max(1.0, min(reach)), max(reach)]
+    ax.plot(span, span, color=EDGE, linewidth=0.9, linestyle=(0, (2, 2)), label="as predicted")
+    ax.set_xscale("log")
+    ax.set_yscale("log")
+    ax.set_xlabel("passes predicted from the rate")
+    ax.set_ylabel("passes counted, median of starts")
+    legend_above(ax)
+    tidy(ax)
+
+
+def passes(ax: "Axes", findings: Findings) -> None:
+    """Passes from one nat to 1e-8 nats below the optimum, against separation, with the crossing of EM and L-BFGS.
+
+    Lines are medians over simulated data sets, bands hold all of them.
+    """
+    simulated, shades = findings.where(subject="simulated", status="maximum"), _shades()
+    x = sorted(simulated.values("separation"))
+    for name, label in METHODS.items():
+        groups = [simulated.where(separation=s).column(name) for s in x]
+        middle, low, high = (np.asarray([_of(group, q) for group in groups]) for q in (50, 0, 100))
+        direct = name in ("lbfgs", "gradient")
+        ax.plot(x, middle, color=shades[name], linewidth=1.8, linestyle=(0, (4, 2)) if direct else "solid", label=label)
+        ax.fill_between(x, low, high, color=shades[name], alpha=0.15, linewidth=0)
+    crossed = crossing_of(findings)
+    if crossed is not None:
+        ax.axvspan(crossed.low, crossed.high, color=EDGE, alpha=0.2, linewidth=0)
+        ax.axvline(crossed.separation, color=EDGE, linewidth=0.9, label="EM and L-BFGS cross (95 %)")
+    ax.set_yscale("log")
+    ax.set_xlabel("separation (standard deviations of a component)")
+    ax.set_ylabel("passes, from 1 to 1e-8 nats below the optimum")
+    legend_above(ax)
+    tidy(ax)
+
+
+def missing(ax: "Axes", findings: Findings) -> None:
+    """EM's rate against separation, one mark for each simulated data set; real subjects as lines with their names."""
+    shade = _shades()["em"]
+    simulated = findings.where(subject="simulated", status="maximum")
+    ax.plot(simulated.column("separation"), simulated.column("rate"), "o", color=shade, markersize=4, alpha=0.5)
+    x = sorted(simulated.values("separation"))
+    ax.plot(x, [_of(simulated.where(separation=s).column("rate"), 50) for s in x], color=shade, linewidth=1.8)
+    real = [row for row in findings.where(status="maximum").rows if row["subject"] != "simulated"]
+    for i, row in enumerate(sorted(real, key=lambda row: float(str(row["rate"])))):
+        rate, side = float(str(row["rate"])), i % 2  # left and right in turn: neighbours may be close
+        ax.axhline(rate, color=EDGE, linewidth=0.7, linestyle=(0, (2, 2)))
+        where: dict[str, Any] = {"ha": ("right", "left")[side], "va": "bottom", "transform": ax.get_yaxis_transform()}
+        ax.text(
+            1 - 0.98 * side, rate, f"{plain(str(row['subject']))} {rate:.3f}", color=EDGE, fontsize="x-small", **where
+        )
+    ax.set_ylim(0, 1.03)
+    ax.set_xlabel("separation (standard deviations of a component)")
+    ax.set_ylabel("EM's rate: largest share of missing information")
+    tidy(ax)
+
+
+def _shades() -> dict[str, str]:
+    """The colours of an experiment that compares these methods: L-BFGS is what is called ascent there."""
+    shades = colours(["em", "ascent", "squarem", "anderson", "gradient"])
+    return {("lbfgs" if name == "ascent" else name): shade for name, shade in shades.items()}
+
+
+def _of(values: np.ndarray, percentile: float) -> float:
+    finite = values[np.isfinite(values)]
+    return float(np.percentile(finite, percentile)) if len(finite) else np.nan
