@@ -16,7 +16,7 @@ CHEAP = {
 }
 
 # Too small samples to decide them.
-TOO_SMALL = {"em_ends_higher", "ascent_is_cheaper_on_clear_groups"}
+TOO_SMALL = {"em_ends_higher", "ascent_is_cheaper_on_clear_groups", "slows_with_overlap", "ascent_overtakes"}
 
 
 def test_cheap_claims_are_decided_as_they_are_known_to_be(tmp_path: Path) -> None:
