@@ -17,18 +17,23 @@ from workbench.problem import Problem
 
 K = 3
 FAMILIES = pytest.mark.parametrize("family", COVARIANCES)
+# Matrices and deviations: charts know no other difference.
+TWO_FAMILIES = pytest.mark.parametrize("family", ["full", "diagonal"])
 WEIGHTED = pytest.mark.parametrize("weights", WEIGHTS)
 SCALED = pytest.mark.parametrize("scales", SCALES)
-# Each part of a chart once, beside the default of the other.
-PARTS = [(weights, "log_cholesky") for weights in WEIGHTS] + [("softmax", scales) for scales in SCALES][1:]
+# Each part of a chart once, beside the default of the other: they do not know of each other.
+PARTS = (
+    [(weights, "log_cholesky") for weights in WEIGHTS]
+    + [("softmax", scales) for scales in SCALES][1:]
+    + [("raw", "raw")]
+)
 CHARTS = pytest.mark.parametrize(("weights", "scales"), PARTS, ids=["-".join(part) for part in PARTS])
 Points = NDArray[np.float64]
 Problems = Callable[..., Problem]
 Random = Callable[..., Mixture]
 
 
-@WEIGHTED
-@SCALED
+@CHARTS
 @FAMILIES
 def test_a_mixture_survives_the_way_to_the_chart_and_back(
     family: str, weights: str, scales: str, points: Points, problem_of: Problems, random_mixture: Random
@@ -51,7 +56,7 @@ def test_coordinates_are_as_many_as_free_parameters(
 
 
 @CHARTS
-@FAMILIES
+@TWO_FAMILIES
 def test_any_finite_coordinates_are_a_mixture_where_the_chart_covers(
     family: str, weights: str, scales: str, points: Points, problem_of: Problems, random_mixture: Random
 ) -> None:
@@ -80,8 +85,7 @@ def test_any_finite_coordinates_are_a_mixture_where_the_chart_covers(
         np.testing.assert_allclose(back.scales, u.scales, rtol=1e-8, atol=1e-8)
 
 
-@WEIGHTED
-@SCALED
+@CHARTS
 @FAMILIES
 def test_the_objective_is_the_same_in_every_chart(
     family: str,
@@ -115,7 +119,7 @@ def slopes(problem: Problem, mixture: Mixture, weights: str, scales: str) -> tup
 
 
 @CHARTS
-@FAMILIES
+@TWO_FAMILIES
 def test_gradients_map_by_the_jacobian_between_charts(
     family: str, weights: str, scales: str, points: Points, problem_of: Problems, random_mixture: Random
 ) -> None:
@@ -138,7 +142,7 @@ def hessians(problem: Problem, mixture: Mixture, weights: str, scales: str) -> t
 
 
 @CHARTS
-@pytest.mark.parametrize("family", ["full", "diagonal"])
+@TWO_FAMILIES
 def test_hessians_of_both_orders_are_finite_and_equal_at_equal_eigenvalues(
     family: str, weights: str, scales: str, points: Points, problem_of: Problems
 ) -> None:

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 import numpy as np
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from workbench.diagnostics.outcomes import Outcome
 from workbench.plots.style import EDGE, colours, legend_above, plain, tidy
@@ -58,6 +59,9 @@ def passes(ax: "Axes", findings: Findings) -> None:
     ax.set_yticks(range(len(rows)), [plain(str(row)) for row in rows])
     ax.set_ylim(len(rows) - 0.5, -0.5)
     ax.set_xscale("log")
+    ax.xaxis.set_minor_formatter(NullFormatter())
+    ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    ax.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
     ax.set_xlabel("passes over the data to the best (median restart)")
     legend_above(ax, 4)
     tidy(ax)

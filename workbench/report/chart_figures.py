@@ -35,5 +35,13 @@ def _panels(findings: Findings, draw: Callable[["Axes", Findings], None], height
     axes = figure.subplots(1, len(subjects), sharey=sharey, squeeze=False)[0]
     for ax, subject in zip(axes, subjects, strict=True):
         draw(ax, findings.where(subject=subject))
-        ax.set_title(plain(str(subject)), loc="left", y=1.14, fontsize="medium")
+        ax.set_title(plain(str(subject)), loc="left", fontsize="medium")
+    # One legend for all panels, in place of one above each.
+    named = {label: handle for ax in axes for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)}
+    for ax in axes:
+        ax.get_legend().remove()
+    columns = 2 * len(subjects)
+    figure.legend(
+        list(named.values()), list(named), loc="outside upper left", ncols=columns, frameon=False, fontsize="small"
+    )
     return figure
