@@ -73,7 +73,11 @@ def missing(ax: "Axes", findings: Findings) -> None:
     for i, row in enumerate(sorted(real, key=lambda row: float(str(row["rate"])))):
         rate, side = float(str(row["rate"])), i % 2  # left and right in turn: neighbours may be close
         ax.axhline(rate, color=EDGE, linewidth=0.7, linestyle=(0, (2, 2)))
-        where: dict[str, Any] = {"ha": ("right", "left")[side], "va": "bottom", "transform": ax.get_yaxis_transform()}
+        where: dict[str, Any] = {
+            "ha": ("right", "left")[side],
+            "va": ("top", "bottom")[side],
+            "transform": ax.get_yaxis_transform(),
+        }
         ax.text(
             1 - 0.98 * side, rate, f"{plain(str(row['subject']))} {rate:.3f}", color=EDGE, fontsize="x-small", **where
         )

@@ -1,0 +1,71 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from workbench.diagnostics.rate import crossing
+from workbench.studies.base import Findings
+from workbench.studies.coupling import Coupling
+from workbench.studies.overspecified import Overspecified
+from workbench.studies.rate import Rate, crossing_of
+from workbench.studies.subjects import Subject
+
+
+def test_a_curve_crosses_zero_where_a_straight_line_does() -> None:
+    assert crossing(np.array([1.0, 2.0, 4.0]), np.array([-2.0, -1.0, 1.0])) == pytest.approx(3.0)
+    assert crossing(np.array([1.0, 2.0, 4.0]), np.array([-2.0, np.nan, 2.0])) == pytest.approx(2.5)
+    assert crossing(np.array([1.0, 2.0]), np.array([1.0, 2.0])) is None
+
+
+def test_the_crossing_over_replications_has_the_interval_of_their_mean() -> None:
+    rows = [
+        {"subject": "simulated", "replication": r, "separation": s, "em": 10.0, "lbfgs": 10.0 * np.exp(s - place)}
+        for r, place in enumerate((2.0, 3.0))
+        for s in (4.0, 1.0)
+    ]
+    found = crossing_of(Findings(Rate(), rows))
+    assert found is not None
+    assert (found.separation, found.crossed, found.replications) == (pytest.approx(2.5), 2, 2)
+    # Student's t with one degree of freedom, 12.706, times a standard error of a half.
+    assert found.high - found.separation == pytest.approx(12.706 / 2, rel=1e-3)
+
+
+def test_one_replication_decides_no_crossing() -> None:
+    rows = [
+        {"subject": "simulated", "replication": 0, "separation": s, "em": 10.0, "lbfgs": 10.0 * s} for s in (0.5, 2.0)
+    ]
+    assert crossing_of(Findings(Rate(), rows)) is None
+
+
+def test_the_study_of_the_statistical_rate_gives_every_size_the_slope_over_all() -> None:
+    study = Overspecified(weights=(0.7,), points=(100, 400), replications=20)
+    rows = study.measure(dict(study.cells()[0]), Path())
+    assert [row["points"] for row in rows] == [100, 400]
+    assert rows[0]["slope"] == rows[1]["slope"] < 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("column", "rate"), [("waiting", 0.658), ("eruptions", 0.589), (None, 0.777)])
+def test_em_has_the_published_rate_predicted_and_counted(column, rate) -> None:
+    data = {"dataset": "acidity"} if column is None else {"dataset": "faithful", "columns": [column]}
+    subject = Subject.model_validate({"name": "one", "data": data, "model": {"components": 2}})
+    study = Rate(subjects=(subject,), separations=(), restarts=4)
+    (row,) = study.measure(dict(study.cells()[0]), Path())
+    assert row["status"] == "maximum"
+    # Published to three decimals.
+    assert row["rate"] == pytest.approx(rate, abs=6e-4)
+    assert row["counted_rate"] == pytest.approx(row["rate"], abs=2e-3)
+    assert row["identity_gap"] < 1e-8
+    assert row["em_arrived"] == row["gradient_arrived"] == row["lbfgs_arrived"] == 4
+    # The slowest direction takes the longest; a random start has less of it.
+    assert 0.6 * row["em_predicted"] < row["em"] < row["em_predicted"] + 2
+
+
+@pytest.mark.slow
+def test_overlap_couples_the_equations_and_one_gaussian_has_nothing_to_couple() -> None:
+    study = Coupling(components=(1, 2), separations=(2.0, 8.0), dimensions=1, points=500, replications=1, restarts=2)
+    one, near, far = (study.measure(dict(cell), Path())[0] for cell in study.cells())
+    # Rounding of the two triangular solves that whiten the Hessian.
+    assert one["share"] < 1e-12 and one["left_by_each"] < 1e-10 and one["left_by_all"] < 1e-10
+    assert near["share"] > 3 * far["share"] > 0
+    assert max(near["share_given_labels"], far["share_given_labels"]) < 1e-8
