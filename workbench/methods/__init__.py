@@ -4,6 +4,8 @@ from workbench.methods.anderson import Anderson
 from workbench.methods.base import Algorithm, Climber, Info, Method, Race, Schedule
 from workbench.methods.em import EM
 from workbench.methods.floored_em import FlooredEM
+from workbench.methods.gibbs import Gibbs
+from workbench.methods.gibbs_kernel import GibbsKernel
 from workbench.methods.gradient_ascent import GradientAscent
 from workbench.methods.natural_gradient import NaturalGradient
 from workbench.methods.newton import Newton
@@ -12,6 +14,7 @@ from workbench.methods.online_em import OnlineEM
 from workbench.methods.overrelaxed import OverRelaxed
 from workbench.methods.relaxed_em import RelaxedEM
 from workbench.methods.riemannian import Riemannian
+from workbench.methods.sampler import Sampler
 from workbench.methods.squarem import SQUAREM
 from workbench.methods.stochastic_ascent import StochasticAscent
 
@@ -29,6 +32,7 @@ METHODS: dict[str, type[Method]] = {
     "natural_gradient": NaturalGradient,
     "riemannian": Riemannian,
     "nuts": NUTS,
+    "gibbs": Gibbs,
 }
 
 __all__ = [
@@ -40,6 +44,8 @@ __all__ = [
     "Anderson",
     "Climber",
     "FlooredEM",
+    "Gibbs",
+    "GibbsKernel",
     "GradientAscent",
     "Info",
     "Method",
@@ -50,6 +56,7 @@ __all__ = [
     "Race",
     "RelaxedEM",
     "Riemannian",
+    "Sampler",
     "Schedule",
     "StochasticAscent",
 ]

@@ -5,13 +5,13 @@ from typing import Annotated, ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import Array
 from numpyro.infer.hmc import hmc
 from pydantic import Field
 
 from workbench.errors import InputError
-from workbench.methods.base import Algorithm, Info, Method, Schedule, State, geometric_marks
+from workbench.methods.base import Algorithm, Info, State
+from workbench.methods.sampler import Sampler
 from workbench.mixture import Mixture
 from workbench.model import mixture_of_sites, potential, site_units, unconstrained_sites
 from workbench.problem import Problem
@@ -19,18 +19,15 @@ from workbench.problem import Problem
 Sites = dict[str, Array]
 
 
-class NUTS(Method):
-    """The No-U-Turn sampler of Hoffman & Gelman (2014), as NumPyro runs it. Chain r begins at start r.
+class NUTS(Sampler):
+    """The No-U-Turn sampler of Hoffman & Gelman (2014), as NumPyro runs it.
 
     It moves in the units of the data, so that its price does not depend on them.
 
-    A transition costs as many passes as it takes leapfrog steps; warm-up is counted. Options are named as in NumPyro.
+    A transition costs as many passes as it takes leapfrog steps. Options are named as in NumPyro.
     """
 
     method: Literal["nuts"] = "nuts"
-    num_warmup: Annotated[int, Field(ge=1)] = 500
-    num_samples: Annotated[int, Field(ge=4)] = 1000
-    num_chains: Annotated[int, Field(ge=1)] = Field(4, description="chains, begun at the first starts")
     target_accept_prob: Annotated[float, Field(gt=0, lt=1)] = 0.8
     max_tree_depth: Annotated[int, Field(ge=1, le=15)] = 10
     dense_mass: bool = False
@@ -44,16 +41,6 @@ class NUTS(Method):
                 "prior: NUTS needs a proper prior, and the flat prior is improper (the likelihood is unbounded); "
                 'use family = "conjugate" or "independent", or leave NUTS out'
             )
-
-    def num_restarts(self, restarts: int) -> int:
-        """The number of chains."""
-        return self.num_chains
-
-    def schedule(self) -> Schedule:
-        """Warm-up at geometrically growing numbers of steps, then every draw."""
-        draws = np.arange(self.num_warmup + 1, self.num_warmup + self.num_samples + 1)
-        marks = np.concatenate([geometric_marks(self.num_warmup), draws])
-        return Schedule(marks, "steps", int(marks[-1]), draws=self.num_samples)
 
     def bind(self, problem: Problem) -> Algorithm:
         """NumPyro's kernel with the problem as its argument."""

@@ -37,6 +37,7 @@ ROWS = "rows"
 
 Sums = Any  # a pytree of arrays, all of which are sums over rows
 Chunk = Callable[[Any, Array, Array], Sums]  # (parameters, z [D, B], counted [B]) -> sums
+RandomChunk = Callable[[Any, Array, Array, Array], Sums]  # (parameters, key, z [D, B], counted [B]) -> sums
 
 
 class Layout(NamedTuple):
@@ -144,12 +145,31 @@ class Rows:
                 must not close over traced values.
             parameters: a pytree, the same for all chunks.
         """
+        return self._sum(lambda given, number, z, counted: chunk(given, z, counted), parameters)
+
+    def random_sum(self, chunk: RandomChunk, parameters: Any, key: Array) -> Sums:
+        """`sum_c chunk(parameters, key_c, z_c, counted_c)`: as `sum`, where every chunk draws by a key of its own.
+
+        Args:
+            chunk: as of `sum`.
+            parameters: a pytree, the same for all chunks.
+            key: what the keys of the chunks are derived from, by their numbers.
+        """
+
+        def drawn(given: Any, number: Array, z: Array, counted: Array) -> Sums:
+            parameters, key = given
+            return chunk(parameters, jax.random.fold_in(key, number), z, counted)
+
+        return self._sum(drawn, (parameters, key))
+
+    def _sum(self, chunk: RandomChunk, parameters: Any) -> Sums:
+        """Sum of chunks that are told their number."""
         stream = self.stream
         if stream is None:
-            pieces: Any = (self.z, self.counted)
+            pieces: Any = (jnp.arange(len(self.counted)), self.z, self.counted)
 
             def local(given: Any, own: Any) -> Sums:
-                return _sum_of(lambda piece: chunk(given[0], piece[0], _first(*piece)), own)
+                return _sum_of(lambda piece: chunk(given[0], piece[0], piece[1], _first(*piece[1:])), own)
         else:
             pieces = jnp.arange(stream.num_blocks)
 
@@ -158,10 +178,11 @@ class Rows:
 
                 def of_block(block: Array) -> Sums:
                     def of_piece(piece: Any) -> Sums:
-                        z = product(inverse, piece[0].T - shift[:, None])
-                        return chunk(inner, z, _first(z, piece[1]))
+                        z = product(inverse, piece[1].T - shift[:, None])
+                        return chunk(inner, piece[0], z, _first(z, piece[2]))
 
-                    return _sum_of(of_piece, stream.read(block))
+                    numbers = block * stream.chunks_per_block + jnp.arange(stream.chunks_per_block)
+                    return _sum_of(of_piece, (numbers, *stream.read(block)))
 
                 return _sum_of(of_block, own)
 

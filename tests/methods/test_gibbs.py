@@ -1,0 +1,308 @@
+"""Gibbs: its draws are of the posterior, by enumeration and by Geweke's joint test, and NumPyro can run it."""
+
+import functools
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpyro
+import pytest
+from numpy.typing import NDArray
+from numpyro.infer import MCMC
+from scipy.special import digamma, polygamma
+
+from workbench.errors import InputError
+from workbench.keys import restart_keys
+from workbench.methods import Gibbs, GibbsKernel, gibbs
+from workbench.methods.allocation import allocate, allocated_statistics
+from workbench.mixture import COVARIANCES, PRIORS, ConjugatePrior, Mixture, Rows, covariance_named
+from workbench.mixture.prior.draw import draw_scales
+from workbench.model import mixture_model
+from workbench.posterior import Reference, read_reference, z_scores
+from workbench.problem import Problem
+from workbench.starts import RandomPoints, draw_starts
+
+Points = NDArray[np.float64]
+FAMILIES = sorted(COVARIANCES)
+CHAINS = 4
+# Given in full, so that it is the same whatever the points; degrees enough that all that is averaged has a variance.
+PRIOR = ConjugatePrior(
+    concentration=1.5,
+    mean_location=(1.0, 0.0),
+    mean_shrinkage=0.5,
+    degrees_of_freedom=12.0,
+    scatter=((6.0, 2.0), (2.0, 4.0)),
+)
+
+
+@pytest.fixture(scope="module")
+def three_groups() -> Reference:
+    return read_reference("three_groups")
+
+
+def worst(reference: Reference, mixtures: Mixture) -> float:
+    """The largest z-score of draws with leaves [R, S, ...]."""
+    scores = z_scores(reference.posterior, mixtures, reference.problem)
+    return max(float(np.max(np.abs(score))) for score in scores.values())
+
+
+def draws(problem: Problem, key: jax.Array, num: int, warmup: int = 50) -> Mixture:
+    """Draws of four chains by the method's own step, leaves [R, S, ...]."""
+    algorithm = Gibbs().bind(problem)
+
+    def chain(key: jax.Array, start: Mixture) -> Mixture:
+        def step(state: Any, own: jax.Array) -> tuple[Any, Mixture]:
+            state, _ = algorithm.step(own, state)
+            return state, algorithm.mixture(state)
+
+        return jax.lax.scan(step, algorithm.init(key, start), jax.random.split(key, warmup + num))[1]
+
+    starts = draw_starts(RandomPoints(), problem, CHAINS, seed=0)
+    kept = jax.jit(jax.vmap(chain))(restart_keys(key, CHAINS), starts)
+    return jax.tree.map(lambda leaf: leaf[:, warmup:], kept)
+
+
+@pytest.mark.slow
+def test_draws_are_within_four_standard_errors_of_the_exact_posterior(three_groups: Reference) -> None:
+    # As in tests/posterior/test_samplers.py: beyond 4 one time in a few hundred, and the key is fixed.
+    assert worst(three_groups, draws(three_groups.problem, jax.random.key(0), 1000)) < 4
+
+
+@pytest.mark.slow
+def test_gibbs_that_forgets_the_scatter_of_the_prior_is_found_out(
+    three_groups: Reference, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    update = gibbs.update
+
+    def forgetful(statistics: Any, origins: Any, h: Any, family: Any) -> Any:
+        updated = update(statistics, origins, h, family)
+        holding = statistics.counts[:, None, None] > 0
+        return updated._replace(scatter=updated.scatter - jnp.where(holding, h["scatter"], 0.0))
+
+    monkeypatch.setattr(gibbs, "update", forgetful)
+    assert worst(three_groups, draws(three_groups.problem, jax.random.key(0), 1000)) > 10
+
+
+def with_points(problem: Problem, x: jax.Array) -> Problem:
+    """The same problem about other points, inside a compiled program; N fits one chunk."""
+    rows = problem.rows
+    z = (rows.inverse @ (x - rows.shift).T)[None]
+    padded = jnp.zeros_like(rows.z).at[..., : len(x)].set(z)
+    static, arrays = (problem.components, problem.covariance, problem.prior), problem.hyperparameters
+    return Problem.tree_unflatten(static, (replace(rows, z=padded), arrays))
+
+
+def functionals(mixture: Mixture, x: jax.Array) -> jax.Array:
+    """What Geweke's test compares: moments of parameters, of points, and of both. [Q]"""
+    covariance = mixture.covariances[0]
+    deviations = jnp.sqrt(jnp.diagonal(covariance))
+    parameters = [mixture.weights[0], mixture.means[0, 0], mixture.means[1, 1], jnp.log(deviations[0])]
+    correlation = covariance[0, 1] / jnp.prod(deviations)
+    centre = jnp.mean(x, 0)
+    between = jnp.sum((mixture.means[0] - mixture.means[1]) ** 2)
+    both = [parameters[1] * centre[0], parameters[3] * jnp.mean(x[:, 0] ** 2), parameters[0] * between]
+    values = [*parameters, *(p**2 for p in parameters), correlation, correlation**2, *centre, *jnp.mean(x**2, 0), *both]
+    return jnp.stack(values)
+
+
+@functools.partial(jax.jit, static_argnames=("chains", "steps"))
+def geweke(problem: Problem, key: jax.Array, *, chains: int, steps: int) -> jax.Array:
+    """Scores of Geweke's joint distribution test (2004, JASA 99, sec. 3). [Q]
+
+    Marginal-conditional: the prior, by NumPyro's own distributions, and points given it. Successive-conditional: from
+    there, a sweep and points anew in turn. If a sweep leaves the posterior as it is, all of a chain's states have the
+    distribution of its first, and its mean differs from that by nothing but chance; chains are independent.
+    """
+
+    def chain(key: jax.Array) -> jax.Array:
+        def step(mixture: Mixture, key: jax.Array) -> tuple[Mixture, jax.Array]:
+            key_points, key_sweep = jax.random.split(key)
+            x, _ = mixture.sample(key_points, problem.num_points)
+            return gibbs.sweep(key_sweep, mixture, with_points(problem, x)), functionals(mixture, x)
+
+        key_prior, key_steps = jax.random.split(key)
+        sites = numpyro.handlers.seed(problem.prior.sites, key_prior)
+        prior = sites(problem.components, problem.covariance, problem.hyperparameters)
+        values = jax.lax.scan(step, prior, jax.random.split(key_steps, steps + 1))[1]  # [steps + 1, Q]
+        return jnp.mean(values[1:], 0) - values[0]
+
+    differences = jax.vmap(chain)(jax.random.split(key, chains))
+    return jnp.mean(differences, 0) / (jnp.std(differences, 0) / jnp.sqrt(chains))
+
+
+def geweke_problem(family: str) -> Problem:
+    # Six points for two components: one of them is often empty.
+    return Problem(np.random.default_rng(0).normal(size=(6, 2)), 2, family, PRIOR)
+
+
+def test_joint_test_of_geweke_passes() -> None:
+    scores = geweke(geweke_problem("full"), jax.random.key(1), chains=3_000, steps=10)
+    # Some twenty normal scores: one in a thousand times beyond 4, and the key is fixed.
+    assert np.max(np.abs(scores)) < 4
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", FAMILIES)
+def test_joint_test_of_geweke_passes_at_length(family: str) -> None:
+    scores = geweke(geweke_problem(family), jax.random.key(2), chains=20_000, steps=20)
+    # As above; a ratio of zeros where a family has no correlations.
+    assert np.nanmax(np.abs(scores)) < 4
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("wrong", ["degrees", "shrinkages", "counts"])
+def test_joint_test_of_geweke_finds_out_one_unit_too_many(wrong: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    update = gibbs.update
+
+    def careless(*given: Any) -> Any:
+        updated = update(*given)
+        return updated._replace(**{wrong: getattr(updated, wrong) + 1.0})
+
+    monkeypatch.setattr(gibbs, "update", careless)
+    # Of another number of chains than elsewhere, so that no compiled program is at hand.
+    scores = geweke(geweke_problem("full"), jax.random.key(2), chains=19_999, steps=20)
+    assert np.max(np.abs(scores)) > 6
+
+
+@pytest.mark.parametrize("family", [f if f == "full" else pytest.param(f, marks=pytest.mark.slow) for f in FAMILIES])
+def test_covariances_are_inverse_wishart(family: str) -> None:
+    kind, d, num = covariance_named(family), 3, 20_000
+    counts, dense = np.array([2.0, 7.5]), np.array([[3.0, 1.0, 0.0], [1.0, 2.0, -0.5], [0.0, -0.5, 1.0]])
+    scatter = np.broadcast_to(kind.scatter_of(dense), kind.shape(2, d))
+    degrees = 5.0 + np.asarray(kind.degrees(counts, d))
+    keys = jax.random.split(jax.random.key(0), num)
+    scales = jax.jit(jax.vmap(lambda key: draw_scales(key, degrees, scatter, kind)))(keys)
+    assert scales.shape == (num, *scatter.shape)
+    b = kind.block_dimension(d)
+    roots = np.asarray(scales).reshape(num, -1, b, b)
+    assert np.all(roots[..., *np.triu_indices(b, 1)] == 0) and np.all(np.diagonal(roots, axis1=-2, axis2=-1) > 0)
+    # Precisions are Wishart(nu, V): mean nu V, variances nu (V_ij^2 + V_ii V_jj).
+    nu = np.broadcast_to(degrees, scatter.shape).reshape(-1, b, b)[:, :1, :1]
+    v = np.linalg.inv(scatter.reshape(-1, b, b))
+    diagonal = np.diagonal(v, axis1=1, axis2=2)
+    precision = np.linalg.inv(roots @ np.swapaxes(roots, -1, -2))
+    error = np.sqrt(nu * (v**2 + diagonal[:, :, None] * diagonal[:, None, :]) / num)
+    # Four standard errors, the largest of at most 18 numbers.
+    assert np.all(np.abs(precision.mean(0) - nu * v) < 4 * error)
+    # ln |W| is a sum of logarithms of independent chi-squared numbers: mean and variance by di- and trigamma.
+    half = 0.5 * (nu[:, 0] - np.arange(b))
+    log_determinant = np.linalg.slogdet(precision)[1]
+    expected = digamma(half).sum(1) + b * np.log(2.0) + np.linalg.slogdet(v)[1]
+    assert np.all(np.abs(log_determinant.mean(0) - expected) < 4 * np.sqrt(polygamma(1, half).sum(1) / num))
+
+
+def test_a_component_is_drawn_in_proportion_to_its_share() -> None:
+    shares, num = np.array([0.5, 0.0, 0.3, 0.15, 0.05]), 100_000
+    with np.errstate(divide="ignore"):
+        log_joint = np.log(shares) + 700.0
+    member = jax.jit(allocate)(jax.random.key(0), jnp.repeat(log_joint[:, None], num, axis=1))
+    assert np.all(np.sum(member, 0) == 1)
+    # Four standard errors of a frequency; what has no share is never drawn.
+    error = np.sqrt(shares * (1 - shares) / num)
+    assert np.all(np.abs(np.mean(member, 1) - shares) <= 4 * error)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_statistics_are_sums_over_the_points_of_each_component(family: str) -> None:
+    # Groups so far apart that the allocation is certain, in several chunks, the last one padded.
+    rng = np.random.default_rng(4)
+    z = rng.integers(3, size=2_345)
+    centres = np.array([[0.0, 1e4], [900.0, 1e4], [0.0, 1.1e4]])
+    x = centres[z] + rng.normal(size=(len(z), 2))
+    kind = covariance_named(family)
+    rows = Rows.of(x, kind, 3)
+    assert len(rows.counted) > 1
+    mixture = Mixture(jnp.full(3, 1 / 3), jnp.asarray(centres + 0.5), kind.broadcast(jnp.eye(2), 3), kind)
+    found = jax.jit(allocated_statistics)(jax.random.key(0), mixture, rows)
+    member = np.eye(3)[z].T
+    about = x - np.asarray(mixture.means)[:, None]  # [K, N, D]
+    second = np.asarray([kind.scatter_of((r[:, None] * d).T @ d) for r, d in zip(member, about, strict=True)])
+    second = second * 2 if family == "spherical" else second.sum(0) if family == "tied" else second
+    np.testing.assert_array_equal(found.counts, member.sum(1))
+    # Points of size 1e4 rounded to working units and back.
+    np.testing.assert_allclose(found.first, np.einsum("kn,knd->kd", member, about), atol=1e-8)
+    np.testing.assert_allclose(found.second, second, atol=1e-8)
+
+
+def test_every_chunk_draws_by_a_key_of_its_own() -> None:
+    rows = Rows.of(np.random.default_rng(0).normal(size=(2_345, 2)), covariance_named("full"), 3)
+    key = jax.random.key(5)
+    drawn = rows.random_sum(lambda scale, own, z, counted: scale * jax.random.uniform(own, (3,)), 2.0, key)
+    expected = sum(2.0 * jax.random.uniform(jax.random.fold_in(key, c), (3,)) for c in range(len(rows.counted)))
+    # A sum of a few numbers in the same order.
+    np.testing.assert_allclose(drawn, expected, rtol=1e-15)
+
+
+def test_a_sweep_reads_the_data_once_and_says_so(three_groups: Reference, monkeypatch: pytest.MonkeyPatch) -> None:
+    reads: list[None] = []
+    total = Rows._sum
+
+    def counted(self: Rows, *given: Any) -> Any:
+        reads.append(None)
+        return total(self, *given)
+
+    monkeypatch.setattr(Rows, "_sum", counted)
+    algorithm = Gibbs().bind(three_groups.problem)
+    start = jax.tree.map(lambda leaf: leaf[0], draw_starts(RandomPoints(), three_groups.problem, 1, seed=0))
+    reads.clear()
+    _, info = jax.eval_shape(algorithm.step, jax.random.key(0), start)
+    assert len(reads) == 1 and info.passes.shape == ()
+
+
+def sites_of(problem: Problem) -> dict[str, tuple[int, ...]]:
+    """Latent sites of the model that a person reads, with their shapes."""
+    traced = numpyro.handlers.trace(numpyro.handlers.seed(mixture_model, 0)).get_trace(problem, x=problem.x)
+    latent = (site for site in traced.values() if site["type"] == "sample" and not site["is_observed"])
+    return {site["name"]: site["value"].shape for site in latent}
+
+
+@pytest.fixture(scope="module")
+def mcmc(three_groups: Reference) -> MCMC:
+    sampler = MCMC(
+        GibbsKernel(), num_warmup=50, num_samples=1000, num_chains=CHAINS, chain_method="vectorized", progress_bar=False
+    )
+    sampler.run(jax.random.key(3), three_groups.problem)
+    return sampler
+
+
+def test_numpyro_runs_the_kernel_to_the_same_posterior(three_groups: Reference, mcmc: MCMC) -> None:
+    z = mcmc.get_samples(group_by_chain=True)
+    assert {name: value.shape[2:] for name, value in z.items()} == sites_of(three_groups.problem)
+    family = three_groups.problem.covariance
+    assert worst(three_groups, Mixture(z["weights"], z["means"], family.factor(z["covariances"]), family)) < 4
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_kernel_begins_at_given_sites_one_chain_or_one_component(family: str) -> None:
+    problem = Problem(np.random.default_rng(0).normal(size=(40, 2)) + 3.0, 1, family, PRIOR)
+    start = draw_starts(RandomPoints(), problem, 1, seed=0)
+    sites = problem.prior.site_values(jax.tree.map(lambda leaf: leaf[0], start))
+    begun = GibbsKernel().init(jax.random.key(0), 0, sites, (problem,), {})
+    # The root of a square, to rounding.
+    np.testing.assert_allclose(begun.mixture.scales, start.scales[0], rtol=1e-12, atol=1e-12)
+    sampler = MCMC(GibbsKernel(), num_warmup=1, num_samples=4000, progress_bar=False)
+    sampler.run(jax.random.key(1), problem, init_params=sites)
+    means = np.asarray(sampler.get_samples()["means"])[:, 0]
+    # Sweeps of one component are independent draws, of a mean that is known.
+    expected = (0.5 * np.array([1.0, 0.0]) + np.sum(problem.x, 0)) / 40.5
+    assert np.all(np.abs(means.mean(0) - expected) < 4 * means.std(0) / np.sqrt(len(means)))
+
+
+@pytest.mark.parametrize("prior", [name for name in PRIORS if name != "conjugate"])
+def test_other_priors_are_refused(prior: str, problem_of: Callable[..., Problem]) -> None:
+    problem = problem_of("full", prior)
+    with pytest.raises(InputError, match=r'prior: Gibbs needs the conjugate prior, got .*use family = "conjugate"'):
+        Gibbs().check(problem)
+    with pytest.raises(InputError, match="prior: Gibbs needs the conjugate prior"):
+        GibbsKernel().init(jax.random.key(0), 1, None, (problem,), {})
+
+
+@pytest.mark.parametrize(("given", "named"), [((), {}), ((1,), {}), ((1, 2), {}), (None, {"x": 0.0})])
+def test_the_kernel_takes_the_problem_alone(given: Any, named: Any, problem_of: Callable[..., Problem]) -> None:
+    arguments = (problem_of("full", "conjugate"),) if given is None else given
+    with pytest.raises(InputError, match=r"its one argument is the problem; call MCMC's run\(key, problem\)"):
+        GibbsKernel().init(jax.random.key(0), 1, None, arguments, named)

@@ -1,0 +1,44 @@
+"""The random pass: every point allocated to one component, drawn by its responsibilities, and statistics of that."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from workbench.mixture import Mixture, Rows, Statistics
+
+
+def allocated_statistics(key: Array, mixture: Mixture, rows: Rows) -> Statistics:
+    """Statistics of the components' points after `z_n ~ Categorical(r_n1, ..., r_nK)`, about the mixture's means.
+
+    One pass: chunk by chunk, an allocation is drawn, summed and forgotten. Their expectation is the statistics of
+    `one_pass`. Log-joints are taken in the whitened form, which no distance from the origin spoils.
+
+    Returns:
+        `Statistics` in the data's units: counts [K], first [K, D] and second moments in the family's shape.
+    """
+    working = rows.to_working(mixture)
+    family, (k, d) = working.covariance, working.means.shape
+    constant = jnp.log(working.weights) - family.log_determinants(working.scales, k, d)
+
+    def chunk(parameters: tuple[Array, ...], own: Array, z: Array, counted: Array) -> Any:
+        constant, means, whitener = parameters
+        log_joint = constant[:, None] - 0.5 * family.squared_distances(whitener, means, z)  # [K, B]
+        return family.weighted_sums(allocate(own, log_joint) * counted, means, z)
+
+    sums = rows.random_sum(chunk, (constant, working.means, family.whitener(working.scales)), key)
+    return rows.statistics_from_working(family.statistics_of(sums, working.means), family)
+
+
+def allocate(key: Array, log_joint: Array) -> Array:
+    """One component for each row, drawn in proportion to `exp(log_joint)` [K, B]: 1 there, 0 elsewhere. [K, B]
+
+    By inversion: one uniform number a row, where Gumbel's way takes K and as many logarithms.
+    """
+    shares = jnp.exp(log_joint - jnp.max(log_joint, axis=0))
+    below = jnp.cumsum(shares, axis=0)
+    level = below[-1] * jax.random.uniform(key, log_joint.shape[1:], log_joint.dtype)
+    # Of the first K - 1 only, so that rounding never leaves a row without a component.
+    chosen = jnp.sum(below[:-1] <= level, axis=0)
+    return jax.nn.one_hot(chosen, len(log_joint), axis=0, dtype=log_joint.dtype)

@@ -1,0 +1,67 @@
+"""Gibbs: draws from the posterior under the conjugate prior, allocations and parameters in turn."""
+
+from typing import ClassVar, Literal
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from workbench.errors import InputError
+from workbench.methods.allocation import allocated_statistics
+from workbench.methods.base import Algorithm, Info
+from workbench.methods.sampler import Sampler
+from workbench.mixture import ConjugatePrior, Mixture
+from workbench.mixture.prior.draw import draw_mixture
+from workbench.mixture.prior.update import update
+from workbench.problem import Problem
+
+
+class Gibbs(Sampler):
+    """Data augmentation for mixtures (Diebolt & Robert 1994, JRSS B 56): a sweep draws allocations, then parameters.
+
+    A sweep costs one pass. Each chunk of rows draws by a key of its own, so that the same seed gives other draws where
+    another number of devices shares the rows.
+    """
+
+    method: Literal["gibbs"] = "gibbs"
+
+    summary: ClassVar[str] = "Gibbs sampling of allocations and parameters; needs the conjugate prior"
+
+    def check(self, problem: Problem) -> None:
+        """Refuses every prior but the conjugate one."""
+        check_conjugate(problem)
+
+    def bind(self, problem: Problem) -> Algorithm:
+        """A chain whose state is its mixture."""
+
+        def step(key: Array, state: Mixture) -> tuple[Mixture, Info]:
+            never = jnp.asarray(False)
+            return sweep(key, state, problem), Info(jnp.asarray(1), ~never, never, never, never)
+
+        return Algorithm(lambda key, start: start, step, lambda state: state)
+
+
+def sweep(key: Array, mixture: Mixture, problem: Problem) -> Mixture:
+    """Allocations given the mixture, then the mixture given its allocations. Leaves the posterior as it is.
+
+    A component without points is drawn from the prior.
+    """
+    key_allocations, key_mixture = jax.random.split(key)
+    h, family = problem.hyperparameters, problem.covariance
+    statistics = allocated_statistics(key_allocations, mixture, problem.rows)
+    # Nothing is nothing about any origin; about the prior's own location nothing cancels.
+    origins = jnp.where(statistics.counts[:, None] > 0, mixture.means, h["mean_location"])
+    return draw_mixture(key_mixture, update(statistics, origins, h, family), h["concentration"], family)
+
+
+def check_conjugate(problem: Problem) -> None:
+    """Gibbs draws from closed-form conditionals.
+
+    Raises:
+        InputError: the prior has none.
+    """
+    if not isinstance(problem.prior, ConjugatePrior):
+        raise InputError(
+            f"prior: Gibbs needs the conjugate prior, got {type(problem.prior).__name__}; "
+            'use family = "conjugate", or leave Gibbs out'
+        )

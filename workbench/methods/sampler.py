@@ -1,0 +1,27 @@
+"""What all samplers of chains share: their counts, named as in NumPyro, and a row for every draw."""
+
+from abc import ABC
+from typing import Annotated
+
+import numpy as np
+from pydantic import Field
+
+from workbench.methods.base import Method, Schedule, geometric_marks
+
+
+class Sampler(Method, ABC):
+    """A method whose answer is its draws. Chain r begins at start r; warm-up is paid for and left out of the answer."""
+
+    num_warmup: Annotated[int, Field(ge=1)] = 500
+    num_samples: Annotated[int, Field(ge=4)] = 1000
+    num_chains: Annotated[int, Field(ge=1)] = Field(4, description="chains, begun at the first starts")
+
+    def num_restarts(self, restarts: int) -> int:
+        """The number of chains."""
+        return self.num_chains
+
+    def schedule(self) -> Schedule:
+        """Warm-up at geometrically growing numbers of steps, then every draw."""
+        draws = np.arange(self.num_warmup + 1, self.num_warmup + self.num_samples + 1)
+        marks = np.concatenate([geometric_marks(self.num_warmup), draws])
+        return Schedule(marks, "steps", int(marks[-1]), draws=self.num_samples)
