@@ -25,6 +25,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "em": {"tolerance": 1e-13},
     "ascent": {"max_iterations": 300},
     "nuts": {"num_warmup": 10, "num_samples": 6, "num_chains": R, "max_tree_depth": 5},
+    "gibbs": {"num_warmup": 10, "num_samples": 6, "num_chains": R},
 }
 # The family of the problem, where a method does not take diagonal ones.
 FAMILIES = {"riemannian": "full"}

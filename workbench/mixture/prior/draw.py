@@ -1,5 +1,7 @@
 """A draw of the mixture from the conjugate prior, updated by points or not: what a Gibbs sampler does with it."""
 
+import math
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -22,11 +24,16 @@ def draw_mixture(key: Array, updated: Updated, concentration: Array, family: Cov
         concentration: a of the symmetric Dirichlet. []
         family: of the covariances.
     """
-    key_weights, key_scales, key_means = jax.random.split(key, 3)
-    weights = jax.random.dirichlet(key_weights, concentration + updated.counts)
-    # With a small concentration a weight can fall below the smallest number there is; its logarithm stays finite.
-    weights = jnp.maximum(weights, float(np.finfo(weights.dtype).tiny))
-    scales = draw_scales(key_scales, updated.degrees, updated.scatter, family)
+    key_gamma, key_scales, key_means = jax.random.split(key, 3)
+    k = len(updated.counts)
+    half = _half_degrees(updated, family)  # [blocks, b]
+    # All gamma numbers in one call: their sampler is most of what there is to compile. Logarithms, because a number of
+    # small shape can be below the smallest that there is.
+    shapes = jnp.concatenate([concentration + updated.counts, half.ravel()])
+    log_gamma = jax.random.loggamma(key_gamma, shapes)
+    # A weight never vanishes, so that its logarithm stays finite.
+    weights = jnp.maximum(jax.nn.softmax(log_gamma[:k]), float(np.finfo(shapes.dtype).tiny))
+    scales = _scales(key_scales, log_gamma[k:].reshape(half.shape), updated.scatter, family)
     noise = jax.random.normal(key_means, updated.locations.shape, scales.dtype)
     trils = family.scale_trils(scales, *updated.locations.shape)  # [K, D, D]
     spread = jnp.einsum("kij,kj->ki", trils, noise, precision="highest")
@@ -34,27 +41,30 @@ def draw_mixture(key: Array, updated: Updated, concentration: Array, family: Cov
     return Mixture(weights, means, scales, family)
 
 
-def draw_scales(key: Array, degrees: Array, scatter: Array, family: Covariance) -> Array:
+def _half_degrees(updated: Updated, family: Covariance) -> Array:
+    """Half the degrees of the chi-squared numbers of each block's decomposition, `nu - b + i`. [blocks, b]"""
+    b = family.block_dimension(updated.locations.shape[-1])
+    nu = updated.degrees.ravel()
+    repeats = updated.scatter.size // (b**2 * nu.size)
+    return 0.5 * (jnp.repeat(nu, repeats)[:, None] - b + jnp.arange(1, b + 1))
+
+
+def _scales(key: Array, log_gamma: Array, scatter: Array, family: Covariance) -> Array:
     """Scales, in the family's shape, of inverse-Wishart covariances; nothing is squared and factored again.
 
     Bartlett's (1933) decomposition with the order of the coordinates reversed: of a lower triangular M of standard
-    normals, with chi-squared numbers of `nu - b + i` degrees on its diagonal squared (i = 1, ..., b), `M^T M` is
-    Wishart(nu, I). With `scatter = L L^T`, `L M^-1` is then lower triangular and the root of the covariance.
+    normals, with roots of chi-squared numbers of `nu - b + i` degrees on the diagonal (i = 1, ..., b), `M^T M` is
+    Wishart(nu, I). With `scatter = L L^T`, `L M^-1` is then lower triangular, and the root of the covariance.
 
     Args:
         key: random key.
-        degrees: nu of each block, broadcast against the family's shape.
+        log_gamma: logarithms of half the chi-squared numbers. [blocks, b]
         scatter: in the family's shape.
         family: of the covariances.
     """
+    number, b = log_gamma.shape
+    diagonal = jnp.exp(0.5 * (math.log(2.0) + log_gamma))
+    below = jnp.tril(jax.random.normal(key, (number, b, b), scatter.dtype), -1)
+    bartlett = below + diagonal[..., None] * jnp.eye(b, dtype=scatter.dtype)
     roots = family.factor(scatter)
-    key_diagonal, key_below = jax.random.split(key)
-    b = family.block_dimension(scatter.shape[-1])
-    number = roots.size // b**2
-    nu = jnp.repeat(degrees.ravel(), number // degrees.size)[:, None]  # [blocks, 1]
-    half = 0.5 * (nu - b + jnp.arange(1, b + 1))  # [blocks, b]
-    # Logarithms: of few degrees, a chi-squared number can be below the smallest there is.
-    diagonal = jnp.exp(0.5 * (jnp.log(2.0) + jax.random.loggamma(key_diagonal, half)))
-    below = jnp.tril(jax.random.normal(key_below, (number, b, b), roots.dtype), -1)
-    bartlett = below + diagonal[..., None] * jnp.eye(b, dtype=roots.dtype)
     return product(roots.reshape(-1, b, b), family.whitener(bartlett)).reshape(roots.shape)
