@@ -23,6 +23,7 @@ METHODS = {
     "em": wb.EM(max_iterations=30),
     "ascent": wb.GradientAscent(optimizer="gradient", max_iterations=10),
     "nuts": wb.NUTS(num_warmup=2, num_samples=4, num_chains=1, max_tree_depth=3),
+    "gibbs": wb.Gibbs(num_warmup=600, num_samples=400, num_chains=1),
 }
 
 

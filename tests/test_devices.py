@@ -111,6 +111,15 @@ def test_the_first_draws_of_nuts_on_four_devices_are_those_on_one() -> None:
     assert_same(on_four_devices("nuts")["nuts"], sharded.answers(1, ["nuts"])["nuts"])
 
 
+@pytest.mark.slow
+def test_gibbs_on_four_devices_comes_to_the_draws_on_one() -> None:
+    # Chunks differ, and with them the first allocations. Once these are certain, parameters drawn by the same keys agree.
+    alone, shared = sharded.answers(1, ["gibbs"])["gibbs"], on_four_devices("gibbs")["gibbs"]
+    last = [[np.asarray(part)[0, -100:] for part in found] for found in (shared, alone)]
+    assert_same(*last)
+    assert not np.allclose(np.asarray(shared[0])[0, :30], np.asarray(alone[0])[0, :30], rtol=1e-9)
+
+
 def test_the_first_host_tells_the_others(two_hosts: list[dict[str, Any]]) -> None:
     first = {"number": 0, "array": [True, True, True], "error": "field: refused by 0"}
     assert [host["heard"] for host in two_hosts] == [first, first]

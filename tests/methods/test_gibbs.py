@@ -18,7 +18,7 @@ from workbench.errors import InputError
 from workbench.keys import restart_keys
 from workbench.methods import Gibbs, GibbsKernel, gibbs
 from workbench.methods.allocation import allocate, allocated_statistics
-from workbench.mixture import COVARIANCES, PRIORS, ConjugatePrior, Mixture, Rows, covariance_named
+from workbench.mixture import COVARIANCES, PRIORS, ConjugatePrior, Mixture, Rows, covariance_named, rows, stream
 from workbench.mixture.prior.draw import draw_mixture
 from workbench.mixture.prior.update import Updated
 from workbench.model import mixture_model
@@ -89,11 +89,11 @@ def test_gibbs_that_forgets_the_scatter_of_the_prior_is_found_out(
 
 def with_points(problem: Problem, x: jax.Array) -> Problem:
     """The same problem about other points, inside a compiled program; N fits one chunk."""
-    rows = problem.rows
-    z = (rows.inverse @ (x - rows.shift).T)[None]
-    padded = jnp.zeros_like(rows.z).at[..., : len(x)].set(z)
+    held = problem.rows
+    z = (held.inverse @ (x - held.shift).T)[None]
+    padded = jnp.zeros_like(held.z).at[..., : len(x)].set(z)
     static, arrays = (problem.components, problem.covariance, problem.prior), problem.hyperparameters
-    return Problem.tree_unflatten(static, (replace(rows, z=padded), arrays))
+    return Problem.tree_unflatten(static, (replace(held, z=padded), arrays))
 
 
 def functionals(mixture: Mixture, x: jax.Array) -> jax.Array:
@@ -228,10 +228,10 @@ def test_statistics_are_sums_over_the_points_of_each_component(family: str) -> N
     centres = np.array([[0.0, 1e4], [900.0, 1e4], [0.0, 1.1e4]])
     x = centres[z] + rng.normal(size=(len(z), 2))
     kind = covariance_named(family)
-    rows = Rows.of(x, kind, 3)
-    assert len(rows.counted) > 1
+    held = Rows.of(x, kind, 3)
+    assert len(held.counted) > 1
     mixture = Mixture(jnp.full(3, 1 / 3), jnp.asarray(centres + 0.5), kind.broadcast(jnp.eye(2), 3), kind)
-    found = jax.jit(allocated_statistics)(jax.random.key(0), mixture, rows)
+    found = jax.jit(allocated_statistics)(jax.random.key(0), mixture, held)
     member = np.eye(3)[z].T
     about = x - np.asarray(mixture.means)[:, None]  # [K, N, D]
     second = np.asarray([kind.scatter_of((r[:, None] * d).T @ d) for r, d in zip(member, about, strict=True)])
@@ -243,12 +243,25 @@ def test_statistics_are_sums_over_the_points_of_each_component(family: str) -> N
 
 
 def test_every_chunk_draws_by_a_key_of_its_own() -> None:
-    rows = Rows.of(np.random.default_rng(0).normal(size=(2_345, 2)), covariance_named("full"), 3)
+    held = Rows.of(np.random.default_rng(0).normal(size=(2_345, 2)), covariance_named("full"), 3)
     key = jax.random.key(5)
-    drawn = rows.random_sum(lambda scale, own, z, counted: scale * jax.random.uniform(own, (3,)), 2.0, key)
-    expected = sum(2.0 * jax.random.uniform(jax.random.fold_in(key, c), (3,)) for c in range(len(rows.counted)))
+    drawn = held.random_sum(lambda scale, own, z, counted: scale * jax.random.uniform(own, (3,)), 2.0, key)
+    expected = sum(2.0 * jax.random.uniform(jax.random.fold_in(key, c), (3,)) for c in range(len(held.counted)))
     # A sum of a few numbers in the same order.
     np.testing.assert_allclose(drawn, expected, rtol=1e-15)
+
+
+def test_streamed_chunks_draw_by_keys_of_their_own_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rows, "RESIDENT_BYTES", 0)
+    monkeypatch.setattr(stream, "READ_BYTES", 32_000)
+    streamed = Rows.of(np.random.default_rng(0).normal(size=(5_003, 2)), covariance_named("full"), 3)
+    assert streamed.stream is not None and streamed.stream.num_blocks > 1
+    chunks = streamed.stream.num_blocks * streamed.stream.chunks_per_block
+    key = jax.random.key(5)
+    drawn = streamed.random_sum(lambda scale, own, z, counted: scale * jax.random.uniform(own, (3,)), 2.0, key)
+    expected = sum(2.0 * jax.random.uniform(jax.random.fold_in(key, c), (3,)) for c in range(chunks))
+    # A sum of a few numbers in the same order, block by block.
+    np.testing.assert_allclose(drawn, expected, rtol=1e-14)
 
 
 def test_a_sweep_reads_the_data_once_and_says_so(three_groups: Reference, monkeypatch: pytest.MonkeyPatch) -> None:
