@@ -15,6 +15,7 @@ from scipy.special import logsumexp
 from scipy.stats import multivariate_normal
 
 from workbench.compare import Comparison
+from workbench.compilation import make_room
 from workbench.data import load_dataset
 from workbench.execution import run_experiment
 from workbench.experiment import parse_experiment
@@ -26,6 +27,13 @@ from workbench.trace import Trace
 jax.config.update("jax_enable_x64", True)
 
 Points = NDArray[np.float64]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def room_for_programs() -> None:
+    """One process runs more programs than it may map."""
+    make_room()
+
 
 # The shape that most tests share, so that its programs are compiled once: N points, D columns, K components.
 N, D, K = 60, 2, 3

@@ -13,7 +13,7 @@ import pytest
 import tomli_w
 
 from workbench.compare import compare
-from workbench.compilation import cache_folder, keep_compiled_programs, processor
+from workbench.compilation import cache_folder, keep_compiled_programs, make_room, processor
 from workbench.methods import METHODS, Method
 from workbench.mixture import ConjugatePrior
 from workbench.problem import Problem
@@ -87,6 +87,24 @@ def test_a_folder_that_cannot_be_made_means_no_cache(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     keep_compiled_programs()
     assert "jax_compilation_cache_dir" not in settings
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux limits the memory maps of a process")
+def test_programs_are_forgotten_only_where_room_is_short() -> None:
+    traced = []
+
+    @jax.jit
+    def program(x: jax.Array) -> jax.Array:
+        traced.append(x)
+        return x + 1
+
+    program(1.0)
+    make_room(share=1.0)
+    program(1.0)
+    assert len(traced) == 1
+    make_room(share=0.0)
+    program(1.0)
+    assert len(traced) == 2
 
 
 @pytest.fixture

@@ -34,6 +34,20 @@ def keep_compiled_programs() -> None:
         jax.config.update("jax_compilation_cache_dir", str(folder))
 
 
+def make_room(share: float = 0.5) -> None:
+    """Forget the programs compiled so far where this share of the memory maps that a process may have is taken.
+
+    Each program on a CPU holds a few; beyond the limit (Linux: vm.max_map_count, 65,530 unless set) the next one
+    crashes the process. What is needed again is compiled again, or read from disk.
+    """
+    limit, maps = Path("/proc/sys/vm/max_map_count"), Path("/proc/self/maps")
+    if limit.is_file() and maps.is_file():
+        with maps.open("rb") as lines:
+            held = sum(1 for _ in lines)
+        if held > share * int(limit.read_text()):
+            jax.clear_caches()
+
+
 def cache_folder(environment: Mapping[str, str], platform: str, home: Path) -> Path:
     """Where compiled programs lie: `workbench/jax` in the user's cache folder, by processor."""
     given = environment.get("XDG_CACHE_HOME", "")

@@ -29,6 +29,11 @@ CHANGED: dict[str, Any] = {
     "length": 1.25,
     "radius": 0.5,
     "damping": 0.25,
+    "reg_covar": 1e-3,
+    "strength": 0.5,
+    "ratio": 20.0,
+    "ascent.weights": "stick_breaking",
+    "ascent.scales": "matrix_logarithm",
     "direction": "gradient",
     "memory": 4,
     "batch": 17,
@@ -84,7 +89,7 @@ def _fields(config: type[BaseModel], *tags: str) -> list[str]:
 
 
 def _table(kind: str, tag: str, field: str | None = None) -> dict[str, Any]:
-    changed = {} if field is None else {field: CHANGED[field]}
+    changed = {} if field is None else {field: CHANGED.get(f"{tag}.{field}", CHANGED.get(field))}
     return {kind: tag, **REQUIRED.get(tag, {}), **changed}
 
 

@@ -8,7 +8,6 @@ import jax
 import numpy as np
 from jax import Array
 from pydantic import BeforeValidator, Field
-from scipy.stats import t as student
 
 from workbench.charts import Chart
 from workbench.data import Simulator
@@ -151,6 +150,9 @@ def crossing_of(findings: Findings, method: str = "lbfgs") -> Crossing | None:
     found = np.asarray([place for place in places if place is not None])
     if len(found) < 2:
         return None
+    # Imported here because it takes long, and importing the package must stay quick.
+    from scipy.stats import t as student
+
     half = student.ppf(0.975, len(found) - 1) * np.std(found, ddof=1) / np.sqrt(len(found))
     mean = float(np.mean(found))
     return Crossing(mean, mean - float(half), mean + float(half), len(found), len(places))

@@ -18,6 +18,7 @@ from typing import Any
 import jax.numpy as jnp
 import tomli_w
 
+from workbench.compilation import make_room
 from workbench.errors import InputError
 from workbench.files import replacing
 from workbench.studies.base import Findings, Row, Study
@@ -54,6 +55,7 @@ def run_study(
             file = place / "cells" / f"{number:04}.json"
             found = None if force else _read(file, cell)
             if found is None:
+                make_room()
                 found = [cell | row for row in study.measure(cell, Path(folder))]
                 _write(file, json.dumps({"cell": cell, "rows": found}, allow_nan=False, indent=1))
             rows += found
