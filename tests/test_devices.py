@@ -113,7 +113,7 @@ def test_the_first_draws_of_nuts_on_four_devices_are_those_on_one() -> None:
 
 @pytest.mark.slow
 def test_gibbs_on_four_devices_comes_to_the_draws_on_one() -> None:
-    # Chunks differ, and with them the first allocations. Once these are certain, parameters drawn by the same keys agree.
+    # Chunks differ, and so do the first allocations. Once these are certain, the same keys draw the same parameters.
     alone, shared = sharded.answers(1, ["gibbs"])["gibbs"], on_four_devices("gibbs")["gibbs"]
     last = [[np.asarray(part)[0, -100:] for part in found] for found in (shared, alone)]
     assert_same(*last)
