@@ -8,6 +8,8 @@ import nbformat
 import pytest
 
 import workbench as wb
+from workbench.atlases import map_experiment
+from workbench.claims import read_ledger, run_claims
 
 ROOT = Path(__file__).parent.parent.parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -15,12 +17,51 @@ NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 # Enough for a notebook to have something to show; what a chain of this length says is not the test's business.
 SHORT = ("methods.nuts.num_warmup=50", "methods.nuts.num_samples=50", "methods.nuts.num_chains=2")
 
+WAITING = "{ name = 'w', data = { dataset = 'faithful', columns = ['waiting'] }, model = { components = 2 } }"
+CHART = "charts=[{ name = 'c', weights = 'log_ratio', scales = 'log_cholesky' }]"
+SMALL_STUDIES = {
+    "coupling": ("components=[2]", "separations=[3.0]", "points=100", "replications=1", "restarts=1"),
+    "escape": (f"subjects=[{WAITING[:-1]}, rows = [0] }}]", "widths=6", "steps=1", "restarts=2", "iterations=5"),
+    "collapse": (
+        "datasets=1",
+        "restarts=2",
+        "maps=[{ points = [40], dimensions = [1], components = [2], separation = [1.0, 2.0] }]",
+        "remedies=[{ name = 'none', methods = ['em'] }, { name = 'floor', methods = ['em_floor'] }]",
+        "methods={ em = { max_iterations = 20 }, em_floor = { max_iterations = 20 } }",
+    ),
+    "stability": (f"subjects=[{WAITING}]", CHART, "factors=[0.5, 1.5]", "max_passes=50"),
+    "coordinates": (
+        f"subjects=[{WAITING}]",
+        CHART,
+        "restarts=2",
+        "methods={ em = {}, gradient = { method = 'ascent', optimizer = 'gradient', max_iterations = 20 } }",
+    ),
+    "rate": (
+        f"subjects=[{WAITING}]",
+        "separations=[2.0, 4.0]",
+        "points=100",
+        "replications=1",
+        "restarts=1",
+        "limit=2000",
+    ),
+    "overspecified": ("points=[100, 400, 1600]", "replications=10"),
+    "bad_optima": ("components=[2]", "points=20", "restarts=4", "methods={ em = { max_iterations = 50 } }"),
+}
+EM_ONLY = ("restarts=4", "methods={ em = {} }")
+
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("results")
-    experiment = wb.read_experiment(ROOT / "experiments" / "old_faithful.toml", SHORT)
-    wb.run_experiment(experiment, name="old_faithful", out=folder / "old_faithful")
+    experiments = ROOT / "experiments"
+    for name, settings in {"old_faithful": SHORT, "faithful_waiting": EM_ONLY, "galaxies": EM_ONLY}.items():
+        experiment = wb.read_experiment(experiments / f"{name}.toml", settings)
+        wb.run_experiment(experiment, name=name, out=folder / name)
+    map_experiment(experiment, starts=8, name="galaxies", out=folder / "galaxies")
+    for name, settings in SMALL_STUDIES.items():
+        wb.run_study(wb.read_study(experiments / f"{name}.toml", settings), out=folder / name)
+    ledger = read_ledger(experiments / "claims.toml", quick=True)
+    run_claims(ledger, only=["log_of_sum"], out=folder, quick=True)
     return folder
 
 

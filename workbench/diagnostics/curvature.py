@@ -79,7 +79,7 @@ def places(mixture: Mixture, chart: Coordinated) -> Places:
     coordinates = chart.unconstrain(mixture)
     shared = mixture.covariance.num_parameters(2, 1) == mixture.covariance.num_parameters(1, 1)
 
-    def components(name: int, leaf: Array) -> np.ndarray:
+    def components(name: int, leaf: np.ndarray) -> np.ndarray:
         if name == PARAMETERS.index("scales") and shared:
             return np.full(leaf.shape, -1)
         first = np.arange(leaf.shape[0])

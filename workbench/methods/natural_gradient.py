@@ -29,10 +29,10 @@ class NaturalGradient(Climber):
     the exact Fisher information of a mixture has no closed form. This is the scoring of Berndt, Hall, Hall & Hausman
     (1974, Annals of Economic and Social Measurement 3) and natural gradient ascent (Amari 1998, Neural Computation 10)
     in that metric. Where the model is right, F tends to the negative Hessian as N grows, and steps of length one
-    converge ever faster; where it is wrong they differ, and far from an optimum F says little of the curvature (Kunstner,
-    Hennig & Balles 2019, NeurIPS) and is all but singular where components look alike. Hence the damping, at whose
-    default the metric of a component with a tenth of the points counts for half, and a line search for the length, so
-    that `log_joint` never falls.
+    converge ever faster; where it is wrong they differ, and far from an optimum F says little of the curvature
+    (Kunstner, Hennig & Balles 2019, NeurIPS) and is all but singular where components look alike. Hence the damping,
+    at whose default the metric of a component with a tenth of the points counts for half, and a line search for the
+    length, so that `log_joint` never falls.
 
     EM is a natural gradient step as well, of length one in the metric of the *complete* data (Sato 2001, Neural
     Computation 13): as if the labels had been seen. That metric is larger by the information that is missing and its
