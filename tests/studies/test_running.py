@@ -1,16 +1,22 @@
 """Running a study: cells are kept as they finish, taken up again, and never mixed up."""
 
 import json
+import tomllib
 from pathlib import Path
 from typing import ClassVar, Literal
 
 import numpy as np
 import pytest
+import tomli_w
 
 import workbench as wb
 from workbench.studies import Findings, Row, Study
+from workbench.studies.reading import is_study, parse_study, read_study
 from workbench.studies.running import load_study, run_study, study_folder
 from workbench.studies.table import table_of
+
+EXPERIMENTS = Path(__file__).parents[2] / "experiments"
+STUDY_FILES = [file for file in sorted(EXPERIMENTS.glob("*.toml")) if is_study(file)]
 
 
 class Squares(Study):
@@ -97,3 +103,9 @@ def test_the_table_shows_single_values_and_dashes() -> None:
     found = Findings(Squares(), [{"n": 0, "square": 0, "root": None, "many": [0]}])
     assert table_of(found).headings == ["n", "square", "root"]
     assert table_of(found).lines == [["0", "0", "-"]]
+
+
+@pytest.mark.parametrize("file", STUDY_FILES, ids=lambda file: file.stem)
+def test_what_a_study_stores_of_its_config_is_read_again(file: Path) -> None:
+    study = read_study(file)
+    assert parse_study(tomllib.loads(tomli_w.dumps(study.resolved())), "x") == study

@@ -19,7 +19,7 @@ from workbench.mixture import Mixture
 from workbench.problem import Problem
 from workbench.studies.base import Row, Study
 from workbench.studies.optimum import best_optimum, information_at, is_strict, number, optimum_at_truth, starts_near
-from workbench.studies.subjects import Subjects, subject_named
+from workbench.studies.subjects import MaybeSubjects, subject_named
 
 Listed = BeforeValidator(lambda v: tuple(v) if isinstance(v, list) else v)
 
@@ -41,7 +41,7 @@ class Coupling(Study):
     """
 
     study: Literal["coupling"] = "coupling"
-    subjects: Subjects = Field((), description="problems on data of one's own; may be left out")
+    subjects: MaybeSubjects = Field((), description="problems on data of one's own; may be left out")
     components: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Listed] = Field(
         (1, 2, 3, 5), description="K of simulated data, which is fitted with the same K; [] for none"
     )

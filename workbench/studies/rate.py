@@ -19,7 +19,7 @@ from workbench.mixture import Mixture
 from workbench.problem import Problem
 from workbench.studies.base import Findings, Row, Study, Value
 from workbench.studies.optimum import best_optimum, information_at, is_strict, number, optimum_at_truth, starts_near
-from workbench.studies.subjects import Subjects, subject_named
+from workbench.studies.subjects import MaybeSubjects, subject_named
 
 # Stopping rules are switched off: the judge ends the count.
 METHODS: dict[str, Method] = {
@@ -52,7 +52,7 @@ class Rate(Study):
     """
 
     study: Literal["rate"] = "rate"
-    subjects: Subjects = Field((), description="problems on data of one's own; may be left out")
+    subjects: MaybeSubjects = Field((), description="problems on data of one's own; may be left out")
     separations: Separations = Field((1.5, 2.0, 2.5, 3.0, 4.0, 6.0), description="of simulated components; [] for none")
     points: Annotated[int, Field(ge=10)] = Field(1000, description="points of a simulated subject")
     replications: Annotated[int, Field(ge=1)] = Field(8, description="simulated data sets at each separation")

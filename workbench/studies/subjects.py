@@ -45,11 +45,9 @@ class Subject(Config):
             raise InputError(f"subjects.{self.name}: {error}") from None
 
 
-Subjects = Annotated[
-    tuple[Subject, ...],
-    Field(min_length=1, description="the problems to look at"),
-    BeforeValidator(lambda v: tuple(v) if isinstance(v, list) else v),
-]
+# TOML has arrays, configs want hashable values.
+MaybeSubjects = Annotated[tuple[Subject, ...], BeforeValidator(lambda v: tuple(v) if isinstance(v, list) else v)]
+Subjects = Annotated[MaybeSubjects, Field(min_length=1, description="the problems to look at")]
 
 
 def subject_named(subjects: Sequence[Subject], name: str) -> Subject:
