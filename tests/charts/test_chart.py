@@ -16,9 +16,12 @@ from workbench.mixture import COVARIANCES, Mixture
 from workbench.problem import Problem
 
 K = 3
-FAMILIES = pytest.mark.parametrize("family", COVARIANCES)
-# Matrices and deviations: charts know no other difference.
-TWO_FAMILIES = pytest.mark.parametrize("family", ["full", "diagonal"])
+# Matrices and deviations: charts know no other difference, so that the other families are left to the slow tests.
+TWO = ["full", "diagonal"]
+FAMILIES = pytest.mark.parametrize(
+    "family", [name if name in TWO else pytest.param(name, marks=pytest.mark.slow) for name in COVARIANCES]
+)
+TWO_FAMILIES = pytest.mark.parametrize("family", TWO)
 WEIGHTED = pytest.mark.parametrize("weights", WEIGHTS)
 SCALED = pytest.mark.parametrize("scales", SCALES)
 # Each part of a chart once, beside the default of the other: they do not know of each other.

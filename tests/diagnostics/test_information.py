@@ -59,6 +59,7 @@ def test_the_jacobian_of_em_is_what_the_informations_say(covariance, prior, opti
     assert np.all(rates(known).missing < 1) and np.all(rates(known).missing > -1e-8)
 
 
+@pytest.mark.slow
 def test_the_complete_information_at_a_maximum_is_the_fisher_information_of_labelled_points(optimum_of) -> None:
     problem, mixture = optimum_of("full")
     fisher = complete_fisher(problem, mixture, Chart.of(problem, weights="log_ratio"))
