@@ -38,8 +38,7 @@ def test_the_config_example_is_valid() -> None:
 
 def test_every_command_shown_exists() -> None:
     shown = {name for block in blocks("") for name in re.findall(r"^workbench (\w+)", block, flags=re.MULTILINE)}
-    assert shown == {"run", "compare", "plot", "list", "validate", "schema", "atlas"}
-    assert shown <= set(cli.commands)
+    assert shown == set(cli.commands)
     for name in shown:
         assert CliRunner().invoke(cli, [name, "--help"]).exit_code == 0
 
