@@ -141,7 +141,7 @@ study("escape")["escapes"]
 # ([em_is_monotone](#em_is_monotone)).
 
 # %%
-study("collapse")["remedies"]
+study("remedies")["axes"]
 
 # %% [markdown]
 # ## The edge of stability

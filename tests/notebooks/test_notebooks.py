@@ -23,7 +23,7 @@ CHART = "charts=[{ name = 'c', weights = 'log_ratio', scales = 'log_cholesky' }]
 SMALL_STUDIES = {
     "coupling": ("components=[2]", "separations=[3.0]", "points=100", "replications=1", "restarts=1"),
     "escape": (f"subjects=[{WAITING[:-1]}, rows = [0] }}]", "widths=6", "steps=1", "restarts=2", "iterations=5"),
-    "collapse": (
+    "remedies": (
         "datasets=1",
         "restarts=2",
         "maps=[{ points = [40], dimensions = [1], components = [2], separation = [1.0, 2.0] }]",

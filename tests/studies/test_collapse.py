@@ -8,14 +8,14 @@ import pytest
 from pydantic import ValidationError
 
 from workbench.diagnostics.proportion import Proportion
-from workbench.report.singularity_figures import collapse_by_method, collapse_by_remedy, collapse_maps
+from workbench.report.singularity_figures import collapse_along_axes, collapse_maps
 from workbench.studies import Findings
 from workbench.studies.collapse import AXES, Collapse
 from workbench.studies.reading import read_study
 from workbench.studies.running import run_study
 from workbench.studies.table import table_of
 
-CONFIG = Path(__file__).parents[2] / "experiments" / "collapse.toml"
+EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 
 VALUES: dict[str, Any] = {
     "maps": [
@@ -78,7 +78,7 @@ def test_the_table_sums_over_the_grid(found: Findings) -> None:
 
 
 def test_figures_show_every_curve(found: Findings) -> None:
-    methods, remedies = collapse_by_method(found), collapse_by_remedy(found)
+    methods, remedies = collapse_along_axes(found.where(remedy="none")), collapse_along_axes(found)
     assert [text.get_text() for text in methods.legends[0].get_texts()] == ["em"]
     assert [text.get_text() for text in remedies.legends[0].get_texts()] == [
         "none",
@@ -98,8 +98,8 @@ def test_a_remedy_of_an_unknown_method_is_refused() -> None:
         Collapse.model_validate(wrong)
 
 
-def test_the_shipped_config_covers_all_axes_and_remedies() -> None:
-    study = read_study(CONFIG)
-    cells = study.cells()
-    assert all(len({cell[axis] for cell in cells}) >= 2 for axis in AXES)
+def test_the_shipped_configs_cover_all_axes_and_remedies() -> None:
+    for name in ("collapse", "remedies"):
+        cells = read_study(EXPERIMENTS / f"{name}.toml").cells()
+        assert all(len({cell[axis] for cell in cells}) >= 2 for axis in AXES)
     assert {"none", "floor", "conjugate", "chen_tan", "bounded_ratio"} == {cell["remedy"] for cell in cells}

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 # Okabe & Ito (2008), "Color universal design": told apart by colour-blind readers. Their yellow is too pale on white.
-CYCLE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+CYCLE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C8C8C")
 
 # The methods that are compared most own a colour; the others take one that is free.
 OWNERS = {"em": "#0072B2", "ascent": "#D55E00", "nuts": "#009E73"}

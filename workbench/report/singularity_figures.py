@@ -15,30 +15,34 @@ def escapes(findings: Findings) -> Figure:
     return figure
 
 
-def collapse_by_method(findings: Findings) -> Figure:
-    """Every method of the first remedy, which is none, along every axis."""
-    remedy = findings.values("remedy")[0]
-    return _along_all_axes(findings, [(remedy, name) for name in findings.where(remedy=remedy).values("method")])
-
-
-def collapse_by_remedy(findings: Findings) -> Figure:
-    """The first method of every remedy along every axis."""
-    return _along_all_axes(findings, _firsts(findings))
+def collapse_along_axes(findings: Findings) -> Figure:
+    """Along every axis: each method where there is one remedy, else the first method of each remedy."""
+    pairs = _pairs(findings)
+    firsts: dict[str, tuple[str, str]] = {}
+    for remedy, method in pairs:
+        firsts.setdefault(remedy, (remedy, method))
+    return _along_all_axes(findings, pairs if len(firsts) == 1 else list(firsts.values()))
 
 
 def collapse_maps(findings: Findings) -> Figure:
-    """The map over sample size and separation, for the first method of every remedy."""
-    firsts = _firsts(findings)
-    figure = Figure(figsize=(2.6 * len(firsts) + 0.6, 2.9), layout="constrained")
-    panels = figure.subplots(1, len(firsts), sharey=True, squeeze=False)[0]
-    for ax, (remedy, method) in zip(panels, firsts, strict=True):
+    """The map over sample size and separation, for every method under every remedy."""
+    pairs = _pairs(findings)
+    columns = min(len(pairs), 4)
+    rows = -(-len(pairs) // columns)
+    figure = Figure(figsize=(2.6 * columns + 0.6, 2.6 * rows + 0.3), layout="constrained")
+    panels = figure.subplots(rows, columns, sharey=True, squeeze=False)
+    for ax, (remedy, method) in zip(panels.ravel(), pairs, strict=False):
         collapse.share_map(ax, findings, remedy, method)
-    panels[0].set_ylabel("points N")
+    for ax in panels.ravel()[len(pairs) :]:
+        ax.set_axis_off()
+    for ax in panels[:, 0]:
+        ax.set_ylabel("points N")
     return figure
 
 
-def _firsts(findings: Findings) -> list[tuple[str, str]]:
-    return [(remedy, findings.where(remedy=remedy).values("method")[0]) for remedy in findings.values("remedy")]
+def _pairs(findings: Findings) -> list[tuple[str, str]]:
+    """Every remedy with each of its methods, in the order of the study."""
+    return list(dict.fromkeys((row["remedy"], row["method"]) for row in findings.rows))
 
 
 def _along_all_axes(findings: Findings, curves: list[tuple[str, str]]) -> Figure:
@@ -49,5 +53,5 @@ def _along_all_axes(findings: Findings, curves: list[tuple[str, str]]) -> Figure
     for ax in panels[:, 0]:
         ax.set_ylabel("share of starts that collapse")
     handles, labels = panels[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper left", ncols=len(labels), frameon=False, fontsize="small")
+    figure.legend(handles, labels, loc="outside upper left", ncols=min(len(labels), 8), frameon=False, fontsize="small")
     return figure

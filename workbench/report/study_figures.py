@@ -49,26 +49,20 @@ STUDY_FIGURES: dict[str, Mapping[str, StudyFigure]] = {
         )
     },
     "collapse": {
-        "methods": StudyFigure(
-            singularity_figures.collapse_by_method,
-            "How often each method collapses, without a remedy",
+        "axes": StudyFigure(
+            singularity_figures.collapse_along_axes,
+            "How often climbs collapse",
             "Each mark is the share of starts that end on a singular covariance or a starved component, with its 95 % "
-            "interval, along one axis with the others fixed as stated; methods stand beside each other, and all have "
-            "the same starts. Dashes: singular covariances alone; what lies above them starved.",
-            "Share of collapsing starts against N, D, K and separation, one curve for each method.",
-        ),
-        "remedies": StudyFigure(
-            singularity_figures.collapse_by_remedy,
-            "How often EM collapses under each remedy",
-            "As above, for EM alone. A remedy that rules out spikes can leave a component with fewer points than "
-            "D + 1; the table tells the two apart, and counts the steps in which an objective fell.",
-            "Share of collapsing starts against N, D, K and separation, one curve for each remedy.",
+            "interval, along one axis with the others fixed as stated; curves stand beside each other, and all have "
+            "the same starts. Dashes: singular covariances alone; what lies above them starved. One remedy: a curve for "
+            "each method. Several: a curve for the first method of each, which is EM in the shipped study.",
+            "Share of collapsing starts against N, D, K and separation, one curve for each method or remedy.",
         ),
         "maps": StudyFigure(
             singularity_figures.collapse_maps,
             "The map over sample size and separation",
-            "Starts out of a hundred that collapse, for the first method of each remedy.",
-            "One grid of percentages for each remedy, over points and separation.",
+            "Starts out of a hundred that collapse, for every method under every remedy.",
+            "One grid of percentages for each method and remedy, over points and separation.",
         ),
     },
     "escape": {
