@@ -73,3 +73,32 @@ def _sites(problem: Problem) -> None:
     numpyro.deterministic("mixture_weights", mixture.weights)
     numpyro.deterministic("mixture_means", mixture.means)
     numpyro.deterministic("mixture_scales", mixture.scales)
+
+
+def latent_model(problem: Problem, x: Array | None = None) -> None:
+    """The mixture with its allocations told, as a textbook draws it: `z_n ~ Categorical(weights)`, then `x_n | z_n`.
+
+    Sites are those of the prior, `z` [N] and `x` [N, D]. Summed over `z` it is `mixture_model`.
+    """
+    mixture = problem.prior.sites(problem.components, problem.covariance, problem.hyperparameters)
+    trils = mixture.scale_trils
+    with numpyro.plate("points", problem.num_points):
+        z = numpyro.sample("z", dist.Categorical(probs=mixture.weights))
+        numpyro.sample("x", dist.MultivariateNormal(mixture.means[z], scale_tril=trils[z]), obs=x)
+
+
+def swept_latent_model(problem: Problem) -> None:
+    """The same joint density, the points' densities under every component swept at once: no solve for each point."""
+    mixture = problem.prior.sites(problem.components, problem.covariance, problem.hyperparameters)
+    points = jnp.arange(problem.num_points)
+    log_densities = mixture_log_densities(mixture, problem.rows.at(points))
+    with numpyro.plate("points", problem.num_points):
+        z = numpyro.sample("z", dist.Categorical(probs=mixture.weights))
+        numpyro.factor("x", log_densities[z, points])
+
+
+def mixture_log_densities(mixture: Mixture, x: Array) -> Array:
+    """`log N(x_n | mu_k, Sigma_k)` for points x [N, D], whatever the weights. [K, N]"""
+    family, (k, d) = mixture.covariance, mixture.means.shape
+    squares = family.squared_distances(family.whitener(mixture.scales), mixture.means, x.T)
+    return -family.log_determinants(mixture.scales, k, d)[:, None] - 0.5 * (squares + d * jnp.log(2.0 * jnp.pi))

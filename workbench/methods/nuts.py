@@ -9,9 +9,8 @@ from jax import Array
 from numpyro.infer.hmc import hmc
 from pydantic import Field
 
-from workbench.errors import InputError
 from workbench.methods.base import Algorithm, Info, State
-from workbench.methods.sampler import Sampler
+from workbench.methods.sampler import Sampler, check_proper
 from workbench.mixture import Mixture
 from workbench.model import mixture_of_sites, potential, site_units, unconstrained_sites
 from workbench.problem import Problem
@@ -36,15 +35,11 @@ class NUTS(Sampler):
 
     def check(self, problem: Problem) -> None:
         """A posterior needs a proper prior."""
-        if not problem.prior.proper:
-            raise InputError(
-                "prior: NUTS needs a proper prior, and the flat prior is improper (the likelihood is unbounded); "
-                'use family = "conjugate" or "independent", or leave NUTS out'
-            )
+        check_proper(problem, "NUTS")
 
     def bind(self, problem: Problem) -> Algorithm:
         """NumPyro's kernel with the problem as its argument."""
-        blank = _reference(problem)
+        blank = standard_mixture(problem)
         units = site_units(problem, unconstrained_sites(problem, blank))
 
         def potential_of(given: Problem) -> Callable[[Sites], Array]:
@@ -75,12 +70,12 @@ class NUTS(Sampler):
         return Algorithm(begin, step, lambda state: mixture_of_sites(problem, _times(state.z, units)))
 
 
-def _times(sites: Sites, units: Sites) -> Sites:
-    return {name: value * units[name] for name, value in sites.items()}
-
-
-def _reference(problem: Problem) -> Mixture:
+def standard_mixture(problem: Problem) -> Mixture:
     """Any mixture of the problem's shapes: standard normal components."""
     k, d, family = problem.components, problem.num_dimensions, problem.covariance
     scales = family.broadcast(jnp.eye(d, dtype=problem.dtype), k)
     return Mixture(jnp.full(k, 1.0 / k, problem.dtype), jnp.zeros((k, d), problem.dtype), scales, family)
+
+
+def _times(sites: Sites, units: Sites) -> Sites:
+    return {name: value * units[name] for name, value in sites.items()}

@@ -6,7 +6,9 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field
 
+from workbench.errors import InputError
 from workbench.methods.base import Method, Schedule, geometric_marks
+from workbench.problem import Problem
 
 
 class Sampler(Method, ABC):
@@ -25,3 +27,20 @@ class Sampler(Method, ABC):
         draws = np.arange(self.num_warmup + 1, self.num_warmup + self.num_samples + 1)
         marks = np.concatenate([geometric_marks(self.num_warmup), draws])
         return Schedule(marks, "steps", int(marks[-1]), draws=self.num_samples)
+
+
+def check_proper(problem: Problem, who: str) -> None:
+    """A posterior can be drawn from only where it is one.
+
+    Args:
+        problem: what is asked.
+        who: asks, as a message names it.
+
+    Raises:
+        InputError: the prior is improper.
+    """
+    if not problem.prior.proper:
+        raise InputError(
+            f"prior: {who} needs a proper prior, and {type(problem.prior).__name__} is improper; "
+            f'use family = "conjugate" or "independent", or leave {who} out'
+        )

@@ -1,0 +1,99 @@
+"""The mixed sampler: allocations and parameters drawn in turn, as NumPyro does it for any model with discrete sites."""
+
+from typing import Annotated, ClassVar, Literal
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.flatten_util import ravel_pytree
+from numpyro.infer import NUTS, DiscreteHMCGibbs
+from numpyro.infer.gibbs import any_changed
+from pydantic import Field
+
+from workbench.errors import InputError
+from workbench.methods.allocation import allocate
+from workbench.methods.base import Algorithm, Info, State
+from workbench.methods.nuts import check_proper, standard_mixture
+from workbench.methods.sampler import Sampler
+from workbench.mixture import Mixture
+from workbench.model import (
+    mixture_log_densities,
+    mixture_of_sites,
+    site_units,
+    swept_latent_model,
+    unconstrained_sites,
+)
+from workbench.problem import Problem
+
+# Passes that one sweep over the allocations may cost: beyond, a chain of the default length takes a million.
+MOST_PASSES = 1000
+
+
+class Mixed(Sampler):
+    """NumPyro's `DiscreteHMCGibbs` on the explicit latent model: Gibbs updates of z_n one by one, then NUTS given z.
+
+    It knows nothing of mixtures: to update one z_n it evaluates the joint density of *all* points once for each other
+    component (Liu 1996, "Peskun's theorem and a modified discrete-state Gibbs sampler", is its reference). A transition
+    therefore costs N (K - 1) passes for the allocations, one for each leapfrog step, and one for each of the two
+    blocks whose density the other has changed. What summing z out saves is what NUTS and Gibbs cost less.
+    """
+
+    method: Literal["mixed"] = "mixed"
+    target_accept_prob: Annotated[float, Field(gt=0, lt=1)] = 0.8
+    max_tree_depth: Annotated[int, Field(ge=1, le=15)] = 10
+
+    summary: ClassVar[str] = "NumPyro's DiscreteHMCGibbs over the latent allocations; few points, a proper prior"
+
+    def check(self, problem: Problem) -> None:
+        """Refuses an improper prior, and more points than a sweep one by one can bear."""
+        check_proper(problem, "the mixed sampler")
+        sweep = _sweep_passes(problem)
+        if sweep > MOST_PASSES:
+            raise InputError(
+                f"data: the mixed sampler evaluates all points N (K - 1) = {sweep:,} times a draw, more than "
+                f"{MOST_PASSES:,}; use nuts, which sums the allocations out, or gibbs, which draws them all in one pass"
+            )
+
+    def bind(self, problem: Problem) -> Algorithm:
+        """NumPyro's composite kernel with the problem as its argument."""
+        blank = standard_mixture(problem)
+        # The data's units are the first guess of the mass matrix, so that the price does not depend on them.
+        units = site_units(problem, unconstrained_sites(problem, blank))
+        inner = NUTS(
+            swept_latent_model,
+            inverse_mass_matrix=ravel_pytree(units)[0] ** 2,
+            target_accept_prob=self.target_accept_prob,
+            max_tree_depth=self.max_tree_depth,
+        )
+        kernel = DiscreteHMCGibbs(inner)
+
+        def begin(key: Array, start: Mixture) -> State:
+            key_z, key_kernel = jax.random.split(key)
+            sites = {**unconstrained_sites(problem, start), "z": _allocations(key_z, start, problem)}
+            return kernel.init(key_kernel, self.num_warmup, sites, (problem,), {})
+
+        # NumPyro's kernels keep what they learn of the model when they begin. What is begun here is never computed.
+        begin(jax.random.key(0), blank)
+
+        def step(key: Array, state: State) -> tuple[State, Info]:
+            keys = jax.random.split(key, len(state.block_states))
+            blocks = tuple(block._replace(rng_key=own) for block, own in zip(state.block_states, keys, strict=True))
+            after = kernel.sample(state._replace(block_states=blocks), (problem,), {})
+            hmc = after.hmc_state
+            # A block is evaluated anew where the other has moved.
+            refreshed = [any_changed(old.z, new.z) for old, new in zip(blocks, after.block_states, strict=True)]
+            passes = _sweep_passes(problem) + hmc.num_steps + sum(jnp.asarray(moved, int) for moved in refreshed)
+            never = jnp.asarray(False)
+            return after, Info(passes, ~hmc.diverging | (hmc.i <= self.num_warmup), never, never, never)
+
+        return Algorithm(begin, step, lambda state: mixture_of_sites(problem, state.hmc_state.z))
+
+
+def _sweep_passes(problem: Problem) -> int:
+    return problem.num_points * (problem.components - 1)
+
+
+def _allocations(key: Array, mixture: Mixture, problem: Problem) -> Array:
+    """z drawn given the mixture. [N]"""
+    log_densities = mixture_log_densities(mixture, problem.rows.at(jnp.arange(problem.num_points)))
+    return jnp.argmax(allocate(key, jnp.log(mixture.weights)[:, None] + log_densities), axis=0)
