@@ -54,14 +54,18 @@ def sweep(key: Array, mixture: Mixture, problem: Problem) -> Mixture:
     return draw_mixture(key_mixture, update(statistics, origins, h, family), h["concentration"], family)
 
 
-def check_conjugate(problem: Problem) -> None:
-    """Gibbs draws from closed-form conditionals.
+def check_conjugate(problem: Problem, who: str = "Gibbs") -> None:
+    """Closed-form conditionals take the conjugate prior.
+
+    Args:
+        problem: what is asked.
+        who: asks, as a message names it.
 
     Raises:
-        InputError: the prior has none.
+        InputError: the prior is another.
     """
     if not isinstance(problem.prior, ConjugatePrior):
         raise InputError(
-            f"prior: Gibbs needs the conjugate prior, got {type(problem.prior).__name__}; "
-            'use family = "conjugate", or leave Gibbs out'
+            f"prior: {who} needs the conjugate prior, got {type(problem.prior).__name__}; "
+            f'use family = "conjugate", or leave {who} out'
         )

@@ -50,6 +50,14 @@ def update(statistics: Statistics, origins: Array, hyperparameters: Hyperparamet
     return Updated(counts, origins + step, shrinkages, degrees, scatter)
 
 
+def not_updated(hyperparameters: Hyperparameters, components: int, family: Covariance) -> Updated:
+    """The prior of K components after no points at all."""
+    h = hyperparameters
+    k, d, dtype = components, len(h["mean_location"]), h["mean_location"].dtype
+    nothing = Statistics(*(jnp.zeros(shape, dtype) for shape in ((k,), (k, d), family.shape(k, d))))
+    return update(nothing, jnp.broadcast_to(h["mean_location"], (k, d)), h, family)
+
+
 def log_marginal_likelihood(updated: Updated, hyperparameters: Hyperparameters, family: Covariance) -> Array:
     """Log density of the points given their allocation, means and covariances integrated out. []
 
