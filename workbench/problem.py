@@ -1,7 +1,7 @@
 """The problem: data, covariance family, number of components and prior, with the one objective of all methods."""
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 import jax
 import numpy as np
@@ -27,11 +27,18 @@ from workbench.mixture.prior import Hyperparameters
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
+Labels: TypeAlias = Literal["free", "ordered"]
+
 
 @jax.tree_util.register_pytree_node_class
 @dataclass(frozen=True, init=False)
 class Problem:
     """What every method is asked: maximise, or sample from, `log_joint` over mixtures of K components.
+
+    Every mixture has K! labellings of one density. Where labels are ordered, only the one is allowed in which the first
+    coordinates of the means ascend, and the prior has K! times the density there (Stephens 2000, JRSS B 62).
+    `log_joint` is that of free labels all the same: a constant `ln K!` would change no answer, and one number is
+    comparable whatever the labels.
 
     Args:
         x: points [N, D], or [N] for one dimension. Rows may repeat; they count as often as they occur. Beyond half a
@@ -39,10 +46,12 @@ class Problem:
         components: K.
         covariance: "full", "tied", "diagonal" or "spherical".
         prior: `FlatPrior()` (pure maximum likelihood) unless given.
+        labels: "free" (all K! labellings) or "ordered".
         devices: how many of JAX's devices share the rows; all of them unless given, or one for few data.
 
     Raises:
-        InputError: x has NaN, infinity, a constant column or fewer rows than components; or there are fewer devices.
+        InputError: x has NaN, infinity, a constant column or fewer rows than components; the prior tells components
+            apart, so that ordering them changes the model; or there are fewer devices.
     """
 
     rows: Rows
@@ -50,6 +59,7 @@ class Problem:
     components: int
     covariance: Covariance
     prior: Prior
+    labels: Labels
 
     def __init__(
         self,
@@ -58,6 +68,7 @@ class Problem:
         covariance: str = "full",
         prior: Prior | None = None,
         *,
+        labels: Labels = "free",
         devices: int | None = None,
     ) -> None:
         if isinstance(components, bool) or not isinstance(components, int) or components < 1:
@@ -66,6 +77,7 @@ class Problem:
         check_points(points, "x", components)
         family = covariance_named(covariance)
         chosen = FlatPrior() if prior is None else prior
+        _check_labels(labels, chosen)
         moments = moments_of(points)
         rows = Rows.of(points, family, components, mesh_of(devices, points.size), moments=moments)
         values = {
@@ -75,22 +87,31 @@ class Problem:
             "components": components,
             "covariance": family,
             "prior": chosen,
+            "labels": labels,
         }
         for name, value in values.items():
             object.__setattr__(self, name, value)
 
     def tree_flatten(self) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
         """Rows as leaves, so that the data are an argument of compiled programs and not a constant in them."""
-        return (self.rows, self.hyperparameters), (self.components, self.covariance, self.prior)
+        return (self.rows, self.hyperparameters), (self.components, self.covariance, self.prior, self.labels)
 
     @classmethod
     def tree_unflatten(cls, static: tuple[Any, ...], arrays: tuple[Any, ...]) -> "Problem":
         """Inverse of `tree_flatten`; nothing is checked or worked out again."""
         problem = object.__new__(cls)
-        names = ("rows", "hyperparameters", "components", "covariance", "prior")
+        names = ("rows", "hyperparameters", "components", "covariance", "prior", "labels")
         for name, value in zip(names, (*arrays, *static), strict=True):
             object.__setattr__(problem, name, value)
         return problem
+
+    def over(self, rows: Rows) -> "Problem":
+        """The same question, prior and all, of other rows in the same working units.
+
+        Inside compiled programs: it knows the points as rows only.
+        """
+        (_, hyperparameters), static = self.tree_flatten()
+        return Problem.tree_unflatten(static, (rows, hyperparameters))
 
     @property
     def x(self) -> "NDArray[np.float64]":
@@ -126,6 +147,14 @@ class Problem:
         """D."""
         return int(self.rows.shift.shape[-1])
 
+    def labelled(self, mixture: Mixture) -> Mixture:
+        """The same density in a labelling that is allowed: its components in order where labels are ordered.
+
+        Under a prior that does not tell components apart, to put draws of the free posterior in order is to draw from
+        the ordered one: each of its mixtures is met in K! labellings of equal density.
+        """
+        return mixture if self.labels == "free" else mixture.canonical()
+
     def log_likelihood(self, mixture: Mixture) -> Array:
         """ln L = sum_n ln sum_k pi_k N(x_n | mu_k, Sigma_k), one pass over the data. []"""
         return log_likelihood(mixture, self.rows)
@@ -152,3 +181,13 @@ class Problem:
     def maximise(self, statistics: Statistics, mixture: Mixture) -> Mixture:
         """The prior's closed-form M-step, from statistics about `mixture.means`."""
         return self.prior.maximise(statistics, mixture, self.hyperparameters)
+
+
+def _check_labels(labels: Labels, prior: Prior) -> None:
+    if labels not in get_args(Labels):
+        raise InputError(f"labels: unknown {labels!r}; allowed: {', '.join(get_args(Labels))}")
+    if labels == "ordered" and not prior.exchangeable:
+        raise InputError(
+            f"labels: {type(prior).__name__} tells components apart, so that ordering them changes the model; "
+            'use labels = "free", or a prior that is the same for all components'
+        )

@@ -14,6 +14,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from numpy.typing import NDArray
 
 from workbench.data.moments import Moments, blocks_of, moments_of
+from workbench.errors import InputError
 from workbench.mixture.covariance import Covariance, Statistics
 from workbench.mixture.covariance.base import product
 from workbench.mixture.mixture import Mixture
@@ -82,6 +83,7 @@ class Rows:
     num_points: int = field(metadata={"static": True})
     mesh: Mesh | None = field(default=None, metadata={"static": True})
     stream: Stream | None = field(default=None, metadata={"static": True})
+    weights: Array | None = None  # [C, B]   how often each row counts; once unless given
 
     @classmethod
     def of(
@@ -144,6 +146,8 @@ class Rows:
             chunk: given `parameters`, rows z [D, B], and 1 for each of them that is a point, 0 for padding [B]. It
                 must not close over traced values.
             parameters: a pytree, the same for all chunks.
+
+        Weighted rows have their weights in place of the ones.
         """
         return self._sum(lambda given, number, z, counted: chunk(given, z, counted), parameters)
 
@@ -166,10 +170,11 @@ class Rows:
         """Sum of chunks that are told their number."""
         stream = self.stream
         if stream is None:
-            pieces: Any = (jnp.arange(len(self.counted)), self.z, self.counted)
+            counted = self.counted if self.weights is None else self.weights
+            pieces: Any = (jnp.arange(len(self.counted)), self.z, counted)
 
             def local(given: Any, own: Any) -> Sums:
-                return _sum_of(lambda piece: chunk(given[0], piece[0], piece[1], _first(*piece[1:])), own)
+                return _sum_of(lambda piece: chunk(given[0], piece[0], piece[1], _counting(*piece[1:])), own)
         else:
             pieces = jnp.arange(stream.num_blocks)
 
@@ -179,7 +184,7 @@ class Rows:
                 def of_block(block: Array) -> Sums:
                     def of_piece(piece: Any) -> Sums:
                         z = product(inverse, piece[1].T - shift[:, None])
-                        return chunk(inner, piece[0], z, _first(z, piece[2]))
+                        return chunk(inner, piece[0], z, _counting(z, piece[2]))
 
                     numbers = block * stream.chunks_per_block + jnp.arange(stream.chunks_per_block)
                     return _sum_of(of_piece, (numbers, *stream.read(block)))
@@ -220,9 +225,35 @@ class Rows:
         else:
             first = jax.random.randint(key, (), 0, self.num_points - size + 1)
             z = product(self.inverse, self.stream.run(first, size).T - self.shift[:, None])
+        return self._of_working(z)
+
+    def holding(self, x: Array) -> "Rows":
+        """Other points x [N', D] in the same working units, in one chunk on one device."""
+        return self._of_working(product(self.inverse, x.T - self.shift[:, None]))
+
+    def weighted(self, weights: Array) -> "Rows":
+        """The same rows, each counted as often as its weight [N] says; weights are scaled to a sum of N.
+
+        Whole numbers resample the rows; any others make sums over rows weighted sums.
+
+        Raises:
+            InputError: the rows are streamed, and so not all at hand.
+        """
+        if self.stream is not None:
+            raise InputError(f"x: rows of more than {RESIDENT_BYTES} bytes cannot be weighted; use a sample of them")
+        chunks, _, size = self.z.shape
+        scaled = weights * (self.num_points / jnp.sum(weights))
+        placed = jnp.pad(scaled, (0, chunks * size - self.num_points)).reshape(chunks, size)
+        total = jnp.einsum("cib,cb,cjb->ij", self.z, placed, self.z, precision="highest")
+        return replace(self, weights=placed, total=total)
+
+    def _of_working(self, z: Array) -> "Rows":
+        """Rows of working points z [D, B] in one chunk."""
+        size, total = z.shape[-1], product(z, z.T)
         counted = jnp.full(1, size)
-        total = product(z, z.T)
-        return replace(self, z=z[None], counted=counted, total=total, num_points=size, mesh=None, stream=None)
+        return replace(
+            self, z=z[None], counted=counted, total=total, num_points=size, mesh=None, stream=None, weights=None
+        )
 
     @property
     def log_determinant(self) -> Array:
@@ -247,9 +278,12 @@ class Rows:
         return Statistics(statistics.counts, product(statistics.first, self.matrix.T), second)
 
 
-def _first(z: Array, counted: Array) -> Array:
-    """1 for the rows of a chunk that are points, the first ones, and 0 for padding. [B]"""
-    return (jnp.arange(z.shape[-1]) < counted).astype(z.dtype)
+def _counting(z: Array, counted: Array) -> Array:
+    """How often each row of a chunk counts: 1 for the first `counted`, which are points, and 0 for padding. [B]
+
+    Weights [B] say it themselves.
+    """
+    return counted if counted.ndim else (jnp.arange(z.shape[-1]) < counted).astype(z.dtype)
 
 
 def _sum_of(term: Callable[[Any], Sums], pieces: Any) -> Sums:
