@@ -78,6 +78,20 @@ def test_a_stopped_restart_waits_for_the_others_at_no_price(problem: Problem, st
         assert alone.passes[0, -1] == together.passes[r, -1] == 4 * (r + 1)
 
 
+class Weighing(Walk):
+    """Says after each step what it makes of the evidence: half of what it has walked."""
+
+    def bind(self, problem: Problem) -> Algorithm:
+        return super().bind(problem)._replace(log_evidence=lambda state: state[1] / 2)
+
+
+def test_the_evidence_is_that_of_each_restarts_last_state(problem: Problem, starts: Mixture) -> None:
+    trace = run(Weighing(), problem, starts, KEY)
+    assert trace.log_evidence is not None
+    np.testing.assert_array_equal(trace.log_evidence, trace.passes[:, -1] / 4)
+    assert run(Walk(), problem, starts, KEY).log_evidence is None
+
+
 def test_the_loop_ends_when_all_have_stopped(problem: Problem, starts: Mixture) -> None:
     trace = run(Walk(marks=(1, 50, 60, 70, 80)), problem, starts, KEY)
     assert trace.num_rows == 3 and trace.seconds.shape == (3,)

@@ -1,4 +1,5 @@
 import contextlib
+import dataclasses
 import gc
 import io
 import json
@@ -127,6 +128,14 @@ class TestWriting:
         store.save_run(cell, {"seed": 1}, trace, INFO)
         assert store.is_complete(cell)
         assert _leaves_equal(store.load_trace(cell, two_groups), trace)
+
+    @pytest.mark.parametrize("name", ["dropped", "log_evidence"])
+    def test_what_only_some_runs_have_is_read_where_it_was_written(self, tmp_path, trace, two_groups, name):
+        store = Store(tmp_path)
+        some = dataclasses.replace(trace, **{name: np.array([0, 1])})
+        for cell, kept in ((tmp_path / "em-1", trace), (tmp_path / "em-2", some)):
+            store.save_run(cell, {}, kept, INFO)
+            np.testing.assert_equal(getattr(store.load_trace(cell, two_groups), name), getattr(kept, name))
 
     def test_saving_again_replaces_the_whole_run(self, tmp_path, trace):
         store, cell = Store(tmp_path), tmp_path / "em-1"

@@ -10,7 +10,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from workbench.methods import Method
-from workbench.methods.base import State
+from workbench.methods.base import Algorithm, State
 from workbench.mixture import Mixture
 from workbench.problem import Problem
 
@@ -30,6 +30,7 @@ class Walker(NamedTuple):
     converged: Array  # []
     collapsed: Array  # []
     stopped: Array  # []
+    log_evidence: Array | None  # []   None where the method estimates none
 
 
 class Row(NamedTuple):
@@ -64,7 +65,8 @@ def begin(method: Method, problem: Problem, starts: Mixture, key: Array, restart
     def one(start: Mixture, restart: Array) -> Walker:
         own = jax.random.fold_in(key, restart)
         zero, no = jnp.asarray(0), jnp.asarray(False)
-        return Walker(algorithm.init(own, start), own, jnp.zeros(()), zero, zero, ~no, no, no, no)
+        state = algorithm.init(own, start)
+        return Walker(state, own, jnp.zeros(()), zero, zero, ~no, no, no, no, _evidence(algorithm, state))
 
     return _plain(jax.vmap(one)(starts, restarts))
 
@@ -107,6 +109,7 @@ def advance(
             converged=info.converged,
             collapsed=info.collapsed,
             stopped=info.stopped | (walker.steps + 1 >= most),
+            log_evidence=_evidence(algorithm, state),
         )
 
     def to_next_mark(now: Stretch) -> Stretch:
@@ -132,6 +135,10 @@ def advance(
     rows = jax.tree.map(lambda leaf: jnp.zeros((len(leaf), BLOCK, *leaf.shape[1:]), leaf.dtype), first)
     end = jax.lax.while_loop(goes_on, to_next_mark, Stretch(walkers, rows, none, none > 0, jnp.asarray(0)))
     return end._replace(lanes=_plain(end.lanes))
+
+
+def _evidence(algorithm: Algorithm, state: State) -> Array | None:
+    return None if algorithm.log_evidence is None else algorithm.log_evidence(state)
 
 
 def _plain(walkers: Walker) -> Walker:

@@ -78,10 +78,11 @@ def run(
     compile_seconds += _advance_all(method, problem, crew, last, between)
 
     rows = crew.recorded()
+    mixtures = rows.mixture if problem.labels == "free" else jax.device_get(_labelled(problem, rows.mixture))
     begun = time.perf_counter()
-    log_joint, log_likelihood = score(problem, rows.mixture)
+    log_joint, log_likelihood = score(problem, mixtures)
     return Trace(
-        mixtures=rows.mixture,
+        mixtures=mixtures,
         log_joint=log_joint,
         log_likelihood=log_likelihood,
         passes=np.asarray(rows.passes),
@@ -93,7 +94,14 @@ def run(
         score_seconds=time.perf_counter() - begun,
         draws=schedule.draws,
         dropped=None if race is None else crew.dropped,
+        log_evidence=jax.device_get(crew.walkers.log_evidence),
     )
+
+
+@jax.jit
+def _labelled(problem: Problem, mixtures: Mixture) -> Mixture:
+    """Every recorded mixture in a labelling that the problem allows, leaves [R, T, ...]."""
+    return jax.vmap(jax.vmap(problem.labelled))(mixtures)
 
 
 def score(problem: Problem, mixtures: Mixture) -> tuple[np.ndarray, np.ndarray]:

@@ -54,6 +54,8 @@ _DAMAGED = (
 COPIED_AT_MOST = 2**29
 
 _PER_RESTART = ("log_joint", "log_likelihood", "passes", "ok", "converged", "collapsed")
+# Kept where the run has them.
+_OPTIONAL = ("dropped", "log_evidence")
 
 
 @dataclass(frozen=True)
@@ -168,7 +170,7 @@ class Store:
                 mixtures = Mixture(arrays["weights"], arrays["means"], arrays["scales"], problem.covariance)
                 values = {name: arrays[name] for name in _PER_RESTART}
                 draws = int(arrays["draws"])
-                dropped = arrays.get("dropped")
+                optional = {name: arrays.get(name) for name in _OPTIONAL}
             return Trace(
                 mixtures=mixtures,
                 **values,
@@ -176,7 +178,7 @@ class Store:
                 compile_seconds=float(info["seconds"]["compile"]),
                 score_seconds=float(info["seconds"]["score"]),
                 draws=draws,
-                dropped=dropped,
+                **optional,
             )
         except _DAMAGED as error:
             raise InputError(f"{cell}: the run is damaged ({error}); delete the folder and run it again") from None
@@ -250,8 +252,7 @@ def _arrays_of(trace: Trace) -> dict[str, np.ndarray]:
     mixtures = trace.mixtures
     arrays: dict[str, Any] = {"weights": mixtures.weights, "means": mixtures.means, "scales": mixtures.scales}
     arrays |= {name: getattr(trace, name) for name in _PER_RESTART}
-    if trace.dropped is not None:
-        arrays["dropped"] = trace.dropped
+    arrays |= {name: getattr(trace, name) for name in _OPTIONAL if getattr(trace, name) is not None}
     return {name: np.asarray(value) for name, value in arrays.items()} | {"draws": np.asarray(trace.draws)}
 
 

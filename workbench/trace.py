@@ -33,6 +33,7 @@ class Trace:
     score_seconds: float = field(metadata={"static": True})
     draws: int = field(metadata={"static": True})  # the last so many rows are posterior draws; 0: point estimates
     dropped: np.ndarray | None = None  # [R]   lost the race; None where there was none
+    log_evidence: np.ndarray | None = None  # [R]   ln P(x), estimated by each run; None where the method has none
 
     @property
     def num_restarts(self) -> int:

@@ -253,6 +253,13 @@ def test_restarts_that_were_dropped_are_not_held_against_ems(two_groups, shapes,
         assert [s.lower_than_em for s in found] == [None, expected]
 
 
+def test_the_evidence_of_runs_is_pooled_and_has_an_error(summary):
+    found = summary("start good", "start good", log_evidence=np.log([1.0, 3.0]))
+    assert found.log_evidence == pytest.approx(np.log(2.0))
+    assert found.log_evidence_standard_error == pytest.approx(0.5)
+    assert summary("start good").log_evidence is None
+
+
 class TestSampler:
     def test_warm_up_rows_are_no_answers(self, two_groups, draws, good):
         # Rows 0 and 1 are the maximum itself; the draws about it are all lower.

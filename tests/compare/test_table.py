@@ -172,6 +172,12 @@ def test_ends_lower_than_ems_are_said_in_a_line_of_their_own(em):
     assert heading not in dict(Table("", (em,)).lines)
 
 
+def test_the_evidence_is_printed_with_its_error(em, nuts):
+    smc = replace(nuts, log_evidence=-1161.23456, log_evidence_standard_error=0.0421)
+    assert dict(Table("", (em, smc)).lines)["log evidence"] == ["–", "-1161.235 ± 0.042"]
+    assert "log evidence" not in dict(Table("", (em, nuts)).lines)
+
+
 def test_a_line_without_a_figure_is_left_out(em):
     headings = [heading for heading, _ in Table("", (em,)).lines]
     assert "R-hat, largest" not in headings

@@ -14,6 +14,7 @@ from workbench.diagnostics import (
     heldout_log_density,
     matched_error,
     mixing_of,
+    pooled_evidence,
     verdicts,
 )
 from workbench.mixture import Mixture
@@ -74,6 +75,8 @@ class MethodSummary:
     lower_than_em: int | None = None  # restarts that ended more than 1e-6 nats below em's end from the same start
     near_best: int | None = None  # restarts within 1e-3 nats per point of the best
     passes_to_near_best: float | None = None
+    log_evidence: float | None = None
+    log_evidence_standard_error: float | None = None  # over the runs
     failure: str | None = None
 
 
@@ -111,6 +114,7 @@ def _summarise(comparison: Comparison, name: str, trace: Trace, best: float | No
     rows = arrivals(trace, best, WITHIN)
     near = arrivals(trace, best, NEAR * problem.num_points)
     answer = _answer(trace, mixture)
+    evidence = None if trace.log_evidence is None else pooled_evidence(trace.log_evidence)
     heldout = None
     if reference.heldout is not None and answer is not None:
         heldout = heldout_log_density(answer, reference.heldout)
@@ -142,6 +146,8 @@ def _summarise(comparison: Comparison, name: str, trace: Trace, best: float | No
         lower_than_em=None if name == YARDSTICK else _lower(trace, comparison.traces.get(YARDSTICK)),
         near_best=None if trace.is_sampler else len(near),
         passes_to_near_best=None if trace.is_sampler else _median_passes(trace, near),
+        log_evidence=None if evidence is None else evidence.log_evidence,
+        log_evidence_standard_error=None if evidence is None else evidence.standard_error,
     )
 
 

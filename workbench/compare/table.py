@@ -39,6 +39,12 @@ def _heldout(s: MethodSummary) -> str:
     return f"{s.heldout_log_density:.3f} ± {_number(s.heldout_standard_error, '.3f')}"
 
 
+def _evidence(s: MethodSummary) -> str:
+    if s.log_evidence is None:
+        return "–"
+    return f"{_number(s.log_evidence, '.3f')} ± {_number(s.log_evidence_standard_error, '.3f')}"
+
+
 # Other optima shown in one cell; JSON and CSV have them all.
 _SHOWN = 2
 
@@ -63,6 +69,7 @@ LINES: tuple[tuple[str, Cell], ...] = (
     ("best sound log-joint", lambda s: _number(s.best_log_joint, ".3f")),
     ("best sound log-likelihood", lambda s: _number(s.best_log_likelihood, ".3f")),
     ("held-out log density per point", _heldout),
+    ("log evidence", _evidence),
     ("adjusted Rand index", lambda s: _number(s.adjusted_rand_index, ".3f")),
     ("matched error of means (sd)", lambda s: _number(s.matched_error, ".3f")),
     (f"reached the best (within {WITHIN:g})", lambda s: f"{s.reached_best} of {s.restarts}"),

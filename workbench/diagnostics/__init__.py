@@ -3,10 +3,12 @@
 from workbench.diagnostics.agreement import adjusted_rand_index, matched_error
 from workbench.diagnostics.checks import checks
 from workbench.diagnostics.convergence import Mixing, mixing_of
+from workbench.diagnostics.evidence import Evidence, pooled_evidence
 from workbench.diagnostics.predictive import Predictive, heldout_log_density
 from workbench.diagnostics.status import Status, Verdict, verdicts
 
 __all__ = [
+    "Evidence",
     "Mixing",
     "Predictive",
     "Status",
@@ -16,5 +18,6 @@ __all__ = [
     "heldout_log_density",
     "matched_error",
     "mixing_of",
+    "pooled_evidence",
     "verdicts",
 ]

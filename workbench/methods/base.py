@@ -38,6 +38,7 @@ class Algorithm(NamedTuple):
     init: Callable[[Array, Mixture], State]  # (key, start) -> state
     step: Callable[[Array, State], tuple[State, Info]]  # (key, state) -> state, info
     mixture: Callable[[State], Mixture]  # always constrained: what makes traces comparable
+    log_evidence: Callable[[State], Array] | None = None  # its estimate, where the method has one
 
 
 @dataclass(frozen=True)
