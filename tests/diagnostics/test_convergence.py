@@ -8,7 +8,7 @@ from scipy.special import logsumexp
 from scipy.stats import norm, rankdata
 
 from workbench.diagnostics import Mixing, mixing_of
-from workbench.diagnostics.convergence import functionals
+from workbench.diagnostics.convergence import followed_rows, functionals
 from workbench.mixture import Mixture
 from workbench.problem import Problem
 from workbench.trace import Trace
@@ -20,10 +20,10 @@ R, S = 4, 250
 
 
 def _around(mixture: Mixture, shifts: np.ndarray) -> Mixture:
-    """Draws with means at the mixture's plus shifts [R, S], in both coordinates of the first component."""
+    """Draws with means at the mixture's plus shifts [R, S], in both coordinates of both components."""
     r, s = shifts.shape
     drawn = jax.tree.map(lambda leaf: np.broadcast_to(leaf, (r, s, *leaf.shape)).copy(), mixture)
-    drawn.means[:, :, 0] += shifts[..., None]
+    drawn.means[...] += shifts[..., None, None]
     return drawn
 
 
@@ -59,11 +59,55 @@ def test_functionals_are_scores_and_log_densities_at_rows(two_groups, independen
     order = np.argsort(np.asarray(two_groups.x)[:, 0])
     rows = np.asarray(two_groups.x)[order[[0, -1]]]
     densities = logsumexp(component_log_joint(independent.at(1, 7), rows), axis=1)
-    assert found.shape[:2] == (R, S)
-    np.testing.assert_array_equal(found[..., 0], independent.log_joint)
-    np.testing.assert_array_equal(found[..., 1], independent.log_likelihood)
+    assert found.values.shape == (R, S, len(found.names))
+    np.testing.assert_array_equal(found.values[..., 0], independent.log_joint)
+    np.testing.assert_array_equal(found.values[..., 1], independent.log_likelihood)
     # The extreme rows of the first column come first and last; two sums of two terms each.
-    np.testing.assert_allclose(found[1, 7, [2, -1]], densities, rtol=1e-12)
+    places = [found.names.index(name) for name in ("log_density[1]", "log_density[8]")]
+    np.testing.assert_allclose(found.values[1, 7, places], densities, rtol=1e-12)
+
+
+def test_co_clustering_is_the_chance_that_one_component_made_both(two_groups, independent, component_log_joint):
+    found = functionals(independent, two_groups)
+    joint = component_log_joint(independent.at(1, 7), followed_rows(two_groups))
+    member = np.exp(joint - logsumexp(joint, axis=1, keepdims=True))
+    pairs = [q for q, name in enumerate(found.names) if name.startswith("co_clustering")]
+    assert [found.names[q] for q in pairs] == [f"co_clustering[{a}, {a + 1}]" for a in range(1, 8)]
+    # Sums of two products of numbers below one.
+    np.testing.assert_allclose(found.values[1, 7, pairs], np.sum(member[:-1] * member[1:], 1), rtol=1e-10, atol=1e-15)
+
+
+def test_a_co_clustering_that_rounds_to_one_still_tells_chains_apart(two_groups, shapes, trace_of):
+    narrow = replace(shapes["good"], scales=np.asarray(shapes["good"].scales) / 4)
+    shifts = 0.1 * np.random.default_rng(6).normal(size=(R, S))
+    found = functionals(trace_of(two_groups, _around(narrow, shifts), draws=S), two_groups)
+    certain = [q for q, name in enumerate(found.names) if "co_cl" in name and np.all(found.values[..., q] == 1.0)]
+    assert certain
+    assert np.all(np.ptp(found.ranked[..., certain], axis=1) > 0)
+
+
+def test_means_are_sorted_coordinate_by_coordinate_and_carry_the_names_of_their_columns(two_groups, independent):
+    found = functionals(independent, two_groups, ("a", "b"))
+    assert found.names[-4:] == ("sorted_means[1, a]", "sorted_means[1, b]", "sorted_means[2, a]", "sorted_means[2, b]")
+    expected = np.sort(independent.answer.means, axis=2).reshape(R, S, 4)
+    np.testing.assert_array_equal(found.values[..., -4:], expected)
+
+
+def test_one_component_has_no_pairs_to_follow(points, trace_of):
+    problem = Problem(points, 1)
+    means = np.random.default_rng(5).normal(size=(R, 20, 1, 2)) + points.mean(0)
+    scales = np.tile(np.linalg.cholesky(np.cov(points.T)), (R, 20, 1, 1, 1))
+    drawn = Mixture(np.ones((R, 20, 1)), means, scales, problem.covariance)
+    found = functionals(trace_of(problem, drawn, draws=20), problem)
+    assert not [name for name in found.names if name.startswith("co_clustering")]
+    assert np.all(np.isfinite(found.ranked))
+
+
+def test_a_component_of_no_weight_leaves_every_functional_finite(two_groups, shapes, trace_of):
+    empty = replace(shapes["good"], weights=np.array([1.0, 0.0]))
+    found = functionals(trace_of(two_groups, [[empty] * 4], draws=4), two_groups)
+    assert np.all(np.isfinite(found.ranked))
+    assert np.all(found.values[..., [q for q, name in enumerate(found.names) if "co_cl" in name]] == 1.0)
 
 
 def test_functionals_do_not_see_labels_permuted_draw_by_draw(two_groups, independent, trace_of):
@@ -75,7 +119,9 @@ def test_functionals_do_not_see_labels_permuted_draw_by_draw(two_groups, indepen
     permuted = trace_of(two_groups, jax.tree.map(swap, independent.mixtures), draws=S)
     assert not np.array_equal(permuted.mixtures.means, independent.mixtures.means)
     # Swapping the two terms of a sum changes it by rounding only.
-    np.testing.assert_allclose(functionals(permuted, two_groups), functionals(independent, two_groups), rtol=1e-12)
+    seen, unseen = functionals(independent, two_groups), functionals(permuted, two_groups)
+    np.testing.assert_allclose(unseen.values, seen.values, rtol=1e-12)
+    np.testing.assert_allclose(unseen.ranked, seen.ranked, rtol=1e-12)
     # Ranks move only where two draws agree to the last digits.
     one, other = mixing_of(independent, two_groups), mixing_of(permuted, two_groups)
     assert (other.r_hat_max, other.ess_min) == pytest.approx((one.r_hat_max, one.ess_min), rel=1e-6)
@@ -85,7 +131,7 @@ def test_r_hat_is_the_largest_of_the_rank_normalised_split_r_hats(two_groups, ch
     # Chains whose centres differ a little: an R-hat that is neither one nor saturated.
     shifts = 0.3 * np.random.default_rng(2).normal(size=(R, S)) + 0.2 * np.arange(R)[:, None]
     trace = chains(shifts)
-    expected = max(_r_hat(column) for column in np.moveaxis(functionals(trace, two_groups), -1, 0))
+    expected = max(_r_hat(column) for column in np.moveaxis(functionals(trace, two_groups).ranked, -1, 0))
     assert expected > 1.02
     # The same formula in another order of operations.
     assert mixing_of(trace, two_groups).r_hat_max == pytest.approx(expected, rel=1e-6)
@@ -94,7 +140,7 @@ def test_r_hat_is_the_largest_of_the_rank_normalised_split_r_hats(two_groups, ch
 def test_independent_chains_have_converged_with_about_as_many_effective_draws_as_draws(two_groups, independent):
     mixing = mixing_of(independent, two_groups)
     assert mixing.converged
-    # The estimate's own error at 1000 draws is some 10 %, and the smallest of ten is taken.
+    # The estimate's own error at 1000 draws is some 10 %, and the smallest of twenty is taken.
     assert 0.6 * R * S < mixing.ess_min < 1.3 * R * S
 
 
@@ -133,8 +179,8 @@ def test_warm_up_does_not_count(two_groups, independent):
     # The same chains, of which only the second half are draws.
     half = S // 2
     kept = replace(independent, draws=half)
-    assert functionals(kept, two_groups).shape[1] == half
-    np.testing.assert_array_equal(functionals(kept, two_groups)[..., 0], independent.log_joint[:, half:])
+    assert functionals(kept, two_groups).values.shape[1] == half
+    np.testing.assert_array_equal(functionals(kept, two_groups).values[..., 0], independent.log_joint[:, half:])
 
 
 @pytest.mark.parametrize(

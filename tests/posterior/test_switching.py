@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from workbench.posterior.relabelling import RELABELLINGS, apply
-from workbench.posterior.switching import invariant_convergence, label_switching, parameter_convergence
+from workbench.posterior.switching import invariant_convergence, label_switching, parameter_convergence, parameters
 
 SWAP = np.array([[1, 0, 2]])
 
@@ -56,12 +56,12 @@ def test_two_labellings_ruin_raw_r_hat_and_nothing_else(chains, three_groups):
 def test_convergence_is_told_by_name(chains, three_groups):
     invariant, raw = invariant_convergence(chains, three_groups), parameter_convergence(chains.answer)
     assert len(invariant.names) == len(invariant.r_hat) == 2 + 8 + 7 + 6
-    assert invariant.names[0] == "log_joint" and invariant.names[-1] == "sorted_means[2,1]"
+    assert invariant.names[0] == "log_joint" and invariant.names[-1] == "sorted_means[3, x2]"
     assert len(raw.names) == len(raw.ess) == 3 + 6 + 6
-    assert raw.names[3] == "means[0,0]"
+    assert raw.names[3] == "means[1, x1]"
     # Sampling: the third component has the same label in all chains, the first two do not.
     r_hat = dict(zip(raw.names, raw.r_hat, strict=True))
-    assert r_hat["means[0,0]"] > 1.5 > 1.05 > r_hat["means[2,0]"]
+    assert r_hat["means[1, x1]"] > 1.5 > 1.05 > r_hat["means[3, x1]"]
 
 
 def test_what_is_one_number_throughout_says_nothing(chains):
@@ -70,6 +70,21 @@ def test_what_is_one_number_throughout_says_nothing(chains):
     found = parameter_convergence(still)
     assert np.all(np.isnan(found.r_hat[:3])) and np.all(np.isnan(found.ess[:3]))
     assert np.isfinite(found.r_hat_max) and np.isfinite(found.ess_min)
+
+
+@pytest.mark.parametrize(
+    ("family", "last", "count"),
+    [("full", "deviations[3, b]", 6), ("tied", "deviations[b]", 2), ("diagonal", "deviations[3, b]", 6),
+     ("spherical", "deviations[3]", 3)],
+)  # fmt: skip
+def test_a_parameter_is_named_once_however_its_family_shares_it(draws_of, family, last, count):
+    mixtures, _ = draws_of(family)
+    names, values = parameters(mixtures, ("a", "b"))
+    assert (len(names), names[0], names[4], names[-1]) == (3 + 6 + count, "weights[1]", "means[1, b]", last)
+    np.testing.assert_array_equal(values[..., 4], mixtures.means[:, :, 0, 1])
+    trils = jax.vmap(jax.vmap(lambda mixture: mixture.scale_trils))(mixtures)
+    # The last row of the last component's factor; one sum of two squares.
+    np.testing.assert_allclose(values[..., -1], np.sqrt(np.sum(trils[:, :, -1, -1] ** 2, -1)), rtol=1e-12)
 
 
 def test_invariant_functionals_do_not_see_the_labels(chains, three_groups, trace_of):

@@ -4,19 +4,30 @@ A chain that swaps labels looks stuck to a parameter's R-hat and a chain that ca
 of the density itself is blind to labels, so it measures mixing and nothing else.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.scipy.special import logsumexp
 
 from workbench.mixture import Mixture
 from workbench.problem import Problem
 from workbench.trace import Trace
 
-# Rows at which the log density is followed.
+# Rows at which the log density is followed, and coordinates of the means: each functional costs some milliseconds.
 FOLLOWED_ROWS = 8
+FOLLOWED_COLUMNS = 4
+
+# Draws looked at together.
+BATCH = 256
+
+# Log-odds are not let go further than this, so that a weight of zero leaves them finite.
+FAR = 1e9
 
 # Vehtari, Gelman, Simpson, Carpenter & Bürkner (2021), "Rank-normalization, folding, and localization: an improved
 # R-hat", Bayesian Analysis 16: chains agree when R-hat is below 1.01 and the effective sample size above 400.
@@ -37,11 +48,22 @@ class Mixing:
         return self.r_hat_max < R_HAT_LIMIT and self.ess_min > ESS_LIMIT
 
 
+class Functionals(NamedTuple):
+    """Functionals of every draw that no order of its components changes.
+
+    A probability that rounds to one in a whole chain has no variance to compare; its log-odds have, and the same ranks.
+    """
+
+    names: tuple[str, ...]
+    values: np.ndarray  # [R, S, Q]   as they are told
+    ranked: np.ndarray  # [R, S, Q]   as chains are judged by them: probabilities as log-odds
+
+
 def mixing_of(trace: Trace, problem: Problem) -> Mixing | None:
     """Mixing of a sampler's draws; None for point estimates."""
     if not trace.is_sampler:
         return None
-    r_hats, sizes = rank_statistics(functionals(trace, problem))
+    r_hats, sizes = rank_statistics(functionals(trace, problem).ranked)
     return Mixing(float(np.max(r_hats)), float(np.min(sizes)))
 
 
@@ -66,13 +88,32 @@ def rank_statistics(draws: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return r_hats, sizes
 
 
-def functionals(trace: Trace, problem: Problem) -> np.ndarray:
-    """log_joint, log_likelihood, and the log density at a few rows of the data, for every draw. [R, S, Q]"""
+def functionals(trace: Trace, problem: Problem, columns: Sequence[str] = ()) -> Functionals:
+    """Scores, density, co-clustering and sorted means of every draw of a sampler.
+
+    `log_joint`, `log_likelihood`, the log density at `followed_rows`, the co-clustering of neighbours among those rows
+    (the chance that one component made both), and each of the first coordinates of the means, sorted.
+
+    Args:
+        trace: of a sampler.
+        problem: that the trace is of.
+        columns: names of the data's columns; x1, x2, ... unless given.
+    """
     shape = trace.answer.weights.shape[:2]
+    rows = followed_rows(problem)
     flat = jax.tree.map(lambda leaf: np.reshape(leaf, (-1, *leaf.shape[2:])), trace.answer)
-    densities = np.asarray(_log_densities(flat, followed_rows(problem))).reshape(*shape, -1)
+    densities, odds, means = (np.asarray(part).reshape(*shape, -1) for part in _of_draws(flat, rows))
     scores = np.stack([trace.log_joint[:, -trace.draws :], trace.log_likelihood[:, -trace.draws :]], -1)
-    return np.concatenate([scores, densities], -1)
+    pairs = list(pairwise(range(1, len(rows) + 1))) if problem.components > 1 else []
+    odds = odds[..., : len(pairs)]
+    # 1 / (1 + exp(-odds)), without overflow.
+    together = np.exp(-np.logaddexp(0.0, -odds))
+    coordinates = column_names(columns, problem.num_dimensions)[:FOLLOWED_COLUMNS]
+    names = ["log_joint", "log_likelihood", *(f"log_density[{n}]" for n in range(1, len(rows) + 1))]
+    names += [f"co_clustering[{a}, {b}]" for a, b in pairs]
+    names += [f"sorted_means[{k}, {name}]" for k in range(1, problem.components + 1) for name in coordinates]
+    values, ranked = (np.concatenate([scores, densities, part, means], -1) for part in (together, odds))
+    return Functionals(tuple(names), values, ranked)
 
 
 def followed_rows(problem: Problem) -> np.ndarray:
@@ -82,7 +123,23 @@ def followed_rows(problem: Problem) -> np.ndarray:
     return x[order[np.linspace(0, len(order) - 1, min(FOLLOWED_ROWS, len(order))).astype(int)]]
 
 
+def column_names(columns: Sequence[str], dimensions: int) -> list[str]:
+    """The names given, with x1, x2, ... where there are none. [D]"""
+    return [*columns[:dimensions], *(f"x{d + 1}" for d in range(len(columns), dimensions))]
+
+
 @jax.jit
-def _log_densities(mixtures: Mixture, x: Array) -> Array:
-    """[S, N]"""
-    return jnp.asarray(jax.vmap(lambda mixture: mixture.log_density(x))(mixtures))
+def _of_draws(mixtures: Mixture, rows: Array) -> tuple[Array, Array, Array]:
+    """Log density at the rows, log-odds of co-clustering of neighbours, sorted means. [S, 8], [S, 7], [S, K, 4]"""
+    same = jnp.eye(mixtures.num_components, dtype=bool)
+
+    def of_one(mixture: Mixture) -> tuple[Array, Array, Array]:
+        joint = mixture.component_log_joint(rows)  # [8, K]
+        density = logsumexp(joint, axis=-1)
+        member = joint - density[:, None]
+        pairs = member[:-1, :, None] + member[1:, None, :]  # [7, K, K]
+        together, apart = (logsumexp(jnp.where(mask, pairs, -jnp.inf), axis=(1, 2)) for mask in (same, ~same))
+        means = jnp.sort(mixture.means[:, :FOLLOWED_COLUMNS], axis=0)
+        return density, jnp.clip(together - apart, -FAR, FAR), means
+
+    return jax.lax.map(of_one, mixtures, batch_size=BATCH)

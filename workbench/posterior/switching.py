@@ -5,16 +5,15 @@ calls a chain that cannot leave one of them converged. Label-invariant functiona
 relabelling.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import product
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import Array
 
-from workbench.diagnostics.convergence import followed_rows, functionals, rank_statistics
+from workbench.diagnostics.convergence import column_names, functionals, rank_statistics
 from workbench.mixture import Mixture
 from workbench.problem import Problem
 from workbench.trace import Trace
@@ -66,45 +65,38 @@ def label_switching(permutations: np.ndarray) -> Switching:
 
 
 def invariant_convergence(trace: Trace, problem: Problem) -> Convergence:
-    """Of functionals that are blind to labels.
-
-    `log_joint`, `log_likelihood`, the log density at a few rows, the co-clustering of neighbours among those rows
-    (the chance that one component made both), and the means sorted coordinate by coordinate.
-    """
-    rows = followed_rows(problem)
-    more = _more_functionals(jax.tree.map(jnp.asarray, trace.answer), rows)
-    columns = np.concatenate([functionals(trace, problem), *map(np.asarray, more)], axis=-1)
-    names = ["log_joint", "log_likelihood", *(f"log_density[{n}]" for n in range(len(rows)))]
-    names += [f"co_clustering[{a},{b}]" for a, b in pairwise(range(len(rows)))]
-    names += [f"sorted_means[{k},{d}]" for k, d in np.ndindex(trace.answer.means.shape[2:])]
-    return _convergence(names, columns)
+    """Of the functionals of a sampler's draws that are blind to labels."""
+    found = functionals(trace, problem)
+    return _convergence(found.names, found.ranked)
 
 
 def parameter_convergence(mixtures: Mixture) -> Convergence:
-    """Of weights, means and standard deviations, component by component, for draws with leaves [R, S, ...].
+    """Of `parameters`: raw draws make the exhibit, relabelled ones (`relabelling.apply`) the diagnostic."""
+    return _convergence(*parameters(mixtures))
 
-    Raw draws make the exhibit; relabelled ones (`relabelling.apply`) the diagnostic.
+
+def parameters(mixtures: Mixture, columns: Sequence[str] = ()) -> tuple[tuple[str, ...], np.ndarray]:
+    """Weights, means and standard deviations of draws with leaves [R, S, ...], and their names. [Q], [R, S, Q]
+
+    A family that shares its covariance between components, or its width between columns, has one of each.
     """
-    deviations = mixtures.covariance.deviations(jnp.asarray(mixtures.scales))
-    blocks = {"weights": mixtures.weights, "means": mixtures.means, "deviations": deviations}
-    names, columns = [], []
-    for name, block in blocks.items():
-        values = np.asarray(block)
-        names += [f"{name}[{','.join(map(str, place))}]" for place in np.ndindex(values.shape[2:])]
-        columns.append(values.reshape(*values.shape[:2], -1))
-    return _convergence(names, np.concatenate(columns, axis=-1))
+    family = mixtures.covariance
+    each = [f"{k + 1}" for k in range(mixtures.num_components)]
+    column = column_names(columns, mixtures.num_dimensions)
+    # The family's shape for 2 components of 3 dimensions tells which of the two its deviations vary with.
+    varying = [labels for size, labels in ((2, each), (3, column)) if size in family.shape(2, 3)]
+    blocks = (
+        ("weights", [each], mixtures.weights),
+        ("means", [each, column], mixtures.means),
+        ("deviations", varying, family.deviations(jnp.asarray(mixtures.scales))),
+    )
+    names = [f"{name}[{', '.join(place)}]" for name, labels, _ in blocks for place in product(*labels)]
+    draws = [np.reshape(block, (*np.shape(mixtures.weights)[:2], -1)) for _, _, block in blocks]
+    return tuple(names), np.concatenate(draws, axis=-1)
 
 
-def _convergence(names: list[str], columns: np.ndarray) -> Convergence:
+def _convergence(names: tuple[str, ...], columns: np.ndarray) -> Convergence:
     """Of named columns [R, S, Q]."""
     r_hat, ess = rank_statistics(columns)
     still = np.ptp(columns, axis=(0, 1)) == 0
-    return Convergence(tuple(names), np.where(still, np.nan, r_hat), np.where(still, np.nan, ess))
-
-
-@jax.jit
-def _more_functionals(mixtures: Mixture, rows: Array) -> tuple[Array, Array]:
-    """Co-clustering of neighbouring rows, and sorted means. [R, S, 7], [R, S, K D]"""
-    member = jax.vmap(jax.vmap(lambda mixture: mixture.responsibilities(rows)))(mixtures)  # [R, S, 8, K]
-    together = jnp.sum(member[:, :, :-1] * member[:, :, 1:], -1)
-    return together, jnp.sort(mixtures.means, axis=2).reshape(*together.shape[:2], -1)
+    return Convergence(names, np.where(still, np.nan, r_hat), np.where(still, np.nan, ess))
