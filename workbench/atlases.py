@@ -23,7 +23,7 @@ from workbench.files import replacing
 from workbench.methods import Climber
 from workbench.methods.base import check_smooth
 from workbench.problem import Problem
-from workbench.starts import STARTS, Given, Start
+from workbench.starts import STARTS, Start, Stated
 from workbench.store import Points, Store, assemble
 
 # What a stored atlas that is damaged raises when it is read.
@@ -214,7 +214,7 @@ def _climbers(experiment: Experiment, only: Collection[str] | None) -> list[str]
 def _rules(experiment: Experiment, names: Collection[str] | None) -> list[Start]:
     if names is None:
         return [experiment.starts]
-    drawn = [name for name, start in STARTS.items() if start is not Given]
+    drawn = [name for name, start in STARTS.items() if not issubclass(start, Stated)]
     unknown = [name for name in names if name not in (*drawn, "all", _name(experiment.starts))]
     if unknown or not names:
         raise InputError(f"--rules: {', '.join(unknown) or 'none given'}: allowed are all, {', '.join(drawn)}")

@@ -5,6 +5,7 @@ They are drawn from the rows held in memory: all of them, or an even sample of t
 
 from abc import ABC, abstractmethod
 from functools import partial
+from itertools import cycle, islice, permutations
 from typing import ClassVar, Literal
 
 import jax
@@ -118,14 +119,16 @@ class RandomResponsibilities(Start):
         return FlatPrior().maximise(Statistics(jnp.sum(r, 1), product(r, difference.T), second), origin, {})
 
 
-class Given(Start):
-    """Stated values, for replaying a paper: the same start for every restart."""
+class Stated(Start):
+    """Stated values, with the components of each restart in an order of its own or all in one."""
 
-    rule: Literal["given"] = "given"
     weights: Nested
     means: Nested
     covariances: Nested
-    summary: ClassVar[str] = "stated weights [K], means [K, D] and covariances in the family's shape"
+
+    @abstractmethod
+    def orders(self, restarts: int) -> np.ndarray:
+        """Which stated component stands in each place of each restart. [R, K]"""
 
     def draw(self, problem: Problem, key: Array) -> Mixture:
         """The stated mixture."""
@@ -151,20 +154,45 @@ class Given(Start):
         return mixture
 
 
+class Given(Stated):
+    """Stated values, for replaying a paper: the same start for every restart."""
+
+    rule: Literal["given"] = "given"
+    summary: ClassVar[str] = "stated weights [K], means [K, D] and covariances in the family's shape"
+
+    def orders(self, restarts: int) -> np.ndarray:
+        """As stated. [R, K]"""
+        return np.tile(np.arange(len(self.weights)), (restarts, 1))
+
+
+class Labellings(Stated):
+    """One stated mixture in its K! labellings, in turn: every restart begins at the same density, under other labels.
+
+    Labellings are in lexicographic order, the stated one first, and begin again after the last.
+    """
+
+    rule: Literal["labellings"] = "labellings"
+    summary: ClassVar[str] = "one stated mixture, its components in another order for each restart"
+
+    def orders(self, restarts: int) -> np.ndarray:
+        """The first so many permutations of the components. [R, K]"""
+        return np.asarray(list(islice(cycle(permutations(range(len(self.weights)))), restarts)))
+
+
 STARTS: dict[str, type[Start]] = {
     "random_points": RandomPoints,
     "kmeans++": KMeansPlusPlus,
     "random_responsibilities": RandomResponsibilities,
     "given": Given,
+    "labellings": Labellings,
 }
 
 
 def draw_starts(start: Start, problem: Problem, restarts: int, seed: int) -> Mixture:
     """Starting mixtures for all restarts: leaves [R, ...]. The first R are the same however many follow."""
     key = named_key(seed, "starts")
-    if isinstance(start, Given):
-        one = start.draw(problem, key)
-        return jax.tree.map(lambda leaf: jnp.repeat(leaf[None], restarts, axis=0), one)
+    if isinstance(start, Stated):
+        return jax.vmap(start.draw(problem, key).permute)(start.orders(restarts))
     size = min(size for size in DRAWN_TOGETHER if size >= min(restarts, DRAWN_TOGETHER[-1]))
     batches = [_draw(start, problem, key, np.arange(first, first + size)) for first in range(0, restarts, size)]
     together = jax.tree.map(lambda *leaves: np.concatenate(leaves)[:restarts], *jax.device_get(batches))
