@@ -1,0 +1,131 @@
+"""Simulation-based calibration: ranks of the truth among posterior draws, and whether they are uniform.
+
+Where a mixture is drawn from the prior and points from the mixture, the mixture is itself a draw of the posterior given
+those points. Its rank among L independent draws of a right sampler is therefore uniform on 0, ..., L, whatever is
+ranked (Talts, Betancourt, Simpson, Vehtari & Gelman 2018, "Validating Bayesian inference algorithms with
+simulation-based calibration", Theorem 1).
+"""
+
+from dataclasses import dataclass
+from functools import cache
+
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.typing import ArrayLike
+from scipy.stats import binom, chi2
+
+from workbench.errors import InputError
+from workbench.mixture import Mixture
+from workbench.problem import Problem
+
+# Uniform samples that the distribution of the test's statistic is known from: its p-values are no smaller than one over
+# this, and an error of 0.05 is known to 0.002.
+SIMULATED = 20_000
+
+
+def quantities(mixture: Mixture, problem: Problem, at: ArrayLike) -> dict[str, Array]:
+    """What is ranked, by name: numbers that no permutation of labels changes, each []; names are in a fixed order.
+
+    Those that depend on the points as well see errors that no parameter alone shows: a sampler that returns the prior
+    is calibrated for every parameter, and not for the likelihood (Modrák, Moon, Kim, Bürkner, Huurre, Faltejsková,
+    Gelman & Vehtari 2023, "Simulation-based calibration checking for Bayesian computation: the choice of test
+    quantities shapes sensitivity", Bayesian Analysis, sec. 3).
+
+    Args:
+        mixture: the truth, or a draw.
+        problem: with two points or more.
+        at: where the log density is ranked, the same whatever the points. [G, D]
+    """
+    log_likelihood = problem.log_likelihood(mixture)
+    two = mixture.responsibilities(problem.rows.at(jnp.arange(2)))  # [2, K]
+    k, d = mixture.means.shape
+    halves = mixture.covariance.log_determinants(mixture.scales, k, d)  # [K]
+    means, densities = jnp.sort(mixture.means[:, 0]), mixture.log_density(at)
+    return {
+        "log_joint": log_likelihood + problem.log_prior(mixture),
+        "log_likelihood": log_likelihood,
+        "squared_weights": jnp.sum(mixture.weights**2),
+        "log_determinants": 2.0 * jnp.sum(halves),
+        "co_clustering": jnp.sum(two[0] * two[1]),  # the chance that one component made the first two points
+        **{f"sorted_means[{i}]": means[i] for i in range(len(means))},  # by their first coordinate
+        **{f"log_density[{g}]": densities[g] for g in range(len(densities))},
+    }
+
+
+def thinned(draws: np.ndarray, keep: int) -> np.ndarray:
+    """So many draws [L, Q], evenly spread over the chains [R, S, Q] end to end.
+
+    Their spacing is that of thinning by the effective sample size where this is L or more.
+    """
+    flat = draws.reshape(-1, draws.shape[-1])
+    return flat[np.linspace(0, len(flat) - 1, keep).round().astype(int)]
+
+
+def ranks_of(truth: np.ndarray, draws: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """How many of the draws [L, Q] lie below the truth [Q]; ties are put in a random order. [Q]
+
+    A draw that is not a number is not below anything.
+    """
+    below, ties = np.sum(draws < truth, axis=0), np.sum(draws == truth, axis=0)
+    return np.asarray(below + rng.integers(0, ties + 1))
+
+
+def chi_square_p_value(counts: np.ndarray, bins: int) -> float:
+    """Pearson's test that ranks are uniform.
+
+    Args:
+        counts: how often each of the ranks 0, ..., L occurred. [L + 1]
+        bins: how many bins of equally many ranks they are counted in.
+
+    Raises:
+        InputError: so many bins do not divide the L + 1 ranks.
+    """
+    if len(counts) % bins:
+        raise InputError(f"bins: must divide the {len(counts)} ranks that there are, got {bins}")
+    found = counts.reshape(bins, -1).sum(axis=1)
+    expected = found.sum() / bins
+    return float(chi2.sf(np.sum((found - expected) ** 2) / expected, bins - 1))
+
+
+@dataclass(frozen=True)
+class Envelope:
+    """The simultaneous test of an empirical distribution function of uniform ranks, and its band.
+
+    At rank i the number of replications of lower rank is binomial with probability `i / (L + 1)`. The statistic is the
+    smallest of these L two-sided tail probabilities, and its distribution that of simulated uniform samples
+    (Säilynoja, Bürkner & Vehtari 2022, "Graphical test for discrete uniformity and its applications in goodness of fit
+    evaluation and multiple sample comparison", Statistics and Computing 32, sec. 2.1 and Algorithm 1). A curve leaves
+    the band of coverage c just where the test's p-value is below 1 - c.
+    """
+
+    tails: np.ndarray  # [L, replications + 1]   two-sided, of every count at every rank
+    simulated: np.ndarray  # [SIMULATED]   the statistic of uniform samples, ascending
+
+    def p_value(self, counts: np.ndarray) -> float:
+        """That uniform ranks lie as far off, from how often each rank occurred [L + 1]; of so many replications."""
+        lower = np.cumsum(counts)[:-1]
+        return float(self._p_value(np.min(self.tails[np.arange(len(lower)), lower])))
+
+    def band(self, coverage: float) -> tuple[np.ndarray, np.ndarray]:
+        """The least and the most replications below ranks 1, ..., L that the test lets pass. [L], [L]"""
+        passes = self._p_value(self.tails) >= 1.0 - coverage
+        return np.argmax(passes, axis=1), passes.shape[1] - 1 - np.argmax(passes[:, ::-1], axis=1)
+
+    def _p_value(self, statistic: np.ndarray) -> np.ndarray:
+        extreme = np.searchsorted(self.simulated, statistic, side="right")
+        return np.asarray((1 + extreme) / (1 + len(self.simulated)))
+
+
+@cache
+def envelope(replications: int, draws: int) -> Envelope:
+    """Of so many ranks among so many draws, L. The same numbers every time."""
+    below = np.arange(1, draws + 1)[:, None] / (draws + 1)  # [L, 1]
+    count = np.arange(replications + 1)
+    lower = binom.cdf(count, replications, below)
+    upper = binom.sf(count - 1, replications, below)
+    tails = np.minimum(1.0, 2.0 * np.minimum(lower, upper))
+    rng = np.random.default_rng(0)
+    samples = rng.multinomial(replications, np.full(draws + 1, 1.0 / (draws + 1)), SIMULATED)
+    statistics = np.min(tails[np.arange(draws), np.cumsum(samples, axis=1)[:, :-1]], axis=1)
+    return Envelope(tails, np.sort(statistics))
