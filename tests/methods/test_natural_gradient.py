@@ -10,10 +10,9 @@ from jax.flatten_util import ravel_pytree
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from workbench.charts import Chart
+from workbench.charts import Chart, derivatives
 from workbench.methods import NaturalGradient
 from workbench.methods.natural_gradient import empirical_fisher
-from workbench.methods.newton import local
 from workbench.mixture import COVARIANCES, Mixture
 from workbench.problem import Problem
 
@@ -62,7 +61,7 @@ def test_where_the_model_is_right_the_metric_is_the_curvature() -> None:
         def constrain(z: jax.Array) -> Mixture:
             return chart.constrain(unravel(z))
 
-        hessian = local(lambda z: -problem.log_joint(constrain(z)), y).hessian
+        hessian = derivatives(lambda z: -problem.log_joint(constrain(z)), y).hessian
         return empirical_fisher(constrain, y, problem.rows), hessian
 
     metric, hessian = both(u)

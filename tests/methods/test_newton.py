@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 from scipy.optimize import minimize
 
-from workbench.charts import Chart
+from workbench.charts import Chart, derivatives
 from workbench.errors import InputError
 from workbench.methods import NaturalGradient, Newton
-from workbench.methods.newton import LARGEST, local
+from workbench.methods.newton import LARGEST
 from workbench.mixture import COVARIANCES, Mixture
 from workbench.problem import Problem
 
@@ -59,7 +59,7 @@ def test_the_derivatives_are_those_of_the_density_row_by_row(
     def plainly(y: jax.Array) -> jax.Array:
         return jnp.sum(chart.constrain(unravel(y)).log_density(points))
 
-    here = jax.jit(lambda y: local(one_pass, y))(x)
+    here = jax.jit(lambda y: derivatives(one_pass, y))(x)
     hessian = jax.jit(jax.jacrev(jax.jacfwd(plainly)))(x)
     np.testing.assert_allclose(here.hessian, hessian, atol=1e-10 * np.max(np.abs(hessian)))  # sums in another order
     np.testing.assert_array_equal(here.hessian, here.hessian.T)
@@ -80,7 +80,9 @@ def test_it_ends_where_scipys_trust_region_and_em_end(
     chart = Chart.of(problem, weights="log_ratio")
     end = chart.constrain(taken[-1][0].u)
     x, unravel = ravel_pytree(chart.unconstrain(random_mixture(points, K, "diagonal", seed=0)))
-    at = jax.jit(lambda y: local(lambda z: -problem.log_joint(chart.constrain(unravel(z))) / problem.num_points, y))
+    at = jax.jit(
+        lambda y: derivatives(lambda z: -problem.log_joint(chart.constrain(unravel(z))) / problem.num_points, y)
+    )
     found = minimize(
         lambda y: tuple(np.asarray(a) for a in at(y)[:2]),
         np.asarray(x),

@@ -8,7 +8,7 @@ import numpy as np
 from jax import Array
 from jax.flatten_util import ravel_pytree
 
-from workbench.charts import Chart
+from workbench.charts import Chart, derivatives
 from workbench.mixture import Mixture
 from workbench.problem import Problem
 
@@ -39,15 +39,7 @@ def curvature(problem: Problem, mixture: Mixture, chart: Coordinated) -> Curvatu
     """
     u, constrain = raveled(mixture, chart)
 
-    def objective(v: Array) -> Array:
-        return problem.log_joint(constrain(v))
-
-    def gradient(v: Array) -> tuple[Array, tuple[Array, Array]]:
-        value, slope = jax.value_and_grad(objective)(v)
-        return slope, (value, slope)
-
-    hessian, (value, slope) = jax.jacfwd(gradient, has_aux=True)(u)
-    return Curvature(value, slope, 0.5 * (hessian + hessian.T))
+    return Curvature(*derivatives(lambda v: problem.log_joint(constrain(v)), u))
 
 
 @partial(jax.jit, static_argnames=("weights", "scales"))

@@ -11,10 +11,10 @@ from jax.scipy.linalg import cho_factor, cho_solve
 from pydantic import Field
 
 from workbench.charts import Chart
-from workbench.methods.base import Algorithm, Climber, Info, Schedule, check_smooth, geometric_marks
+from workbench.methods.base import Algorithm, Info
 from workbench.methods.collapse import is_usable
+from workbench.methods.dense import DenseClimber
 from workbench.methods.gradient_ascent import STALLED
-from workbench.methods.newton import check_dense
 from workbench.methods.search import weak_wolfe
 from workbench.mixture import Mixture, Rows
 from workbench.mixture.covariance.base import product
@@ -22,7 +22,7 @@ from workbench.mixture.covariance.vectors import LOG_2PI
 from workbench.problem import Problem
 
 
-class NaturalGradient(Climber):
+class NaturalGradient(DenseClimber):
     """Steps `(F + damping)^-1 gradient`, F the Fisher information of the observed rows, estimated from their scores.
 
     The metric is `F = sum_n g_n g_n^T / N`, g_n the gradient of `log P(x_n)` in a chart without redundant direction:
@@ -54,15 +54,6 @@ class NaturalGradient(Climber):
     max_iterations: Annotated[int, Field(ge=1)] = 1000
 
     summary: ClassVar[str] = "natural gradient ascent in the metric of the rows' scores (empirical Fisher)"
-
-    def check(self, problem: Problem) -> None:
-        """Refuses more coordinates than a dense metric is for, and a prior with a hard bound."""
-        check_dense(self.method, problem)
-        check_smooth(problem)
-
-    def schedule(self) -> Schedule:
-        """Rows at geometrically growing numbers of steps, since a step costs many passes."""
-        return Schedule(geometric_marks(self.max_iterations), "steps", self.max_iterations)
 
     def bind(self, problem: Problem) -> Algorithm:
         """Searches along the natural gradient of minus `log_joint` per point."""

@@ -1,6 +1,5 @@
 """Newton's method in a trust region: exact curvature, few steps, each of them dear."""
 
-from collections.abc import Callable
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 import jax
@@ -10,16 +9,13 @@ from jax import Array
 from jax.flatten_util import ravel_pytree
 from pydantic import Field
 
-from workbench.charts import Chart
-from workbench.errors import InputError
-from workbench.methods.base import Algorithm, Climber, Info, Schedule, check_smooth, geometric_marks
+from workbench.charts import Chart, Derivatives, derivatives
+from workbench.methods.base import Algorithm, Info
 from workbench.methods.collapse import is_usable
+from workbench.methods.dense import DenseClimber
 from workbench.methods.trust_region import Model, lowest_in_ball
 from workbench.mixture import Mixture
 from workbench.problem import Problem
-
-# Most coordinates: a step then costs as many passes, and decomposes a matrix of this side.
-MOST_PARAMETERS = 500
 
 # A step is kept if the objective changes by at least this share of what the quadratic says; and the region shrinks
 # below POOR of it and grows above GOOD (Nocedal & Wright 2006, algorithm 4.1).
@@ -35,7 +31,7 @@ SMALLEST = 1e-10
 ROUNDING = 100.0
 
 
-class Newton(Climber):
+class Newton(DenseClimber):
     """Maximises `log_joint` by its exact Hessian in a chart without redundant direction.
 
     Each step goes to the highest point of the quadratic within a ball, whose radius follows how well the quadratic
@@ -54,18 +50,8 @@ class Newton(Climber):
     gradient_tolerance: Annotated[float, Field(ge=0)] = Field(
         1e-6, description="stop when no component of the gradient per point is larger and no curvature is upwards"
     )
-    max_iterations: Annotated[int, Field(ge=1)] = 500
 
     summary: ClassVar[str] = "Newton's method with the exact Hessian, in a trust region"
-
-    def check(self, problem: Problem) -> None:
-        """Refuses more coordinates than a dense Hessian is for, and a prior with a hard bound."""
-        check_dense(self.method, problem)
-        check_smooth(problem)
-
-    def schedule(self) -> Schedule:
-        """Rows at geometrically growing numbers of steps, since a step costs many passes."""
-        return Schedule(geometric_marks(self.max_iterations), "steps", self.max_iterations)
 
     def bind(self, problem: Problem) -> Algorithm:
         """Trust-region steps on minus `log_joint` per point."""
@@ -77,14 +63,16 @@ class Newton(Climber):
         def init(key: Array, start: Mixture) -> NewtonState:
             u = chart.unconstrain(start)
             x, _ = ravel_pytree(u)
-            nothing = Local(jnp.zeros((), x.dtype), jnp.zeros_like(x), jnp.zeros((x.size, x.size), x.dtype))
+            nothing = Derivatives(jnp.zeros((), x.dtype), jnp.zeros_like(x), jnp.zeros((x.size, x.size), x.dtype))
             return NewtonState(u, nothing, jnp.asarray(False), jnp.asarray(self.radius, x.dtype))
 
         def step(key: Array, state: NewtonState) -> tuple[NewtonState, Info]:
             x, unravel = ravel_pytree(state.u)
             # A loop of at most one turn: under `vmap` its body is entered only where some restart needs it.
             look = (state.known, state.here)
-            _, here = jax.lax.while_loop(lambda c: ~c[0], lambda c: (~c[0], local(lambda y: loss(unravel(y)), x)), look)
+            _, here = jax.lax.while_loop(
+                lambda c: ~c[0], lambda c: (~c[0], derivatives(lambda y: loss(unravel(y)), x)), look
+            )
             model = Model.of(here.gradient, here.hessian)
             move = lowest_in_ball(model, state.radius)
             reached = loss(unravel(x + move))
@@ -108,44 +96,10 @@ class Newton(Climber):
         return Algorithm(init, step, lambda state: chart.constrain(state.u))
 
 
-class Local(NamedTuple):
-    """A function's derivatives at a point."""
-
-    value: Array  # []
-    gradient: Array  # [P]
-    hessian: Array  # [P, P]
-
-
 class NewtonState(NamedTuple):
     """Where the climb is, and what is known of the objective there."""
 
     u: Any
-    here: Local
+    here: Derivatives
     known: Array  # []   whether `here` belongs to `u`
     radius: Array  # []
-
-
-def local(function: Callable[[Array], Array], x: Array) -> Local:
-    """Value, gradient and Hessian at x [P]: forward mode over the gradient, all directions in one sweep."""
-
-    def gradient(y: Array) -> tuple[Array, tuple[Array, Array]]:
-        value, slope = jax.value_and_grad(function)(y)
-        return slope, (value, slope)
-
-    hessian, (value, slope) = jax.jacfwd(gradient, has_aux=True)(x)
-    return Local(value, slope, 0.5 * (hessian + hessian.T))
-
-
-def check_dense(method: str, problem: Problem) -> None:
-    """A dense matrix over the coordinates is for few of them.
-
-    Raises:
-        InputError: there are more than `MOST_PARAMETERS`.
-    """
-    k, d = problem.components, problem.num_dimensions
-    number = k - 1 + k * d + problem.covariance.num_parameters(k, d)
-    if number > MOST_PARAMETERS:
-        raise InputError(
-            f"model: {method} takes at most {MOST_PARAMETERS} parameters, since a step costs passes for each of them, "
-            f"got {number}; use fewer components or a smaller covariance family, or leave {method} out"
-        )

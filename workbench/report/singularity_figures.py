@@ -42,7 +42,7 @@ def collapse_maps(findings: Findings) -> Figure:
 
 def _pairs(findings: Findings) -> list[tuple[str, str]]:
     """Every remedy with each of its methods, in the order of the study."""
-    return list(dict.fromkeys((row["remedy"], row["method"]) for row in findings.rows))
+    return list(dict.fromkeys((str(row["remedy"]), str(row["method"])) for row in findings.rows))
 
 
 def _along_all_axes(findings: Findings, curves: list[tuple[str, str]]) -> Figure:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from matplotlib.figure import Figure
 
 from workbench.plots import affine, bad_optima, overspecified, rate
-from workbench.report import chart_figures, rate_figures, singularity_figures
+from workbench.report import calibration_figures, chart_figures, rate_figures, singularity_figures
 from workbench.studies import Findings
 
 if TYPE_CHECKING:
@@ -54,8 +54,8 @@ STUDY_FIGURES: dict[str, Mapping[str, StudyFigure]] = {
             "How often climbs collapse",
             "Each mark is the share of starts that end on a singular covariance or a starved component, with its 95 % "
             "interval, along one axis with the others fixed as stated; curves stand beside each other, and all have "
-            "the same starts. Dashes: singular covariances alone; what lies above them starved. One remedy: a curve for "
-            "each method. Several: a curve for the first method of each, which is EM in the shipped study.",
+            "the same starts. Dashes: singular covariances alone; what lies above them starved. One remedy: a curve "
+            "for each method. Several: a curve for the first method of each, which is EM in the shipped study.",
             "Share of collapsing starts against N, D, K and separation, one curve for each method or remedy.",
         ),
         "maps": StudyFigure(
@@ -157,6 +157,18 @@ STUDY_FIGURES: dict[str, Mapping[str, StudyFigure]] = {
             "Mean error of the location of two components fitted to one, against N, with two standard errors. Lines: "
             "the fitted powers of N. Theory: -1/4 where the weights are equal, -1/2 where they are not.",
             "Mean error against N on logarithmic axes: two lines, one half as steep as the other.",
+        )
+    },
+    "calibration": {
+        "ranks": StudyFigure(
+            calibration_figures.rank_curves,
+            "Whether the samplers are calibrated",
+            "Mixtures are drawn from the prior, points from each of them, and the mixture is ranked among the draws given "
+            "its points. Curves: the share of replications below each rank, less the share due to uniform ranks. The "
+            "curve of a right sampler stays, whole, in the grey band 19 times in 20 for each quantity. A hump: "
+            "the truth tends to lie below the draws. A trough: above. A wave that rises first and falls below zero: draws "
+            "that are too narrow; one that falls first: too wide.",
+            "Curves of rank departures, one for each sampler, in a panel for each quantity, over a grey band about zero.",
         )
     },
 }

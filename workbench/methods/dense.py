@@ -1,0 +1,38 @@
+"""What methods with a dense matrix over the coordinates share: whom they refuse, and rows of few dear steps."""
+
+from abc import ABC
+from typing import Annotated
+
+from pydantic import Field
+
+from workbench.errors import InputError
+from workbench.methods.base import Climber, Schedule, check_smooth, geometric_marks
+from workbench.problem import Problem
+
+# Most coordinates: a step then costs as many passes, and factors a matrix of this side.
+MOST_PARAMETERS = 500
+
+
+class DenseClimber(Climber, ABC):
+    """A climber whose step costs passes in proportion to the number of coordinates."""
+
+    max_iterations: Annotated[int, Field(ge=1)] = 500
+
+    def check(self, problem: Problem) -> None:
+        """Refuses more coordinates than a dense matrix is for, and a prior with a hard bound.
+
+        Raises:
+            InputError: there are more than `MOST_PARAMETERS`, or the prior is not smooth.
+        """
+        k, d = problem.components, problem.num_dimensions
+        number = k - 1 + k * d + problem.covariance.num_parameters(k, d)
+        if number > MOST_PARAMETERS:
+            raise InputError(
+                f"model: {self.method} takes at most {MOST_PARAMETERS} parameters, since a step costs passes for "
+                f"each of them, got {number}; use fewer components or a smaller covariance family, or leave {self.method} out"
+            )
+        check_smooth(problem)
+
+    def schedule(self) -> Schedule:
+        """Rows at geometrically growing numbers of steps."""
+        return Schedule(geometric_marks(self.max_iterations), "steps", self.max_iterations)
