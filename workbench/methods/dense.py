@@ -29,7 +29,8 @@ class DenseClimber(Climber, ABC):
         if number > MOST_PARAMETERS:
             raise InputError(
                 f"model: {self.method} takes at most {MOST_PARAMETERS} parameters, since a step costs passes for "
-                f"each of them, got {number}; use fewer components or a smaller covariance family, or leave {self.method} out"
+                f"each of them, got {number}; use fewer components or a smaller covariance family, "
+                f"or leave {self.method} out"
             )
         check_smooth(problem)
 
