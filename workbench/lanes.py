@@ -31,6 +31,7 @@ class Walker(NamedTuple):
     collapsed: Array  # []
     stopped: Array  # []
     log_evidence: Array | None  # []   None where the method estimates none
+    evidence_bound: Array | None  # []   None where the method climbs none
 
 
 class Row(NamedTuple):
@@ -66,7 +67,7 @@ def begin(method: Method, problem: Problem, starts: Mixture, key: Array, restart
         own = jax.random.fold_in(key, restart)
         zero, no = jnp.asarray(0), jnp.asarray(False)
         state = algorithm.init(own, start)
-        return Walker(state, own, jnp.zeros(()), zero, zero, ~no, no, no, no, _evidence(algorithm, state))
+        return Walker(state, own, jnp.zeros(()), zero, zero, ~no, no, no, no, *_evidence(algorithm, state))
 
     return _plain(jax.vmap(one)(starts, restarts))
 
@@ -101,6 +102,7 @@ def advance(
 
     def step(walker: Walker) -> Walker:
         state, info = algorithm.step(jax.random.fold_in(walker.key, walker.steps), walker.state)
+        log_evidence, evidence_bound = _evidence(algorithm, state)
         return walker._replace(
             state=state,
             passes=walker.passes + info.passes,
@@ -109,7 +111,8 @@ def advance(
             converged=info.converged,
             collapsed=info.collapsed,
             stopped=info.stopped | (walker.steps + 1 >= most),
-            log_evidence=_evidence(algorithm, state),
+            log_evidence=log_evidence,
+            evidence_bound=evidence_bound,
         )
 
     def to_next_mark(now: Stretch) -> Stretch:
@@ -137,8 +140,10 @@ def advance(
     return end._replace(lanes=_plain(end.lanes))
 
 
-def _evidence(algorithm: Algorithm, state: State) -> Array | None:
-    return None if algorithm.log_evidence is None else algorithm.log_evidence(state)
+def _evidence(algorithm: Algorithm, state: State) -> tuple[Array | None, Array | None]:
+    """Its estimate and its lower bound, where the method has them."""
+    told = (algorithm.log_evidence, algorithm.evidence_bound)
+    return tuple(None if of is None else of(state) for of in told)  # type: ignore[return-value]
 
 
 def _plain(walkers: Walker) -> Walker:

@@ -38,7 +38,8 @@ def run(
 
     Restarts advance side by side in the lanes of one compiled program. When one stops, the next takes its lane; when
     none waits, the batch shrinks. A restart that has stopped costs neither passes nor seconds, and one program serves
-    any number of restarts. Compiling is timed apart from stepping, scoring is not timed against the method.
+    any number of restarts. Compiling is timed apart from stepping, scoring is not timed against the method. Where
+    labels are ordered, so are the components of every row (`Problem.labelled`).
 
     Args:
         method: a frozen config.
@@ -95,13 +96,8 @@ def run(
         draws=schedule.draws,
         dropped=None if race is None else crew.dropped,
         log_evidence=jax.device_get(crew.walkers.log_evidence),
+        evidence_bound=jax.device_get(crew.walkers.evidence_bound),
     )
-
-
-@jax.jit
-def _labelled(problem: Problem, mixtures: Mixture) -> Mixture:
-    """Every recorded mixture in a labelling that the problem allows, leaves [R, T, ...]."""
-    return jax.vmap(jax.vmap(problem.labelled))(mixtures)
 
 
 def score(problem: Problem, mixtures: Mixture) -> tuple[np.ndarray, np.ndarray]:
@@ -123,6 +119,12 @@ def score(problem: Problem, mixtures: Mixture) -> tuple[np.ndarray, np.ndarray]:
     # Every row has the score of the last fresh one up to it; the first of a restart is fresh.
     log_joint, log_likelihood = scores[:, np.cumsum(fresh) - 1].reshape(2, *fresh.shape)
     return log_joint, log_likelihood
+
+
+@jax.jit
+def _labelled(problem: Problem, mixtures: Mixture) -> Mixture:
+    """Every recorded mixture in a labelling that the problem allows, leaves [R, T, ...]."""
+    return jax.vmap(jax.vmap(problem.labelled))(mixtures)
 
 
 @jax.jit

@@ -34,6 +34,7 @@ class Trace:
     draws: int = field(metadata={"static": True})  # the last so many rows are posterior draws; 0: point estimates
     dropped: np.ndarray | None = None  # [R]   lost the race; None where there was none
     log_evidence: np.ndarray | None = None  # [R]   ln P(x), estimated by each run; None where the method has none
+    evidence_bound: np.ndarray | None = None  # [R]   a lower bound of ln P(x); None where the method climbs none
 
     @property
     def num_restarts(self) -> int:
@@ -47,8 +48,16 @@ class Trace:
 
     @property
     def is_sampler(self) -> bool:
-        """Whether the last rows are posterior draws."""
+        """Whether the last rows are draws: of the posterior, or of an approximation to it."""
         return self.draws > 0
+
+    @property
+    def is_approximation(self) -> bool:
+        """Whether the draws are independent ones of a density that was fitted to the posterior.
+
+        Such draws agree with each other whatever the posterior is, so that nothing is to be read off their R-hat.
+        """
+        return self.evidence_bound is not None
 
     @property
     def ends(self) -> Mixture:

@@ -60,8 +60,8 @@ class Functionals(NamedTuple):
 
 
 def mixing_of(trace: Trace, problem: Problem) -> Mixing | None:
-    """Mixing of a sampler's draws; None for point estimates."""
-    if not trace.is_sampler:
+    """Mixing of a sampler's draws; None for point estimates and for approximations, whose draws cannot but mix."""
+    if not trace.is_sampler or trace.is_approximation:
         return None
     r_hats, sizes = rank_statistics(functionals(trace, problem).ranked)
     return Mixing(float(np.max(r_hats)), float(np.min(sizes)))

@@ -14,7 +14,7 @@ from workbench.trace import Trace, passes_text
 class Status(IntEnum):
     """How a restart ended. Where several apply, the highest is reported."""
 
-    CONVERGED = 1  # the stopping rule was met; for a sampler, its chains agree
+    CONVERGED = 1  # the stopping rule was met; for a sampler, its chains agree; an approximation may still be far off
     BUDGET = 2  # ran out of iterations, or of draws before the chains agreed
     DROPPED = 3  # lost the race, and went no further
     PLATEAU = 4  # two components have merged into one
@@ -45,6 +45,8 @@ def verdicts(trace: Trace, problem: Problem, rule: Soundness, mixing: Mixing | N
     """
     if mixing is not None:
         return [_of_chain(trace, r, mixing) for r in range(trace.num_restarts)]
+    if trace.evidence_bound is not None:
+        return [_of_approximation(trace, r, float(bound)) for r, bound in enumerate(trace.evidence_bound)]
     healths = rule.check_all(problem, trace.ends)
     return [_of_estimate(trace, r, health) for r, health in enumerate(healths)]
 
@@ -84,3 +86,16 @@ def _of_chain(trace: Trace, chain: int, mixing: Mixing) -> Verdict:
     if not mixing.converged:
         return Verdict(Status.BUDGET, f"the chains do not agree yet: {facts}")
     return Verdict(Status.CONVERGED, f"the chains agree: {facts}")
+
+
+def _of_approximation(trace: Trace, restart: int, bound: float) -> Verdict:
+    draws = trace.log_joint[restart, -trace.draws :]
+    if not (np.all(np.isfinite(draws)) and np.isfinite(bound)):
+        return Verdict(Status.NONFINITE, f"a draw has a log_joint that is not finite, or the bound is {bound}")
+    if not trace.ok[restart, -1]:
+        return Verdict(Status.DIVERGENT, "a step broke the method's promise: the evidence lower bound fell")
+    facts = f"after {passes_text(trace.passes[restart, -1])} passes; its lower bound of ln P(x) is {bound:.3f}"
+    caveat = "how near the posterior is, this does not say"
+    if not trace.converged[restart]:
+        return Verdict(Status.BUDGET, f"fitted until its iterations ran out, {facts}; {caveat}")
+    return Verdict(Status.CONVERGED, f"the fit met its stopping rule {facts}; {caveat}")

@@ -13,8 +13,8 @@ from pydantic import Field
 from workbench.errors import InputError
 from workbench.methods.allocation import allocate
 from workbench.methods.base import Algorithm, Info, State
-from workbench.methods.nuts import check_proper, standard_mixture
-from workbench.methods.sampler import Sampler
+from workbench.methods.nuts import standard_mixture
+from workbench.methods.sampler import Sampler, check_proper
 from workbench.mixture import Mixture
 from workbench.model import (
     mixture_log_densities,
