@@ -1,0 +1,47 @@
+"""What all variational methods share: a density of closed form is fitted to the posterior, then drawn from."""
+
+from abc import ABC
+from collections.abc import Callable
+from typing import Annotated, TypeVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from pydantic import Field
+
+from workbench.methods.base import Method, Schedule, geometric_marks
+
+Carry = TypeVar("Carry")
+
+
+class Approximation(Method, ABC):
+    """A method whose answer is draws of an approximation to the posterior: a cheap neighbour of a sampler.
+
+    The fit is a climb of the evidence lower bound, `E_q[ln P(x, theta)] - E_q[ln q(theta)] <= ln P(x)`, from each
+    start; then its draws cost no pass. They are independent, and of q: that they agree with each other says nothing of
+    the posterior, so R-hat and effective sample sizes are not told of them. As a rule q covers one of the K! labellings
+    (its bound then lies ln K! lower than it would for the density of the data alone), and is too narrow: minimising
+    KL(q | p) leaves out what p holds beyond one mode (Bishop 2006, sec. 10.1.2).
+    """
+
+    max_iterations: Annotated[int, Field(ge=1)] = 1000
+    num_samples: Annotated[int, Field(ge=4)] = Field(1000, description="draws of the fitted density")
+
+    def schedule(self) -> Schedule:
+        """The fit at geometrically growing numbers of iterations, then every draw."""
+        draws = np.arange(self.max_iterations + 1, self.max_iterations + self.num_samples + 1)
+        marks = np.concatenate([geometric_marks(self.max_iterations), draws])
+        return Schedule(marks, "steps", int(marks[-1]), draws=self.num_samples)
+
+
+def only_where(predicate: Array, change: Callable[[Carry], Carry], carry: Carry) -> Carry:
+    """`change(carry)` where the predicate holds, else the carry; nothing is computed unless it holds for one of a batch.
+
+    A loop of at most one turn: under `vmap`, a `cond` computes both sides.
+    """
+
+    def turn(going: tuple[Array, Carry]) -> tuple[Array, Carry]:
+        return jnp.zeros_like(going[0]), change(going[1])
+
+    return jax.lax.while_loop(lambda going: going[0], turn, (predicate, carry))[1]
