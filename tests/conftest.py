@@ -213,7 +213,7 @@ def tiny() -> dict[str, Any]:
     return {
         "restarts": 2,
         "data": {"simulate": simulate, "test_fraction": 0.2},
-        "model": {"components": 2, "covariance": "tied"},
+        "model": {"components": 2, "covariance": "tied", "labels": "free"},
         "prior": {"family": "conjugate"},
         "methods": {
             "em": {"max_iterations": 200},

@@ -1,14 +1,23 @@
 """The NumPyro model of a problem, written twice: as a person reads it, and through the one pass."""
 
+from typing import Any
+
 import jax.numpy as jnp
 import numpy as np
 import numpyro
 import numpyro.distributions as dist
 from jax import Array
+from jax.scipy.special import gammaln
+from numpyro.distributions import constraints
+from numpyro.infer.reparam import Reparam
 from numpyro.infer.util import constrain_fn, potential_energy, unconstrain_fn
 
 from workbench.mixture import Mixture
 from workbench.problem import Problem
+
+# What sets means apart at least where a chain of ordered means begins, in standard deviations of the first column:
+# points that tie there are common, and the logarithm of no gap is no place to begin at.
+LEAST_GAP = 1e-6
 
 
 def mixture_model(problem: Problem, x: Array | None = None) -> None:
@@ -16,8 +25,11 @@ def mixture_model(problem: Problem, x: Array | None = None) -> None:
 
     Sites are those of the prior (`weights`, `means`, ...) and `x` [N, D]. With `x=problem.x` its log density equals
     `problem.log_joint`.
+
+    Where labels are ordered, sites `means_ascending` [K] and `means_rest` [K, D - 1] stand for `means`, and the log
+    density is larger by `ln K!`: the evidence is the same.
     """
-    mixture = problem.prior.sites(problem.components, problem.covariance, problem.hyperparameters)
+    mixture = mixture_sites(problem)
     components = dist.MultivariateNormal(mixture.means, scale_tril=mixture.scale_trils)
     density = dist.MixtureSameFamily(dist.Categorical(probs=mixture.weights), components)
     with numpyro.plate("points", problem.num_points):
@@ -26,8 +38,32 @@ def mixture_model(problem: Problem, x: Array | None = None) -> None:
 
 def one_pass_model(problem: Problem) -> None:
     """The same joint density with the likelihood as one factor, evaluated by the one pass: what NUTS runs on."""
-    mixture = problem.prior.sites(problem.components, problem.covariance, problem.hyperparameters)
+    mixture = mixture_sites(problem)
     numpyro.factor("log_likelihood", problem.log_likelihood(mixture))
+
+
+def mixture_sites(problem: Problem) -> Mixture:
+    """The sites of the prior, as the problem's labels have them, for a model to begin with."""
+    ordered = {"means": _Ascending()} if problem.labels == "ordered" else {}
+    with numpyro.handlers.reparam(config=ordered):
+        return problem.prior.sites(problem.components, problem.covariance, problem.hyperparameters)
+
+
+class _Ascending(Reparam):  # type: ignore[misc]
+    """Means [K, D] whose first coordinates ascend, K! times as dense as without that constraint.
+
+    The prior is the same for all components, so this is the density of its draws put in order. They cannot be drawn
+    here, one site after the other, because means may depend on covariances: the sites are improper, and a factor
+    brings the density.
+    """
+
+    def __call__(self, name: str, fn: Any, obs: Array | None) -> tuple[None, Array]:
+        k, d = fn.shape()
+        first = numpyro.sample(f"{name}_ascending", dist.ImproperUniform(constraints.ordered_vector, (), (k,)))
+        rest = numpyro.sample(f"{name}_rest", dist.ImproperUniform(constraints.real, (), (k, d - 1)))
+        means = jnp.concatenate([first[:, None], rest], axis=1)
+        numpyro.factor(f"{name}_density", fn.log_prob(means) + gammaln(k + 1.0))
+        return None, means
 
 
 def potential(problem: Problem, unconstrained: dict[str, Array]) -> Array:
@@ -35,9 +71,23 @@ def potential(problem: Problem, unconstrained: dict[str, Array]) -> Array:
     return potential_energy(one_pass_model, (problem,), {}, unconstrained)
 
 
+def prior_potential(problem: Problem, unconstrained: dict[str, Array]) -> Array:
+    """The same without the likelihood, and without a pass over the data. []"""
+    return potential_energy(_sites, (problem,), {}, unconstrained)
+
+
 def unconstrained_sites(problem: Problem, mixture: Mixture) -> dict[str, Array]:
-    """The unconstrained values of the prior's sites at a mixture with positive weights."""
-    return dict(unconstrain_fn(_sites, (problem,), {}, problem.prior.site_values(mixture)))
+    """The unconstrained values of the model's sites at a mixture with positive weights.
+
+    Where labels are ordered, at the mixture put in order, with means that tie set apart by `LEAST_GAP`.
+    """
+    values = problem.prior.site_values(problem.labelled(mixture))
+    if problem.labels == "ordered":
+        means = values.pop("means")
+        gaps = jnp.maximum(jnp.diff(means[:, 0]), LEAST_GAP * _deviations(problem)[0])
+        values["means_ascending"] = means[0, 0] + jnp.pad(jnp.cumsum(gaps), (1, 0))
+        values["means_rest"] = means[:, 1:]
+    return dict(unconstrain_fn(_sites, (problem,), {}, values))
 
 
 def site_units(problem: Problem, unconstrained: dict[str, Array]) -> dict[str, Array]:
@@ -45,15 +95,25 @@ def site_units(problem: Problem, unconstrained: dict[str, Array]) -> dict[str, A
 
     A sampler that moves in these units does the same work whatever the units of the data. Means are measured in the
     standard deviations of their columns; an unconstrained matrix holds the strict lower triangle of its Cholesky
-    factor, measured row by row in the same, and logarithms.
+    factor, measured row by row in the same, and logarithms. Of ordered means the first is measured so, and the
+    logarithms of the gaps between them have no unit.
     """
-    deviations = jnp.sqrt(jnp.sum(problem.rows.matrix**2, axis=-1))  # [D]
+    deviations = _deviations(problem)
     units = {name: jnp.ones_like(value) for name, value in unconstrained.items()}
-    units["means"] = units["means"] * deviations
+    if problem.labels == "ordered":
+        units["means_ascending"] = units["means_ascending"].at[0].set(deviations[0])
+        units["means_rest"] = units["means_rest"] * deviations[1:]
+    else:
+        units["means"] = units["means"] * deviations
     if "covariances" in units and problem.covariance.has_correlations:
         rows, _ = np.tril_indices(len(deviations), -1)
         units["covariances"] = units["covariances"].at[..., : len(rows)].set(deviations[rows])
     return units
+
+
+def _deviations(problem: Problem) -> Array:
+    """Standard deviations of the columns. [D]"""
+    return jnp.sqrt(jnp.sum(problem.rows.matrix**2, axis=-1))
 
 
 def mixture_of_sites(problem: Problem, unconstrained: dict[str, Array]) -> Mixture:
@@ -69,7 +129,7 @@ def mixture_of_sites(problem: Problem, unconstrained: dict[str, Array]) -> Mixtu
 
 def _sites(problem: Problem) -> None:
     """The prior's sites alone, so that changing coordinates costs no pass over the data."""
-    mixture = problem.prior.sites(problem.components, problem.covariance, problem.hyperparameters)
+    mixture = mixture_sites(problem)
     numpyro.deterministic("mixture_weights", mixture.weights)
     numpyro.deterministic("mixture_means", mixture.means)
     numpyro.deterministic("mixture_scales", mixture.scales)
@@ -80,7 +140,7 @@ def latent_model(problem: Problem, x: Array | None = None) -> None:
 
     Sites are those of the prior, `z` [N] and `x` [N, D]. Summed over `z` it is `mixture_model`.
     """
-    mixture = problem.prior.sites(problem.components, problem.covariance, problem.hyperparameters)
+    mixture = mixture_sites(problem)
     trils = mixture.scale_trils
     with numpyro.plate("points", problem.num_points):
         z = numpyro.sample("z", dist.Categorical(probs=mixture.weights))
@@ -89,7 +149,7 @@ def latent_model(problem: Problem, x: Array | None = None) -> None:
 
 def swept_latent_model(problem: Problem) -> None:
     """The same joint density, the points' densities under every component swept at once: no solve for each point."""
-    mixture = problem.prior.sites(problem.components, problem.covariance, problem.hyperparameters)
+    mixture = mixture_sites(problem)
     points = jnp.arange(problem.num_points)
     log_densities = mixture_log_densities(mixture, problem.rows.at(points))
     with numpyro.plate("points", problem.num_points):

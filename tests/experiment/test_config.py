@@ -77,6 +77,8 @@ CHANGED: dict[str, Any] = {
     "standardize": True,
     "test_fraction": 0.25,
     "covariance": "spherical",
+    "labels": "ordered",
+    "permuted.of": {"method": "gibbs", "num_warmup": 11, "num_samples": 12, "num_chains": 3},
 }
 
 
@@ -124,7 +126,7 @@ ONE_FIELD = [
     *[("soundness", "", field) for field in _fields(Soundness)],
     *[("simulate", "", field) for field in _fields(SimulateConfig)],
     *[("data", "", field) for field in _fields(DataConfig, "dataset", "file", "simulate", "label")],
-    *[("model", "", field) for field in ("components", "covariance")],
+    *[("model", "", field) for field in ("components", "covariance", "labels")],
     *[("", "", field) for field in ("seed", "restarts")],
 ]
 

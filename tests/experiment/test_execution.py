@@ -22,7 +22,7 @@ from workbench.trace import Trace
 VALUES: dict[str, Any] = {
     "restarts": 3,
     "data": {"dataset": "acidity"},
-    "model": {"components": 2, "covariance": "tied"},
+    "model": {"components": 2, "covariance": "tied", "labels": "free"},
     "prior": {"family": "conjugate"},
     "methods": {"em": {}, "ascent": {}, "nuts": {"num_warmup": 5, "num_samples": 6, "num_chains": 2}},
 }
@@ -113,6 +113,7 @@ CHANGES = [
     ((("seed",), 7), ALL),
     ((("model", "components"), 3), ALL),
     ((("model", "covariance"), "spherical"), ALL),
+    ((("model", "labels"), "ordered"), ALL),
     ((("prior", "concentration"), 2.0), ALL),
     ((("starts",), {"rule": "kmeans++"}), ALL),
     ((("data", "divide_by"), 2.0), ALL),

@@ -26,6 +26,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "ascent": {"max_iterations": 300},
     "nuts": {"num_warmup": 10, "num_samples": 6, "num_chains": R, "max_tree_depth": 5},
     "gibbs": {"num_warmup": 10, "num_samples": 6, "num_chains": R},
+    "permuted": {"of": {"method": "gibbs", "num_warmup": 10, "num_samples": 6, "num_chains": R}},
 }
 # The family of the problem, where a method does not take diagonal ones.
 FAMILIES = {"riemannian": "full"}

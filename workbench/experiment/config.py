@@ -5,6 +5,7 @@ from operator import or_
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
+import numpy as np
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SerializeAsAny, model_validator
 
 from workbench.checkpoint import INTERVAL
@@ -12,7 +13,7 @@ from workbench.data import Dataset, Simulator, load_dataset, read_file
 from workbench.errors import InputError
 from workbench.methods import METHODS, Method
 from workbench.mixture import COVARIANCES, PRIORS, FlatPrior, Prior
-from workbench.problem import Problem
+from workbench.problem import Labels, Problem
 from workbench.soundness import Soundness
 from workbench.starts import STARTS, RandomPoints, Start
 
@@ -111,6 +112,20 @@ class ModelConfig(Config):
 
     components: Annotated[int, Field(ge=1)]
     covariance: FamilyName = "full"
+    labels: Labels | None = Field(
+        None,
+        description='which of the K! labellings a mixture may have: "free", all; "ordered", the one in which the first '
+        "coordinates of the means ascend. To be stated where a method samples",
+    )
+
+    def problem(self, x: np.ndarray, prior: Prior, devices: int | None = None) -> Problem:
+        """The problem of some points.
+
+        Raises:
+            InputError: the points do not suit the model or the prior, or there are too few devices.
+        """
+        labels = self.labels or "free"
+        return Problem(x, self.components, self.covariance, prior, labels=labels, devices=devices)
 
 
 # A method's name is a column of the table and part of a folder's name.
@@ -197,15 +212,21 @@ class Experiment(Config):
         Raises:
             InputError: the points do not suit the model or the prior, or there are fewer devices than the run asks for.
         """
-        model = self.model
-        return Problem(train.x, model.components, model.covariance, self.prior, devices=self.run.devices)
+        return self.model.problem(train.x, self.prior, self.run.devices)
 
     def check(self, problem: Problem) -> None:
-        """Refuse methods that cannot solve the problem, and starts that do not fit it.
+        """Refuse methods that cannot solve the problem, samplers of unstated labels, and starts that do not fit it.
 
         Raises:
             InputError: saying why, and what to change.
         """
+        samplers = [name for name, method in self.methods.items() if method.schedule().draws]
+        if samplers and self.model.labels is None:
+            raise InputError(
+                f"model.labels: must be stated where a method samples ({', '.join(samplers)}); "
+                'give "free" (all K! labellings of a mixture, between which chains may switch) '
+                'or "ordered" (the one in which the first coordinates of the means ascend)'
+            )
         for method in self.methods.values():
             method.check(problem)
         self.starts.check(problem)

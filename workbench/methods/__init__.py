@@ -12,6 +12,7 @@ from workbench.methods.newton import Newton
 from workbench.methods.nuts import NUTS
 from workbench.methods.online_em import OnlineEM
 from workbench.methods.overrelaxed import OverRelaxed
+from workbench.methods.permuted import Permuted
 from workbench.methods.relaxed_em import RelaxedEM
 from workbench.methods.riemannian import Riemannian
 from workbench.methods.sampler import Sampler
@@ -33,6 +34,7 @@ METHODS: dict[str, type[Method]] = {
     "riemannian": Riemannian,
     "nuts": NUTS,
     "gibbs": Gibbs,
+    "permuted": Permuted,
 }
 
 __all__ = [
@@ -53,6 +55,7 @@ __all__ = [
     "Newton",
     "OnlineEM",
     "OverRelaxed",
+    "Permuted",
     "Race",
     "RelaxedEM",
     "Riemannian",

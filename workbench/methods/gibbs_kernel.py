@@ -69,7 +69,7 @@ def _begin(key: Array, sites: Sites | None, *, problem: Problem) -> GibbsState:
     else:
         weights = sites.get("weights", jnp.ones(k, problem.dtype))  # no site where K is 1
         mixture = Mixture(weights, sites["means"], family.factor(sites["covariances"]), family)
-    return GibbsState(problem.prior.site_values(mixture), mixture, key)
+    return GibbsState(problem.prior.site_values(problem.labelled(mixture)), mixture, key)
 
 
 def _prior_draw(key: Array, problem: Problem) -> Mixture:
@@ -84,4 +84,4 @@ def _prior_draw(key: Array, problem: Problem) -> Mixture:
 def _sweep(state: GibbsState, *, problem: Problem) -> GibbsState:
     key, own = jax.random.split(state.rng_key)
     mixture = sweep(own, state.mixture, problem)
-    return GibbsState(problem.prior.site_values(mixture), mixture, key)
+    return GibbsState(problem.prior.site_values(problem.labelled(mixture)), mixture, key)

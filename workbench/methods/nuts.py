@@ -23,6 +23,9 @@ class NUTS(Sampler):
 
     It moves in the units of the data, so that its price does not depend on them.
 
+    Where labels are ordered it moves in the region of ordered means only, by coordinates of NumPyro's own: the first
+    mean, and the logarithms of the gaps to the next. Its path, mixing and price are then others than with free labels.
+
     A transition costs as many passes as it takes leapfrog steps. Options are named as in NumPyro.
     """
 

@@ -12,7 +12,12 @@ from workbench.problem import Problem
 
 
 class Sampler(Method, ABC):
-    """A method whose answer is its draws. Chain r begins at start r; warm-up is paid for and left out of the answer."""
+    """A method whose answer is its draws. Chain r begins at start r; warm-up is paid for and left out of the answer.
+
+    A sampler may sample the posterior of free labels whatever the problem's labels: the loop puts the components of its
+    draws in order where those of the problem are, which makes them draws of the ordered posterior
+    (`Problem.labelled`). It need not know.
+    """
 
     num_warmup: Annotated[int, Field(ge=1)] = 500
     num_samples: Annotated[int, Field(ge=4)] = 1000

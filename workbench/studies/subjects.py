@@ -40,7 +40,7 @@ class Subject(Config):
         """
         points = self.dataset(seed, folder)
         try:
-            return Problem(points.x, self.model.components, self.model.covariance, self.prior)
+            return self.model.problem(points.x, self.prior)
         except InputError as error:
             raise InputError(f"subjects.{self.name}: {error}") from None
 

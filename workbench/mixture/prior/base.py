@@ -40,6 +40,7 @@ class Prior(BaseModel, ABC):
     proper: ClassVar[bool]  # whether it can be sampled from: MCMC needs this
     closed_form: ClassVar[bool]  # whether `maximise` exists: EM needs this
     smooth: ClassVar[bool] = True  # whether its modes are stationary: gradient ascent needs this
+    exchangeable: ClassVar[bool] = True  # whether permuting components leaves the density as it is
 
     @abstractmethod
     def hyperparameters(self, moments: Moments, components: int, covariance: Covariance) -> Hyperparameters:

@@ -1,0 +1,91 @@
+"""Permuted: any sampler with its labels permuted at random, so that every chain visits all K! labellings."""
+
+from functools import reduce
+from operator import or_
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple, TypeAlias
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from pydantic import Field, SerializeAsAny
+
+from workbench.errors import InputError
+from workbench.methods.base import Algorithm, Info, Method, Schedule
+from workbench.methods.gibbs import Gibbs
+from workbench.methods.mixed import Mixed
+from workbench.methods.nuts import NUTS
+from workbench.methods.sampler import Sampler
+from workbench.mixture import Mixture
+from workbench.problem import Problem
+
+# The samplers whose draws can be permuted.
+INNER: tuple[type[Sampler], ...] = (NUTS, Gibbs, Mixed)
+
+if TYPE_CHECKING:
+    AnySampler: TypeAlias = Sampler
+else:
+    AnySampler = Annotated[reduce(or_, INNER), Field(discriminator="method")]
+
+
+class Permuted(Method):
+    """The random permutation sampler (Fruehwirth-Schnatter 2001, JASA 96): the symmetric posterior, all of it.
+
+    Each transition of a sampler is followed by a permutation of the components, uniform over all K! and independent of
+    everything else. It leaves a posterior invariant that does not tell components apart. Raw parameters then have the
+    same posterior for every component, as they must, however far apart the modes lie: the ground truth of what a plain
+    chain misses by staying in one of them. It says nothing new of what is blind to labels, and repairs no chain that
+    has not found a mode of another shape.
+
+    What is permuted is the draw and not the state that the sampler goes on from. For a sampler that treats all
+    components alike, as Gibbs does, that is the same chain in law, because a product of uniform permutations is
+    uniform and independent of its factors. Others keep what they have learnt of each component: the mass matrix of
+    NUTS fits the mode that it is in. A permutation costs no pass.
+    """
+
+    method: Literal["permuted"] = "permuted"
+    of: SerializeAsAny[AnySampler] = Field(NUTS(), description="the sampler whose draws are permuted, with its options")
+
+    summary: ClassVar[str] = "any sampler with labels permuted at random: each chain visits all K! labellings"
+
+    def check(self, problem: Problem) -> None:
+        """Refuses what the inner sampler refuses, ordered labels, and a prior that tells components apart."""
+        if problem.labels == "ordered":
+            raise InputError(
+                'model.labels: the permuted sampler visits all labellings, and "ordered" allows one; '
+                'use labels = "free", or leave it out'
+            )
+        if not problem.prior.exchangeable:
+            raise InputError(
+                f"prior: permuting labels needs a prior that is the same for all components, which "
+                f"{type(problem.prior).__name__} is not; use another prior, or leave the permuted sampler out"
+            )
+        self.of.check(problem)
+
+    def schedule(self) -> Schedule:
+        """That of the inner sampler."""
+        return self.of.schedule()
+
+    def num_restarts(self, restarts: int) -> int:
+        """The number of its chains."""
+        return self.of.num_restarts(restarts)
+
+    def bind(self, problem: Problem) -> Algorithm:
+        """The inner sampler's chain, and beside its state the order in which the components of the draw are told."""
+        inner, k = self.of.bind(problem), problem.components
+
+        def init(key: Array, start: Mixture) -> PermutedState:
+            return PermutedState(inner.init(key, start), jnp.arange(k))
+
+        def step(key: Array, state: PermutedState) -> tuple[PermutedState, Info]:
+            key_step, key_order = jax.random.split(key)
+            moved, info = inner.step(key_step, state.inner)
+            return PermutedState(moved, jax.random.permutation(key_order, k)), info
+
+        return Algorithm(init, step, lambda state: inner.mixture(state.inner).permute(state.order))
+
+
+class PermutedState(NamedTuple):
+    """Where the inner chain is, and how its components are told."""
+
+    inner: Any
+    order: Array  # [K]
