@@ -77,6 +77,7 @@ class MethodSummary:
     passes_to_near_best: float | None = None
     log_evidence: float | None = None
     log_evidence_standard_error: float | None = None  # over the runs
+    evidence_bound: float | None = None  # of the best restart of an approximation
     failure: str | None = None
 
 
@@ -148,6 +149,7 @@ def _summarise(comparison: Comparison, name: str, trace: Trace, best: float | No
         passes_to_near_best=None if trace.is_sampler else _median_passes(trace, near),
         log_evidence=None if evidence is None else evidence.log_evidence,
         log_evidence_standard_error=None if evidence is None else evidence.standard_error,
+        evidence_bound=None if trace.evidence_bound is None else float(trace.evidence_bound[_highest(trace)]),
     )
 
 
@@ -158,8 +160,11 @@ def _failed(name: str, why: str) -> MethodSummary:
 
 
 def arrivals(trace: Trace, best: float | None, within: float) -> list[tuple[int, int]]:
-    """Restart and first row of those that come within so many nats of the best, and neither leave it nor collapse."""
-    if best is None:
+    """Restart and first row of those that come within so many nats of the best, and neither leave it nor collapse.
+
+    An approximation climbs another objective and arrives nowhere.
+    """
+    if best is None or trace.is_approximation:
         return []
     near = np.abs(trace.log_joint - best) <= within  # a spike passes the best on its way up, and is no arrival
     stays = near.any(1) if trace.is_sampler else near[:, -1] & ~trace.collapsed
@@ -188,10 +193,19 @@ def _lower(trace: Trace, em: Trace | None) -> int | None:
 
 
 def _answer(trace: Trace, mixture: Mixture | None) -> Mixture | None:
-    """The sample that predicts: all draws of a sampler, the best sound point estimate otherwise. Leaves [S, ...]."""
+    """The sample that predicts: all draws of a sampler, those of the approximation with the highest bound, the best
+    sound point estimate otherwise. Leaves [S, ...].
+    """
+    if trace.evidence_bound is not None:
+        return jax.tree.map(lambda leaf: leaf[_highest(trace)], trace.answer)
     if trace.is_sampler:
         return jax.tree.map(lambda leaf: np.reshape(leaf, (-1, *leaf.shape[2:])), trace.answer)
     return None if mixture is None else jax.tree.map(lambda leaf: np.asarray(leaf)[None], mixture)
+
+
+def _highest(trace: Trace) -> int:
+    """The restart of an approximation whose bound is the highest that is a number."""
+    return int(np.argmax(np.nan_to_num(np.asarray(trace.evidence_bound), nan=-np.inf)))
 
 
 def _optima(comparison: Comparison, trace: Trace) -> tuple[Optimum, ...]:

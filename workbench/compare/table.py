@@ -56,6 +56,10 @@ def _others(s: MethodSummary) -> str:
     return "\n".join(shown + rest) or "–"
 
 
+def _reached(s: MethodSummary) -> str:
+    return f"{s.reached_best} of {s.restarts}" if s.evidence_bound is None else "–"
+
+
 def _lower(s: MethodSummary) -> str:
     return "–" if s.lower_than_em is None else f"{s.lower_than_em} of {s.restarts}"
 
@@ -70,9 +74,10 @@ LINES: tuple[tuple[str, Cell], ...] = (
     ("best sound log-likelihood", lambda s: _number(s.best_log_likelihood, ".3f")),
     ("held-out log density per point", _heldout),
     ("log evidence", _evidence),
+    ("lower bound of the log evidence", lambda s: _number(s.evidence_bound, ".3f")),
     ("adjusted Rand index", lambda s: _number(s.adjusted_rand_index, ".3f")),
     ("matched error of means (sd)", lambda s: _number(s.matched_error, ".3f")),
-    (f"reached the best (within {WITHIN:g})", lambda s: f"{s.reached_best} of {s.restarts}"),
+    (f"reached the best (within {WITHIN:g})", _reached),
     ("other sound ends (restarts)", _others),
     (f"ended lower than {YARDSTICK} (by {LOWER:g})", _lower),
     ("converged", _count(Status.CONVERGED)),
@@ -175,14 +180,17 @@ def read(summaries: tuple[MethodSummary, ...]) -> str:
     failures = "".join(f" {s.method} failed: {s.failure}." for s in summaries if s.failure is not None)
     if best is None:
         return f"No method has a sound answer.{failures}"
-    parts = [_arrival(s) for s in summaries if s.r_hat_max is None and s.failure is None]
+    climbs = [s for s in summaries if s.r_hat_max is None and s.evidence_bound is None]
+    parts = [_arrival(s) for s in climbs if s.failure is None]
     text = f"Best sound log-joint {best:.3f}: {'; '.join(parts)}." if parts else f"Best log-joint {best:.3f}."
     for s in summaries:
         if s.r_hat_max is not None and s.ess_min is not None:
             agree = "agree" if s.statuses.get(Status.CONVERGED.name, 0) == s.restarts else "do not agree yet"
             text += f" The {s.restarts} chains of {s.method} {agree} (R-hat {s.r_hat_max:.3f}, ESS {s.ess_min:.0f})."
-    for s in summaries:
-        if s.suspicious and s.r_hat_max is None:
+        if s.evidence_bound is not None:
+            text += f" {s.method} approximates the posterior; its lower bound of ln P(x) is {s.evidence_bound:.3f}."
+    for s in climbs:
+        if s.suspicious:
             text += f" Beware: the best of {s.method} has a component both tight and small."
     return text + failures
 
