@@ -27,7 +27,7 @@ LAYERS = (
     ("experiment",),
     ("store",),
     ("execution", "studies"),
-    ("atlases", "claims"),
+    ("atlases", "claims", "selection"),
     ("plots",),
     ("report",),
     ("__init__",),

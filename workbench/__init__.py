@@ -32,6 +32,7 @@ from workbench.methods import (
 from workbench.mixture import ConjugatePrior, FlatPrior, IndependentPrior, Mixture
 from workbench.model import mixture_model
 from workbench.problem import Problem
+from workbench.selection import Selection, select
 from workbench.soundness import Soundness
 from workbench.starts import Given, KMeansPlusPlus, RandomPoints, RandomResponsibilities
 from workbench.store import load_results
@@ -74,6 +75,7 @@ __all__ = [
     "Reference",
     "RelaxedEM",
     "Riemannian",
+    "Selection",
     "Simulator",
     "Soundness",
     "StochasticAscent",
@@ -93,6 +95,7 @@ __all__ = [
     "read_study",
     "run_experiment",
     "run_study",
+    "select",
     "summarise",
     "table",
     "use_all_cores",

@@ -4,6 +4,7 @@ from workbench.report.atlas_page import atlas_figures, save_atlas_figures, write
 from workbench.report.claims_page import ledger_table, write_claims
 from workbench.report.figures import figures_of, save_figures
 from workbench.report.page import render, write_report
+from workbench.report.selection_page import save_selection_figure, selection_figure, write_selection_report
 from workbench.report.study_page import save_study_figures, study_figures, write_study_report
 
 __all__ = [
@@ -13,10 +14,13 @@ __all__ = [
     "render",
     "save_atlas_figures",
     "save_figures",
+    "save_selection_figure",
     "save_study_figures",
+    "selection_figure",
     "study_figures",
     "write_atlas_report",
     "write_claims",
     "write_report",
+    "write_selection_report",
     "write_study_report",
 ]

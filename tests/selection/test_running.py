@@ -1,0 +1,176 @@
+"""`workbench select`: what it prints, keeps and refuses."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tomli_w
+from click.testing import CliRunner, Result
+
+from workbench import select
+from workbench.cli import cli
+from workbench.data import Dataset
+from workbench.errors import InputError
+from workbench.experiment import Experiment, parse_experiment
+from workbench.selection import CRITERIA, Choice, Score, running
+
+PNG = b"\x89PNG"
+
+
+def command(*words: object) -> Result:
+    return CliRunner().invoke(cli, ["select", *map(str, words)], prog_name="workbench", catch_exceptions=False)
+
+
+@pytest.fixture
+def config(tiny: dict[str, Any], tmp_path: Path) -> Path:
+    """Data, prior and covariance family alone: no methods and no number of components."""
+    path = tmp_path / "mine.toml"
+    values = {"data": tiny["data"], "prior": tiny["prior"], "model": {"covariance": "tied"}}
+    path.write_text(tomli_w.dumps(values), encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def scored(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The K that are scored, by a stand-in that costs nothing and prefers two components."""
+    done: list[int] = []
+
+    def score(experiment: Experiment, train: Dataset) -> Choice:
+        k = experiment.model.components
+        done.append(k)
+        terms = -np.abs(k - 2.0) - np.arange(len(train.x)) / 100
+        return Choice(k, 3 * k - 1, -float(k), {name: Score.of_terms(terms, [f"beware {k}"]) for name in CRITERIA})
+
+    monkeypatch.setattr(running, "scored", score)
+    return done
+
+
+@pytest.mark.usefixtures("scored")
+def test_it_prints_the_tables_the_warnings_and_the_choice(config, tmp_path):
+    result = command(config, "--components", "1:3", "--out", tmp_path / "out")
+    assert result.exit_code == 0
+    lines = result.stdout.splitlines()
+    assert lines[0] == ("mine: 48 points in 1 column; tied covariance, conjugate prior; em and gibbs from 8 starts")
+    assert [line.split()[0] for line in lines[1:5]] == ["K", "1", "2", "3"]
+    assert any(line.endswith("K = 3: beware 3.") for line in lines)
+    assert lines[-2].startswith("Components chosen: AIC 2, BIC 2")
+    assert lines[-1] == f"Report: {tmp_path / 'out' / 'selection.html'}"
+
+
+@pytest.mark.usefixtures("scored")
+def test_page_and_figure_are_written_also_where_others_read_the_values(config, tmp_path):
+    result = command(config, "--components", "2,1", "--out", tmp_path / "out", "--format", "json")
+    assert [each["components"] for each in json.loads(result.stdout)["choices"]] == [1, 2]
+    page = (tmp_path / "out" / "selection.html").read_text(encoding="utf-8")
+    assert page.lstrip().startswith("<!")
+    for criterion in CRITERIA.values():
+        assert criterion.heading in page
+    assert (tmp_path / "out" / "figures" / "selection.png").read_bytes().startswith(PNG)
+
+
+def test_what_is_stored_is_not_scored_again_and_a_damaged_one_is(tiny, tmp_path, scored):
+    experiment = parse_experiment(tiny, "tiny")
+    first = select(experiment, range(1, 4), out=tmp_path)
+    select(experiment, range(1, 5), out=tmp_path)
+    assert scored == [1, 2, 3, 4]
+    (place,) = (tmp_path / "selection").glob("2-*.json")
+    place.write_text('{"choice": {"components"', encoding="utf-8")
+    assert str(select(experiment, range(1, 4), out=tmp_path)) == str(first)
+    assert scored[4:] == [2]
+    select(experiment, [1, 3], out=tmp_path, force=True)
+    assert scored[5:] == [1, 3]
+
+
+def test_another_prior_seed_or_rule_is_another_selection(tiny, tmp_path, scored):
+    changes: list[dict[str, Any]] = [
+        {},
+        {"seed": 1},
+        {"prior": {"family": "conjugate", "mean_shrinkage": 0.1}},
+        {"soundness": {"tight": 0.01}},
+        {"restarts": 3},
+        {"methods": {"em": {"max_iterations": 7}}},
+        {"methods": {"gibbs": {"num_samples": 7}}},
+    ]
+    for change in changes:
+        select(parse_experiment({**tiny, **change}, "tiny"), [2], out=tmp_path)
+    assert len(scored) == len(changes)
+
+
+def test_methods_that_are_not_used_and_k_change_nothing(tiny, tmp_path, scored):
+    for methods in ({"em": {}}, {"em": {}, "newton": {}}):
+        for k in (2, 5):
+            model = {"components": k, "covariance": "tied"}
+            select(parse_experiment({**tiny, "methods": methods, "model": model}, "tiny"), [2], out=tmp_path)
+    assert scored == [2]
+
+
+def test_a_number_of_components_that_fails_leaves_the_others(config, tmp_path, monkeypatch, scored):
+    stand_in = running.scored
+
+    def fail(experiment: Experiment, train: Dataset) -> Choice:
+        if experiment.model.components == 2:
+            raise RuntimeError("out of memory\nwith a long trail")
+        return stand_in(experiment, train)
+
+    monkeypatch.setattr(running, "scored", fail)
+    result = command(config, "--components", "1:3", "--out", tmp_path / "out", "--format", "csv")
+    assert result.exit_code == 1
+    assert "K = 2 failed: RuntimeError: out of memory\n" in result.stderr
+    assert scored == [1, 3]
+    assert len(result.stdout.splitlines()) == 1 + 2 * len(CRITERIA)
+
+
+@pytest.mark.parametrize("text", ["", "0:3", "5:2", "1-9", "1:", "two", "1:3,", "1:99999", "-1"])
+def test_a_wrong_range_is_one_message(config, text):
+    result = command(config, f"--components={text}")
+    assert result.exit_code == 2
+    assert "give 1:9, or 2,3,5" in result.stderr
+
+
+def test_more_components_than_points_are_refused_before_anything_runs(config, tmp_path, scored):
+    result = command(config, "--components", "1:200", "--out", tmp_path / "out")
+    assert result.exit_code == 2
+    assert "mine.toml" in result.stderr
+    assert scored == []
+
+
+def test_stated_starts_are_refused_for_another_number_of_components(tiny, scored):
+    starts = {"rule": "given", "weights": [1.0], "means": [[0.0]], "covariances": [[1.0]]}
+    experiment = parse_experiment({**tiny, "starts": starts}, "tiny")
+    with pytest.raises(InputError, match="starts"):
+        select(experiment, [1, 2])
+    assert scored == []
+
+
+@pytest.mark.parametrize("components", [[], [0], [True], [1.5]])
+def test_wrong_numbers_are_refused(tiny, components):
+    with pytest.raises(InputError, match="whole numbers of at least 1"):
+        select(parse_experiment(tiny, "tiny"), components)
+
+
+def test_a_study_is_refused(tmp_path):
+    file = tmp_path / "study.toml"
+    file.write_text('study = "rate"\n', encoding="utf-8")
+    result = command(file)
+    assert result.exit_code == 2
+    assert "is a study" in result.stderr
+
+
+def test_a_file_without_data_is_one_message(tmp_path):
+    file = tmp_path / "empty.toml"
+    file.write_text("", encoding="utf-8")
+    result = command(file)
+    assert result.exit_code == 2
+    assert "data: missing" in result.stderr
+
+
+@pytest.mark.slow
+def test_two_clear_groups_are_told_by_every_criterion(tiny, tmp_path):
+    gibbs = {"num_warmup": 200, "num_samples": 500}
+    experiment = parse_experiment({**tiny, "restarts": 4, "methods": {"em": {}, "gibbs": gibbs}}, "tiny")
+    found = select(experiment, range(1, 4), out=tmp_path)
+    assert [found.best(name) for name in ("bic", "icl", "heldout", "waic", "loo")] == 5 * [2]
+    assert found.difference("loo", 1).below > 5
+    assert found[1].scores["evidence"].value is not None

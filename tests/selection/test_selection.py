@@ -1,0 +1,104 @@
+"""What a selection says of given scores: the best K, how far the others are below it, and what cannot be told apart."""
+
+import csv
+import io
+import json
+
+import numpy as np
+import pytest
+
+from workbench.selection import CRITERIA, Choice, Score, Selection
+
+TERMS = {1: np.array([-1.0, -2.0, -3.0]), 2: np.array([-1.0, -1.5, -1.5]), 3: np.array([-0.5, -2.2, -1.35])}
+
+
+def choice(k: int) -> Choice:
+    scores = {name: Score.missing("there is no posterior") for name in CRITERIA}
+    scores["aic"] = Score.of(float(-k))
+    scores["bic"] = Score.of(-7.0, notes=["beware"])
+    scores["heldout"] = Score.of_terms(TERMS[k], ["beware"] if k == 3 else [])
+    if k < 3:
+        scores["evidence"] = Score.of(-10.0 + k, 0.3 * k)
+    return Choice(k, 3 * k - 1, -1.0 / k, scores)
+
+
+@pytest.fixture
+def selection() -> Selection:
+    return Selection("mine", "three points", tuple(choice(k) for k in (1, 2, 3)), {"4": "RuntimeError: out of memory"})
+
+
+def test_the_largest_value_is_best_and_of_equal_ones_the_fewest_components(selection: Selection) -> None:
+    assert {name: selection.best(name) for name in ("aic", "bic", "heldout", "evidence", "waic")} == {
+        "aic": 1, "bic": 1, "heldout": 2, "evidence": 2, "waic": None,
+    }  # fmt: skip
+
+
+def test_a_lone_value_chooses_nothing(selection: Selection) -> None:
+    alone = Selection("mine", "", selection.choices[:1])
+    assert alone.best("aic") is None
+    assert alone.reading == "No criterion has two K to choose from."
+
+
+def test_sums_are_compared_point_by_point(selection: Selection) -> None:
+    found = selection.difference("heldout", 1)
+    assert found is not None
+    assert found.below == pytest.approx(2.0)
+    assert found.standard_error == pytest.approx(np.sqrt(3) * np.std([0.0, 0.5, 1.5], ddof=1))
+
+
+def test_independent_estimates_are_compared_by_the_root_of_their_summed_squares(selection: Selection) -> None:
+    found = selection.difference("evidence", 1)
+    assert found is not None
+    assert found == (pytest.approx(1.0), pytest.approx(np.hypot(0.3, 0.6)))
+
+
+def test_what_has_no_value_or_no_error_has_no_difference_or_none_of_its_own(selection: Selection) -> None:
+    assert selection.difference("waic", 1) is None
+    assert selection.difference("evidence", 3) is None
+    assert selection.difference("aic", 3) == (pytest.approx(2.0), None)
+
+
+def test_rivals_are_within_one_standard_error_of_the_difference(selection: Selection) -> None:
+    assert selection.rivals("heldout") == [3]
+    assert selection.rivals("evidence") == selection.rivals("aic") == []
+    assert selection.reading == ("Components chosen: AIC 1, BIC 1, held-out 2 (not told from 3), log evidence 2.")
+
+
+def test_a_note_is_told_once_for_all_that_it_holds_of(selection: Selection) -> None:
+    assert "BIC / -2, held-out, K = 1, 2, 3: beware." in selection.notes
+    assert sum("there is no posterior" in note for note in selection.notes) == 1
+    assert selection.notes[-1] == "K = 4 failed: RuntimeError: out of memory."
+
+
+def test_the_tables_star_the_best_and_tell_the_others_in_nats_below_it(selection: Selection) -> None:
+    column = selection.values.headings.index("held-out")
+    assert [line[column] for line in selection.values.lines] == ["-6.00", "-4.00 *", "-4.05"]
+    column = selection.differences.headings.index("held-out")
+    assert [line[column].split(" ±")[0] for line in selection.differences.lines] == ["2.00", "0.00", "0.05"]
+    assert selection.reading in str(selection)
+
+
+def test_json_and_csv_hold_every_value_with_its_difference(selection: Selection) -> None:
+    stored = json.loads(selection.to_json())
+    assert stored["best"]["heldout"] == 2
+    score = stored["choices"][0]["scores"]["evidence"]
+    assert score == {
+        "value": -9.0, "standard_error": 0.3, "notes": [], "below_best": pytest.approx(1.0),
+        "difference_standard_error": pytest.approx(np.hypot(0.3, 0.6)),
+    }  # fmt: skip
+    rows = list(csv.DictReader(io.StringIO(selection.to_csv())))
+    assert len(rows) == 3 * len(CRITERIA)
+    (row,) = (row for row in rows if (row["components"], row["criterion"]) == ("3", "heldout"))
+    assert float(row["below_best"]) == pytest.approx(0.05)
+    assert row["notes"] == "beware"
+
+
+def test_choices_survive_storing(selection: Selection) -> None:
+    for each in selection.choices:
+        again = Choice.from_dict(json.loads(json.dumps(each.to_dict(), allow_nan=False)))
+        assert again.to_dict() == each.to_dict()
+
+
+def test_what_is_no_number_has_no_value() -> None:
+    assert Score.of(float("nan")).value is None
+    assert Score.of_terms(np.array([0.0, -np.inf])).notes == ("1 of 2 points have no finite term",)

@@ -1,0 +1,111 @@
+"""The command that sets criteria side by side over the number of components."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import click
+
+from workbench.cli.group import cli
+from workbench.cli.shared import config_text, progress
+from workbench.devices import ask_for_devices
+from workbench.errors import InputError
+from workbench.experiment import Experiment
+from workbench.experiment.reading import parse_experiment, read_toml
+from workbench.report import save_selection_figure, write_selection_report
+from workbench.selection import Selection
+from workbench.selection import select as select_components
+from workbench.studies.reading import is_study
+
+FAILED = 1
+
+
+@cli.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--components", default="1:9", show_default=True, help="K to choose from: 1:9, or 2,3,5.")
+@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Override a key; may be repeated.")
+@click.option("--out", type=click.Path(path_type=Path), help="Results folder  [default: results/NAME]")
+@click.option("--force", is_flag=True, help="Score again what is stored.")
+@click.option("--format", "form", type=click.Choice(["table", "json", "csv"]), default="table", show_default=True)
+@click.option("--quiet", is_flag=True, help="Print nothing but errors.")
+@click.pass_context
+def select(
+    ctx: click.Context,
+    file: Path,
+    components: str,
+    settings: tuple[str, ...],
+    out: Path | None,
+    force: bool,
+    form: str,
+    quiet: bool,
+) -> None:
+    """Choose a number of components: AIC, BIC, ICL, held-out score, WAIC, PSIS-LOO and evidence, side by side.
+
+    FILE is an experiment; data, model and prior are enough. Its own number of components plays no part. Without a
+    proper prior there is neither WAIC, nor PSIS-LOO, nor evidence: --set prior.family=conjugate. The same command again
+    computes nothing and redraws the page.
+    """
+    wanted = _numbers(components)
+    experiment = _read(file, settings)
+    if experiment.run.hosts > 1:
+        raise InputError(f"{file}: run.hosts: components are chosen on one host; add --set run.hosts=1")
+    ask_for_devices(experiment.run.devices_per_host)
+    folder = Path("results") / file.stem if out is None else out
+    with progress(quiet) as watch:
+        try:
+            found = select_components(
+                experiment,
+                wanted,
+                name=file.stem,
+                out=folder,
+                folder=file.parent,
+                force=force,
+                watch=watch,
+            )
+        except InputError as error:
+            raise InputError(f"{file}: {error}") from None
+    page = folder / "selection.html"
+    if found.choices:
+        write_selection_report(page, found, config_text(experiment))
+        save_selection_figure(found, folder / "figures")
+    if not quiet:
+        click.echo(_shown(found, form))
+        if form == "table" and found.choices:
+            click.echo(f"Report: {page}")
+    for k, why in found.failures.items():
+        click.echo(f"K = {k} failed: {why}", err=True)
+    if found.failures:
+        ctx.exit(FAILED)
+
+
+def _numbers(text: str) -> list[int]:
+    """The numbers of `1:9`, both ends included, or of `2,3,5`, or of both mixed."""
+    numbers: list[int] = []
+    for part in text.split(","):
+        match = re.fullmatch(r"\s*(\d{1,4})(?::(\d{1,4}))?\s*", part)
+        first, last = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
+        if not 1 <= first <= last:
+            raise InputError(f"--components {text}: {part!r} is no range of numbers from 1 up; give 1:9, or 2,3,5")
+        numbers += range(first, last + 1)
+    return numbers
+
+
+def _shown(found: Selection, form: str) -> str:
+    match form:
+        case "json":
+            return found.to_json()
+        case "csv":
+            return found.to_csv().rstrip("\n")
+        case _:
+            return str(found)
+
+
+def _read(file: Path, settings: tuple[str, ...]) -> Experiment:
+    """The experiment in a file, which may leave out its methods and its number of components."""
+    if is_study(file):
+        raise InputError(f"{file}: is a study; give an experiment, or a file with [data] and [model]")
+    values: dict[str, Any] = read_toml(file, settings)
+    values.setdefault("methods", {"em": {}})
+    if isinstance(model := values.setdefault("model", {}), dict):
+        model.setdefault("components", 1)
+    return parse_experiment(values, str(file))

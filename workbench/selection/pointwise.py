@@ -1,0 +1,38 @@
+"""The log-likelihood of single points: of one mixture, or of every draw, without holding all points at once."""
+
+from collections.abc import Iterator
+
+import jax
+import numpy as np
+from jax import Array
+from numpy.typing import NDArray
+
+from workbench.mixture import Mixture
+
+# Numbers of a matrix of draws and points that are held at once: 64 MiB.
+HELD = 2**23
+
+
+def log_likelihoods(draws: Mixture, x: NDArray[np.float64]) -> Iterator[np.ndarray]:
+    """ln P(x_n | draw) for draws with leaves [R, S, ...], a block of the points x [N, D] at a time. [B, R, S]"""
+    chains, kept = draws.weights.shape[:2]
+    flat = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), draws)
+    size = max(1, min(HELD // (chains * kept), len(x)))
+    for first in range(0, len(x), size):
+        block = np.asarray(x[first : first + size])
+        # The last block is filled up with repeats: one program serves all.
+        padded = np.resize(block, (size, x.shape[1]))
+        values = np.asarray(_of_draws(flat, padded))[:, : len(block)]
+        yield np.ascontiguousarray(values.T).reshape(len(block), chains, kept)
+
+
+@jax.jit
+def log_densities(mixture: Mixture, x: Array) -> Array:
+    """ln P(x_n) of one mixture. [N]"""
+    return mixture.log_density(x)
+
+
+@jax.jit
+def _of_draws(mixtures: Mixture, x: Array) -> Array:
+    """[R S, B]"""
+    return jax.lax.map(lambda mixture: mixture.log_density(x), mixtures)

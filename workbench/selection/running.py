@@ -1,0 +1,148 @@
+"""Choosing K: every candidate that is not stored yet is fitted, sampled and scored, and kept as soon as it is done.
+
+results/NAME/selection/K-HASH.json holds one candidate: its config, and what every criterion says of it.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import jax.numpy as jnp
+
+from workbench.compare.comparison import Watch
+from workbench.compilation import make_room
+from workbench.data import Dataset
+from workbench.errors import InputError
+from workbench.execution import FAILURES
+from workbench.experiment import Experiment
+from workbench.files import replacing
+from workbench.selection.candidate import Candidate, Missing, climber_of, sampler_of
+from workbench.selection.criteria import CRITERIA
+from workbench.selection.selection import Choice, Selection
+from workbench.store import Points
+
+# What a stored candidate that is damaged raises when it is read.
+_DAMAGED = (OSError, ValueError, TypeError, KeyError, AttributeError)
+
+
+def select(
+    experiment: Experiment,
+    components: Iterable[int] = range(1, 10),
+    *,
+    name: str = "experiment",
+    out: Path | str = "results/experiment",
+    folder: Path | str = ".",
+    force: bool = False,
+    watch: Watch | None = None,
+) -> Selection:
+    """Score an experiment with each number of components by every criterion; what is stored is loaded.
+
+    The points, the covariance family, the prior, the starts and the seed are the experiment's own; so are EM, Gibbs and
+    NUTS where it has them. A K that raises is reported in `failures` and the others are kept.
+
+    Args:
+        experiment: the config; its own number of components plays no part.
+        components: the K to choose from.
+        name: shown in tables and pages.
+        out: the results folder.
+        folder: what a relative `data.file` is relative to.
+        force: score again what is stored.
+        watch: gives a progress callback, told how many K are done.
+
+    Raises:
+        InputError: K is no whole number of at least 1, or the data, the prior or the starts do not suit one of them.
+            Nothing has run then.
+    """
+    wanted = _checked(components)
+    train, heldout = experiment.data.load(experiment.seed, Path(folder))
+    candidates = [_with(experiment, k, train) for k in wanted]
+    digest, place = Points(train, heldout).digest, Path(out) / "selection"
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{out}: cannot be written ({error.strerror}); give another folder with --out") from None
+    progress = None if watch is None else watch("components")
+    choices, failures = [], {}
+    for done, (k, candidate) in enumerate(zip(wanted, candidates, strict=True)):
+        if progress is not None:
+            progress(done, len(wanted))
+        file = place / f"{k}-{_identity(candidate, digest)}.json"
+        stored = None if force else _load(file)
+        try:
+            choices.append(_kept(file, candidate, scored(candidate, train)) if stored is None else stored)
+        except FAILURES as error:
+            failures[str(k)] = f"{type(error).__name__}: {error}".splitlines()[0]
+    return Selection(name, _setting(candidates[0], train), tuple(choices), failures)
+
+
+def scored(experiment: Experiment, train: Dataset) -> Choice:
+    """One K, climbed, sampled and scored by every criterion."""
+    make_room()
+    candidate = Candidate.of(experiment, train)
+    fit = candidate.fit
+    return Choice(
+        components=experiment.model.components,
+        parameters=candidate.num_parameters,
+        log_likelihood=None if isinstance(fit, Missing) else fit.log_likelihood,
+        scores={name: criterion.score(candidate) for name, criterion in CRITERIA.items()},
+    )
+
+
+def _checked(components: Iterable[int]) -> list[int]:
+    wanted = sorted(set(components))
+    wrong = [k for k in wanted if isinstance(k, bool) or not isinstance(k, int) or k < 1]
+    if wrong or not wanted:
+        given = ", ".join(map(str, wrong)) or "none"
+        raise InputError(f"components: must be whole numbers of at least 1, got {given}; give some, as range(1, 10)")
+    return wanted
+
+
+def _with(experiment: Experiment, components: int, train: Dataset) -> Experiment:
+    """The experiment with K components, and no methods but those that candidates use.
+
+    Labels are free: no criterion sees them, and the evidence is that of all K! labellings.
+
+    Raises:
+        InputError: K components suit neither the points, nor the prior, nor the starts.
+    """
+    model = experiment.model.model_copy(update={"components": components, "labels": "free"})
+    changed = experiment.model_copy(update={"model": model})
+    problem = changed.problem(train)
+    changed.starts.check(problem)
+    used = [climber_of(changed, problem), sampler_of(changed, problem)]
+    return changed.model_copy(update={"methods": {method.method: method for method in used if method is not None}})
+
+
+def _identity(candidate: Experiment, digest: str) -> str:
+    """A hash of all that the scores depend on."""
+    resolved = {key: value for key, value in candidate.resolved().items() if key != "data"}
+    identity = resolved | {"data": digest, "dtype": str(jnp.result_type(float)), "criteria": list(CRITERIA)}
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:10]
+
+
+def _kept(file: Path, candidate: Experiment, made: Choice) -> Choice:
+    """The choice, once it is on disk."""
+    versions = {package: version(package) for package in ("workbench", "jax", "numpy", "scipy", "arviz-stats")}
+    record = {"format": 1, "config": candidate.resolved(), "versions": versions, "choice": made.to_dict()}
+    with replacing(file) as temporary:
+        temporary.write_text(json.dumps(record, allow_nan=False) + "\n", encoding="utf-8")
+    return made
+
+
+def _load(file: Path) -> Choice | None:
+    """The stored candidate; None where there is none, or a damaged one, which is scored again."""
+    try:
+        return Choice.from_dict(json.loads(file.read_text(encoding="utf-8"))["choice"])
+    except _DAMAGED:
+        return None
+
+
+def _setting(experiment: Experiment, train: Dataset) -> str:
+    """What was asked, in words."""
+    plain: dict[str, Any] = experiment.resolved()
+    points = f"{len(train.x):,} points in {train.x.shape[1]} column{'s' if train.x.shape[1] > 1 else ''}"
+    model = f"{experiment.model.covariance} covariance, {plain['prior']['family']} prior"
+    return f"{points}; {model}; {' and '.join(experiment.methods)} from {experiment.restarts} starts"

@@ -1,0 +1,28 @@
+"""WAIC: how well the posterior predicts the points it has seen, less what it owes to having seen them."""
+
+import numpy as np
+from scipy.special import logsumexp
+
+from workbench.selection.candidate import Candidate, Missing
+from workbench.selection.pointwise import log_likelihoods
+from workbench.selection.score import Score
+
+# Of the posterior variance of one point's log-likelihood: beyond it WAIC is not to be trusted (Vehtari, Gelman & Gabry
+# 2017, Statistics and Computing 27).
+LIMIT = 0.4
+
+
+def waic(candidate: Candidate) -> Score:
+    """`sum_n ln mean_s P(x_n | s) - var_s ln P(x_n | s)`: Watanabe 2010, JMLR 11, -1/2 of the deviance's scale."""
+    posterior = candidate.posterior
+    if isinstance(posterior, Missing):
+        return Score.missing(posterior.why)
+    terms, variances = [], []
+    for block in log_likelihoods(posterior.draws, candidate.problem.x):
+        values = block.reshape(len(block), -1)  # [B, R S]
+        variances.append(np.var(values, axis=1, ddof=1))
+        terms.append(logsumexp(values, axis=1) - np.log(values.shape[1]) - variances[-1])
+    large = int(np.sum(np.concatenate(variances) > LIMIT))
+    total = len(candidate.problem.x)
+    warning = [f"{large} of {total} points ({large / total:.0%}) have a variance above {LIMIT}; trust PSIS-LOO more"]
+    return Score.of_terms(np.concatenate(terms), [*(warning if large else []), *posterior.notes])
