@@ -24,7 +24,11 @@ def resampled(points: Points) -> tuple[Points, Points]:
     return np.bincount(index, minlength=len(points)).astype(float), points[np.sort(index)]
 
 
-@pytest.mark.parametrize("covariance", COVARIANCES)
+# The others compile their own programs, and differ in nothing that rows decide.
+FAMILIES = ["full", "tied", *(pytest.param(name, marks=pytest.mark.slow) for name in ("diagonal", "spherical"))]
+
+
+@pytest.mark.parametrize("covariance", FAMILIES)
 def test_a_row_of_weight_w_is_a_row_that_occurs_w_times(
     covariance: str, points: Points, random_mixture: Callable[..., Mixture]
 ) -> None:

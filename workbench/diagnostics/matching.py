@@ -1,6 +1,7 @@
 """When two mixtures are one: matched component by component, whatever their labels and whatever their units."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -67,6 +68,39 @@ def divergence(one: Components, other: Components) -> float:
         return float("inf")
     costs = _pairs(one, other)
     return float(np.sum(costs[np.arange(len(costs)), assignment(costs)]))
+
+
+class Match(NamedTuple):
+    """The best order of one mixture's components beside another's, and how far the next best is behind."""
+
+    order: np.ndarray  # [K]   the component of the other that is called k
+    divergence: float  # nats per point
+    second: float  # of the next best order; infinite where there is none
+
+    @property
+    def clear(self) -> bool:
+        """Whether the labels are beyond doubt: see `CLEAR`."""
+        return self.divergence < CLEAR * self.second
+
+
+# A divergence is a squared length. A match is clear where the other mixture is less than half as far away under the
+# best order as under any other: a point about half way between two orders could be named either way.
+CLEAR = 0.25
+
+
+def match(one: Components, other: Components) -> Match:
+    """The order of the other's components that is nearest to one, in the sense of `divergence`; both of K.
+
+    The next best order differs in some pair at least: it is the best of those that do without one of the pairs.
+    """
+    costs = _pairs(one, other)
+    places, order = np.arange(len(costs)), assignment(costs)
+    second = float("inf")
+    for k in places if len(places) > 1 else ():
+        without = costs.copy()
+        without[k, order[k]] = _FAR
+        second = min(second, float(np.sum(costs[places, assignment(without)])))
+    return Match(order, float(np.sum(costs[places, order])), second)
 
 
 def distinct(ends: list[Components], log_joint: np.ndarray, points: int, same: float = SAME) -> np.ndarray:
