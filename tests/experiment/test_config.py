@@ -78,6 +78,8 @@ CHANGED: dict[str, Any] = {
     "test_fraction": 0.25,
     "covariance": "spherical",
     "labels": "ordered",
+    "guide": "multivariate_normal",
+    "num_particles": 2,
     "permuted.of": {"method": "gibbs", "num_warmup": 11, "num_samples": 12, "num_chains": 3},
 }
 

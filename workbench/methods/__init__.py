@@ -1,12 +1,15 @@
 """Methods: one file each, found by name in `METHODS`."""
 
 from workbench.methods.anderson import Anderson
+from workbench.methods.approximation import Approximation
 from workbench.methods.base import Algorithm, Climber, Info, Method, Race, Schedule
+from workbench.methods.cavi import CAVI
 from workbench.methods.em import EM
 from workbench.methods.floored_em import FlooredEM
 from workbench.methods.gibbs import Gibbs
 from workbench.methods.gibbs_kernel import GibbsKernel
 from workbench.methods.gradient_ascent import GradientAscent
+from workbench.methods.mixed import Mixed
 from workbench.methods.natural_gradient import NaturalGradient
 from workbench.methods.newton import Newton
 from workbench.methods.nuts import NUTS
@@ -18,6 +21,7 @@ from workbench.methods.riemannian import Riemannian
 from workbench.methods.sampler import Sampler
 from workbench.methods.squarem import SQUAREM
 from workbench.methods.stochastic_ascent import StochasticAscent
+from workbench.methods.variational import Variational
 
 METHODS: dict[str, type[Method]] = {
     "em": EM,
@@ -34,16 +38,21 @@ METHODS: dict[str, type[Method]] = {
     "riemannian": Riemannian,
     "nuts": NUTS,
     "gibbs": Gibbs,
+    "mixed": Mixed,
     "permuted": Permuted,
+    "cavi": CAVI,
+    "variational": Variational,
 }
 
 __all__ = [
+    "CAVI",
     "EM",
     "METHODS",
     "NUTS",
     "SQUAREM",
     "Algorithm",
     "Anderson",
+    "Approximation",
     "Climber",
     "FlooredEM",
     "Gibbs",
@@ -51,6 +60,7 @@ __all__ = [
     "GradientAscent",
     "Info",
     "Method",
+    "Mixed",
     "NaturalGradient",
     "Newton",
     "OnlineEM",
@@ -62,4 +72,5 @@ __all__ = [
     "Sampler",
     "Schedule",
     "StochasticAscent",
+    "Variational",
 ]

@@ -36,9 +36,10 @@ class Approximation(Method, ABC):
 
 
 def only_where(predicate: Array, change: Callable[[Carry], Carry], carry: Carry) -> Carry:
-    """`change(carry)` where the predicate holds, else the carry; nothing is computed unless it holds for one of a batch.
+    """`change(carry)` where the predicate holds, else the carry.
 
-    A loop of at most one turn: under `vmap`, a `cond` computes both sides.
+    A loop of at most one turn, so that nothing is computed unless the predicate holds for one of a batch: under `vmap`,
+    a `cond` computes both sides.
     """
 
     def turn(going: tuple[Array, Carry]) -> tuple[Array, Carry]:

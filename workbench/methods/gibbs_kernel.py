@@ -11,9 +11,9 @@ from numpyro.util import is_prng_key
 
 from workbench.errors import InputError
 from workbench.methods.gibbs import check_conjugate, sweep
-from workbench.mixture import Mixture, Statistics
+from workbench.mixture import Mixture
 from workbench.mixture.prior.draw import draw_mixture
-from workbench.mixture.prior.update import update
+from workbench.mixture.prior.update import not_updated
 from workbench.problem import Problem
 
 Sites = dict[str, Array]
@@ -73,11 +73,8 @@ def _begin(key: Array, sites: Sites | None, *, problem: Problem) -> GibbsState:
 
 
 def _prior_draw(key: Array, problem: Problem) -> Mixture:
-    k, d, h, family = problem.components, problem.num_dimensions, problem.hyperparameters, problem.covariance
-    shapes = ((k,), (k, d), family.shape(k, d))
-    nothing = Statistics(*(jnp.zeros(shape, problem.dtype) for shape in shapes))
-    origins = jnp.broadcast_to(h["mean_location"], (k, d))
-    return draw_mixture(key, update(nothing, origins, h, family), h["concentration"], family)
+    h, family = problem.hyperparameters, problem.covariance
+    return draw_mixture(key, not_updated(h, problem.components, family), h["concentration"], family)
 
 
 @jax.jit

@@ -35,10 +35,11 @@ AVERAGED = 0.25
 class Variational(Approximation):
     """Automatic differentiation variational inference (Kucukelbir et al. 2017, JMLR 18), as NumPyro runs it.
 
-    The guide is a Gaussian over the unconstrained coordinates in which NUTS moves, in the units of the data. Adam climbs
-    estimates of the evidence lower bound from `num_particles` reparametrised draws, each of which costs one pass, with a
-    step size that falls to zero along a cosine. Such a climb knows its objective by its noise only and has no stopping
-    rule that could be relied on, so that its status is BUDGET. For the posterior mode alone there is `ascent`.
+    The guide is a Gaussian over the unconstrained coordinates in which NUTS moves, in the units of the data. Adam
+    climbs estimates of the evidence lower bound from `num_particles` reparametrised draws, each of which costs one
+    pass, with a step size that falls to zero along a cosine. Such a climb sees its objective through noise and has no
+    stopping rule that could be relied on, so that its status is BUDGET. For the posterior mode alone, there is
+    `ascent`.
     """
 
     method: Literal["variational"] = "variational"
