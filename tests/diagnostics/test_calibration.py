@@ -9,7 +9,14 @@ import pytest
 from numpy.typing import NDArray
 from scipy.stats import binomtest, chisquare
 
-from workbench.diagnostics.calibration import chi_square_p_value, envelope, quantities, ranks_of, thinned
+from workbench.diagnostics.calibration import (
+    chi_square_p_value,
+    effective_sizes,
+    envelope,
+    quantities,
+    ranks_of,
+    thinned,
+)
 from workbench.errors import InputError
 from workbench.mixture import COVARIANCES, ConjugatePrior, Mixture
 from workbench.problem import Problem
@@ -102,6 +109,15 @@ def test_thinning_spreads_over_all_chains_from_the_first_draw_to_the_last() -> N
     np.testing.assert_array_equal(kept, 9 * np.arange(12))
 
 
+def test_an_effective_size_is_that_of_independent_draws_or_of_fewer() -> None:
+    noise = np.random.default_rng(8).normal(size=(4, 250, 3))
+    noise[..., 1] = np.repeat(noise[:, ::10, 1], 10, axis=1)
+    noise[0, 7, 2] = np.nan
+    sizes = effective_sizes(noise)
+    # Estimated from autocorrelations of 1,000 draws: to a fifth.
+    np.testing.assert_allclose(sizes, [1_000, 100, 0], rtol=0.2)
+
+
 @pytest.mark.parametrize(
     "family", [f if f == "full" else pytest.param(f, marks=pytest.mark.slow) for f in sorted(COVARIANCES)]
 )
@@ -120,11 +136,12 @@ def test_what_is_ranked_is_blind_to_labels_and_says_what_it_is(
     logs = component_log_joint(mixture, points)
     densities = np.log(np.exp(component_log_joint(mixture, AT)).sum(1))
     member = np.exp(logs[:2]) / np.exp(logs[:2]).sum(1, keepdims=True)
+    together = member[0] @ member[1]
     expected = {
         "log_likelihood": np.log(np.exp(logs).sum(1)).sum(),
         "squared_weights": np.sum(np.asarray(mixture.weights) ** 2),
         "log_determinants": np.linalg.slogdet(np.asarray(mixture.covariances))[1].sum(),
-        "co_clustering": member[0] @ member[1],
+        "co_clustering": np.log(together / (1 - together)),
         **{f"sorted_means[{i}]": mean for i, mean in enumerate(np.sort(np.asarray(mixture.means)[:, 0]))},
         **{f"log_density[{g}]": density for g, density in enumerate(densities)},
     }

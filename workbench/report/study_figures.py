@@ -163,12 +163,12 @@ STUDY_FIGURES: dict[str, Mapping[str, StudyFigure]] = {
         "ranks": StudyFigure(
             calibration_figures.rank_curves,
             "Whether the samplers are calibrated",
-            "Mixtures are drawn from the prior, points from each of them, and the mixture is ranked among the draws given "
-            "its points. Curves: the share of replications below each rank, less the share due to uniform ranks. The "
-            "curve of a right sampler stays, whole, in the grey band 19 times in 20 for each quantity. A hump: "
-            "the truth tends to lie below the draws. A trough: above. A wave that rises first and falls below zero: draws "
-            "that are too narrow; one that falls first: too wide.",
-            "Curves of rank departures, one for each sampler, in a panel for each quantity, over a grey band about zero.",
+            "Mixtures are drawn from the prior, points from each of them, and the mixture is ranked among the draws "
+            "given its points. Curves: the share of replications below each rank, less the share due to uniform ranks. "
+            "A right sampler's curve stays, whole, in the grey band 19 times in 20, for each quantity. A hump: the "
+            "truth tends to lie below the draws; a trough: above. A wave that rises first and then falls below zero: "
+            "draws too narrow; one that falls first: too wide.",
+            "A panel for each quantity: curves of rank departures, one for each sampler, over a grey band about zero.",
         )
     },
 }

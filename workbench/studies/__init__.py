@@ -3,6 +3,7 @@
 from workbench.studies.affine import Affine
 from workbench.studies.bad_optima import BadOptima
 from workbench.studies.base import Findings, Row, Study
+from workbench.studies.calibration import Calibration
 from workbench.studies.collapse import Collapse
 from workbench.studies.coordinates import Coordinates
 from workbench.studies.coupling import Coupling
@@ -21,6 +22,7 @@ STUDIES: dict[str, type[Study]] = {
     "coordinates": Coordinates,
     "stability": Stability,
     "affine": Affine,
+    "calibration": Calibration,
 }
 
 __all__ = ["STUDIES", "Findings", "Row", "Study"]

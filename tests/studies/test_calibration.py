@@ -1,0 +1,163 @@
+"""Claims about the study of calibration: right samplers pass, careless ones fail, what cannot be ranked is refused."""
+
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+from workbench.errors import InputError
+from workbench.methods import NUTS, Gibbs
+from workbench.methods.base import Algorithm
+from workbench.mixture import Mixture
+from workbench.plots.calibration import ecdf_differences, words
+from workbench.problem import Problem
+from workbench.report.study_figures import STUDY_FIGURES
+from workbench.studies import Findings
+from workbench.studies.calibration import FALSE_ALARM, Calibration
+from workbench.studies.reading import parse_study, read_study
+from workbench.studies.running import run_study
+
+CONFIG = Path(__file__).parents[2] / "experiments" / "calibration.toml"
+COUNTS = {"num_warmup": 30, "num_samples": 50, "num_chains": 4}
+PRIOR = {
+    "family": "conjugate",
+    "concentration": 1.5,
+    "mean_location": [0.0],
+    "mean_shrinkage": 0.2,
+    "degrees_of_freedom": 6.0,
+    "scatter": [[3.0]],
+}
+VALUES: dict[str, Any] = {
+    "study": "calibration",
+    "model": {"components": 2, "covariance": "spherical"},
+    "prior": PRIOR,
+    "points": 10,
+    "at": [[0.0], [2.0]],
+    "replications": 60,
+    "draws": 31,
+    "bins": 8,
+}
+
+
+class Hasty(Gibbs):
+    """Gibbs that takes the prior of the weights for another."""
+
+    def bind(self, problem: Problem) -> Algorithm:
+        (rows, h), static = problem.tree_flatten()
+        return super().bind(Problem.tree_unflatten(static, (rows, {**h, "concentration": 4.0 * h["concentration"]})))
+
+
+class Unweighted(Gibbs):
+    """Gibbs that forgets the weights when it allocates points."""
+
+    def bind(self, problem: Problem) -> Algorithm:
+        right = super().bind(problem)
+
+        def step(key: jax.Array, state: Mixture) -> Any:
+            even = jnp.full_like(state.weights, 1 / problem.components)
+            return right.step(key, Mixture(even, state.means, state.scales, state.covariance))
+
+        return right._replace(step=step)
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory) -> Findings:
+    study = Calibration.model_validate(VALUES | {"methods": {"gibbs": Gibbs(**COUNTS), "hasty": Hasty(**COUNTS)}})
+    return run_study(study, out=tmp_path_factory.mktemp("calibration"))
+
+
+def smallest(found: Findings) -> float:
+    """The smallest adjusted p-value."""
+    return float(np.min(found.column("p_adjusted")))
+
+
+def test_gibbs_is_calibrated(found: Findings) -> None:
+    gibbs = found.where(method="gibbs")
+    assert smallest(gibbs) >= FALSE_ALARM
+    assert all(row["uniform"] for row in gibbs.rows)
+    # Of a uniform rank: one half, to four standard errors of a mean of 60.
+    assert np.all(np.abs(gibbs.column("mean_rank") - 0.5) < 4 * np.sqrt(1 / 12 / 60))
+
+
+def test_gibbs_under_another_prior_is_found_out_by_the_weights(found: Findings) -> None:
+    hasty = found.where(method="hasty")
+    assert smallest(hasty) < 1e-4
+    (row,) = hasty.where(quantity="squared_weights").rows
+    # Weights that are drawn too even: the truth lies above them.
+    assert not row["uniform"] and float(str(row["mean_rank"])) > 0.6
+
+
+def test_rows_say_how_many_tests_they_are_adjusted_for(found: Findings) -> None:
+    for row in found.where(method="gibbs").rows:
+        assert row["tests"] == 2 * len(found.values("quantity"))
+        least = min(float(str(row["p_chi_square"])), float(str(row["p_ecdf"])))
+        assert row["p_adjusted"] == min(1.0, least * float(str(row["tests"])))
+        assert np.sum(row["counts"]) == row["replications"] == 60
+        assert len(row["counts"]) == row["draws"] + 1 == 32  # type: ignore[arg-type,operator]
+
+
+def test_every_method_sees_the_same_mixtures_and_points_and_starts_elsewhere() -> None:
+    study = Calibration.model_validate(VALUES | {"methods": {"gibbs": COUNTS}})
+    truths, starts, points = study._simulated(4)
+    assert starts.means.shape == (60, 4, 2, 1) and points.shape == (60, 10, 1)
+    assert not np.any(np.isin(starts.means, truths.means))
+    # Variances are inverse-gamma(3, 3/2): the mean of the precision is 2, its variance 4 / 3.
+    precision = 1 / starts.scales**2
+    assert abs(np.mean(precision) - 2) < 4 * np.sqrt(4 / 3 / precision.size)
+    again = study._simulated(4)[0]
+    np.testing.assert_array_equal(again.means, truths.means)
+
+
+@pytest.mark.slow
+def test_nuts_is_calibrated_and_gibbs_that_forgets_the_weights_is_not(tmp_path: Path) -> None:
+    nuts = NUTS(num_warmup=100, num_samples=50, num_chains=4)
+    methods = {"nuts": nuts, "unweighted": Unweighted(**COUNTS)}
+    found = run_study(Calibration.model_validate(VALUES | {"replications": 150, "methods": methods}), out=tmp_path)
+    assert smallest(found.where(method="nuts")) >= FALSE_ALARM
+    assert smallest(found.where(method="unweighted")) < 1e-3
+
+
+WRONG: dict[str, tuple[dict[str, Any], str]] = {
+    "bins": ({"bins": 7}, "bins: must divide the draws [+] 1 = 32 ranks, got 7"),
+    "points": ({"points": 2, "model": {"components": 3}}, "points: must be at least one for each component, got 2"),
+    "at": ({"at": [[0.0], [1.0, 2.0]]}, "at: must be points of equally many numbers"),
+    "dimensions": ({"at": [[0.0, 1.0]]}, "prior.mean_location: needs 2 numbers"),
+    "scaled": ({"prior": {"family": "conjugate"}}, "must not be scaled to data.*; give mean_location, scatter"),
+    "improper": ({"prior": {"family": "flat"}}, 'prior: mixtures are drawn from it; use family = "conjugate"'),
+    "short": ({"methods": {"gibbs": {"num_samples": 5}}}, "methods.gibbs: gives 20 draws, and .* ranked among 31"),
+    "point": ({"methods": {"em": {}}}, "methods.em: gives 0 draws"),
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_what_cannot_be_ranked_is_refused(wrong: str) -> None:
+    change, message = WRONG[wrong]
+    with pytest.raises(InputError, match=message):
+        parse_study(VALUES | {"methods": {"gibbs": {}}} | change, "x")
+
+
+def test_a_curve_for_each_method_ends_where_its_counts_do(found: Findings) -> None:
+    ax = Figure().subplots()
+    ecdf_differences(ax, found, "squared_weights")
+    curves = {line.get_label(): line.get_ydata() for line in ax.lines}
+    for method in ("gibbs", "hasty"):
+        (row,) = found.where(method=method, quantity="squared_weights").rows
+        counts = np.asarray(row["counts"])
+        np.testing.assert_allclose(curves[method][-1], 1 - counts[-1] / 60 - 31 / 32, atol=1e-12)
+
+
+def test_the_figure_has_a_panel_for_each_quantity_in_words(found: Findings) -> None:
+    figure = STUDY_FIGURES["calibration"]["ranks"].draw(found)
+    titles = [ax.get_title() for ax in figure.axes if ax.get_title()]
+    assert titles == [words(quantity) for quantity in found.values("quantity")]
+    assert words("sorted_means[1]") == "first coordinate of ordered mean 2"
+
+
+def test_the_shipped_study_ranks_a_sampler_of_every_kind_under_one_prior() -> None:
+    study = read_study(CONFIG)
+    assert isinstance(study, Calibration)
+    assert {"gibbs", "nuts"} <= set(study.methods)
