@@ -243,7 +243,26 @@ def test_plot_draws_again_what_is_named(stored):
     assert report.is_file()
     assert {figure.parent for figure in figures} == {stored / "figures"}
     assert all(figure.read_bytes().startswith(PNG) for figure in figures)
-    assert {figure.stem for figure in figures} == {"score", "fit", "waterfall", "posterior"}
+    assert {figure.stem for figure in figures} == {"score", "fit", "waterfall", "posterior", "labels"}
+
+
+class TestPosterior:
+    def test_the_table_tells_every_sampler_of_the_folder(self, stored):
+        result = command("posterior", stored)
+        assert (result.exit_code, result.stderr) == (0, "")
+        assert result.stdout.startswith("tiny: nuts\n2 chains of 20 draws.")
+        assert all(words in result.stdout for words in ("relabelled by stephens", "co_clustering[1, 2]", "sd"))
+
+    def test_json_and_csv_hold_the_algorithm_that_was_asked_for(self, stored):
+        plain = json.loads(command("posterior", stored, "--relabel", "ordering", "--format", "json").stdout)
+        assert (plain["experiment"], plain["method"], plain["relabelling"]) == ("tiny", "nuts", "ordering")
+        assert len(plain["modes_visited"]) == 2
+        rows = list(csv.DictReader(io.StringIO(command("posterior", stored, "--format", "csv").stdout)))
+        assert len(rows) == len(plain["functionals"]) + len(plain["parameters"])
+        assert {row["relabelling"] for row in rows} == {"stephens"}
+
+    def test_a_folder_without_draws_is_one_message(self, ran):
+        assert "holds no draws" in refused("posterior", ran[0] / "results" / "mine")
 
 
 class TestLooking:

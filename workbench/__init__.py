@@ -31,6 +31,7 @@ from workbench.methods import (
 )
 from workbench.mixture import ConjugatePrior, FlatPrior, IndependentPrior, Mixture
 from workbench.model import mixture_model
+from workbench.posterior import PosteriorSummary, RelabelledDraws, posterior_summary, relabel
 from workbench.problem import Problem
 from workbench.selection import Selection, select
 from workbench.soundness import Soundness
@@ -68,11 +69,13 @@ __all__ = [
     "OnlineEM",
     "OverRelaxed",
     "Permuted",
+    "PosteriorSummary",
     "Problem",
     "Race",
     "RandomPoints",
     "RandomResponsibilities",
     "Reference",
+    "RelabelledDraws",
     "RelaxedEM",
     "Riemannian",
     "Selection",
@@ -90,9 +93,11 @@ __all__ = [
     "load_studies",
     "mixture_model",
     "plots",
+    "posterior_summary",
     "read_experiment",
     "read_file",
     "read_study",
+    "relabel",
     "run_experiment",
     "run_study",
     "select",

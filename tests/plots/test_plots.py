@@ -267,6 +267,22 @@ def test_samplers_alone_give_a_plot(draw, two_columns) -> None:
     render(figure)
 
 
+def test_labels_that_chains_disagree_on_change_colour_and_relabelled_ones_do_not(two_columns) -> None:
+    trace = two_columns["nuts"]
+    swapped = jax.tree.map(np.array, trace.mixtures)
+    for leaf in (swapped.weights, swapped.means, swapped.scales):
+        leaf[1] = leaf[1, :, ::-1]
+    comparison = dataclasses.replace(two_columns, traces={"nuts": dataclasses.replace(trace, mixtures=swapped)})
+    axes = Figure().subplots(1, 2)
+    plots.labels(axes, comparison, "nuts")
+    sampled, relabelled = ([line.get_ydata().mean() for line in ax.lines if len(line.get_xdata()) > 2] for ax in axes)
+    # Two chains of two components, one colour after the other; draws scatter by 0.05, and the groups lie 2 apart.
+    assert abs(sampled[0] - sampled[2]) > 1 and abs(relabelled[0] - relabelled[2]) < 0.5
+    assert relabelled[0] < relabelled[1]
+    with pytest.raises(wb.InputError, match="give the trace of a sampler"):
+        plots.labels(axes, two_columns, "em")
+
+
 @pytest.mark.parametrize("against", ["passes", "seconds"])
 def test_the_score_can_be_drawn_against_either_price(against, two_columns) -> None:
     _, ax = axes()

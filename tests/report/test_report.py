@@ -10,6 +10,8 @@ import pytest
 
 import workbench as wb
 from workbench.compare import Comparison, table
+from workbench.posterior import posterior_summary
+from workbench.posterior.table import agreement_grid, chain_grid, estimate_grids, reading
 from workbench.report import figures_of, render, save_figures, write_report
 from workbench.report.figures import svg_of
 
@@ -100,7 +102,7 @@ def test_the_page_needs_no_other_file_and_no_network(page, read) -> None:
 
 def test_figures_have_alternative_texts_and_captions_and_tables_have_scopes(read) -> None:
     images = read.all("img")
-    assert len(images) == 4 + 3
+    assert len(images) == 5 + 3
     assert all(len(image["alt"]) > 20 for image in images)
     assert len(read.all("figcaption")) == len(read.all("figure")) == len(images)
     assert all(header["scope"] in ("row", "col") for header in read.all("th"))
@@ -114,6 +116,16 @@ def test_the_page_says_all_that_the_table_says(read, comparison) -> None:
     for heading, cells in shown.lines:
         assert heading in read.text
         assert all(cell in read.text for cell in cells)
+
+
+def test_the_page_says_what_the_draws_of_each_sampler_say(read, comparison) -> None:
+    summary = posterior_summary(comparison[HOSTILE], comparison.problem, columns=comparison.columns)
+    assert f"Posterior: {HOSTILE}" in read.text
+    assert reading(summary) in read.text
+    for grid in (*estimate_grids(summary), chain_grid(summary), agreement_grid(summary)):
+        assert all(cell in read.text for row in grid.rows for cell in row)
+    assert len(read.all("details")) == 4 + 2  # four tables of one sampler, and the configs of two comparisons
+    assert any(e.name == f"means[1, {HOSTILE}]" for e in summary.parameters)
 
 
 def test_the_page_is_the_same_every_time(page, comparison, plain) -> None:
@@ -131,10 +143,10 @@ def test_a_comparison_in_which_every_method_failed_is_reported(comparison) -> No
 
 
 def test_figures_are_those_that_have_something_to_show(comparison, plain) -> None:
-    assert list(figures_of(comparison)) == ["score", "fit", "waterfall", "posterior"]
+    assert list(figures_of(comparison)) == ["score", "fit", "waterfall", "posterior", "labels"]
     assert list(figures_of(plain)) == ["score", "fit", "waterfall"]
     sampler = dataclasses.replace(plain, traces={"nuts": comparison[HOSTILE]})
-    assert list(figures_of(sampler)) == ["score", "fit", "posterior"]
+    assert list(figures_of(sampler)) == ["score", "fit", "posterior", "labels"]
 
 
 def test_more_than_two_columns_are_drawn_in_pairs_and_at_most_six_of_them(trace_of) -> None:
@@ -155,7 +167,7 @@ def test_files_are_written_whole_and_nothing_else_is_left(tmp_path, comparison, 
     folder = tmp_path / "new" / "figures"
     paths = save_figures(comparison, folder)
     assert sorted(folder.iterdir()) == sorted(paths)
-    assert {path.name for path in paths} == {"score.png", "fit.png", "waterfall.png", "posterior.png"}
+    assert {path.name for path in paths} == {f"{name}.png" for name in figures_of(comparison)}
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in paths)
     report = tmp_path / "site" / "report.html"
     write_report(report, [(plain, CONFIG)])

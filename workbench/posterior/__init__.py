@@ -2,8 +2,10 @@
 
 from workbench.posterior.enumeration import ExactPosterior, exact_posterior
 from workbench.posterior.reference import Reference, read_reference, reference_names
+from workbench.posterior.relabelled import RelabelledDraws, relabel
 from workbench.posterior.relabelling import RELABELLINGS
 from workbench.posterior.scoring import z_scores
+from workbench.posterior.summary import PosteriorSummary, posterior_summary
 from workbench.posterior.switching import (
     Convergence,
     Switching,
@@ -16,13 +18,17 @@ __all__ = [
     "RELABELLINGS",
     "Convergence",
     "ExactPosterior",
+    "PosteriorSummary",
     "Reference",
+    "RelabelledDraws",
     "Switching",
     "exact_posterior",
     "invariant_convergence",
     "label_switching",
     "parameter_convergence",
+    "posterior_summary",
     "read_reference",
     "reference_names",
+    "relabel",
     "z_scores",
 ]

@@ -20,7 +20,7 @@ def words_of(name: str, dimensions: int) -> Words:
         return FIT._replace(caption=FIT_CAPTIONS[min(dimensions, 3)])
     if name == "posterior":
         return POSTERIOR._replace(caption=POSTERIOR_CAPTIONS[min(dimensions, 2)])
-    return {"score": SCORE, "waterfall": WATERFALL}[name]
+    return {"score": SCORE, "waterfall": WATERFALL, "labels": LABELS}[name]
 
 
 SCORE = Words(
@@ -65,3 +65,12 @@ POSTERIOR_CAPTIONS = {
     "dots: the means of more draws. Strong ellipses and crosses: the point estimates. A wide cloud means that the "
     "data leave the component open.",
 }
+
+LABELS = Words(
+    "The labels of the draws",
+    "First coordinate of the components' means along every chain of each sampler, before and after relabelling, on",
+    "Chains stand side by side, and a colour is a label. Left: labels as they were sampled. The posterior is the same "
+    "in every labelling of the components, so chains may differ in their labels, and a chain may change them as it "
+    "goes: neither is a failure. Right: the same draws with one label for one component; what wanders here has not "
+    "mixed.",
+)

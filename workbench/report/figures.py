@@ -21,9 +21,9 @@ SALT = "workbench"
 
 
 def figures_of(comparison: Comparison) -> dict[str, Figure]:
-    """Figures by name: "score", "fit", "waterfall" and "posterior", without those that have nothing to show.
+    """Figures by name: "score", "fit", "waterfall", "posterior" and "labels", without those that have nothing to show.
 
-    "waterfall" needs a method that is not a sampler, "posterior" one that is.
+    "waterfall" needs a method that is not a sampler, "posterior" one that is, "labels" components to tell apart too.
     """
     samplers = [trace.is_sampler for trace in comparison.values()]
     makers: dict[str, tuple[bool, Callable[[Comparison], Figure]]] = {
@@ -31,6 +31,7 @@ def figures_of(comparison: Comparison) -> dict[str, Figure]:
         "fit": (len(samplers) > 0, _fit),
         "waterfall": (not all(samplers), _waterfall),
         "posterior": (any(samplers), _posterior),
+        "labels": (any(samplers) and comparison.problem.components > 1, _labels),
     }
     return {name: make(comparison) for name, (applies, make) in makers.items() if applies}
 
@@ -88,4 +89,15 @@ def _waterfall(comparison: Comparison) -> Figure:
 def _posterior(comparison: Comparison) -> Figure:
     figure = Figure(figsize=(6.4, 4.8), layout="constrained")
     plots.posterior(figure.subplots(), comparison)
+    return figure
+
+
+def _labels(comparison: Comparison) -> Figure:
+    samplers = [name for name, trace in comparison.items() if trace.is_sampler]
+    figure = Figure(figsize=(9.6, 0.5 + 2.9 * len(samplers)), layout="constrained")
+    grid = figure.subplots(len(samplers), 2, sharey=True, squeeze=False)
+    for axes, name in zip(grid, samplers, strict=True):
+        plots.labels(axes, comparison, name)
+    handles, names = grid[0, 1].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside upper left", ncols=6, frameon=False, fontsize="small")
     return figure

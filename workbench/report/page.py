@@ -9,6 +9,8 @@ from pathlib import Path
 from workbench.compare import Comparison, table
 from workbench.compare.summary import WITHIN, judge
 from workbench.files import replacing
+from workbench.posterior import posterior_summary
+from workbench.posterior.table import Grid, agreement_grid, chain_grid, estimate_grids, reading
 from workbench.report.captions import words_of
 from workbench.report.claims_page import Line, resting_on
 from workbench.report.environment import environment
@@ -39,6 +41,15 @@ class Ending:
 
 
 @dataclass(frozen=True)
+class Posterior:
+    """What the draws of one sampler say."""
+
+    method: str
+    reading: str
+    grids: list[Grid]
+
+
+@dataclass(frozen=True)
 class Section:
     """One comparison, as the template reads it."""
 
@@ -49,6 +60,7 @@ class Section:
     methods: list[str]
     lines: list[tuple[str, list[str]]]
     pictures: list[Picture]
+    posteriors: list[Posterior]
     endings: list[Ending]
     config: str
 
@@ -84,6 +96,7 @@ def _section(number: int, comparison: Comparison, config: str) -> Section:
         methods=[summary.method for summary in shown.summaries],
         lines=shown.lines,
         pictures=_pictures(comparison, shown.reading),
+        posteriors=_posteriors(comparison),
         endings=_endings(comparison),
         config=config,
     )
@@ -112,6 +125,17 @@ def _pictures(comparison: Comparison, reading: str) -> list[Picture]:
         full = f"{alt} {name}. {reading}" if figure_name == "score" else f"{alt} {name}."
         pictures.append(Picture(figure_name, title, full, caption, f"data:image/svg+xml;base64,{source}"))
     return pictures
+
+
+def _posteriors(comparison: Comparison) -> list[Posterior]:
+    """Of each sampler; without seconds, so that the page is the same whenever it is drawn."""
+    found = []
+    for name, trace in comparison.items():
+        if trace.is_sampler:
+            summary = posterior_summary(trace, comparison.problem, columns=comparison.columns)
+            grids = [*estimate_grids(summary), chain_grid(summary), agreement_grid(summary)]
+            found.append(Posterior(name, reading(summary), grids))
+    return found
 
 
 def _endings(comparison: Comparison) -> list[Ending]:

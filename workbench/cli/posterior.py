@@ -1,0 +1,41 @@
+"""The command that tells what the stored draws of samplers say."""
+
+import json
+from pathlib import Path
+
+import click
+
+from workbench.cli.group import cli
+from workbench.errors import InputError
+from workbench.posterior import RELABELLINGS, posterior_summary
+from workbench.posterior.relabelled import DEFAULT
+from workbench.posterior.table import csv_of, text_of, to_dict
+from workbench.store import Store
+
+
+@cli.command()
+@click.argument("folder", type=click.Path(path_type=Path), metavar="DIR")
+@click.option("--relabel", type=click.Choice(list(RELABELLINGS)), default=DEFAULT, show_default=True)
+@click.option("--format", "form", type=click.Choice(["table", "json", "csv"]), default="table", show_default=True)
+def posterior(folder: Path, relabel: str, form: str) -> None:
+    """Print what the stored draws of samplers say, and how far to trust them.
+
+    Label-invariant functionals; weights, means and standard deviations after relabelling, with the R-hat of the
+    labels as sampled beside them; the labellings that each chain visits; how relabelling algorithms agree and what
+    they cost. JSON is one object per sampler, each on a line.
+    """
+    summaries = [
+        (comparison.name, method, posterior_summary(trace, comparison.problem, relabel, comparison.columns))
+        for comparison, _ in Store(folder).load_all()
+        for method, trace in comparison.items()
+        if trace.is_sampler
+    ]
+    if not summaries:
+        raise InputError(f"{folder}: holds no draws; run an experiment with a sampler, as [methods.nuts]")
+    if form == "json":
+        lines = [{"experiment": name, "method": method, **to_dict(summary)} for name, method, summary in summaries]
+        click.echo("\n".join(json.dumps(line, allow_nan=False) for line in lines))
+    elif form == "csv":
+        click.echo(csv_of(summaries), nl=False)
+    else:
+        click.echo("\n\n".join(text_of(summary, f"{name}: {method}") for name, method, summary in summaries))

@@ -1,0 +1,57 @@
+"""The draws of a sampler with one label for one component: what parameters can be told of."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from workbench.errors import InputError
+from workbench.mixture import Mixture
+from workbench.posterior.relabelling import RELABELLINGS, apply
+from workbench.problem import Problem
+from workbench.trace import Trace
+
+# The algorithm that is used where none is named.
+DEFAULT = "stephens"
+
+
+class RelabelledDraws(NamedTuple):
+    """Draws after relabelling, and what made them so."""
+
+    mixtures: Mixture  # leaves [R, S, ...]
+    permutations: np.ndarray  # [R, S, K]   component `permutations[r, s, k]` of the sampled draw is called k
+    algorithm: str
+
+
+def relabel(trace: Trace, problem: Problem, algorithm: str = DEFAULT) -> RelabelledDraws:
+    """The draws of a sampler with their components in one order, chosen draw by draw.
+
+    An algorithm settles the labels but for one order common to all draws; here the posterior means of the first
+    coordinate of the means increase. Stephens' and the ECR algorithms hold R x S x K responsibilities of at most 1,000
+    rows in memory.
+
+    Args:
+        trace: of a sampler.
+        problem: that the trace is of.
+        algorithm: a name in `RELABELLINGS`.
+
+    Raises:
+        InputError: the trace has no draws, or there is no such algorithm.
+    """
+    check_sampler(trace)
+    if algorithm not in RELABELLINGS:
+        raise InputError(f"relabelling: unknown algorithm {algorithm!r}; allowed: {', '.join(RELABELLINGS)}")
+    scores = trace.log_joint[:, -trace.draws :]
+    permutations = np.asarray(RELABELLINGS[algorithm](trace.answer, scores, problem))
+    first = np.take_along_axis(np.asarray(trace.answer.means)[..., 0], permutations, axis=-1)
+    permutations = permutations[..., np.argsort(np.mean(first, axis=(0, 1)), kind="stable")]
+    return RelabelledDraws(apply(permutations, trace.answer), permutations, algorithm)
+
+
+def check_sampler(trace: Trace) -> None:
+    """Refuse a trace without posterior draws.
+
+    Raises:
+        InputError: saying what to give instead.
+    """
+    if not trace.is_sampler:
+        raise InputError("trace: holds point estimates and no posterior draws; give the trace of a sampler, as of nuts")

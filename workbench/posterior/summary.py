@@ -1,0 +1,153 @@
+"""The posterior table of a sampler's run: what its draws say of each quantity, and how far they can be trusted."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import jax
+import numpy as np
+
+from workbench.diagnostics.convergence import functionals, rank_statistics
+from workbench.posterior.relabelled import DEFAULT, check_sampler, relabel
+from workbench.posterior.relabelling import RELABELLINGS, agreement_matrix, apply, timed
+from workbench.posterior.switching import label_switching, parameters
+from workbench.problem import Problem
+from workbench.trace import Trace
+
+# Draws by which the relabelling algorithms are compared, spread evenly over all chains: agreement to some percent.
+COMPARED_DRAWS = 500
+
+# Vehtari et al. (2021), sec. 4.3: the tails are as effective as the worse of these two quantiles.
+TAILS = (0.05, 0.95)
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What the draws of all chains say of one quantity; NaN where they are not finite, or one number."""
+
+    name: str
+    mean: float
+    sd: float
+    mcse: float  # Monte-Carlo standard error of the mean
+    r_hat: float  # rank-normalised and split
+    ess_bulk: float
+    ess_tail: float
+    # With the labels as they were sampled, in the order that most draws have: an exhibit of switching, not a verdict.
+    raw_r_hat: float | None = None
+
+
+@dataclass(frozen=True)
+class RelabellingsCompared:
+    """How the relabelling algorithms agree on the same draws, and what each costs."""
+
+    names: tuple[str, ...]
+    agreement: np.ndarray  # [M, M]   share of the draws on which two agree, up to one order common to all draws
+    seconds: tuple[float, ...]  # of each, compiled
+    compile_seconds: tuple[float, ...]
+    draws: int  # that they were compared on
+
+
+@dataclass(frozen=True)
+class PosteriorSummary:
+    """Label-invariant functionals, parameters after relabelling, and the labellings that each chain visits.
+
+    R-hat and effective sizes of an approximation's draws are NaN: they are independent, whatever the posterior is.
+    """
+
+    chains: int
+    draws: int  # of each chain
+    approximation: bool  # of a density that was fitted to the posterior
+    relabelling: str
+    functionals: tuple[Estimate, ...]
+    parameters: tuple[Estimate, ...]
+    labellings: int  # K!
+    modes_visited: tuple[int, ...]  # how many of the K! labellings each chain visits
+    switches: tuple[int, ...]  # draws of each chain in another labelling than the draw before
+    compared: RelabellingsCompared
+
+
+def posterior_summary(
+    trace: Trace, problem: Problem, relabelling: str = DEFAULT, columns: Sequence[str] = ()
+) -> PosteriorSummary:
+    """The posterior table of a sampler's draws; warm-up is left out.
+
+    Args:
+        trace: of a sampler.
+        problem: that the trace is of.
+        relabelling: the algorithm after which parameters are told; a name in `RELABELLINGS`.
+        columns: names of the data's columns; x1, x2, ... unless given.
+
+    Raises:
+        InputError: the trace has no draws, or there is no such algorithm.
+    """
+    relabelled = relabel(trace, problem, relabelling)
+    invariant = functionals(trace, problem, columns)
+    names, settled = parameters(relabelled.mixtures, columns)
+    switching = label_switching(relabelled.permutations)
+    most = np.broadcast_to(switching.labellings[0], relabelled.permutations.shape)
+    raw, _ = rank_statistics(parameters(apply(most, trace.answer))[1])
+    chains, draws = settled.shape[:2]
+    return PosteriorSummary(
+        chains=chains,
+        draws=draws,
+        approximation=trace.is_approximation,
+        relabelling=relabelling,
+        functionals=_silenced(trace, _estimates(invariant.names, invariant.values, invariant.ranked)),
+        parameters=_silenced(trace, _estimates(names, settled, settled, raw)),
+        labellings=math.factorial(problem.components),
+        modes_visited=tuple(switching.modes_visited.tolist()),
+        switches=tuple(switching.switches.tolist()),
+        compared=compare_relabellings(trace, problem),
+    )
+
+
+def compare_relabellings(trace: Trace, problem: Problem) -> RelabellingsCompared:
+    """Every relabelling algorithm on the same draws of a sampler, at most 500 spread evenly over its chains.
+
+    Raises:
+        InputError: the trace has no draws.
+    """
+    check_sampler(trace)
+    total = trace.num_restarts * trace.draws
+    chosen = np.unique(np.linspace(0, total - 1, min(total, COMPARED_DRAWS)).astype(int))
+    few = jax.tree.map(lambda leaf: np.reshape(leaf, (1, total, *leaf.shape[2:]))[:, chosen], trace.answer)
+    scores = trace.log_joint[:, -trace.draws :].reshape(1, total)[:, chosen]
+    found = {name: timed(algorithm, few, scores, problem) for name, algorithm in RELABELLINGS.items()}
+    return RelabellingsCompared(
+        names=tuple(found),
+        agreement=agreement_matrix({name: one.permutations for name, one in found.items()}),
+        seconds=tuple(one.seconds for one in found.values()),
+        compile_seconds=tuple(one.compile_seconds for one in found.values()),
+        draws=len(chosen),
+    )
+
+
+def _estimates(
+    names: Sequence[str], values: np.ndarray, ranked: np.ndarray, raw: np.ndarray | None = None
+) -> tuple[Estimate, ...]:
+    """Of values [R, S, Q] whose chains are compared by `ranked`, with the R-hats of raw labels [Q] beside them."""
+    # 0.8 s to import; the package promises to import in little more time than numpyro itself.
+    from arviz_stats.base import array_stats  # type: ignore[attr-defined]
+
+    r_hats, bulks = rank_statistics(ranked)
+    estimates = []
+    for q, name in enumerate(names):
+        column, told = values[..., q], np.full(4, np.nan)
+        moves = bool(np.all(np.isfinite(column)) and np.ptp(column) > 0)
+        if np.all(np.isfinite(column)):
+            told[:2] = np.mean(column), np.std(column, ddof=1)
+        if moves:
+            told[2] = array_stats.mcse(column, chain_axis=0, draw_axis=1)
+            told[3] = array_stats.ess(ranked[..., q], chain_axis=0, draw_axis=1, method="tail", prob=TAILS)
+        chains = (float(r_hats[q]), float(bulks[q])) if moves else (math.nan, math.nan)
+        mean, sd, mcse, tail = told.tolist()
+        beside = None if raw is None else float(raw[q])
+        estimates.append(Estimate(name, mean, sd, mcse, *chains, tail, beside))
+    return tuple(estimates)
+
+
+def _silenced(trace: Trace, estimates: tuple[Estimate, ...]) -> tuple[Estimate, ...]:
+    """The estimates, without what an approximation's draws cannot but say."""
+    if not trace.is_approximation:
+        return estimates
+    return tuple(replace(e, r_hat=math.nan, ess_bulk=math.nan, ess_tail=math.nan, raw_r_hat=None) for e in estimates)

@@ -1,0 +1,162 @@
+"""The posterior table as people read it: grids of text for the terminal and the page, JSON and CSV."""
+
+import csv
+import io
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from workbench.posterior.summary import Estimate, PosteriorSummary
+
+
+@dataclass(frozen=True)
+class Grid:
+    """One table: a heading, and rows that begin with their name."""
+
+    name: str
+    title: str
+    heads: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+def _number(value: float | None, form: str) -> str:
+    if value is None or math.isnan(value):
+        return "–"
+    return format(value, form) if math.isfinite(value) else "infinite"
+
+
+def _mean(e: Estimate) -> str:
+    """To the second digit of its error, and four digits where that is too small to print."""
+    if not (math.isfinite(e.mean) and e.mcse > 0) or 0 < abs(e.mean) < _SMALL:
+        return _number(e.mean, ".4g")
+    return f"{e.mean:,.{min(max(1 - math.floor(math.log10(e.mcse)), 0), _DECIMALS)}f}"
+
+
+# Below this a mean is told by its power of ten; and the most decimals of one that is not.
+_SMALL, _DECIMALS = 1e-3, 5
+
+_CELLS: tuple[tuple[str, Callable[[Estimate], str]], ...] = (
+    ("mean", _mean),
+    ("sd", lambda e: _number(e.sd, ".3g")),
+    ("MCSE", lambda e: _number(e.mcse, ".2g")),
+    ("R-hat", lambda e: _number(e.r_hat, ".3f")),
+    ("ESS bulk", lambda e: _number(e.ess_bulk, ",.0f")),
+    ("ESS tail", lambda e: _number(e.ess_tail, ",.0f")),
+)
+_RAW = (("R-hat, labels as sampled", lambda e: _number(e.raw_r_hat, ".3f")),)
+
+
+def reading(summary: PosteriorSummary) -> str:
+    """What the table says, in a few sentences."""
+    visited = ", ".join(map(str, summary.modes_visited))
+    if summary.approximation:
+        return (
+            f"{summary.chains} fits of an approximation to the posterior, {summary.draws:,} independent draws of each, "
+            f"so that no R-hat says how near it is. Of the {summary.labellings:,} labellings they take {visited}."
+        )
+    invariant = _largest(summary.functionals, "r_hat")
+    settled, raw = (_largest(summary.parameters, field) for field in ("r_hat", "raw_r_hat"))
+    return (
+        f"{summary.chains} chains of {summary.draws:,} draws. Largest R-hat: {invariant} of the label-invariant "
+        f"functionals, {settled} of the parameters relabelled by {summary.relabelling}, {raw} with the labels as they "
+        f"were sampled. Of the {summary.labellings:,} labellings the chains visit {visited}."
+    )
+
+
+def estimate_grids(summary: PosteriorSummary) -> list[Grid]:
+    """The functionals, and the parameters with their raw R-hat beside the one that counts."""
+    return [
+        _grid("functionals", "Label-invariant functionals", summary.functionals, _CELLS),
+        _grid("parameters", f"Parameters, relabelled by {summary.relabelling}", summary.parameters, _CELLS + _RAW),
+    ]
+
+
+def chain_grid(summary: PosteriorSummary) -> Grid:
+    """How many labellings each chain visits, and how often it changes between them."""
+    counts = zip(summary.modes_visited, summary.switches, strict=True)
+    rows = tuple((f"chain {r}", f"{m} of {summary.labellings:,}", f"{n:,}") for r, (m, n) in enumerate(counts, 1))
+    return Grid("chains", "Labellings visited by each chain", ("", "labellings", "switches"), rows)
+
+
+def agreement_grid(summary: PosteriorSummary) -> Grid:
+    """Share of the draws on which each pair of relabelling algorithms agrees."""
+    compared = summary.compared
+    shares = zip(compared.names, compared.agreement, strict=True)
+    rows = tuple((name, *(f"{100 * share:.3g} %" for share in line)) for name, line in shares)
+    title = f"Agreement of relabelling algorithms on {compared.draws:,} draws"
+    return Grid("agreement", title, ("", *compared.names), rows)
+
+
+def cost_grid(summary: PosteriorSummary) -> Grid:
+    """Seconds of each relabelling algorithm; they differ from run to run, so no stored page shows them."""
+    compared = summary.compared
+    costs = zip(compared.names, compared.seconds, compared.compile_seconds, strict=True)
+    rows = tuple((name, f"{seconds:.2g}", f"{compiling:.2g}") for name, seconds, compiling in costs)
+    return Grid("cost", f"Cost of relabelling {compared.draws:,} draws", ("", "seconds", "seconds compiling"), rows)
+
+
+def text_of(summary: PosteriorSummary, title: str) -> str:
+    """All of it for a terminal."""
+    grids = [*estimate_grids(summary), chain_grid(summary), agreement_grid(summary), cost_grid(summary)]
+    return "\n\n".join([f"{title}\n{reading(summary)}", *map(_printed, grids)])
+
+
+def to_dict(summary: PosteriorSummary) -> dict[str, Any]:
+    """Plain values; what is not a finite number is None."""
+    values = asdict(summary)
+    values["compared"]["agreement"] = summary.compared.agreement.tolist()
+    plain: dict[str, Any] = _plain(values)
+    return plain
+
+
+def csv_of(summaries: Sequence[tuple[str, str, PosteriorSummary]]) -> str:
+    """One row for each quantity of experiments and methods, headed; what is not a finite number is empty."""
+    out = io.StringIO()
+    names = ["experiment", "method", "relabelling", "kind", *Estimate.__dataclass_fields__]
+    writer = csv.DictWriter(out, names, lineterminator="\n")
+    writer.writeheader()
+    for experiment, method, summary in summaries:
+        shared = {"experiment": experiment, "method": method, "relabelling": summary.relabelling}
+        for kind, estimates in (("functional", summary.functionals), ("parameter", summary.parameters)):
+            for estimate in estimates:
+                writer.writerow({**shared, "kind": kind, **_plain(asdict(estimate))})
+    return out.getvalue()
+
+
+def _grid(
+    name: str, title: str, estimates: Sequence[Estimate], cells: Sequence[tuple[str, Callable[[Estimate], str]]]
+) -> Grid:
+    rows = tuple((estimate.name, *(cell(estimate) for _, cell in cells)) for estimate in estimates)
+    return Grid(name, title, ("", *(head for head, _ in cells)), rows)
+
+
+def _largest(estimates: Sequence[Estimate], field: str) -> str:
+    values = [getattr(estimate, field) for estimate in estimates]
+    return _number(max((value for value in values if not math.isnan(value)), default=math.nan), ".3f")
+
+
+def _printed(grid: Grid) -> str:
+    # Imported here because it is needed only to print, and importing the package must stay quick.
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=grid.title, title_justify="left", title_style="")
+    for head in grid.heads:
+        table.add_column(head, justify="right" if head else "left")
+    for row in grid.rows:
+        table.add_row(*row)
+    out = io.StringIO()
+    width = 32 + 18 * len(grid.heads)
+    Console(file=out, width=width, color_system=None, force_jupyter=False, markup=False).print(table)
+    return "\n".join(line.rstrip() for line in out.getvalue().rstrip().splitlines())
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: _plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]
+    return None if isinstance(value, float | np.floating) and not math.isfinite(value) else value
