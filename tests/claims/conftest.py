@@ -8,6 +8,7 @@ import pytest
 from workbench.claims.evidence import Ran
 from workbench.compare import Comparison
 from workbench.experiment import parse_experiment
+from workbench.mixture import Mixture
 from workbench.problem import Problem
 from workbench.studies import Findings, Row
 from workbench.studies.bad_optima import BadOptima
@@ -34,3 +35,19 @@ def findings_of() -> Callable[[list[Row]], Findings]:
     """Rows as a study would find them; checks read nothing but rows."""
     study = BadOptima.model_validate({"components": [2], "separation": 1.0, "methods": {"em": {}}})
     return lambda rows: Findings(study, rows)
+
+
+@pytest.fixture(scope="session")
+def run(
+    two_groups: Problem, shapes: dict[str, Mixture], trace_of: Callable[..., Any], ran_of: Callable[..., Any]
+) -> Callable[..., Any]:
+    """An experiment whose methods went through the named shapes, a list of restarts each."""
+
+    def make(draws: int = 0, **methods: list[list[str]]) -> Ran:
+        traces = {}
+        for name, restarts in methods.items():
+            rows = [[shapes[shape] for shape in restart] for restart in restarts]
+            traces[name] = trace_of(two_groups, rows, draws=draws if name == "nuts" else 0)
+        return ran_of(two_groups, traces)
+
+    return make

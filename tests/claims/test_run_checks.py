@@ -20,20 +20,6 @@ Make = Callable[..., Any]
 
 
 @pytest.fixture(scope="module")
-def run(two_groups: Problem, shapes: dict[str, Mixture], trace_of: Make, ran_of: Make) -> Make:
-    """An experiment whose methods went through the named shapes, a list of restarts each."""
-
-    def make(draws: int = 0, **methods: list[list[str]]) -> Ran:
-        traces = {}
-        for name, restarts in methods.items():
-            rows = [[shapes[shape] for shape in restart] for restart in restarts]
-            traces[name] = trace_of(two_groups, rows, draws=draws if name == "nuts" else 0)
-        return ran_of(two_groups, traces)
-
-    return make
-
-
-@pytest.fixture(scope="module")
 def maximum(two_groups: Problem, shapes: dict[str, Mixture]) -> Mixture:
     """The strict maximum of the two groups, by EM from the groups' own moments."""
     step, mixture = jax.jit(Problem.em_step), shapes["good"]

@@ -1,6 +1,6 @@
 """Checks: named functions that decide claims, found by name in `CHECKS`. Each can fail, and a test makes it."""
 
-from workbench.claims.checks import chains, climbs, optima, studies
+from workbench.claims.checks import chains, climbs, optima, posterior, studies
 from workbench.claims.checks.base import Check, over_experiment, over_experiments, over_study
 
 CHECKS: dict[str, Check] = {
@@ -16,6 +16,18 @@ CHECKS: dict[str, Check] = {
     "em_ends_higher": over_experiments("starts from which EM ends higher than L-BFGS, or lower", climbs.em_ends_higher),
     "draws_stay_below_best": over_experiment("the highest draw and the best optimum", chains.draws_stay_below_best),
     "chain_keeps_one_order": over_experiment("orders of the components along a chain", chains.chain_keeps_one_order),
+    "labels_alone_part_the_chains": over_experiment(
+        "R-hat of raw means and of what is blind to labels", posterior.labels_alone_part_the_chains
+    ),
+    "overlap_joins_the_labellings": over_experiments(
+        "passes for an effective draw where groups overlap, and where not", posterior.overlap_joins_the_labellings
+    ),
+    "finds_the_tutorials_mode": over_experiment(
+        "the mode and its loss beside those printed", posterior.finds_the_tutorials_mode
+    ),
+    "weak_prior_keeps_the_spikes": over_experiments(
+        "ends and draws in spikes under a weak prior and a sensible one", posterior.weak_prior_keeps_the_spikes
+    ),
     # of studies
     "equations_are_coupled": over_study(
         "coupling", "the Hessian's share between the equations", studies.equations_are_coupled
