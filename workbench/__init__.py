@@ -11,6 +11,7 @@ from workbench.diagnostics.survey import atlas
 from workbench.errors import InputError
 from workbench.execution import run_experiment
 from workbench.experiment import Experiment, read_experiment
+from workbench.export import to_arviz
 from workbench.methods import (
     EM,
     NUTS,
@@ -28,6 +29,7 @@ from workbench.methods import (
     RelaxedEM,
     Riemannian,
     StochasticAscent,
+    TemperedSMC,
 )
 from workbench.mixture import ConjugatePrior, FlatPrior, IndependentPrior, Mixture
 from workbench.model import mixture_model
@@ -83,6 +85,7 @@ __all__ = [
     "Soundness",
     "StochasticAscent",
     "Study",
+    "TemperedSMC",
     "Trace",
     "atlas",
     "compare",
@@ -103,5 +106,6 @@ __all__ = [
     "select",
     "summarise",
     "table",
+    "to_arviz",
     "use_all_cores",
 ]

@@ -80,6 +80,9 @@ CHANGED: dict[str, Any] = {
     "labels": "ordered",
     "guide": "multivariate_normal",
     "num_particles": 2,
+    "ess_share": 0.75,
+    "num_moves": 3,
+    "num_steps": 8,
     "permuted.of": {"method": "gibbs", "num_warmup": 11, "num_samples": 12, "num_chains": 3},
 }
 

@@ -27,6 +27,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "nuts": {"num_warmup": 10, "num_samples": 6, "num_chains": R, "max_tree_depth": 5},
     "gibbs": {"num_warmup": 10, "num_samples": 6, "num_chains": R},
     "mixed": {"num_warmup": 10, "num_samples": 6, "num_chains": R, "max_tree_depth": 5},
+    "tempered_smc": {"num_warmup": 40, "num_samples": 8, "num_chains": R},
     "cavi": {"max_iterations": 60, "num_samples": 6},
     "variational": {"max_iterations": 200, "num_samples": 6},
     "permuted": {"of": {"method": "gibbs", "num_warmup": 10, "num_samples": 6, "num_chains": R}},

@@ -21,6 +21,7 @@ from workbench.methods.riemannian import Riemannian
 from workbench.methods.sampler import Sampler
 from workbench.methods.squarem import SQUAREM
 from workbench.methods.stochastic_ascent import StochasticAscent
+from workbench.methods.tempered_smc import TemperedSMC
 from workbench.methods.variational import Variational
 
 METHODS: dict[str, type[Method]] = {
@@ -39,6 +40,7 @@ METHODS: dict[str, type[Method]] = {
     "nuts": NUTS,
     "gibbs": Gibbs,
     "mixed": Mixed,
+    "tempered_smc": TemperedSMC,
     "permuted": Permuted,
     "cavi": CAVI,
     "variational": Variational,
@@ -72,5 +74,6 @@ __all__ = [
     "Sampler",
     "Schedule",
     "StochasticAscent",
+    "TemperedSMC",
     "Variational",
 ]

@@ -1,0 +1,165 @@
+"""Tempered SMC: particles carried from the prior to the posterior, and the evidence told on the way."""
+
+from collections.abc import Callable
+from typing import Annotated, ClassVar, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpyro
+from jax import Array
+from jax.flatten_util import ravel_pytree
+from pydantic import Field
+
+from workbench.methods.base import Algorithm, Info
+from workbench.methods.hamiltonian import Evaluate, Particle, of_each, refresh
+from workbench.methods.nuts import standard_mixture
+from workbench.methods.sampler import Sampler, check_proper
+from workbench.methods.tempering import log_mean_weight, next_temperature, systematic_ancestors
+from workbench.mixture import Mixture
+from workbench.model import mixture_of_sites, prior_potential, unconstrained_sites
+from workbench.problem import Problem
+
+# Logarithm of the first step size, in units of the root mean square slope; it is learnt within a few moves.
+FIRST_LOG_STEP = -0.5
+
+
+class TemperedSMC(Sampler):
+    """Adaptive tempered sequential Monte Carlo (Del Moral, Doucet & Jasra 2006, JRSS B 68; Dai et al. 2022, JASA 117).
+
+    A chain is a run of its own: `num_samples` particles, drawn from the prior and never from its start, go through the
+    tempered posteriors `prior x likelihood^t` from t = 0 to 1. A step is one temperature: the next t is as far as the
+    effective sample size allows, particles are resampled by their weights, and Hamiltonian moves refresh them. The
+    product of the mean weights estimates the evidence. Particles find the modes while these are still joined, and so
+    visit all labellings. Warm-up ends at t = 1, which nothing is paid for after; a run that does not get there within
+    `num_warmup` temperatures is not ok, and its evidence is not a number.
+
+    Then each particle is a draw. Particles of one run share ancestors. They are told in the order of descent, relatives
+    next to each other, so that what they have in common shows up as autocorrelation: ESS counts it (as the variance
+    estimators of Chan & Lai 2013 and of Lee & Whiteley 2018 do, by the family), and R-hat tells whether independent
+    runs agree, in the weights of separate modes above all.
+
+    An evaluation of a particle costs one pass. The moves that brought a particle to the posterior are paid for with its
+    draw, the others as they are made.
+    """
+
+    method: Literal["tempered_smc"] = "tempered_smc"
+    num_warmup: Annotated[int, Field(ge=1)] = Field(200, description="temperatures at most")
+    num_samples: Annotated[int, Field(ge=4)] = Field(1000, description="particles of a run, each of them a draw")
+    num_chains: Annotated[int, Field(ge=1)] = Field(4, description="independent runs")
+    ess_share: Annotated[float, Field(gt=0, lt=1)] = Field(
+        0.5, description="effective share of the particles that the next temperature is to leave"
+    )
+    num_moves: Annotated[int, Field(ge=1)] = Field(2, description="Hamiltonian moves at each temperature")
+    num_steps: Annotated[int, Field(ge=1)] = Field(5, description="leapfrog steps of a move")
+
+    summary: ClassVar[str] = "tempered SMC: particles from prior to posterior, and the evidence; needs a proper prior"
+
+    def check(self, problem: Problem) -> None:
+        """Particles are drawn from the prior."""
+        check_proper(problem, "tempered SMC")
+
+    def bind(self, problem: Problem) -> Algorithm:
+        """A run whose state is its population."""
+        space = _Space.of(problem)
+
+        def init(key: Array, start: Mixture) -> Population:
+            return Population.at(jax.vmap(space.draw)(jax.random.split(key, self.num_samples)), space.evaluate)
+
+        def step(key: Array, state: Population) -> tuple[Population, Info]:
+            rises = (state.taken < self.num_warmup) & (state.temperature < 1)
+            # A loop of at most one turn: under `vmap` a condition would move the particles at every draw as well.
+            end, _ = jax.lax.while_loop(
+                lambda now: now[1],
+                lambda now: (warmed(key, now[0], self, space.evaluate), jnp.zeros_like(rises)),
+                (state, rises),
+            )
+            end = end._replace(taken=state.taken + 1)
+            never = jnp.asarray(False)
+            ok = (end.taken < self.num_warmup) | (end.temperature >= 1)
+            return end, Info(self._price(state, end), ok, never, never, never)
+
+        def mixture(state: Population) -> Mixture:
+            return space.mixture(state.particles.z[jnp.maximum(state.taken - self.num_warmup - 1, 0)])
+
+        def log_evidence(state: Population) -> Array:
+            return jnp.where(state.temperature >= 1, state.log_evidence, jnp.nan)
+
+        return Algorithm(init, step, mixture, log_evidence)
+
+    def _price(self, before: "Population", after: "Population") -> Array:
+        """Passes of a step: the first draws, the moves of all particles, or those of the one that is told."""
+        of_one = self.num_moves * self.num_steps
+        first = jnp.where(before.taken == 0, self.num_samples, 0)
+        moves = jnp.where((before.temperature < after.temperature) & (after.temperature < 1), of_one, 0)
+        told = jnp.where((before.taken >= self.num_warmup) & (after.temperature >= 1), of_one, 0)
+        return first + self.num_samples * moves + told
+
+
+class Population(NamedTuple):
+    """A run on its way."""
+
+    particles: Particle  # leaves [S, ...]   relatives next to each other
+    temperature: Array  # []
+    log_evidence: Array  # []   of the likelihood^temperature
+    log_step: Array  # []
+    taken: Array  # []   steps
+
+    @classmethod
+    def at(cls, z: Array, evaluate: Evaluate) -> "Population":
+        """Draws from the prior [S, P], at temperature zero."""
+        zero = jnp.zeros((), z.dtype)
+        return cls(of_each(evaluate, z), zero, zero, zero + FIRST_LOG_STEP, jnp.asarray(0))
+
+
+def warmed(key: Array, population: Population, method: TemperedSMC, evaluate: Evaluate) -> Population:
+    """The population at the next temperature: weighed, resampled by the weights, and refreshed."""
+    key_ancestors, key_moves = jax.random.split(key)
+    log_likelihoods = population.particles.log_likelihood
+    temperature = next_temperature(population.temperature, log_likelihoods, method.ess_share)
+    log_weights = (temperature - population.temperature) * log_likelihoods
+    ancestors = systematic_ancestors(key_ancestors, log_weights)
+    particles, log_step = refresh(
+        jax.random.split(key_moves, method.num_moves),
+        jax.tree.map(lambda leaf: leaf[ancestors], population.particles),
+        temperature,
+        population.log_step,
+        evaluate=evaluate,
+        num_steps=method.num_steps,
+    )
+    log_evidence = population.log_evidence + log_mean_weight(log_weights)
+    return Population(particles, temperature, log_evidence, log_step, population.taken)
+
+
+class _Space(NamedTuple):
+    """The unconstrained values of a problem's sites as one vector [P].
+
+    Labels are free whatever the problem's are: the loop puts the components of draws in order.
+    """
+
+    problem: Problem
+    sites: Callable[[Array], dict[str, Array]]
+
+    @classmethod
+    def of(cls, problem: Problem) -> "_Space":
+        """The space of a problem."""
+        arrays, (*static, _) = problem.tree_flatten()
+        free = Problem.tree_unflatten((*static, "free"), arrays)
+        return cls(free, ravel_pytree(unconstrained_sites(free, standard_mixture(free)))[1])
+
+    def draw(self, key: Array) -> Array:
+        """A draw from the prior. [P]"""
+        problem = self.problem
+        sites = numpyro.handlers.seed(problem.prior.sites, key)
+        mixture = sites(problem.components, problem.covariance, problem.hyperparameters)
+        return ravel_pytree(unconstrained_sites(problem, mixture))[0]
+
+    def mixture(self, z: Array) -> Mixture:
+        """The mixture at a point."""
+        return mixture_of_sites(self.problem, self.sites(z))
+
+    def evaluate(self, z: Array) -> Particle:
+        """The particle at a point: one pass."""
+        prior, prior_slope = jax.value_and_grad(lambda at: prior_potential(self.problem, self.sites(at)))(z)
+        value, slope = jax.value_and_grad(lambda at: self.problem.log_likelihood(self.mixture(at)))(z)
+        usable = jnp.all(jnp.isfinite(jnp.concatenate([z, prior_slope, slope, jnp.stack([prior, value])])))
+        return Particle(z, prior, prior_slope, jnp.where(usable, value, -jnp.inf), slope)
