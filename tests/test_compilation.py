@@ -20,6 +20,9 @@ from workbench.problem import Problem
 
 QUICK: dict[str, dict[str, int]] = {
     "nuts": {"num_warmup": 4, "num_samples": 4, "num_chains": 2, "max_tree_depth": 2},
+    "mixed": {"num_warmup": 4, "num_samples": 4, "num_chains": 2, "max_tree_depth": 2},
+    "cavi": {"max_iterations": 20, "num_samples": 4},
+    "variational": {"max_iterations": 20, "num_samples": 4},
     "newton": {"max_iterations": 4},
     "natural_gradient": {"max_iterations": 4},
     "riemannian": {"max_iterations": 4},
