@@ -69,6 +69,21 @@ def rules(random: int, seeded: int) -> list[Row]:
     return failures(random, random) + failures(seeded, seeded, "kmeans++")
 
 
+def told(louis: float | None, supplemented: float | None) -> list[Row]:
+    return [{"subject": "a", "observed": 0.1, "louis": louis, "supplemented": supplemented}]
+
+
+def coverages(clear: tuple[int, int], blurred: tuple[int, int]) -> list[Row]:
+    """Data sets out of 400 whose intervals of two parameters hold the truth, far apart with many points, and near."""
+    cells = ((4.0, 1000, clear), (1.0, 50, blurred))
+    return [
+        {"separation": s, "points": n, "parameter": str(q), "way": "wald", "covered": covered, "replications": 400,
+         "missing": 0}
+        for s, n, counts in cells
+        for q, covered in enumerate(counts)
+    ]  # fmt: skip
+
+
 CASES: dict[str, list[tuple[list[Row], Verdict]]] = {
     "equations_are_coupled": [
         (coupling(0.3, 1e-13), HOLDS),
@@ -137,6 +152,25 @@ CASES: dict[str, list[tuple[list[Row], Verdict]]] = {
         (rules(30, 80), FAILS),
         (rules(50, 49), UNDECIDED),
         (failures(2, 90), UNDECIDED),
+    ],
+    "information_by_em_agrees": [
+        (told(0.1, 0.10001), HOLDS),
+        (told(0.1001, 0.1), FAILS),
+        (told(0.1, 0.11), FAILS),
+        (told(0.1, None), UNDECIDED),
+    ],
+    "wald_covers_clear_groups": [
+        (coverages((380, 378), (200, 380)), HOLDS),
+        (coverages((380, 340), (380, 380)), FAILS),
+        # Below nominal by chance or not, and no further from nine in ten.
+        (coverages((380, 372), (380, 380)), UNDECIDED),
+        ([], UNDECIDED),
+    ],
+    "wald_falls_short_on_overlap": [
+        (coverages((380, 380), (380, 200)), HOLDS),
+        (coverages((200, 200), (380, 378)), FAILS),
+        (coverages((380, 380), (380, 372)), UNDECIDED),
+        ([], UNDECIDED),
     ],
 }  # fmt: skip
 

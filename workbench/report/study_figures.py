@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from matplotlib.figure import Figure
 
 from workbench.plots import affine, bad_optima, overspecified, rate
-from workbench.report import calibration_figures, chart_figures, rate_figures, singularity_figures
+from workbench.report import calibration_figures, chart_figures, rate_figures, singularity_figures, uncertainty_figures
 from workbench.studies import Findings
 
 if TYPE_CHECKING:
@@ -169,6 +169,27 @@ STUDY_FIGURES: dict[str, Mapping[str, StudyFigure]] = {
             "truth tends to lie below the draws; a trough: above. A wave that rises first and then falls below zero: "
             "draws too narrow; one that falls first: too wide.",
             "A panel for each quantity: curves of rank departures, one for each sampler, over a grey band about zero.",
+        )
+    },
+    "standard_errors": {
+        "ways": StudyFigure(
+            uncertainty_figures.errors_by_way,
+            "Standard errors by seven ways",
+            "Every parameter of a subject on a line of its own, with its estimate; each mark is a standard error over "
+            "that by observed information. Circle, cross and plus are the same number by three routes. Bars are two "
+            "Monte-Carlo errors of a bootstrap. Ways that are refused stand above a panel: too many replicates or "
+            "draws lie half way between two orders of the components, and their spread tells of labels.",
+            "Dots of relative standard errors, one line for each parameter: near one where groups are clear.",
+        )
+    },
+    "coverage": {
+        "coverage": StudyFigure(
+            uncertainty_figures.coverage_by_way,
+            "How often 95 % intervals hold the truth",
+            "Each mark is a share of simulated data sets, with its 95 % interval; curves stand beside each other. "
+            "Rows: kinds of interval. Columns: parameters, components in the order of their means. A data set without "
+            "an interval counts as a miss. Large data sets are not bootstrapped.",
+            "Coverage against separation for each sample size: nominal to the right, below it to the left.",
         )
     },
 }

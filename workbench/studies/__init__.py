@@ -7,10 +7,12 @@ from workbench.studies.calibration import Calibration
 from workbench.studies.collapse import Collapse
 from workbench.studies.coordinates import Coordinates
 from workbench.studies.coupling import Coupling
+from workbench.studies.coverage import Coverage
 from workbench.studies.escape import Escapes
 from workbench.studies.overspecified import Overspecified
 from workbench.studies.rate import Rate
 from workbench.studies.stability import Stability
+from workbench.studies.standard_errors import StandardErrors
 
 STUDIES: dict[str, type[Study]] = {
     "bad_optima": BadOptima,
@@ -22,6 +24,8 @@ STUDIES: dict[str, type[Study]] = {
     "coordinates": Coordinates,
     "stability": Stability,
     "affine": Affine,
+    "standard_errors": StandardErrors,
+    "coverage": Coverage,
     "calibration": Calibration,
 }
 

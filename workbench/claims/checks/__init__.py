@@ -1,6 +1,6 @@
 """Checks: named functions that decide claims, found by name in `CHECKS`. Each can fail, and a test makes it."""
 
-from workbench.claims.checks import chains, climbs, optima, posterior, studies
+from workbench.claims.checks import chains, climbs, optima, posterior, studies, uncertainty
 from workbench.claims.checks.base import Check, over_experiment, over_experiments, over_study
 
 CHECKS: dict[str, Check] = {
@@ -53,6 +53,15 @@ CHECKS: dict[str, Check] = {
     ),
     "kmeans_starts_fail_less": over_study(
         "bad_optima", "failing starts by their rule", studies.kmeans_starts_fail_less
+    ),
+    "information_by_em_agrees": over_study(
+        "standard_errors", "EM's standard errors beside those of the Hessian", uncertainty.information_by_em_agrees
+    ),
+    "wald_covers_clear_groups": over_study(
+        "coverage", "Wald intervals that hold the truth, groups clear", uncertainty.wald_covers_clear_groups
+    ),
+    "wald_falls_short_on_overlap": over_study(
+        "coverage", "Wald intervals that hold the truth, groups blurred", uncertainty.wald_falls_short_on_overlap
     ),
 }
 
