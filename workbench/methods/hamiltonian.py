@@ -77,7 +77,7 @@ def refresh(
         here, log_size = carry
         trajectory = Trajectory(temperature, jnp.exp(log_size) * units, num_steps)
         own = jax.random.split(key, len(here.z))
-        there, chances = of_each(lambda given: move(*given, trajectory, evaluate), (own, here))
+        there, chances = of_each(lambda given: move(given[0], given[1], trajectory, evaluate), (own, here))
         return (there, log_size + GAIN * (jnp.mean(chances) - TARGET)), None
 
     (moved, log_step), _ = jax.lax.scan(once, (particles, log_step), keys)
