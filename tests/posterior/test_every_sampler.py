@@ -24,6 +24,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "gibbs": {"num_warmup": 50, "num_samples": 1000},
     "nuts": {"num_warmup": 300, "num_samples": 500},
     "mixed": {"num_warmup": 200, "num_samples": 500},
+    "tempered_smc": {"num_samples": 500},
     "permuted": {"of": Gibbs(num_warmup=50, num_samples=1000)},
 }
 
