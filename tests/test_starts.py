@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from workbench.errors import InputError
 from workbench.mixture import COVARIANCES, Mixture
 from workbench.problem import Problem
-from workbench.starts import STARTS, Given, KMeansPlusPlus, RandomPoints, Start, draw_starts
+from workbench.starts import STARTS, Given, KMeansPlusPlus, Labellings, RandomPoints, Start, Stated, draw_starts
 
 K = 3
 RESTARTS = 4
@@ -24,11 +24,11 @@ Points = NDArray[np.float64]
 
 def start_of(rule: str, problem: Problem) -> Start:
     """The rule with its defaults; stated values that fit the problem where they are asked for."""
-    if rule != "given":
+    if not issubclass(STARTS[rule], Stated):
         return STARTS[rule]()
     family = problem.covariance
     scales = family.broadcast(jnp.cov(problem.x.T), problem.components)
-    return Given(
+    return STARTS[rule](
         weights=np.full(K, 1 / K).tolist(),
         means=np.asarray(problem.x)[:K].tolist(),
         covariances=np.asarray(family.square(scales)).tolist(),
@@ -70,7 +70,7 @@ def test_more_starts_than_one_batch_holds_begin_with_the_same_bits(problem_of: C
     assert len(np.unique(np.asarray(many.means).reshape(40, -1), axis=0)) > 30
 
 
-@pytest.mark.parametrize("rule", [rule for rule in STARTS if rule != "given"])
+@pytest.mark.parametrize("rule", [rule for rule, start in STARTS.items() if not issubclass(start, Stated)])
 def test_starts_differ_between_restarts_and_seeds_and_repeat_for_equal_ones(
     rule: str, problem_of: Callable[..., Problem]
 ) -> None:
@@ -153,6 +153,30 @@ def test_given_starts_are_the_stated_values(problem_of: Callable[..., Problem]) 
         np.testing.assert_array_equal(m.means, stated.means)
         np.testing.assert_allclose(m.scales, np.sqrt(stated.covariances), rtol=1e-15)
     assert Given(**stated.model_dump()) == stated and hash(stated) == hash(Given(**stated.model_dump()))
+
+
+@FAMILIES
+def test_labellings_are_one_density_in_every_order_of_its_components(
+    family: str, problem_of: Callable[..., Problem]
+) -> None:
+    problem = problem_of(family)
+    stated = start_of("labellings", problem)
+    starts = draw_starts(stated, problem, 7, seed=0)  # 3! and one more
+    orders = [tuple(np.argsort(np.lexsort(m.T))) for m in np.asarray(starts.means)]
+    assert len(set(orders[:6])) == 6 and orders[6] == orders[0]
+    first = draw_starts(Given(**stated.model_dump(exclude={"rule"})), problem, 1, seed=0)
+    for a, b in zip(jax.tree.leaves(starts), jax.tree.leaves(first), strict=True):
+        np.testing.assert_array_equal(a[0], b[0])
+    densities = jax.vmap(lambda m: m.log_density(problem.x))(starts)
+    # Sums over components in another order: a few roundings.
+    np.testing.assert_allclose(densities, np.tile(densities[0], (7, 1)), rtol=1e-13)
+
+
+def test_labellings_of_many_components_need_no_list_of_all() -> None:
+    # 20! of them: only those that are used are made.
+    k = 20
+    orders = Labellings(weights=(1 / k,) * k, means=((0.0,),) * k, covariances=(1.0,) * k).orders(3)
+    np.testing.assert_array_equal(orders[:, -3:], [[17, 18, 19], [17, 19, 18], [18, 17, 19]])
 
 
 GOOD = {"weights": [0.5, 0.5], "means": [[0.0, 0.0], [1.0, 1.0]], "covariances": [1.0, 1.0]}

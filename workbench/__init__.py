@@ -37,7 +37,7 @@ from workbench.posterior import PosteriorSummary, RelabelledDraws, posterior_sum
 from workbench.problem import Problem
 from workbench.selection import Selection, select
 from workbench.soundness import Soundness
-from workbench.starts import Given, KMeansPlusPlus, RandomPoints, RandomResponsibilities
+from workbench.starts import Given, KMeansPlusPlus, Labellings, RandomPoints, RandomResponsibilities
 from workbench.store import load_results
 from workbench.studies import Findings, Study
 from workbench.studies.reading import load_studies, read_study
@@ -65,6 +65,7 @@ __all__ = [
     "IndependentPrior",
     "InputError",
     "KMeansPlusPlus",
+    "Labellings",
     "Mixture",
     "NaturalGradient",
     "Newton",

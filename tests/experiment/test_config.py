@@ -14,7 +14,8 @@ from workbench.starts import STARTS, RandomPoints
 
 BASE: dict[str, Any] = {"data": {"dataset": "faithful"}, "model": {"components": 2}, "methods": {"em": {}}}
 # What a config needs beyond its tag.
-REQUIRED = {"given": {"weights": [0.5, 0.5], "means": [[2.0, 55.0], [4.0, 80.0]], "covariances": [[1, 0], [0, 1.0]]}}
+STATED = {"weights": [0.5, 0.5], "means": [[2.0, 55.0], [4.0, 80.0]], "covariances": [[1, 0], [0, 1.0]]}
+REQUIRED = {"given": STATED, "labellings": STATED}
 
 # Another value than the default for every field of every registered config, tags apart.
 CHANGED: dict[str, Any] = {
