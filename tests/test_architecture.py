@@ -28,7 +28,7 @@ LAYERS = (
     ("store",),
     ("execution", "studies"),
     ("atlases", "claims", "selection"),
-    ("plots",),
+    ("export", "plots"),
     ("report",),
     ("__init__",),
     ("cli",),

@@ -5,6 +5,7 @@ import sys
 # What importing the package must not load, so that it takes little more time than importing NumPyro: each is loaded
 # by the one place that needs it.
 HEAVY = [
+    "arviz",
     "arviz_stats",
     "scipy.optimize",
     "scipy.stats",
@@ -15,6 +16,7 @@ HEAVY = [
     "click",
     "pandas",
     "sklearn",
+    "xarray",
 ]
 
 
