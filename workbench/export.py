@@ -159,4 +159,6 @@ def _assembled(
     for name, variables in groups.items():
         dataset = xarray.Dataset(variables, attrs=attributes)
         made[name] = dataset.assign_coords({a: coordinates.get(a, np.arange(n)) for a, n in dataset.sizes.items()})
-    return arviz.InferenceData(**made) if hasattr(arviz, "InferenceData") else xarray.DataTree.from_dict(made)
+    # ArviZ 1.0 has the old name still, with a warning and nothing behind it.
+    container = vars(arviz).get("InferenceData")
+    return xarray.DataTree.from_dict(made) if container is None else container(**made)
