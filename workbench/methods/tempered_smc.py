@@ -28,14 +28,17 @@ class TemperedSMC(Sampler):
 
     A chain is a run of its own: `num_samples` particles, drawn from the prior and never from its start, go through the
     tempered posteriors `prior x likelihood^t` from t = 0 to 1. A step is one temperature: the next t is as far as the
-    effective sample size allows, particles are resampled by their weights, and Hamiltonian moves refresh them. The
-    product of the mean weights estimates the evidence. Particles find the modes while these are still joined, and so
-    visit all labellings. Warm-up ends at t = 1, which nothing is paid for after; a run that does not get there within
-    `num_warmup` temperatures is not ok, and its evidence is not a number.
+    effective sample size allows, particles are resampled by their weights, and Hamiltonian moves refresh them. They
+    find the modes while these are still joined, and so visit all labellings. Once t = 1, what is left of the warm-up
+    does nothing and costs nothing; a run that does not get there within `num_warmup` temperatures is not ok.
 
-    Then each particle is a draw. Particles of one run share ancestors. They are told in the order of descent, relatives
-    next to each other, so that what they have in common shows up as autocorrelation: ESS counts it (as the variance
-    estimators of Chan & Lai 2013 and of Lee & Whiteley 2018 do, by the family), and R-hat tells whether independent
+    The product of the mean weights estimates the evidence, without bias but for what temperatures and step sizes learn
+    from the same particles, which vanishes as these grow in number (Beskos, Jasra, Kantas & Thiery 2016, Annals of
+    Applied Probability 26). It is not a number where a run is not ok.
+
+    Each particle is a draw. Particles of one run share ancestors. They are told in the order of descent, relatives next
+    to each other, so that what they have in common shows up as autocorrelation: ESS counts it, as the variance
+    estimators of Chan & Lai (2013) and of Lee & Whiteley (2018) do by the family, and R-hat tells whether independent
     runs agree, in the weights of separate modes above all.
 
     An evaluation of a particle costs one pass. The moves that brought a particle to the posterior are paid for with its
