@@ -11,15 +11,20 @@ from scipy.special import logsumexp
 from scipy.stats import norm
 
 from workbench.data import Dataset
+from workbench.diagnostics.evidence import Evidence
 from workbench.experiment import Experiment, parse_experiment
+from workbench.keys import named_key
+from workbench.methods import Gibbs, TemperedSMC
 from workbench.mixture import COVARIANCES, ConjugatePrior
 from workbench.posterior import exact_posterior
 from workbench.problem import Problem
+from workbench.run import run
 from workbench.selection import CRITERIA
 from workbench.selection.candidate import Candidate, Fit, Missing, Posterior, climbed
 from workbench.selection.heldout import FOLDS, folds, heldout
 from workbench.selection.pointwise import log_likelihoods
 from workbench.selection.waic import waic
+from workbench.starts import draw_starts
 
 # Two groups and a point between them.
 X = np.array([-2.3, -1.9, -1.5, -1.2, 0.1, 1.4, 1.8, 2.2])[:, None]
@@ -59,8 +64,12 @@ def fitted(experiment: Experiment, train: Dataset) -> Candidate:
 @pytest.fixture(scope="module")
 def sampled() -> Candidate:
     """Two components under a stated prior, sampled long enough."""
-    methods = {"gibbs": {"num_warmup": 200, "num_samples": 5000, "num_chains": 4}}
-    return Candidate.of(experiment_of(2, prior=PRIOR, methods=methods), points(X))
+    experiment = experiment_of(2, prior=PRIOR)
+    candidate = fitted(experiment, points(X))
+    gibbs = Gibbs(num_warmup=200, num_samples=5000, num_chains=4)
+    starts = draw_starts(experiment.starts, candidate.problem, 4, seed=0)
+    trace = run(gibbs, candidate.problem, starts, named_key(0, "gibbs"))
+    return replace(candidate, posterior=Posterior.of(trace, candidate.problem, experiment.soundness))
 
 
 @pytest.fixture(scope="module")
@@ -186,6 +195,30 @@ def test_evidence_of_one_component_is_that_of_the_enumeration(family: str) -> No
     candidate = Candidate(experiment, points(x), problem, Missing("not climbed"), Missing("not sampled"))
     # Rounding: statistics about the data's mean here, about the prior's location there.
     assert value("evidence", candidate) == pytest.approx(exact_posterior(problem).log_evidence, rel=1e-11)
+
+
+@pytest.mark.slow
+def test_tempered_smc_tells_the_evidence_of_the_enumeration(sampled: Candidate) -> None:
+    problem = sampled.problem
+    smc = TemperedSMC(num_samples=500)
+    starts = draw_starts(sampled.experiment.starts, problem, 4, seed=0)
+    found = Posterior.of(run(smc, problem, starts, named_key(0, "smc")), problem, sampled.experiment.soundness).evidence
+    assert found is not None
+    exact = exact_posterior(problem).log_evidence
+    # The enumeration is what the criterion takes where it can; four standard errors of four runs, which are a little
+    # more than normal ones.
+    assert value("evidence", sampled) == exact
+    assert abs(found.log_evidence - exact) < 5 * found.standard_error
+    assert found.standard_error < 0.1
+
+
+def test_evidence_is_sampled_where_it_cannot_be_summed(sampled: Candidate, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert isinstance(sampled.posterior, Posterior)
+    monkeypatch.setattr("workbench.selection.evidence.MOST_ALLOCATIONS", 1)
+    told = replace(sampled, posterior=sampled.posterior._replace(evidence=Evidence(-20.0, 0.1)))
+    score = CRITERIA["evidence"].score(told)
+    assert (score.value, score.standard_error) == (-20.0, 0.1)
+    assert "no evidence" in CRITERIA["evidence"].score(sampled).notes[0]
 
 
 def test_without_a_proper_prior_what_needs_a_posterior_has_no_value_and_says_why(unsampled: Candidate) -> None:

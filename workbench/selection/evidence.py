@@ -9,26 +9,27 @@ from workbench.mixture.prior.update import log_marginal_likelihood, update
 from workbench.posterior import exact_posterior
 from workbench.posterior.enumeration import MOST_ALLOCATIONS
 from workbench.problem import Problem
-from workbench.selection.candidate import Candidate
+from workbench.selection.candidate import Candidate, Missing
 from workbench.selection.score import Score
 
 
 def evidence(candidate: Candidate) -> Score:
-    """`ln P(x | K)`, exact where it can be summed.
+    """`ln P(x | K)`: exact under the conjugate prior where K is 1 or all allocations can be summed, sampled elsewhere.
 
-    The prior is the same under every order of the components and the integral runs over all of it, so that no factor
-    K! is owed.
+    The prior is the same under every order of the components and both ways integrate over all of it, so that no factor
+    K! is owed; a formula at one mode (Chib 1995) would owe it.
     """
-    problem = candidate.problem
-    if not problem.prior.proper:
-        return Score.missing("there is no evidence without a proper prior; give one, as --set prior.family=conjugate")
-    if not isinstance(problem.prior, ConjugatePrior):
-        return Score.missing("exact under the conjugate prior only")
-    if problem.components == 1:
-        return Score.of(float(_of_one(problem)), 0.0, ["exact"])
-    if problem.components**problem.num_points <= MOST_ALLOCATIONS:
-        return Score.of(exact_posterior(problem).log_evidence, 0.0, ["exact"])
-    return Score.missing(f"more than {MOST_ALLOCATIONS} allocations to sum over")
+    problem, posterior = candidate.problem, candidate.posterior
+    if isinstance(problem.prior, ConjugatePrior):
+        if problem.components == 1:
+            return Score.of(float(_of_one(problem)), 0.0, ["exact"])
+        if problem.components**problem.num_points <= MOST_ALLOCATIONS:
+            return Score.of(exact_posterior(problem).log_evidence, 0.0, ["exact"])
+    if isinstance(posterior, Missing):
+        return Score.missing(posterior.why)
+    if posterior.evidence is None:
+        return Score.missing("the sampler tells no evidence")
+    return Score.of(*posterior.evidence, posterior.notes)
 
 
 @jax.jit

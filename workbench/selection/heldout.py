@@ -2,12 +2,14 @@
 
 from dataclasses import replace
 
+import jax
 import numpy as np
+from jax import Array
 
 from workbench.data.randomness import generator
 from workbench.errors import InputError
+from workbench.mixture import Mixture
 from workbench.selection.candidate import Candidate, Missing, climbed
-from workbench.selection.pointwise import log_densities
 from workbench.selection.score import Score
 
 # Parts; ten is what Kohavi (1995, IJCAI) recommends.
@@ -30,7 +32,9 @@ def heldout(candidate: Candidate) -> Score:
         fit = climbed(experiment, problem)
         if isinstance(fit, Missing):
             return Score.missing(f"without fold {number}, {fit.why}")
-        terms[left_out] = np.asarray(log_densities(fit.mixture, train.x[left_out]))
+        # Filled up with repeats, so that one program serves folds of two sizes.
+        padded = np.resize(train.x[left_out], (len(train.x) - len(fitted), train.x.shape[1]))
+        terms[left_out] = np.asarray(_log_densities(fit.mixture, padded))[: len(left_out)]
     return Score.of_terms(terms)
 
 
@@ -45,3 +49,9 @@ def folds(num_points: int, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
     fitted = num_points - -(-num_points // count)
     parts = [order[fold::count] for fold in range(count)]
     return [(np.sort(np.setdiff1d(order, part, assume_unique=True)[:fitted]), np.sort(part)) for part in parts]
+
+
+@jax.jit
+def _log_densities(mixture: Mixture, x: Array) -> Array:
+    """ln P(x_n). [N]"""
+    return mixture.log_density(x)

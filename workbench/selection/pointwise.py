@@ -27,12 +27,6 @@ def log_likelihoods(draws: Mixture, x: NDArray[np.float64]) -> Iterator[np.ndarr
 
 
 @jax.jit
-def log_densities(mixture: Mixture, x: Array) -> Array:
-    """ln P(x_n) of one mixture. [N]"""
-    return mixture.log_density(x)
-
-
-@jax.jit
 def _of_draws(mixtures: Mixture, x: Array) -> Array:
     """[R S, B]"""
     return jax.lax.map(lambda mixture: mixture.log_density(x), mixtures)

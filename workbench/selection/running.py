@@ -40,8 +40,8 @@ def select(
 ) -> Selection:
     """Score an experiment with each number of components by every criterion; what is stored is loaded.
 
-    The points, the covariance family, the prior, the starts and the seed are the experiment's own; so are EM, Gibbs and
-    NUTS where it has them. A K that raises is reported in `failures` and the others are kept.
+    The points, the covariance family, the prior, the starts and the seed are the experiment's own; so are EM
+    and tempered SMC where it has them. A K that raises is reported in `failures` and the others are kept.
 
     Args:
         experiment: the config; its own number of components plays no part.
