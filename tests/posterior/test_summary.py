@@ -61,7 +61,8 @@ def test_functionals_of_every_kind_are_told(summary):
 
 
 def test_labellings_are_counted_by_chain(summary):
-    assert (summary.labellings, summary.modes_visited, summary.switches) == (6, (1, 1, 1, 1), (0, 0, 0, 0))
+    assert (summary.labellings, summary.labellings_met) == (6, 2)
+    assert (summary.modes_visited, summary.switches) == ((1, 1, 1, 1), (0, 0, 0, 0))
 
 
 def test_algorithms_agree_on_groups_far_apart_and_each_has_its_cost(summary):
@@ -99,7 +100,9 @@ def test_every_figure_is_printed_and_the_reading_says_what_matters(summary):
     assert [row[0] for row in parameters.rows] == [e.name for e in summary.parameters]
     assert "relabelled by stephens" in parameters.title
     said = reading(summary)
-    assert "4 chains of 100 draws" in said and "Of the 6 labellings the chains visit 1, 1, 1, 1." in said
+    assert (
+        "4 chains of 100 draws" in said and "Of the 6 labellings the chains visit 1, 1, 1, 1; 2 between them." in said
+    )
     text = text_of(summary, "mine: nuts")
     assert text.startswith("mine: nuts\n4 chains")
     assert all(name in text for name in RELABELLINGS)
@@ -112,6 +115,7 @@ def test_a_mean_is_printed_to_the_second_digit_of_its_error(summary):
         replace(first, mean=m, mcse=e) for m, e in ((-1300.1234, 0.077), (12345.6, 34.0), (2e-7, 1e-9), (0.9, 0.0))
     ]
     rows = estimate_grids(replace(summary, parameters=tuple(shown)))[1].rows
+    assert [row[3] for row in rows] == ["0.077", "34", "1.0e-09", "0.0"]
     assert [row[1] for row in rows] == ["-1,300.123", "12,346", "2e-07", "0.9"]
 
 

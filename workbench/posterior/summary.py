@@ -61,6 +61,7 @@ class PosteriorSummary:
     functionals: tuple[Estimate, ...]
     parameters: tuple[Estimate, ...]
     labellings: int  # K!
+    labellings_met: int  # by all chains together
     modes_visited: tuple[int, ...]  # how many of the K! labellings each chain visits
     switches: tuple[int, ...]  # draws of each chain in another labelling than the draw before
     compared: RelabellingsCompared
@@ -95,6 +96,7 @@ def posterior_summary(
         functionals=_silenced(trace, _estimates(invariant.names, invariant.values, invariant.ranked)),
         parameters=_silenced(trace, _estimates(names, settled, settled, raw)),
         labellings=math.factorial(problem.components),
+        labellings_met=len(switching.labellings),
         modes_visited=tuple(switching.modes_visited.tolist()),
         switches=tuple(switching.switches.tolist()),
         compared=compare_relabellings(trace, problem),

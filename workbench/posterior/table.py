@@ -28,6 +28,11 @@ def _number(value: float | None, form: str) -> str:
     return format(value, form) if math.isfinite(value) else "infinite"
 
 
+def _digits(value: float, count: int) -> str:
+    """So many digits, zeros at the end too."""
+    return _number(value, f"#.{count}g").removesuffix(".")
+
+
 def _mean(e: Estimate) -> str:
     """To the second digit of its error, and four digits where that is too small to print."""
     if not (math.isfinite(e.mean) and e.mcse > 0) or 0 < abs(e.mean) < _SMALL:
@@ -40,8 +45,8 @@ _SMALL, _DECIMALS = 1e-3, 5
 
 _CELLS: tuple[tuple[str, Callable[[Estimate], str]], ...] = (
     ("mean", _mean),
-    ("sd", lambda e: _number(e.sd, ".3g")),
-    ("MCSE", lambda e: _number(e.mcse, ".2g")),
+    ("sd", lambda e: _digits(e.sd, 3)),
+    ("MCSE", lambda e: _digits(e.mcse, 2)),
     ("R-hat", lambda e: _number(e.r_hat, ".3f")),
     ("ESS bulk", lambda e: _number(e.ess_bulk, ",.0f")),
     ("ESS tail", lambda e: _number(e.ess_tail, ",.0f")),
@@ -51,7 +56,7 @@ _RAW = (("R-hat, labels as sampled", lambda e: _number(e.raw_r_hat, ".3f")),)
 
 def reading(summary: PosteriorSummary) -> str:
     """What the table says, in a few sentences."""
-    visited = ", ".join(map(str, summary.modes_visited))
+    visited = f"{', '.join(map(str, summary.modes_visited))}; {summary.labellings_met} between them"
     if summary.approximation:
         return (
             f"{summary.chains} fits of an approximation to the posterior, {summary.draws:,} independent draws of each, "
