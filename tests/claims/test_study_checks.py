@@ -84,6 +84,17 @@ def coverages(clear: tuple[int, int], blurred: tuple[int, int]) -> list[Row]:
     ]  # fmt: skip
 
 
+def calibrations(sampler: float, control: float) -> list[Row]:
+    """Adjusted p-values of a sampler and of an approximation, each of two quantities."""
+    shared = {"replications": 100, "tests": 4}
+    return [
+        {**shared, "method": method, "approximation": method == "cavi", "quantity": quantity, "p_adjusted": p,
+         "uniform": p >= 0.01}
+        for method, smallest in (("gibbs", sampler), ("cavi", control))
+        for quantity, p in (("log_joint", smallest), ("squared_weights", 1.0))
+    ]  # fmt: skip
+
+
 CASES: dict[str, list[tuple[list[Row], Verdict]]] = {
     "equations_are_coupled": [
         (coupling(0.3, 1e-13), HOLDS),
@@ -171,6 +182,12 @@ CASES: dict[str, list[tuple[list[Row], Verdict]]] = {
         (coverages((200, 200), (380, 378)), FAILS),
         (coverages((380, 380), (380, 372)), UNDECIDED),
         ([], UNDECIDED),
+    ],
+    "samplers_are_calibrated": [
+        (calibrations(0.3, 1e-6), HOLDS),
+        (calibrations(1e-3, 1e-6), FAILS),
+        (calibrations(0.3, 0.2), UNDECIDED),
+        (calibrations(0.3, 1e-6)[:2], UNDECIDED),
     ],
 }  # fmt: skip
 

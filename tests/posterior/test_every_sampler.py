@@ -22,7 +22,7 @@ SAMPLERS = sorted(
 # A few hundred effective draws each: what is off by a quarter of a posterior standard deviation is beyond 4 errors.
 SETTINGS: dict[str, dict[str, Any]] = {
     "gibbs": {"num_warmup": 50, "num_samples": 1000},
-    "nuts": {"num_warmup": 300, "num_samples": 500},
+    "nuts": {"num_warmup": 500, "num_samples": 1000},
     "mixed": {"num_warmup": 200, "num_samples": 500},
     "tempered_smc": {"num_samples": 500},
     "permuted": {"of": Gibbs(num_warmup=50, num_samples=1000)},

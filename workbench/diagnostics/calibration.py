@@ -17,6 +17,7 @@ from jax.scipy.special import logsumexp
 from jax.typing import ArrayLike
 from scipy.stats import binom, chi2
 
+from workbench.diagnostics.thinning import evenly
 from workbench.errors import InputError
 from workbench.mixture import Mixture
 from workbench.problem import Problem
@@ -27,7 +28,7 @@ SIMULATED = 20_000
 
 
 def quantities(mixture: Mixture, problem: Problem, at: ArrayLike) -> dict[str, Array]:
-    """What is ranked, by name: numbers that no permutation of labels changes, each []; names are in a fixed order.
+    """What is ranked, by name: numbers that no permutation of labels changes, each [].
 
     Those that depend on the points as well see errors that no parameter alone shows: a sampler that returns the prior
     is calibrated for every parameter, and not for the likelihood (Modrák, Moon, Kim, Bürkner, Huurre, Faltejsková,
@@ -77,7 +78,7 @@ def thinned(draws: np.ndarray, keep: int) -> np.ndarray:
     Their spacing is that of thinning by the effective sample size where this is L or more.
     """
     flat = draws.reshape(-1, draws.shape[-1])
-    return flat[np.linspace(0, len(flat) - 1, keep).round().astype(int)]
+    return np.asarray(flat[evenly(len(flat), keep)])
 
 
 def ranks_of(truth: np.ndarray, draws: np.ndarray, rng: np.random.Generator) -> np.ndarray:

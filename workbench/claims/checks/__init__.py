@@ -1,6 +1,6 @@
 """Checks: named functions that decide claims, found by name in `CHECKS`. Each can fail, and a test makes it."""
 
-from workbench.claims.checks import chains, climbs, optima, posterior, studies, uncertainty
+from workbench.claims.checks import calibration, chains, climbs, optima, posterior, studies, uncertainty
 from workbench.claims.checks.base import Check, over_experiment, over_experiments, over_study
 
 CHECKS: dict[str, Check] = {
@@ -62,6 +62,9 @@ CHECKS: dict[str, Check] = {
     ),
     "wald_falls_short_on_overlap": over_study(
         "coverage", "Wald intervals that hold the truth, groups blurred", uncertainty.wald_falls_short_on_overlap
+    ),
+    "samplers_are_calibrated": over_study(
+        "calibration", "p-values of the ranks of the truth among draws", calibration.samplers_are_calibrated
     ),
 }
 
