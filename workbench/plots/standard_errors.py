@@ -21,6 +21,9 @@ WAYS: dict[str, tuple[str, str, str]] = {
     "posterior": ("posterior deviation", "*", "full"),
 }
 
+# Bootstraps carry bars, and stand beside each other.
+BESIDE = {"nonparametric": -0.16, "parametric": 0.0, "weighted": 0.16}
+
 SIZES = {"o": 9.0, "x": 6.0, "+": 9.0, "*": 8.0}
 
 
@@ -44,10 +47,8 @@ def relative_errors(ax: "Axes", findings: Findings, subject: str) -> None:
     for i, way in enumerate(known):
         label, mark, filling = WAYS[way]
         ratio = own.column(way) / own.column("observed")
-        sampled = way in ("nonparametric", "parametric", "weighted")
-        spread = 0.16 * (known.index(way) - known.index("nonparametric") - 1) if sampled else 0.0
         ax.errorbar(
-            ratio, places + spread, xerr=ratio * error if sampled else None,
+            ratio, places + BESIDE.get(way, 0.0), xerr=ratio * error if way in BESIDE else None,
             color=CYCLE[list(WAYS).index(way)], marker=mark, fillstyle=filling, markersize=SIZES.get(mark, 4.5),
             linestyle="none", elinewidth=0.9, label=label, zorder=2 + i,
         )  # fmt: skip

@@ -177,8 +177,8 @@ STUDY_FIGURES: dict[str, Mapping[str, StudyFigure]] = {
             "Standard errors by seven ways",
             "Every parameter of a subject on a line of its own, with its estimate; each mark is a standard error over "
             "that by observed information. Circle, cross and plus are the same number by three routes. Bars are two "
-            "Monte-Carlo errors of a bootstrap. Ways that are refused stand above a panel: too many replicates or "
-            "draws lie half way between two orders of the components, and their spread tells of labels.",
+            "Monte-Carlo errors of a bootstrap. Ways that are refused stand above a panel: many refits fail, or labels "
+            "are in doubt, so that a spread would tell of labels and not of parameters.",
             "Dots of relative standard errors, one line for each parameter: near one where groups are clear.",
         )
     },

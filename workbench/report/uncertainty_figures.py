@@ -25,7 +25,8 @@ def errors_by_way(findings: Findings) -> Figure:
         shown |= dict(zip(labels, handles, strict=True))
     for ax in panels.ravel()[len(subjects) :]:
         ax.set_axis_off()
-    figure.legend(handles.values(), handles.keys(), loc="outside upper left", ncols=4, frameon=False, fontsize="small")
+    artists, names = list(shown.values()), list(shown)
+    figure.legend(artists, names, loc="outside upper left", ncols=4, frameon=False, fontsize="small")
     return figure
 
 

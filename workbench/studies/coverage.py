@@ -47,9 +47,9 @@ class Coverage(Study):
     weight: Annotated[float, Field(gt=0, lt=1)] = Field(0.4, description="of the lower component")
     covariance: FamilyName = Field("tied", description="family that is fitted; tied: one variance for both")
     replications: Annotated[int, Field(ge=10)] = Field(400, description="data sets of each cell")
-    em: EM = EM()
+    em: EM = Field(EM(tolerance=1e-8, max_iterations=1000), description="ends hundredths of a standard error short")
     replicates: Annotated[int, Field(ge=20)] = Field(100, description="of each data set, by the bootstrap")
-    bootstrapped: Annotated[int, Field(ge=0)] = Field(200, description="largest N that is bootstrapped; 0 for none")
+    bootstrapped: Annotated[int, Field(ge=0)] = Field(50, description="largest N that is bootstrapped; 0 for none")
     prior: ConjugatePrior = ConjugatePrior()
     num_warmup: Annotated[int, Field(ge=1)] = 200
     num_samples: Annotated[int, Field(ge=100)] = 1000
@@ -96,7 +96,7 @@ class Coverage(Study):
             again = percentile(flat, truth, keys, num_points=n, em=self.em, replicates=self.replicates)
             found["bootstrap"] = again
         found["posterior"] = credible(bayesian, truth, keys, num_points=n, **chain)
-        return jax.tree.map(np.asarray, found)
+        return {way: jax.tree.map(np.asarray, intervals) for way, intervals in found.items()}
 
 
 # Points that the units and the prior are taken from.

@@ -1,0 +1,61 @@
+"""Figures of standard errors and coverage show what is told, say what is refused, and leave out what is not there."""
+
+import numpy as np
+
+from workbench.plots.standard_errors import WAYS
+from workbench.report.uncertainty_figures import coverage_by_way, errors_by_way
+from workbench.studies.base import Findings, Row
+from workbench.studies.coverage import Coverage
+
+
+def findings_of(rows: list[Row]) -> Findings:
+    """Rows alone are drawn."""
+    return Findings(Coverage(separations=(1.0,), points=(50,)), rows)
+
+
+def errors(subject: str, *refused: str) -> list[Row]:
+    told: Row = {way: None if way in refused else 0.1 for way in WAYS}
+    return [
+        {"subject": subject, "parameter": name, "estimate": 0.5, "replicates": 100, "note": "", **told}
+        for name in ("weight 1", "weight 2", "mean 1")
+    ]
+
+
+def test_a_way_that_is_refused_has_no_marks_and_is_named() -> None:
+    figure = errors_by_way(findings_of(errors("clear") + errors("blurred", "nonparametric", "posterior")))
+    clear, blurred = figure.axes
+    assert [len(ax.get_legend_handles_labels()[1]) for ax in (clear, blurred)] == [7, 5]
+    assert "refused: nonparametric, posterior" in blurred.get_title(loc="left")
+    assert "refused" not in clear.get_title(loc="left")
+    assert len(figure.legends[0].get_texts()) == 7
+
+
+def test_bootstraps_are_drawn_with_their_monte_carlo_error() -> None:
+    (ax, _) = errors_by_way(findings_of(errors("a") + errors("b"))).axes
+    bars = [container for container in ax.containers if container.has_xerr]
+    assert [bar.get_label() for bar in bars] == [WAYS[way][0] for way in ("nonparametric", "parametric", "weighted")]
+    (segment, *_) = bars[0].lines[2][0].get_segments()
+    # Two errors of the deviation of a hundred numbers: 2 / sqrt(2 (100 - 1)), to either side.
+    np.testing.assert_allclose(np.ptp(segment[:, 0]), 2 * 2 / np.sqrt(198))
+
+
+def test_a_subject_without_a_maximum_is_said_to_have_none() -> None:
+    (ax,) = errors_by_way(findings_of(errors("merged", *WAYS))).axes
+    assert "no strict maximum" in ax.get_title(loc="left")
+    assert not ax.containers
+
+
+def test_coverage_has_a_panel_for_each_way_and_parameter_and_leaves_out_what_was_not_bootstrapped() -> None:
+    rows: list[Row] = [
+        {"separation": s, "points": n, "parameter": name, "way": way, "coverage": 0.9, "low": 0.6, "high": 0.95}
+        for s in (1.0, 4.0)
+        for n in (50, 1000)
+        for way in ("wald", "bootstrap", "posterior")
+        for name in ("weight 1", "mean 1")
+        if way != "bootstrap" or n == 50
+    ]
+    panels = np.reshape(coverage_by_way(findings_of(rows)).axes, (3, 2))
+    assert [ax.get_title() for ax in panels[0]] == ["weight 1", "mean 1"]
+    assert [len(line[0].containers) for line in panels] == [2, 1, 2]
+    # Room for the lowest interval.
+    assert panels[0, 0].get_ylim()[0] < 0.6
