@@ -143,7 +143,7 @@ def _estimates(
             told[3] = array_stats.ess(ranked[..., q], chain_axis=0, draw_axis=1, method="tail", prob=TAILS)
         chains = (float(r_hats[q]), float(bulks[q])) if moves else (math.nan, math.nan)
         mean, sd, mcse, tail = told.tolist()
-        beside = None if raw is None else float(raw[q])
+        beside = None if raw is None else float(raw[q]) if moves else math.nan
         estimates.append(Estimate(name, mean, sd, mcse, *chains, tail, beside))
     return tuple(estimates)
 

@@ -60,14 +60,14 @@ def reading(summary: PosteriorSummary) -> str:
     if summary.approximation:
         return (
             f"{summary.chains} fits of an approximation to the posterior, {summary.draws:,} independent draws of each, "
-            f"so that no R-hat says how near it is. Of the {summary.labellings:,} labellings they take {visited}."
+            f"so that no R-hat says how near it is. Of {_labellings(summary)} they take {visited}."
         )
     invariant = _largest(summary.functionals, "r_hat")
     settled, raw = (_largest(summary.parameters, field) for field in ("r_hat", "raw_r_hat"))
     return (
         f"{summary.chains} chains of {summary.draws:,} draws. Largest R-hat: {invariant} of the label-invariant "
         f"functionals, {settled} of the parameters relabelled by {summary.relabelling}, {raw} with the labels as they "
-        f"were sampled. Of the {summary.labellings:,} labellings the chains visit {visited}."
+        f"were sampled. Of {_labellings(summary)} the chains visit {visited}."
     )
 
 
@@ -129,6 +129,10 @@ def csv_of(summaries: Sequence[tuple[str, str, PosteriorSummary]]) -> str:
             for estimate in estimates:
                 writer.writerow({**shared, "kind": kind, **_plain(asdict(estimate))})
     return out.getvalue()
+
+
+def _labellings(summary: PosteriorSummary) -> str:
+    return "one labelling" if summary.labellings == 1 else f"{summary.labellings:,} labellings"
 
 
 def _grid(
