@@ -1,6 +1,8 @@
 """The NumPyro model, in both its readings: the density of either is the workbench's own."""
 
 from collections.abc import Callable
+from dataclasses import replace
+from math import factorial, log
 from typing import Any
 
 import jax
@@ -13,8 +15,16 @@ from numpyro.infer import Predictive
 from numpyro.infer.util import constrain_fn, log_density
 
 from workbench.mixture import COVARIANCES, PRIORS, ConjugatePrior, Mixture
-from workbench.model import mixture_model, mixture_of_sites, one_pass_model, potential, site_units, unconstrained_sites
-from workbench.problem import Problem
+from workbench.model import (
+    LEAST_GAP,
+    mixture_model,
+    mixture_of_sites,
+    one_pass_model,
+    potential,
+    site_units,
+    unconstrained_sites,
+)
+from workbench.problem import Labels, Problem
 
 K = 3
 FAMILIES = pytest.mark.parametrize("family", COVARIANCES)
@@ -66,6 +76,49 @@ def test_log_density_and_its_gradient_are_those_of_log_joint(
             np.testing.assert_allclose(fast_slope, expected, **near)
 
 
+@pytest.fixture(scope="module")
+def ordered_of(points: Points) -> Callable[..., Problem]:
+    """A problem on `points` whose labels are ordered."""
+    return lambda family, prior: Problem(points, K, family, PRIORS[prior](), labels="ordered")
+
+
+def test_ordered_means_have_factorial_k_times_the_density(
+    points: Points, ordered_of: Callable[..., Problem], random_mixture: Callable[..., Mixture]
+) -> None:
+    problem = ordered_of("diagonal", "independent")
+    u = unconstrained_sites(problem, random_mixture(points, K, "diagonal", seed=0))
+
+    @jax.jit
+    def both(problem: Problem, x: jax.Array, u: dict[str, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        return readable(problem, x, constrain_fn(one_pass_model, (problem,), {}, u)), ours(problem, u)
+
+    density, log_joint = both(problem, problem.x, u)
+    # As for free labels; the other reading is in the potential below.
+    assert float(density) == pytest.approx(float(log_joint) + log(factorial(K)), rel=1e-10)
+
+
+def test_ordered_sites_are_those_of_the_mixture_put_in_order(
+    points: Points, ordered_of: Callable[..., Problem], random_mixture: Callable[..., Mixture]
+) -> None:
+    problem, mixture = ordered_of("full", "conjugate"), random_mixture(points, K, "full", seed=0)
+    assert np.any(np.diff(mixture.means[:, 0]) < 0)
+    back = mixture_of_sites(problem, unconstrained_sites(problem, mixture))
+    for got, expected in zip(jax.tree.leaves(back), jax.tree.leaves(mixture.canonical()), strict=True):
+        # As for free labels.
+        np.testing.assert_allclose(got, expected, rtol=1e-10, atol=1e-10)
+
+
+def test_ordered_means_that_tie_are_set_apart_by_next_to_nothing(
+    points: Points, ordered_of: Callable[..., Problem], random_mixture: Callable[..., Mixture]
+) -> None:
+    problem, mixture = ordered_of("diagonal", "conjugate"), random_mixture(points, K, "diagonal", seed=0)
+    tied = replace(mixture, means=mixture.means.at[1:, 0].set(mixture.means[0, 0]))
+    u = unconstrained_sites(problem, tied)
+    assert np.isfinite(potential(problem, u))
+    first = np.asarray(mixture_of_sites(problem, u).means[:, 0])
+    np.testing.assert_allclose(np.diff(first), LEAST_GAP * points[:, 0].std(), rtol=1e-6)
+
+
 @FAMILIES
 @pytest.mark.parametrize("prior", PRIORS)
 def test_a_mixture_survives_the_way_to_the_sites_and_back(
@@ -82,15 +135,12 @@ def test_a_mixture_survives_the_way_to_the_sites_and_back(
         np.testing.assert_allclose(got, expected, rtol=1e-10, atol=1e-10)
 
 
-@pytest.mark.parametrize(("family", "prior"), [("full", "conjugate"), ("spherical", "conjugate")])
+@pytest.mark.parametrize(("family", "labels"), [("full", "free"), ("spherical", "free"), ("spherical", "ordered")])
 def test_potential_adds_the_log_determinant_of_the_jacobian(
-    family: str,
-    prior: str,
-    points: Points,
-    problem_of: Callable[..., Problem],
-    random_mixture: Callable[..., Mixture],
+    family: str, labels: Labels, points: Points, random_mixture: Callable[..., Mixture]
 ) -> None:
-    problem, mixture = problem_of(family, prior), random_mixture(points, K, family, seed=0)
+    problem = Problem(points, K, family, ConjugatePrior(), labels=labels)
+    mixture = random_mixture(points, K, family, seed=0)
     u = unconstrained_sites(problem, mixture)
     flat, unravel = ravel_pytree(u)
 
@@ -105,6 +155,7 @@ def test_potential_adds_the_log_determinant_of_the_jacobian(
 
     _, log_jacobian = jnp.linalg.slogdet(jax.jit(jax.jacfwd(free_entries))(flat))
     expected = -(float(problem.log_joint(mixture)) + float(log_jacobian))
+    expected -= log(factorial(K)) if labels == "ordered" else 0.0
     assert float(potential(problem, u)) == pytest.approx(expected, rel=1e-10)
 
 
@@ -147,7 +198,9 @@ def test_in_its_units_a_mixture_looks_the_same_whatever_the_units_of_the_data(
 ) -> None:
     factor = 1000.0
     mixture = random_mixture(points, K, family, seed=4)
-    pair = (Problem(points, K, family, PRIORS[prior]()), Problem(factor * points, K, family, PRIORS[prior]()))
+    # Ordered means are measured in the data's units, and by the logarithms of their gaps.
+    labels: Labels = "ordered" if prior == "independent" else "free"
+    pair = [Problem(x, K, family, PRIORS[prior](), labels=labels) for x in (points, factor * points)]
     (plain, units), (moved, moved_units) = (
         (u, site_units(problem, u))
         for problem, m in zip(pair, (mixture, mixture.affine(factor)), strict=True)
@@ -160,4 +213,5 @@ def test_in_its_units_a_mixture_looks_the_same_whatever_the_units_of_the_data(
         logs = jnp.round(gap / jnp.log(factor))
         np.testing.assert_allclose(gap, logs * jnp.log(factor), rtol=0, atol=1e-9)
         assert set(np.unique(logs)) <= {0.0, 1.0, 2.0}
-    np.testing.assert_allclose(moved["means"] / moved_units["means"], plain["means"] / units["means"], rtol=1e-12)
+    for name in {"means", "means_rest"} & set(plain):
+        np.testing.assert_allclose(moved[name] / moved_units[name], plain[name] / units[name], rtol=1e-12)

@@ -1,7 +1,7 @@
 """The problem: one objective, the same for every method, and a clear refusal of data that cannot be fitted."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar, get_args
 
 import jax
 import numpy as np
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from workbench.errors import InputError
 from workbench.mixture import COVARIANCES, PRIORS, ConjugatePrior, Mixture
-from workbench.problem import Problem
+from workbench.problem import Labels, Problem
 
 K = 3
 Points = NDArray[np.float64]
@@ -55,6 +55,39 @@ def test_a_problem_crosses_jit_with_its_data_as_arguments(points: Points) -> Non
     assert again.num_points == len(points) and again.num_dimensions == points.shape[1]
     # Equal shapes and settings share one compiled program, whatever the values.
     assert jax.tree.structure(Problem(2.0 * points, K, "tied", ConjugatePrior())) == structure
+
+
+def test_ordered_labels_put_components_in_order_and_leave_the_objective(
+    points: Points, random_mixture: Callable[..., Mixture], log_joint: Callable[[Problem, Mixture], jax.Array]
+) -> None:
+    mixture = random_mixture(points, K, "full", seed=0)
+    mixture = mixture.permute(np.argsort(-np.asarray(mixture.means)[:, 0]))
+    free, ordered = (Problem(points, K, "full", ConjugatePrior(), labels=labels) for labels in get_args(Labels))
+    assert free.labelled(mixture) is mixture
+    found = ordered.labelled(mixture)
+    np.testing.assert_array_equal(found.means, mixture.means[::-1])
+    np.testing.assert_array_equal(found.scales, mixture.scales[::-1])
+    # A sum over components in another order.
+    assert float(log_joint(ordered, found)) == pytest.approx(float(log_joint(free, mixture)), rel=1e-13)
+    # What runs on one must not run on the other.
+    assert jax.tree.structure(free) != jax.tree.structure(ordered)
+
+
+class Particular(ConjugatePrior):
+    """A prior that says of itself that it tells components apart."""
+
+    exchangeable: ClassVar[bool] = False
+
+
+def test_ordering_what_the_prior_tells_apart_is_refused(points: Points) -> None:
+    with pytest.raises(InputError, match=r'labels: Particular tells components apart.*use labels = "free", or a prior'):
+        Problem(points, K, prior=Particular(), labels="ordered")
+    assert Problem(points, K, prior=Particular()).labels == "free"
+
+
+def test_labels_of_no_kind_are_refused_with_those_there_are(points: Points) -> None:
+    with pytest.raises(InputError, match="labels: unknown 'sorted'; allowed: free, ordered"):
+        Problem(points, K, labels="sorted")  # type: ignore[arg-type]
 
 
 def test_one_dimensional_points_become_one_column(points: Points) -> None:

@@ -169,6 +169,15 @@ def test_a_method_that_cannot_solve_the_problem_is_refused_before_any_runs(again
     assert again((("prior",), {"family": "flat"}), only=["em"]) == ["em"]
 
 
+def test_a_sampler_of_unstated_labels_is_refused_with_both_remedies_and_climbers_need_none(again, answers, tmp_path):
+    says = r'model\.labels: must be stated where a method samples \(nuts\); give "free" .* or "ordered" '
+    with pytest.raises(InputError, match=says):
+        again((("model", "labels"), None))
+    assert answers.called == []
+    assert not (tmp_path / "out").exists()
+    assert again((("model", "labels"), None), only=["em", "ascent"]) == ["em", "ascent"]
+
+
 @pytest.mark.parametrize("error", EXCEPTIONS, ids=lambda e: type(e).__name__)
 def test_a_method_that_raises_is_reported_and_the_others_are_kept(answers, tmp_path, error):
     answers.problems = {"ascent": error}

@@ -38,6 +38,18 @@ log_prior = jax.jit(Problem.log_prior)
 
 
 @FAMILIES
+@pytest.mark.parametrize("name", PRIORS)
+def test_a_prior_that_is_exchangeable_knows_no_labels(
+    name: str, family: str, points: Points, random_mixture: Random
+) -> None:
+    problem, mixture = Problem(points, K, family, PRIORS[name]()), random_mixture(points, K, family, seed=0)
+    value, moved = (float(log_prior(problem, m)) for m in (mixture, mixture.permute([2, 0, 1])))
+    assert PRIORS[name].exchangeable
+    # Sums over components in another order.
+    assert moved == pytest.approx(value, rel=1e-13)
+
+
+@FAMILIES
 def test_flat_prior_is_zero(family: str, points: Points, random_mixture: Random) -> None:
     assert float(log_prior(Problem(points, K, family), random_mixture(points, K, family, seed=0))) == 0.0
 

@@ -13,6 +13,7 @@ from workbench.compare import Comparison, table
 from workbench.posterior import posterior_summary
 from workbench.posterior.table import agreement_grid, chain_grid, estimate_grids, reading
 from workbench.report import figures_of, render, save_figures, write_report
+from workbench.report.captions import words_on_labels
 from workbench.report.figures import svg_of
 
 HOSTILE = '<script>alert("1")</script>'
@@ -126,6 +127,17 @@ def test_the_page_says_what_the_draws_of_each_sampler_say(read, comparison) -> N
         assert all(cell in read.text for row in grid.rows for cell in row)
     assert len(read.all("details")) == 4 + 2  # four tables of one sampler, and the configs of two comparisons
     assert any(e.name == f"means[1, {HOSTILE}]" for e in summary.parameters)
+
+
+def test_the_page_says_what_labels_do_where_a_method_samples(read, two_groups) -> None:
+    # The first comparison has a sampler, the second has none.
+    assert read.text.count("Labels are ") == 1
+    assert "Labels are free: the posterior is one and the same in all K! = 2 labellings" in read.text
+    line = wb.Problem(two_groups.x[:, 0], 3, labels="ordered")
+    plane = wb.Problem(two_groups.x, 3, labels="ordered")
+    assert words_on_labels(line).startswith("Labels are ordered by the first coordinate of the means, one of K! = 6")
+    assert words_on_labels(line).endswith("away from its neighbours.")
+    assert words_on_labels(plane).endswith("neighbours, and the order by one of several columns may cut a mode in two.")
 
 
 def test_the_page_is_the_same_every_time(page, comparison, plain) -> None:

@@ -15,11 +15,12 @@ from workbench.methods.gibbs import Gibbs
 from workbench.methods.mixed import Mixed
 from workbench.methods.nuts import NUTS
 from workbench.methods.sampler import Sampler
+from workbench.methods.tempered_smc import TemperedSMC
 from workbench.mixture import Mixture
 from workbench.problem import Problem
 
 # The samplers whose draws can be permuted.
-INNER: tuple[type[Sampler], ...] = (NUTS, Gibbs, Mixed)
+INNER: tuple[type[Sampler], ...] = (NUTS, Gibbs, Mixed, TemperedSMC)
 
 if TYPE_CHECKING:
     AnySampler: TypeAlias = Sampler
@@ -72,6 +73,7 @@ class Permuted(Method):
     def bind(self, problem: Problem) -> Algorithm:
         """The inner sampler's chain, and beside its state the order in which the components of the draw are told."""
         inner, k = self.of.bind(problem), problem.components
+        log_evidence = inner.log_evidence
 
         def init(key: Array, start: Mixture) -> PermutedState:
             return PermutedState(inner.init(key, start), jnp.arange(k))
@@ -81,7 +83,12 @@ class Permuted(Method):
             moved, info = inner.step(key_step, state.inner)
             return PermutedState(moved, jax.random.permutation(key_order, k)), info
 
-        return Algorithm(init, step, lambda state: inner.mixture(state.inner).permute(state.order))
+        return Algorithm(
+            init,
+            step,
+            lambda state: inner.mixture(state.inner).permute(state.order),
+            None if log_evidence is None else lambda state: log_evidence(state.inner),
+        )
 
 
 class PermutedState(NamedTuple):

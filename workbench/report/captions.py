@@ -1,8 +1,10 @@
 """The words around a figure: its title, what it shows for who cannot see it, and how to read it."""
 
+from math import factorial
 from typing import NamedTuple
 
 from workbench.compare.summary import WITHIN
+from workbench.problem import Problem
 from workbench.report.figures import PAIRED_COLUMNS
 
 
@@ -21,6 +23,22 @@ def words_of(name: str, dimensions: int) -> Words:
     if name == "posterior":
         return POSTERIOR._replace(caption=POSTERIOR_CAPTIONS[min(dimensions, 2)])
     return {"score": SCORE, "waterfall": WATERFALL, "labels": LABELS}[name]
+
+
+def words_on_labels(problem: Problem) -> str:
+    """What the labels that the problem allows do to the answer of a sampler, in one sentence."""
+    count = f"K! = {factorial(problem.components):,}"
+    if problem.labels == "free":
+        return (
+            f"Labels are free: the posterior is one and the same in all {count} labellings, of which a chain may visit "
+            "one or several, so chains are judged by what no label changes."
+        )
+    cut = ", and the order by one of several columns may cut a mode in two" if problem.num_dimensions > 1 else ""
+    return (
+        f"Labels are ordered by the first coordinate of the means, one of {count} labellings: what no label changes "
+        "has the same posterior as with free labels, but mean k is the k-th smallest, which overlap pushes away from "
+        f"its neighbours{cut}."
+    )
 
 
 SCORE = Words(

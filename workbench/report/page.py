@@ -11,7 +11,7 @@ from workbench.compare.summary import WITHIN, judge
 from workbench.files import replacing
 from workbench.posterior import posterior_summary
 from workbench.posterior.table import Grid, agreement_grid, chain_grid, estimate_grids, reading
-from workbench.report.captions import words_of
+from workbench.report.captions import words_of, words_on_labels
 from workbench.report.claims_page import Line, resting_on
 from workbench.report.environment import environment
 from workbench.report.figures import figures_of, svg_of
@@ -109,7 +109,10 @@ def _facts(comparison: Comparison) -> str:
     facts = f"{points}; {components}; {type(problem.prior).__name__}"
     if comparison.columns:
         facts += f". Columns: {', '.join(comparison.columns)}"
-    return f"{facts}. Units: {comparison.units}." if comparison.units not in ("", "none") else f"{facts}."
+    if comparison.units not in ("", "none"):
+        facts += f". Units: {comparison.units}"
+    samples = any(trace.is_sampler for trace in comparison.values())
+    return f"{facts}. {words_on_labels(problem)}" if samples else f"{facts}."
 
 
 def _plural(count: int, noun: str) -> str:
