@@ -8,6 +8,7 @@ import jax
 import matplotlib
 import numpy as np
 import pytest
+from matplotlib.contour import ContourSet
 from matplotlib.figure import Figure
 
 import workbench as wb
@@ -281,6 +282,51 @@ def test_labels_that_chains_disagree_on_change_colour_and_relabelled_ones_do_not
     assert relabelled[0] < relabelled[1]
     with pytest.raises(wb.InputError, match="give the trace of a sampler"):
         plots.labels(axes, two_columns, "em")
+
+
+def test_a_fit_shows_the_mean_of_a_samplers_draws_and_not_one_of_them(one_column_sampled, two_columns) -> None:
+    _, ax = axes()
+    plots.fit(ax, one_column_sampled)
+    assert "nuts: posterior mean" in texts(ax)
+    (curve,) = (line for line in ax.lines if line.get_label() == "nuts: posterior mean")
+    draws = one_column_sampled["nuts"].answer
+    flat = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), draws)
+    at = curve.get_xdata()[::50, None]
+    densities = np.exp(jax.vmap(lambda mixture: mixture.log_density(at))(flat))
+    # The same formula, summed in another order.
+    np.testing.assert_allclose(curve.get_ydata()[::50], np.mean(densities, axis=0), rtol=1e-10, atol=1e-300)
+    (shade,) = (found for found in ax.collections if len(found.get_paths()) == 1 and len(found.get_facecolor()))
+    assert shade.get_paths()[0].vertices[:, 1].max() >= curve.get_ydata().max()
+    figure, ax = axes()
+    plots.fit(ax, two_columns)
+    render(figure)
+    assert any(isinstance(found, ContourSet) for found in ax.collections)
+
+
+def test_a_sampler_without_a_finite_draw_is_named_and_not_drawn(two_columns) -> None:
+    trace = two_columns["nuts"]
+    lost = dataclasses.replace(trace, mixtures=jax.tree.map(lambda leaf: np.full_like(leaf, np.nan), trace.mixtures))
+    _, ax = axes()
+    plots.fit(ax, dataclasses.replace(two_columns, traces={"nuts": lost}))
+    assert texts(ax) == ["nuts: no finite draw"]
+
+
+def test_co_clustering_has_a_panel_for_each_answer_in_one_order(two_columns, one_column) -> None:
+    figure = Figure()
+    panels = figure.subplots(1, 2).tolist()
+    images = plots.clustering(panels, two_columns)
+    render(figure)
+    assert [ax.get_title() for ax in panels] == ["em", "nuts"]
+    assert {image.get_clim() for image in images} == {(0.0, 1.0)}
+    point, draws = (np.asarray(ax.images[0].get_array()) for ax in panels)
+    # The draws lie a hundredth of the distance between the groups about the estimate.
+    assert np.corrcoef(point.ravel(), draws.ravel())[0, 1] > 0.9
+    _, ax = axes()
+    trace = one_column["em"]
+    nothing = dataclasses.replace(trace, collapsed=np.ones_like(trace.collapsed))
+    assert plots.clustering([], dataclasses.replace(one_column, traces={"em": nothing})) == []
+    plots.clustering([ax], one_column)
+    assert ax.get_ylabel() == "points by velocity (1000 km/s)"
 
 
 @pytest.mark.parametrize("against", ["passes", "seconds"])

@@ -103,7 +103,7 @@ def test_the_page_needs_no_other_file_and_no_network(page, read) -> None:
 
 def test_figures_have_alternative_texts_and_captions_and_tables_have_scopes(read) -> None:
     images = read.all("img")
-    assert len(images) == 5 + 3
+    assert len(images) == 6 + 4
     assert all(len(image["alt"]) > 20 for image in images)
     assert len(read.all("figcaption")) == len(read.all("figure")) == len(images)
     assert all(header["scope"] in ("row", "col") for header in read.all("th"))
@@ -155,10 +155,10 @@ def test_a_comparison_in_which_every_method_failed_is_reported(comparison) -> No
 
 
 def test_figures_are_those_that_have_something_to_show(comparison, plain) -> None:
-    assert list(figures_of(comparison)) == ["score", "fit", "waterfall", "posterior", "labels"]
-    assert list(figures_of(plain)) == ["score", "fit", "waterfall"]
+    assert list(figures_of(comparison)) == ["score", "fit", "waterfall", "posterior", "labels", "clustering"]
+    assert list(figures_of(plain)) == ["score", "fit", "waterfall", "clustering"]
     sampler = dataclasses.replace(plain, traces={"nuts": comparison[HOSTILE]})
-    assert list(figures_of(sampler)) == ["score", "fit", "posterior", "labels"]
+    assert list(figures_of(sampler)) == ["score", "fit", "posterior", "labels", "clustering"]
 
 
 def test_more_than_two_columns_are_drawn_in_pairs_and_at_most_six_of_them(trace_of) -> None:

@@ -192,14 +192,20 @@ def _lower(trace: Trace, em: Trace | None) -> int | None:
     return int(np.sum(fair & ~(ends >= theirs - LOWER)))
 
 
-def _answer(trace: Trace, mixture: Mixture | None) -> Mixture | None:
-    """The sample that predicts: all draws of a sampler, those of the approximation with the highest bound, the best
-    sound point estimate otherwise. Leaves [S, ...].
+def draws_of(trace: Trace) -> Mixture:
+    """What a sampler predicts with: the draws of all its chains, of an approximation those of the highest bound.
+
+    Leaves [S, ...].
     """
     if trace.evidence_bound is not None:
         return jax.tree.map(lambda leaf: leaf[_highest(trace)], trace.answer)
+    return jax.tree.map(lambda leaf: np.reshape(leaf, (-1, *leaf.shape[2:])), trace.answer)
+
+
+def _answer(trace: Trace, mixture: Mixture | None) -> Mixture | None:
+    """The sample that predicts: draws of a sampler, the best sound point estimate otherwise. Leaves [S, ...]."""
     if trace.is_sampler:
-        return jax.tree.map(lambda leaf: np.reshape(leaf, (-1, *leaf.shape[2:])), trace.answer)
+        return draws_of(trace)
     return None if mixture is None else jax.tree.map(lambda leaf: np.asarray(leaf)[None], mixture)
 
 

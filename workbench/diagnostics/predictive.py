@@ -8,6 +8,7 @@ import numpy as np
 from jax import Array
 from jax.scipy.special import logsumexp
 
+from workbench.diagnostics.thinning import thinned
 from workbench.mixture import Mixture
 
 # Draws used, spread evenly over all chains: the average over more changes the score by far less than its error.
@@ -26,9 +27,7 @@ def heldout_log_density(mixtures: Mixture, heldout: np.ndarray) -> Predictive:
 
     A point estimate is a sample of size one (S = 1). The standard error is that of a mean of N independent terms.
     """
-    draws = len(mixtures.weights)
-    chosen = np.unique(np.linspace(0, draws - 1, min(draws, DRAWS_USED)).astype(int))
-    kept = jax.tree.map(lambda leaf: jnp.asarray(leaf)[chosen], mixtures)
+    kept = jax.tree.map(jnp.asarray, thinned(mixtures, DRAWS_USED))
     scores = np.asarray(_pointwise(kept, jnp.asarray(heldout)))
     error = np.std(scores, ddof=1) / np.sqrt(len(scores)) if len(scores) > 1 else np.nan
     return Predictive(float(np.mean(scores)), float(error))

@@ -1,5 +1,6 @@
 """Plots of a comparison: each function draws on Axes that it is given, and changes nothing else."""
 
+from workbench.plots.clustering import clustering
 from workbench.plots.fit import fit, pairs
 from workbench.plots.labels import labels
 from workbench.plots.posterior import posterior
@@ -7,4 +8,4 @@ from workbench.plots.score import score
 from workbench.plots.style import colours
 from workbench.plots.waterfall import waterfall
 
-__all__ = ["colours", "fit", "labels", "pairs", "posterior", "score", "waterfall"]
+__all__ = ["clustering", "colours", "fit", "labels", "pairs", "posterior", "score", "waterfall"]

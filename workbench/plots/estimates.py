@@ -1,4 +1,4 @@
-"""What plots of a mixture draw: each method's best sound mixture, and its marginals as curves."""
+"""What plots draw of a method that climbs: its best sound mixture, and the marginals of that as curves."""
 
 import math
 from dataclasses import dataclass, replace
@@ -34,6 +34,10 @@ class Gaussians:
         covariances = jax.vmap(lambda mixture: mixture.covariances)(mixtures)
         return cls(*(np.asarray(array) for array in (mixtures.weights, mixtures.means, covariances)))
 
+    def at(self, draws: np.ndarray) -> "Gaussians":
+        """Some of the draws, by their places on the first axis."""
+        return Gaussians(self.weights[draws], self.means[draws], self.covariances[draws])
+
     def densities(self, column: int, grid: np.ndarray) -> np.ndarray:
         """Weighted density of each component's marginal in one column, at points [G]. [..., K, G]"""
         deviation = np.sqrt(self.covariances[..., column, column])[..., None]
@@ -68,19 +72,18 @@ class Estimate:
         return replace(self, stroke={**self.stroke, "linewidth": share * self.stroke["linewidth"]})
 
 
-def estimates(comparison: Comparison, *, samplers: bool = True) -> list[Estimate]:
-    """One for each method, in the order of the comparison; of a sampler, its draw of highest log_joint."""
+def estimates(comparison: Comparison) -> list[Estimate]:
+    """One for each method that climbs, in the order of the comparison."""
     shades, lines = colours(comparison), strokes(comparison)
     found = []
     for name, trace in comparison.items():
-        if trace.is_sampler and not samplers:
+        if trace.is_sampler:
             continue
         place = trace.best_place(comparison.problem, comparison.rule)
         if place is None:
             label, gaussians = f"{name}: no sound answer", None
         else:
-            what = f"{name}, highest draw" if trace.is_sampler else name
-            label = f"{what} ({trace.log_joint[place]:.3f})"
+            label = f"{name} ({trace.log_joint[place]:.3f})"
             gaussians = Gaussians.of(trace.at(*place))
         found.append(Estimate(plain(label), gaussians, shades[name], lines[name]))
     return found

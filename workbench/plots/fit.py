@@ -1,4 +1,4 @@
-"""The data with the fitted components of each method's best sound mixture."""
+"""The data with what was fitted: each climb's best sound mixture, and each sampler's mean density with its band."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -6,6 +6,7 @@ import numpy as np
 
 from workbench.compare import Comparison
 from workbench.errors import InputError
+from workbench.plots.bands import Sampled, band, band_grid, mass_levels, mean_surface, sampled
 from workbench.plots.estimates import Estimate, data_range, estimates
 from workbench.plots.style import DATA, axis_label, legend_above, tidy
 
@@ -20,12 +21,23 @@ PANEL_WIDTH = 0.6
 
 MOST_BINS = 40
 
+# The height of an axis, as a share of the highest curve on it.
+ROOM = 1.06
+
+# Points along each side of the grid for contours.
+SIDE = 80
+
 LEGEND = "method (log-joint of its best sound mixture)"
+CURVES = f"{LEGEND}; thin: its components;\nof a sampler: mean density, band: 95 % of the draws"
 CONTOURS = f"{LEGEND}; ellipses at 1 and 2 standard deviations"
+SURFACES = "of a sampler: mean density, where 39 and 86 % of it lie"
 
 
 def fit(ax: "Axes", comparison: Comparison) -> None:
-    """The data and the best sound mixture of each method: densities for one column, ellipses for two.
+    """The data with the best sound mixture of each climb, and with the mean density of each sampler.
+
+    One column: densities, a sampler's with a band that holds 95 % of its draws at each point. Two columns: ellipses of
+    the components, and contours of a sampler's mean density.
 
     Raises:
         InputError: the data have more than two columns, which `pairs` draws.
@@ -33,17 +45,19 @@ def fit(ax: "Axes", comparison: Comparison) -> None:
     dimensions = comparison.problem.num_dimensions
     if dimensions > 2:
         raise InputError(f"fit: draws one or two columns, the data have {dimensions}; use pairs(axes, comparison)")
-    found = estimates(comparison)
+    found, samples = estimates(comparison), sampled(comparison)
     if dimensions == 1:
         draw_densities(ax, comparison, found, 0)
+        draw_bands(ax, comparison, samples, 0)
         ax.set_xlabel(axis_label(comparison, 0))
         ax.set_ylabel("density")
-        legend_above(ax, 2, title=f"{LEGEND}; thin: its components")
+        legend_above(ax, 2, title=CURVES if samples else CURVES.partition(";\n")[0])
     else:
         draw_contours(ax, comparison, found, (0, 1))
+        draw_surfaces(ax, comparison, samples, (0, 1))
         ax.set_xlabel(axis_label(comparison, 0))
         ax.set_ylabel(axis_label(comparison, 1))
-        legend_above(ax, 2, title=CONTOURS)
+        legend_above(ax, 2, title=f"{CONTOURS};\n{SURFACES}" if samples else CONTOURS)
     tidy(ax)
 
 
@@ -61,6 +75,7 @@ def pairs(axes: np.ndarray, comparison: Comparison) -> None:
             f"pairs: needs axes [C, C] with C at most {comparison.problem.num_dimensions}, got {list(axes.shape)}"
         )
     found = [estimate.thinner(PANEL_WIDTH) for estimate in estimates(comparison)]
+    samples = [sample.thinner(PANEL_WIDTH) for sample in sampled(comparison)]
     for row in range(count):
         for column in range(count):
             ax = axes[row, column]
@@ -69,14 +84,16 @@ def pairs(axes: np.ndarray, comparison: Comparison) -> None:
                 continue
             if column == row:
                 draw_densities(ax, comparison, found, column)
+                draw_bands(ax, comparison, samples, column)
                 ax.set_yticks([])
             else:
                 draw_contours(ax, comparison, found, (column, row))
+                draw_surfaces(ax, comparison, samples, (column, row))
             ax.set_xlim(*data_range(comparison.problem.sample[:, column]))
             _label_outer(ax, comparison, row, column, count)
             tidy(ax)
     if count > 1:
-        _legend_in_corner(axes, count)
+        _legend_in_corner(axes, f"{CONTOURS}; {SURFACES}" if samples else CONTOURS)
 
 
 def draw_densities(ax: "Axes", comparison: Comparison, found: list[Estimate], column: int) -> None:
@@ -93,10 +110,11 @@ def draw_densities(ax: "Axes", comparison: Comparison, found: list[Estimate], co
         grid = estimate.gaussians.grid(column, low, high)
         components = estimate.gaussians.densities(column, grid)  # [K, G]
         ax.plot(grid, components.T, color=estimate.colour, linewidth=0.8, alpha=0.8)
-        ax.plot(grid, components.sum(0), color=estimate.colour, label=estimate.label, **estimate.stroke)
+        style = {"color": estimate.colour, "zorder": _above(estimate.stroke), **estimate.stroke}
+        ax.plot(grid, components.sum(0), label=estimate.label, **style)
         highest = max(highest, min(float(np.max(components.sum(0))), 3 * float(np.max(heights))))
     ax.set_xlim(low, high)
-    ax.set_ylim(0, 1.06 * highest)
+    ax.set_ylim(0, ROOM * highest)
 
 
 def draw_contours(ax: "Axes", comparison: Comparison, found: list[Estimate], pair: tuple[int, int]) -> None:
@@ -110,10 +128,42 @@ def draw_contours(ax: "Axes", comparison: Comparison, found: list[Estimate], pai
         for radius in (1.0, 2.0):
             label = estimate.label if radius == 1.0 else None
             for contour in estimate.gaussians.ellipses(pair, radius):
-                ax.plot(*contour, color=estimate.colour, label=label, **estimate.stroke)
+                style = {"color": estimate.colour, "zorder": _above(estimate.stroke), **estimate.stroke}
+                ax.plot(*contour, label=label, **style)
                 label = None
     ax.set_xlim(*data_range(x[:, 0]))
     ax.set_ylim(*data_range(x[:, 1]))
+
+
+def draw_bands(ax: "Axes", comparison: Comparison, samples: list[Sampled], column: int) -> None:
+    """The posterior mean of a column's density for each sampler, over the band of its draws."""
+    low, high = data_range(comparison.problem.sample[:, column], 0.12)
+    highest = ax.get_ylim()[1] / ROOM
+    for sample in samples:
+        style = {"color": sample.colour, "zorder": _above(sample.stroke), **sample.stroke}
+        if sample.gaussians is None:
+            ax.plot([], [], label=sample.label, **style)
+            continue
+        grid = band_grid(sample.gaussians, column, low, high)
+        found = band(sample.gaussians.densities(column, grid).sum(-2))
+        ax.fill_between(grid, found.low, found.high, color=sample.colour, alpha=0.25, linewidth=0, zorder=1.8)
+        ax.plot(grid, found.mean, label=sample.label, **style)
+        highest = max(highest, min(float(np.max(found.high)), 3 * highest))
+    ax.set_ylim(0, ROOM * highest)
+
+
+def draw_surfaces(ax: "Axes", comparison: Comparison, samples: list[Sampled], pair: tuple[int, int]) -> None:
+    """Contours of each sampler's posterior mean density in two columns: the regions that hold 39 and 86 % of it."""
+    x, y = (np.linspace(*data_range(comparison.problem.sample[:, c], 0.3), SIDE) for c in pair)
+    for sample in samples:
+        ax.plot([], [], color=sample.colour, label=sample.label, **sample.stroke)
+        if sample.gaussians is None:
+            continue
+        surface = mean_surface(sample.gaussians, pair, x, y)
+        levels = mass_levels(surface, float((x[1] - x[0]) * (y[1] - y[0])))
+        if levels:
+            style = {"linewidths": sample.stroke["linewidth"], "linestyles": [sample.stroke["linestyle"]]}
+            ax.contour(x, y, surface, levels, colors=sample.colour, zorder=_above(sample.stroke), **style)
 
 
 def draw_points(ax: "Axes", x: np.ndarray) -> None:
@@ -139,6 +189,11 @@ def draw_rug(ax: "Axes", x: np.ndarray) -> None:
     ax.plot(x, np.zeros_like(x), alpha=faint, rasterized=len(x) >= IMAGE_FROM, **style)
 
 
+def _above(stroke: dict[str, Any]) -> float:
+    """The height at which a line is drawn: narrow ones over wide ones, which show through their gaps."""
+    return 2.9 - float(stroke["linewidth"]) / 10
+
+
 def _edges(x: np.ndarray) -> list[float]:
     """Edges of at most `MOST_BINS` bins."""
     edges = np.histogram_bin_edges(x, "auto")
@@ -158,17 +213,16 @@ def _label_outer(ax: "Axes", comparison: Comparison, row: int, column: int, coun
         ax.set_ylabel(axis_label(comparison, row), fontsize="small")
 
 
-def _legend_in_corner(axes: np.ndarray, count: int) -> None:
+def _legend_in_corner(axes: np.ndarray, title: str) -> None:
     handles, labels = axes[1, 0].get_legend_handles_labels()
     corner = axes[0, 1]
-    title = CONTOURS.replace("; ", ";\n")
     legend = corner.legend(
         handles,
         labels,
         loc="upper left",
         frameon=False,
         fontsize="small",
-        title=title,
+        title=title.replace("; ", ";\n"),
         title_fontsize="small",
         alignment="left",
         bbox_to_anchor=(0.0, 1.0),

@@ -2,10 +2,11 @@
 
 from typing import TYPE_CHECKING, Any
 
-import jax
 import numpy as np
 
 from workbench.compare import Comparison
+from workbench.compare.summary import draws_of
+from workbench.diagnostics.thinning import thinned
 from workbench.errors import InputError
 from workbench.plots.estimates import Estimate, Gaussians, data_range, estimates
 from workbench.plots.fit import draw_points, draw_rug
@@ -33,7 +34,7 @@ def posterior(ax: "Axes", comparison: Comparison) -> None:
     samplers = [name for name, trace in comparison.items() if trace.is_sampler]
     if not samplers:
         raise InputError("posterior: no method of the comparison is a sampler; leave this plot out")
-    shades, points = colours(comparison), estimates(comparison, samplers=False)
+    shades, points = colours(comparison), estimates(comparison)
     x = comparison.problem.sample
     draw = _draw_densities if x.shape[1] == 1 else _draw_ellipses
     for name in samplers:
@@ -93,8 +94,4 @@ def _draw_estimate(ax: "Axes", estimate: Estimate, x: np.ndarray) -> None:
 
 def _spread(comparison: Comparison, name: str, count: int) -> Gaussians:
     """At most `count` draws, spread evenly over all chains. Leading axis [S]."""
-    answer = comparison[name].answer  # leaves [R, S, ...]
-    total = answer.weights.shape[0] * answer.weights.shape[1]
-    chosen = np.unique(np.linspace(0, total - 1, min(total, count)).astype(int))
-    kept = jax.tree.map(lambda leaf: np.reshape(leaf, (total, *leaf.shape[2:]))[chosen], answer)
-    return Gaussians.of_all(kept)
+    return Gaussians.of_all(thinned(draws_of(comparison[name]), count))

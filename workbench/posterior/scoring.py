@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from workbench.diagnostics.clustering import together
 from workbench.mixture import Mixture
 from workbench.posterior.enumeration import ExactPosterior
 from workbench.problem import Problem
@@ -68,9 +69,8 @@ def label_invariant(mixture: Mixture, x: Array, at: Array) -> dict[str, Array]:
     Points are allocated independently given the mixture, so averages over allocations have closed forms.
     """
     member = mixture.responsibilities(x)  # [N, K]
-    together = member @ member.T
     return {
-        "co_clustering": jnp.where(jnp.eye(len(member), dtype=bool), 1.0, together),
+        "co_clustering": together(member),
         "occupied": _occupied(member),
         "squared_weights": jnp.sum(mixture.weights**2),
         "mean_of_means": jnp.mean(mixture.means, 0),

@@ -22,7 +22,7 @@ def words_of(name: str, dimensions: int) -> Words:
         return FIT._replace(caption=FIT_CAPTIONS[min(dimensions, 3)])
     if name == "posterior":
         return POSTERIOR._replace(caption=POSTERIOR_CAPTIONS[min(dimensions, 2)])
-    return {"score": SCORE, "waterfall": WATERFALL, "labels": LABELS}[name]
+    return {"score": SCORE, "waterfall": WATERFALL, "labels": LABELS, "clustering": CLUSTERING}[name]
 
 
 def words_on_labels(problem: Problem) -> str:
@@ -66,12 +66,15 @@ FIT = Words("The data and what was fitted", "Data with the components that each 
 
 FIT_CAPTIONS = {
     1: "Grey: histogram and ticks of the data. Strong lines: the density that each method fitted; thin lines: its "
-    "components. Where methods agree, the dashes of one lie on the solid line of another.",
+    "components. Of a sampler: the mean of its draws' densities, which is what it predicts, and the band in which 95 % "
+    "of them lie, point by point. Where methods agree, the dashes of one lie on the solid line of another.",
     2: "Grey: the data. Ellipses: each component of each method's best sound mixture, at 1 and at 2 standard "
-    "deviations. Where methods agree, the dashes of one lie on the solid line of another.",
-    3: "Below the diagonal: every pair of columns, with each component's ellipses at 1 and 2 standard deviations. On "
-    "the diagonal: each column, with the fitted density and its components. Of many columns, the first "
-    f"{PAIRED_COLUMNS} are shown.",
+    "deviations. Of a sampler: contours of the mean of its draws' densities, around 39 and 86 % of it, as much as a "
+    "Gaussian's ellipses hold. Where methods agree, the dashes of one lie on the solid line of another.",
+    3: "Below the diagonal: every pair of columns, with each component's ellipses at 1 and 2 standard deviations, and "
+    "contours around 39 and 86 % of a sampler's mean density. On the diagonal: each column, with the fitted density "
+    "and its components, and of a sampler the mean density and the band of 95 % of its draws. Of many columns, the "
+    f"first {PAIRED_COLUMNS} are shown.",
 }
 
 POSTERIOR = Words("What the posterior allows", "Posterior draws with the point estimates over them, of", "")
@@ -91,4 +94,13 @@ LABELS = Words(
     "in every labelling of the components, so chains may differ in their labels, and a chain may change them as it "
     "goes: neither is a failure. Right: the same draws with one label for one component; what wanders here has not "
     "mixed.",
+)
+
+CLUSTERING = Words(
+    "Who is with whom",
+    "Co-clustering matrix of each method, the chance that two points come from one component, on",
+    "Each row and each column is a point, in the same order in every panel; the brighter, the likelier that the two "
+    "come from one component. A point estimate shows its best sound mixture, a sampler the average over its draws, so "
+    "both are on one scale, and labels play no part. Where a posterior is duller than the estimate beside it, the "
+    "estimate is surer of its groups than the data allow.",
 )

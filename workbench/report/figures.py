@@ -16,22 +16,28 @@ DOTS_PER_INCH = 150
 # Columns in a pair plot: more would leave each panel too small to read.
 PAIRED_COLUMNS = 6
 
+# Matrices side by side.
+PANELS_ABREAST = 4
+
 # Any fixed text: matplotlib then names the parts of an SVG alike in every run.
 SALT = "workbench"
 
 
 def figures_of(comparison: Comparison) -> dict[str, Figure]:
-    """Figures by name: "score", "fit", "waterfall", "posterior" and "labels", without those that have nothing to show.
+    """Figures by name: "score", "fit", "waterfall", "posterior", "labels", "clustering"; none with nothing to show.
 
-    "waterfall" needs a method that is not a sampler, "posterior" one that is, "labels" components to tell apart too.
+    "waterfall" needs a method that is not a sampler, "posterior" one that is, "labels" components to tell apart too;
+    "clustering" needs these and a method with an answer.
     """
     samplers = [trace.is_sampler for trace in comparison.values()]
+    several = comparison.problem.components > 1
     makers: dict[str, tuple[bool, Callable[[Comparison], Figure]]] = {
         "score": (len(samplers) > 0, _score),
         "fit": (len(samplers) > 0, _fit),
         "waterfall": (not all(samplers), _waterfall),
         "posterior": (any(samplers), _posterior),
-        "labels": (any(samplers) and comparison.problem.components > 1, _labels),
+        "labels": (any(samplers) and several, _labels),
+        "clustering": (several and _answers(comparison) > 0, _clustering),
     }
     return {name: make(comparison) for name, (applies, make) in makers.items() if applies}
 
@@ -101,3 +107,24 @@ def _labels(comparison: Comparison) -> Figure:
     handles, names = grid[0, 1].get_legend_handles_labels()
     figure.legend(handles, names, loc="outside upper left", ncols=6, frameon=False, fontsize="small")
     return figure
+
+
+def _clustering(comparison: Comparison) -> Figure:
+    count = _answers(comparison)
+    columns = min(count, PANELS_ABREAST)
+    rows = -(-count // columns)
+    figure = Figure(figsize=(0.9 + 2.9 * columns, 0.5 + 3.0 * rows), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False).ravel().tolist()
+    for spare in axes[count:]:
+        spare.set_axis_off()
+    images = plots.clustering(axes[:count], comparison)
+    figure.colorbar(images[0], ax=axes, label="chance of one component", shrink=0.8)
+    return figure
+
+
+def _answers(comparison: Comparison) -> int:
+    """Methods that have draws or a sound mixture."""
+    traces = comparison.values()
+    return sum(
+        trace.is_sampler or trace.best_place(comparison.problem, comparison.rule) is not None for trace in traces
+    )

@@ -1,0 +1,98 @@
+"""What plots draw of a sampler: the posterior mean of the density, and the band that the draws leave about it."""
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from workbench.compare import Comparison
+from workbench.compare.summary import draws_of
+from workbench.diagnostics.thinning import evenly, thinned
+from workbench.plots.estimates import Gaussians
+from workbench.plots.style import colours, plain, strokes
+
+# Draws used, spread evenly over all chains: ends of a band from more would move by less than a line is wide.
+DRAWS_USED = 400
+
+# Draws whose components the grid follows closely.
+DRAWS_FOLLOWED = 5
+
+# Of the draws at each point.
+LEVEL = 0.95
+
+# What a Gaussian of two dimensions holds within 1 and 2 standard deviations.
+MASSES = (1 - math.exp(-0.5), 1 - math.exp(-2.0))
+
+
+class Band(NamedTuple):
+    """The density at points: its posterior mean, and where the middle 95 % of the draws lie, point by point."""
+
+    mean: np.ndarray  # [G]   the posterior predictive density
+    low: np.ndarray  # [G]
+    high: np.ndarray  # [G]
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """A sampler's draws, None if none is finite, and how to draw them."""
+
+    label: str
+    gaussians: Gaussians | None  # leading axis [S]
+    colour: str
+    stroke: dict[str, Any]
+
+    def thinner(self, share: float) -> "Sampled":
+        """The same, drawn with a share of the line width."""
+        return replace(self, stroke={**self.stroke, "linewidth": share * self.stroke["linewidth"]})
+
+
+def sampled(comparison: Comparison) -> list[Sampled]:
+    """One for each sampler, in the order of the comparison."""
+    shades, lines = colours(comparison), strokes(comparison)
+    found = []
+    for name, trace in comparison.items():
+        if not trace.is_sampler:
+            continue
+        draws = Gaussians.of_all(thinned(draws_of(trace), DRAWS_USED))
+        finite = np.all(np.isfinite(draws.means), axis=(-1, -2)) & np.all(np.isfinite(draws.covariances), (-1, -2, -3))
+        kept = draws.at(np.flatnonzero(finite)) if np.any(finite) else None
+        what = "posterior mean" if kept is not None else "no finite draw"
+        found.append(Sampled(plain(f"{name}: {what}"), kept, shades[name], lines[name]))
+    return found
+
+
+def band(densities: np.ndarray) -> Band:
+    """Of the densities of draws [S, G]."""
+    low, high = np.quantile(densities, [0.5 - LEVEL / 2, 0.5 + LEVEL / 2], axis=0)
+    return Band(densities.mean(0), low, high)
+
+
+def band_grid(gaussians: Gaussians, column: int, low: float, high: float) -> np.ndarray:
+    """Points from low to high that follow a few of the draws closely. [G]"""
+    return gaussians.at(evenly(len(gaussians.weights), DRAWS_FOLLOWED)).grid(column, low, high)
+
+
+def mean_surface(gaussians: Gaussians, pair: tuple[int, int], x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Posterior mean of the density of two columns, on a grid of points x [A] by y [B]. [B, A]"""
+    points = np.stack(np.meshgrid(x, y), -1).reshape(-1, 2)
+    index = np.asarray(pair)
+    roots = np.linalg.cholesky(gaussians.covariances[..., index[:, None], index])  # [S, K, 2, 2]
+    total = np.zeros(len(points))
+    # Draw by draw, so that memory does not grow with them.
+    for weights, means, root in zip(gaussians.weights, gaussians.means[..., index], roots, strict=True):
+        white = np.linalg.solve(root, (points - means[:, None]).transpose(0, 2, 1))  # [K, 2, points]
+        peaks = weights / (2 * math.pi * root[:, 0, 0] * root[:, 1, 1])
+        total += peaks @ np.exp(-0.5 * np.sum(white**2, 1))
+    return (total / len(gaussians.weights)).reshape(len(y), len(x))
+
+
+def mass_levels(surface: np.ndarray, area: float) -> list[float]:
+    """Heights above which a surface on a grid of cells of that area holds `MASSES`, ascending.
+
+    A mass that the grid does not reach has no level.
+    """
+    heights = np.sort(surface, axis=None)[::-1]
+    held = np.cumsum(heights) * area
+    reached = [int(np.searchsorted(held, mass)) for mass in MASSES if held[-1] >= mass]
+    return sorted({float(heights[place]) for place in reached})
