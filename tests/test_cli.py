@@ -243,7 +243,7 @@ def test_plot_draws_again_what_is_named(stored):
     assert report.is_file()
     assert {figure.parent for figure in figures} == {stored / "figures"}
     assert all(figure.read_bytes().startswith(PNG) for figure in figures)
-    assert {figure.stem for figure in figures} == {"score", "fit", "waterfall", "posterior", "labels"}
+    assert {figure.stem for figure in figures} == {"score", "fit", "waterfall", "posterior", "labels", "clustering"}
 
 
 class TestPosterior:
