@@ -90,12 +90,15 @@ class TemperedSMC(Sampler):
         return Algorithm(init, step, mixture, log_evidence)
 
     def _price(self, before: "Population", after: "Population") -> Array:
-        """Passes of a step: the first draws, the moves of all particles, or those of the one that is told."""
-        of_one = self.num_moves * self.num_steps
+        """Passes of a step: the draws from the prior, and the moves of all particles, or of the one that is shown.
+
+        At the last temperature and for the first draw the same one is shown, and paid for once.
+        """
         first = jnp.where(before.taken == 0, self.num_samples, 0)
-        moves = jnp.where((before.temperature < after.temperature) & (after.temperature < 1), of_one, 0)
-        told = jnp.where((before.taken >= self.num_warmup) & (after.temperature >= 1), of_one, 0)
-        return first + self.num_samples * moves + told
+        risen = jnp.where(after.temperature < 1, self.num_samples, 1)
+        told = (before.taken > self.num_warmup) & (after.temperature >= 1)
+        moved = jnp.where(before.temperature < after.temperature, risen, told)
+        return first + self.num_moves * self.num_steps * moved
 
 
 class Population(NamedTuple):
