@@ -35,8 +35,9 @@ class Coverage(Study):
     - `bootstrap`: percentiles of the nonparametric bootstrap, for data sets of at most `bootstrapped` points.
     - `posterior`: quantiles of Gibbs draws under a weak conjugate prior, scaled to all data sets together.
 
-    All have the same data sets. Components are called by the order of their means. A data set without an interval
-    counts as one whose interval misses. The last weight is left out: it is what the others leave.
+    Data sets are the same for all; Wald intervals, the cheapest, have more of them. Components are called by the order
+    of their means. A data set without an interval counts as one whose interval misses. The last weight is left out: it
+    is what the others leave.
     """
 
     study: Literal["coverage"] = "coverage"
@@ -46,7 +47,10 @@ class Coverage(Study):
     points: Annotated[tuple[Size, ...], Field(min_length=1), Listed] = Field(description="sizes N of the data sets")
     weight: Annotated[float, Field(gt=0, lt=1)] = Field(0.4, description="of the lower component")
     covariance: FamilyName = Field("tied", description="family that is fitted; tied: one variance for both")
-    replications: Annotated[int, Field(ge=10)] = Field(400, description="data sets of each cell")
+    replications: Annotated[int, Field(ge=10)] = Field(1000, description="data sets of each cell")
+    resampled: Annotated[int, Field(ge=10)] = Field(
+        200, description="the first of them, at most so many, have the dearer intervals: bootstrap and posterior"
+    )
     em: EM = Field(EM(tolerance=1e-8, max_iterations=1000), description="ends hundredths of a standard error short")
     replicates: Annotated[int, Field(ge=20)] = Field(100, description="of each data set, by the bootstrap")
     bootstrapped: Annotated[int, Field(ge=0)] = Field(50, description="largest N that is bootstrapped; 0 for none")
@@ -90,12 +94,13 @@ class Coverage(Study):
         # Units and prior are the same for all data sets: those of a large one.
         pooled = np.asarray(truth.sample(named_key(self.seed, "units"), POOLED)[0])
         flat, bayesian = (Problem(pooled, 2, self.covariance, prior) for prior in (FlatPrior(), self.prior))
+        few = keys[: self.resampled]
         chain = {"num_warmup": self.num_warmup, "num_samples": self.num_samples}
         found = {"wald": wald(flat, truth, keys, num_points=n, em=self.em)}
         if n <= self.bootstrapped:
-            again = percentile(flat, truth, keys, num_points=n, em=self.em, replicates=self.replicates)
+            again = percentile(flat, truth, few, num_points=n, em=self.em, replicates=self.replicates)
             found["bootstrap"] = again
-        found["posterior"] = credible(bayesian, truth, keys, num_points=n, **chain)
+        found["posterior"] = credible(bayesian, truth, few, num_points=n, **chain)
         return {way: jax.tree.map(np.asarray, intervals) for way, intervals in found.items()}
 
 
