@@ -59,12 +59,14 @@ def test_where_em_has_not_converged_there_is_no_interval(truth, problem_under) -
 def test_bootstrap_and_posterior_intervals_of_clear_groups_are_like_walds(truth, problem_under) -> None:
     estimates, errors = labelled_estimates(truth)
     chain = {"num_warmup": 20, "num_samples": 2000}
+    # The default is scaled to all the data, whose groups are 20 apart: the variance would be half as large again.
+    weak = ConjugatePrior(scatter=((1.0,),), mean_shrinkage=1e-3)
     for found in (
         percentile(problem_under(FlatPrior()), truth, KEYS, num_points=N, em=EM(), replicates=1000),
-        credible(problem_under(ConjugatePrior()), truth, KEYS, num_points=N, **chain),
+        credible(problem_under(weak), truth, KEYS, num_points=N, **chain),
     ):
-        # Of a thousand draws the ends are off by 0.08 standard errors; skewness, a prior that counts as some points of
-        # sixty and kurtosis make up a few tenths.
+        # Of a thousand draws the ends are off by 0.08 standard errors; the skewness of a variance's posterior, a prior
+        # that counts as three points of sixty and a resampled kurtosis make up a few tenths.
         assert np.all(np.abs((found.low - (estimates - 1.96 * errors)) / errors) < 0.9)
         assert np.all(np.abs((found.high - (estimates + 1.96 * errors)) / errors) < 0.9)
 
