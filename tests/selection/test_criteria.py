@@ -21,6 +21,7 @@ from workbench.problem import Problem
 from workbench.run import run
 from workbench.selection import CRITERIA
 from workbench.selection.candidate import Candidate, Fit, Missing, Posterior, climbed
+from workbench.selection.candidate import sampled as sampled_by
 from workbench.selection.heldout import FOLDS, folds, heldout
 from workbench.selection.pointwise import log_likelihoods
 from workbench.selection.waic import waic
@@ -75,7 +76,8 @@ def sampled() -> Candidate:
 @pytest.fixture(scope="module")
 def unsampled() -> Candidate:
     """One component under the flat prior, which has no posterior."""
-    return Candidate.of(experiment_of(1), points(X))
+    candidate = fitted(experiment_of(1), points(X))
+    return replace(candidate, posterior=sampled_by(candidate.experiment, candidate.problem))
 
 
 @pytest.fixture(scope="module")

@@ -76,16 +76,6 @@ class Candidate:
     fit: Fit | Missing
     posterior: Posterior | Missing
 
-    @classmethod
-    def of(cls, experiment: Experiment, train: Dataset) -> "Candidate":
-        """Climb and sample.
-
-        Raises:
-            InputError: the points do not suit the model or the prior.
-        """
-        problem = experiment.problem(train)
-        return cls(experiment, train, problem, climbed(experiment, problem), _sampled(experiment, problem))
-
     @property
     def num_parameters(self) -> int:
         """p, the free parameters of a mixture of the problem."""
@@ -129,7 +119,8 @@ def climbed(experiment: Experiment, problem: Problem) -> Fit | Missing:
     return Fit(mixture, float(trace.log_likelihood[place]), tuple(text for text, holds in warnings.items() if holds))
 
 
-def _sampled(experiment: Experiment, problem: Problem) -> Posterior | Missing:
+def sampled(experiment: Experiment, problem: Problem) -> Posterior | Missing:
+    """The posterior of a problem, where it has one."""
     sampler = sampler_of(experiment, problem)
     if sampler is None:
         return Missing("there is no posterior without a proper prior; give one, as --set prior.family=conjugate")

@@ -21,6 +21,7 @@ class Criterion:
     heading: str
     summary: str
     score: Callable[[Candidate], Score]
+    samples: bool = False  # whether it reads the posterior
 
 
 # Predictive and information criteria as they come near each other: AIC, held-out, WAIC and PSIS-LOO estimate how well
@@ -30,7 +31,13 @@ CRITERIA: dict[str, Criterion] = {
     "bic": Criterion("BIC / -2", "log-likelihood of the best fit less p/2 ln N", bic),
     "icl": Criterion("ICL / -2", "BIC, less what is unsure in giving each point to its most probable component", icl),
     "heldout": Criterion("held-out", f"log predictive density of the best fit, {FOLDS}-fold cross-validated", heldout),
-    "waic": Criterion("WAIC / -2", "log predictive density of the seen points, less its posterior variances", waic),
-    "loo": Criterion("PSIS-LOO", "log predictive density of each point given all others, by importance sampling", loo),
-    "evidence": Criterion("log evidence", "log probability of the points with all parameters integrated out", evidence),
+    "waic": Criterion(
+        "WAIC / -2", "log predictive density of the seen points, less its posterior variances", waic, True
+    ),
+    "loo": Criterion(
+        "PSIS-LOO", "log predictive density of each point given all others, by importance sampling", loo, True
+    ),
+    "evidence": Criterion(
+        "log evidence", "log probability of the points with all parameters integrated out", evidence, True
+    ),
 }

@@ -6,6 +6,8 @@ results/NAME/selection/K-HASH.json holds one candidate: its config, and what eve
 import hashlib
 import json
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,7 @@ from workbench.errors import InputError
 from workbench.execution import FAILURES
 from workbench.experiment import Experiment
 from workbench.files import replacing
-from workbench.selection.candidate import Candidate, Missing, climber_of, sampler_of
+from workbench.selection.candidate import Candidate, Missing, climbed, climber_of, sampled, sampler_of
 from workbench.selection.criteria import CRITERIA
 from workbench.selection.selection import Choice, Selection
 from workbench.store import Points
@@ -79,15 +81,24 @@ def select(
 
 
 def scored(experiment: Experiment, train: Dataset) -> Choice:
-    """One K, climbed, sampled and scored by every criterion."""
+    """One K, climbed, sampled and scored by every criterion.
+
+    Most of the time goes into compiling, which takes one core: what climbs and what samples run beside each other.
+    NumPyro's handlers are a stack of the whole process, and only the sampler traces under them.
+    """
     make_room()
-    candidate = Candidate.of(experiment, train)
-    fit = candidate.fit
+    problem = experiment.problem(train)
+    with ThreadPoolExecutor(max_workers=1) as beside:
+        sampling = beside.submit(sampled, experiment, problem)
+        climbing = Candidate(experiment, train, problem, climbed(experiment, problem), Missing("not sampled yet"))
+        scores = {name: criterion.score(climbing) for name, criterion in CRITERIA.items() if not criterion.samples}
+        candidate = replace(climbing, posterior=sampling.result())
+    scores |= {name: criterion.score(candidate) for name, criterion in CRITERIA.items() if criterion.samples}
     return Choice(
-        components=experiment.model.components,
+        components=problem.components,
         parameters=candidate.num_parameters,
-        log_likelihood=None if isinstance(fit, Missing) else fit.log_likelihood,
-        scores={name: criterion.score(candidate) for name, criterion in CRITERIA.items()},
+        log_likelihood=None if isinstance(candidate.fit, Missing) else candidate.fit.log_likelihood,
+        scores={name: scores[name] for name in CRITERIA},
     )
 
 
