@@ -8,12 +8,13 @@ BENCH_VENV := .venv-bench
 BENCH_STAMP := $(BENCH_VENV)/.installed
 BENCH_PYTHON := env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE $(BENCH_VENV)/bin/python
 
-.PHONY: help setup demo why test test-slow check format lock schema notebooks bench bench-quick bench-setup clean
+.PHONY: help setup demo why posterior test test-slow check format lock schema notebooks bench bench-quick bench-setup clean
 
 help:
 	@echo "make demo       set up, then compare EM, gradient ascent and NUTS on Old Faithful"
 	@echo "make test       set up, then run the tests"
-	@echo "make why        judge the claims about direct maximum likelihood, each by its study; a quarter of an hour"
+	@echo "make why        judge the claims about direct maximum likelihood, each by its study; half an hour"
+	@echo "make posterior  what the third notebook reads: labels, exact posteriors, calibration, how many components"
 	@echo "make setup      prepare $(VENV) with the workbench command in it"
 	@echo "make test-slow  the tests marked slow"
 	@echo "make check      lint, format and type checks"
@@ -39,6 +40,15 @@ why: setup
 	$(BIN)/workbench atlas experiments/galaxies.toml --methods em
 	$(BIN)/workbench run experiments/coordinates.toml --quiet
 
+posterior: setup
+	$(BIN)/workbench run experiments/two_labelings.toml --quiet
+	$(BIN)/workbench run experiments/collapsed_ridge.toml --quiet
+	$(BIN)/workbench run experiments/two_overlapping.toml --quiet
+	$(BIN)/workbench run experiments/calibration.toml --quiet
+	$(BIN)/workbench run experiments/standard_errors.toml --quiet
+	$(BIN)/workbench run experiments/coverage.toml --quiet
+	$(BIN)/workbench select experiments/galaxies.toml --components 1:9
+
 test: setup
 	$(BIN)/python -m pytest -n auto --dist loadfile
 
@@ -57,7 +67,7 @@ format: setup
 schema: setup
 	$(BIN)/workbench schema > experiments/schema.json
 
-notebooks: why
+notebooks: why posterior
 	$(BIN)/workbench run experiments/old_faithful.toml --quiet
 	$(BIN)/jupytext --to ipynb notebooks/*.py
 	$(BIN)/jupyter-execute --inplace notebooks/*.ipynb
@@ -80,6 +90,7 @@ bench: bench-setup
 	$(BENCH_PYTHON) benchmarks/em.py --json benchmarks/results/em.json
 	$(BENCH_PYTHON) benchmarks/restarts.py --json benchmarks/results/restarts.json
 	$(BENCH_PYTHON) benchmarks/memory.py --json benchmarks/results/memory.json
+	$(BENCH_PYTHON) benchmarks/samplers.py --json benchmarks/results/samplers.json
 	$(BENCH_PYTHON) benchmarks/tables.py
 
 lock:

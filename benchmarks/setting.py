@@ -14,7 +14,9 @@ from typing import Any
 import jax
 from threadpoolctl import threadpool_info
 
-PACKAGES = ("workbench", "jax", "numpy", "scipy", "scikit-learn", "gmmx", "pomegranate", "torch")
+PACKAGES = (
+    "workbench", "jax", "numpyro", "numpy", "scipy", "scikit-learn", "gmmx", "pomegranate", "torch", "pymc", "nutpie",
+)  # fmt: skip
 # Set by some images for old NumPys; both slow the matrix products of a current one.
 SLOWING = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
 

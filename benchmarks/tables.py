@@ -109,6 +109,16 @@ def memory(rows: Sequence[Row], about: Row) -> str:
     return table(("data", "N", "size", "peak over size", "growth since the imports over size"), lines)
 
 
+def samplers(rows: Sequence[Row], about: Row) -> str:
+    """A line for each case and sampler."""
+    lines = (
+        (r["about"], r["peer"], f"{r['rate']:,.0f}", "" if r["ratio"] is None else f"{r['ratio']:.1f}x {r['base']}",
+         f"{r['goal']:g}x" if r["goal"] else "", f"{r['compile_seconds']:.0f} s")
+        for r in rows
+    )  # fmt: skip
+    return table(("problem", "sampler", "effective draws a second", "ratio", "goal", "compiling"), lines)
+
+
 def scaling(rows: Sequence[Row], about: Row) -> str:
     """A line for each kind of scaling and shape, a column for each layout."""
     layouts = list(dict.fromkeys(row["layout"] for row in rows))
@@ -141,6 +151,7 @@ TABLES: dict[str, Callable[[Sequence[Row], Row], str]] = {
     "em": em,
     "restarts": restarts,
     "memory": memory,
+    "samplers": samplers,
     "scaling": scaling,
 }
 

@@ -23,7 +23,8 @@ SAMPLERS = sorted(
 SETTINGS: dict[str, dict[str, Any]] = {
     "gibbs": {"num_warmup": 50, "num_samples": 1000},
     "nuts": {"num_warmup": 500, "num_samples": 1000},
-    "mixed": {"num_warmup": 200, "num_samples": 500},
+    # Ten times as many: pairs that are rarely together come together in runs, whose error 500 draws do not tell.
+    "mixed": {"num_warmup": 500, "num_samples": 5000},
     "tempered_smc": {"num_samples": 500},
     "permuted": {"of": Gibbs(num_warmup=50, num_samples=1000)},
 }

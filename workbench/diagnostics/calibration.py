@@ -15,7 +15,6 @@ import numpy as np
 from jax import Array
 from jax.scipy.special import logsumexp
 from jax.typing import ArrayLike
-from scipy.stats import binom, chi2
 
 from workbench.diagnostics.thinning import evenly
 from workbench.errors import InputError
@@ -100,6 +99,9 @@ def chi_square_p_value(counts: np.ndarray, bins: int) -> float:
     Raises:
         InputError: so many bins do not divide the L + 1 ranks.
     """
+    # Slow to import; the package promises to import in little more time than numpyro itself.
+    from scipy.stats import chi2
+
     if len(counts) % bins:
         raise InputError(f"bins: must divide the {len(counts)} ranks that there are, got {bins}")
     found = counts.reshape(bins, -1).sum(axis=1)
@@ -139,6 +141,9 @@ class Envelope:
 @cache
 def envelope(replications: int, draws: int) -> Envelope:
     """Of so many ranks among so many draws, L. The same numbers every time."""
+    # Slow to import; the package promises to import in little more time than numpyro itself.
+    from scipy.stats import binom
+
     below = np.arange(1, draws + 1)[:, None] / (draws + 1)  # [L, 1]
     count = np.arange(replications + 1)
     lower = binom.cdf(count, replications, below)

@@ -7,8 +7,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from scipy.cluster.hierarchy import average, leaves_list, optimal_leaf_ordering
-from scipy.spatial.distance import squareform
 
 from workbench.diagnostics.thinning import thinned
 from workbench.mixture import Mixture
@@ -42,6 +40,10 @@ def hierarchical_order(chances: np.ndarray) -> np.ndarray:
     Average linkage, its leaves ordered so that neighbours are as close as the tree allows (Bar-Joseph, Gifford &
     Jaakkola 2001, Bioinformatics 17).
     """
+    # Slow to import; the package promises to import in little more time than numpyro itself.
+    from scipy.cluster.hierarchy import average, leaves_list, optimal_leaf_ordering
+    from scipy.spatial.distance import squareform
+
     if len(chances) < 3:
         return np.arange(len(chances))
     apart = squareform(np.clip(1.0 - chances, 0.0, 1.0), checks=False)

@@ -1,0 +1,272 @@
+"""Times samplers by their effective draws per second, warmed and from process start, beside peers where installed.
+
+Every measurement is a fresh process. A rate is the smallest effective sample size over label-invariant functionals (the
+log-joint, and the log density at eight rows of the data) over the seconds of warm-up and draws together; compiling is
+apart. All samplers of a case start at the mixture that the points were drawn from, nutpie apart, which starts where
+it likes, and have the same number of chains, of steps of warm-up, and of draws.
+
+Samplers: `nuts` and `gibbs` are workbench's methods in its own loop; `one pass` is the model that `nuts` runs on in
+NumPyro's loop, `idiomatic` the same mixture written with MixtureSameFamily, in the same loop; `nutpie` is PyMC's model
+of the same mixture and prior, sampled by nutpie.
+"""
+
+import argparse
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import setting
+import workbench as wb
+from workbench.devices import use_all_cores
+from workbench.diagnostics.convergence import followed_rows, rank_statistics
+from workbench.keys import named_key
+from workbench.model import mixture_model, one_pass_model, unconstrained_sites
+from workbench.run import run, score
+
+# From process start: what is counted is drawn by then.
+WINDOW = 30.0
+
+
+class Case(NamedTuple):
+    """Points, and how they are sampled."""
+
+    about: str
+    simulator: wb.Simulator
+    chains: int
+    warmup: int
+    draws: int
+    base: str  # the peer that ratios are to
+    peers: tuple[str, ...]
+    goals: dict[str, float]
+
+    def problem(self) -> tuple[wb.Problem, wb.Mixture]:
+        """Under the conjugate prior, and the mixture that the points were drawn from."""
+        data = self.simulator.draw(0)
+        problem = wb.Problem(data.x, self.simulator.components, "full", wb.ConjugatePrior())
+        truth = data.truth
+        return problem, wb.Mixture.from_covariances(truth.weights, truth.means, truth.covariances)
+
+
+CASES = {
+    "separated": Case(
+        "N = 10,000, D = 4, K = 4, full, well separated",
+        wb.Simulator(components=4, dimensions=4, points=10_000, separation=8.0),
+        1, 200, 300, "idiomatic", ("nuts", "one pass", "idiomatic", "gibbs"), {"one pass": 3.0},
+    ),
+    "pair": Case(
+        "N = 1,000, D = 1, K = 2",
+        wb.Simulator(components=2, dimensions=1, points=1_000, separation=4.0),
+        4, 500, 1_000, "nutpie", ("nuts", "one pass", "idiomatic", "gibbs", "nutpie"), {"nuts": 1.0},
+    ),
+    "pair, Gibbs": Case(
+        "N = 1,000, D = 1, K = 2, Gibbs beside NUTS",
+        wb.Simulator(components=2, dimensions=1, points=1_000, separation=6.0),
+        4, 500, 1_000, "nuts", ("gibbs", "nuts"), {"gibbs": 10.0},
+    ),
+    "plane, Gibbs": Case(
+        "N = 1,000, D = 2, K = 3, full, Gibbs beside NUTS",
+        wb.Simulator(components=3, dimensions=2, points=1_000, separation=8.0),
+        4, 500, 1_000, "nuts", ("gibbs", "nuts"), {"gibbs": 10.0},
+    ),
+    "cold": Case(
+        f"N = 1,000, D = 1, K = 2, effective draws within {WINDOW:g} s of process start",
+        wb.Simulator(components=2, dimensions=1, points=1_000, separation=4.0),
+        4, 500, 1_000, "nutpie", ("nuts", "gibbs", "nutpie"), {"nuts": 10.0},
+    ),
+}  # fmt: skip
+
+COLD = ("cold",)
+
+
+def main() -> None:
+    """Measure the cases asked for and print the ratios."""
+    asked = _arguments()
+    if asked.child:
+        print(json.dumps(_measured(asked.cases[0], asked.child, asked.since)))
+        return
+    rows = [row for name in asked.cases for row in time_case(name, asked.rounds)]
+    for row in rows:
+        goal = f", goal {row['goal']:g}x" if row["goal"] else ""
+        ratio = "" if row["ratio"] is None else f"{row['ratio']:.1f}x {row['base']}{goal}"
+        rate = f"{row['ess']:9,.0f} in {WINDOW:g} s" if row["case"] in COLD else f"{row['rate']:9,.0f} a second"
+        print(f"{row['case']:14} {row['peer']:10} {rate:20} compiling {row['compile_seconds']:5.1f} s   {ratio}")
+    if asked.json:
+        setting.write(asked.json, rows)
+
+
+def time_case(name: str, rounds: int) -> list[dict[str, Any]]:
+    """A row for each sampler that is installed: the median over the rounds, and its ratio to the base's."""
+    case = CASES[name]
+    found: dict[str, list[dict[str, float]]] = {peer: [] for peer in case.peers if _installed(peer)}
+    for _ in range(rounds):
+        for peer, of in found.items():
+            of.append(_child(name, peer))
+    measure = "ess" if name in COLD else "rate"
+    values = {peer: np.array([r[measure] for r in of]) for peer, of in found.items()}
+    rows = []
+    for peer, of in found.items():
+        ratios = values[peer] / values[case.base] if case.base in values else None
+        rows.append(
+            {"case": name, "about": case.about, "peer": peer, "base": case.base, "goal": case.goals.get(peer)}
+            | {key: float(np.median([r[key] for r in of])) for key in ("ess", "seconds", "rate", "compile_seconds")}
+            | {"ratio": None if ratios is None else float(np.median(ratios)), "rounds": rounds}
+        )
+    return rows
+
+
+class Sampled(NamedTuple):
+    """What a sampler gives."""
+
+    mixtures: wb.Mixture  # leaves [R, S, ...]
+    seconds: float  # of warm-up and draws
+    compile_seconds: float
+
+
+def by_workbench(method: str, case: Case, seed: int) -> Sampled:
+    """In its own loop."""
+    problem, truth = case.problem()
+    counts = {"num_warmup": case.warmup, "num_samples": case.draws, "num_chains": case.chains}
+    sampler = {"nuts": wb.NUTS, "gibbs": wb.Gibbs}[method](**counts)
+    starts = jax.tree.map(lambda leaf: jnp.repeat(jnp.asarray(leaf)[None], case.chains, 0), truth)
+    trace = run(sampler, problem, starts, named_key(seed, method))
+    return Sampled(trace.answer, float(trace.seconds[-1]), trace.compile_seconds)
+
+
+def by_numpyro(model: Callable[..., None], case: Case, seed: int) -> Sampled:
+    """In NumPyro's loop: run twice, the first time compiles."""
+    from numpyro.infer import MCMC, NUTS
+
+    problem, truth = case.problem()
+    sites = unconstrained_sites(problem, truth)
+    if case.chains > 1:
+        sites = {name: jnp.repeat(value[None], case.chains, 0) for name, value in sites.items()}
+    chains = MCMC(
+        NUTS(model), num_warmup=case.warmup, num_samples=case.draws, num_chains=case.chains,
+        chain_method="vectorized", progress_bar=False, jit_model_args=True,
+    )  # fmt: skip
+    given = (problem, problem.x) if model is mixture_model else (problem,)
+    spent = []
+    for key in jax.random.split(jax.random.PRNGKey(seed), 2):  # NumPyro's vectorised chains want keys of this kind
+        begun = time.perf_counter()
+        chains.run(key, *given, init_params=sites)
+        jax.block_until_ready(chains.get_samples())
+        spent.append(time.perf_counter() - begun)
+    draws = chains.get_samples(group_by_chain=True)
+    values = {name: draws[name] for name in sites}
+    return Sampled(_mixtures(problem, values), spent[1], max(0.0, spent[0] - spent[1]))
+
+
+def by_nutpie(case: Case, seed: int) -> Sampled:
+    """PyMC's model of a problem with one column."""
+    import nutpie
+    import pymc as pm
+
+    problem, _ = case.problem()
+    h = {name: np.asarray(value, float) for name, value in problem.hyperparameters.items()}
+    k = problem.components
+    with pm.Model() as model:
+        weights = pm.Dirichlet("weights", np.full(k, h["concentration"]))
+        variances = pm.InverseGamma("variances", 0.5 * h["degrees"], 0.5 * h["scatter"].item(), shape=k)
+        spread = pm.math.sqrt(variances / h["mean_shrinkage"])
+        means = pm.Normal("means", h["mean_location"].item(), spread, shape=k)
+        pm.NormalMixture("x", weights, means, sigma=pm.math.sqrt(variances), observed=np.asarray(problem.x)[:, 0])
+    begun = time.perf_counter()
+    compiled = nutpie.compile_pymc_model(model)
+    ready = time.perf_counter()
+    drawn = nutpie.sample(
+        compiled, draws=case.draws, tune=case.warmup, chains=case.chains, seed=seed, progress_bar=False
+    ).posterior
+    done = time.perf_counter()
+    weights, means, variances = (jnp.asarray(np.asarray(drawn[name])) for name in ("weights", "means", "variances"))
+    mixtures = wb.Mixture(weights, means[..., None], jnp.sqrt(variances)[..., None, None], problem.covariance)
+    return Sampled(mixtures, done - ready, ready - begun)
+
+
+SAMPLERS: dict[str, Callable[[Case, int], Sampled]] = {
+    "nuts": lambda case, seed: by_workbench("nuts", case, seed),
+    "gibbs": lambda case, seed: by_workbench("gibbs", case, seed),
+    "one pass": lambda case, seed: by_numpyro(one_pass_model, case, seed),
+    "idiomatic": lambda case, seed: by_numpyro(mixture_model, case, seed),
+    "nutpie": by_nutpie,
+}
+
+
+def effective_size(problem: wb.Problem, mixtures: wb.Mixture) -> float:
+    """The smallest bulk effective sample size over the functionals."""
+    log_joint, _ = score(problem, jax.tree.map(np.asarray, mixtures))
+    rows = jnp.asarray(followed_rows(problem))
+    densities = jax.jit(jax.vmap(jax.vmap(lambda mixture: mixture.log_density(rows))))(mixtures)
+    _, sizes = rank_statistics(np.concatenate([log_joint[..., None], np.asarray(densities)], -1))
+    return float(sizes.min())
+
+
+def _measured(name: str, peer: str, since: float) -> dict[str, float]:
+    """One measurement, in this process."""
+    case = CASES[name]
+    use_all_cores()
+    if name in COLD:
+        ess, compiling, seed = 0.0, 0.0, 0
+        kept = []
+        while True:
+            sampled = SAMPLERS[peer](case, seed)
+            compiling = compiling or sampled.compile_seconds
+            seed += 1
+            if time.time() - since > WINDOW:
+                break
+            kept.append(sampled.mixtures)
+        problem, _ = case.problem()
+        ess = sum(effective_size(problem, mixtures) for mixtures in kept)
+        return {"ess": ess, "seconds": WINDOW, "rate": ess / WINDOW, "compile_seconds": compiling}
+    sampled = SAMPLERS[peer](case, 0)
+    problem, _ = case.problem()
+    ess = effective_size(problem, sampled.mixtures)
+    rate = ess / sampled.seconds
+    return {"ess": ess, "seconds": sampled.seconds, "rate": rate, "compile_seconds": sampled.compile_seconds}
+
+
+def _child(name: str, peer: str) -> dict[str, float]:
+    """A measurement in a fresh process, without a compilation cache."""
+    settings = {"JAX_ENABLE_X64": "1", "JAX_ENABLE_COMPILATION_CACHE": "false", "TF_CPP_MIN_LOG_LEVEL": "3"}
+    command = [sys.executable, __file__, "--child", peer, "--cases", name, "--since", repr(time.time())]
+    done = subprocess.run(command, env=os.environ | settings, stdout=subprocess.PIPE, text=True, check=True)
+    return dict(json.loads(done.stdout.strip().splitlines()[-1]))
+
+
+def _installed(peer: str) -> bool:
+    needed = {"nutpie": ("nutpie", "pymc")}.get(peer, ())
+    return all(importlib.util.find_spec(package) is not None for package in needed)
+
+
+def _mixtures(problem: wb.Problem, values: dict[str, jax.Array]) -> wb.Mixture:
+    """Mixtures at draws of the prior's sites, [R, S, ...] each."""
+    import numpyro.handlers as handlers
+
+    def mixture_at(sites: dict[str, jax.Array]) -> wb.Mixture:
+        with handlers.substitute(data=sites), handlers.block():
+            return problem.prior.sites(problem.components, problem.covariance, problem.hyperparameters)
+
+    return jax.jit(jax.vmap(jax.vmap(mixture_at)))(values)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--cases", nargs="+", choices=tuple(CASES), default=list(CASES), metavar="CASE")
+    parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--json", type=Path, metavar="FILE")
+    parser.add_argument("--child", choices=tuple(SAMPLERS), help="run one measurement here and print it as JSON")
+    parser.add_argument("--since", type=float, default=time.time(), help="when the process began, for a child")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
