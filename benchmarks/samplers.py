@@ -252,7 +252,7 @@ def _mixtures(problem: wb.Problem, values: dict[str, jax.Array]) -> wb.Mixture:
     import numpyro.handlers as handlers
 
     def mixture_at(sites: dict[str, jax.Array]) -> wb.Mixture:
-        with handlers.substitute(data=sites), handlers.block():
+        with handlers.substitute(data=sites):
             return problem.prior.sites(problem.components, problem.covariance, problem.hyperparameters)
 
     return jax.jit(jax.vmap(jax.vmap(mixture_at)))(values)

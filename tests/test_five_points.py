@@ -57,6 +57,7 @@ def test_ascent_reaches_the_mode_from_every_start(problem: Problem) -> None:
         assert_is_the_mode(problem, jax.tree.map(lambda leaf, r=r: leaf[r], trace.ends))
 
 
+@pytest.mark.slow
 def test_numpyros_point_guide_reaches_the_same_mode(problem: Problem) -> None:
     begin = {"weights": jnp.array([0.5, 0.5]), "means": jnp.array([[1.0], [10.0]]), "deviations": jnp.ones(1)}
     guide = AutoDelta(mixture_model, init_loc_fn=init_to_value(values=begin))
@@ -72,6 +73,7 @@ def test_numpyros_point_guide_reaches_the_same_mode(problem: Problem) -> None:
     assert float(loss) == pytest.approx(-float(problem.log_joint(found)), abs=1e-10)
 
 
+@pytest.mark.slow
 def test_em_with_a_root_for_its_m_step_reaches_it_and_em_in_closed_form_is_refused(problem: Problem) -> None:
     # Weights and means have closed forms given the deviation s; at the maximum over s, with t = ln s and S the scatter,
     # -(N + 1) - t / 4 + S exp(-2 t) = 0, which has none.

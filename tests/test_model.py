@@ -28,6 +28,15 @@ from workbench.problem import Labels, Problem
 
 K = 3
 FAMILIES = pytest.mark.parametrize("family", COVARIANCES)
+# Compiling is what costs: every family under the conjugate prior and every prior with full covariances are the everyday run.
+EVERY_PAIR = pytest.mark.parametrize(
+    ("family", "prior"),
+    [
+        pytest.param(family, prior, marks=[] if family == "full" or prior == "conjugate" else pytest.mark.slow)
+        for family in COVARIANCES
+        for prior in PRIORS
+    ],
+)
 PROPER = [name for name, prior in PRIORS.items() if prior.proper]
 Points = NDArray[np.float64]
 
@@ -55,8 +64,7 @@ def three_ways(problem: Problem, x: jax.Array, u: dict[str, jax.Array]) -> Any:
     return values(u), jax.jacrev(values)(u)
 
 
-@FAMILIES
-@pytest.mark.parametrize("prior", PRIORS)
+@EVERY_PAIR
 def test_log_density_and_its_gradient_are_those_of_log_joint(
     family: str,
     prior: str,

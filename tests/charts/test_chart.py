@@ -144,6 +144,7 @@ def hessians(problem: Problem, mixture: Mixture, weights: str, scales: str) -> t
     return jax.jacfwd(jax.grad(objective))(u), jax.jacrev(jax.jacfwd(objective))(u)
 
 
+@pytest.mark.slow
 @CHARTS
 @TWO_FAMILIES
 def test_hessians_of_both_orders_are_finite_and_equal_at_equal_eigenvalues(

@@ -151,6 +151,7 @@ def hessians(mixture: Mixture, rows: Rows, x: jax.Array) -> tuple[jax.Array, ...
     return jax.jacfwd(jax.grad(ours))(flat), jax.jacrev(jax.jacfwd(ours))(flat), expected
 
 
+@pytest.mark.slow
 @FAMILIES
 @WIDTHS
 def test_hessian_is_autodiffs_in_both_orders(family: str, width: float, points: Points, random_mixture: Random) -> None:

@@ -23,8 +23,9 @@ SAMPLERS = sorted(
 SETTINGS: dict[str, dict[str, Any]] = {
     "gibbs": {"num_warmup": 50, "num_samples": 1000},
     "nuts": {"num_warmup": 500, "num_samples": 1000},
-    # Ten times as many: pairs that are rarely together come together in runs, whose error 500 draws do not tell.
-    "mixed": {"num_warmup": 500, "num_samples": 5000},
+    # Moving z_n one by one, it enters and leaves rare allocations in runs: of one of probability 0.001 (five_points),
+    # 5,000 draws a chain meet too few runs to tell their error, and 20,000 enough.
+    "mixed": {"num_warmup": 500, "num_samples": 20000},
     "tempered_smc": {"num_samples": 500},
     "permuted": {"of": Gibbs(num_warmup=50, num_samples=1000)},
 }

@@ -15,6 +15,9 @@ from workbench.studies.running import run_study
 
 CONFIG = Path(__file__).parents[2] / "experiments" / "bad_optima.toml"
 
+# Compiles many programs.
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def quick() -> BadOptima:

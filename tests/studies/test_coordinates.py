@@ -26,6 +26,9 @@ CONFIG: dict[str, Any] = {
     },
 }
 
+# Compiles many programs.
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def findings() -> Findings:
