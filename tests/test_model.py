@@ -28,7 +28,7 @@ from workbench.problem import Labels, Problem
 
 K = 3
 FAMILIES = pytest.mark.parametrize("family", COVARIANCES)
-# Compiling is what costs: every family under the conjugate prior and every prior with full covariances are the everyday run.
+# Compiling is what costs: the everyday run has each family under the conjugate prior, each prior with full covariances.
 EVERY_PAIR = pytest.mark.parametrize(
     ("family", "prior"),
     [
