@@ -47,7 +47,7 @@ posterior: setup
 	$(BIN)/workbench run experiments/calibration.toml --quiet
 	$(BIN)/workbench run experiments/standard_errors.toml --quiet
 	$(BIN)/workbench run experiments/coverage.toml --quiet
-	$(BIN)/workbench select experiments/galaxies.toml --components 1:9
+	$(BIN)/workbench select experiments/galaxies.toml --set prior.family=conjugate --components 1:9
 
 test: setup
 	$(BIN)/python -m pytest -n auto --dist loadfile

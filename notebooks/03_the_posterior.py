@@ -171,12 +171,12 @@ study("coverage")["coverage"]
 # %% [markdown]
 # ## How many components
 #
-# The galaxies, by nine criteria. All values are in nats and larger is better; the mark is the number that a criterion would choose. They answer
-# different questions: BIC and the evidence ask which model made the data, AIC, cross-validation, WAIC and LOO which predicts best, ICL which clusters well.
+# The galaxies under the conjugate prior, by seven criteria. All values are in nats and larger is better; the mark is the number that a criterion
+# would choose. They answer different questions: BIC and the evidence ask which model made the data, AIC, cross-validation, WAIC and LOO which predicts best, ICL which clusters well.
 
 # %%
 selection = wb.select(
-    wb.read_experiment(experiments / "galaxies.toml"), range(1, 10), name="galaxies", out=results / "galaxies"
+    wb.read_experiment(experiments / "galaxies.toml", ["prior.family=conjugate"]), range(1, 10), name="galaxies", out=results / "galaxies"
 )
 selection_figure(selection)
 
