@@ -39,7 +39,10 @@ class Mixed(Sampler):
     """
 
     method: Literal["mixed"] = "mixed"
-    target_accept_prob: Annotated[float, Field(gt=0, lt=1)] = 0.8
+    target_accept_prob: Annotated[float, Field(gt=0, lt=1)] = Field(
+        0.95,
+        description="one step size must suit every allocation; where a component is left empty, 0.8 diverges",
+    )
     max_tree_depth: Annotated[int, Field(ge=1, le=15)] = 10
 
     summary: ClassVar[str] = "NumPyro's DiscreteHMCGibbs over the latent allocations; few points, a proper prior"
