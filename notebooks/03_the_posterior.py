@@ -176,7 +176,10 @@ study("coverage")["coverage"]
 
 # %%
 selection = wb.select(
-    wb.read_experiment(experiments / "galaxies.toml", ["prior.family=conjugate"]), range(1, 10), name="galaxies", out=results / "galaxies"
+    wb.read_experiment(experiments / "galaxies.toml", ["prior.family=conjugate"]),
+    range(1, 10),
+    name="galaxies",
+    out=results / "galaxies",
 )
 selection_figure(selection)
 
