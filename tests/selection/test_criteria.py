@@ -40,6 +40,9 @@ PRIOR = {
     "scatter": [[1.0]],
 }
 
+# Compiles many programs.
+pytestmark = pytest.mark.slow
+
 
 def experiment_of(components: int, covariance: str = "full", **changes: Any) -> Experiment:
     """Of data that the tests give themselves."""

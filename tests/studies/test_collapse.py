@@ -34,6 +34,9 @@ VALUES: dict[str, Any] = {
     "steps": 20,
 }
 
+# Compiles many programs.
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory) -> Findings:

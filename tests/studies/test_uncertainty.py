@@ -11,6 +11,9 @@ from workbench.studies.coverage import Coverage
 from workbench.studies.standard_errors import WAYS, StandardErrors
 from workbench.studies.subjects import Subject
 
+# Compiles many programs.
+pytestmark = pytest.mark.slow
+
 
 def study_of(dataset: str, components: int, covariance: str, **changes: object) -> StandardErrors:
     model = {"components": components, "covariance": covariance}
