@@ -60,7 +60,7 @@ def assert_same_bits(one: Trace, other: Trace) -> None:
         assert all(np.array_equal(a, b) for a, b in pairs)
 
 
-@pytest.mark.parametrize("name", METHOD)
+@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow if n == "nuts" else ()) for n in METHOD])
 def test_a_run_that_was_cut_off_ends_with_the_bits_of_one_that_was_not(
     name: str, problem: Problem, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

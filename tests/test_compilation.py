@@ -29,7 +29,12 @@ QUICK: dict[str, dict[str, int]] = {
 }
 
 
-@pytest.mark.parametrize("name", METHODS)
+# Each compiles programs of its own for as long as all the others together.
+DEAR = ("permuted", "tempered_smc", "mixed", "variational", "cavi", "newton", "natural_gradient", "riemannian")
+EVERY = [pytest.param(name, marks=pytest.mark.slow if name in DEAR else ()) for name in METHODS]
+
+
+@pytest.mark.parametrize("name", EVERY)
 def test_a_sweep_over_seeds_restarts_and_data_sets_compiles_once(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     method = METHODS[name](**QUICK.get(name, {}))
     traced = []

@@ -122,7 +122,7 @@ def slopes(problem: Problem, mixture: Mixture, weights: str, scales: str) -> tup
 
 
 @CHARTS
-@TWO_FAMILIES
+@pytest.mark.parametrize("family", [TWO[0], pytest.param(TWO[1], marks=pytest.mark.slow)])
 def test_gradients_map_by_the_jacobian_between_charts(
     family: str, weights: str, scales: str, points: Points, problem_of: Problems, random_mixture: Random
 ) -> None:

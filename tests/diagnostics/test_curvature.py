@@ -20,6 +20,7 @@ def start_of(problem: wb.Problem) -> wb.Mixture:
     return jax.tree.map(lambda leaf: leaf[0], draw_starts(wb.RandomPoints(), problem, 1, 3))
 
 
+@pytest.mark.slow
 def test_curvature_is_that_of_the_density_summed_point_by_point(problem: wb.Problem) -> None:
     mixture = start_of(problem)
     u, constrain = raveled(mixture, Chart.of(problem, weights="log_ratio"))

@@ -34,7 +34,11 @@ SETTINGS: dict[str, dict[str, Any]] = {
 }
 # The family of the problem, where a method does not take diagonal ones.
 FAMILIES = {"riemannian": "full"}
-EVERY = pytest.mark.parametrize("name", METHODS)
+# Each compiles for ten seconds and more, and has tests of its own.
+DEAR = ("mixed", "tempered_smc", "variational")
+EVERY = pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow if name in DEAR else ()) for name in METHODS]
+)
 Points = NDArray[np.float64]
 TraceOf = Callable[[str], Trace]
 

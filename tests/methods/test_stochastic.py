@@ -165,7 +165,9 @@ def optimum(problem: Problem, starts: Mixture) -> jax.Array:
     return problem.log_joint(jax.lax.fori_loop(0, 100, lambda _, m: problem.em_step(m)[0], first))
 
 
-@pytest.mark.parametrize(("family", "prior"), TURNS)
+@pytest.mark.parametrize(
+    ("family", "prior"), [TURNS[0], *(pytest.param(*turn, marks=pytest.mark.slow) for turn in TURNS[1:])]
+)
 def test_online_em_ends_at_ems_optimum_to_its_noise(family: str, prior: str, many: Points) -> None:
     problem = Problem(many, K, family, PRIORS[prior]())
     starts = draw_starts(KMeansPlusPlus(), problem, 2, seed=1)

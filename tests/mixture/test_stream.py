@@ -49,7 +49,9 @@ def test_a_streamed_pass_is_a_pass_in_memory(
         np.testing.assert_allclose(a, b, rtol=1e-11, atol=1e-11 * np.max(np.abs(b)))
 
 
-@pytest.mark.parametrize("method", [EM(), GradientAscent()], ids=["em", "ascent"])
+@pytest.mark.parametrize(
+    "method", [pytest.param(EM(), id="em"), pytest.param(GradientAscent(), id="ascent", marks=pytest.mark.slow)]
+)
 def test_methods_end_where_they_end_in_memory(
     method: EM | GradientAscent, many: Points, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
