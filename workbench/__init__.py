@@ -13,6 +13,7 @@ from workbench.execution import run_experiment
 from workbench.experiment import Experiment, read_experiment
 from workbench.export import to_arviz
 from workbench.methods import (
+    CAVI,
     EM,
     NUTS,
     SQUAREM,
@@ -20,6 +21,7 @@ from workbench.methods import (
     Gibbs,
     GibbsKernel,
     GradientAscent,
+    Mixed,
     NaturalGradient,
     Newton,
     OnlineEM,
@@ -30,9 +32,10 @@ from workbench.methods import (
     Riemannian,
     StochasticAscent,
     TemperedSMC,
+    Variational,
 )
 from workbench.mixture import ConjugatePrior, FlatPrior, IndependentPrior, Mixture
-from workbench.model import mixture_model
+from workbench.model import latent_model, mixture_model
 from workbench.posterior import PosteriorSummary, RelabelledDraws, posterior_summary, relabel
 from workbench.problem import Problem
 from workbench.selection import Selection, select
@@ -47,6 +50,7 @@ from workbench.trace import Trace
 __version__ = "0.1.0"
 
 __all__ = [
+    "CAVI",
     "EM",
     "NUTS",
     "SQUAREM",
@@ -66,6 +70,7 @@ __all__ = [
     "InputError",
     "KMeansPlusPlus",
     "Labellings",
+    "Mixed",
     "Mixture",
     "NaturalGradient",
     "Newton",
@@ -88,9 +93,11 @@ __all__ = [
     "Study",
     "TemperedSMC",
     "Trace",
+    "Variational",
     "atlas",
     "compare",
     "dataset_names",
+    "latent_model",
     "load_atlases",
     "load_dataset",
     "load_results",

@@ -34,8 +34,8 @@ SETTINGS: dict[str, dict[str, Any]] = {
 }
 # The family of the problem, where a method does not take diagonal ones.
 FAMILIES = {"riemannian": "full"}
-# Each compiles for ten seconds and more, and has tests of its own.
-DEAR = ("mixed", "tempered_smc", "variational")
+# Each compiles for long, and has tests of its own.
+DEAR = ("mixed", "tempered_smc", "variational", "newton", "natural_gradient", "riemannian")
 EVERY = pytest.mark.parametrize(
     "name", [pytest.param(name, marks=pytest.mark.slow if name in DEAR else ()) for name in METHODS]
 )

@@ -1,18 +1,12 @@
 """What all variational methods share: a density of closed form is fitted to the posterior, then drawn from."""
 
 from abc import ABC
-from collections.abc import Callable
-from typing import Annotated, TypeVar
+from typing import Annotated
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-from jax import Array
 from pydantic import Field
 
 from workbench.methods.base import Method, Schedule, geometric_marks
-
-Carry = TypeVar("Carry")
 
 
 class Approximation(Method, ABC):
@@ -33,16 +27,3 @@ class Approximation(Method, ABC):
         draws = np.arange(self.max_iterations + 1, self.max_iterations + self.num_samples + 1)
         marks = np.concatenate([geometric_marks(self.max_iterations), draws])
         return Schedule(marks, "steps", int(marks[-1]), draws=self.num_samples)
-
-
-def only_where(predicate: Array, change: Callable[[Carry], Carry], carry: Carry) -> Carry:
-    """`change(carry)` where the predicate holds, else the carry.
-
-    A loop of at most one turn, so that nothing is computed unless the predicate holds for one of a batch: under `vmap`,
-    a `cond` computes both sides.
-    """
-
-    def turn(going: tuple[Array, Carry]) -> tuple[Array, Carry]:
-        return jnp.zeros_like(going[0]), change(going[1])
-
-    return jax.lax.while_loop(lambda going: going[0], turn, (predicate, carry))[1]

@@ -9,8 +9,9 @@ from jax import Array
 from jax.scipy.special import digamma
 from pydantic import Field
 
-from workbench.methods.approximation import Approximation, only_where
+from workbench.methods.approximation import Approximation
 from workbench.methods.base import Algorithm, Info
+from workbench.methods.branch import only_where
 from workbench.methods.em import ROUNDING
 from workbench.methods.gibbs import check_conjugate
 from workbench.mixture import Covariance, Mixture, Statistics, one_pass

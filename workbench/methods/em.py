@@ -77,7 +77,7 @@ class EMState(NamedTuple):
 
 
 def check_closed_form(problem: Problem) -> None:
-    """EM needs a closed-form M-step and, for a mode inside the simplex, a concentration of at least one.
+    """EM needs a closed-form M-step and, for a bounded density, a concentration of at least one.
 
     Raises:
         InputError: the prior has no such step, or no such mode.
@@ -90,6 +90,6 @@ def check_closed_form(problem: Problem) -> None:
     concentration = getattr(problem.prior, "concentration", 1.0)
     if concentration < 1.0:
         raise InputError(
-            f"prior.concentration: EM needs at least 1, got {concentration}: below it the posterior has no mode "
-            "with all weights positive"
+            f"prior.concentration: EM needs at least 1, got {concentration}: below it the density has no "
+            "bound where a weight vanishes"
         )

@@ -11,6 +11,7 @@ from pydantic import Field
 
 from workbench.charts import Chart, Derivatives, derivatives
 from workbench.methods.base import Algorithm, Info
+from workbench.methods.branch import only_where
 from workbench.methods.collapse import is_usable
 from workbench.methods.dense import DenseClimber
 from workbench.methods.trust_region import Model, lowest_in_ball
@@ -68,11 +69,7 @@ class Newton(DenseClimber):
 
         def step(key: Array, state: NewtonState) -> tuple[NewtonState, Info]:
             x, unravel = ravel_pytree(state.u)
-            # A loop of at most one turn: under `vmap` its body is entered only where some restart needs it.
-            look = (state.known, state.here)
-            _, here = jax.lax.while_loop(
-                lambda c: ~c[0], lambda c: (~c[0], derivatives(lambda y: loss(unravel(y)), x)), look
-            )
+            here = only_where(~state.known, lambda _: derivatives(lambda y: loss(unravel(y)), x), state.here)
             model = Model.of(here.gradient, here.hessian)
             move = lowest_in_ball(model, state.radius)
             reached = loss(unravel(x + move))

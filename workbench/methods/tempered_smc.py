@@ -11,6 +11,7 @@ from jax.flatten_util import ravel_pytree
 from pydantic import Field
 
 from workbench.methods.base import Algorithm, Info
+from workbench.methods.branch import only_where
 from workbench.methods.hamiltonian import Evaluate, Particle, of_each, refresh
 from workbench.methods.nuts import standard_mixture
 from workbench.methods.sampler import Sampler, check_proper
@@ -70,12 +71,7 @@ class TemperedSMC(Sampler):
 
         def step(key: Array, state: Population) -> tuple[Population, Info]:
             rises = (state.taken < self.num_warmup) & (state.temperature < 1)
-            # A loop of at most one turn: under `vmap` a condition would move the particles at every draw as well.
-            end, _ = jax.lax.while_loop(
-                lambda now: now[1],
-                lambda now: (warmed(key, now[0], self, space.evaluate), jnp.zeros_like(rises)),
-                (state, rises),
-            )
+            end = only_where(rises, lambda now: warmed(key, now, self, space.evaluate), state)
             end = end._replace(taken=state.taken + 1)
             never = jnp.asarray(False)
             ok = (end.taken < self.num_warmup) | (end.temperature >= 1)

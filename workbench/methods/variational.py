@@ -15,8 +15,9 @@ from numpyro.infer import SVI, Trace_ELBO
 from numpyro.infer.autoguide import AutoContinuous, AutoDiagonalNormal, AutoMultivariateNormal
 from pydantic import Field
 
-from workbench.methods.approximation import Approximation, only_where
+from workbench.methods.approximation import Approximation
 from workbench.methods.base import Algorithm, Info
+from workbench.methods.branch import only_where
 from workbench.methods.nuts import standard_mixture
 from workbench.methods.sampler import check_proper
 from workbench.mixture import Mixture
