@@ -24,6 +24,8 @@ from workbench.trace import Trace
 K = 3
 FAMILIES = pytest.mark.parametrize("family", COVARIANCES)
 BOTH = pytest.mark.parametrize("method", [OnlineEM, StochasticAscent])
+# What the two share is tested every day with the cheaper one.
+SHARED = pytest.mark.parametrize("method", [OnlineEM, pytest.param(StochasticAscent, marks=pytest.mark.slow)])
 CLOSED = [name for name, prior in PRIORS.items() if prior.closed_form]
 # Every family, and each closed-form prior with two of them: compiling is what costs.
 TURNS = [(family, CLOSED[i % len(CLOSED)]) for i, family in enumerate(COVARIANCES)]
@@ -134,7 +136,7 @@ def test_step_sizes_average_evenly_and_then_fall(points: Points, problem_of: Pro
     np.testing.assert_allclose(totals, [1, 1 / 2, 1 / 3, 1 / 4, 5**-0.75, 6**-0.75], rtol=1e-12)
 
 
-@BOTH
+@SHARED
 def test_prices_add_up_to_the_fraction_of_rows_that_were_read(method: type[Minibatch], many: Points) -> None:
     problem = Problem(many, K)
     config = method(batch=64, max_passes=0.5)
@@ -149,7 +151,7 @@ def test_prices_add_up_to_the_fraction_of_rows_that_were_read(method: type[Minib
     assert not trace.converged.any() and not trace.collapsed.any() and trace.ok.all()
 
 
-@BOTH
+@SHARED
 def test_few_rows_are_one_batch_of_all(method: type[Minibatch], points: Points, problem_of: Problems) -> None:
     algorithm = method().bind(problem_of("diagonal"))
     key = jax.random.key(0)
@@ -218,7 +220,7 @@ def test_the_step_size_of_ascent_falls_by_the_stated_power() -> None:
     np.testing.assert_allclose(rates, [2.0, 2.0 * 2**-0.75, 2.0 / 8], rtol=1e-12)
 
 
-@BOTH
+@SHARED
 def test_streamed_rows_end_where_rows_in_memory_do(
     method: type[Minibatch], many: Points, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -142,7 +142,12 @@ def test_lkj_density_is_numpyros(dimensions: int, eta: float) -> None:
 
 @FAMILIES
 @pytest.mark.parametrize(
-    "prior", [FlatPrior(), ConjugatePrior(concentration=2.0, mean_shrinkage=0.5), ChenTanPrior(strength=0.7)]
+    "prior",
+    [
+        pytest.param(FlatPrior(), marks=pytest.mark.slow),  # the others contain it
+        ConjugatePrior(concentration=2.0, mean_shrinkage=0.5),
+        ChenTanPrior(strength=0.7),
+    ],
 )
 def test_closed_form_m_step_is_a_stationary_point_of_the_expected_log_joint(
     family: str, prior: Prior, points: Points, random_mixture: Random
