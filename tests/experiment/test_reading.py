@@ -147,6 +147,14 @@ MISTAKES: dict[str, tuple[dict[str, Any], list[str]]] = {
         _with("methods.x", {"method": "nutz"}),
         ["methods.x.method: unknown 'nutz'", "did you mean 'nuts'?", ", ".join(METHODS)],
     ),
+    "unknown in a wrapped method": (
+        _with("methods.mixing", {"method": "permuted", "of": {"method": "gibbs", "num_warmups": 3}}),
+        ["methods.mixing.of.num_warmups: unknown key", "did you mean num_warmup?"],
+    ),
+    "a wrapped method that does not sample": (
+        _with("methods.mixing", {"method": "permuted", "of": {"method": "em"}}),
+        ["methods.mixing.of.method: unknown 'em' (allowed: nuts, gibbs"],
+    ),
     "a method that is not said": (_with("methods.x", {}), ["methods.x.method: missing", ", ".join(METHODS)]),
     "a prior that is not said": (
         _with("prior", {"concentration": 2.0}),

@@ -123,7 +123,7 @@ def explain(error: Any, root: type[BaseModel]) -> str:
             return f"{key}.{tag}: missing; allowed: {', '.join(_tags(path))}"
         case "union_tag_invalid":
             tag, got = error["ctx"]["discriminator"].strip("'"), str(error["ctx"]["tag"])
-            allowed = _tags(path)
+            allowed = [each.strip(" '") for each in error["ctx"]["expected_tags"].split(",")]
             near = get_close_matches(got, allowed, n=1)
             hint = f"did you mean {near[0]!r}? " if near else ""
             return f"{key}.{tag}: unknown {got!r} ({hint}allowed: {', '.join(allowed)})"
@@ -154,6 +154,8 @@ def _locate(location: list[str], root: type[BaseModel]) -> tuple[type[BaseModel]
             return model, ["subjects", index, *path]
         case [("prior" | "starts") as section, tag, *rest] if tag in _TAGGED[section]:
             return _TAGGED[section][tag], [section, *rest]
+        case ["methods", name, _, "of", tag, *rest] if tag in METHODS:
+            return _innermost(METHODS[tag], rest[:-1]), ["methods", name, "of", *rest]
         case ["methods", name, tag, *rest] if tag in METHODS:
             return _innermost(METHODS[tag], rest[:-1]), ["methods", name, *rest]
         case ["data", "simulate", *_]:
