@@ -19,6 +19,7 @@
 # reads what `make posterior` has stored in `results/`, and samples nothing itself. Claims link their rows in the [ledger](#ledger) at the end.
 
 # %%
+# %matplotlib inline
 import os
 from pathlib import Path
 
