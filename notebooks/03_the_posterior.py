@@ -35,7 +35,6 @@ from workbench.report import figures_of, ledger_table, selection_figure, study_f
 
 jax.config.update("jax_enable_x64", True)
 results = Path(os.environ.get("WORKBENCH_RESULTS", "../results"))
-experiments = Path("../experiments")
 
 
 def stored(name):
@@ -176,12 +175,7 @@ study("coverage")["coverage"]
 # would choose. They answer different questions: BIC and the evidence ask which model made the data, AIC, cross-validation, WAIC and LOO which predicts best, ICL which clusters well.
 
 # %%
-selection = wb.select(
-    wb.read_experiment(experiments / "galaxies.toml", ["prior.family=conjugate"]),
-    range(1, 10),
-    name="galaxies",
-    out=results / "galaxies",
-)
+(selection,) = wb.load_selections(results / "galaxies")
 selection_figure(selection)
 
 # %% [markdown]

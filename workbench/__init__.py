@@ -38,7 +38,7 @@ from workbench.mixture import ConjugatePrior, FlatPrior, IndependentPrior, Mixtu
 from workbench.model import latent_model, mixture_model
 from workbench.posterior import PosteriorSummary, RelabelledDraws, posterior_summary, relabel
 from workbench.problem import Problem
-from workbench.selection import Selection, select
+from workbench.selection import Selection, load_selections, select
 from workbench.soundness import Soundness
 from workbench.starts import Given, KMeansPlusPlus, Labellings, RandomPoints, RandomResponsibilities
 from workbench.store import load_results
@@ -101,6 +101,7 @@ __all__ = [
     "load_atlases",
     "load_dataset",
     "load_results",
+    "load_selections",
     "load_studies",
     "mixture_model",
     "plots",

@@ -9,7 +9,7 @@ import pytest
 import tomli_w
 from click.testing import CliRunner, Result
 
-from workbench import select
+from workbench import load_selections, select
 from workbench.cli import cli
 from workbench.data import Dataset
 from workbench.errors import InputError
@@ -82,6 +82,28 @@ def test_what_is_stored_is_not_scored_again_and_a_damaged_one_is(tiny, tmp_path,
     assert scored[4:] == [2]
     select(experiment, [1, 3], out=tmp_path, force=True)
     assert scored[5:] == [1, 3]
+
+
+@pytest.mark.usefixtures("scored")
+def test_what_was_kept_is_read_again_together(tiny, tmp_path):
+    experiment = parse_experiment(tiny, "tiny")
+    select(experiment, [3, 1], name="tiny", out=tmp_path)
+    whole = select(experiment, [2, 1, 3], name="tiny", out=tmp_path)
+    (found,) = load_selections(tmp_path)
+    assert str(found) == str(whole)
+    select(parse_experiment({**tiny, "seed": 1}, "tiny"), [2], name="another", out=tmp_path)
+    assert [(each.name, len(each.choices)) for each in load_selections(tmp_path)] == [("another", 1), ("tiny", 3)]
+
+
+@pytest.mark.usefixtures("scored")
+def test_a_damaged_or_missing_selection_is_one_message(tiny, tmp_path):
+    with pytest.raises(InputError, match="holds no selection; make one with `workbench select"):
+        load_selections(tmp_path)
+    select(parse_experiment(tiny, "tiny"), [2], out=tmp_path)
+    (file,) = (tmp_path / "selection").iterdir()
+    file.write_text('{"choice": {}}', encoding="utf-8")
+    with pytest.raises(InputError, match=f"{file.name}: is damaged or of another version"):
+        load_selections(tmp_path)
 
 
 def test_another_prior_seed_or_rule_is_another_selection(tiny, tmp_path, scored):

@@ -1,18 +1,10 @@
-"""Choosing K: every candidate that is not stored yet is fitted, sampled and scored, and kept as soon as it is done.
+"""Choosing K: every candidate that is not stored yet is fitted, sampled and scored, and kept as soon as it is done."""
 
-results/NAME/selection/K-HASH.json holds one candidate: its config, and what every criterion says of it.
-"""
-
-import hashlib
-import json
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
-
-import jax.numpy as jnp
 
 from workbench.compare.comparison import Watch
 from workbench.compilation import make_room
@@ -20,14 +12,11 @@ from workbench.data import Dataset
 from workbench.errors import InputError
 from workbench.execution import FAILURES
 from workbench.experiment import Experiment
-from workbench.files import replacing
 from workbench.selection.candidate import Candidate, Missing, climbed, climber_of, sampled, sampler_of
 from workbench.selection.criteria import CRITERIA
 from workbench.selection.selection import Choice, Selection
+from workbench.selection.stored import Place
 from workbench.store import Points
-
-# What a stored candidate that is damaged raises when it is read.
-_DAMAGED = (OSError, ValueError, TypeError, KeyError, AttributeError)
 
 
 def select(
@@ -61,23 +50,19 @@ def select(
     wanted = _checked(components)
     train, heldout = experiment.data.load(experiment.seed, Path(folder))
     candidates = [_with(experiment, k, train) for k in wanted]
-    digest, place = Points(train, heldout).digest, Path(out) / "selection"
-    try:
-        place.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"{out}: cannot be written ({error.strerror}); give another folder with --out") from None
+    setting, digest = _setting(candidates[0], train), Points(train, heldout).digest
+    place = Place.of(Path(out), candidates[0], digest, name=name, setting=setting)
     progress = None if watch is None else watch("components")
     choices, failures = [], {}
     for done, (k, candidate) in enumerate(zip(wanted, candidates, strict=True)):
         if progress is not None:
             progress(done, len(wanted))
-        file = place / f"{k}-{_identity(candidate, digest)}.json"
-        stored = None if force else _load(file)
+        stored = None if force else place.load(k)
         try:
-            choices.append(_kept(file, candidate, scored(candidate, train)) if stored is None else stored)
+            choices.append(place.keep(candidate, scored(candidate, train)) if stored is None else stored)
         except FAILURES as error:
             failures[str(k)] = f"{type(error).__name__}: {error}".splitlines()[0]
-    return Selection(name, _setting(candidates[0], train), tuple(choices), failures)
+    return Selection(name, setting, tuple(choices), failures)
 
 
 def scored(experiment: Experiment, train: Dataset) -> Choice:
@@ -125,30 +110,6 @@ def _with(experiment: Experiment, components: int, train: Dataset) -> Experiment
     changed.starts.check(problem)
     used = [climber_of(changed, problem), sampler_of(changed, problem)]
     return changed.model_copy(update={"methods": {method.method: method for method in used if method is not None}})
-
-
-def _identity(candidate: Experiment, digest: str) -> str:
-    """A hash of all that the scores depend on."""
-    resolved = {key: value for key, value in candidate.resolved().items() if key != "data"}
-    identity = resolved | {"data": digest, "dtype": str(jnp.result_type(float)), "criteria": list(CRITERIA)}
-    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:10]
-
-
-def _kept(file: Path, candidate: Experiment, made: Choice) -> Choice:
-    """The choice, once it is on disk."""
-    versions = {package: version(package) for package in ("workbench", "jax", "numpy", "scipy", "arviz-stats")}
-    record = {"format": 1, "config": candidate.resolved(), "versions": versions, "choice": made.to_dict()}
-    with replacing(file) as temporary:
-        temporary.write_text(json.dumps(record, allow_nan=False) + "\n", encoding="utf-8")
-    return made
-
-
-def _load(file: Path) -> Choice | None:
-    """The stored candidate; None where there is none, or a damaged one, which is scored again."""
-    try:
-        return Choice.from_dict(json.loads(file.read_text(encoding="utf-8"))["choice"])
-    except _DAMAGED:
-        return None
 
 
 def _setting(experiment: Experiment, train: Dataset) -> str:
