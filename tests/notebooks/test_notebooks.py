@@ -50,6 +50,33 @@ SMALL_STUDIES = {
 }
 EM_ONLY = ("restarts=4", "methods={ em = {} }")
 
+CHAINS = ("methods={ nuts = { num_warmup = 50, num_samples = 50, num_chains = 2 } }",)
+SMALL_POSTERIORS = {
+    "two_labelings": CHAINS,
+    "collapsed_ridge": CHAINS,
+    "two_overlapping": (
+        "methods={ gibbs = { num_warmup = 50, num_samples = 100 }, tempered_smc = { num_samples = 50 }, cavi = {} }",
+    ),
+}
+SMALL_BAYES = {
+    "calibration": (
+        "replications=10",
+        "draws=7",
+        "bins=4",
+        "methods={ gibbs = { num_warmup = 20, num_samples = 50 } }",
+    ),
+    "standard_errors": ("replicates=20", f"subjects=[{WAITING}]"),
+    "coverage": (
+        "separations=[4.0]",
+        "points=[50]",
+        "replications=10",
+        "resampled=2",
+        "replicates=5",
+        "bootstrapped=1",
+    ),
+}
+SELECTED = ("prior.family=conjugate", "restarts=2", "methods={ em = {}, tempered_smc = { num_samples = 50 } }")
+
 
 @pytest.fixture
 def three_methods(tmp_path: Path) -> Path:
@@ -73,11 +100,27 @@ def why(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.fixture
+def posterior(tmp_path: Path) -> Path:
+    """What `make posterior` stores for the third, much smaller."""
+    for name, settings in SMALL_POSTERIORS.items():
+        experiment = wb.read_experiment(EXPERIMENTS / f"{name}.toml", settings)
+        wb.run_experiment(experiment, name=name, out=tmp_path / name, folder=EXPERIMENTS)
+    for name, settings in SMALL_BAYES.items():
+        wb.run_study(wb.read_study(EXPERIMENTS / f"{name}.toml", settings), out=tmp_path / name)
+    galaxies = wb.read_experiment(EXPERIMENTS / "galaxies.toml", SELECTED)
+    wb.select(galaxies, [1, 2], name="galaxies", out=tmp_path / "galaxies")
+    ledger = read_ledger(EXPERIMENTS / "claims.toml", quick=True)
+    run_claims(ledger, only=["log_of_sum"], out=tmp_path, quick=True)
+    return tmp_path
+
+
 @pytest.mark.parametrize(
     ("name", "stored"),
     [
         ("01_three_methods", "three_methods"),
         pytest.param("02_why_direct_mle_struggles", "why", marks=pytest.mark.slow),
+        pytest.param("03_the_posterior", "posterior", marks=pytest.mark.slow),
     ],
 )
 # jupyter_client tells of its transport; nothing that a notebook could change.
