@@ -3,8 +3,8 @@
 Every measurement is a fresh process, and its clock runs from the points to the best mixture, imports apart: for
 workbench compiling, drawing starts, stepping and scoring. Workbench is measured without JAX's compilation cache, which
 is the figure that counts; with a filled one; and racing, without one: after 20 iterations of every restart, the best
-ten go on (small-EM of Biernacki, Celeux & Govaert, 2003). A round runs them one after the other; a ratio compares times of
-one round.
+ten go on (small-EM of Biernacki, Celeux & Govaert, 2003). A round runs them one after the other; a ratio compares times
+of one round.
 
 Both stop by the same rule: the mean log-likelihood per point rises by less than 1e-8 in an iteration. scikit-learn's
 `tol` is that number; workbench's `tolerance` is a share of the log-likelihood, here of the one at the truth.
