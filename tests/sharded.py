@@ -39,9 +39,15 @@ def answers(devices: int | None, names: Sequence[str]) -> dict[str, Any]:
         mixture = wb.Mixture(jnp.full(K, 1 / K), jnp.asarray(x[:K]), scales, family)
         found[name] = [np.asarray(leaf).tolist() for leaf in jax.tree.leaves(jax.jit(one_pass)(mixture, problem.rows))]
     problem = wb.Problem(x, K, prior=wb.ConjugatePrior(), devices=devices)
+    compiled: list[str] = []
+    jax.monitoring.register_event_duration_secs_listener(
+        lambda event, _, **about: compiled.append(about["fun_name"]) if "backend_compile" in event else None
+    )
     for name in [name for name in names if name in METHODS]:
         trace = wb.compare(problem, [METHODS[name]], restarts=1)[name]
         found[name] = [trace.log_joint.tolist(), np.asarray(trace.mixtures.means).tolist()]
+        found[f"programs of {name}"] = compiled.count("jit(advance)")
+        compiled.clear()
     return found
 
 

@@ -105,6 +105,11 @@ def test_two_hosts_answer_as_one(name: str, two_hosts: list[dict[str, Any]], alo
     assert_same(two_hosts[0][name], alone[name])
 
 
+@pytest.mark.parametrize("name", OPTIMISERS)
+def test_a_method_compiles_once_on_several_devices_too(name: str, four_devices: dict[str, Any]) -> None:
+    assert four_devices[f"programs of {name}"] == 1
+
+
 @pytest.mark.slow
 def test_the_first_draws_of_nuts_on_four_devices_are_those_on_one() -> None:
     # Later ones are not: trajectories are chaotic.

@@ -149,8 +149,9 @@ def _advance_all(method: Method, problem: Problem, crew: Crew, until: int, betwe
     while crew.take_seats():
         if len(crew.seated) != compiled:
             begun = time.perf_counter()
+            lanes = problem.rows.beside(crew.lanes)
             # A call of no steps only compiles.
-            jax.block_until_ready(advance(method, problem, crew.lanes, method.schedule().marks, until, 0))
+            jax.block_until_ready(advance(method, problem, lanes, method.schedule().marks, until, 0))
             seconds += time.perf_counter() - begun
             compiled = len(crew.seated)
         for _ in _stretches(method, problem, crew, until):
@@ -171,7 +172,7 @@ def _judge(problem: Problem, crew: Crew, keep: int) -> float:
 
 def _stretches(method: Method, problem: Problem, crew: Crew, until: int) -> Iterator[Stretch]:
     """Call after call with the same restarts in the lanes, until one of them is done or the batch can shrink."""
-    marks, lanes = method.schedule().marks, crew.lanes
+    marks, lanes = method.schedule().marks, problem.rows.beside(crew.lanes)
     # Of a step, in lanes that double another.
     waste = problem.num_points * problem.components * problem.num_dimensions**2 * crew.idle
     seated = True

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -36,6 +36,7 @@ GPU_CHUNK_BYTES = 2**28
 # The name of the mesh axis along which rows are shared out.
 ROWS = "rows"
 
+Tree = TypeVar("Tree")
 Sums = Any  # a pytree of arrays, all of which are sums over rows
 Chunk = Callable[[Any, Array, Array], Sums]  # (parameters, z [D, B], counted [B]) -> sums
 RandomChunk = Callable[[Any, Array, Array, Array], Sums]  # (parameters, key, z [D, B], counted [B]) -> sums
@@ -208,6 +209,18 @@ class Rows:
             check_vma=False,
         )
         return split(given, pieces)
+
+    def beside(self, tree: Tree) -> Tree:
+        """A tree of NumPy arrays, whole on every device that the rows are shared out over.
+
+        Where what a compiled pass gives lies there too: it is compiled anew for arrays that lie elsewhere.
+        """
+        if self.mesh is None:
+            return tree
+        everywhere = NamedSharding(self.mesh, PartitionSpec())
+        return jax.tree.map(
+            lambda leaf: jax.make_array_from_callback(leaf.shape, everywhere, lambda index: leaf[index]), tree
+        )
 
     def at(self, index: Array) -> Array:
         """Resident rows, in the data's units, by their number. [I] -> [I, D]"""
