@@ -19,6 +19,9 @@ from workbench.mixture import COVARIANCES, one_pass
 # No multiple of anything: the last chunk is padded.
 N, D, K = 9_001, 2, 3
 
+# Points of which each restart ends after steps of its own.
+RESTARTS = {"restarts of few": 500, "restarts of many": N}
+
 METHODS = {
     "em": wb.EM(max_iterations=30),
     "ascent": wb.GradientAscent(optimizer="gradient", max_iterations=10),
@@ -38,14 +41,22 @@ def answers(devices: int | None, names: Sequence[str]) -> dict[str, Any]:
         scales = family.broadcast(jnp.asarray(np.cov(x.T)), K)
         mixture = wb.Mixture(jnp.full(K, 1 / K), jnp.asarray(x[:K]), scales, family)
         found[name] = [np.asarray(leaf).tolist() for leaf in jax.tree.leaves(jax.jit(one_pass)(mixture, problem.rows))]
-    problem = wb.Problem(x, K, prior=wb.ConjugatePrior(), devices=devices)
     compiled: list[str] = []
     jax.monitoring.register_event_duration_secs_listener(
         lambda event, _, **about: compiled.append(about["fun_name"]) if "backend_compile" in event else None
     )
     for name in [name for name in names if name in METHODS]:
+        problem = wb.Problem(x, K, prior=wb.ConjugatePrior(), devices=devices)
         trace = wb.compare(problem, [METHODS[name]], restarts=1)[name]
         found[name] = [trace.log_joint.tolist(), np.asarray(trace.mixtures.means).tolist()]
+        found[f"programs of {name}"] = compiled.count("jit(advance)")
+        compiled.clear()
+    for name in [name for name in names if name in RESTARTS]:
+        problem = wb.Problem(x[: RESTARTS[name]], K, prior=wb.ConjugatePrior(), devices=devices)
+        trace = wb.compare(problem, [wb.EM(max_iterations=200)], restarts=11)["em"]
+        ends = jax.tree.map(lambda leaf: leaf[:, -1].tolist(), trace.mixtures)
+        found[name] = [trace.log_joint.tolist(), ends.weights, ends.means, ends.scales]
+        found[f"steps of {name}"] = trace.passes[:, -1].tolist()
         found[f"programs of {name}"] = compiled.count("jit(advance)")
         compiled.clear()
     return found

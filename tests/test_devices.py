@@ -16,14 +16,16 @@ import sharded
 import tomli_w
 
 from workbench import hosts
-from workbench.devices import SHARED_AT, mesh_of
+from workbench.devices import mesh_of
 from workbench.errors import InputError
 from workbench.mixture import COVARIANCES
 from workbench.problem import Problem
 
 WORKBENCH = [sys.executable, "-m", "workbench"]
 OPTIMISERS = ("em", "ascent")
-EVERYTHING = (*COVARIANCES, *OPTIMISERS)
+# Of many restarts, on so few rows that these are not shared out, and on some more.
+RESTARTS = ("restarts of few", "restarts of many")
+EVERYTHING = (*COVARIANCES, *OPTIMISERS, *RESTARTS)
 # Seconds for a process that JAX starts in and compiles, on a busy machine.
 LONG = 200
 
@@ -105,7 +107,14 @@ def test_two_hosts_answer_as_one(name: str, two_hosts: list[dict[str, Any]], alo
     assert_same(two_hosts[0][name], alone[name])
 
 
-@pytest.mark.parametrize("name", OPTIMISERS)
+@pytest.mark.parametrize("name", RESTARTS)
+def test_devices_that_share_restarts_advance_each_by_as_many_steps(
+    name: str, four_devices: dict[str, Any], alone: dict[str, Any]
+) -> None:
+    assert four_devices[f"steps of {name}"] == alone[f"steps of {name}"]
+
+
+@pytest.mark.parametrize("name", [*OPTIMISERS, *RESTARTS])
 def test_a_method_compiles_once_on_several_devices_too(name: str, four_devices: dict[str, Any]) -> None:
     assert four_devices[f"programs of {name}"] == 1
 
@@ -149,9 +158,8 @@ def test_more_devices_than_there_are_is_an_error_that_says_how_to_start_them() -
         Problem(x, 2, devices=99)
 
 
-def test_few_data_are_not_shared() -> None:
-    assert mesh_of(None, SHARED_AT - 1) is None
-    assert mesh_of(1, 10 * SHARED_AT) is None
+def test_one_device_is_no_mesh() -> None:
+    assert mesh_of(1) is None
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Devices: how many JAX starts with, and which of them share the rows of a problem."""
+"""Devices: how many JAX starts with, and which of them work on a problem."""
 
 import importlib
 import os
@@ -10,9 +10,6 @@ import threadpoolctl
 from jax.sharding import AxisType, Mesh
 
 from workbench.errors import InputError
-
-# Below so many numbers of data a pass is over before the devices have met to add up their shares.
-SHARED_AT = 2**14
 
 
 def use_all_cores() -> int:
@@ -39,19 +36,17 @@ def ask_for_devices(count: int | None) -> None:
         _keep_lapack_to_one_thread()
 
 
-def mesh_of(devices: int | None, size: int) -> Mesh | None:
-    """The devices that share the rows of a problem; None for a single one.
+def mesh_of(devices: int | None) -> Mesh | None:
+    """The devices that work on a problem, along an axis named "rows"; None for a single one.
 
     Args:
-        devices: how many, over all hosts; None for all there are, or one if the data are too small to share.
-        size: numbers in the data, N x D.
+        devices: how many, over all hosts; None for all there are.
 
     Raises:
         InputError: there are fewer devices.
     """
     there = jax.devices()
-    if devices is None:
-        devices = len(there) if jax.process_count() > 1 or size >= SHARED_AT else 1
+    devices = len(there) if devices is None else devices
     if not 1 <= devices <= len(there):
         raise InputError(
             f"devices: {devices} of {len(there)} {there[0].platform} devices; give 1 to {len(there)}, or start more "

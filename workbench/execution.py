@@ -112,7 +112,7 @@ def _run_method(
 
 
 def describe(trace: Trace, problem: Problem, starts: Mixture, found: list[Verdict]) -> dict[str, Any]:
-    """What a stored run says of itself: versions, devices that shared the rows, statuses, checks, seconds, passes."""
+    """What a stored run says of itself: versions, devices that worked on it, statuses, checks, seconds, passes."""
     device = jax.devices()[0]
     devices = 1 if problem.rows.mesh is None else problem.rows.mesh.size
     return {

@@ -1,5 +1,6 @@
 """Lanes: restarts of any method side by side in one compiled program, which serves however many restarts there are."""
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -7,15 +8,26 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from jax.typing import ArrayLike
 
 from workbench.methods import Method
 from workbench.methods.base import Algorithm, State
-from workbench.mixture import Mixture
+from workbench.mixture import Mixture, Rows
 from workbench.problem import Problem
 
 # Rows a lane can record in one call: enough to make the call's own cost vanish where every step is a row.
 BLOCK = 50
+
+# Up to so many numbers of data, and where there are enough lanes, devices share the lanes and not the rows: a core's
+# cache holds all rows, and devices need not meet in every pass.
+ROWS_SHARED_BEYOND = 2**18
+
+# Devices that share the lanes meet after so many steps, to see whether a lane of any of them is done.
+MEETING = 32
+
+# The name of the mesh axis along which lanes are shared out.
+LANES = "lanes"
 
 
 class Walker(NamedTuple):
@@ -72,6 +84,17 @@ def begin(method: Method, problem: Problem, starts: Mixture, key: Array, restart
     return _plain(jax.vmap(one)(starts, restarts))
 
 
+def seated(problem: Problem, lanes: Walker) -> Walker:
+    """Walkers from the host, where `advance` leaves them: it would be compiled anew for any that lie elsewhere."""
+    mesh, spec = _lanes_mesh(problem.rows, len(lanes.steps)), PartitionSpec(LANES)
+    if mesh is None:
+        mesh, spec = problem.rows.mesh if problem.rows.shared else None, PartitionSpec()
+    if mesh is None:
+        return lanes
+    place = NamedSharding(mesh, spec)
+    return jax.tree.map(lambda leaf: jax.make_array_from_callback(leaf.shape, place, lambda index: leaf[index]), lanes)
+
+
 @partial(jax.jit, static_argnums=0)
 def advance(
     method: Method, problem: Problem, lanes: Walker, marks: ArrayLike, until: ArrayLike, limit: ArrayLike
@@ -79,16 +102,44 @@ def advance(
     """Advance all lanes together, recording each at its marks.
 
     It ends when a lane is done (its restart has stopped, or has recorded `until` rows) or has filled its block of rows,
-    and after `limit` steps. None of the lanes is ever done on entry, so none ever steps for nothing.
+    and after `limit` steps. None of the lanes is ever done on entry.
+
+    Devices share the rows in every pass, or, where passes are short, the lanes: then a lane may be done for up to
+    `MEETING` steps before the others hear of it, and the limit is a multiple of that.
 
     Args:
         method: a frozen config.
         problem: what to solve.
-        lanes: walkers on their way, leaves [L, ...].
+        lanes: walkers on their way, leaves [L, ...], as `seated` places them.
         marks: of the method's schedule. [T - 1]
         until: rows after which a lane is done.
         limit: most steps; zero only compiles.
     """
+    mesh = _lanes_mesh(problem.rows, len(lanes.steps))
+    if mesh is None:
+        return _advance(method, problem, lanes, jnp.asarray(marks), until, limit)
+    everywhere, own = PartitionSpec(), PartitionSpec(LANES)
+    shared: Callable[..., tuple[Any, ...]] = jax.shard_map(
+        lambda *given: tuple(_advance(method, *given, meets=True)),
+        mesh=mesh,
+        in_specs=(everywhere, own, everywhere, everywhere, everywhere),
+        out_specs=(own, own, own, own, everywhere),
+        check_vma=False,
+    )
+    return Stretch._make(shared(problem.over(problem.rows.whole), lanes, jnp.asarray(marks), until, limit))
+
+
+def _advance(
+    method: Method,
+    problem: Problem,
+    lanes: Walker,
+    marks: Array,
+    until: ArrayLike,
+    limit: ArrayLike,
+    *,
+    meets: bool = False,
+) -> Stretch:
+    """Advance the lanes of a device, which meets the others or is the only one."""
     schedule = method.schedule()
     algorithm = method.bind(problem)
     most = np.inf if schedule.max_steps is None else schedule.max_steps
@@ -98,7 +149,7 @@ def advance(
 
     def is_due(walkers: Walker) -> Array:
         clock = walkers.passes if schedule.clock == "passes" else walkers.steps
-        return walkers.stopped | (clock >= jnp.asarray(marks)[walkers.rows])  # [L]
+        return walkers.stopped | (clock >= marks[walkers.rows])  # [L]
 
     def step(walker: Walker) -> Walker:
         state, info = algorithm.step(jax.random.fold_in(walker.key, walker.steps), walker.state)
@@ -115,7 +166,7 @@ def advance(
             evidence_bound=evidence_bound,
         )
 
-    def to_next_mark(now: Stretch) -> Stretch:
+    def to_next_mark(now: Stretch, limit: ArrayLike) -> Stretch:
         walkers, steps = jax.lax.while_loop(
             lambda carry: ~jnp.any(is_due(carry[0])) & (carry[1] < limit),
             lambda carry: (jax.vmap(step)(carry[0]), carry[1] + 1),
@@ -129,15 +180,40 @@ def advance(
         done = due & (walkers.stopped | (walkers.rows >= until))
         return Stretch(walkers, rows, now.filled + due, done, steps)
 
-    def goes_on(now: Stretch) -> Array:
-        return (now.steps < limit) & ~jnp.any(now.done) & jnp.all(now.filled < BLOCK)
+    def has_ended(now: Stretch) -> Array:
+        return jnp.any(now.done) | jnp.any(now.filled >= BLOCK)
+
+    def alone(now: Stretch, limit: ArrayLike) -> Stretch:
+        return jax.lax.while_loop(
+            lambda now: (now.steps < limit) & ~has_ended(now), lambda now: to_next_mark(now, limit), now
+        )
+
+    def together(now: Stretch) -> Stretch:
+        def to_meeting(carry: tuple[Stretch, Array, Array]) -> tuple[Stretch, Array, Array]:
+            now = alone(carry[0], carry[1] + MEETING)
+            return now, carry[1] + MEETING, jax.lax.pmax(has_ended(now), LANES)
+
+        zero, no = jnp.asarray(0), jnp.asarray(False)
+        end, _, _ = jax.lax.while_loop(lambda carry: (carry[1] < limit) & ~carry[2], to_meeting, (now, zero, no))
+        return end._replace(steps=jax.lax.pmax(end.steps, LANES))
 
     walkers = _typed(lanes)
     none = jnp.zeros_like(walkers.rows)
     first = Row(jax.vmap(algorithm.mixture)(walkers.state), walkers.passes, walkers.ok)
     rows = jax.tree.map(lambda leaf: jnp.zeros((len(leaf), BLOCK, *leaf.shape[1:]), leaf.dtype), first)
-    end = jax.lax.while_loop(goes_on, to_next_mark, Stretch(walkers, rows, none, none > 0, jnp.asarray(0)))
+    begun = Stretch(walkers, rows, none, none > 0, jnp.asarray(0))
+    end = together(begun) if meets else alone(begun, limit)
     return end._replace(lanes=_plain(end.lanes))
+
+
+def _lanes_mesh(rows: Rows, lanes: int) -> Mesh | None:
+    """The devices that share so many lanes, equally many each; None where they do not."""
+    if rows.mesh is None or rows.mesh.is_multi_process or rows.num_points * len(rows.shift) > ROWS_SHARED_BEYOND:
+        return None
+    count = max(number for number in range(1, rows.mesh.size + 1) if lanes % number == 0)
+    if count == 1 or (rows.shared and count < rows.mesh.size):
+        return None
+    return Mesh(rows.mesh.devices[:count], (LANES,), axis_types=(AxisType.Auto,))
 
 
 def _evidence(algorithm: Algorithm, state: State) -> tuple[Array | None, Array | None]:

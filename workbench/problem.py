@@ -47,7 +47,8 @@ class Problem:
         covariance: "full", "tied", "diagonal" or "spherical".
         prior: `FlatPrior()` (pure maximum likelihood) unless given.
         labels: "free" (all K! labellings) or "ordered".
-        devices: how many of JAX's devices share the rows; all of them unless given, or one for few data.
+        devices: how many of JAX's devices work on it; all of them unless given. They share the rows, or, where a pass
+            is too short for that, the restarts.
 
     Raises:
         InputError: x has NaN, infinity, a constant column or fewer rows than components; the prior tells components
@@ -79,7 +80,7 @@ class Problem:
         chosen = FlatPrior() if prior is None else prior
         _check_labels(labels, chosen)
         moments = moments_of(points)
-        rows = Rows.of(points, family, components, mesh_of(devices, points.size), moments=moments)
+        rows = Rows.of(points, family, components, mesh_of(devices), moments=moments)
         values = {
             "_x": points,
             "rows": rows,

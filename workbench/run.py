@@ -10,7 +10,7 @@ from jax import Array
 from workbench.checkpoint import Checkpoint
 from workbench.crew import WORTH_COMPILING, Crew
 from workbench.hosts import told
-from workbench.lanes import Stretch, advance
+from workbench.lanes import Stretch, advance, seated
 from workbench.methods import Method
 from workbench.mixture import Mixture
 from workbench.problem import Problem
@@ -149,7 +149,7 @@ def _advance_all(method: Method, problem: Problem, crew: Crew, until: int, betwe
     while crew.take_seats():
         if len(crew.seated) != compiled:
             begun = time.perf_counter()
-            lanes = problem.rows.beside(crew.lanes)
+            lanes = seated(problem, crew.lanes)
             # A call of no steps only compiles.
             jax.block_until_ready(advance(method, problem, lanes, method.schedule().marks, until, 0))
             seconds += time.perf_counter() - begun
@@ -172,11 +172,11 @@ def _judge(problem: Problem, crew: Crew, keep: int) -> float:
 
 def _stretches(method: Method, problem: Problem, crew: Crew, until: int) -> Iterator[Stretch]:
     """Call after call with the same restarts in the lanes, until one of them is done or the batch can shrink."""
-    marks, lanes = method.schedule().marks, problem.rows.beside(crew.lanes)
+    marks, lanes = method.schedule().marks, seated(problem, crew.lanes)
     # Of a step, in lanes that double another.
     waste = problem.num_points * problem.components * problem.num_dimensions**2 * crew.idle
-    seated = True
-    while seated:
+    going = True
+    while going:
         steps = int(crew.pace)
         if waste > 0 and crew.wasted < WORTH_COMPILING:
             # The batch may shrink once it has wasted enough: exactly then, whatever the clock says.
@@ -188,7 +188,7 @@ def _stretches(method: Method, problem: Problem, crew: Crew, until: int) -> Iter
         crew.clock += spent
         crew.wasted += waste * int(stretch.steps)
         crew.write(stretch)
-        lanes, seated = stretch.lanes, not (np.any(stretch.done) or crew.can_shrink)
+        lanes, going = stretch.lanes, not (np.any(stretch.done) or crew.can_shrink)
         crew.pace[...] = np.clip(SLICE / max(spent / max(int(stretch.steps), 1), 1e-9), 1, 2 * crew.pace)
         yield stretch
 

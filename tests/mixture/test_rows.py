@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from workbench.mixture import COVARIANCES, Covariance, Mixture, Rows
-from workbench.mixture.rows import FEWEST, MOST, Layout
+from workbench.mixture.layout import FEWEST, MOST, Layout
 
 FAMILIES = pytest.mark.parametrize("family", COVARIANCES.values(), ids=COVARIANCES)
 Points = NDArray[np.float64]

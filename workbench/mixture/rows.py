@@ -1,24 +1,24 @@
 """The data as the one pass reads them: in working units, cut into chunks, on one device, on several, or streamed."""
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple, TypeVar
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.flatten_util import ravel_pytree
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import Mesh, PartitionSpec
 from numpy.typing import NDArray
 
 from workbench.data.moments import Moments, blocks_of, moments_of
 from workbench.errors import InputError
 from workbench.mixture.covariance import Covariance, Statistics
 from workbench.mixture.covariance.base import product
+from workbench.mixture.layout import ROWS, Layout, placed
 from workbench.mixture.mixture import Mixture
-from workbench.mixture.stream import READ_BYTES, Stream
+from workbench.mixture.stream import Stream
 
 # Points of more bytes are not copied but streamed from where they are.
 RESIDENT_BYTES = 2**29
@@ -26,39 +26,12 @@ RESIDENT_BYTES = 2**29
 # Rows held in memory of points that are streamed: what starts are drawn from.
 SAMPLED_ROWS = 2**16
 
-# Chunks of 128 to 1,024 rows measured best, the fewer the wider the row; products of fewer rows do not fill the units
-# of a core, and more rows of few columns gain nothing.
-FEWEST, MOST = 128, 1024
+# Below so many numbers of data a pass is over before the devices have met to add up their shares.
+SHARED_AT = 2**14
 
-# A row on a GPU is one thread's work: chunks are as large as keeps the intermediates of one small beside its memory.
-GPU_CHUNK_BYTES = 2**28
-
-# The name of the mesh axis along which rows are shared out.
-ROWS = "rows"
-
-Tree = TypeVar("Tree")
 Sums = Any  # a pytree of arrays, all of which are sums over rows
 Chunk = Callable[[Any, Array, Array], Sums]  # (parameters, z [D, B], counted [B]) -> sums
 RandomChunk = Callable[[Any, Array, Array, Array], Sums]  # (parameters, key, z [D, B], counted [B]) -> sums
-
-
-class Layout(NamedTuple):
-    """How N rows are cut: C chunks of B rows, the last ones padded."""
-
-    chunks: int
-    size: int
-
-    @classmethod
-    def of(cls, num_points: int, row_bytes: int, devices: int) -> "Layout":
-        """Chunks of equal size whose intermediates, `row_bytes` for each row, fill half of a core's cache.
-
-        The number of chunks is a multiple of the number of devices, and their size one of 8, the width of a vector.
-        """
-        bound = GPU_CHUNK_BYTES if jax.default_backend() != "cpu" else _cache_bytes()
-        most = MOST if jax.default_backend() == "cpu" else bound
-        size = min(max(bound // (2 * row_bytes), FEWEST), most)
-        chunks = -(-num_points // (size * devices)) * devices
-        return cls(chunks, -(-num_points // (8 * chunks)) * 8)
 
 
 @jax.tree_util.register_dataclass
@@ -103,21 +76,23 @@ class Rows:
                 than `RESIDENT_BYTES` it is not copied, and must not change while it is in use.
             covariance: the family.
             components: K that passes are tuned for.
-            mesh: devices to share the rows out over, along an axis named "rows"; one device unless given.
+            mesh: devices to work on them, along an axis named "rows"; one device unless given. They share the rows out
+                where these are enough numbers for that, or where they belong to several hosts.
             moments: of x, where they are known already.
         """
         d = x.shape[1]
         n, shift, spread = moments_of(x) if moments is None else moments
         matrix = covariance.units(spread)
         inverse = np.linalg.inv(matrix) if d > 1 else 1.0 / matrix
-        devices = 1 if mesh is None else mesh.size
+        sharing = mesh if _worth_sharing(mesh, n * d) else None
+        devices = 1 if sharing is None else sharing.size
         layout = Layout.of(n, covariance.row_bytes(components, d), devices)
         stream = None
         if n * d * 8 > RESIDENT_BYTES:
             stream = Stream(x, layout.size, devices)
             x = _even_sample(x, SAMPLED_ROWS)
             layout = Layout(-(-len(x) // layout.size), layout.size)
-        z, counted = _place(x, shift, inverse, layout, None if stream is not None else mesh)
+        z, counted = placed(x, shift, inverse, layout, None if stream is not None else sharing)
         return cls(
             z=z,
             counted=counted,
@@ -134,6 +109,16 @@ class Rows:
     def num_resident(self) -> int:
         """Rows held in memory: all N, or the sample of those that are streamed."""
         return self.num_points if self.stream is None else min(SAMPLED_ROWS, self.num_points)
+
+    @property
+    def shared(self) -> bool:
+        """Whether the devices of the mesh have a share of the rows each, and meet in every pass."""
+        return _worth_sharing(self.mesh, self.num_points * len(self.shift))
+
+    @property
+    def whole(self) -> "Rows":
+        """The same rows on a single device: for a program of which every device runs a copy of its own."""
+        return replace(self, mesh=None)
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -193,7 +178,7 @@ class Rows:
                 return _sum_of(of_block, own)
 
         given = (parameters, self.shift, self.inverse)
-        if self.mesh is None:
+        if not self.shared:
             return local(given, pieces)
 
         def shared(given: Any, own: Any) -> Sums:
@@ -209,18 +194,6 @@ class Rows:
             check_vma=False,
         )
         return split(given, pieces)
-
-    def beside(self, tree: Tree) -> Tree:
-        """A tree of NumPy arrays, whole on every device that the rows are shared out over.
-
-        Where what a compiled pass gives lies there too: it is compiled anew for arrays that lie elsewhere.
-        """
-        if self.mesh is None:
-            return tree
-        everywhere = NamedSharding(self.mesh, PartitionSpec())
-        return jax.tree.map(
-            lambda leaf: jax.make_array_from_callback(leaf.shape, everywhere, lambda index: leaf[index]), tree
-        )
 
     def at(self, index: Array) -> Array:
         """Resident rows, in the data's units, by their number. [I] -> [I, D]"""
@@ -291,6 +264,11 @@ class Rows:
         return Statistics(statistics.counts, product(statistics.first, self.matrix.T), second)
 
 
+def _worth_sharing(mesh: Mesh | None, size: int) -> bool:
+    """Whether the devices of a mesh are to share rows of so many numbers."""
+    return mesh is not None and (mesh.is_multi_process or size >= SHARED_AT)
+
+
 def _counting(z: Array, counted: Array) -> Array:
     """How often each row of a chunk counts: 1 for the first `counted`, which are points, and 0 for padding. [B]
 
@@ -313,34 +291,6 @@ def _sum_of(term: Callable[[Any], Sums], pieces: Any) -> Sums:
     return jax.lax.scan(add, zeros, pieces)[0]
 
 
-def _place(
-    x: NDArray[np.float64], shift: np.ndarray, inverse: np.ndarray, layout: Layout, mesh: Mesh | None
-) -> tuple[Array, Array]:
-    """Chunks [C, D, B] in working units and the points in each [C], every device's own share on it."""
-    n, d = x.shape
-    chunks, size = layout
-    counted = np.clip(n - size * np.arange(chunks), 0, size)
-    dtype = jnp.result_type(float)
-
-    def share(index: tuple[slice, ...]) -> np.ndarray:
-        first, last, _ = index[0].indices(chunks)
-        z = np.zeros((last - first, d, size), dtype)
-        step = max(1, READ_BYTES // (8 * d * size))
-        for c in range(first, last, step):
-            end = min(c + step, last)
-            piece = np.zeros(((end - c) * size, d))
-            points = (np.asarray(x[c * size : end * size]) - shift) @ inverse.T
-            piece[: len(points)] = points
-            z[c - first : end - first] = piece.reshape(end - c, size, d).transpose(0, 2, 1)
-        return z
-
-    if mesh is None:
-        return jnp.asarray(share((slice(None),))), jnp.asarray(counted)
-    sharding = NamedSharding(mesh, PartitionSpec(ROWS))
-    z = jax.make_array_from_callback((chunks, d, size), sharding, share)  # type: ignore[arg-type]
-    return z, jax.make_array_from_callback((chunks,), sharding, lambda index: counted[index])
-
-
 def _even_sample(x: NDArray[np.float64], most: int) -> NDArray[np.float64]:
     """At most so many rows, evenly spread over x."""
     wanted = np.linspace(0, len(x) - 1, min(most, len(x))).astype(int)
@@ -350,10 +300,3 @@ def _even_sample(x: NDArray[np.float64], most: int) -> NDArray[np.float64]:
         parts.append(block[inside - begun])
         begun += len(block)
     return np.concatenate(parts)
-
-
-def _cache_bytes() -> int:
-    """A core's second-level cache; 1 MiB where the system does not say."""
-    name = "SC_LEVEL2_CACHE_SIZE"
-    known = os.sysconf(name) if name in getattr(os, "sysconf_names", {}) else 0
-    return known if known > 0 else 2**20
