@@ -5,9 +5,12 @@ log-joint, and the log density at eight rows of the data) over the seconds of wa
 apart. All samplers of a case start at the mixture that the points were drawn from, nutpie apart, which starts where
 it likes, and have the same number of chains, of steps of warm-up, and of draws.
 
-Samplers: `nuts` and `gibbs` are workbench's methods in its own loop; `one pass` is the model that `nuts` runs on in
-NumPyro's loop, `idiomatic` the same mixture written with MixtureSameFamily, in the same loop; `nutpie` is PyMC's model
-of the same mixture and prior, sampled by nutpie.
+Samplers: `nuts` and `gibbs` are workbench's methods; `idiomatic` is NumPyro's kernel in the same loop, on the same
+mixture written with MixtureSameFamily, on one device as JAX has it unless told otherwise; `nutpie` is PyMC's model of
+the same mixture and prior, sampled by nutpie. NumPyro's own loop is left out: it traces its program anew in every run,
+so that compiling cannot be told apart.
+
+From process start, `cold` has nothing that an earlier run compiled, of whoever, and `cached` all that one kept.
 """
 
 import argparse
@@ -16,21 +19,23 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
+from unittest.mock import patch
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from numpyro.infer.util import potential_energy
 
 import setting
 import workbench as wb
 from workbench.devices import use_all_cores
 from workbench.diagnostics.convergence import followed_rows, rank_statistics
 from workbench.keys import named_key
-from workbench.model import mixture_model, one_pass_model, unconstrained_sites
 from workbench.run import run, score
 
 # From process start: what is counted is drawn by then.
@@ -49,10 +54,15 @@ class Case(NamedTuple):
     peers: tuple[str, ...]
     goals: dict[str, float]
 
-    def problem(self) -> tuple[wb.Problem, wb.Mixture]:
+    @property
+    def counts(self) -> dict[str, int]:
+        """Of chains and draws, as workbench's samplers name them."""
+        return {"num_warmup": self.warmup, "num_samples": self.draws, "num_chains": self.chains}
+
+    def problem(self, devices: int | None = None) -> tuple[wb.Problem, wb.Mixture]:
         """Under the conjugate prior, and the mixture that the points were drawn from."""
         data = self.simulator.draw(0)
-        problem = wb.Problem(data.x, self.simulator.components, "full", wb.ConjugatePrior())
+        problem = wb.Problem(data.x, self.simulator.components, "full", wb.ConjugatePrior(), devices=devices)
         truth = data.truth
         return problem, wb.Mixture.from_covariances(truth.weights, truth.means, truth.covariances)
 
@@ -61,12 +71,12 @@ CASES = {
     "separated": Case(
         "N = 10,000, D = 4, K = 4, full, well separated",
         wb.Simulator(components=4, dimensions=4, points=10_000, separation=8.0),
-        1, 200, 300, "idiomatic", ("nuts", "one pass", "idiomatic", "gibbs"), {"one pass": 3.0},
+        1, 200, 300, "idiomatic", ("nuts", "idiomatic", "gibbs"), {"nuts": 3.0},
     ),
     "pair": Case(
         "N = 1,000, D = 1, K = 2",
         wb.Simulator(components=2, dimensions=1, points=1_000, separation=4.0),
-        4, 500, 1_000, "nutpie", ("nuts", "one pass", "idiomatic", "gibbs", "nutpie"), {"nuts": 1.0},
+        4, 500, 1_000, "nutpie", ("nuts", "idiomatic", "gibbs", "nutpie"), {"nuts": 1.0},
     ),
     "pair, Gibbs": Case(
         "N = 1,000, D = 1, K = 2, Gibbs beside NUTS",
@@ -79,13 +89,18 @@ CASES = {
         4, 500, 1_000, "nuts", ("gibbs", "nuts"), {"gibbs": 10.0},
     ),
     "cold": Case(
-        f"N = 1,000, D = 1, K = 2, effective draws within {WINDOW:g} s of process start",
+        f"the pair: effective draws within {WINDOW:g} s of process start, nothing compiled before",
+        wb.Simulator(components=2, dimensions=1, points=1_000, separation=4.0),
+        4, 500, 1_000, "nutpie", ("nuts", "gibbs", "nutpie"), {"nuts": 10.0},
+    ),
+    "cached": Case(
+        f"the pair: effective draws within {WINDOW:g} s of process start, compiled in an earlier run",
         wb.Simulator(components=2, dimensions=1, points=1_000, separation=4.0),
         4, 500, 1_000, "nutpie", ("nuts", "gibbs", "nutpie"), {"nuts": 10.0},
     ),
 }  # fmt: skip
 
-COLD = ("cold",)
+COLD = ("cold", "cached")
 
 
 def main() -> None:
@@ -115,7 +130,8 @@ def time_case(name: str, rounds: int) -> list[dict[str, Any]]:
     values = {peer: np.array([r[measure] for r in of]) for peer, of in found.items()}
     rows = []
     for peer, of in found.items():
-        ratios = values[peer] / values[case.base] if case.base in values else None
+        # A base that drew nothing has no ratio.
+        ratios = values[peer] / values[case.base] if case.base in values and np.all(values[case.base] > 0) else None
         rows.append(
             {"case": name, "about": case.about, "peer": peer, "base": case.base, "goal": case.goals.get(peer)}
             | {key: float(np.median([r[key] for r in of])) for key in ("ess", "seconds", "rate", "compile_seconds")}
@@ -132,38 +148,23 @@ class Sampled(NamedTuple):
     compile_seconds: float
 
 
-def by_workbench(method: str, case: Case, seed: int) -> Sampled:
+def by_workbench(method: wb.NUTS | wb.Gibbs, case: Case, seed: int, devices: int | None = None) -> Sampled:
     """In its own loop."""
-    problem, truth = case.problem()
-    counts = {"num_warmup": case.warmup, "num_samples": case.draws, "num_chains": case.chains}
-    sampler = {"nuts": wb.NUTS, "gibbs": wb.Gibbs}[method](**counts)
+    problem, truth = case.problem(devices)
     starts = jax.tree.map(lambda leaf: jnp.repeat(jnp.asarray(leaf)[None], case.chains, 0), truth)
-    trace = run(sampler, problem, starts, named_key(seed, method))
+    trace = run(method, problem, starts, named_key(seed, method.method))
     return Sampled(trace.answer, float(trace.seconds[-1]), trace.compile_seconds)
 
 
-def by_numpyro(model: Callable[..., None], case: Case, seed: int) -> Sampled:
-    """In NumPyro's loop: run twice, the first time compiles."""
-    from numpyro.infer import MCMC, NUTS
+def by_idiomatic(case: Case, seed: int) -> Sampled:
+    """The kernel and the loop of `nuts` on the potential of NumPyro's own words."""
+    points = jnp.asarray(case.problem()[0].x)
 
-    problem, truth = case.problem()
-    sites = unconstrained_sites(problem, truth)
-    if case.chains > 1:
-        sites = {name: jnp.repeat(value[None], case.chains, 0) for name, value in sites.items()}
-    chains = MCMC(
-        NUTS(model), num_warmup=case.warmup, num_samples=case.draws, num_chains=case.chains,
-        chain_method="vectorized", progress_bar=False, jit_model_args=True,
-    )  # fmt: skip
-    given = (problem, problem.x) if model is mixture_model else (problem,)
-    spent = []
-    for key in jax.random.split(jax.random.PRNGKey(seed), 2):  # NumPyro's vectorised chains want keys of this kind
-        begun = time.perf_counter()
-        chains.run(key, *given, init_params=sites)
-        jax.block_until_ready(chains.get_samples())
-        spent.append(time.perf_counter() - begun)
-    draws = chains.get_samples(group_by_chain=True)
-    values = {name: draws[name] for name in sites}
-    return Sampled(_mixtures(problem, values), spent[1], max(0.0, spent[0] - spent[1]))
+    def idiomatic(problem: wb.Problem, sites: dict[str, jax.Array]) -> jax.Array:
+        return potential_energy(wb.mixture_model, (problem, points), {}, sites)
+
+    with patch("workbench.methods.nuts.potential", idiomatic):
+        return by_workbench(wb.NUTS(**case.counts), case, seed, devices=1)
 
 
 def by_nutpie(case: Case, seed: int) -> Sampled:
@@ -193,10 +194,9 @@ def by_nutpie(case: Case, seed: int) -> Sampled:
 
 
 SAMPLERS: dict[str, Callable[[Case, int], Sampled]] = {
-    "nuts": lambda case, seed: by_workbench("nuts", case, seed),
-    "gibbs": lambda case, seed: by_workbench("gibbs", case, seed),
-    "one pass": lambda case, seed: by_numpyro(one_pass_model, case, seed),
-    "idiomatic": lambda case, seed: by_numpyro(mixture_model, case, seed),
+    "nuts": lambda case, seed: by_workbench(wb.NUTS(**case.counts), case, seed),
+    "gibbs": lambda case, seed: by_workbench(wb.Gibbs(**case.counts), case, seed),
+    "idiomatic": by_idiomatic,
     "nutpie": by_nutpie,
 }
 
@@ -235,9 +235,24 @@ def _measured(name: str, peer: str, since: float) -> dict[str, float]:
 
 
 def _child(name: str, peer: str) -> dict[str, float]:
-    """A measurement in a fresh process, without a compilation cache."""
-    settings = {"JAX_ENABLE_X64": "1", "JAX_ENABLE_COMPILATION_CACHE": "false", "TF_CPP_MIN_LOG_LEVEL": "3"}
-    command = [sys.executable, __file__, "--child", peer, "--cases", name, "--since", repr(time.time())]
+    """A measurement in a fresh process: with what an earlier one compiled, or with nothing compiled at all."""
+    with tempfile.TemporaryDirectory() as cache:
+        if name == "cached":
+            # Over as soon as it has sampled once.
+            _begun(name, peer, cache, time.time() - WINDOW)
+        return _begun(name, peer, cache, time.time())
+
+
+def _begun(name: str, peer: str, cache: str, since: float) -> dict[str, float]:
+    """A measurement in a fresh process that keeps what it compiles in a folder."""
+    settings = {
+        "JAX_ENABLE_X64": "1",
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+        "PYTENSOR_FLAGS": f"base_compiledir={cache}/pytensor",
+    }
+    settings |= {"JAX_COMPILATION_CACHE_DIR": f"{cache}/jax", "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
+    settings |= {"NUMBA_CACHE_DIR": f"{cache}/numba"}
+    command = [sys.executable, __file__, "--child", peer, "--cases", name, "--since", repr(since)]
     done = subprocess.run(command, env=os.environ | settings, stdout=subprocess.PIPE, text=True, check=True)
     return dict(json.loads(done.stdout.strip().splitlines()[-1]))
 
@@ -245,17 +260,6 @@ def _child(name: str, peer: str) -> dict[str, float]:
 def _installed(peer: str) -> bool:
     needed = {"nutpie": ("nutpie", "pymc")}.get(peer, ())
     return all(importlib.util.find_spec(package) is not None for package in needed)
-
-
-def _mixtures(problem: wb.Problem, values: dict[str, jax.Array]) -> wb.Mixture:
-    """Mixtures at draws of the prior's sites, [R, S, ...] each."""
-    import numpyro.handlers as handlers
-
-    def mixture_at(sites: dict[str, jax.Array]) -> wb.Mixture:
-        with handlers.substitute(data=sites):
-            return problem.prior.sites(problem.components, problem.covariance, problem.hyperparameters)
-
-    return jax.jit(jax.vmap(jax.vmap(mixture_at)))(values)
 
 
 def _arguments() -> argparse.Namespace:
