@@ -80,7 +80,7 @@ CASES = {
     ),
     "pair, Gibbs": Case(
         "N = 1,000, D = 1, K = 2, Gibbs beside NUTS",
-        wb.Simulator(components=2, dimensions=1, points=1_000, separation=6.0),
+        wb.Simulator(components=2, dimensions=1, points=1_000, separation=8.0),
         4, 500, 1_000, "nuts", ("gibbs", "nuts"), {"gibbs": 10.0},
     ),
     "plane, Gibbs": Case(

@@ -12,7 +12,7 @@ from workbench import crew
 from workbench import run as loop
 from workbench.crew import LANES
 from workbench.errors import InputError
-from workbench.lanes import BLOCK
+from workbench.lanes import MOST_ROWS
 from workbench.methods import EM, NUTS, Algorithm, Climber, Info, Race, Schedule
 from workbench.mixture import Mixture
 from workbench.problem import Problem
@@ -120,7 +120,7 @@ def test_progress_grows_to_all_rows_of_all_restarts(problem: Problem, starts: Mi
 
 
 def test_draws_are_recorded_step_by_step_across_calls(problem: Problem, starts: Mixture) -> None:
-    many = BLOCK + 7
+    many = MOST_ROWS + 7
     marks = tuple(range(1, many + 1))
     far = Mixture(starts.weights, starts.means.at[:, 1].set(1000.0), starts.scales, starts.covariance)
     trace = run(Walk(clock="steps", marks=marks, draws=many), problem, far, KEY)

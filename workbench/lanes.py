@@ -16,8 +16,10 @@ from workbench.methods.base import Algorithm, State
 from workbench.mixture import Mixture, Rows
 from workbench.problem import Problem
 
-# Rows a lane can record in one call: enough to make the call's own cost vanish where every step is a row.
-BLOCK = 50
+# Rows a lane can record in one call: enough to make the call's own cost vanish where every step is a row, and no more
+# than so many bytes of all lanes, if that leaves the fewest.
+FEWEST_ROWS, MOST_ROWS = 16, 400
+BLOCK_BYTES = 2**22
 
 # Up to so many numbers of data, and where there are enough lanes, devices share the lanes and not the rows: a core's
 # cache holds all rows, and devices need not meet in every pass.
@@ -58,7 +60,7 @@ class Stretch(NamedTuple):
     """What one call of `advance` did."""
 
     lanes: Walker  # leaves [L, ...]
-    rows: Row  # leaves [L, BLOCK, ...]
+    rows: Row  # leaves [L, B, ...]   B the most that a call records
     filled: Array  # [L]   how many of the rows were recorded
     done: Array  # [L]   stopped, or recorded its last row
     steps: Array  # []   that every lane took
@@ -84,15 +86,21 @@ def begin(method: Method, problem: Problem, starts: Mixture, key: Array, restart
     return _plain(jax.vmap(one)(starts, restarts))
 
 
-def seated(problem: Problem, lanes: Walker) -> Walker:
-    """Walkers from the host, where `advance` leaves them: it would be compiled anew for any that lie elsewhere."""
+def seated(problem: Problem, lanes: Walker) -> tuple[Problem, Walker]:
+    """A problem and walkers from the host, where `advance` wants them and leaves them.
+
+    It would be compiled anew for walkers that lie elsewhere, and would move the points in every call.
+    """
     mesh, spec = _lanes_mesh(problem.rows, len(lanes.steps)), PartitionSpec(LANES)
+    if mesh is not None:
+        problem = jax.device_put(problem, NamedSharding(mesh, PartitionSpec()))
+    elif problem.rows.shared:
+        mesh, spec = problem.rows.mesh, PartitionSpec()
     if mesh is None:
-        mesh, spec = problem.rows.mesh if problem.rows.shared else None, PartitionSpec()
-    if mesh is None:
-        return lanes
+        return problem, lanes
     place = NamedSharding(mesh, spec)
-    return jax.tree.map(lambda leaf: jax.make_array_from_callback(leaf.shape, place, lambda index: leaf[index]), lanes)
+    put = partial(jax.make_array_from_callback, sharding=place)
+    return problem, jax.tree.map(lambda leaf: put(leaf.shape, data_callback=lambda index: leaf[index]), lanes)
 
 
 @partial(jax.jit, static_argnums=0)
@@ -181,7 +189,7 @@ def _advance(
         return Stretch(walkers, rows, now.filled + due, done, steps)
 
     def has_ended(now: Stretch) -> Array:
-        return jnp.any(now.done) | jnp.any(now.filled >= BLOCK)
+        return jnp.any(now.done) | jnp.any(now.filled >= block)
 
     def alone(now: Stretch, limit: ArrayLike) -> Stretch:
         return jax.lax.while_loop(
@@ -200,10 +208,17 @@ def _advance(
     walkers = _typed(lanes)
     none = jnp.zeros_like(walkers.rows)
     first = Row(jax.vmap(algorithm.mixture)(walkers.state), walkers.passes, walkers.ok)
-    rows = jax.tree.map(lambda leaf: jnp.zeros((len(leaf), BLOCK, *leaf.shape[1:]), leaf.dtype), first)
+    block = block_of(first)
+    rows = jax.tree.map(lambda leaf: jnp.zeros((len(leaf), block, *leaf.shape[1:]), leaf.dtype), first)
     begun = Stretch(walkers, rows, none, none > 0, jnp.asarray(0))
     end = together(begun) if meets else alone(begun, limit)
     return end._replace(lanes=_plain(end.lanes))
+
+
+def block_of(row: Row) -> int:
+    """How many rows like this one, of all lanes, a call records at most."""
+    size = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(row))
+    return min(max(BLOCK_BYTES // size, FEWEST_ROWS), MOST_ROWS)
 
 
 def _lanes_mesh(rows: Rows, lanes: int) -> Mesh | None:

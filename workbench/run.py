@@ -149,9 +149,8 @@ def _advance_all(method: Method, problem: Problem, crew: Crew, until: int, betwe
     while crew.take_seats():
         if len(crew.seated) != compiled:
             begun = time.perf_counter()
-            lanes = seated(problem, crew.lanes)
             # A call of no steps only compiles.
-            jax.block_until_ready(advance(method, problem, lanes, method.schedule().marks, until, 0))
+            jax.block_until_ready(advance(method, *seated(problem, crew.lanes), method.schedule().marks, until, 0))
             seconds += time.perf_counter() - begun
             compiled = len(crew.seated)
         for _ in _stretches(method, problem, crew, until):
@@ -172,7 +171,7 @@ def _judge(problem: Problem, crew: Crew, keep: int) -> float:
 
 def _stretches(method: Method, problem: Problem, crew: Crew, until: int) -> Iterator[Stretch]:
     """Call after call with the same restarts in the lanes, until one of them is done or the batch can shrink."""
-    marks, lanes = method.schedule().marks, seated(problem, crew.lanes)
+    marks, (placed, lanes) = method.schedule().marks, seated(problem, crew.lanes)
     # Of a step, in lanes that double another.
     waste = problem.num_points * problem.components * problem.num_dimensions**2 * crew.idle
     going = True
@@ -182,7 +181,7 @@ def _stretches(method: Method, problem: Problem, crew: Crew, until: int) -> Iter
             # The batch may shrink once it has wasted enough: exactly then, whatever the clock says.
             steps = min(steps, -(-(WORTH_COMPILING - int(crew.wasted)) // waste))
         begun = time.perf_counter()
-        stretch = jax.block_until_ready(advance(method, problem, lanes, marks, until, steps))
+        stretch = jax.block_until_ready(advance(method, placed, lanes, marks, until, steps))
         # Hosts must agree on the steps of the next call, and clocks differ.
         spent = float(told(time.perf_counter() - begun))
         crew.clock += spent
