@@ -25,6 +25,10 @@ BLOCK_BYTES = 2**22
 # cache holds all rows, and devices need not meet in every pass.
 ROWS_SHARED_BEYOND = 2**18
 
+# Up to so many numbers of data, what a method computes once at its start takes less time than optimising its program,
+# which is up to half of compiling it.
+BEGUN_PLAINLY = 2**14
+
 # Devices that share the lanes meet after so many steps, to see whether a lane of any of them is done.
 MEETING = 32
 
@@ -72,9 +76,13 @@ class KeyData(NamedTuple):
     numbers: Array
 
 
-@partial(jax.jit, static_argnums=0)
-def begin(method: Method, problem: Problem, starts: Mixture, key: Array, restarts: Array) -> Walker:
+def begin(method: Method, problem: Problem, starts: Mixture, key: Array, restarts: ArrayLike) -> Walker:
     """Walkers at their starts, leaves [L, ...]; restart r uses the r-th key derived from `key`."""
+    few = problem.num_points * problem.num_dimensions <= BEGUN_PLAINLY
+    return (_begin_plainly if few else _begin)(method, problem, starts, key, jnp.asarray(restarts))
+
+
+def _at_starts(method: Method, problem: Problem, starts: Mixture, key: Array, restarts: Array) -> Walker:
     algorithm = method.bind(problem)
 
     def one(start: Mixture, restart: Array) -> Walker:
@@ -84,6 +92,10 @@ def begin(method: Method, problem: Problem, starts: Mixture, key: Array, restart
         return Walker(state, own, jnp.zeros(()), zero, zero, ~no, no, no, no, *_evidence(algorithm, state))
 
     return _plain(jax.vmap(one)(starts, restarts))
+
+
+_begin = jax.jit(_at_starts, static_argnums=0)
+_begin_plainly = jax.jit(_at_starts, static_argnums=0, compiler_options={"xla_backend_optimization_level": 0})
 
 
 def seated(problem: Problem, lanes: Walker) -> tuple[Problem, Walker]:

@@ -163,7 +163,7 @@ class RunConfig(Config):
     """Who shares the work. No part of what a run is: its numbers are the same but for rounding."""
 
     devices: Annotated[int, Field(ge=1)] | None = Field(
-        None, description="JAX devices that share the rows, over all hosts; all there are unless given"
+        None, description="JAX devices that share the rows or the restarts, over all hosts; all there are unless given"
     )
     hosts: Annotated[int, Field(ge=1)] = Field(1, description="processes of this command that share the rows")
     checkpoint_seconds: Annotated[float, Field(gt=0)] = Field(

@@ -12,6 +12,7 @@ from workbench.data import Dataset
 from workbench.errors import InputError
 from workbench.execution import FAILURES
 from workbench.experiment import Experiment
+from workbench.mixture.rows import SHARED_AT
 from workbench.selection.candidate import Candidate, Missing, climbed, climber_of, sampled, sampler_of
 from workbench.selection.criteria import CRITERIA
 from workbench.selection.selection import Choice, Selection
@@ -106,6 +107,9 @@ def _with(experiment: Experiment, components: int, train: Dataset) -> Experiment
     """
     model = experiment.model.model_copy(update={"components": components, "labels": "free"})
     changed = experiment.model_copy(update={"model": model})
+    if train.x.size < SHARED_AT:
+        # What climbs and what samples run beside each other, and would wait for each other on shared devices.
+        changed = changed.model_copy(update={"run": changed.run.model_copy(update={"devices": 1})})
     problem = changed.problem(train)
     changed.starts.check(problem)
     used = [climber_of(changed, problem), sampler_of(changed, problem)]
