@@ -70,8 +70,8 @@ SMALL_BAYES = {
         "separations=[4.0]",
         "points=[50]",
         "replications=10",
-        "resampled=2",
-        "replicates=5",
+        "resampled=10",
+        "replicates=20",
         "bootstrapped=1",
     ),
 }
@@ -120,7 +120,7 @@ def posterior(tmp_path: Path) -> Path:
     [
         ("01_three_methods", "three_methods"),
         pytest.param("02_why_direct_mle_struggles", "why", marks=pytest.mark.slow),
-        pytest.param("03_the_posterior", "posterior", marks=pytest.mark.slow),
+        pytest.param("03_the_posterior", "posterior", marks=[pytest.mark.slow, pytest.mark.timeout(900)]),
     ],
 )
 # jupyter_client tells of its transport; nothing that a notebook could change.
