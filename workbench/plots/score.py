@@ -117,7 +117,8 @@ def _draw_sampler(ax: "Axes", comparison: Comparison, name: str, price: _Price, 
         ax.plot(x[r, : first + 1], np.maximum(below[r, : first + 1], FLOOR), color=shade, linewidth=0.7, alpha=0.45)
     low, middle, high = np.maximum(gaps.band(trace), FLOOR)
     span = [float(np.min(x[:, first])), float(np.max(x[:, -1]))]
-    label = plain(f"{name} ({trace.num_restarts} chains; band: 90 % of draws)")
+    runs = "restarts" if trace.is_approximation else "chains"
+    label = plain(f"{name} ({trace.num_restarts} {runs}; band: 90 % of draws)")
     ax.fill_between(span, low, high, color=shade, alpha=0.25, linewidth=0, zorder=1)
     ax.plot(span, [middle, middle], color=shade, label=label, zorder=3, **strokes(comparison)[name])
 
