@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from workbench.charts import SCALES
 from workbench.mixture import COVARIANCES, Mixture, Rows, log_likelihood, one_pass
-from workbench.mixture.rows import MOST
+from workbench.mixture.layout import MOST
 
 K = 3
 FAMILIES = pytest.mark.parametrize("family", COVARIANCES)
