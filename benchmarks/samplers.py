@@ -114,7 +114,8 @@ def main() -> None:
     rows = [row for name in asked.cases for row in time_case(name, asked.rounds)]
     for row in rows:
         goal = f", goal {row['goal']:g}x" if row["goal"] else ""
-        ratio = f"{row['base']} drew none" if row["ratio"] is None else f"{row['ratio']:.1f}x {row['base']}{goal}"
+        none = f"{row['base']} drew none" if row["base"] else ""
+        ratio = none if row["ratio"] is None else f"{row['ratio']:.1f}x {row['base']}{goal}"
         rate = f"{row['ess']:9,.0f} in {WINDOW:g} s" if row["case"] in COLD else f"{row['rate']:9,.0f} a second"
         print(f"{row['case']:14} {row['peer']:10} {rate:20} compiling {row['compile_seconds']:5.1f} s   {ratio}")
     if asked.json:
@@ -130,12 +131,12 @@ def time_case(name: str, rounds: int) -> list[dict[str, Any]]:
             of.append(_child(name, peer))
     measure = "ess" if name in COLD else "rate"
     values = {peer: np.array([r[measure] for r in of]) for peer, of in found.items()}
-    rows = []
+    base, rows = case.base if case.base in values else None, []
     for peer, of in found.items():
         # A base that drew nothing has no ratio.
-        ratios = values[peer] / values[case.base] if case.base in values and np.all(values[case.base] > 0) else None
+        ratios = values[peer] / values[base] if base and np.all(values[base] > 0) else None
         rows.append(
-            {"case": name, "about": case.about, "peer": peer, "base": case.base, "goal": case.goals.get(peer)}
+            {"case": name, "about": case.about, "peer": peer, "base": base, "goal": case.goals.get(peer)}
             | {key: float(np.median([r[key] for r in of])) for key in ("ess", "seconds", "rate", "compile_seconds")}
             | {"ratio": None if ratios is None else float(np.median(ratios)), "rounds": rounds}
         )

@@ -113,7 +113,7 @@ def samplers(rows: Sequence[Row], about: Row) -> str:
     """A line for each case and sampler."""
     lines = (
         (r["about"], r["peer"], f"{r['rate']:,.0f}",
-         f"{r['base']} drew none" if r["ratio"] is None else f"{r['ratio']:.1f}x {r['base']}",
+         f"{r['ratio']:.1f}x {r['base']}" if r["ratio"] else f"{r['base']} drew none" if r["base"] else "",
          f"{r['goal']:g}x" if r["goal"] else "", f"{r['compile_seconds']:.0f} s")
         for r in rows
     )  # fmt: skip
