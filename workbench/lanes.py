@@ -11,6 +11,7 @@ from jax import Array
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from jax.typing import ArrayLike
 
+from workbench.keys import of_words, quick
 from workbench.methods import Method
 from workbench.methods.base import Algorithm, State
 from workbench.mixture import Mixture, Rows
@@ -79,7 +80,7 @@ class KeyData(NamedTuple):
 def begin(method: Method, problem: Problem, starts: Mixture, key: Array, restarts: ArrayLike) -> Walker:
     """Walkers at their starts, leaves [L, ...]; restart r uses the r-th key derived from `key`."""
     few = problem.num_points * problem.num_dimensions <= BEGUN_PLAINLY
-    return (_begin_plainly if few else _begin)(method, problem, starts, key, jnp.asarray(restarts))
+    return (_begin_plainly if few else _begin)(method, problem, starts, quick(key), jnp.asarray(restarts))
 
 
 def _at_starts(method: Method, problem: Problem, starts: Mixture, key: Array, restarts: Array) -> Walker:
@@ -264,6 +265,6 @@ def _typed(walkers: Walker) -> Walker:
     """Inverse of `_plain`."""
 
     def typed(leaf: Any) -> Any:
-        return jax.random.wrap_key_data(leaf.numbers) if isinstance(leaf, KeyData) else leaf
+        return of_words(leaf.numbers) if isinstance(leaf, KeyData) else leaf
 
     return Walker(*jax.tree.map(typed, tuple(walkers), is_leaf=lambda leaf: isinstance(leaf, KeyData)))

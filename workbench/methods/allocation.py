@@ -39,6 +39,6 @@ def allocate(key: Array, log_joint: Array) -> Array:
     shares = jnp.exp(log_joint - jnp.max(log_joint, axis=0))
     below = jnp.cumsum(shares, axis=0)
     level = below[-1] * jax.random.uniform(key, log_joint.shape[1:], log_joint.dtype)
-    # Of the first K - 1 only, so that rounding never leaves a row without a component.
-    chosen = jnp.sum(below[:-1] <= level, axis=0)
+    # Rounding never leaves a row without a component.
+    chosen = jnp.minimum(jnp.sum(below <= level, axis=0), len(below) - 1)
     return jax.nn.one_hot(chosen, len(log_joint), axis=0, dtype=log_joint.dtype)
