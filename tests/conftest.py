@@ -1,6 +1,8 @@
 """What the tests of the numerical core share: float64, small problems, random mixtures and an independent density."""
 
 import functools
+import os
+import tempfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -27,6 +29,19 @@ from workbench.trace import Trace
 jax.config.update("jax_enable_x64", True)
 
 Points = NDArray[np.float64]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Workers, and processes that tests begin, share what they compile for as long as the run lasts.
+
+    JAX reads the environment when it is imported: the workers' JAX, and not that of the process that begins them.
+    """
+    if not hasattr(config, "workerinput") and "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+        folder = tempfile.TemporaryDirectory(prefix="workbench-tests-")
+        config.add_cleanup(folder.cleanup)
+        os.environ["JAX_COMPILATION_CACHE_DIR"] = folder.name
+        os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.2"
+        os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
 
 
 @pytest.fixture(scope="module", autouse=True)
