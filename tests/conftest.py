@@ -1,6 +1,7 @@
 """What the tests of the numerical core share: float64, small problems, random mixtures and an independent density."""
 
 import functools
+import itertools
 import os
 import tempfile
 from collections.abc import Callable
@@ -30,6 +31,9 @@ jax.config.update("jax_enable_x64", True)
 
 Points = NDArray[np.float64]
 
+# How many tests this process has begun.
+TESTS = itertools.count()
+
 
 def pytest_configure(config: pytest.Config) -> None:
     """Workers, and processes that tests begin, share what they compile for as long as the run lasts.
@@ -44,10 +48,10 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
 
 
-@pytest.fixture(scope="module", autouse=True)
-def room_for_programs() -> None:
-    """One process runs more programs than it may map."""
-    make_room()
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """One process runs more programs than it may map, some files alone; counting what is mapped takes a moment."""
+    if next(TESTS) % 25 == 0:
+        make_room()
 
 
 # The shape that most tests share, so that its programs are compiled once: N points, D columns, K components.
