@@ -32,8 +32,9 @@ def restart_keys(key: Array, restarts: int) -> Array:
 
 
 def quick(key: Array) -> Array:
-    """The same key, as one of the generator written out. Keys of another generator than Threefry stay what they are."""
-    return of_words(jax.random.key_data(key)) if str(jax.random.key_impl(key)) == "threefry2x32" else key
+    """The same key, of the generator written out; from a key of another generator than Threefry, one that it draws."""
+    words = jax.random.key_data(key)
+    return of_words(words if words.shape[-1] == 2 else jax.random.bits(key, (2,), "uint32"))
 
 
 def of_words(words: Array) -> Array:
@@ -58,7 +59,7 @@ def _counted(key: Array, shape: tuple[int, ...]) -> tuple[Array, Array]:
     """Two random words for each place of an array."""
     size = math.prod(shape)
     if size > 2**32:
-        raise NotImplementedError(f"shape: {shape} are more random numbers than one key gives; split it")
+        raise ValueError(f"shape: {shape} are more random numbers than one key gives; split it")
     count = jnp.arange(size, dtype=jnp.uint32).reshape(shape)
     return _cipher(key, jnp.zeros_like(count), count)
 

@@ -39,6 +39,7 @@ def allocate(key: Array, log_joint: Array) -> Array:
     shares = jnp.exp(log_joint - jnp.max(log_joint, axis=0))
     below = jnp.cumsum(shares, axis=0)
     level = below[-1] * jax.random.uniform(key, log_joint.shape[1:], log_joint.dtype)
-    # Rounding never leaves a row without a component.
+    # Rounding never leaves a row without a component. All K are counted, although K - 1 would do: of K = 2, the sum of
+    # one row would be none to XLA, which would then draw anew for every component and product.
     chosen = jnp.minimum(jnp.sum(below <= level, axis=0), len(below) - 1)
     return jax.nn.one_hot(chosen, len(log_joint), axis=0, dtype=log_joint.dtype)
