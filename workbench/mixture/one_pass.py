@@ -22,6 +22,7 @@ from jax import Array
 from workbench.mixture.covariance import Statistics
 from workbench.mixture.covariance.base import product, weighted_sum
 from workbench.mixture.covariance.vectors import LOG_2PI
+from workbench.mixture.logarithm import log
 from workbench.mixture.mixture import Mixture
 from workbench.mixture.rows import Rows
 
@@ -174,7 +175,7 @@ def _normalise(log_joint: Array, counted: Array) -> tuple[Array, Array]:
     largest = jnp.where(jnp.isfinite(largest), largest, 0.0)
     shares = jnp.exp(log_joint - largest)
     total = jnp.sum(shares, axis=0)
-    return product(largest + jnp.log(total), counted), shares * (counted / total)
+    return product(largest + log(total), counted), shares * (counted / total)
 
 
 def _dense(tangent: Array | jax.custom_derivatives.SymbolicZero) -> Array:
