@@ -30,8 +30,9 @@ ROWS_SHARED_BEYOND = 2**18
 # which is up to half of compiling it.
 BEGUN_PLAINLY = 2**14
 
-# Devices that share the lanes meet after so many steps, to see whether a lane of any of them is done.
-MEETING = 32
+# Devices that share the lanes meet to see whether a lane of any of them is done: after so many products of numbers, some
+# milliseconds, beside which a meeting is short, and after so many steps at most.
+WORK_BETWEEN, MOST_BETWEEN = 2**22, 32
 
 # The name of the mesh axis along which lanes are shared out.
 LANES = "lanes"
@@ -126,7 +127,7 @@ def advance(
     and after `limit` steps. None of the lanes is ever done on entry.
 
     Devices share the rows in every pass, or, where passes are short, the lanes: then a lane may be done for up to
-    `MEETING` steps before the others hear of it, and the limit is a multiple of that.
+    `MOST_BETWEEN` steps before the others hear of it, and the limit is rounded up to their next meeting.
 
     Args:
         method: a frozen config.
@@ -163,6 +164,8 @@ def _advance(
     """Advance the lanes of a device, which meets the others or is the only one."""
     schedule = method.schedule()
     algorithm = method.bind(problem)
+    work = problem.num_points * problem.num_dimensions * problem.components * len(lanes.steps)
+    between = min(max(WORK_BETWEEN // work, 1), MOST_BETWEEN)
     most = np.inf if schedule.max_steps is None else schedule.max_steps
 
     def put(rows: Array, row: Array, place: Array) -> Array:
@@ -211,8 +214,8 @@ def _advance(
 
     def together(now: Stretch) -> Stretch:
         def to_meeting(carry: tuple[Stretch, Array, Array]) -> tuple[Stretch, Array, Array]:
-            now = alone(carry[0], carry[1] + MEETING)
-            return now, carry[1] + MEETING, jax.lax.pmax(has_ended(now), LANES)
+            now = alone(carry[0], carry[1] + between)
+            return now, carry[1] + between, jax.lax.pmax(has_ended(now), LANES)
 
         zero, no = jnp.asarray(0), jnp.asarray(False)
         end, _, _ = jax.lax.while_loop(lambda carry: (carry[1] < limit) & ~carry[2], to_meeting, (now, zero, no))

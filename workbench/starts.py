@@ -85,10 +85,8 @@ class KMeansPlusPlus(Start):
 
         def add(j: int, carry: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
             chosen, distance, nearest = carry
-            total = jnp.sum(distance)
             # With fewer distinct rows than components all distances are zero: any row will do.
-            p = jnp.where(total > 0, distance / jnp.where(total > 0, total, 1.0), points / n)
-            row = jax.random.choice(keys[j], p.size, p=p.ravel())
+            row = _in_proportion(keys[j], jnp.where(jnp.any(distance > 0), distance, points))
             new = jnp.where(points, squared_distance(row), 0.0)
             return chosen.at[j].set(row), jnp.minimum(distance, new), jnp.where(new < distance, j, nearest)
 
@@ -220,3 +218,17 @@ def _in_data_units(problem: Problem, covariance: Array) -> Array:
     """A covariance of rows in working units, in the data's. [D, D]"""
     matrix = problem.rows.matrix
     return product(product(matrix, covariance), matrix.T)
+
+
+def _in_proportion(key: Array, weights: Array) -> Array:
+    """The number of a row, drawn in proportion to its weight [C, B]: of a chunk, and of a row in it. []
+
+    Inverts the same uniform number as `jax.random.choice`, which sums all rows one after the other.
+    """
+    chunks = jnp.cumsum(jnp.sum(weights, axis=1))
+    level = chunks[-1] * (1 - jax.random.uniform(key, dtype=chunks.dtype))
+    chunk = jnp.searchsorted(chunks, level)
+    rest = level - jnp.where(chunk > 0, chunks[chunk - 1], 0)
+    within = jnp.cumsum(weights[chunk])
+    # A sum in another order can round below the level: the last row with a weight is the nearest then.
+    return chunk * weights.shape[1] + jnp.searchsorted(within, jnp.minimum(rest, within[-1]))
