@@ -14,8 +14,8 @@ import tomli_w
 from click.testing import CliRunner, Result
 
 import workbench
-from workbench import execution
-from workbench.cli import cli, running
+from workbench import execution, report
+from workbench.cli import cli
 from workbench.compare import Comparison
 from workbench.data import dataset_names
 from workbench.methods import METHODS
@@ -187,8 +187,8 @@ class TestRun:
 def light(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leaves out the report and the figures, which take most of the time and have tests of their own."""
     # Members of a module are looked up when a command runs.
-    monkeypatch.setattr(running, "write_report", lambda *_: None)
-    monkeypatch.setattr(running, "save_figures", lambda *_: [])
+    monkeypatch.setattr(report, "write_report", lambda *_: None)
+    monkeypatch.setattr(report, "save_figures", lambda *_: [])
 
 
 class TestCompare:

@@ -20,9 +20,24 @@ HEAVY = [
 ]
 
 
+# What a run begins without: figures and pages come at its end.
+LATE = ["matplotlib.figure", "scipy.optimize", "scipy.stats", "workbench.claims", "workbench.report"]
+
+
 def test_importing_the_package_loads_nothing_that_only_some_need():
-    program = "import json, sys, workbench; print(json.dumps(sorted(sys.modules)))"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    loaded = set(json.loads(done.stdout))
+    loaded = loaded_by("import workbench")
     assert "workbench.run" in loaded
     assert loaded.isdisjoint(HEAVY)
+
+
+def test_a_run_begins_without_what_it_needs_at_its_end():
+    loaded = loaded_by("from workbench.cli import cli; cli.get_command(None, 'run')")
+    assert "workbench.cli.running" in loaded
+    assert loaded.isdisjoint(LATE)
+
+
+def loaded_by(program: str) -> set[str]:
+    """Names of the modules that a program has loaded at its end."""
+    program = f"import json, sys; {program}; print(json.dumps(sorted(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    return set(json.loads(done.stdout))

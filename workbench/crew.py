@@ -16,9 +16,9 @@ from workbench.problem import Problem
 # Sizes of a batch. More lanes than the largest would save no time per restart, and need more memory.
 LANES = (1, 2, 4, 8, 16)
 
-# Once a batch has wasted this much work, in products of numbers, what is left of it is worth a smaller program: the
-# waste took about as long as compiling one takes. Counted and not timed, so that equal runs give equal bits.
-WORTH_COMPILING = 2 * 10**9
+# Once a batch has wasted this much work, in the units of `work_of`, what is left of it is worth a smaller program: the
+# waste took about as long as compiling one takes, 2 seconds. Counted and not timed, so that equal runs give equal bits.
+WORTH_COMPILING = 3 * 10**10
 
 
 @dataclass
@@ -29,7 +29,7 @@ class Crew:
     rows: Row  # leaves [R, T, ...]
     seats: np.ndarray  # [L]   the restart in each lane, L the largest batch; -1 beyond the batch
     finished: np.ndarray  # [R]   stopped, or recorded the last row
-    wasted: np.ndarray  # []   products of numbers in lanes that doubled another, since the batch last shrank
+    wasted: np.ndarray  # []   work in lanes that doubled another, since the batch last shrank
     clock: np.ndarray  # []   seconds of stepping
     dropped: np.ndarray  # [R]   lost the race
     heat: np.ndarray  # []   races run so far
@@ -147,6 +147,11 @@ class Crew:
         last = self.walkers.rows
         places = np.minimum(np.arange(1 + np.max(last)), last[:, None])  # [R, T]
         return Row(*jax.tree.map(lambda leaf: leaf[np.arange(len(last))[:, None], places], tuple(self.rows)))
+
+
+def work_of(problem: Problem) -> int:
+    """The work of a pass, in operations of some 0.1 ns: a component's part for a row is D^2 products and the rest."""
+    return problem.num_points * problem.components * (problem.num_dimensions**2 + 16)
 
 
 def lanes_for(restarts: int) -> int:

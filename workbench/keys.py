@@ -10,6 +10,7 @@ import zlib
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jax.extend.random import define_prng_impl, threefry_prng_impl
 from jax.typing import ArrayLike
@@ -23,7 +24,14 @@ PARITY = 0x1BD11BDA
 
 def named_key(seed: int, name: str) -> Array:
     """The key of one consumer ("starts", a method's name, ...) under a root seed."""
-    return jax.random.fold_in(jax.random.key(seed, impl=GENERATOR), zlib.crc32(name.encode()))
+    # Any seed that fits the word of a key is one, whatever JAX's own whole numbers hold.
+    return _named(np.uint32(seed) if 0 <= seed < 2**32 else seed, np.uint32(zlib.crc32(name.encode())))
+
+
+# One program, where each operation by itself would be compiled by itself.
+@jax.jit
+def _named(seed: ArrayLike, name: ArrayLike) -> Array:
+    return jax.random.fold_in(jax.random.key(seed, impl=GENERATOR), name)
 
 
 def restart_keys(key: Array, restarts: int) -> Array:
@@ -42,6 +50,7 @@ def of_words(words: Array) -> Array:
     return jax.random.wrap_key_data(words, impl=GENERATOR)
 
 
+@jax.jit
 def _cipher(key: Array, first: Array, second: Array) -> tuple[Array, Array]:
     """Two random words of 32 bits, from a key of two and a counter of two."""
     schedule = (key[0], key[1], key[0] ^ key[1] ^ jnp.uint32(PARITY))

@@ -11,6 +11,7 @@ from jax import Array
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from jax.typing import ArrayLike
 
+from workbench.compilation import WIDE, jit_by_size
 from workbench.keys import of_words, quick
 from workbench.methods import Method
 from workbench.methods.base import Algorithm, State
@@ -26,12 +27,8 @@ BLOCK_BYTES = 2**22
 # cache holds all rows, and devices need not meet in every pass.
 ROWS_SHARED_BEYOND = 2**18
 
-# Up to so many numbers of data, what a method computes once at its start takes less time than optimising its program,
-# which is up to half of compiling it.
-BEGUN_PLAINLY = 2**14
-
-# Devices that share the lanes meet to see whether a lane of any of them is done: after so many products of numbers, some
-# milliseconds, beside which a meeting is short, and after so many steps at most.
+# Devices that share the lanes meet to see whether a lane of any of them is done: after so many products of numbers,
+# some milliseconds, beside which a meeting is short, and after so many steps at most.
 WORK_BETWEEN, MOST_BETWEEN = 2**22, 32
 
 # The name of the mesh axis along which lanes are shared out.
@@ -80,8 +77,7 @@ class KeyData(NamedTuple):
 
 def begin(method: Method, problem: Problem, starts: Mixture, key: Array, restarts: ArrayLike) -> Walker:
     """Walkers at their starts, leaves [L, ...]; restart r uses the r-th key derived from `key`."""
-    few = problem.num_points * problem.num_dimensions <= BEGUN_PLAINLY
-    return (_begin_plainly if few else _begin)(method, problem, starts, quick(key), jnp.asarray(restarts))
+    return _begin(problem.rows.z.size, method, problem, starts, quick(key), jnp.asarray(restarts))
 
 
 def _at_starts(method: Method, problem: Problem, starts: Mixture, key: Array, restarts: Array) -> Walker:
@@ -96,8 +92,7 @@ def _at_starts(method: Method, problem: Problem, starts: Mixture, key: Array, re
     return _plain(jax.vmap(one)(starts, restarts))
 
 
-_begin = jax.jit(_at_starts, static_argnums=0)
-_begin_plainly = jax.jit(_at_starts, static_argnums=0, compiler_options={"xla_backend_optimization_level": 0})
+_begin = jit_by_size(_at_starts, static_argnums=(0,))
 
 
 def seated(problem: Problem, lanes: Walker) -> tuple[Problem, Walker]:
@@ -117,7 +112,7 @@ def seated(problem: Problem, lanes: Walker) -> tuple[Problem, Walker]:
     return problem, jax.tree.map(lambda leaf: put(leaf.shape, data_callback=lambda index: leaf[index]), lanes)
 
 
-@partial(jax.jit, static_argnums=0)
+@partial(jax.jit, static_argnums=0, compiler_options=WIDE)
 def advance(
     method: Method, problem: Problem, lanes: Walker, marks: ArrayLike, until: ArrayLike, limit: ArrayLike
 ) -> Stretch:

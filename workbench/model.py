@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import numpyro
@@ -66,16 +67,46 @@ class _Ascending(Reparam):  # type: ignore[misc]
         return None, means
 
 
+# NumPyro checks the parameters of a distribution where it is made: of values that are being traced it learns nothing,
+# and each check is traced, and in parts compiled, every time.
+_unchecked = numpyro.validation_enabled(False)
+
+
+@_unchecked
 def potential(problem: Problem, unconstrained: dict[str, Array]) -> Array:
     """Minus the log joint density of the unconstrained sites: the one place where Jacobians appear. []"""
     return potential_energy(one_pass_model, (problem,), {}, unconstrained)
 
 
+@jax.custom_vjp
+def sloped_potential(problem: Problem, unconstrained: dict[str, Array]) -> Array:
+    """`potential` for samplers, which ask for its slope in reverse mode, and for no second derivative. []
+
+    Both are one function to JAX, traced once: NumPyro's kernel asks four times, inside loops that are traced again and
+    again, and the tracing is most of what a process waits for that finds its programs compiled.
+    """
+    return potential(problem, unconstrained)
+
+
+@jax.jit
+def _value_and_slope(problem: Problem, unconstrained: dict[str, Array]) -> tuple[Array, dict[str, Array]]:
+    return jax.value_and_grad(potential, argnums=1)(problem, unconstrained)
+
+
+def _slope_times(slope: dict[str, Array], cotangent: Array) -> tuple[None, dict[str, Array]]:
+    return None, {name: cotangent * value for name, value in slope.items()}
+
+
+sloped_potential.defvjp(_value_and_slope, _slope_times)
+
+
+@_unchecked
 def prior_potential(problem: Problem, unconstrained: dict[str, Array]) -> Array:
     """The same without the likelihood, and without a pass over the data. []"""
     return potential_energy(_sites, (problem,), {}, unconstrained)
 
 
+@_unchecked
 def unconstrained_sites(problem: Problem, mixture: Mixture) -> dict[str, Array]:
     """The unconstrained values of the model's sites at a mixture with positive weights.
 
@@ -116,6 +147,7 @@ def _deviations(problem: Problem) -> Array:
     return jnp.sqrt(jnp.sum(problem.rows.matrix**2, axis=-1))
 
 
+@_unchecked
 def mixture_of_sites(problem: Problem, unconstrained: dict[str, Array]) -> Mixture:
     """The mixture at unconstrained site values; inverse of `unconstrained_sites`."""
     values = constrain_fn(_sites, (problem,), {}, unconstrained, return_deterministic=True)

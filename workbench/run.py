@@ -2,13 +2,15 @@
 
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import jax
 import numpy as np
 from jax import Array
 
 from workbench.checkpoint import Checkpoint
-from workbench.crew import WORTH_COMPILING, Crew
+from workbench.compilation import OLD_EMITTERS, WIDE
+from workbench.crew import WORTH_COMPILING, Crew, work_of
 from workbench.hosts import told
 from workbench.lanes import Stretch, advance, seated
 from workbench.methods import Method
@@ -127,7 +129,7 @@ def _labelled(problem: Problem, mixtures: Mixture) -> Mixture:
     return jax.vmap(jax.vmap(problem.labelled))(mixtures)
 
 
-@jax.jit
+@partial(jax.jit, compiler_options=WIDE | OLD_EMITTERS)
 def _score(problem: Problem, mixtures: Mixture) -> tuple[Array, Array]:
     values = jax.vmap(problem.log_likelihood)(mixtures)
     return values + jax.vmap(problem.log_prior)(mixtures), values
@@ -173,7 +175,7 @@ def _stretches(method: Method, problem: Problem, crew: Crew, until: int) -> Iter
     """Call after call with the same restarts in the lanes, until one of them is done or the batch can shrink."""
     marks, (placed, lanes) = method.schedule().marks, seated(problem, crew.lanes)
     # Of a step, in lanes that double another.
-    waste = problem.num_points * problem.components * problem.num_dimensions**2 * crew.idle
+    waste = work_of(problem) * crew.idle
     going = True
     while going:
         steps = int(crew.pace)

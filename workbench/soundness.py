@@ -9,6 +9,7 @@ import numpy as np
 from jax import Array
 from pydantic import BaseModel, ConfigDict, Field
 
+from workbench.compilation import jit_by_size
 from workbench.mixture import Mixture, one_pass
 from workbench.problem import Problem
 
@@ -56,7 +57,7 @@ class Soundness(BaseModel):
 
     def check(self, problem: Problem, mixture: Mixture) -> Health:
         """The health of one mixture on a problem; costs one pass."""
-        return self._judge(problem, *(np.asarray(a) for a in _margins(problem, mixture)))
+        return self._judge(problem, *(np.asarray(a) for a in _margins(problem.rows.z.size, problem, mixture)))
 
     def check_all(self, problem: Problem, mixtures: Mixture) -> list[Health]:
         """The health of every mixture of a batch with leaves [R, ...]."""
@@ -90,15 +91,14 @@ MERGED = 0.3
 
 def merged_groups(problem: Problem, mixture: Mixture) -> np.ndarray:
     """The group of each component: equal for those that no row tells apart. [K]"""
-    close = np.asarray(_margins(problem, mixture)[2]) < MERGED
+    close = np.asarray(_margins(problem.rows.z.size, problem, mixture)[2]) < MERGED
     groups = np.arange(len(close))
     for k, j in np.argwhere(np.triu(close, 1)):
         groups[groups == groups[j]] = groups[k]
     return groups
 
 
-@jax.jit
-def _margins(problem: Problem, mixture: Mixture) -> tuple[Array, Array, Array]:
+def _margins_of(problem: Problem, mixture: Mixture) -> tuple[Array, Array, Array]:
     """Smallest relative eigenvalue and size of every component, and how far apart each two are.
 
     [K], [K], [K, K]
@@ -110,3 +110,6 @@ def _margins(problem: Problem, mixture: Mixture) -> tuple[Array, Array, Array]:
     density = mixture.component_log_joint(some) - jnp.log(mixture.weights)  # [N, K]
     gaps = jnp.max(jnp.abs(density[:, :, None] - density[:, None, :]), axis=0)  # [K, K]
     return smallest, one_pass(mixture, problem.rows)[1].counts, gaps
+
+
+_margins = jit_by_size(_margins_of)

@@ -4,7 +4,6 @@ They are drawn from the rows held in memory: all of them, or an even sample of t
 """
 
 from abc import ABC, abstractmethod
-from functools import partial
 from itertools import cycle, islice, permutations
 from typing import ClassVar, Literal
 
@@ -14,6 +13,7 @@ import numpy as np
 from jax import Array
 from pydantic import BaseModel, ConfigDict
 
+from workbench.compilation import jit_by_size
 from workbench.errors import InputError
 from workbench.keys import named_key
 from workbench.mixture import FlatPrior, Mixture, Statistics
@@ -192,14 +192,19 @@ def draw_starts(start: Start, problem: Problem, restarts: int, seed: int) -> Mix
     if isinstance(start, Stated):
         return jax.vmap(start.draw(problem, key).permute)(start.orders(restarts))
     size = min(size for size in DRAWN_TOGETHER if size >= min(restarts, DRAWN_TOGETHER[-1]))
-    batches = [_draw(start, problem, key, np.arange(first, first + size)) for first in range(0, restarts, size)]
-    together = jax.tree.map(lambda *leaves: np.concatenate(leaves)[:restarts], *jax.device_get(batches))
-    return jax.tree.map(jnp.asarray, together)
+    numbers = problem.rows.z.size
+    batches = [
+        _draw(numbers, start, problem, key, np.arange(first, first + size)) for first in range(0, restarts, size)
+    ]
+    drawn = jax.tree.map(lambda *leaves: np.concatenate(leaves)[:restarts], *jax.device_get(batches))
+    return jax.tree.map(jnp.asarray, drawn)
 
 
-@partial(jax.jit, static_argnums=0)
-def _draw(start: Start, problem: Problem, key: Array, restarts: Array) -> Mixture:
+def _drawn(start: Start, problem: Problem, key: Array, restarts: Array) -> Mixture:
     return jax.vmap(lambda r: start.draw(problem, jax.random.fold_in(key, r)))(restarts)
+
+
+_draw = jit_by_size(_drawn, static_argnums=(0,))
 
 
 def _around(problem: Problem, means: Array, covariance: Array) -> Mixture:

@@ -78,6 +78,8 @@ def test_the_price_is_the_number_of_leapfrog_steps(
         return likelihood(self, mixture)
 
     monkeypatch.setattr(Problem, "log_likelihood", counted)
+    # What has been traced without counting is not traced again.
+    jax.clear_caches()
     algorithm = METHOD.bind(problem)
     start = jax.tree.map(lambda leaf: leaf[0], starts)
     state = jax.jit(algorithm.init)(jax.random.key(0), start)
@@ -94,6 +96,8 @@ def test_the_price_is_the_number_of_leapfrog_steps(
     assert len(calls) - begun == paid
     # To begin costs one evaluation more; a run of hundreds of transitions does not count it.
     assert begun <= 1
+    # Nothing else is to count.
+    jax.clear_caches()
 
 
 def test_passes_grow_by_at_least_one_a_draw_and_warm_up_is_counted(trace: Trace) -> None:

@@ -4,8 +4,6 @@ Exit status: 0, all went well; 1, a method failed and the others' results are ke
 one of several hosts was lost.
 """
 
-# Their commands join the group.
-from workbench.cli import claims, looking, mapping, posterior, running, selecting  # noqa: F401
 from workbench.cli.group import cli, main
 
 __all__ = ["cli", "main"]

@@ -14,7 +14,6 @@ from workbench.diagnostics import Status
 from workbench.errors import InputError
 from workbench.execution import run_experiment
 from workbench.experiment import read_experiment
-from workbench.report import save_figures, save_study_figures, write_report, write_study_report
 from workbench.studies.reading import is_study, read_study
 from workbench.studies.running import run_study, study_folder
 from workbench.studies.table import table_of
@@ -65,6 +64,9 @@ def run(
             except InputError as error:
                 raise InputError(f"{file}: {error}") from None
             if len(comparison):
+                # What draws takes as long to load as JAX: a run begins without it.
+                from workbench.report import save_figures, write_report
+
                 with hosts.folder_of_the_first(folder) as written:
                     write_report(written / "report.html", [(comparison, config_text(experiment))])
                     save_figures(comparison, written / "figures")
@@ -90,6 +92,8 @@ def _run_study(
             findings = run_study(study, out=folder, folder=file.parent, force=force, watch=watch)
         except InputError as error:
             raise InputError(f"{file}: {error}") from None
+        from workbench.report import save_study_figures, write_study_report
+
         stored = study_folder(folder, study, file.parent)
         write_study_report(folder / "report.html", findings, title=file.stem, stored=stored)
         save_study_figures(findings, folder / "figures")

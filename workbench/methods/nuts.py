@@ -12,7 +12,7 @@ from pydantic import Field
 from workbench.methods.base import Algorithm, Info, State
 from workbench.methods.sampler import Sampler, check_proper
 from workbench.mixture import Mixture
-from workbench.model import mixture_of_sites, potential, site_units, unconstrained_sites
+from workbench.model import mixture_of_sites, site_units, sloped_potential, unconstrained_sites
 from workbench.problem import Problem
 
 Sites = dict[str, Array]
@@ -46,7 +46,7 @@ class NUTS(Sampler):
         units = site_units(problem, unconstrained_sites(problem, blank))
 
         def potential_of(given: Problem) -> Callable[[Sites], Array]:
-            return lambda z: potential(given, _times(z, units))
+            return lambda z: sloped_potential(given, _times(z, units))
 
         initialise, sample = hmc(potential_fn_gen=potential_of, algo="NUTS")
 
