@@ -96,7 +96,7 @@ def main() -> None:
 
 
 def grid(asked: argparse.Namespace) -> list[Cell]:
-    """The cells asked for, in an order of chance that is always the same: what no time is left for is no matter of size.
+    """The cells asked for, in an order of chance, always the same: what no time is left for is no matter of size.
 
     Every cell where `--full` or a filter is given. Otherwise a fifth, in which every pair of values of two axes occurs,
     of at most `LONGEST` operations; `--quick` takes those of `QUICK`. Cells with fewer than 2 K (D + 1) points are no

@@ -15,7 +15,7 @@ from click.testing import CliRunner, Result
 
 import workbench
 from workbench import execution, report
-from workbench.cli import cli
+from workbench.cli import cli, looking  # noqa: F401  # loaded before a test replaces what it imports
 from workbench.compare import Comparison
 from workbench.data import dataset_names
 from workbench.methods import METHODS

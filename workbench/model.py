@@ -1,6 +1,7 @@
 """The NumPyro model of a problem, written twice: as a person reads it, and through the one pass."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -19,6 +20,8 @@ from workbench.problem import Problem
 # What sets means apart at least where a chain of ordered means begins, in standard deviations of the first column:
 # points that tie there are common, and the logarithm of no gap is no place to begin at.
 LEAST_GAP = 1e-6
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 def mixture_model(problem: Problem, x: Array | None = None) -> None:
@@ -69,7 +72,7 @@ class _Ascending(Reparam):  # type: ignore[misc]
 
 # NumPyro checks the parameters of a distribution where it is made: of values that are being traced it learns nothing,
 # and each check is traced, and in parts compiled, every time.
-_unchecked = numpyro.validation_enabled(False)
+_unchecked: Callable[[F], F] = numpyro.validation_enabled(False)
 
 
 @_unchecked
