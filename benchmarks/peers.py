@@ -17,7 +17,7 @@ import numpy as np
 
 import workbench as wb
 from judge import Parameters
-from workbench.compilation import WIDE
+from workbench.compilation import STEPPING
 
 FAMILIES = ("full", "tied", "diagonal", "spherical")
 
@@ -80,7 +80,7 @@ class Workbench(Peer):
         return Parameters(np.asarray(result.weights, float), np.asarray(result.means, float), squared)
 
 
-@partial(jax.jit, compiler_options=WIDE)
+@partial(jax.jit, compiler_options=STEPPING)
 def _em(problem: wb.Problem, mixture: wb.Mixture, iterations: int) -> tuple[wb.Mixture, jax.Array]:
     begun = (mixture, jnp.zeros((), problem.dtype))
     return jax.lax.fori_loop(0, iterations, lambda _, carry: problem.em_step(carry[0]), begun)

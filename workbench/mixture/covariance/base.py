@@ -9,9 +9,9 @@ import numpy as np
 from jax import Array
 from numpyro.distributions import Distribution
 
-# A product with so few rows spends its time on arranging the other matrix: one with a vector for each row measured
-# up to three times as fast.
-FEW_ROWS = 4
+# A product of so few rows that gives so few numbers spends its time on arranging the other matrix: one with a vector
+# for each row measured up to twice as fast, and of more numbers slower.
+FEW_ROWS, FEW_NUMBERS = 4, 40
 
 
 def product(a: Array, b: Array) -> Array:
@@ -21,7 +21,8 @@ def product(a: Array, b: Array) -> Array:
 
 def weighted_sum(responsibilities: Array, features: Array) -> Array:
     """`sum_n r_nk f_n` for responsibilities [K, B] and features [F, B]. [K, F]"""
-    if len(responsibilities) <= FEW_ROWS:
+    rows, numbers = len(responsibilities), len(responsibilities) * len(features)
+    if rows <= FEW_ROWS and numbers <= FEW_NUMBERS:
         return jnp.stack([product(features, r) for r in responsibilities])
     return jnp.einsum("kb,fb->kf", responsibilities, features, precision="highest")
 
