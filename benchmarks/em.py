@@ -33,8 +33,8 @@ from workbench.devices import use_all_cores
 GRID = (FAMILIES, (1_000, 10_000, 100_000, 1_000_000), (1, 2, 8, 32, 64), (2, 5, 16, 64))
 QUICK = (FAMILIES, (10_000,), (2, 8), (5,))
 GIBIBYTES = 4.0  # a package that must hold more is left out of the cell
-JUDGED = 100_000  # rows that the judge looks at, at most
-MOST_ROUNDS = 7
+JUDGED = 20_000  # rows that the judge looks at, at most
+MOST_ROUNDS = 5
 PAUSE = 0.05  # seconds; OpenBLAS's and OpenMP's threads spin for some tens of milliseconds after their work
 LONGEST = 1e10  # operations of an iteration, beyond which a cell is for `--full`
 
@@ -248,7 +248,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--peers", nargs="+", choices=[p.name for p in PEERS[1:]], default=[p.name for p in PEERS[1:]])
     parser.add_argument("--device", choices=("cpu", "gpu"), default="cpu", help="where workbench and gmmx run")
     parser.add_argument("--dtype", choices=tuple(AGREEMENT), default="float64")
-    parser.add_argument("--seconds", type=float, help="time of a package in a cell: 0.4 if quick, else 0.6")
+    parser.add_argument("--seconds", type=float, help="time of a package in a cell: 0.4 unless given")
     parser.add_argument(
         "--minutes", type=float, help="no cell begins after so many: 0.5 if quick, no end if full, else 6"
     )
@@ -257,7 +257,7 @@ def _arguments() -> argparse.Namespace:
     if asked.minutes is None:
         asked.minutes = 0.5 if asked.quick else math.inf if asked.full else 6.0
     if asked.seconds is None:
-        asked.seconds = 0.4 if asked.quick else 0.6
+        asked.seconds = 0.4
     return asked
 
 

@@ -120,6 +120,16 @@ def samplers(rows: Sequence[Row], about: Row) -> str:
     return table(("problem", "sampler", "effective draws a second", "ratio", "goal", "compiling"), lines)
 
 
+def start(rows: Sequence[Row], about: Row) -> str:
+    """A line for each method."""
+    lines = (
+        (r["method"], f"{r['first']:.1f} s", f"{r['second']:.1f} s", f"{r['second_min']:.1f} s to "
+         f"{r['second_max']:.1f} s")
+        for r in rows
+    )  # fmt: skip
+    return table(("method", "nothing compiled", "another seed", "over the runs"), lines)
+
+
 def scaling(rows: Sequence[Row], about: Row) -> str:
     """A line for each kind of scaling and shape, a column for each layout."""
     layouts = list(dict.fromkeys(row["layout"] for row in rows))
@@ -153,6 +163,7 @@ TABLES: dict[str, Callable[[Sequence[Row], Row], str]] = {
     "restarts": restarts,
     "memory": memory,
     "samplers": samplers,
+    "start": start,
     "scaling": scaling,
 }
 

@@ -81,4 +81,6 @@ def main() -> None:
     # every 700 objects, as Python does, takes a fifth of the time until the first step.
     gc.freeze()
     gc.set_threshold(OBJECTS_BETWEEN, 10, 10)
+    # Programs do not carry the places in the source that each of their parts comes from.
+    jax.config.update("jax_traceback_in_locations_limit", 0)
     cli(prog_name="workbench")
