@@ -87,10 +87,10 @@ bench-quick: bench-setup
 	$(BENCH_PYTHON) benchmarks/em.py --quick
 
 bench: bench-setup
-	$(BENCH_PYTHON) benchmarks/em.py --minutes 3.5 --json benchmarks/results/em.json
+	$(BENCH_PYTHON) benchmarks/em.py --minutes 2.5 --json benchmarks/results/em.json
 	$(BENCH_PYTHON) benchmarks/restarts.py --json benchmarks/results/restarts.json
 	$(BENCH_PYTHON) benchmarks/memory.py --json benchmarks/results/memory.json
-	$(BENCH_PYTHON) benchmarks/start.py --json benchmarks/results/start.json
+	$(BENCH_PYTHON) benchmarks/start.py --rounds 2 --json benchmarks/results/start.json
 	$(BENCH_PYTHON) benchmarks/samplers.py --json benchmarks/results/samplers.json
 	$(BENCH_PYTHON) benchmarks/tables.py
 

@@ -166,7 +166,7 @@ def by_idiomatic(case: Case, seed: int) -> Sampled:
     def idiomatic(problem: wb.Problem, sites: dict[str, jax.Array]) -> jax.Array:
         return potential_energy(wb.mixture_model, (problem, points), {}, sites)
 
-    with patch("workbench.methods.nuts.potential", idiomatic):
+    with patch("workbench.methods.nuts.sloped_potential", idiomatic):
         return by_workbench(wb.NUTS(**case.counts), case, seed, devices=1)
 
 
