@@ -13,7 +13,14 @@ import pytest
 import tomli_w
 
 from workbench.compare import compare
-from workbench.compilation import cache_folder, keep_compiled_programs, make_room, processor
+from workbench.compilation import (
+    FEW_NUMBERS,
+    cache_folder,
+    jit_by_size,
+    keep_compiled_programs,
+    make_room,
+    processor,
+)
 from workbench.methods import METHODS, Method
 from workbench.mixture import ConjugatePrior
 from workbench.problem import Problem
@@ -53,6 +60,21 @@ def test_a_sweep_over_seeds_restarts_and_data_sets_compiles_once(name: str, monk
         counts.append(len(traced))
     # The programs that begin and advance, each traced at the first run and never again.
     assert counts[0] > 0 and counts == [counts[0]] * len(sweep)
+
+
+def test_few_data_are_compiled_briefly_to_the_same_numbers() -> None:
+    traced = []
+
+    def doubled(times: int, x: np.ndarray) -> Any:
+        traced.append(times)
+        return times * x
+
+    call = jit_by_size(doubled, static_argnums=(0,))
+    x = np.linspace(-1.0, 1.0, 5)
+    for numbers in (FEW_NUMBERS, FEW_NUMBERS, FEW_NUMBERS + 1):
+        np.testing.assert_array_equal(call(numbers, 2, x), 2 * x)
+    # Two programs of one trace.
+    assert traced == [2]
 
 
 def test_the_cache_lies_where_the_platform_keeps_caches() -> None:

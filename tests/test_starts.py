@@ -13,7 +13,17 @@ from pydantic import ValidationError
 from workbench.errors import InputError
 from workbench.mixture import COVARIANCES, Mixture
 from workbench.problem import Problem
-from workbench.starts import STARTS, Given, KMeansPlusPlus, Labellings, RandomPoints, Start, Stated, draw_starts
+from workbench.starts import (
+    STARTS,
+    Given,
+    KMeansPlusPlus,
+    Labellings,
+    RandomPoints,
+    Start,
+    Stated,
+    _in_proportion,
+    draw_starts,
+)
 
 K = 3
 RESTARTS = 4
@@ -115,6 +125,19 @@ def test_kmeans_plus_plus_finds_groups_that_lie_far_apart() -> None:
     assert all(len(set(g)) == 3 for g in groups)
     # And the covariance is the one within the groups.
     np.testing.assert_array_less(np.asarray(starts.scales), 10.0)
+
+
+def test_rows_are_drawn_in_proportion_as_by_one_sum_over_all_of_them() -> None:
+    # Most rows have no weight, so that a draw on the wrong side of a boundary would show.
+    rng = np.random.default_rng(0)
+    weights = rng.random((5, 8)) * (rng.random((5, 8)) < 0.3)
+    weights[1] = 0.0
+    keys = jax.random.split(jax.random.key(1), 200)
+    drawn = jax.vmap(_in_proportion, (0, None))(keys, jnp.asarray(weights))
+    p = jnp.asarray(weights.ravel() / weights.sum())
+    expected = jax.vmap(lambda key: jax.random.choice(key, p.size, p=p))(keys)
+    np.testing.assert_array_equal(drawn, expected)
+    assert len(np.unique(drawn)) > 5
 
 
 def test_kmeans_plus_plus_survives_fewer_distinct_rows_than_components() -> None:
