@@ -2,8 +2,8 @@
 
 Every figure is the fastest EM step, which is a pass and an M-step, of a process or two of its own: on one device, on
 two devices of one process, and on two processes of one device each that meet on the loopback address. Layouts take
-turns, in rounds; a ratio compares the fastest steps over all rounds. Programs are compiled as a run's are, so that one
-device of a CPU is one core.
+turns, in rounds; a ratio compares the fastest steps over all rounds. Processes are kept to as many cores as they have
+devices, as hosts have cores of their own, and programs are compiled as a run's are.
 """
 
 import argparse
@@ -13,6 +13,7 @@ import socket
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,6 +25,7 @@ import setting
 import workbench as wb
 from workbench import hosts
 from workbench.compilation import STEPPING
+from workbench.devices import ask_for_devices
 
 FAMILY = "full"
 SHAPES = ((2, 5), (8, 16), (32, 16))  # D, K
@@ -48,6 +50,8 @@ def main() -> None:
     asked = _arguments()
     if asked.child:
         jax.config.update("jax_enable_x64", True)
+        # As the command line does: it also keeps the threads of LAPACK off the cores.
+        ask_for_devices(None)
         with hosts.joined(asked.child):
             found = steps(asked.points)
             if hosts.leads():
@@ -72,10 +76,20 @@ def measured(layout: Layout, points: int) -> dict[str, float]:
     command = [sys.executable, __file__, "--child", str(layout.hosts), "--points", str(points)]
     environment = os.environ | {"JAX_NUM_CPU_DEVICES": str(layout.devices), "JAX_COORDINATOR_ADDRESS": address}
     environment["JAX_COORDINATOR_BIND_ADDRESS"] = address
-    processes = [
-        subprocess.Popen(command, env=environment | {"JAX_PROCESS_ID": str(i)}, stdout=subprocess.PIPE, text=True)
-        for i in range(layout.hosts)
-    ]
+    cores = sorted(os.sched_getaffinity(0))
+    processes = []
+    for i in range(layout.hosts):
+        # A core for each device, as hosts have cores of their own.
+        own = cores[i * layout.devices : (i + 1) * layout.devices]
+        processes.append(
+            subprocess.Popen(
+                command,
+                env=environment | {"JAX_PROCESS_ID": str(i)},
+                stdout=subprocess.PIPE,
+                text=True,
+                preexec_fn=partial(os.sched_setaffinity, 0, own),
+            )
+        )
     first, *_ = [process.communicate()[0] for process in processes]
     return dict(json.loads(first))
 
