@@ -39,7 +39,10 @@ def pytest_configure(config: pytest.Config) -> None:
     """Workers, and processes that tests begin, share what they compile for as long as the run lasts.
 
     JAX reads the environment when it is imported: the workers' JAX, and not that of the process that begins them.
+    XLA reads it when it first compiles. Compiling is most of what the tests do, and the older of XLA's two ways of it
+    takes two thirds of the time; loops of steps say themselves how they are compiled, here as for users.
     """
+    os.environ.setdefault("XLA_FLAGS", "--xla_cpu_use_fusion_emitters=false")
     if not hasattr(config, "workerinput") and "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         folder = tempfile.TemporaryDirectory(prefix="workbench-tests-")
         config.add_cleanup(folder.cleanup)

@@ -16,8 +16,12 @@ _KEEP = {"jax_persistent_cache_min_compile_time_secs": 0.0, "jax_persistent_cach
 # XLA's options for a CPU; no number that is worth a word changes with them. Of a program that steps: vectors as wide as
 # the registers, of which XLA leaves half where they have 512 bits, and products on their device's own thread, because
 # the others are busy with products of their own. A pass takes an eighth less time by the one, and on all cores up to a
-# quarter less by the other.
-STEPPING = {"xla_cpu_prefer_vector_width": 512, "xla_cpu_multi_thread_eigen": False}
+# quarter less by the other. The emitters are those that XLA chooses too, named so that no `XLA_FLAGS` change them.
+STEPPING = {
+    "xla_cpu_prefer_vector_width": 512,
+    "xla_cpu_multi_thread_eigen": False,
+    "xla_cpu_use_fusion_emitters": True,
+}
 
 # Compiling takes a third less time, and what runs is as fast but for loops of many small parts.
 OLD_EMITTERS = {"xla_cpu_use_fusion_emitters": False}
