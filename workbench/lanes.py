@@ -81,6 +81,22 @@ def begin(method: Method, problem: Problem, starts: Mixture, key: Array, restart
 
 
 def _at_starts(method: Method, problem: Problem, starts: Mixture, key: Array, restarts: Array) -> Walker:
+    """Lanes are shared out as `advance` shares them: then JAX need not trace anew there what it has traced here."""
+    mesh = _lanes_mesh(problem.rows, len(restarts))
+    if mesh is None:
+        return _walkers(method, problem, starts, key, restarts)
+    everywhere, own = PartitionSpec(), PartitionSpec(LANES)
+    shared: Callable[..., Walker] = jax.shard_map(
+        partial(_walkers, method),
+        mesh=mesh,
+        in_specs=(everywhere, own, everywhere, own),
+        out_specs=own,
+        check_vma=False,
+    )
+    return shared(problem.over(problem.rows.whole), starts, key, restarts)
+
+
+def _walkers(method: Method, problem: Problem, starts: Mixture, key: Array, restarts: Array) -> Walker:
     algorithm = method.bind(problem)
 
     def one(start: Mixture, restart: Array) -> Walker:
