@@ -22,6 +22,9 @@ N, D, K = 9_001, 2, 3
 # Points of which each restart ends after steps of its own.
 RESTARTS = {"restarts of few": 500, "restarts of many": N}
 
+# Chains of few points, which devices share.
+CHAINS = wb.NUTS(num_warmup=2, num_samples=4, num_chains=4, max_tree_depth=2)
+
 METHODS = {
     "em": wb.EM(max_iterations=30),
     "ascent": wb.GradientAscent(optimizer="gradient", max_iterations=10),
@@ -62,6 +65,17 @@ def answers(devices: int | None, names: Sequence[str]) -> dict[str, Any]:
     return found
 
 
+def traces(function: str) -> int:
+    """How often JAX traces a function until all of `CHAINS` have been drawn."""
+    traced: list[str] = []
+    jax.monitoring.register_event_duration_secs_listener(
+        lambda event, _, **about: traced.append(about["fun_name"]) if event.endswith("jaxpr_trace_duration") else None
+    )
+    x = np.random.default_rng(0).normal(size=(min(RESTARTS.values()), D))
+    wb.compare(wb.Problem(x, K, prior=wb.ConjugatePrior()), [CHAINS], restarts=4)
+    return traced.count(function)
+
+
 def agreements() -> dict[str, Any]:
     """What this host hears of the first."""
     heard = {"number": int(hosts.told(jax.process_index())), "array": hosts.told(np.full(3, hosts.leads())).tolist()}
@@ -82,6 +96,8 @@ def main() -> None:
     number = int(sys.argv[1])
     with hosts.joined(number):
         found = answers(None, sys.argv[2:]) | {"devices": jax.device_count()}
+        if "traces" in sys.argv[2:]:
+            found |= {"traces": traces("_value_and_slope")}
         if number > 1:
             found |= {"heard": agreements()}
         print(json.dumps(found if hosts.leads() else {"heard": found["heard"]}))

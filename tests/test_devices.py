@@ -126,6 +126,11 @@ def test_the_first_draws_of_nuts_on_four_devices_are_those_on_one() -> None:
 
 
 @pytest.mark.slow
+def test_chains_that_devices_share_trace_their_posterior_once() -> None:
+    assert on_four_devices("traces")["traces"] == 1
+
+
+@pytest.mark.slow
 def test_gibbs_on_four_devices_comes_to_the_draws_on_one() -> None:
     # Chunks differ, and so do the first allocations. Once these are certain, the same keys draw the same parameters.
     alone, shared = sharded.answers(1, ["gibbs"])["gibbs"], on_four_devices("gibbs")["gibbs"]
