@@ -10,10 +10,12 @@ import numpyro
 import numpyro.distributions as dist
 from jax import Array
 from jax.scipy.special import gammaln
+from jax.typing import ArrayLike
 from numpyro.distributions import constraints
 from numpyro.infer.reparam import Reparam
 from numpyro.infer.util import constrain_fn, potential_energy, unconstrain_fn
 
+from workbench.data import finite_points
 from workbench.mixture import Mixture
 from workbench.problem import Problem
 
@@ -24,7 +26,7 @@ LEAST_GAP = 1e-6
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def mixture_model(problem: Problem, x: Array | None = None) -> None:
+def mixture_model(problem: Problem, x: ArrayLike | None = None) -> None:
     """The mixture in NumPyro's own words; condition on `x=problem.x`, or leave x out to predict N new points.
 
     Sites are those of the prior (`weights`, `means`, ...) and `x` [N, D]. With `x=problem.x` its log density equals
@@ -37,7 +39,7 @@ def mixture_model(problem: Problem, x: Array | None = None) -> None:
     components = dist.MultivariateNormal(mixture.means, scale_tril=mixture.scale_trils)
     density = dist.MixtureSameFamily(dist.Categorical(probs=mixture.weights), components)
     with numpyro.plate("points", problem.num_points):
-        numpyro.sample("x", density, obs=x)
+        numpyro.sample("x", density, obs=_observed(problem, x))
 
 
 def one_pass_model(problem: Problem) -> None:
@@ -170,7 +172,7 @@ def _sites(problem: Problem) -> None:
     numpyro.deterministic("mixture_scales", mixture.scales)
 
 
-def latent_model(problem: Problem, x: Array | None = None) -> None:
+def latent_model(problem: Problem, x: ArrayLike | None = None) -> None:
     """The mixture with its allocations told, as a textbook draws it: `z_n ~ Categorical(weights)`, then `x_n | z_n`.
 
     Sites are those of the prior, `z` [N] and `x` [N, D]. Summed over `z` it is `mixture_model`.
@@ -179,7 +181,12 @@ def latent_model(problem: Problem, x: Array | None = None) -> None:
     trils = mixture.scale_trils
     with numpyro.plate("points", problem.num_points):
         z = numpyro.sample("z", dist.Categorical(probs=mixture.weights))
-        numpyro.sample("x", dist.MultivariateNormal(mixture.means[z], scale_tril=trils[z]), obs=x)
+        numpyro.sample("x", dist.MultivariateNormal(mixture.means[z], scale_tril=trils[z]), obs=_observed(problem, x))
+
+
+def _observed(problem: Problem, x: ArrayLike | None) -> ArrayLike | None:
+    """What is conditioned on; points are looked at where they have values, outside of compiled programs."""
+    return x if x is None or isinstance(x, jax.core.Tracer) else finite_points(x, problem.num_dimensions)
 
 
 def swept_latent_model(problem: Problem) -> None:

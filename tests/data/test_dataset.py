@@ -69,7 +69,7 @@ def test_a_plain_list_is_one_column() -> None:
         (["a", "b"], "<U1"),
         ([True, False], "bool"),
         ([1j, 2j], "complex"),
-        ([None, 1.0], "object"),
+        ([None, "a"], "object, with 'a' in it"),
         (np.array(["2020-01-01"], dtype="datetime64[D]"), "datetime64"),
     ],
 )

@@ -119,7 +119,35 @@ def test_duplicate_rows_of_a_file_stay(write: Write) -> None:
 def test_a_missing_cell_is_named_by_row_and_column(write: Write, cell: str) -> None:
     message = refusal(write("a.csv", f"u,v\n1,2\n3,{cell}\n"))
     assert message.startswith(f"data row 2, column 'v' is missing ({cell.strip()!r})")
-    assert "fill it in, remove the row" in message and "columns = [...]" in message
+    assert "fill it in, remove the row, or" in message and "columns = [...]" in message
+
+
+def test_all_missing_cells_are_one_message(write: Write) -> None:
+    rows = "".join(f"{'' if n % 2 else n},{n * n if n else 'NA'},x{n}\n" for n in range(8))
+    message = refusal(write("a.csv", f"u,v,w\n{rows}"), columns=["u", "v"])
+    assert message == (
+        "5 cells in 5 rows are missing ('u' 4, 'v' 1): data row 1, column 'v' is 'NA'; data row 2, column 'u' is ''; "
+        "data row 4, column 'u' is ''; 2 more; fill them in, remove the rows, or leave columns out with columns = [...]"
+    )
+
+
+def test_cells_that_are_missing_and_cells_that_are_no_numbers_are_told_together(write: Write) -> None:
+    message = refusal(write("a.csv", "u,v\n1,\n3,high\n5,low\n6,1\n"))
+    assert message.startswith("data row 1, column 'v' is missing (''); fill it in")
+    assert "; 2 cells in 2 rows are not numbers ('v' 2): data row 2, column 'v' is 'high'" in message
+
+
+@pytest.mark.parametrize("header", [",u,v", '"","u","v"', ";u;v"])
+def test_a_first_column_without_a_name_numbers_the_rows_and_is_left_out(write: Write, header: str) -> None:
+    separator = next(mark for mark in ",;" if mark in header)
+    lines = [header, *(separator.join(row) for row in (["a", "1", "2"], ["b", "3", "5"], ["", "4", "4"]))]
+    data = read_file(write("a.csv", "\n".join(lines)))
+    assert data.columns == ("u", "v")
+    np.testing.assert_array_equal(data.x, [[1.0, 2.0], [3.0, 5.0], [4.0, 4.0]])
+
+
+def test_names_that_are_numbers_are_names_beside_row_numbers(write: Write) -> None:
+    assert read_file(write("a.csv", ",0,1\n0,1.5,2\n1,3,4\n")).columns == ("0", "1")
 
 
 @pytest.mark.parametrize("cell", ["high", "1.5e", "1_000", "0x10", "12%"])
@@ -145,6 +173,7 @@ def test_a_decimal_comma_is_explained(write: Write) -> None:
         ("u,v\n1,2,3\n4,5\n", ["data row 1 has 3 cells but the header has 2", "give every row one cell"]),
         ("u,v\n1,2\n\n4,5\n", ["data row 2 has 0 cells but the header has 2"]),
         ("u,,v\n1,2,3\n4,5,6\n", ["column 2 of the header has no name", "name it"]),
+        (",,v\n1,2,3\n4,5,6\n", ["column 2 of the header has no name", "name it"]),
         ("u,u\n1,2\n3,4\n", ["names column 'u' twice", "its own name"]),
         ('u,v\n1,"2\n3,4\n', ["not a readable CSV file", "check its quotes"]),
         ("u,v\n1,2\n3,inf\n", ["data row 2, column 'v' is inf", "remove the row"]),

@@ -204,5 +204,5 @@ def replace_prior(problem: Problem) -> Problem:
 
 
 def test_density_needs_points_of_the_same_columns():
-    with pytest.raises(InputError, match="at: needs points of 2 columns, got 1"):
+    with pytest.raises(InputError, match=r"at: expected points \[N, 2\], got shape \[3\]"):
         exact_posterior(make(X, 2, "full"), np.zeros(3))

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import jax
 import numpy as np
 
-from workbench.data import Dataset, Truth
+from workbench.data import Dataset, Truth, finite_points
 from workbench.errors import InputError
 from workbench.keys import named_key
 from workbench.methods import Method
@@ -29,6 +29,18 @@ class Reference:
     labels: np.ndarray | None = None  # [N]   known classes of the fitted points
     truth: Truth | None = None  # the mixture that simulated the data
     rule: Soundness = field(default_factory=Soundness)
+
+    def check(self, problem: Problem) -> None:
+        """Refuse what does not belong to a problem, before anything runs.
+
+        Raises:
+            InputError: held-out points that are not finite or have other columns, or not one label for each row.
+        """
+        if self.heldout is not None:
+            finite_points(self.heldout, problem.num_dimensions, "reference.heldout")
+        if self.labels is not None and np.shape(self.labels) != (problem.num_points,):
+            shape = list(np.shape(self.labels))
+            raise InputError(f"reference.labels: shape is {shape}; give one for each of {problem.num_points} rows")
 
     @classmethod
     def of(cls, train: Dataset, test: Dataset | None = None, rule: Soundness | None = None) -> "Reference":
@@ -86,19 +98,22 @@ def compare(
         watch: gives a progress callback for each method.
 
     Raises:
-        InputError: two methods have one name, or a method cannot solve the problem. Nothing has run then.
+        InputError: two methods have one name, a method cannot solve the problem, or the reference is not of it.
+            Nothing has run then.
     """
     named = name_methods(methods)
     check_restarts(restarts)
     for method in named.values():
         method.check(problem)
+    judge = Reference() if reference is None else reference
+    judge.check(problem)
     rule = RandomPoints() if starts is None else starts
     traces = {}
     for name, method in named.items():
         begun = starts_of(method, problem, rule, restarts, seed)
         progress = None if watch is None else watch(name)
         traces[name] = run(method, problem, begun, named_key(seed, name), progress=progress)
-    return Comparison(problem, traces, Reference() if reference is None else reference)
+    return Comparison(problem, traces, judge)
 
 
 def starts_of(method: Method, problem: Problem, rule: Start, restarts: int, seed: int) -> Mixture:

@@ -3,7 +3,7 @@
 from workbench.data.catalogue import Description, dataset_names, describe, load_dataset
 from workbench.data.dataset import Dataset, Truth
 from workbench.data.files import read_file
-from workbench.data.points import as_points, check_points, default_columns, num_duplicates
+from workbench.data.points import as_points, check_finite, check_points, default_columns, finite_points, num_duplicates
 from workbench.data.simulate import Simulator
 
 __all__ = [
@@ -12,10 +12,12 @@ __all__ = [
     "Simulator",
     "Truth",
     "as_points",
+    "check_finite",
     "check_points",
     "dataset_names",
     "default_columns",
     "describe",
+    "finite_points",
     "load_dataset",
     "num_duplicates",
     "read_file",

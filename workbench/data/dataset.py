@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workbench.data.names import column_positions
-from workbench.data.points import check_columns, check_points
+from workbench.data.points import check_columns, check_plain, check_points
 from workbench.data.randomness import generator
 from workbench.errors import InputError
 
@@ -53,7 +53,7 @@ class Dataset:
         truth: the mixture the points were drawn from, where it is known.
 
     Raises:
-        InputError: `x` is not a 2-D float64 array, or `columns` or `labels` do not match its shape.
+        InputError: `x` is not a 2-D float64 array, or is masked, or `columns` or `labels` do not match its shape.
     """
 
     name: str
@@ -66,6 +66,7 @@ class Dataset:
     truth: Truth | None = None
 
     def __post_init__(self) -> None:
+        check_plain(self.x, self.name)
         if self.x.ndim != 2 or self.x.dtype != np.float64:
             raise InputError(f"{self.name}: x is {self.x.dtype} {self.x.shape}; give as_points(x)")
         check_columns(self.columns, self.x.shape[1], self.name)

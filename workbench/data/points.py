@@ -1,20 +1,24 @@
 """What counts as points to fit: a finite float64 array `[N, D]` in which every column varies."""
 
+import math
 from collections.abc import Sequence
+from numbers import Real
 
+import jax
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from workbench.data.cells import Cells, place, several
 from workbench.data.moments import blocks_of
 from workbench.data.names import check_distinct
-from workbench.errors import InputError
+from workbench.errors import InputError, shown
 
 
 def as_points(x: ArrayLike, where: str = "x") -> NDArray[np.float64]:
     """`x` as float64 points; a plain list of numbers is read as one column.
 
-    Integers and shorter floats are cast; float64 in C order is not copied. Values are not looked at: that is
-    `check_points`.
+    Integers and shorter floats are cast; float64 in C order is not copied. What is missing (None, pandas' NA) becomes
+    NaN. Values are not looked at: that is `check_points` and `finite_points`.
 
     Args:
         x: `[N]` or `[N, D]`, integers or floats.
@@ -24,19 +28,43 @@ def as_points(x: ArrayLike, where: str = "x") -> NDArray[np.float64]:
         `[N, D]`, C order; `[N, 1]` for a 1-D `x`.
 
     Raises:
-        InputError: `x` is ragged, not numeric (text, bool, complex, object, dates), or neither 1-D nor 2-D.
+        InputError: `x` is ragged, masked, sparse, not numeric (text, bool, complex, dates), or neither 1-D nor 2-D.
     """
-    if getattr(x, "ndim", 0) == 2 and getattr(x, "dtype", None) == np.float64 and not isinstance(x, np.ndarray):
+    check_plain(x, where)
+    if _is_read_by_slices(x):
         return x  # type: ignore[return-value]  # rows in a file, with an array's shape and slices
     try:
         array = np.asarray(x)
     except ValueError as error:
         raise InputError(f"{where}: rows differ in length ({error}); give a [N, D] array") from error
+    if array.dtype.kind == "O":
+        array = _numbers_of(array, where)
     if array.dtype.kind not in "iuf":
         raise InputError(f"{where}: dtype is {array.dtype}, not numeric; give integers or floats")
     if array.ndim not in (1, 2):
         raise InputError(f"{where}: shape is {array.shape}; give [N, D], or [N] for a single column")
-    return np.ascontiguousarray(array[:, None] if array.ndim == 1 else array, dtype=np.float64)
+    with np.errstate(over="ignore"):
+        # Beyond float64's range is infinity, which is looked at with the values.
+        return np.ascontiguousarray(array[:, None] if array.ndim == 1 else array, dtype=np.float64)
+
+
+def finite_points(x: ArrayLike, dimensions: int, where: str = "x") -> NDArray[np.float64]:
+    """`x` as float64 points that a mixture of so many dimensions can be asked about: any number of them, all finite.
+
+    Args:
+        x: `[N, D]`, or `[N]` where D is 1.
+        dimensions: D.
+        where: names the array in an error message.
+
+    Raises:
+        InputError: as `as_points`; other than D columns; a cell that is NaN or infinite.
+    """
+    points = as_points(x, where)
+    if points.shape[1] != dimensions:
+        shape = list(np.shape(x))
+        raise InputError(f"{where}: expected points [N, {dimensions}], got shape {shape}")
+    check_finite(points, where)
+    return points
 
 
 def default_columns(dimensions: int) -> tuple[str, ...]:
@@ -80,6 +108,31 @@ def check_points(
     _check_values(x, names, where)
 
 
+def check_finite(x: NDArray[np.float64], where: str, *, columns: Sequence[str] | None = None) -> None:
+    """Refuse points of which a cell is NaN or infinite, in one sweep over `x` `[N, D]`.
+
+    Raises:
+        InputError: says how many cells, of which columns, and where the first are.
+    """
+    _extremes(x, default_columns(x.shape[1]) if columns is None else columns, where)
+
+
+def check_plain(x: object, where: str) -> None:
+    """Refuse arrays that NumPy would read without their masks, or as one object.
+
+    Raises:
+        InputError: cells are masked, or `x` is a sparse matrix.
+    """
+    parts = x if isinstance(x, list | tuple) else [x]
+    if any(np.ma.is_masked(part) for part in parts):
+        raise InputError(
+            f"{where}: is a masked array with masked cells, which are missing values; fill them in, or leave their "
+            "rows out, as x[~np.ma.getmaskarray(x).any(axis=1)]"
+        )
+    if hasattr(x, "tocsr") or hasattr(x, "todense"):
+        raise InputError(f"{where}: is a sparse matrix; give a dense one, as x.toarray()")
+
+
 def num_duplicates(x: NDArray[np.float64]) -> int:
     """Number of rows of `x` `[N, D]` that repeat an earlier row."""
     return len(x) - len(np.unique(x, axis=0))
@@ -101,19 +154,60 @@ def _check_size(x: NDArray[np.float64], where: str, components: int) -> None:
 
 
 def _check_values(x: NDArray[np.float64], names: Sequence[str], where: str) -> None:
-    first_row = np.asarray(x[:1])[0]
-    low, high, begun = first_row, first_row, 0
-    for block in blocks_of(x):
-        # A block's extremes are finite if and only if all its values are.
-        lowest, highest = block.min(axis=0), block.max(axis=0)
-        if not (np.all(np.isfinite(lowest)) and np.all(np.isfinite(highest))):
-            row, column = np.argwhere(~np.isfinite(block))[0]
-            raise InputError(
-                f"{where}: data row {begun + row + 1}, column {names[column]!r} is {block[row, column]};"
-                " give a finite number or remove the row"
-            )
-        low, high, begun = np.minimum(low, lowest), np.maximum(high, highest), begun + len(block)
+    low, high = _extremes(x, names, where)
     constant = np.flatnonzero(low == high)
     if len(constant):
-        name, value = names[constant[0]], first_row[constant[0]]
+        name, value = names[constant[0]], low[constant[0]]
         raise InputError(f"{where}: column {name!r} is constant ({value:g}), so its variance is 0; drop it")
+
+
+def _extremes(
+    x: NDArray[np.float64], names: Sequence[str], where: str
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The least and the largest value of each column, all of which are found to be finite. [D], [D]"""
+    low, high = np.full(x.shape[1], np.inf), np.full(x.shape[1], -np.inf)
+    for block in blocks_of(x):
+        low, high = np.minimum(low, block.min(axis=0)), np.maximum(high, block.max(axis=0))
+    # The extremes are finite if and only if all values are; without rows there is nothing to look at.
+    if len(x) and not (np.all(np.isfinite(low)) and np.all(np.isfinite(high))):
+        raise InputError(f"{where}: {_not_finite(x, names)}")
+    return low, high
+
+
+def _not_finite(x: NDArray[np.float64], names: Sequence[str]) -> str:
+    cells = Cells.where((~np.isfinite(block) for block in blocks_of(x)), x.shape[1])
+
+    def value(row: int, column: int) -> str:
+        return str(np.asarray(x[row : row + 1])[0, column])
+
+    if cells.total == 1:
+        ((row, column),) = cells.first
+        return f"{place(row, names[column])} is {value(row, column)}; give a finite number or remove the row"
+    return f"{several(cells, names, 'not finite', value)}; give finite numbers or remove the rows"
+
+
+def _is_read_by_slices(x: object) -> bool:
+    """Whether x is rows in a file: not in memory, with the shape, the type and the slices of float64 points."""
+    if isinstance(x, np.ndarray | jax.Array):
+        return False
+    return getattr(x, "ndim", 0) == 2 and getattr(x, "dtype", None) == np.float64
+
+
+def _numbers_of(array: NDArray[np.object_], where: str) -> NDArray[np.float64]:
+    """Numbers that NumPy holds as objects: whole ones of any size, and beside them what is missing."""
+    numbers = np.empty(array.size)
+    for position, value in enumerate(array.ravel()):
+        if value is None or type(value).__name__ in _MISSING:
+            numbers[position] = math.nan
+        elif isinstance(value, bool | np.bool_) or not isinstance(value, Real):
+            raise InputError(f"{where}: dtype is object, with {shown(value)} in it; give integers or floats")
+        else:
+            try:
+                numbers[position] = float(value)
+            except OverflowError:
+                numbers[position] = math.inf
+    return numbers.reshape(array.shape)
+
+
+# What pandas holds in place of a missing number, and of a missing date.
+_MISSING = ("NAType", "NaTType")

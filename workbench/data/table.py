@@ -2,15 +2,17 @@
 
 import csv
 import io
+import json
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from workbench.errors import InputError
+from workbench.data.cells import Cells, place, several
+from workbench.errors import InputError, shown
 
 MISSING = frozenset({"", "na", "n/a", "nan", "null"})
 
@@ -27,15 +29,16 @@ def parse_table(text: str, where: str) -> Table:
     """Read `text`: a header row, then data rows.
 
     Cells are separated by commas; by semicolons or tabs if the header has those and no comma. Blank lines
-    before and after the table are skipped.
+    before and after the table are skipped. A first column without a name is left out: pandas and R write the numbers
+    or names of the rows there.
 
     Args:
         text: decoded, without byte order mark.
         where: the file, named at the start of every message.
 
     Raises:
-        InputError: empty; no header; a header only; a column without a name or named twice; rows of another
-            length than the header; quotes that do not close.
+        InputError: empty; no header; a header only; a column but the first without a name, or one named twice; rows of
+            another length than the header; quotes that do not close.
     """
     lines = text.strip("\r\n")
     if not lines.strip():
@@ -55,6 +58,9 @@ def parse_table(text: str, where: str) -> Table:
                 f"{where}: data row {position} has {len(row)} cells but the header has {len(columns)};"
                 " give every row one cell for each column"
             )
+    if columns[0] == "":
+        # The numbers of the rows, as pandas and R write them.
+        return Table(where, columns[1:], [row[1:] for row in rows])
     return Table(where, columns, rows)
 
 
@@ -65,15 +71,15 @@ def numbers(table: Table, columns: Sequence[str]) -> NDArray[np.float64]:
         `[N, D]`, in the order of `columns`. Infinite cells are left to `check_points`.
 
     Raises:
-        InputError: a cell that is missing or not a number, named by data row (counted from 1) and column.
+        InputError: cells that are missing or not numbers: how many, in which columns, and the first of them by data
+            row (counted from 1) and column.
     """
     x = np.empty((len(table.rows), len(columns)))  # [N, D]
     for d, name in enumerate(columns):
         position = table.columns.index(name)
         x[:, d] = [_number(row[position]) for row in table.rows]
-        bad = np.flatnonzero(np.isnan(x[:, d]))
-        if len(bad):
-            raise InputError(_complaint(table, int(bad[0]), name))
+    if np.isnan(x).any():
+        raise InputError(f"{table.where}: {_complaints(table, columns, np.isnan(x))}")
     return x
 
 
@@ -102,10 +108,9 @@ def _check_header(columns: tuple[str, ...], where: str) -> None:
             f"{where}: the first row ({', '.join(columns)}) holds only numbers, so the header is missing;"
             " add a first row with the column names"
         )
-    if "" in columns:
-        position = columns.index("") + 1
-        remedy = "name it, or write the file without row names"
-        raise InputError(f"{where}: column {position} of the header has no name; {remedy}")
+    if "" in columns[1:]:
+        position = columns.index("", 1) + 1
+        raise InputError(f"{where}: column {position} of the header has no name; name it")
     for position, name in enumerate(columns):
         if name in columns[:position]:
             raise InputError(f"{where}: the header names column {name!r} twice; give each its own name")
@@ -119,14 +124,44 @@ def _number(cell: str) -> float:
         return math.nan
 
 
-def _complaint(table: Table, row: int, name: str) -> str:
-    cell = table.rows[row][table.columns.index(name)].strip()
-    place = f"{table.where}: data row {row + 1}, column {name!r}"
-    if cell.lower() in MISSING:
-        remedy = "fill it in, remove the row, or leave the column out with columns = [...]"
-        return f"{place} is missing ({cell!r}); {remedy}"
-    comma = " write decimals with a point, or" if re.fullmatch(r"[-+]?\d+,\d+", cell) else ""
-    return (
-        f"{place} is {cell!r}, not a number;{comma} name the columns to use with columns = [...]"
-        f' or the groups with label = "{name}"'
-    )
+class _Bad(NamedTuple):
+    """Cells of some columns that hold no numbers."""
+
+    cells: Cells
+    columns: Sequence[str]
+    read: Callable[[int, int], str]  # the text at a row and column
+
+    def told(self, what: str, one: str) -> str:
+        """Where they are and what they hold; of a single one by a form of words that names its `value`."""
+        if self.cells.total > 1:
+            return several(self.cells, self.columns, what, lambda row, column: shown(self.read(row, column)))
+        ((row, column),) = self.cells.first
+        return f"{place(row, self.columns[column])} is {one.format(value=shown(self.read(row, column)))}"
+
+
+def _complaints(table: Table, columns: Sequence[str], unread: NDArray[np.bool_]) -> str:
+    """All that is wrong with the cells [N, D] that were not read as numbers: what is missing, and what is no number."""
+    positions = [table.columns.index(name) for name in columns]
+
+    def read(row: int, column: int) -> str:
+        return table.rows[row][positions[column]].strip()
+
+    missing = np.zeros_like(unread)
+    for row, column in np.argwhere(unread):
+        missing[row, column] = read(row, column).lower() in MISSING
+    found = [Cells.where([mask], len(columns)) for mask in (missing, unread & ~missing)]
+    kinds = zip((_of_missing, _of_others), found, strict=True)
+    return "; ".join(kind(_Bad(cells, columns, read)) for kind, cells in kinds if cells.total)
+
+
+def _of_missing(bad: _Bad) -> str:
+    it, rows = ("it", "row") if bad.cells.total == 1 else ("them", "rows")
+    remedy = f"fill {it} in, remove the {rows}, or leave columns out with columns = [...]"
+    return f"{bad.told('missing', 'missing ({value})')}; {remedy}"
+
+
+def _of_others(bad: _Bad) -> str:
+    row, column = bad.cells.first[0]
+    comma = " write decimals with a point, or" if re.fullmatch(r"[-+]?\d+,\d+", bad.read(row, column)) else ""
+    remedy = f"columns = [...] or the groups with label = {json.dumps(bad.columns[column], ensure_ascii=False)}"
+    return f"{bad.told('not numbers', '{value}, not a number')};{comma} name the columns to use with {remedy}"

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from workbench.data import finite_points
 from workbench.diagnostics.thinning import thinned
 from workbench.mixture import Mixture
 
@@ -24,8 +25,12 @@ def co_clustering(mixtures: Mixture, x: np.ndarray) -> np.ndarray:
     Args:
         mixtures: leaves [S, ...]; a point estimate is a sample of size one.
         x: points; rows of the data, or a few of them.
+
+    Raises:
+        InputError: the points are not such as a mixture can be asked about (`finite_points`).
     """
-    return np.asarray(_mean(jax.tree.map(jnp.asarray, thinned(mixtures, DRAWS_USED)), jnp.asarray(x)))
+    points = finite_points(x, mixtures.num_dimensions)
+    return np.asarray(_mean(jax.tree.map(jnp.asarray, thinned(mixtures, DRAWS_USED)), jnp.asarray(points)))
 
 
 def together(responsibilities: Array) -> Array:

@@ -8,6 +8,7 @@ import numpy as np
 from jax import Array
 from jax.scipy.special import logsumexp
 
+from workbench.data import finite_points
 from workbench.diagnostics.thinning import thinned
 from workbench.mixture import Mixture
 
@@ -26,9 +27,13 @@ def heldout_log_density(mixtures: Mixture, heldout: np.ndarray) -> Predictive:
     """`mean_n ln (1/S sum_s P(x_n | mixture_s))` over held-out points [N, D], for mixtures with leaves [S, ...].
 
     A point estimate is a sample of size one (S = 1). The standard error is that of a mean of N independent terms.
+
+    Raises:
+        InputError: the points are not such as a mixture can be asked about (`finite_points`).
     """
     kept = jax.tree.map(jnp.asarray, thinned(mixtures, DRAWS_USED))
-    scores = np.asarray(_pointwise(kept, jnp.asarray(heldout)))
+    points = finite_points(heldout, kept.num_dimensions, "heldout")
+    scores = np.asarray(_pointwise(kept, jnp.asarray(points)))
     error = np.std(scores, ddof=1) / np.sqrt(len(scores)) if len(scores) > 1 else np.nan
     return Predictive(float(np.mean(scores)), float(error))
 

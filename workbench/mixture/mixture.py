@@ -9,6 +9,7 @@ from jax import Array
 from jax.scipy.special import logsumexp
 from jax.typing import ArrayLike
 
+from workbench.data import finite_points
 from workbench.errors import InputError
 from workbench.mixture.covariance import COVARIANCES, Covariance, lower_triangular
 from workbench.mixture.covariance.vectors import LOG_2PI
@@ -25,6 +26,9 @@ class Mixture:
     `scales` are square roots of the covariances, in the shape of the family: Cholesky factors [K, D, D] for full and
     [D, D] for tied, standard deviations [K, D] for diagonal and [K] for spherical. Leading axes hold batches; the
     methods below are written for one mixture and are batched with `jax.vmap`.
+
+    What takes points refuses, with `InputError`, those that a problem would refuse: NaN, infinity, masked or sparse
+    arrays, another number of columns. Inside a compiled program only the shape is looked at.
     """
 
     weights: Array  # [K]
@@ -151,11 +155,13 @@ class Mixture:
         return self.permute(jnp.lexsort(self.means.T[::-1]))
 
     def _points(self, x: ArrayLike) -> Array:
-        points = jnp.asarray(x, self.means.dtype)
-        points = points[:, None] if points.ndim == 1 and self.num_dimensions == 1 else points
-        if points.ndim != 2 or points.shape[1] != self.num_dimensions:
-            raise InputError(f"x: expected points [N, {self.num_dimensions}], got shape {list(points.shape)}")
-        return points
+        if isinstance(x, jax.core.Tracer):
+            # Inside a compiled program there are no values to look at.
+            points = x[:, None] if x.ndim == 1 and self.num_dimensions == 1 else x
+            if points.ndim != 2 or points.shape[1] != self.num_dimensions:
+                raise InputError(f"x: expected points [N, {self.num_dimensions}], got shape {list(x.shape)}")
+            return points.astype(self.means.dtype)
+        return jnp.asarray(finite_points(x, self.num_dimensions), self.means.dtype)
 
 
 def covariance_named(name: str) -> Covariance:

@@ -14,7 +14,7 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from workbench.data import as_points
+from workbench.data import finite_points
 from workbench.errors import InputError
 from workbench.mixture import ConjugatePrior, Covariance
 from workbench.mixture.prior import Hyperparameters
@@ -56,7 +56,7 @@ def exact_posterior(problem: Problem, at: ArrayLike | None = None) -> ExactPoste
         at: where the density is told, [G, D] or [G]; at the points themselves unless given.
 
     Raises:
-        InputError: another prior, or too many allocations.
+        InputError: another prior, too many allocations, or `at` holds no points of the problem's dimensions.
     """
     k, n = problem.components, problem.num_points
     if not isinstance(problem.prior, ConjugatePrior):
@@ -69,9 +69,7 @@ def exact_posterior(problem: Problem, at: ArrayLike | None = None) -> ExactPoste
             f"components: {k} components and {n} points have {k**n:.3g} allocations, more than {MOST_ALLOCATIONS}; "
             f"give at most {int(np.log(MOST_ALLOCATIONS) / np.log(k))} points or fewer components"
         )
-    grid = problem.x if at is None else as_points(at)
-    if grid.shape[1] != problem.num_dimensions:
-        raise InputError(f"at: needs points of {problem.num_dimensions} columns, got {grid.shape[1]}")
+    grid = problem.x if at is None else finite_points(at, problem.num_dimensions, "at")
     # Seen from the prior's location, so that scatters do not cancel.
     location = np.asarray(problem.hyperparameters["mean_location"])
     h = {**problem.hyperparameters, "mean_location": jnp.zeros_like(location)}

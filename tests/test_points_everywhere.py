@@ -1,0 +1,114 @@
+"""Every public function that takes points refuses the same ones, with one message that says what to do."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.sparse
+from numpyro.handlers import seed
+
+import workbench as wb
+from workbench.data import as_points
+from workbench.diagnostics import heldout_log_density
+from workbench.diagnostics.clustering import co_clustering
+from workbench.errors import InputError
+from workbench.posterior.enumeration import exact_posterior
+
+MIXTURE = wb.Mixture.from_covariances([0.4, 0.6], [[0.0, 0.0], [1.0, 1.0]], np.stack([np.eye(2)] * 2))
+DRAWS = jax.tree.map(lambda leaf: leaf[None], MIXTURE)
+GOOD = np.array([[0.0, 1.0], [1.0, -1.0], [2.0, 0.5], [0.5, 0.5]])
+
+
+def problem() -> wb.Problem:
+    return wb.Problem(GOOD, 2, prior=wb.ConjugatePrior())
+
+
+TAKERS: dict[str, Callable[..., object]] = {
+    "Problem": lambda x: wb.Problem(x, 2),
+    "predict": MIXTURE.predict,
+    "log_density": MIXTURE.log_density,
+    "responsibilities": MIXTURE.responsibilities,
+    "component_log_joint": MIXTURE.component_log_joint,
+    "heldout_log_density": lambda x: heldout_log_density(DRAWS, x),
+    "co_clustering": lambda x: co_clustering(DRAWS, x),
+    "Reference": lambda x: wb.Reference(heldout=x).check(problem()),
+    "exact_posterior": lambda x: exact_posterior(problem(), at=x),
+    "mixture_model": lambda x: seed(wb.mixture_model, 0)(problem(), x=x),
+    "latent_model": lambda x: seed(wb.latent_model, 0)(problem(), x=x),
+}
+with_nan, with_infinity = GOOD.copy(), GOOD.copy()
+with_nan[2, 1], with_infinity[1, 0] = np.nan, np.inf
+BAD: dict[str, tuple[object, str]] = {
+    "NaN": (with_nan, "data row 3, column 'x2' is nan; give a finite number or remove the row"),
+    "infinity": (with_infinity, "data row 2, column 'x1' is inf; give a finite number or remove the row"),
+    "masked": (np.ma.masked_array(GOOD, GOOD > 1.5), "masked cells, which are missing values; fill them in"),
+    "list of masked": ([np.ma.masked_array(row, row > 1.5) for row in GOOD], "masked cells"),
+    "sparse": (scipy.sparse.csr_matrix(GOOD), "is a sparse matrix; give a dense one, as x.toarray()"),
+    "sparse array": (scipy.sparse.coo_array(GOOD), "is a sparse matrix; give a dense one, as x.toarray()"),
+    "nullable": (
+        pd.DataFrame({"a": pd.array([1, None, 2, 3], dtype="Int64"), "b": GOOD[:, 1]}),
+        "data row 2, column 'x1' is nan; give a finite number or remove the row",
+    ),
+    "None": ([[0.0, 1.0], [None, 2.0]], "data row 2, column 'x1' is nan"),
+    "text": ([["a", "b"], ["c", "d"]], "not numeric; give integers or floats"),
+    "too large": ([[1, 2], [10**400, 3]], "data row 2, column 'x1' is inf"),
+}
+
+
+@pytest.mark.parametrize("kind", BAD)
+@pytest.mark.parametrize("taker", TAKERS)
+def test_points_that_cannot_be_fitted_are_refused(taker: str, kind: str) -> None:
+    bad, fragment = BAD[kind]
+    with pytest.raises(InputError) as caught:
+        TAKERS[taker](bad)
+    assert fragment in str(caught.value)
+
+
+@pytest.mark.parametrize("taker", [name for name in TAKERS if name != "Problem"])
+def test_points_of_other_columns_are_refused(taker: str) -> None:
+    with pytest.raises(InputError, match=r"expected points \[N, 2\], got shape \[4, 3\]"):
+        TAKERS[taker](np.ones((4, 3)))
+
+
+def test_several_cells_are_one_message_with_their_count() -> None:
+    bad = np.where(GOOD > 0.9, np.nan, GOOD)
+    with pytest.raises(InputError) as caught:
+        wb.Problem(bad, 1)
+    assert str(caught.value) == (
+        "x: 3 cells in 3 rows are not finite ('x1' 2, 'x2' 1): data row 1, column 'x2' is nan; data row 2, column 'x1' "
+        "is nan; data row 3, column 'x1' is nan; give finite numbers or remove the rows"
+    )
+
+
+@pytest.mark.parametrize(
+    "whole",
+    [
+        pd.DataFrame({"a": pd.array([1, 2, 3], dtype="Int64"), "b": [0.5, 1.5, 3.5]}),
+        np.ma.masked_array([[1, 0.5], [2, 1.5], [3, 3.5]]),
+        [[1, 0.5], [2, 1.5], [3, 3.5]],
+        jnp.asarray([[1, 0.5], [2, 1.5], [3, 3.5]]),
+    ],
+)
+def test_whatever_holds_numbers_and_nothing_else_is_points(whole: object) -> None:
+    points = as_points(whole)  # type: ignore[arg-type]
+    assert type(points) is np.ndarray
+    np.testing.assert_array_equal(points, [[1, 0.5], [2, 1.5], [3, 3.5]])
+
+
+def test_a_masked_data_set_is_refused() -> None:
+    with pytest.raises(InputError, match="mine: is a masked array"):
+        wb.Dataset("mine", np.ma.masked_array(GOOD, GOOD > 1.5), ("a", "b"), None, "", "")
+
+
+def test_values_are_not_looked_at_inside_a_compiled_program() -> None:
+    x = jnp.asarray(with_nan)
+    labels = jax.jit(lambda x: MIXTURE.predict(x))(x)
+    assert labels.shape == (4,)
+
+
+def test_labels_of_other_rows_are_refused_before_anything_runs() -> None:
+    with pytest.raises(InputError, match=r"reference.labels: shape is \[3\]; give one for each of 4 rows"):
+        wb.compare(problem(), [wb.EM()], reference=wb.Reference(labels=np.array(["a", "b", "a"])))
