@@ -134,8 +134,8 @@ maps["optima"]
 study("escape")["escapes"]
 
 # %% [markdown]
-# How often EM falls in, and what each remedy does. Under a prior, the Chen-Tan penalty and Hathaway's bound there are no spikes left (dashes), though a
-# component can still starve of points, under the conjugate prior more often than without one. All three are part of an objective, which EM
+# How often EM falls in, and what each remedy does. Under a prior, the Chen-Tan penalty and Hathaway's bound no climb collapses, though a component can
+# be left fewer points than a covariance needs (dashes): there that is a mode like others. All three are part of an objective, which EM
 # then climbs. The habitual floor under the covariances is not: at its usual size it changes hardly anything, and with it EM is monotone in nothing
 # ([floor_is_monotone_in_nothing](#floor_is_monotone_in_nothing)), while without it EM never fell in the stored experiments
 # ([em_is_monotone](#em_is_monotone)).

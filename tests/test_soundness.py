@@ -1,6 +1,8 @@
 """Soundness: a spike, a starved component and a group of tied values are told from a maximum."""
 
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -8,10 +10,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from pydantic import ValidationError
+from sklearn.metrics import adjusted_rand_score
 
-from workbench.mixture import COVARIANCES, Mixture
+from workbench.data import load_dataset
+from workbench.mixture import COVARIANCES, PRIORS, ConjugatePrior, IndependentPrior, Mixture, Prior
 from workbench.problem import Problem
 from workbench.soundness import Health, Soundness
+from workbench.starts import RandomPoints, draw_starts
 
 Points = NDArray[np.float64]
 
@@ -61,12 +66,140 @@ def test_a_component_without_points_is_starved_and_not_singular(problem: Problem
     assert flags(Soundness().check(problem, two(1e-9, 4.0, 1.0))) == {"finite", "starved"}
 
 
+@pytest.mark.parametrize("family", COVARIANCES)
+def test_the_fewest_points_are_those_of_which_a_covariance_is_not_singular(family: str) -> None:
+    """By the M-step itself: hard responsibilities for n random points, and the covariance that they give."""
+    d, covariance = 5, COVARIANCES[family]
+    fewest = covariance.fewest_points(d)
+    for n in {fewest - 1, fewest} - {-1, 0}:
+        x = np.random.default_rng(n).normal(size=(n, d))
+        dense = np.cov(x.T, bias=True)
+        kept = {"full": dense, "diagonal": np.diag(dense), "spherical": np.mean(np.diag(dense))}[family]
+        smallest = float(np.min(np.linalg.eigvalsh(kept) if family == "full" else kept))
+        # Rounding leaves some eps of a singular one; random points leave the other a thousandth and more.
+        assert (smallest > 1e-6) == (n == fewest)
+
+
+def test_no_component_of_a_tied_covariance_needs_points_of_its_own() -> None:
+    """Acidity, K = 5: the best optimum that is known has a component on the single lowest value."""
+    x = load_dataset("acidity").x
+    problem = Problem(x, 5, "tied")
+    em_step = jax.jit(Problem.em_step)
+    mixture = Mixture.from_covariances(
+        np.array([1.0, 77.0, 21.0, 29.0, 28.0]) / 156, [[2.93], [4.24], [5.02], [6.02], [6.71]], [[0.06]], "tied"
+    )
+    for _ in range(500):
+        mixture, log_joint = em_step(problem, mixture)
+    assert float(log_joint) == pytest.approx(-175.118, abs=5e-4)  # the digits that were given
+    health = Soundness().check(problem, mixture)
+    assert flags(health) == {"finite", "sound"}
+    assert health.smallest_component_size == pytest.approx(1.0, abs=0.01)
+
+
+def test_a_tied_component_that_no_point_belongs_to_is_starved(points: Points) -> None:
+    mixture = Mixture.from_covariances([1 - 1e-9, 1e-9], [[2.0], [400.0]], [[9.0]], "tied")
+    assert flags(Soundness().check(Problem(points, 2, "tied"), mixture)) == {"finite", "starved"}
+
+
+@pytest.mark.parametrize("family", ["diagonal", "spherical"])
+def test_fits_of_fewer_points_than_columns_are_sound_where_the_family_allows_them(
+    family: str, em_step: Callable[..., Any]
+) -> None:
+    """Groups of 40, 25 and 15 points in 20 columns, centres 4 a column apart: EM from ten starts at random points."""
+    groups = np.repeat([0, 1, 2], [40, 25, 15])
+    x = np.random.default_rng(0).normal(size=(80, 20)) + 4.0 * groups[:, None]
+    problem = Problem(x, 3, family)
+    starts = draw_starts(RandomPoints(), problem, 10, 0)
+    ends = []
+    for r in range(10):
+        mixture = jax.tree.map(lambda leaf, r=r: leaf[r], starts)
+        for _ in range(30):
+            mixture, log_joint = em_step(problem, mixture)
+        assert Soundness().check(problem, mixture).sound
+        ends.append((float(log_joint), adjusted_rand_score(groups, np.asarray(mixture.predict(x)))))
+    assert max(ends)[1] == 1.0
+
+
+def test_a_sphere_of_fewer_points_than_columns_is_sound_and_its_likelihood_the_closed_form() -> None:
+    """40 rows of 100 columns in two clear groups: each group's own Gaussian, and for K = 1 that of all."""
+    groups = np.repeat([0, 1], [22, 18])
+    x = np.random.default_rng(1).normal(size=(40, 100)) + 3.0 * groups[:, None]
+
+    def spheres(parts: list[Points]) -> tuple[float, Mixture]:
+        """The log-likelihood where every row belongs to its own part: -n D / 2 (log(2 pi v) + 1) + n log(n / N)."""
+        sizes = np.array([len(part) for part in parts])
+        variances = np.array([np.mean(np.var(part, axis=0)) for part in parts])
+        value = np.sum(sizes * (np.log(sizes / 40) - 50 * (np.log(2 * np.pi * variances) + 1)))
+        means = np.array([part.mean(0) for part in parts])
+        return float(value), Mixture.from_covariances(sizes / 40, means, variances, "spherical")
+
+    for parts in ([x], [x[groups == 0], x[groups == 1]]):
+        expected, mixture = spheres(parts)
+        problem = Problem(x, len(parts), "spherical")
+        assert flags(Soundness().check(problem, mixture)) == {"finite", "sound"}
+        # The groups are 30 deviations apart: no row is in doubt beyond rounding.
+        assert float(problem.log_likelihood(mixture)) == pytest.approx(expected, rel=1e-12)
+
+
+BOUNDING: dict[str, Prior] = {
+    name: IndependentPrior(deviation="log_normal") if name == "independent" else PRIORS[name]()
+    for name in PRIORS
+    if name != "flat"
+}
+
+
+@pytest.mark.parametrize("name", BOUNDING)
+def test_a_starved_component_is_no_failure_under_a_prior_that_bounds_it(name: str, points: Points) -> None:
+    problem = Problem(points, 2, "diagonal", BOUNDING[name])
+    empty = Mixture.from_covariances([1 - 1e-9, 1e-9], [[2.0], [4.0]], [[16.0], [1.0]], "diagonal")
+    health = Soundness().check(problem, empty)
+    assert flags(health) == {"finite", "sound"}
+    assert health.vanished == 1
+    # Who asks for more points has them asked for.
+    assert Soundness(min_relative_size=1.0).check(problem, empty).starved
+    # Nor does any prior make a singular covariance a sound one.
+    spike = Mixture.from_covariances([2 / 3, 1 / 3], [[0.0], [8.0]], [[2.0], [1e-12]], "diagonal")
+    assert "sound" not in flags(Soundness().check(problem, spike))
+
+
+@pytest.mark.parametrize("name", BOUNDING)
+def test_log_joint_falls_as_a_component_shrinks_on_a_point_under_a_prior_that_bounds_it(
+    name: str, points: Points, log_joint: Callable[..., Any]
+) -> None:
+    assert np.argmax(_heights(BOUNDING[name], points, log_joint)) < 2
+
+
+@pytest.mark.parametrize("name", ["flat", "independent"])
+def test_log_joint_rises_without_end_under_one_that_does_not(
+    name: str, points: Points, log_joint: Callable[..., Any]
+) -> None:
+    assert np.argmax(_heights(PRIORS[name](), points, log_joint)) == 3
+
+
+def _heights(prior: Prior, points: Points, log_joint: Callable[..., Any]) -> Points:
+    """`log_joint` as a component narrows on the lowest point: from 1 by factors of 10,000."""
+    problem, on = Problem(points, 2, "diagonal", prior), float(points.min())
+    each = ([[16.0], [10.0 ** (-8 * e)]] for e in range(4))
+    weights, means = [59 / 60, 1 / 60], [[2.0], [on]]
+    return np.array([log_joint(problem, Mixture.from_covariances(weights, means, c, "diagonal")) for c in each])
+
+
+def test_which_priors_bound_a_component_depends_on_their_numbers_and_on_the_family() -> None:
+    full, spherical = COVARIANCES["full"], COVARIANCES["spherical"]
+    assert ConjugatePrior().bounds_components(full, 3)
+    assert not ConjugatePrior(concentration=0.5).bounds_components(full, 3)
+    assert not IndependentPrior().bounds_components(spherical, 3)
+    log_normal = IndependentPrior(deviation="log_normal")
+    assert [log_normal.bounds_components(full, d) for d in (1, 2)] == [True, False]
+    assert log_normal.bounds_components(spherical, 2)
+
+
 def test_exactly_as_many_points_as_dimensions_plus_one_are_enough() -> None:
     # Two points at 100 and ten at 0: responsibilities sum to two but for rounding.
     problem = Problem(np.array([-1.0, 1.0] * 5 + [99.0, 101.0]), 2)
     mixture = Mixture.from_covariances([5 / 6, 1 / 6], [[0.0], [100.0]], [[[1.0]], [[1.0]]])
     assert not Soundness().check(problem, mixture).starved
-    assert Soundness(min_points_per_dimension=1.01).check(problem, mixture).starved
+    assert Soundness(min_relative_size=1.01).check(problem, mixture).starved
 
 
 def test_tight_and_small_is_suspicious_but_sound() -> None:
@@ -142,7 +275,7 @@ def test_the_rule_is_configurable(problem: Problem) -> None:
     spike = two(1 / 3, 8.0, 1e-6)
     assert Soundness(min_relative_eigenvalue=0.0).check(problem, spike).sound
     assert not Soundness(min_relative_eigenvalue=0.9).check(problem, two(1 / 3, 8.0, 1.0)).sound
-    assert Soundness(min_points_per_dimension=0.0).check(problem, two(1e-9, 4.0, 1.0)).sound
+    assert Soundness(min_relative_size=0.0).check(problem, two(1e-9, 4.0, 1.0)).sound
 
 
 @pytest.mark.parametrize("field", Soundness.model_fields)

@@ -102,7 +102,7 @@ def test_best_follows_the_rule_it_is_given(problem: Problem) -> None:
     deviations = np.ones((R, T))
     deviations[2, -1] = 1e-8
     trace = trace_of(RISING, deviations=deviations)
-    anything = Soundness(min_relative_eigenvalue=0.0, min_points_per_dimension=0.0)
+    anything = Soundness(min_relative_eigenvalue=0.0, min_relative_size=0.0)
     assert trace.best_place(problem, anything) == (2, 3)
 
 

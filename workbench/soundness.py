@@ -27,6 +27,7 @@ class Health:
     starved: bool
     suspicious: bool
     merged: bool
+    vanished: int  # components that hold no point
 
     @property
     def sound(self) -> bool:
@@ -35,22 +36,31 @@ class Health:
 
 
 class Soundness(BaseModel):
-    """A mixture is sound if it is finite, no component is starved and no covariance is singular.
+    """A mixture is sound if it is finite, no covariance is singular and no component is starved.
 
-    - A component is *starved* if it holds less than `min_points_per_dimension (D + 1)` points' worth of responsibility
-      (the sum of its column), because fewer points than D + 1 lie on a hyperplane.
     - A covariance is *singular* if its smallest eigenvalue, in units in which the data have unit covariance, is below
       `min_relative_eigenvalue`. Tied values make a component collapse on many points at once, which a count of points
       would not notice.
+    - A component is *starved* if it holds less than `min_relative_size` times the fewest points of which the family's
+      covariance is not singular (`Covariance.fewest_points`: full D + 1, diagonal and spherical 2; tied 0, because the
+      covariance is shared), or no point at all: less than `VANISHED` points' worth of responsibility. Such a component
+      is on its way into a singularity, or the mixture is one of fewer components. Under a prior that bounds every
+      component (`Prior.bounds_components`: conjugate, Chen-Tan, Hathaway's bound, log-normal deviations) it is neither,
+      but a mode like others: there no component counts as starved unless `min_relative_size` is given.
     - A sound mixture is *suspicious* if one and the same component is both tight (below `tight`) and small (below
-      `small (D + 1)` points): often a spurious maximum on a few close points (McLachlan & Peel 2000, sec. 3.10).
+      `small` times the fewest points): often a spurious maximum on a few close points (McLachlan & Peel 2000,
+      sec. 3.10). Where the covariance is shared, none is.
 
     Two components are *merged* if no row tells them apart: their log densities differ by less than `MERGED` on all.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    min_points_per_dimension: NonNegative = 1.0
+    min_relative_size: NonNegative | None = Field(
+        None,
+        description="least points' worth of a component, over the fewest of which the family's covariance is not "
+        "singular; default: 1, and 0 under a prior that bounds every component",
+    )
     min_relative_eigenvalue: NonNegative = 1e-5
     tight: NonNegative = 1e-3
     small: NonNegative = 5.0
@@ -65,11 +75,11 @@ class Soundness(BaseModel):
         return [self.check(problem, jax.tree.map(lambda leaf, r=r: leaf[r], mixtures)) for r in each]
 
     def _judge(self, problem: Problem, eigenvalues: np.ndarray, sizes: np.ndarray, gaps: np.ndarray) -> Health:
-        points = problem.num_dimensions + 1
+        fewest = problem.covariance.fewest_points(problem.num_dimensions)
         finite = bool(np.all(np.isfinite(eigenvalues)) and np.all(np.isfinite(sizes)))
-        flagged = (eigenvalues < self.tight) & (sizes < self.small * points)
+        flagged = (eigenvalues < self.tight) & (sizes < self.small * fewest)
         # A component's own points: rounding in the sum of responsibilities must not tip the balance.
-        least = self.min_points_per_dimension * points * (1 - 1e-9)
+        least = self._relative_size(problem) * max(fewest, VANISHED) * (1 - 1e-9)
         return Health(
             smallest_relative_eigenvalue=float(np.min(eigenvalues)),
             smallest_component_size=float(np.min(sizes)),
@@ -78,8 +88,19 @@ class Soundness(BaseModel):
             starved=bool(np.any(sizes < least)),
             suspicious=finite and bool(np.any(flagged)),
             merged=bool(np.any(gaps[np.triu_indices(len(gaps), 1)] < MERGED)),
+            vanished=int(np.sum(sizes < VANISHED)),
         )
 
+    def _relative_size(self, problem: Problem) -> float:
+        """The least size of a component, given or by the prior."""
+        if self.min_relative_size is not None:
+            return self.min_relative_size
+        return 0.0 if problem.prior.bounds_components(problem.covariance, problem.num_dimensions) else 1.0
+
+
+# A component of fewer points' worth has vanished: its weight is on its way to zero and no point tells of its other
+# parameters. A component on a spike keeps its one point.
+VANISHED = 1e-2
 
 # Rows looked at when components are compared, spread evenly over the data.
 COMPARED_ROWS = 512

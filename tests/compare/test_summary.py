@@ -191,7 +191,7 @@ def test_the_margins_are_those_of_the_best(summary, two_groups, shapes):
 
 def test_the_rule_is_that_of_the_comparison(two_groups, shapes, trace_of):
     trace = trace_of(two_groups, [[shapes["start"], shapes["good"]]])
-    strict = Comparison(two_groups, {"m": trace}, Reference(rule=Soundness(min_points_per_dimension=10.0)))
+    strict = Comparison(two_groups, {"m": trace}, Reference(rule=Soundness(min_relative_size=10.0)))
     (found,) = summarise(strict)
     assert found.best_log_joint is None
     assert found.statuses == {"COLLAPSED": 1}

@@ -122,6 +122,19 @@ def test_what_is_unsound_is_degenerate_and_what_has_vanished_a_plateau(two_group
     assert classify(two_groups, shapes["starved"]).kind == Kind.PLATEAU
 
 
+def test_a_component_on_fewer_points_than_columns_is_a_maximum_where_its_family_allows_it():
+    """Two groups of four points in six columns: starved of a full covariance, a strict maximum of a spherical one."""
+    rng = np.random.default_rng(2)
+    x = rng.normal(size=(8, 6)) + np.repeat([[-9.0], [9.0]], 4, axis=0)
+    parts = (x[:4], x[4:])
+    means, dense = [part.mean(0) for part in parts], [np.cov(part.T, bias=True) for part in parts]
+    spheres = Mixture.from_covariances([0.5, 0.5], means, [np.trace(c) / 6 for c in dense], "spherical")
+    assert classify(Problem(x, 2, "spherical"), spheres).kind == Kind.MAXIMUM
+    full = Mixture.from_covariances([0.5, 0.5], means, [c + 0.5 * np.eye(6) for c in dense])
+    found = classify(Problem(x, 2), full)
+    assert (found.kind, found.reason) == (Kind.DEGENERATE, "a component holds 4 points' worth")
+
+
 def test_what_is_no_number_is_not_finite(two_groups, shapes):
     spoilt = replace(shapes["good"], means=shapes["good"].means.at[0, 0].set(jnp.nan))
     assert classify(two_groups, spoilt).kind == Kind.NONFINITE

@@ -91,9 +91,9 @@ def test_a_parameter_that_is_not_a_number_is_nonfinite_whatever_the_score(two_gr
 
 
 def test_the_rule_of_soundness_is_the_callers(verdict):
-    # The components of `good` hold 20 points each; a rule that asks for 10 (D + 1) = 30 calls them starved.
-    assert verdict("good", rule=Soundness(min_points_per_dimension=10.0)).status == Status.COLLAPSED
-    assert verdict("spike", rule=Soundness(min_relative_eigenvalue=0.0, min_points_per_dimension=0.0)).status == (
+    # The components of `good` hold 20 points each; a rule that asks for ten times D + 1 = 3 calls them starved.
+    assert verdict("good", rule=Soundness(min_relative_size=10.0)).status == Status.COLLAPSED
+    assert verdict("spike", rule=Soundness(min_relative_eigenvalue=0.0, min_relative_size=0.0)).status == (
         Status.CONVERGED
     )
 

@@ -61,7 +61,7 @@ CHANGED: dict[str, Any] = {
     "weights": [0.25, 0.75],
     "means": [[1.0, 50.0], [3.5, 81.0]],
     "covariances": [[2.0, 0.5], [0.5, 3.0]],
-    "min_points_per_dimension": 2.0,
+    "min_relative_size": 2.0,
     "min_relative_eigenvalue": 1e-3,
     "tight": 0.1,
     "small": 1.0,

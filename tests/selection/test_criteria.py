@@ -246,7 +246,7 @@ def test_without_a_sound_fit_what_needs_one_has_no_value_and_says_why(
 
 def test_starts_that_all_collapse_give_no_fit() -> None:
     # A rule that asks for more points than there are.
-    experiment = experiment_of(1, soundness={"min_points_per_dimension": 100.0})
+    experiment = experiment_of(1, soundness={"min_relative_size": 100.0})
     fit = climbed(experiment, experiment.problem(points(X)))
     assert fit == Missing("none of 2 starts of em ends in a sound mixture")
 

@@ -21,7 +21,7 @@ from workbench.diagnostics.information import complete_fisher
 from workbench.diagnostics.matching import heaviest
 from workbench.mixture import Mixture
 from workbench.problem import Problem
-from workbench.soundness import Health, Soundness, merged_groups
+from workbench.soundness import VANISHED, Health, Soundness, merged_groups
 
 # Nats that the end of a climb may lie away from the stationary point it is at. What EM's stopping rule leaves over is
 # below 1e-5 on every data set shipped; distinct optima differ by more, but for chance.
@@ -39,10 +39,6 @@ MOST_STEPS = 30
 # Eigenvalues smaller than this are flat: ten times what is left on a settled plateau. EM would need a million steps
 # along a direction this slow.
 FLAT = 1e-6
-
-# A component of fewer points' worth has vanished: its weight is on its way to zero and its other parameters are free.
-# A component on a spike keeps its one point.
-VANISHED = 1e-2
 
 
 class Kind(StrEnum):

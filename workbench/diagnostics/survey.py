@@ -9,7 +9,7 @@ import numpy as np
 from workbench.diagnostics.atlas import Atlas, Basin
 from workbench.diagnostics.matching import Components, distinct
 from workbench.diagnostics.proportion import Proportion
-from workbench.diagnostics.stationary import VANISHED, Kind, Nature, classify
+from workbench.diagnostics.stationary import Kind, Nature, classify
 from workbench.errors import InputError
 from workbench.keys import named_key
 from workbench.methods import Climber
@@ -18,7 +18,7 @@ from workbench.methods.ends import EndsOnly
 from workbench.mixture import Mixture
 from workbench.problem import Problem
 from workbench.run import Progress, run
-from workbench.soundness import Soundness
+from workbench.soundness import VANISHED, Soundness
 from workbench.starts import RandomPoints, Start, draw_starts
 from workbench.trace import Trace
 

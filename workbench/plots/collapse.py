@@ -21,7 +21,7 @@ APART = 0.06
 def along(ax: "Axes", findings: Findings, axis: str, curves: Sequence[tuple[str, str]]) -> None:
     """The share of starts that collapse along one axis, with 95 % intervals; the others stay where most is known.
 
-    Dashes: the share that end on a spike, a singular covariance; what lies above them starved.
+    Dashes: the share that leave a component starved, at a covariance that is not singular.
 
     Args:
         ax: to draw on.
@@ -38,8 +38,8 @@ def along(ax: "Axes", findings: Findings, axis: str, curves: Sequence[tuple[str,
         reach = np.clip([share - found.column("low"), found.column("high") - share], 0, None)
         place = [ticks.index(value) for value in found.column(axis)]
         beside = np.asarray(place) + APART * (i - (len(curves) - 1) / 2)
-        spikes = found.column("spikes") / found.column("starts")
-        ax.plot(beside, spikes, color=shades[remedy, method], linestyle=(0, (3, 2)), linewidth=1.0)
+        starved = found.column("starved") / found.column("starts")
+        ax.plot(beside, starved, color=shades[remedy, method], linestyle=(0, (3, 2)), linewidth=1.0)
         ax.errorbar(
             beside, share, reach,
             color=shades[remedy, method], marker="o", markersize=4, linewidth=1.3, elinewidth=0.9, capsize=2,

@@ -52,10 +52,11 @@ STUDY_FIGURES: dict[str, Mapping[str, StudyFigure]] = {
         "axes": StudyFigure(
             singularity_figures.collapse_along_axes,
             "How often climbs collapse",
-            "Each mark is the share of starts that end on a singular covariance or a starved component, with its 95 % "
-            "interval, along one axis with the others fixed as stated; curves stand beside each other, and all have "
-            "the same starts. Dashes: singular covariances alone; what lies above them starved. One remedy: a curve "
-            "for each method. Several: a curve for the first method of each, which is EM in the shipped study.",
+            "Each mark is the share of starts that end on a singular covariance, with its 95 % interval, along one "
+            "axis with the others fixed as stated; curves stand beside each other, and all have the same starts. "
+            "Dashes: the share that leave a component fewer points than a covariance needs, none of them singular. One "
+            "remedy: a curve for each method. Several: a curve for the first method of each, which is EM in the "
+            "shipped study.",
             "Share of collapsing starts against N, D, K and separation, one curve for each method or remedy.",
         ),
         "maps": StudyFigure(

@@ -28,7 +28,7 @@ Listed = BeforeValidator(lambda v: tuple(v) if isinstance(v, list) else v)
 Counts = Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1), Listed]
 Separations = Annotated[tuple[Annotated[float, Field(ge=0, allow_inf_nan=False)], ...], Field(min_length=1), Listed]
 AXES = ("points", "dimensions", "components", "separation")
-SUMMED = ("spikes", "starved", "failed", "unfinished", "steps", "log_joint_falls", "log_likelihood_falls")
+SUMMED = ("starved", "failed", "unfinished", "steps", "log_joint_falls", "log_likelihood_falls")
 
 
 class Map(Config):
@@ -56,10 +56,11 @@ class Remedy(Config):
 class Collapse(Study):
     """Climbs from the same starts under each remedy, and how many of them end collapsed.
 
-    A climb has *collapsed* if that is its status (`Status.COLLAPSED`): a covariance is singular or the next step's
-    would be (`spikes`), or a component holds fewer points than D + 1 (`starved`). A remedy can rule out spikes and
-    still leave a component starved, on a point or two at the width that the remedy allows. A climb that broke its own
-    promise or met a number that is not finite counts apart (`failed`).
+    A climb has *collapsed* if a covariance is singular or the next step's would be. One that has not, but leaves a
+    component fewer points than a covariance of the family needs (`Covariance.fewest_points`), has *starved* it and
+    counts apart: without a remedy that component is on its way into a singularity or has vanished; under one it is a
+    mode like others, a component on a point or two at the width that the remedy allows, or on none. A climb that broke
+    its own promise or met a number that is not finite counts apart too (`failed`).
 
     Data set i is drawn with the seed plus i, and so are its starts: the same for all methods and remedies. The
     intervals are Wilson's over all starts as if they were independent; starts of one data set share its accidents, so
@@ -80,7 +81,7 @@ class Collapse(Study):
 
     summary: ClassVar[str] = "the share of climbs that collapse, over N, D, K and separation, under each remedy"
     shown: ClassVar[tuple[str, ...]] = (
-        "remedy", "method", "starts", "collapsed", "share", "low", "high", "spikes", "starved", "failed", "steps",
+        "remedy", "method", "starts", "collapsed", "share", "low", "high", "starved", "failed", "steps",
         "log_joint_falls", "log_likelihood_falls",
     )  # fmt: skip
 
@@ -126,8 +127,7 @@ class Collapse(Study):
         counted = isinstance(method, EM | FlooredEM)
         return {
             "method": name,
-            **_share(ends["spike"] + ends["starved"], len(problems) * self.restarts),
-            "spikes": ends["spike"],
+            **_share(ends["collapsed"], len(problems) * self.restarts),
             "starved": ends["starved"],
             "failed": ends["failed"],
             "unfinished": ends["unfinished"],
@@ -139,15 +139,24 @@ class Collapse(Study):
 
 
 def _ends(problem: Problem, trace: Trace) -> list[str]:
-    """How each restart ended. [R]"""
+    """How each restart ended: "collapsed", "starved", "failed", "unfinished" or "other". [R]"""
     healths = Soundness().check_all(problem, trace.ends)
-    singular = trace.collapsed | np.asarray([health.singular for health in healths])
     statuses = [verdict.status for verdict in verdicts(trace, problem, Soundness(), None)]
-    names = {Status.BUDGET: "unfinished", Status.DIVERGENT: "failed", Status.NONFINITE: "failed"}
+    fewest = problem.covariance.fewest_points(problem.num_dimensions)
     return [
-        ("spike" if spike else "starved") if status == Status.COLLAPSED else names.get(status, "other")
-        for status, spike in zip(statuses, singular, strict=True)
+        _end(status, health.singular or bool(brink), health.smallest_component_size < fewest)
+        for status, health, brink in zip(statuses, healths, trace.collapsed, strict=True)
     ]
+
+
+def _end(status: Status, singular: bool, starved: bool) -> str:
+    if status in (Status.DIVERGENT, Status.NONFINITE):
+        return "failed"
+    if singular:
+        return "collapsed"
+    if starved:
+        return "starved"
+    return "unfinished" if status == Status.BUDGET else "other"
 
 
 def _share(collapsed: int, starts: int) -> Row:

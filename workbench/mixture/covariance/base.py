@@ -87,6 +87,15 @@ class Covariance(ABC):
         """Number of free covariance parameters."""
 
     @abstractmethod
+    def fewest_points(self, dimensions: int) -> int:
+        """The fewest points, in general position, of which a component's maximum likelihood covariance is not singular.
+
+        0 where the covariance is not the component's own. Fewer points than this are a singularity of the likelihood:
+        their component can shrink on them without end. Points are in general position if no D + 1 of them lie on a
+        hyperplane and no two share a coordinate; where values are tied it takes more, which a count does not tell.
+        """
+
+    @abstractmethod
     def factor(self, covariance: Array) -> Array:
         """Scales of a covariance in the family's shape; NaN where it is not positive definite."""
 

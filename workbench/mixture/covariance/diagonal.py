@@ -21,6 +21,10 @@ class Diagonal(DeviationCovariance):
         """K D."""
         return components * dimensions
 
+    def fewest_points(self, dimensions: int) -> int:
+        """2: each coordinate has a variance of its own, and two values that differ give it one, whatever D."""
+        return 2
+
     def broadcast(self, covariance: Array, components: int) -> Array:
         """The marginal standard deviations for every component. [K, D]"""
         return jnp.repeat(jnp.sqrt(jnp.diagonal(covariance))[None], components, axis=0)

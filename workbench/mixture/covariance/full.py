@@ -29,6 +29,10 @@ class Full(MatrixCovariance):
         """K D (D + 1) / 2."""
         return components * dimensions * (dimensions + 1) // 2
 
+    def fewest_points(self, dimensions: int) -> int:
+        """D + 1: the scatter of n points about their mean has rank n - 1, and D points lie on a hyperplane."""
+        return dimensions + 1
+
     def broadcast(self, covariance: Array, components: int) -> Array:
         """The same Cholesky factor for every component. [K, D, D]"""
         return jnp.repeat(jnp.linalg.cholesky(covariance)[None], components, axis=0)

@@ -21,6 +21,10 @@ class Spherical(DeviationCovariance):
         """K."""
         return components
 
+    def fewest_points(self, dimensions: int) -> int:
+        """2: the one variance is the mean squared distance from the mean, above 0 if two points differ anywhere."""
+        return 2
+
     def broadcast(self, covariance: Array, components: int) -> Array:
         """The root of the mean variance for every component. [K]"""
         return jnp.repeat(jnp.sqrt(jnp.mean(jnp.diagonal(covariance))), components)

@@ -26,6 +26,13 @@ class Tied(MatrixCovariance):
         """D (D + 1) / 2."""
         return dimensions * (dimensions + 1) // 2
 
+    def fewest_points(self, dimensions: int) -> int:
+        """0: the covariance rests on the points of all components, and one alone may sit on a single point.
+
+        The scatter of N points about K means has rank N - K, so that it takes N >= K + D points in all.
+        """
+        return 0
+
     def broadcast(self, covariance: Array, components: int) -> Array:
         """Its Cholesky factor. [D, D]"""
         return jnp.linalg.cholesky(covariance)

@@ -54,6 +54,14 @@ class Prior(BaseModel, ABC):
     def log_density(self, mixture: Mixture, hyperparameters: Hyperparameters) -> Array:
         """Normalised log prior density of a mixture. []"""
 
+    def bounds_components(self, covariance: Covariance, dimensions: int) -> bool:
+        """Whether a component keeps a bounded density and a regular covariance at modes, however few points it holds.
+
+        Where it does, a component of fewer points than its covariance needs, or of none, is no singularity: what the
+        points do not tell, the prior does. Where it does not, such a component can shrink without end.
+        """
+        return False
+
     @abstractmethod
     def sites(self, components: int, covariance: Covariance, hyperparameters: Hyperparameters) -> Mixture:
         """Draws the mixture inside a NumPyro model, one `numpyro.sample` site for each block of parameters."""

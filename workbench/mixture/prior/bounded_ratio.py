@@ -52,6 +52,10 @@ class BoundedRatioPrior(Prior):
             "centre": jnp.asarray(moments.mean),
         }
 
+    def bounds_components(self, covariance: Covariance, dimensions: int) -> bool:
+        """Yes: no component is narrower than the widest over the root of the ratio, whatever it holds."""
+        return True
+
     def log_density(self, mixture: Mixture, hyperparameters: Hyperparameters) -> Array:
         """0 within the bound, minus infinity outside; the bound is met to the root of the arithmetic's eps. []"""
         h, family = hyperparameters, mixture.covariance

@@ -43,6 +43,10 @@ class ChenTanPrior(Prior):
             "centre": jnp.asarray(moments.mean),
         }
 
+    def bounds_components(self, covariance: Covariance, dimensions: int) -> bool:
+        """Yes: of no points the covariance is S itself, of few `(2 a_n S + scatter) / (2 a_n + n)`."""
+        return True
+
     def log_density(self, mixture: Mixture, hyperparameters: Hyperparameters) -> Array:
         """The penalty itself; no constant would make it a density. []"""
         h, family = hyperparameters, mixture.covariance

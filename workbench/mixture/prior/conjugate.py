@@ -82,6 +82,13 @@ class ConjugatePrior(Prior):
             raise InputError(f"prior.scatter: must be symmetric and positive definite, got {self.scatter}")
         return scatter
 
+    def bounds_components(self, covariance: Covariance, dimensions: int) -> bool:
+        """Yes: of no points the covariance is `Psi / (nu + b + 2)`, b the block's side, and points only add to Psi.
+
+        Below a concentration of 1 the density of the weights has no bound where one of them vanishes.
+        """
+        return self.concentration >= 1.0
+
     def log_density(self, mixture: Mixture, hyperparameters: Hyperparameters) -> Array:
         """Sum of the Dirichlet, inverse-Wishart and normal log densities. []"""
         h = hyperparameters

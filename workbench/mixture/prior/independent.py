@@ -68,6 +68,16 @@ class IndependentPrior(Prior):
         }
         return {name: jnp.asarray(value) for name, value in h.items()}
 
+    def bounds_components(self, covariance: Covariance, dimensions: int) -> bool:
+        """Log-normal deviations without correlations do.
+
+        A half-normal density is highest where a deviation vanishes. LKJ(eta) gives way to D points on a hyperplane: as
+        the determinant of the correlations falls, it adds `(eta - 1) log det` to the density, and the points
+        `-D / 2 log det`.
+        """
+        correlated = covariance.has_correlations and dimensions > 1
+        return self.deviation == "log_normal" and not correlated and self.concentration >= 1.0
+
     def log_density(self, mixture: Mixture, hyperparameters: Hyperparameters) -> Array:
         """Sum of the Dirichlet, normal, half-normal or log-normal and LKJ log densities. []"""
         h, family = hyperparameters, mixture.covariance
