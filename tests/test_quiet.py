@@ -1,0 +1,54 @@
+"""XLA says nothing of programs that it reads from the cache, whatever is imported first."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+
+# Reads one program from the cache where an earlier process has left it.
+ONE_PROGRAM = "jax.jit(lambda x: x + 1)(1.0)"
+
+
+def said(program: str, cache: Path, **more: str) -> str:
+    """What a process says on standard error, with a cache that keeps every program, and no level of the log set."""
+    unset = ("TF_CPP_MIN_LOG_LEVEL", "JAX_LOGGING_LEVEL")
+    kept = {name: value for name, value in os.environ.items() if name not in unset}
+    environment = kept | more | {"JAX_COMPILATION_CACHE_DIR": str(cache)}
+    environment |= {
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+    }
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment, check=True)
+    return done.stderr
+
+
+@pytest.mark.parametrize("imports", ["import jax, workbench", "import workbench, jax"])
+def test_a_second_run_says_nothing_in_either_order_of_imports(imports: str, tmp_path: Path) -> None:
+    for _ in range(2):
+        assert said(f"{imports}; {ONE_PROGRAM}", tmp_path) == ""
+    assert any(tmp_path.iterdir())
+
+
+def test_a_level_that_the_user_set_stays(tmp_path: Path) -> None:
+    level = "import jax, workbench, os; print(os.environ['TF_CPP_MIN_LOG_LEVEL'], file=__import__('sys').stderr)"
+    assert said(level, tmp_path, TF_CPP_MIN_LOG_LEVEL="2") == "2\n"
+    stated = "import jax, workbench, logging, sys; print(logging.getLogger('jax').level, file=sys.stderr)"
+    assert said(stated, tmp_path, JAX_LOGGING_LEVEL="ERROR") == "40\n"
+
+
+def test_messages_of_jax_itself_still_come(tmp_path: Path) -> None:
+    program = "import jax, workbench, logging; logging.getLogger('jax').warning('heard')"
+    assert "heard" in said(program, tmp_path)
+
+
+@pytest.mark.slow
+def test_the_readmes_example_says_nothing_the_second_time(tmp_path: Path) -> None:
+    (example,) = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+    assert example.index("import jax") < example.index("import workbench")
+    for _ in range(2):
+        assert said(example, tmp_path) == ""
