@@ -11,6 +11,7 @@ notebook or a script with JAX in it, and it counts as nothing said. What else is
 setting, goes first.
 """
 
+import logging
 import os
 import sys
 
@@ -19,7 +20,7 @@ if os.environ.get("TF_CPP_MIN_LOG_LEVEL", "1") == "1":
     if "jax" in sys.modules:
         import jax
 
-        if jax.config.jax_logging_level == "NOTSET":
+        if logging.getLogger("jax").level == logging.NOTSET:
             jax.config.update("jax_logging_level", "CRITICAL")
             # Of JAX's own loggers alone: the level of XLA stays.
             jax.config.update("jax_logging_level", "NOTSET")
