@@ -40,7 +40,15 @@ from workbench.posterior import PosteriorSummary, RelabelledDraws, posterior_sum
 from workbench.problem import Problem
 from workbench.selection import Selection, load_selections, select
 from workbench.soundness import Soundness
-from workbench.starts import Given, KMeansPlusPlus, Labellings, RandomPoints, RandomResponsibilities
+from workbench.starts import (
+    Given,
+    Hierarchical,
+    KMeans,
+    KMeansPlusPlus,
+    Labellings,
+    RandomPoints,
+    RandomResponsibilities,
+)
 from workbench.store import load_results
 from workbench.studies import Findings, Study
 from workbench.studies.reading import load_studies, read_study
@@ -66,8 +74,10 @@ __all__ = [
     "GibbsKernel",
     "Given",
     "GradientAscent",
+    "Hierarchical",
     "IndependentPrior",
     "InputError",
+    "KMeans",
     "KMeansPlusPlus",
     "Labellings",
     "Mixed",

@@ -140,8 +140,8 @@ MISTAKES: dict[str, tuple[dict[str, Any], list[str]]] = {
         ["prior.family: unknown 'conjugat'", "did you mean 'conjugate'?", ", ".join(PRIORS)],
     ),
     "an unknown start": (
-        _with("starts.rule", "kmeans"),
-        ["starts.rule: unknown 'kmeans'", "did you mean 'kmeans++'?", ", ".join(STARTS)],
+        _with("starts.rule", "kmeens"),
+        ["starts.rule: unknown 'kmeens'", "did you mean 'kmeans'?", ", ".join(STARTS)],
     ),
     "an unknown method": (
         _with("methods.x", {"method": "nutz"}),

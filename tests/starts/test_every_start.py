@@ -16,12 +16,10 @@ from workbench.problem import Problem
 from workbench.starts import (
     STARTS,
     Given,
-    KMeansPlusPlus,
     Labellings,
     RandomPoints,
     Start,
     Stated,
-    _in_proportion,
     draw_starts,
 )
 
@@ -114,37 +112,6 @@ def test_random_points_share_the_volume_of_the_data(
     _, got = np.linalg.slogdet(covariances)
     # Half the log-determinant of a component is that of the data less log K.
     np.testing.assert_allclose(0.5 * got, expected - np.log(K), rtol=1e-12)
-
-
-def test_kmeans_plus_plus_finds_groups_that_lie_far_apart() -> None:
-    centres = np.array([0.0, 1e3, 3e3])
-    x = (centres[:, None] + np.random.default_rng(0).normal(size=(3, 15))).ravel()
-    starts = draw_starts(KMeansPlusPlus(), Problem(x, 3), 20, seed=0)
-    # A second row from the same group has a chance of about 1e-5 in all twenty.
-    groups = np.abs(np.asarray(starts.means) - centres).argmin(-1)
-    assert all(len(set(g)) == 3 for g in groups)
-    # And the covariance is the one within the groups.
-    np.testing.assert_array_less(np.asarray(starts.scales), 10.0)
-
-
-def test_rows_are_drawn_in_proportion_as_by_one_sum_over_all_of_them() -> None:
-    # Most rows have no weight, so that a draw on the wrong side of a boundary would show.
-    rng = np.random.default_rng(0)
-    weights = rng.random((5, 8)) * (rng.random((5, 8)) < 0.3)
-    weights[1] = 0.0
-    keys = jax.random.split(jax.random.key(1), 200)
-    drawn = jax.vmap(_in_proportion, (0, None))(keys, jnp.asarray(weights))
-    p = jnp.asarray(weights.ravel() / weights.sum())
-    expected = jax.vmap(lambda key: jax.random.choice(key, p.size, p=p))(keys)
-    np.testing.assert_array_equal(drawn, expected)
-    assert len(np.unique(drawn)) > 5
-
-
-def test_kmeans_plus_plus_survives_fewer_distinct_rows_than_components() -> None:
-    x = np.repeat([1.0, 2.0], 5)
-    starts = draw_starts(KMeansPlusPlus(), Problem(x, 3), RESTARTS, seed=0)
-    assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(starts))
-    assert np.all(np.asarray(starts.scales) > 0)
 
 
 def test_random_responsibilities_keep_the_mean_and_covariance_of_the_data(

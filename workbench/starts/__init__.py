@@ -1,0 +1,34 @@
+"""Starts: where every method begins. A start depends on (problem, seed, restart) and on nothing else.
+
+They are drawn from the rows held in memory: all of them, or an even sample of those that are streamed.
+"""
+
+from workbench.starts.base import Start, draw_starts
+from workbench.starts.hierarchical import Hierarchical
+from workbench.starts.kmeans import KMeans, KMeansPlusPlus
+from workbench.starts.random import RandomPoints, RandomResponsibilities
+from workbench.starts.stated import Given, Labellings, Stated
+
+STARTS: dict[str, type[Start]] = {
+    "random_points": RandomPoints,
+    "kmeans": KMeans,
+    "kmeans++": KMeansPlusPlus,
+    "hierarchical": Hierarchical,
+    "random_responsibilities": RandomResponsibilities,
+    "given": Given,
+    "labellings": Labellings,
+}
+
+__all__ = [
+    "STARTS",
+    "Given",
+    "Hierarchical",
+    "KMeans",
+    "KMeansPlusPlus",
+    "Labellings",
+    "RandomPoints",
+    "RandomResponsibilities",
+    "Start",
+    "Stated",
+    "draw_starts",
+]

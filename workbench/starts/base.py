@@ -1,0 +1,103 @@
+"""What every rule of starts answers, and what they share. A start depends on (problem, seed, restart) only."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from pydantic import BaseModel, ConfigDict
+
+from workbench.compilation import jit_by_size
+from workbench.keys import named_key
+from workbench.mixture import Mixture
+from workbench.mixture.covariance.base import product
+from workbench.problem import Problem
+
+# Starts drawn side by side: few programs serve any number of restarts, and memory does not grow with them.
+DRAWN_TOGETHER = (1, 4, 16)
+
+
+class Start(BaseModel, ABC):
+    """A frozen config that draws the mixtures at which restarts begin."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    summary: ClassVar[str]
+
+    @abstractmethod
+    def draw(self, problem: Problem, restarts: int, seed: int) -> Mixture:
+        """Starting mixtures, leaves [R, ...]: functions of the problem, the seed and the restart alone.
+
+        The first R are the same however many follow.
+        """
+
+    def check(self, problem: Problem) -> None:
+        """Refuse a problem that the rule does not fit.
+
+        Raises:
+            InputError: saying what does not fit.
+        """
+
+
+class KeyedStart(Start):
+    """A rule that makes one start from one random key, in a compiled program."""
+
+    @abstractmethod
+    def draw_one(self, problem: Problem, key: Array) -> Mixture:
+        """One starting mixture; pure, so that restarts are a `vmap` over keys."""
+
+    def draw(self, problem: Problem, restarts: int, seed: int) -> Mixture:
+        """Each restart from a key of its own."""
+        key = named_key(seed, "starts")
+        numbers = problem.rows.z.size
+        return in_batches(lambda batch: _draw(numbers, self, problem, key, batch), np.arange(restarts))
+
+
+def draw_starts(start: Start, problem: Problem, restarts: int, seed: int) -> Mixture:
+    """Starting mixtures for all restarts: leaves [R, ...]. The first R are the same however many follow."""
+    return start.draw(problem, restarts, seed)
+
+
+def in_batches(draw: Callable[[Any], Mixture], restarts: Any) -> Mixture:
+    """Mixtures, leaves [R, ...], of a program that serves batches of a few sizes, the last filled up with repeats.
+
+    Args:
+        draw: mixtures [B, ...] of a batch of restarts.
+        restarts: what they are drawn from, a pytree of arrays [R, ...].
+    """
+    wanted = len(jax.tree.leaves(restarts)[0])
+    size = min(size for size in DRAWN_TOGETHER if size >= min(wanted, DRAWN_TOGETHER[-1]))
+    batches = []
+    for first in range(0, wanted, size):
+        chosen = np.minimum(np.arange(first, first + size), wanted - 1)
+        batches.append(draw(jax.tree.map(lambda leaf, chosen=chosen: leaf[chosen], restarts)))
+    drawn = jax.tree.map(lambda *leaves: np.concatenate(leaves)[:wanted], *jax.device_get(batches))
+    return jax.tree.map(jnp.asarray, drawn)
+
+
+def _drawn(start: KeyedStart, problem: Problem, key: Array, restarts: Array) -> Mixture:
+    return jax.vmap(lambda r: start.draw_one(problem, jax.random.fold_in(key, r)))(restarts)
+
+
+_draw = jit_by_size(_drawn, static_argnums=(0,))
+
+
+def around(problem: Problem, means: Array, covariance: Array) -> Mixture:
+    """Equal weights and one covariance [D, D] around means [K, D]."""
+    k = problem.components
+    scales = problem.covariance.broadcast(covariance, k)
+    return Mixture(jnp.full(k, 1.0 / k, means.dtype), means, scales, problem.covariance)
+
+
+def data_covariance(problem: Problem) -> Array:
+    """Covariance of the data. [D, D]"""
+    matrix = problem.rows.matrix
+    return product(product(matrix, problem.rows.total / problem.num_points), matrix.T)
+
+
+def shared_covariance(problem: Problem) -> Array:
+    """The data's over K^(2/D), so that K components fill as much space as the data. [D, D]"""
+    return problem.components ** (-2.0 / problem.num_dimensions) * data_covariance(problem)

@@ -1,0 +1,133 @@
+"""Starts from groups of rows: what the rules that sort rows into groups share, and the mixture that fits the groups.
+
+They work on the host, on all rows or, of many, on a random sample for each restart, so that a start takes milliseconds
+however many rows there are.
+"""
+
+from abc import abstractmethod
+from dataclasses import replace
+from typing import ClassVar, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from numpy.typing import NDArray
+
+from workbench.compilation import jit_by_size
+from workbench.data.randomness import generator
+from workbench.hosts import told
+from workbench.mixture import FlatPrior, Mixture, Statistics
+from workbench.problem import Problem
+from workbench.starts.base import Start, around, in_batches, shared_covariance
+
+Points = NDArray[np.float64]
+
+# Below this deviation, in units in which the data have unit covariance, the rows of a group are equal in some direction
+# but for rounding.
+LEAST_DEVIATION = 1e-6
+
+
+class Groups(NamedTuple):
+    """Groups of rows and the covariances within them."""
+
+    counts: Points  # [K]   rows
+    means: Points  # [K, D]
+    covariances: Points  # [K, D, D]
+
+
+class GroupedStart(Start):
+    """A rule that sorts rows into groups and begins at the mixture that fits them."""
+
+    most_rows: ClassVar[int] = 2**13
+
+    @abstractmethod
+    def group(self, x: Points, components: int, rng: np.random.Generator, restart: int) -> Groups:
+        """K groups of the rows x [N', D], for one restart."""
+
+    def draw(self, problem: Problem, restarts: int, seed: int) -> Mixture:
+        """The mixture of each restart's groups, drawn by a generator of its own."""
+        x, least = problem.sample, problem.covariance.fewest_points(problem.num_dimensions)
+        drawn = [_moments(self._group(x, problem, seed, restart), least) for restart in range(restarts)]
+        # Libraries of linear algebra may round otherwise on another host.
+        moments = told(tuple(np.stack(leaves) for leaves in zip(*drawn, strict=True)))
+        return in_batches(lambda batch: _fit(problem.rows.z.size, problem, batch), moments)
+
+    def _group(self, x: Points, problem: Problem, seed: int, restart: int) -> Groups:
+        rng = generator(seed, f"starts {restart}")
+        if len(x) > self.most_rows:
+            x = x[np.sort(rng.choice(len(x), self.most_rows, replace=False))]
+        return self.group(np.asarray(x), problem.components, rng, restart)
+
+
+def groups_of(x: Points, labels: NDArray[np.intp], components: int, centres: Points | None = None) -> Groups:
+    """Sizes, means and covariances of labelled rows; a group without rows is at its centre [K, D]."""
+    counts = np.bincount(labels, minlength=components).astype(float)
+    inside = (labels == np.arange(components)[:, None]).astype(float)  # [K, N]
+    least = np.maximum(counts, 1.0)[:, None]
+    means = inside @ x / least
+    if centres is not None:
+        means = np.where(counts[:, None] > 0, means, centres)
+    apart = x - means[labels]
+    covariances = np.stack([apart[labels == k].T @ apart[labels == k] for k in range(components)])
+    return Groups(counts, means, covariances / least[..., None])
+
+
+def scaled(x: Points) -> Points:
+    """Rows with every column over its standard deviation: distances then do not depend on units of the columns. [N, D]
+
+    Not whitened: where groups stand apart along a direction, the data's covariance holds that distance, and dividing
+    by it would shrink it to the noise of all other directions. Not by a robust scale either: half of a column can be
+    equal.
+    """
+    deviations = np.std(x, axis=0)
+    return np.asarray((x - np.mean(x, axis=0)) / np.where(deviations > 0, deviations, 1.0))
+
+
+def whitened(x: Points) -> Points:
+    """Rows along the principal axes of their correlation, each with unit variance; collinear axes are left out. [N, D']
+
+    Groups that differ in a direction in which the data hardly vary show in these units.
+    """
+    z = scaled(x)
+    variances, axes = np.linalg.eigh(np.atleast_2d(z.T @ z) / len(z))
+    kept = variances > 1e-10 * variances[-1]
+    return np.asarray(z @ axes[:, kept] / np.sqrt(variances[kept]))
+
+
+def _moments(groups: Groups, least: float) -> tuple[Points, Points, Points]:
+    """Sizes, means and square roots of the scatters of groups. [K], [K, D], [K, D, D]
+
+    To the rows of each group come `least` rows' worth of the pooled covariance: as many as its own covariance needs
+    not to be singular. A group of few rows takes its shape from the pooled one, then, and one of many has its own.
+    """
+    counts, means, covariances = groups
+    rows = counts[:, None, None]
+    pooled = np.sum(rows * covariances, axis=0) / np.sum(counts)
+    counts, added = np.maximum(counts, 1.0), np.maximum(rows + least, 1.0)
+    variances, axes = np.linalg.eigh((rows * covariances + least * pooled) / added)
+    deviations = np.sqrt(counts[:, None] * np.maximum(variances, 0.0))
+    return counts, means, axes * deviations[:, None, :]
+
+
+def _fitted(problem: Problem, moments: tuple[Array, Array, Array]) -> Mixture:
+    """Mixtures of the problem's family, leaves [R, ...], from moments with leaves [R, ...]."""
+    return jax.vmap(lambda one: _fitted_to(problem, *one))(moments)
+
+
+_fit = jit_by_size(_fitted)
+
+
+def _fitted_to(problem: Problem, counts: Array, means: Array, roots: Array) -> Mixture:
+    """The M-step of the problem's family; the data's covariance, shared out, in place of one that is singular.
+
+    Singular is what fewer distinct rows than components leave within groups.
+    """
+    family = problem.covariance
+    counts, means, roots = (jnp.asarray(leaf, problem.dtype) for leaf in (counts, means, roots))
+    whole = around(problem, means, shared_covariance(problem))
+    second = family.weighted_square(jnp.ones_like(means), roots)
+    fitted = FlatPrior().maximise(Statistics(counts, jnp.zeros_like(means), second), whole, {})
+    deviations = jnp.diagonal(problem.rows.to_working(fitted).scale_trils, axis1=-2, axis2=-1)
+    regular = jnp.all(deviations > LEAST_DEVIATION)  # NaN is not
+    return replace(fitted, scales=jnp.where(regular, fitted.scales, whole.scales))

@@ -1,0 +1,76 @@
+"""Starts by k-means: its seeding alone, or with Lloyd's iterations."""
+
+from typing import ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from workbench.starts.groups import GroupedStart, Groups, Points, groups_of, scaled
+
+# Few data need more than thirty; what moves after so many moves little, and EM goes on from there.
+MOST_ITERATIONS = 100
+
+
+class KMeansPlusPlus(GroupedStart):
+    """Means by k-means++ seeding, equal weights, the pooled covariance of the rows about their nearest mean.
+
+    Arthur & Vassilvitskii (2007), "k-means++: the advantages of careful seeding", SODA, in scaled units.
+    """
+
+    rule: Literal["kmeans++"] = "kmeans++"
+    summary: ClassVar[str] = "means by k-means++ seeding; equal weights; pooled covariance within nearest means"
+
+    def group(self, x: Points, components: int, rng: np.random.Generator, restart: int) -> Groups:
+        """The rows about their nearest seed."""
+        z = scaled(x)
+        seeds = seed_rows(z, components, rng)
+        apart = x - x[seeds][nearest(z, z[seeds])]
+        pooled = np.tile(apart.T @ apart / len(x), (components, 1, 1))
+        return Groups(np.full(components, len(x) / components), x[seeds], pooled)
+
+
+class KMeans(GroupedStart):
+    """The groups of k-means: k-means++ seeding, then Lloyd's iterations until no row changes its group.
+
+    Lloyd (1982), "Least squares quantization in PCM", IEEE Trans. Inf. Theory 28, in scaled units.
+    """
+
+    rule: Literal["kmeans"] = "kmeans"
+    summary: ClassVar[str] = "the groups of k-means, its columns scaled; k-means++ seeding for each restart"
+
+    def group(self, x: Points, components: int, rng: np.random.Generator, restart: int) -> Groups:
+        """Every row in the group of its nearest mean."""
+        z = scaled(x)
+        seeds = seed_rows(z, components, rng)
+        return groups_of(x, lloyd(z, z[seeds]), components, x[seeds])
+
+
+def seed_rows(z: Points, components: int, rng: np.random.Generator) -> NDArray[np.intp]:
+    """The rows of k-means++: each further one in proportion to its squared distance from the nearest. [K]"""
+    chosen = [int(rng.integers(len(z)))]
+    distances = np.sum((z - z[chosen[0]]) ** 2, axis=1)  # [N]
+    for _ in range(1, components):
+        # Fewer distinct rows than components: all distances are zero, and any row will do.
+        weights = distances if np.any(distances > 0) else np.ones(len(z))
+        chosen.append(int(rng.choice(len(z), p=weights / np.sum(weights))))
+        distances = np.minimum(distances, np.sum((z - z[chosen[-1]]) ** 2, axis=1))
+    return np.asarray(chosen)
+
+
+def lloyd(z: Points, centres: Points) -> NDArray[np.intp]:
+    """The group of each row once all are nearest to the mean of their own; an empty group keeps its centre. [N]"""
+    labels = nearest(z, centres)
+    for _ in range(MOST_ITERATIONS):
+        counts = np.bincount(labels, minlength=len(centres))[:, None]
+        sums = (labels == np.arange(len(centres))[:, None]).astype(float) @ z  # [K, D]
+        centres = np.where(counts > 0, sums / np.maximum(counts, 1), centres)
+        before, labels = labels, nearest(z, centres)
+        if np.array_equal(labels, before):
+            break
+    return labels
+
+
+def nearest(z: Points, centres: Points) -> NDArray[np.intp]:
+    """The nearest centre [K, D] of each row [N, D]. [N]"""
+    # |z - c|^2 less |z|^2, which is the same for all centres.
+    return np.asarray(np.argmin(np.sum(centres**2, axis=1) - 2.0 * z @ centres.T, axis=1))

@@ -1,0 +1,45 @@
+"""Starts by chance alone: means at random rows, or responsibilities at random."""
+
+from typing import ClassVar, Literal
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from workbench.mixture import FlatPrior, Mixture, Statistics
+from workbench.mixture.covariance.base import product
+from workbench.problem import Problem
+from workbench.starts.base import KeyedStart, around, data_covariance, shared_covariance
+
+
+class RandomPoints(KeyedStart):
+    """Means at K distinct random rows, equal weights, the volume of the data shared out.
+
+    Every component has the data's covariance over K^(2/D), so that K components fill as much space as the data.
+    """
+
+    rule: Literal["random_points"] = "random_points"
+    summary: ClassVar[str] = "means at K random rows; equal weights; the data's covariance over K^(2/D)"
+
+    def draw_one(self, problem: Problem, key: Array) -> Mixture:
+        """Rows without replacement; two rows can still hold equal values where the data have ties."""
+        rows = problem.rows
+        chosen = jax.random.choice(key, rows.num_resident, (problem.components,), replace=False)
+        return around(problem, rows.at(chosen), shared_covariance(problem))
+
+
+class RandomResponsibilities(KeyedStart):
+    """Every row's responsibilities uniform on the simplex, then one weighted maximum-likelihood step."""
+
+    rule: Literal["random_responsibilities"] = "random_responsibilities"
+    summary: ClassVar[str] = "uniform random responsibilities, then one M-step; components start nearly equal"
+
+    def draw_one(self, problem: Problem, key: Array) -> Mixture:
+        """Dirichlet(1, ..., 1) responsibilities [N, K] and the M-step of the flat prior."""
+        k, family, rows = problem.components, problem.covariance, problem.rows
+        r = jax.random.dirichlet(key, jnp.ones(k, problem.dtype), (rows.num_resident,)).T  # [K, N]
+        difference = (rows.at(jnp.arange(rows.num_resident)) - rows.shift).T  # [D, N]
+        tiled = jnp.broadcast_to(difference, (k, *difference.shape))
+        second = family.weighted_square(r, tiled)
+        origin = around(problem, jnp.tile(rows.shift, (k, 1)), data_covariance(problem))
+        return FlatPrior().maximise(Statistics(jnp.sum(r, 1), product(r, difference.T), second), origin, {})
