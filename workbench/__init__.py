@@ -38,7 +38,7 @@ from workbench.mixture import ConjugatePrior, FlatPrior, IndependentPrior, Mixtu
 from workbench.model import latent_model, mixture_model
 from workbench.posterior import PosteriorSummary, RelabelledDraws, posterior_summary, relabel
 from workbench.problem import Problem
-from workbench.selection import Selection, load_selections, select
+from workbench.selection import FamilySelection, Selection, load_selections, select, select_families
 from workbench.soundness import Soundness
 from workbench.starts import (
     Given,
@@ -68,6 +68,7 @@ __all__ = [
     "ConjugatePrior",
     "Dataset",
     "Experiment",
+    "FamilySelection",
     "Findings",
     "FlatPrior",
     "Gibbs",
@@ -123,6 +124,7 @@ __all__ = [
     "run_experiment",
     "run_study",
     "select",
+    "select_families",
     "summarise",
     "table",
     "to_arviz",

@@ -20,10 +20,11 @@ from workbench.posterior import exact_posterior
 from workbench.problem import Problem
 from workbench.run import run
 from workbench.selection import CRITERIA
-from workbench.selection.candidate import Candidate, Fit, Missing, Posterior, climbed
-from workbench.selection.candidate import sampled as sampled_by
+from workbench.selection.candidate import Candidate, Fit, climbed
 from workbench.selection.heldout import FOLDS, folds, heldout
 from workbench.selection.pointwise import log_likelihoods
+from workbench.selection.posterior import Missing, Posterior
+from workbench.selection.posterior import sampled as sampled_by
 from workbench.selection.waic import waic
 from workbench.starts import draw_starts
 
@@ -62,7 +63,8 @@ def points(x: np.ndarray) -> Dataset:
 def fitted(experiment: Experiment, train: Dataset) -> Candidate:
     """A candidate that is climbed and not sampled."""
     problem = experiment.problem(train)
-    return Candidate(experiment, train, problem, climbed(experiment, problem), Missing("not sampled"))
+    nothing = Missing("not sampled")
+    return Candidate(experiment, train, problem, climbed(experiment, problem), nothing, nothing)
 
 
 @pytest.fixture(scope="module")
@@ -73,14 +75,15 @@ def sampled() -> Candidate:
     gibbs = Gibbs(num_warmup=200, num_samples=5000, num_chains=4)
     starts = draw_starts(experiment.starts, candidate.problem, 4, seed=0)
     trace = run(gibbs, candidate.problem, starts, named_key(0, "gibbs"))
-    return replace(candidate, posterior=Posterior.of(trace, candidate.problem, experiment.soundness))
+    return replace(candidate, posterior=Posterior.of("gibbs", trace, candidate.problem, experiment.soundness))
 
 
 @pytest.fixture(scope="module")
 def unsampled() -> Candidate:
     """One component under the flat prior, which has no posterior."""
     candidate = fitted(experiment_of(1), points(X))
-    return replace(candidate, posterior=sampled_by(candidate.experiment, candidate.problem))
+    posterior, particles = sampled_by(candidate.experiment, candidate.problem)
+    return replace(candidate, posterior=posterior, particles=particles)
 
 
 @pytest.fixture(scope="module")
@@ -186,7 +189,10 @@ def test_a_point_that_the_draws_cannot_reach_is_warned_of(sampled: Candidate) ->
     assert isinstance(sampled.posterior, Posterior)
     # Another problem's points: one of them in the far tail of every draw.
     far = replace(sampled, problem=Problem(np.append(X, [[9.0]], axis=0), 2, "full", sampled.problem.prior))
-    assert "1 of 9 points (11%) have a Pareto k above 0.7" in CRITERIA["loo"].score(far).notes
+    loo = CRITERIA["loo"].score(far)
+    assert loo.notes == ("1 of 9 points (11%) have a Pareto k above 0.7",)
+    # The importance weights of that point cannot be trusted, so the sum is not eligible.
+    assert loo.value is None and loo.rejected is not None and loo.why == "Pareto k too large"
     assert any("variance above 0.4" in note for note in waic(far).notes)
 
 
@@ -196,8 +202,8 @@ def test_a_point_that_the_draws_cannot_reach_is_warned_of(sampled: Candidate) ->
 def test_evidence_of_one_component_is_that_of_the_enumeration(family: str) -> None:
     x = np.random.default_rng(1).normal(size=(6, 2)) * [3.0, 40.0] + [100.0, -5.0]
     experiment = experiment_of(1, family, prior={"family": "conjugate"})
-    problem = Problem(x, 1, family, ConjugatePrior())
-    candidate = Candidate(experiment, points(x), problem, Missing("not climbed"), Missing("not sampled"))
+    problem, nothing = Problem(x, 1, family, ConjugatePrior()), Missing("not sampled")
+    candidate = Candidate(experiment, points(x), problem, Missing("not climbed"), nothing, nothing)
     # Rounding: statistics about the data's mean here, about the prior's location there.
     assert value("evidence", candidate) == pytest.approx(exact_posterior(problem).log_evidence, rel=1e-11)
 
@@ -207,7 +213,8 @@ def test_tempered_smc_tells_the_evidence_of_the_enumeration(sampled: Candidate) 
     problem = sampled.problem
     smc = TemperedSMC(num_samples=500)
     starts = draw_starts(sampled.experiment.starts, problem, 4, seed=0)
-    found = Posterior.of(run(smc, problem, starts, named_key(0, "smc")), problem, sampled.experiment.soundness).evidence
+    trace = run(smc, problem, starts, named_key(0, "smc"))
+    found = Posterior.of("tempered_smc", trace, problem, sampled.experiment.soundness).evidence
     assert found is not None
     exact = exact_posterior(problem).log_evidence
     # The enumeration is what the criterion takes where it can; four standard errors of four runs, which are a little
@@ -219,11 +226,37 @@ def test_tempered_smc_tells_the_evidence_of_the_enumeration(sampled: Candidate) 
 
 def test_evidence_is_sampled_where_it_cannot_be_summed(sampled: Candidate, monkeypatch: pytest.MonkeyPatch) -> None:
     assert isinstance(sampled.posterior, Posterior)
-    monkeypatch.setattr("workbench.selection.evidence.MOST_ALLOCATIONS", 1)
-    told = replace(sampled, posterior=sampled.posterior._replace(evidence=Evidence(-20.0, 0.1)))
-    score = CRITERIA["evidence"].score(told)
-    assert (score.value, score.standard_error) == (-20.0, 0.1)
-    assert "no evidence" in CRITERIA["evidence"].score(sampled).notes[0]
+    monkeypatch.setattr("workbench.selection.exact.MOST_ALLOCATIONS", 1)
+    told = sampled.posterior._replace(evidence=Evidence(-20.0, 0.1, runs=4, largest_share=0.3))
+    score = CRITERIA["evidence"].score(replace(sampled, particles=told))
+    # The 84.13 % quantile of Student's t of three degrees is 1.1969.
+    assert (score.value, score.standard_error) == (-20.0, pytest.approx(0.11969, rel=1e-4))
+    untold = CRITERIA["evidence"].score(replace(sampled, particles=sampled.posterior))
+    assert "no evidence" in untold.notes[0]
+
+
+def test_runs_that_disagree_or_one_that_outweighs_the_others_leave_no_evidence(
+    sampled: Candidate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert isinstance(sampled.posterior, Posterior)
+    monkeypatch.setattr("workbench.selection.exact.MOST_ALLOCATIONS", 1)
+    told = sampled.posterior._replace(evidence=Evidence(-20.0, 0.1, runs=4, largest_share=0.3))
+    for particles, why in (
+        (told._replace(agrees=False, message="R-hat 1.5"), "runs do not agree"),
+        (told._replace(evidence=Evidence(-20.0, 0.9, runs=4, largest_share=0.9)), "one run carries the mean"),
+    ):
+        score = CRITERIA["evidence"].score(replace(sampled, particles=particles))
+        assert (score.value, score.rejected, score.why) == (None, -20.0, why)
+
+
+def test_what_rests_on_draws_that_disagree_is_not_eligible(sampled: Candidate) -> None:
+    assert isinstance(sampled.posterior, Posterior)
+    disagreeing = replace(sampled, posterior=sampled.posterior._replace(agrees=False, message="R-hat 1.50"))
+    for name in ("waic", "loo"):
+        score, trusted = CRITERIA[name].score(disagreeing), CRITERIA[name].score(sampled)
+        assert score.value is score.terms is score.standard_error is None
+        assert score.rejected == trusted.value
+        assert score.notes[0] == "gibbs: R-hat 1.50"
 
 
 def test_without_a_proper_prior_what_needs_a_posterior_has_no_value_and_says_why(unsampled: Candidate) -> None:
@@ -237,7 +270,7 @@ def test_without_a_sound_fit_what_needs_one_has_no_value_and_says_why(
     unsampled: Candidate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     unsound = Missing("none of 2 starts of em ends in a sound mixture")
-    monkeypatch.setattr("workbench.selection.heldout.climbed", lambda experiment, problem: unsound)
+    monkeypatch.setattr("workbench.selection.heldout.climbed", lambda *_: unsound)
     for name in ("aic", "bic", "icl", "heldout"):
         score = CRITERIA[name].score(replace(unsampled, fit=unsound))
         assert score.value is None
@@ -252,11 +285,33 @@ def test_starts_that_all_collapse_give_no_fit() -> None:
 
 
 def test_a_fold_that_cannot_be_fitted_leaves_no_value(unsampled: Candidate, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("workbench.selection.heldout.climbed", lambda experiment, problem: unsampled.fit)
+    monkeypatch.setattr("workbench.selection.heldout.climbed", lambda *_: unsampled.fit)
     # Without the one point that differs the column is constant.
     score = heldout(replace(unsampled, train=points(np.array([[1.0], [1.0], [1.0], [2.0]]))))
     assert score.value is None
     assert "without fold" in score.notes[0]
+
+
+@pytest.mark.parametrize("works", ["more starts", "the fit to all points"])
+def test_one_fold_without_a_sound_start_does_not_blank_the_score(
+    works: str, unsampled: Candidate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unsound, tried = Missing("none of 2 starts of em ends in a sound mixture"), []
+
+    def climb(experiment: Experiment, problem: Problem, starts: Any = None) -> Fit | Missing:
+        tried.append((experiment.restarts, starts is None))
+        own, found = works == "more starts", tried[-1]
+        failing = len(tried) in (3, 4) and found != (8, True) if own else len(tried) in (3, 4)
+        return unsound if failing else climbed(experiment, problem, starts)
+
+    monkeypatch.setattr("workbench.selection.heldout.climbed", climb)
+    score = heldout(unsampled)
+    plain = CRITERIA["heldout"].score(unsampled)
+    assert score.value is not None and score.terms is not None and len(score.terms) == len(X)
+    assert tried[2:5] == [(2, True), (8, True), (2, works == "more starts")]
+    assert len(score.notes) == 1 and score.notes[0].startswith("fold 3: none of 2 starts")
+    # One component has one optimum, which every start finds.
+    assert score.value == pytest.approx(plain.value, rel=1e-9)
 
 
 def value(name: str, candidate: Candidate) -> float:

@@ -52,10 +52,11 @@ def test_it_prints_the_tables_the_warnings_and_the_choice(config, tmp_path):
     result = command(config, "--components", "1:3", "--out", tmp_path / "out")
     assert result.exit_code == 0
     lines = result.stdout.splitlines()
-    setting = "48 points in 1 column; tied covariance, conjugate prior; em and tempered_smc from 8 starts"
+    setting = "48 points in 1 column; tied covariance, conjugate prior; em, gibbs and tempered_smc from 8 starts"
     assert lines[0] == f"mine: {setting}"
     assert [line.split()[0] for line in lines[1:5]] == ["K", "1", "2", "3"]
     assert any(line.endswith("K = 3: beware 3.") for line in lines)
+    assert any(line.startswith("The prior differs with K: its default scatter") for line in lines)
     assert lines[-2].startswith("Components chosen: AIC 2, BIC 2")
     assert lines[-1] == f"Report: {tmp_path / 'out' / 'selection.html'}"
 
@@ -69,6 +70,29 @@ def test_page_and_figure_are_written_also_where_others_read_the_values(config, t
     for criterion in CRITERIA.values():
         assert criterion.heading in page
     assert (tmp_path / "out" / "figures" / "selection.png").read_bytes().startswith(PNG)
+
+
+def test_families_and_components_are_one_grid_that_is_taken_up_again(config, tmp_path, scored):
+    words = (config, "--components", "1:2", "--covariance", "tied,full", "--out", tmp_path / "out")
+    result = command(*words)
+    assert result.exit_code == 0
+    assert "Family and components chosen: AIC tied 2" in result.stdout
+    assert json.loads(command(*words, "--format", "json").stdout)["best"]["bic"] == {
+        "covariance": "tied",
+        "components": 2,
+    }
+    assert scored == [1, 2, 1, 2]
+    assert [each.setting.split("; ")[1] for each in load_selections(tmp_path / "out")] == [
+        "full covariance, conjugate prior", "tied covariance, conjugate prior",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("families", ["round", "tied,tied", ""])
+def test_wrong_families_are_one_message(config, families, scored):
+    result = command(config, f"--covariance={families}")
+    assert result.exit_code == 2
+    assert "give different families of full, tied, diagonal, spherical" in result.stderr
+    assert scored == []
 
 
 def test_what_is_stored_is_not_scored_again_and_a_damaged_one_is(tiny, tmp_path, scored):
@@ -96,6 +120,25 @@ def test_what_was_kept_is_read_again_together(tiny, tmp_path):
 
 
 @pytest.mark.usefixtures("scored")
+@pytest.mark.usefixtures("scored")
+def test_one_prior_for_all_k_is_said_and_a_flat_one_has_no_evidence(tiny, tmp_path):
+    fixed = parse_experiment({**tiny, "prior": {"family": "conjugate", "scatter_components": 2}}, "tiny")
+    assert "All K have the same prior." in str(select(fixed, [1, 2], out=tmp_path))
+    (stored,) = load_selections(tmp_path)
+    assert json.loads(stored.to_json())["prior"] == "All K have the same prior."
+    flat = parse_experiment({**tiny, "prior": {"family": "flat"}}, "tiny")
+    assert select(flat, [1, 2], out=tmp_path).prior_remark == ""
+
+
+@pytest.mark.usefixtures("scored")
+def test_a_record_of_another_version_is_one_message(tiny, tmp_path):
+    select(parse_experiment(tiny, "tiny"), [2], out=tmp_path)
+    (file,) = (tmp_path / "selection").iterdir()
+    file.write_text(json.dumps({**json.loads(file.read_text(encoding="utf-8")), "format": 1}), encoding="utf-8")
+    with pytest.raises(InputError, match=r"format 1, not 2.*run `workbench select` again"):
+        load_selections(tmp_path)
+
+
 def test_a_damaged_or_missing_selection_is_one_message(tiny, tmp_path):
     with pytest.raises(InputError, match="holds no selection; make one with `workbench select"):
         load_selections(tmp_path)
@@ -115,6 +158,8 @@ def test_another_prior_seed_or_rule_is_another_selection(tiny, tmp_path, scored)
         {"restarts": 3},
         {"methods": {"em": {"max_iterations": 7}}},
         {"methods": {"tempered_smc": {"num_samples": 7}}},
+        {"methods": {"gibbs": {"num_samples": 7}}},
+        {"prior": {"family": "conjugate", "scatter_components": 2}},
     ]
     for change in changes:
         select(parse_experiment({**tiny, **change}, "tiny"), [2], out=tmp_path)

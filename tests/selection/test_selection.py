@@ -24,7 +24,9 @@ def choice(k: int) -> Choice:
 
 @pytest.fixture
 def selection() -> Selection:
-    return Selection("mine", "three points", tuple(choice(k) for k in (1, 2, 3)), {"4": "RuntimeError: out of memory"})
+    return Selection(
+        "mine", "three points", tuple(choice(k) for k in (1, 2, 3)), failures={"4": "RuntimeError: out of memory"}
+    )
 
 
 def test_the_largest_value_is_best_and_of_equal_ones_the_fewest_components(selection: Selection) -> None:
@@ -61,7 +63,10 @@ def test_what_has_no_value_or_no_error_has_no_difference_or_none_of_its_own(sele
 def test_rivals_are_within_one_standard_error_of_the_difference(selection: Selection) -> None:
     assert selection.rivals("heldout") == [3]
     assert selection.rivals("evidence") == selection.rivals("aic") == []
-    assert selection.reading == ("Components chosen: AIC 1, BIC 1, held-out 2 (not told from 3), log evidence 2.")
+    assert selection.reading == (
+        "Components chosen: AIC 1, BIC 1, held-out 2 (not told from 3), log evidence 2 (among 1, 2). "
+        "Left out, as not eligible: log evidence at K = 3 (there is no posterior)."
+    )
 
 
 def test_a_note_is_told_once_for_all_that_it_holds_of(selection: Selection) -> None:
@@ -83,14 +88,55 @@ def test_json_and_csv_hold_every_value_with_its_difference(selection: Selection)
     assert stored["best"]["heldout"] == 2
     score = stored["choices"][0]["scores"]["evidence"]
     assert score == {
-        "value": -9.0, "standard_error": 0.3, "notes": [], "below_best": pytest.approx(1.0),
-        "difference_standard_error": pytest.approx(np.hypot(0.3, 0.6)),
+        "value": -9.0, "standard_error": 0.3, "notes": [], "rejected": None, "why": None,
+        "below_best": pytest.approx(1.0), "difference_standard_error": pytest.approx(np.hypot(0.3, 0.6)),
     }  # fmt: skip
     rows = list(csv.DictReader(io.StringIO(selection.to_csv())))
     assert len(rows) == 3 * len(CRITERIA)
     (row,) = (row for row in rows if (row["components"], row["criterion"]) == ("3", "heldout"))
     assert float(row["below_best"]) == pytest.approx(0.05)
     assert row["notes"] == "beware"
+
+
+@pytest.fixture
+def disputed() -> Selection:
+    """PSIS-LOO of K = 3 is by far the largest, from draws that disagree; AIC likes the most."""
+    choices = []
+    for k in (2, 3, 4):
+        scores = {name: Score.of_terms(np.array([-1.0, -2.0]) - abs(k - 2)) for name in CRITERIA}
+        scores["aic"] = Score.of(float(k))
+        if k == 3:
+            loose = Score.of_terms(np.array([50.0, 50.0])).reject("draws do not agree", "gibbs: R-hat 1.50")
+            scores["loo"] = scores["waic"] = loose
+        choices.append(Choice(k, 3 * k - 1, -1.0 / k, scores))
+    return Selection("mine", "two points", tuple(choices))
+
+
+def test_what_is_not_eligible_is_never_best_nor_a_rival_nor_in_a_difference(disputed: Selection) -> None:
+    assert disputed.best("loo") == 2
+    assert disputed.difference("loo", 3) is None
+    assert disputed.rivals("loo") == []
+    column = disputed.values.headings.index("PSIS-LOO")
+    assert [line[column] for line in disputed.values.lines] == ["-3.00 *", "–", "-7.00"]
+    score = json.loads(disputed.to_json())["choices"][1]["scores"]["loo"]
+    assert score["value"] is score["below_best"] is None
+    assert (score["rejected"], score["why"], score["notes"]) == (100.0, "draws do not agree", ["gibbs: R-hat 1.50"])
+    rows = list(csv.DictReader(io.StringIO(disputed.to_csv())))
+    (row,) = (row for row in rows if (row["components"], row["criterion"]) == ("3", "loo"))
+    assert (row["value"], row["rejected"], row["why"]) == ("", "100.0", "draws do not agree")
+
+
+def test_the_headline_names_what_is_left_out_and_a_choice_at_the_edge(disputed: Selection) -> None:
+    assert "PSIS-LOO 2 (the fewest asked; among 2, 4)" in disputed.reading
+    assert "AIC 4 (the most asked)" in disputed.reading
+    assert "WAIC, PSIS-LOO at K = 3 (draws do not agree)" in disputed.reading
+    assert disputed.reading.endswith("Where the choice is the most asked, ask for more.")
+    edges = json.loads(disputed.to_json())["edge"]
+    assert (edges["aic"], edges["loo"]) == ("most", "fewest")
+
+
+def test_one_component_is_no_edge(selection: Selection) -> None:
+    assert selection.best("aic") == 1 and selection.edge("aic") is None
 
 
 def test_choices_survive_storing(selection: Selection) -> None:

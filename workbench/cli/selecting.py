@@ -13,7 +13,7 @@ from workbench.errors import InputError
 from workbench.experiment import Experiment
 from workbench.experiment.reading import parse_experiment, read_toml
 from workbench.report import save_selection_figure, write_selection_report
-from workbench.selection import Selection
+from workbench.selection import FamilySelection, Selection, select_families
 from workbench.selection import select as select_components
 from workbench.studies.reading import is_study
 
@@ -23,6 +23,7 @@ FAILED = 1
 @cli.command()
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--components", default="1:9", show_default=True, help="K to choose from: 1:9, or 2,3,5.")
+@click.option("--covariance", help="Families to choose from as well: full,tied,diagonal,spherical.")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Override a key; may be repeated.")
 @click.option("--out", type=click.Path(path_type=Path), help="Results folder  [default: results/NAME]")
 @click.option("--force", is_flag=True, help="Score again what is stored.")
@@ -33,6 +34,7 @@ def select(
     ctx: click.Context,
     file: Path,
     components: str,
+    covariance: str | None,
     settings: tuple[str, ...],
     out: Path | None,
     force: bool,
@@ -42,8 +44,10 @@ def select(
     """Choose a number of components: AIC, BIC, ICL, held-out score, WAIC, PSIS-LOO and evidence, side by side.
 
     FILE is an experiment; data, model and prior are enough. Its own number of components plays no part. Without a
-    proper prior there is neither WAIC, nor PSIS-LOO, nor evidence: --set prior.family=conjugate. The same command again
-    computes nothing and redraws the page.
+    proper prior there is neither WAIC, nor PSIS-LOO, nor evidence: --set prior.family=conjugate. What rests on draws
+    that disagree is not eligible: it has a dash, and is never chosen. With --covariance the grid of families and
+    components is searched, with a table and a panel for each criterion. The same command again computes nothing and
+    redraws the page.
     """
     wanted = _numbers(components)
     experiment = _read(file, settings)
@@ -53,27 +57,26 @@ def select(
     folder = Path("results") / file.stem if out is None else out
     with progress(quiet) as watch:
         try:
-            found = select_components(
-                experiment,
-                wanted,
-                name=file.stem,
-                out=folder,
-                folder=file.parent,
-                force=force,
-                watch=watch,
-            )
+            options: dict[str, Any] = {"name": file.stem, "out": folder, "folder": file.parent}
+            options |= {"force": force, "watch": watch}
+            found: Selection | FamilySelection
+            if covariance is None:
+                found = select_components(experiment, wanted, **options)
+            else:
+                found = select_families(experiment, covariance.split(","), wanted, **options)
         except InputError as error:
             raise InputError(f"{file}: {error}") from None
     page = folder / "selection.html"
-    if found.choices:
+    has_any = bool(found.choices) if isinstance(found, Selection) else any(s.choices for s in found.families.values())
+    if has_any:
         write_selection_report(page, found, config_text(experiment))
         save_selection_figure(found, folder / "figures")
     if not quiet:
         click.echo(_shown(found, form))
-        if form == "table" and found.choices:
+        if form == "table" and has_any:
             click.echo(f"Report: {page}")
     for k, why in found.failures.items():
-        click.echo(f"K = {k} failed: {why}", err=True)
+        click.echo(f"{'K = ' if k.isdigit() else ''}{k} failed: {why}", err=True)
     if found.failures:
         ctx.exit(FAILED)
 
@@ -90,7 +93,7 @@ def _numbers(text: str) -> list[int]:
     return numbers
 
 
-def _shown(found: Selection, form: str) -> str:
+def _shown(found: Selection | FamilySelection, form: str) -> str:
     match form:
         case "json":
             return found.to_json()

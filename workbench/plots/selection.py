@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from workbench.plots.style import CYCLE, EDGE, tidy
-from workbench.selection import CRITERIA, Selection
+from workbench.plots.style import CYCLE, EDGE, strokes, tidy
+from workbench.selection import CRITERIA, FamilySelection, Selection
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -30,6 +30,7 @@ def criterion(ax: "Axes", selection: Selection, name: str) -> None:
         )
         ax.plot([best], [0], "o", color=RED, markersize=8, zorder=3)
         low, high = float(np.max(below + errors)), float(np.min(below - errors))
+        _rejected(ax, selection, name, best, (low, high))
     else:
         low, high = 1.0, 0.0
         ax.text(0.5, 0.5, "fewer than two values", transform=ax.transAxes, ha="center", va="center", color=EDGE)
@@ -38,6 +39,44 @@ def criterion(ax: "Axes", selection: Selection, name: str) -> None:
     ax.set_xlim(min(found) - 0.5, max(found) + 0.5)
     chosen = "no K" if best is None else f"K = {best}"
     ax.set_title(f"{CRITERIA[name].heading.removesuffix(' / -2')}: {chosen}", fontsize="medium")
+    tidy(ax)
+
+
+def _rejected(ax: "Axes", selection: Selection, name: str, best: int, span: tuple[float, float]) -> None:
+    """Hollow marks where something was computed that is not eligible, moved to the edge of what is shown."""
+    top = selection[best].scores[name].value
+    assert top is not None
+    marks = {c.components: top - r for c in selection.choices if (r := c.scores[name].rejected) is not None}
+    # Beyond the eligible ones a mark would set the scale.
+    places = [min(max(below, span[1]), max(span[0], 1.0)) for below in marks.values()]
+    ax.plot(list(marks), places, "o", markerfacecolor="white", markeredgecolor=EDGE, markersize=6, linestyle="none")
+
+
+def families(ax: "Axes", grid: FamilySelection, name: str) -> None:
+    """One criterion over K, a line for each covariance family: nats below the best model, and a mark on it.
+
+    What is not eligible has a hollow mark at the lower edge and no place on a line.
+    """
+    best = grid.best(name)
+    found = {cell: grid.difference(name, cell) for cell in grid.scores(name)}
+    asked = sorted({cell.components for cell in found})
+    low = max([1.0, *(difference.below for difference in found.values() if difference is not None)])
+    ax.axhline(0, color=EDGE, linewidth=0.8, zorder=0)
+    for colour, (family, stroke) in zip(CYCLE, strokes(grid.families).items(), strict=False):
+        known = {cell.components: d.below for cell, d in found.items() if cell.covariance == family and d is not None}
+        below = [known.get(k, np.nan) for k in asked]
+        ax.plot(asked, below, color=colour, marker="o", markersize=3.5, label=family, **{**stroke, "linewidth": 1.4})
+        scores = {cell.components: score for cell, score in grid.scores(name).items() if cell.covariance == family}
+        out = [k for k, score in scores.items() if score.rejected is not None]
+        ax.plot(out, [low] * len(out), "o", markerfacecolor="white", markeredgecolor=colour, markersize=6)
+    if best is None:
+        ax.text(0.5, 0.5, "fewer than two values", transform=ax.transAxes, ha="center", va="center", color=EDGE)
+    else:
+        ax.plot([best.components], [0], "o", color=RED, markersize=8, zorder=3)
+    _scale(ax, low, 0.0)
+    ax.set_xticks(asked)
+    ax.set_xlim(min(asked) - 0.5, max(asked) + 0.5)
+    ax.set_title(f"{CRITERIA[name].heading.removesuffix(' / -2')}: {best or 'none'}", fontsize="medium")
     tidy(ax)
 
 

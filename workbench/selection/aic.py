@@ -1,6 +1,7 @@
 """AIC: the log-likelihood of the best fit less the number of free parameters."""
 
-from workbench.selection.candidate import Candidate, Missing
+from workbench.selection.candidate import Candidate
+from workbench.selection.posterior import Missing
 from workbench.selection.score import Score
 
 

@@ -2,7 +2,8 @@
 
 import math
 
-from workbench.selection.candidate import Candidate, Missing
+from workbench.selection.candidate import Candidate
+from workbench.selection.posterior import Missing
 from workbench.selection.score import Score
 
 

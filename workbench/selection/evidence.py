@@ -1,15 +1,8 @@
 """The evidence: the probability of the points under the prior, with every parameter integrated out."""
 
-import jax
-import jax.numpy as jnp
-from jax import Array
-
-from workbench.mixture import ConjugatePrior, Mixture, one_pass
-from workbench.mixture.prior.update import log_marginal_likelihood, update
-from workbench.posterior import exact_posterior
-from workbench.posterior.enumeration import MOST_ALLOCATIONS
-from workbench.problem import Problem
-from workbench.selection.candidate import Candidate, Missing
+from workbench.selection.candidate import Candidate
+from workbench.selection.exact import exact_evidence, has_exact_evidence
+from workbench.selection.posterior import Missing
 from workbench.selection.score import Score
 
 
@@ -17,26 +10,21 @@ def evidence(candidate: Candidate) -> Score:
     """`ln P(x | K)`: exact under the conjugate prior where K is 1 or all allocations can be summed, sampled elsewhere.
 
     The prior is the same under every order of the components and both ways integrate over all of it, so that no factor
-    K! is owed; a formula at one mode (Chib 1995) would owe it.
+    K! is owed; a formula at one mode (Chib 1995) would owe it. The error of what is sampled is half of the 68 %
+    interval by Student's t. It is not eligible where its runs disagree, or one of them outweighs all the others.
     """
-    problem, posterior = candidate.problem, candidate.posterior
-    if isinstance(problem.prior, ConjugatePrior):
-        if problem.components == 1:
-            return Score.of(float(_of_one(problem)), 0.0, ["exact"])
-        if problem.components**problem.num_points <= MOST_ALLOCATIONS:
-            return Score.of(exact_posterior(problem).log_evidence, 0.0, ["exact"])
-    if isinstance(posterior, Missing):
-        return Score.missing(posterior.why)
-    if posterior.evidence is None:
+    if has_exact_evidence(candidate.problem):
+        return Score.of(exact_evidence(candidate.problem), 0.0, ["exact"])
+    particles = candidate.particles
+    if isinstance(particles, Missing):
+        return Score.missing(particles.why)
+    found = particles.evidence
+    if found is None:
         return Score.missing("the sampler tells no evidence")
-    return Score.of(*posterior.evidence, posterior.notes)
-
-
-@jax.jit
-def _of_one(problem: Problem) -> Array:
-    """Of a single Gaussian, in closed form: all points are its own, whatever it is, and a pass sums them up. []"""
-    h, family, rows, d = problem.hyperparameters, problem.covariance, problem.rows, problem.num_dimensions
-    standard = Mixture(jnp.ones(1), jnp.zeros((1, d)), family.broadcast(jnp.eye(d), 1), family)
-    mixture = rows.from_working(standard)
-    statistics = one_pass(mixture, rows)[1]
-    return log_marginal_likelihood(update(statistics, mixture.means, h, family), h, family)
+    score = Score.of(found.log_evidence, found.half_width)
+    if not particles.agrees:
+        return score.reject("runs do not agree", particles.message)
+    if found.is_carried:
+        note = f"one of {found.runs} runs holds {found.largest_share:.0%} of their mean, which leaves no error"
+        return score.reject("one run carries the mean", note)
+    return score

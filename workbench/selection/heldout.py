@@ -9,33 +9,61 @@ from jax import Array
 from workbench.data.randomness import generator
 from workbench.errors import InputError
 from workbench.mixture import Mixture
-from workbench.selection.candidate import Candidate, Missing, climbed
+from workbench.problem import Problem
+from workbench.selection.candidate import Candidate, Fit, climbed
+from workbench.selection.posterior import Missing
 from workbench.selection.score import Score
 
 # Parts; ten is what Kohavi (1995, IJCAI) recommends.
 FOLDS = 10
 
 
+# Where no start of a fold ends in a sound mixture, so many times as many are tried.
+MORE = 4
+
+
 def heldout(candidate: Candidate) -> Score:
     """Ten-fold cross-validated log predictive density of the best fit, a term for each point.
 
     Smyth (2000), "Model selection for probabilistic clustering using cross-validated likelihood", Statistics and
-    Computing 10. The folds depend on the seed alone, so that they are the same for all K.
+    Computing 10. The folds depend on the seed alone, so that they are the same for all K. All points are scored or
+    none: sums over different points could not be compared between K.
     """
     experiment, train = candidate.experiment, candidate.train
-    terms = np.full(len(train.x), np.nan)
+    terms, notes = np.full(len(train.x), np.nan), []
     for number, (fitted, left_out) in enumerate(folds(len(train.x), experiment.seed), 1):
         try:
             problem = experiment.problem(replace(train, x=train.x[fitted], labels=None))
         except InputError as error:
             return Score.missing(f"without fold {number}: {error}")
-        fit = climbed(experiment, problem)
+        fit, note = _fitted(candidate, problem)
         if isinstance(fit, Missing):
             return Score.missing(f"without fold {number}, {fit.why}")
+        notes += [f"fold {number}: {note}"] if note else []
         # Filled up with repeats, so that one program serves folds of two sizes.
         padded = np.resize(train.x[left_out], (len(train.x) - len(fitted), train.x.shape[1]))
         terms[left_out] = np.asarray(_log_densities(fit.mixture, padded))[: len(left_out)]
-    return Score.of_terms(terms)
+    return Score.of_terms(terms, notes)
+
+
+def _fitted(candidate: Candidate, problem: Problem) -> tuple[Fit | Missing, str]:
+    """The best sound fit to the points of a fold, and a word where the experiment's starts did not find one.
+
+    Then more starts are tried, and last the best fit to all points: it is where a climb begins that the points left out
+    have had a say in, and not what it climbs.
+    """
+    experiment = candidate.experiment
+    fit = climbed(experiment, problem)
+    if isinstance(fit, Fit):
+        return fit, ""
+    more = experiment.model_copy(update={"restarts": MORE * experiment.restarts})
+    again = climbed(more, problem)
+    if isinstance(again, Fit):
+        return again, f"{fit.why}; fitted from {more.restarts}"
+    if isinstance(candidate.fit, Missing):
+        return again, ""
+    last = climbed(experiment, problem, jax.tree.map(lambda leaf: np.asarray(leaf)[None], candidate.fit.mixture))
+    return (last, f"{again.why}; fitted from the fit to all points") if isinstance(last, Fit) else (again, "")
 
 
 def folds(num_points: int, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:

@@ -9,7 +9,8 @@ from jax import Array
 from workbench.data.moments import blocks_of
 from workbench.mixture import Mixture
 from workbench.selection.bic import bic
-from workbench.selection.candidate import Candidate, Missing
+from workbench.selection.candidate import Candidate
+from workbench.selection.posterior import Missing
 from workbench.selection.score import Score
 
 

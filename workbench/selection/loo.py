@@ -4,8 +4,9 @@ import math
 
 import numpy as np
 
-from workbench.selection.candidate import Candidate, Missing
+from workbench.selection.candidate import Candidate
 from workbench.selection.pointwise import log_likelihoods
+from workbench.selection.posterior import Missing
 from workbench.selection.score import Score
 
 # Of the shape of the tail of a point's importance weights: beyond it the sum over draws is not to be trusted.
@@ -16,7 +17,7 @@ def loo(candidate: Candidate) -> Score:
     """`sum_n ln P(x_n | all other points)` by Pareto-smoothed importance sampling.
 
     Vehtari, Gelman & Gabry (2017), Statistics and Computing 27; the limit on k also falls with few draws (Vehtari,
-    Simpson, Gelman, Yao & Gabry 2024, JMLR 25).
+    Simpson, Gelman, Yao & Gabry 2024, JMLR 25). Not eligible where a point's k is beyond it, or the draws disagree.
     """
     posterior = candidate.posterior
     if isinstance(posterior, Missing):
@@ -33,5 +34,8 @@ def loo(candidate: Candidate) -> Score:
     limit = min(1.0 - 1.0 / math.log10(draws), LIMIT)
     # Not "greater than": a shape that is no number is beyond the limit too.
     bad, total = int(np.sum(~(np.concatenate(shapes) <= limit))), len(candidate.problem.x)
-    warning = [f"{bad} of {total} points ({bad / total:.0%}) have a Pareto k above {limit:.2g}"]
-    return Score.of_terms(np.concatenate(terms), [*(warning if bad else []), *posterior.notes])
+    score = Score.of_terms(np.concatenate(terms))
+    if bad:
+        note = f"{bad} of {total} points ({bad / total:.0%}) have a Pareto k above {limit:.2g}"
+        score = score.reject("Pareto k too large", note)
+    return posterior.judge(score)

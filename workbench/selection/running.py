@@ -1,6 +1,6 @@
 """Choosing K: every candidate that is not stored yet is fitted, sampled and scored, and kept as soon as it is done."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -12,11 +12,14 @@ from workbench.data import Dataset
 from workbench.errors import InputError
 from workbench.execution import FAILURES
 from workbench.experiment import Experiment
+from workbench.mixture import COVARIANCES
 from workbench.mixture.rows import SHARED_AT
-from workbench.selection.candidate import Candidate, Missing, climbed, climber_of, sampled, sampler_of
+from workbench.selection.candidate import Candidate, climbed, climber_of
 from workbench.selection.criteria import CRITERIA
+from workbench.selection.families import FamilySelection
+from workbench.selection.posterior import Missing, chains_of, particles_of, sampled
 from workbench.selection.selection import Choice, Selection
-from workbench.selection.stored import Place
+from workbench.selection.stored import About, Place
 from workbench.store import Points
 
 
@@ -32,8 +35,8 @@ def select(
 ) -> Selection:
     """Score an experiment with each number of components by every criterion; what is stored is loaded.
 
-    The points, the covariance family, the prior, the starts and the seed are the experiment's own; so are EM
-    and tempered SMC where it has them. A K that raises is reported in `failures` and the others are kept.
+    The points, the covariance family, the prior, the starts and the seed are the experiment's own; so are EM, Gibbs,
+    NUTS and tempered SMC where it has them. A K that raises is reported in `failures` and the others are kept.
 
     Args:
         experiment: the config; its own number of components plays no part.
@@ -48,11 +51,12 @@ def select(
         InputError: K is no whole number of at least 1, or the data, the prior or the starts do not suit one of them.
             Nothing has run then.
     """
-    wanted = _checked(components)
+    wanted = checked(components)
     train, heldout = experiment.data.load(experiment.seed, Path(folder))
     candidates = [_with(experiment, k, train) for k in wanted]
     setting, digest = _setting(candidates[0], train), Points(train, heldout).digest
-    place = Place.of(Path(out), candidates[0], digest, name=name, setting=setting)
+    about = About(name, setting, _prior_remark(experiment))
+    place = Place.of(Path(out), candidates[0], digest, about)
     progress = None if watch is None else watch("components")
     choices, failures = [], {}
     for done, (k, candidate) in enumerate(zip(wanted, candidates, strict=True)):
@@ -63,7 +67,42 @@ def select(
             choices.append(place.keep(candidate, scored(candidate, train)) if stored is None else stored)
         except FAILURES as error:
             failures[str(k)] = f"{type(error).__name__}: {error}".splitlines()[0]
-    return Selection(name, setting, tuple(choices), failures)
+    return Selection(name, setting, tuple(choices), about.prior_remark, failures)
+
+
+def select_families(
+    experiment: Experiment,
+    covariances: Sequence[str],
+    components: Iterable[int] = range(1, 10),
+    **options: Any,
+) -> FamilySelection:
+    """Score an experiment with each covariance family and number of components; each family is stored by itself.
+
+    Args:
+        experiment: the config; its own family and number of components play no part.
+        covariances: the families to choose from.
+        components: the K to choose from.
+        options: those of `select`, for every family.
+
+    Raises:
+        InputError: a family is unknown or given twice, and nothing has run then; or `select` refuses one.
+    """
+    unknown = [family for family in covariances if family not in COVARIANCES]
+    if unknown or not covariances or len(set(covariances)) < len(covariances):
+        raise InputError(
+            f"covariance: {', '.join(unknown or covariances) or 'none'}: give different families of "
+            f"{', '.join(COVARIANCES)}"
+        )
+    wanted = checked(components)
+    found = {
+        family: select(
+            experiment.model_copy(update={"model": experiment.model.model_copy(update={"covariance": family})}),
+            wanted,
+            **options,
+        )
+        for family in covariances
+    }
+    return FamilySelection(next(iter(found.values())).name, found)
 
 
 def scored(experiment: Experiment, train: Dataset) -> Choice:
@@ -76,9 +115,11 @@ def scored(experiment: Experiment, train: Dataset) -> Choice:
     problem = experiment.problem(train)
     with ThreadPoolExecutor(max_workers=1) as beside:
         sampling = beside.submit(sampled, experiment, problem)
-        climbing = Candidate(experiment, train, problem, climbed(experiment, problem), Missing("not sampled yet"))
+        later = Missing("not sampled yet")
+        climbing = Candidate(experiment, train, problem, climbed(experiment, problem), later, later)
         scores = {name: criterion.score(climbing) for name, criterion in CRITERIA.items() if not criterion.samples}
-        candidate = replace(climbing, posterior=sampling.result())
+        posterior, particles = sampling.result()
+    candidate = replace(climbing, posterior=posterior, particles=particles)
     scores |= {name: criterion.score(candidate) for name, criterion in CRITERIA.items() if criterion.samples}
     return Choice(
         components=problem.components,
@@ -88,7 +129,8 @@ def scored(experiment: Experiment, train: Dataset) -> Choice:
     )
 
 
-def _checked(components: Iterable[int]) -> list[int]:
+def checked(components: Iterable[int]) -> list[int]:
+    """Different numbers of components, in order."""
     wanted = sorted(set(components))
     wrong = [k for k in wanted if isinstance(k, bool) or not isinstance(k, int) or k < 1]
     if wrong or not wanted:
@@ -112,7 +154,7 @@ def _with(experiment: Experiment, components: int, train: Dataset) -> Experiment
         changed = changed.model_copy(update={"run": changed.run.model_copy(update={"devices": 1})})
     problem = changed.problem(train)
     changed.starts.check(problem)
-    used = [climber_of(changed, problem), sampler_of(changed, problem)]
+    used = [climber_of(changed, problem), chains_of(changed, problem), particles_of(changed, problem)]
     return changed.model_copy(update={"methods": {method.method: method for method in used if method is not None}})
 
 
@@ -121,4 +163,20 @@ def _setting(experiment: Experiment, train: Dataset) -> str:
     plain: dict[str, Any] = experiment.resolved()
     points = f"{len(train.x):,} points in {train.x.shape[1]} column{'s' if train.x.shape[1] > 1 else ''}"
     model = f"{experiment.model.covariance} covariance, {plain['prior']['family']} prior"
-    return f"{points}; {model}; {' and '.join(experiment.methods)} from {experiment.restarts} starts"
+    return f"{points}; {model}; {_listed(list(experiment.methods))} from {experiment.restarts} starts"
+
+
+def _prior_remark(experiment: Experiment) -> str:
+    """Whether the evidence compares mixtures under one prior; empty where there is no evidence."""
+    if not experiment.prior.proper:
+        return ""
+    if experiment.prior.varies_with_components:
+        return (
+            "The prior differs with K: its default scatter is the data's covariance over K^(2/D), so that the evidence "
+            "compares K under different priors; --set prior.scatter_components=3 takes that of K = 3 for all."
+        )
+    return "All K have the same prior."
+
+
+def _listed(names: list[str]) -> str:
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)

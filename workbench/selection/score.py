@@ -2,10 +2,26 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 import numpy as np
+
+
+class Difference(NamedTuple):
+    """How far a score is below the best one of its criterion, in nats, and the standard error of that."""
+
+    below: float
+    standard_error: float | None
+
+    @property
+    def is_within_its_error(self) -> bool:
+        """Whether the two cannot be told apart: by no more than one standard error, which the best itself has not."""
+        return bool(self.standard_error) and self.below <= (self.standard_error or 0.0)
+
+    def __str__(self) -> str:
+        error = "" if self.standard_error is None else f" ± {number_text(self.standard_error)}"
+        return number_text(self.below) + error
 
 
 @dataclass(frozen=True, eq=False)
@@ -14,17 +30,33 @@ class Score:
 
     The `terms` of a value that is a sum over the points let two K be compared point by point, which is much sharper
     than their own standard errors are.
+
+    What was computed and must not be compared, as from chains that disagree, is *not eligible*: it has no value, and
+    stands in `rejected`, from where no table, choice or difference reads it.
     """
 
     value: float | None
     standard_error: float | None = None
     terms: np.ndarray | None = None  # [N]
     notes: tuple[str, ...] = ()  # warnings; or why there is no value
+    rejected: float | None = None
+    why: str | None = None  # there is no value, in few words
 
     @classmethod
     def missing(cls, why: str) -> "Score":
         """No value."""
-        return cls(None, notes=(why,))
+        return cls(None, notes=(why,), why=why)
+
+    def reject(self, why: str, note: str) -> "Score":
+        """The same, not eligible.
+
+        Args:
+            why: in few words, the same for all that are rejected alike.
+            note: how it shows.
+        """
+        if self.value is None:
+            return replace(self, notes=(note, *self.notes), why=why) if self.rejected is not None else self
+        return Score(None, notes=(note, *self.notes), rejected=self.value, why=why)
 
     @classmethod
     def of(cls, value: float, standard_error: float | None = None, notes: Sequence[str] = ()) -> "Score":
@@ -41,6 +73,23 @@ class Score:
             return cls.missing(f"{np.sum(~np.isfinite(terms))} of {len(terms)} points have no finite term")
         return cls(float(np.sum(terms)), error_of_sum(terms), terms, (*notes,))
 
+    def above(self, other: "Score") -> Difference | None:
+        """How far another score is below this one, the best; None where either has no value.
+
+        Two sums over the points are told apart point by point: the standard error is that of the sum of N independent
+        differences. Two independent estimates have the root of their summed squares, and values without an error none.
+        """
+        if self.value is None or other.value is None:
+            return None
+        below = self.value - other.value
+        if other is self:
+            return Difference(below, None)
+        if self.terms is not None and other.terms is not None:
+            return Difference(below, error_of_sum(self.terms - other.terms))
+        if self.standard_error is None or other.standard_error is None:
+            return Difference(below, None)
+        return Difference(below, float(np.hypot(self.standard_error, other.standard_error)))
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values."""
         return {
@@ -48,20 +97,30 @@ class Score:
             "standard_error": self.standard_error,
             "terms": None if self.terms is None else self.terms.tolist(),
             "notes": list(self.notes),
+            "rejected": self.rejected,
+            "why": self.why,
         }
 
     @classmethod
     def from_dict(cls, stored: dict[str, Any]) -> "Score":
         """Inverse of `to_dict`."""
         value, error, terms = stored["value"], stored["standard_error"], stored["terms"]
+        rejected, why = stored["rejected"], stored["why"]
         return cls(
             None if value is None else float(value),
             None if error is None else float(error),
             None if terms is None else np.asarray(terms, float),
             tuple(map(str, stored["notes"])),
+            None if rejected is None else float(rejected),
+            None if why is None else str(why),
         )
 
 
 def error_of_sum(terms: np.ndarray) -> float | None:
     """Standard error of the sum of N independent terms [N]; None of a single one."""
     return float(np.sqrt(len(terms)) * np.std(terms, ddof=1)) if len(terms) > 1 else None
+
+
+def number_text(value: float | None) -> str:
+    """Nats to two decimals, or a dash."""
+    return "–" if value is None else f"{value:.2f}"

@@ -3,27 +3,19 @@
 import csv
 import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
-
-import numpy as np
+from typing import Any
 
 from workbench.selection.criteria import CRITERIA
-from workbench.selection.score import Score, error_of_sum
+from workbench.selection.score import Difference, Score, number_text
 from workbench.studies.table import StudyTable
 
 SCALE = (
     "All values are in nats and the largest is best: AIC, BIC and ICL are -1/2 of the textbook's, half of mclust's; "
-    "WAIC and PSIS-LOO -1/2 of the deviance's scale."
+    "WAIC and PSIS-LOO -1/2 of the deviance's scale. The error of a sampled evidence is half of a 68 % interval by "
+    "Student's t."
 )
-
-
-class Difference(NamedTuple):
-    """How far a K is below the best one of a criterion, in nats, and the standard error of that."""
-
-    below: float
-    standard_error: float | None
 
 
 @dataclass(frozen=True)
@@ -60,6 +52,7 @@ class Selection:
     name: str
     setting: str  # in words: points, family, prior, climber, sampler
     choices: tuple[Choice, ...]
+    prior_remark: str = ""  # whether the prior is the same for all K
     failures: dict[str, str] = field(default_factory=dict)  # K that raised, and what
 
     def __getitem__(self, components: int) -> Choice:
@@ -77,41 +70,70 @@ class Selection:
         return -max(known)[1] if len(known) > 1 else None
 
     def difference(self, criterion: str, components: int) -> Difference | None:
-        """How far K components are below the criterion's best K; None where either has no value.
-
-        Two sums over the points are told apart point by point: the standard error is that of the sum of N independent
-        differences. Two independent estimates have the root of their summed squares, and values without an error none.
-        """
+        """How far K components are below the criterion's best K; None where either has no value."""
         best = self.best(criterion)
         if best is None:
             return None
-        top, own = self[best].scores[criterion], self[components].scores[criterion]
-        if top.value is None or own.value is None:
-            return None
-        below = top.value - own.value
-        if best == components:
-            return Difference(below, None)
-        if top.terms is not None and own.terms is not None:
-            return Difference(below, error_of_sum(top.terms - own.terms))
-        if top.standard_error is None or own.standard_error is None:
-            return Difference(below, None)
-        return Difference(below, float(np.hypot(top.standard_error, own.standard_error)))
+        return self[best].scores[criterion].above(self[components].scores[criterion])
 
     def rivals(self, criterion: str) -> list[int]:
         """The K that a criterion puts below its best by no more than one standard error of the difference."""
         found = {choice.components: self.difference(criterion, choice.components) for choice in self.choices}
-        return [k for k, d in found.items() if d is not None and d.standard_error and d.below <= d.standard_error]
+        return [k for k, difference in found.items() if difference is not None and difference.is_within_its_error]
+
+    def edge(self, criterion: str) -> str | None:
+        """ "most" or "fewest" where the best K is the most or the fewest asked; a single component is no edge."""
+        best, asked = self.best(criterion), [choice.components for choice in self.choices]
+        if best is None or best not in (asked[0], asked[-1]) or best == 1:
+            return None
+        return "most" if best == asked[-1] else "fewest"
+
+    def left_out(self, criterion: str) -> dict[int, str]:
+        """The K that a criterion does not choose among, and why in few words."""
+        scores = {choice.components: choice.scores[criterion] for choice in self.choices}
+        computed = [k for k, score in scores.items() if score.value is not None or score.rejected is not None]
+        return {k: str(score.why) for k, score in scores.items() if computed and score.value is None}
 
     @property
     def reading(self) -> str:
-        """Which K each criterion chooses, and which others it cannot tell from that."""
+        """Which K each criterion chooses, what it cannot tell from that, and what it could not choose among."""
         parts = []
         for name, criterion in CRITERIA.items():
-            best, rivals = self.best(name), self.rivals(name)
+            best = self.best(name)
             if best is not None:
-                others = f" (not told from {', '.join(map(str, rivals))})" if rivals else ""
-                parts.append(f"{criterion.heading.removesuffix(' / -2')} {best}{others}")
-        return f"Components chosen: {', '.join(parts)}." if parts else "No criterion has two K to choose from."
+                asides = "; ".join(self._asides(name))
+                parts.append(f"{short(criterion.heading)} {best}" + (f" ({asides})" if asides else ""))
+        chosen = f"Components chosen: {', '.join(parts)}." if parts else "No criterion has two K to choose from."
+        more = any(self.edge(name) == "most" for name in CRITERIA)
+        last = "Where the choice is the most asked, ask for more." if more else ""
+        return " ".join(filter(None, [chosen, self.exclusions, last]))
+
+    def _asides(self, criterion: str) -> list[str]:
+        """What belongs to a choice: rivals, an edge of the range, and what it was made among."""
+        rivals, edge, out = self.rivals(criterion), self.edge(criterion), self.left_out(criterion)
+        among = [k for k in (choice.components for choice in self.choices) if k not in out]
+        texts = {
+            f"not told from {listed(rivals)}": bool(rivals),
+            f"the {edge} asked": edge is not None,
+            f"among {listed(among)}": bool(out),
+        }
+        return [text for text, holds in texts.items() if holds]
+
+    @property
+    def exclusions(self) -> str:
+        """Which criteria could not choose among which K, by reason; empty where all could."""
+        reasons: dict[str, dict[tuple[int, ...], list[str]]] = {}
+        for name, criterion in CRITERIA.items():
+            out = self.left_out(name)
+            for why in dict.fromkeys(out.values()):
+                ks = tuple(k for k, reason in out.items() if reason == why)
+                reasons.setdefault(why, {}).setdefault(ks, []).append(short(criterion.heading))
+        parts = [
+            f"{', '.join(names)} at K = {listed(ks)} ({why})"
+            for why, places in reasons.items()
+            for ks, names in places.items()
+        ]
+        return f"Left out, as not eligible: {'; '.join(parts)}." if parts else ""
 
     @property
     def notes(self) -> list[str]:
@@ -129,15 +151,20 @@ class Selection:
 
     @property
     def values(self) -> StudyTable:
-        """The table of values, the best of each column starred, with its standard error where it has one."""
-        first = [[str(c.components), str(c.parameters), _number(c.log_likelihood)] for c in self.choices]
-        return StudyTable(["K", "parameters", "log L", *_headings()], self._columns(first, self._value), 0)
+        """The table of values, the best of each column starred."""
+        first = [[str(c.components), str(c.parameters), number_text(c.log_likelihood)] for c in self.choices]
+        return StudyTable(["K", "parameters", "log L", *headings()], self._columns(first, self._value), 0)
 
     @property
     def differences(self) -> StudyTable:
         """The table of nats below the best K, with the standard error of the difference where there is one."""
         first = [[str(choice.components)] for choice in self.choices]
-        return StudyTable(["K", *_headings()], self._columns(first, self._below), 0)
+        return StudyTable(["K", *headings()], self._columns(first, self._below), 0)
+
+    @property
+    def remarks(self) -> list[str]:
+        """What to know of all values: their scale, and the prior."""
+        return [SCALE, *([self.prior_remark] if self.prior_remark else [])]
 
     def _columns(self, first: list[list[str]], cell: Callable[[str, Choice], str]) -> list[list[str]]:
         return [
@@ -146,19 +173,17 @@ class Selection:
         ]
 
     def _value(self, name: str, choice: Choice) -> str:
-        text = _number(choice.scores[name].value)
+        text = number_text(choice.scores[name].value)
         return f"{text} *" if self.best(name) == choice.components else text
 
     def _below(self, name: str, choice: Choice) -> str:
         found = self.difference(name, choice.components)
-        if found is None:
-            return "–"
-        return _number(found.below) + ("" if found.standard_error is None else f" ± {_number(found.standard_error)}")
+        return "–" if found is None else str(found)
 
     def __str__(self) -> str:
         below = "Nats below the best K, ± the standard error of the difference:"
         title = f"{self.name}: {self.setting}" if self.name else self.setting
-        lines = [title, self.values, "", below, self.differences, "", SCALE, *self.notes, self.reading]
+        lines = [title, self.values, "", below, self.differences, "", *self.remarks, *self.notes, self.reading]
         return "\n".join(map(str, lines))
 
     def __repr__(self) -> str:
@@ -170,7 +195,9 @@ class Selection:
             "experiment": self.name,
             "setting": self.setting,
             "reading": self.reading,
+            "prior": self.prior_remark,
             "best": {name: self.best(name) for name in CRITERIA},
+            "edge": {name: self.edge(name) for name in CRITERIA},
             "choices": [self._plain(choice) for choice in self.choices],
             "failures": self.failures,
         }
@@ -183,7 +210,8 @@ class Selection:
         """One row for each K and criterion, headed."""
         out = io.StringIO()
         names = ["experiment", "components", "parameters", "log_likelihood", "criterion", "value", "standard_error"]
-        writer = csv.DictWriter(out, [*names, "below_best", "difference_standard_error", "notes"], lineterminator="\n")
+        names += ["below_best", "difference_standard_error", "rejected", "why", "notes"]
+        writer = csv.DictWriter(out, names, lineterminator="\n")
         writer.writeheader()
         for choice in self.to_dict()["choices"]:
             scores = choice.pop("scores")
@@ -202,9 +230,16 @@ class Selection:
         return stored
 
 
-def _headings() -> list[str]:
+def headings() -> list[str]:
+    """Of the criteria, with their scale."""
     return [criterion.heading for criterion in CRITERIA.values()]
 
 
-def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.2f}"
+def short(heading: str) -> str:
+    """A criterion's heading without its scale."""
+    return heading.removesuffix(" / -2")
+
+
+def listed(numbers: Iterable[int]) -> str:
+    """Numbers as a sentence has them."""
+    return ", ".join(map(str, numbers))

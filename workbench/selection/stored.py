@@ -18,6 +18,9 @@ from workbench.files import replacing
 from workbench.selection.criteria import CRITERIA
 from workbench.selection.selection import Choice, Selection
 
+# Of the files; another one is another version's.
+FORMAT = 2
+
 # What a stored candidate that is damaged raises when it is read.
 _DAMAGED = (OSError, ValueError, TypeError, KeyError, AttributeError)
 
@@ -36,16 +39,23 @@ def load_selections(folder: Path | str) -> list[Selection]:
     return sorted(map(_together, groups.values()), key=lambda selection: (selection.name, selection.setting))
 
 
+class About(NamedTuple):
+    """What all candidates of a selection have in common, in words."""
+
+    name: str
+    setting: str
+    prior_remark: str
+
+
 class Place(NamedTuple):
     """The folder of one selection's candidates, and what sets them apart from those of others."""
 
     folder: Path
     identity: str
-    name: str
-    setting: str
+    about: About
 
     @classmethod
-    def of(cls, out: Path, candidate: Experiment, digest: str, *, name: str, setting: str) -> "Place":
+    def of(cls, out: Path, candidate: Experiment, digest: str, about: About) -> "Place":
         """Where a candidate and all its rivals are kept, made if need be.
 
         Raises:
@@ -56,7 +66,7 @@ class Place(NamedTuple):
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise InputError(f"{out}: cannot be written ({error.strerror}); give another folder with --out") from None
-        return cls(folder, _identity(candidate, digest), name, setting)
+        return cls(folder, _identity(candidate, digest), about)
 
     def load(self, components: int) -> Choice | None:
         """The stored candidate; None where there is none, or a damaged one, which is to be scored again."""
@@ -68,9 +78,8 @@ class Place(NamedTuple):
     def keep(self, candidate: Experiment, made: Choice) -> Choice:
         """The choice, once it is on disk."""
         record = {
-            "format": 1,
-            "name": self.name,
-            "setting": self.setting,
+            "format": FORMAT,
+            **self.about._asdict(),
             "config": candidate.resolved(),
             "versions": {of: version(of) for of in ("workbench", "jax", "numpy", "scipy", "arviz-stats")},
             "choice": made.to_dict(),
@@ -85,22 +94,26 @@ class Place(NamedTuple):
 
 def _together(files: list[Path]) -> Selection:
     """The selection of some files."""
-    choices, name, setting = [], "", ""
+    choices = []
     for file in files:
         try:
             record = _read(file)
-            name, setting = str(record["name"]), str(record["setting"])
+            about = About(*(str(record[name]) for name in About._fields))
             choices.append(Choice.from_dict(record["choice"]))
         except _DAMAGED as error:
             raise InputError(
                 f"{file}: is damaged or of another version ({type(error).__name__}: {error}); "
                 "run `workbench select` again"
             ) from None
-    return Selection(name, setting, tuple(sorted(choices, key=lambda choice: choice.components)))
+    ordered = tuple(sorted(choices, key=lambda choice: choice.components))
+    return Selection(about.name, about.setting, ordered, about.prior_remark)
 
 
 def _read(file: Path) -> dict[str, Any]:
-    return dict(json.loads(file.read_text(encoding="utf-8")))
+    record = dict(json.loads(file.read_text(encoding="utf-8")))
+    if record["format"] != FORMAT:
+        raise ValueError(f"format {record['format']}, not {FORMAT}")
+    return record
 
 
 def _identity(candidate: Experiment, digest: str) -> str:

@@ -3,8 +3,9 @@
 import numpy as np
 from scipy.special import logsumexp
 
-from workbench.selection.candidate import Candidate, Missing
+from workbench.selection.candidate import Candidate
 from workbench.selection.pointwise import log_likelihoods
+from workbench.selection.posterior import Missing
 from workbench.selection.score import Score
 
 # Of the posterior variance of one point's log-likelihood: beyond it WAIC is not to be trusted (Vehtari, Gelman & Gabry
@@ -25,4 +26,4 @@ def waic(candidate: Candidate) -> Score:
     large = int(np.sum(np.concatenate(variances) > LIMIT))
     total = len(candidate.problem.x)
     warning = [f"{large} of {total} points ({large / total:.0%}) have a variance above {LIMIT}; trust PSIS-LOO more"]
-    return Score.of_terms(np.concatenate(terms), [*(warning if large else []), *posterior.notes])
+    return posterior.judge(Score.of_terms(np.concatenate(terms), warning if large else []))

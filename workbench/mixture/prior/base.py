@@ -42,6 +42,11 @@ class Prior(BaseModel, ABC):
     smooth: ClassVar[bool] = True  # whether its modes are stationary: gradient ascent needs this
     exchangeable: ClassVar[bool] = True  # whether permuting components leaves the density as it is
 
+    @property
+    def varies_with_components(self) -> bool:
+        """Whether a component's prior is another where the mixture has another number of them."""
+        return False
+
     @abstractmethod
     def hyperparameters(self, moments: Moments, components: int, covariance: Covariance) -> Hyperparameters:
         """Numbers of the prior for points of these moments, given values and data-scaled defaults alike.

@@ -1,6 +1,6 @@
 """The conjugate prior: Dirichlet weights, normal means given inverse-Wishart covariances."""
 
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import jax.numpy as jnp
 import numpy as np
@@ -44,9 +44,17 @@ class ConjugatePrior(Prior):
     scatter: Nested | None = Field(
         None, description="Psi, a D x D table of numbers; default: the data's covariance over K^(2/D)"
     )
+    scatter_components: Annotated[int, Field(ge=1)] | None = Field(
+        None, description="K of the default Psi, so that mixtures of all K have one prior; their own unless given"
+    )
 
     proper: ClassVar[bool] = True
     closed_form: ClassVar[bool] = True
+
+    @property
+    def varies_with_components(self) -> bool:
+        """By its default scatter."""
+        return self.scatter is None and self.scatter_components is None
 
     def hyperparameters(self, moments: Moments, components: int, covariance: Covariance) -> Hyperparameters:
         """Concentration [], mean_location [D], mean_shrinkage [], degrees [], scatter [D, D], [D] or []."""
@@ -62,7 +70,10 @@ class ConjugatePrior(Prior):
                 f"prior.degrees_of_freedom: must exceed {covariance.block_dimension(dimensions) - 1} "
                 f"(dimensions less one), got {degrees}"
             )
-        scatter = spread / components ** (2.0 / dimensions) if self.scatter is None else self._given_scatter(dimensions)
+        if self.scatter is None:
+            scatter = spread / (self.scatter_components or components) ** (2.0 / dimensions)
+        else:
+            scatter = self._given_scatter(dimensions)
         return {
             "concentration": jnp.asarray(self.concentration),
             "mean_location": jnp.asarray(location),

@@ -1,0 +1,76 @@
+"""The grid of covariance families and components: one choice for each criterion over both."""
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from workbench.report import save_selection_figure, write_selection_report
+from workbench.selection import CRITERIA, Cell, Choice, FamilySelection, Score, Selection
+
+# Two terms a point, by family and K.
+TERMS = {
+    "full": {1: [-4.0, -4.0], 2: [-2.0, -3.0], 3: [-2.0, -3.5]},
+    "tied": {1: [-4.0, -4.0], 2: [-2.5, -2.0], 3: [-1.0, -2.0]},
+}
+
+
+def selection(family: str) -> Selection:
+    choices = []
+    for k, terms in TERMS[family].items():
+        scores = {name: Score.of_terms(np.array(terms)) for name in CRITERIA}
+        scores["bic"] = Score.of(sum(terms))
+        if family == "tied" and k == 3:
+            scores["loo"] = scores["loo"].reject("draws do not agree", "gibbs: R-hat 1.50")
+        choices.append(Choice(k, 3 * k, -1.0, scores))
+    return Selection("mine", f"two points; {family} covariance", tuple(choices))
+
+
+@pytest.fixture
+def grid() -> FamilySelection:
+    return FamilySelection("mine", {family: selection(family) for family in TERMS})
+
+
+def test_a_criterion_chooses_among_all_families_and_k(grid: FamilySelection) -> None:
+    assert grid.best("bic") == Cell("tied", 3)
+    assert grid.difference("bic", Cell("full", 2)) == (pytest.approx(2.0), None)
+    # Of one point the terms differ by 1, of the other by 1.
+    assert grid.difference("waic", Cell("full", 2)) == (pytest.approx(2.0), pytest.approx(0.0))
+
+
+def test_what_is_not_eligible_is_chosen_in_no_family(grid: FamilySelection) -> None:
+    assert grid.best("loo") == Cell("tied", 2)
+    assert grid.difference("loo", Cell("tied", 3)) is None
+    assert "Tied: left out, as not eligible: PSIS-LOO at K = 3 (draws do not agree)." in grid.reading
+
+
+def test_the_reading_says_where_the_most_components_asked_are_best(grid: FamilySelection) -> None:
+    assert grid.edge("bic") == "most" and grid.edge("loo") is None
+    assert "BIC tied 3 (the most components asked)" in grid.reading
+
+
+def test_a_table_has_a_column_for_each_family_and_one_star(grid: FamilySelection) -> None:
+    table = grid.table("loo")
+    assert table.headings == ["K", "full", "tied"]
+    assert table.lines == [["1", "-8.00", "-8.00"], ["2", "-5.00", "-4.50 *"], ["3", "-5.50", "–"]]
+    assert str(grid).count("PSIS-LOO:") == 1
+
+
+def test_json_and_csv_tell_differences_from_the_best_of_the_grid(grid: FamilySelection) -> None:
+    stored = json.loads(grid.to_json())
+    assert stored["best"]["bic"] == {"covariance": "tied", "components": 3}
+    rows = list(csv.DictReader(io.StringIO(grid.to_csv())))
+    assert len(rows) == 6 * len(CRITERIA)
+    (row,) = (r for r in rows if (r["covariance"], r["components"], r["criterion"]) == ("full", "2", "bic"))
+    assert float(row["below_best"]) == pytest.approx(2.0)
+
+
+def test_page_and_figure_show_every_family(grid: FamilySelection, tmp_path: Path) -> None:
+    write_selection_report(tmp_path / "page.html", grid, "seed = 0")
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert all(f">{family}</th>" in page for family in TERMS)
+    assert grid.reading in page
+    assert save_selection_figure(grid, tmp_path).read_bytes().startswith(b"\x89PNG")

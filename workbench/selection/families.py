@@ -1,0 +1,159 @@
+"""The grid of components and covariance families: every criterion over both, as mclust's users look for."""
+
+import csv
+import io
+import json
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from workbench.selection.criteria import CRITERIA
+from workbench.selection.score import Difference, Score, number_text
+from workbench.selection.selection import Selection, short
+from workbench.studies.table import StudyTable
+
+
+class Cell(NamedTuple):
+    """One model: a covariance family and a number of components."""
+
+    covariance: str
+    components: int
+
+    def __str__(self) -> str:
+        return f"{self.covariance} {self.components}"
+
+
+@dataclass(frozen=True)
+class FamilySelection:
+    """The selections of one experiment under several covariance families; prints as a table for each criterion."""
+
+    name: str
+    families: dict[str, Selection]  # by covariance family, in the order asked
+
+    def __getitem__(self, covariance: str) -> Selection:
+        """The selection of one family."""
+        return self.families[covariance]
+
+    def scores(self, criterion: str) -> dict[Cell, Score]:
+        """Every model's score, family by family."""
+        return {
+            Cell(covariance, choice.components): choice.scores[criterion]
+            for covariance, selection in self.families.items()
+            for choice in selection.choices
+        }
+
+    def best(self, criterion: str) -> Cell | None:
+        """The model that a criterion chooses; of equal ones the fewest components. None unless two have a value."""
+        known = [
+            (score.value, -cell.components, cell)
+            for cell, score in self.scores(criterion).items()
+            if score.value is not None
+        ]
+        return max(known, key=lambda entry: entry[:2])[2] if len(known) > 1 else None
+
+    def difference(self, criterion: str, cell: Cell) -> Difference | None:
+        """How far a model is below the criterion's best; None where either has no value."""
+        best, scores = self.best(criterion), self.scores(criterion)
+        return None if best is None else scores[best].above(scores[cell])
+
+    def rivals(self, criterion: str) -> list[Cell]:
+        """The models that a criterion puts below its best by no more than one standard error of the difference."""
+        found = {cell: self.difference(criterion, cell) for cell in self.scores(criterion)}
+        return [cell for cell, d in found.items() if d is not None and d.is_within_its_error]
+
+    def edge(self, criterion: str) -> str | None:
+        """ "most" or "fewest" where the best model has the most or the fewest components asked."""
+        best = self.best(criterion)
+        asked = sorted({cell.components for cell in self.scores(criterion)})
+        if best is None or best.components == 1 or best.components not in (asked[0], asked[-1]):
+            return None
+        return "most" if best.components == asked[-1] else "fewest"
+
+    @property
+    def failures(self) -> dict[str, str]:
+        """Models that raised, and what."""
+        return {
+            f"{covariance} {k}": why
+            for covariance, selection in self.families.items()
+            for k, why in selection.failures.items()
+        }
+
+    @property
+    def reading(self) -> str:
+        """Which family and K each criterion chooses, what it cannot tell from that, and what is left out."""
+        parts = []
+        for name, criterion in CRITERIA.items():
+            best, rivals, edge = self.best(name), self.rivals(name), self.edge(name)
+            if best is not None:
+                asides = [f"not told from {', '.join(map(str, rivals))}"] if rivals else []
+                asides += [f"the {edge} components asked"] if edge else []
+                told = f" ({'; '.join(asides)})" if asides else ""
+                parts.append(f"{short(criterion.heading)} {best}{told}")
+        chosen = (
+            f"Family and components chosen: {', '.join(parts)}." if parts else "No criterion has two to choose from."
+        )
+        return " ".join([chosen, *(f"{of.capitalize()}: {text}" for of, text in self._exclusions())])
+
+    def _exclusions(self) -> list[tuple[str, str]]:
+        each = ((of, selection.exclusions) for of, selection in self.families.items())
+        return [(of, text[0].lower() + text[1:]) for of, text in each if text]
+
+    def table(self, criterion: str) -> StudyTable:
+        """K down, families across, the best starred."""
+        scores, best = self.scores(criterion), self.best(criterion)
+
+        def text(cell: Cell) -> str:
+            value = number_text(scores[cell].value) if cell in scores else "–"
+            return f"{value} *" if cell == best else value
+
+        asked = sorted({cell.components for cell in scores})
+        lines = [[str(k), *(text(Cell(family, k)) for family in self.families)] for k in asked]
+        return StudyTable(["K", *self.families], lines, 0)
+
+    @property
+    def remarks(self) -> list[str]:
+        """What to know of all values; said by every family alike."""
+        return list(dict.fromkeys(text for selection in self.families.values() for text in selection.remarks))
+
+    @property
+    def notes(self) -> list[str]:
+        """Warnings and reasons, family by family."""
+        return [f"{of}: {note}" for of, selection in self.families.items() for note in selection.notes]
+
+    def __str__(self) -> str:
+        titles = [f"{self.name}, {of}: {selection.setting}" for of, selection in self.families.items()]
+        tables = [part for name, c in CRITERIA.items() for part in (f"\n{c.heading}:", str(self.table(name)))]
+        return "\n".join([*titles, *tables, "", *self.remarks, *self.notes, self.reading])
+
+    def __repr__(self) -> str:
+        return str(self)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values: what each criterion chooses, and the selection of each family."""
+        best = {name: self.best(name) for name in CRITERIA}
+        return {
+            "experiment": self.name,
+            "reading": self.reading,
+            "best": {name: None if cell is None else cell._asdict() for name, cell in best.items()},
+            "edge": {name: self.edge(name) for name in CRITERIA},
+            "families": {of: selection.to_dict() for of, selection in self.families.items()},
+        }
+
+    def to_json(self) -> str:
+        """`to_dict` on one line."""
+        return json.dumps(self.to_dict(), allow_nan=False)
+
+    def to_csv(self) -> str:
+        """One row for each family, K and criterion, headed; differences are from the best of the whole grid."""
+        out = io.StringIO()
+        rows = []
+        for of, selection in self.families.items():
+            for row in csv.DictReader(io.StringIO(selection.to_csv())):
+                found = self.difference(row["criterion"], Cell(of, int(row["components"])))
+                row["below_best"] = "" if found is None else str(found.below)
+                error = None if found is None else found.standard_error
+                row["difference_standard_error"] = "" if error is None else str(error)
+                rows.append({"covariance": of, **row})
+        writer = csv.DictWriter(out, list(rows[0]) if rows else ["covariance"], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        return out.getvalue()

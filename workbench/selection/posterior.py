@@ -1,0 +1,144 @@
+"""The posterior of a candidate: by the sampler that mixes, and by tempered SMC, which tells the evidence.
+
+Chains of Gibbs under the conjugate prior, and of NUTS under others, agree where they find their way between the modes;
+where they do not, each stays in one. Tempered SMC reaches the modes while they are still joined, and takes as many
+particles as its runs need to agree. The order is fixed: chains, particles, and four times as long chains of Gibbs,
+whose sweeps are cheap. WAIC and PSIS-LOO read the first whose draws agree, by the one rule for all samplers
+(`diagnostics.Mixing`). Where none do, what they say is not eligible.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple, TypeVar
+
+import jax
+import jax.numpy as jnp
+
+from workbench.compare.comparison import starts_of
+from workbench.diagnostics import mixing_of, verdicts
+from workbench.diagnostics.evidence import Evidence, pooled_evidence
+from workbench.diagnostics.status import Status
+from workbench.errors import InputError
+from workbench.experiment import Experiment
+from workbench.keys import named_key
+from workbench.methods import NUTS, Gibbs, Method, TemperedSMC
+from workbench.methods.sampler import Sampler
+from workbench.mixture import Mixture
+from workbench.problem import Problem
+from workbench.run import run
+from workbench.selection.exact import has_exact_evidence
+from workbench.selection.score import Score
+from workbench.soundness import Soundness
+from workbench.trace import Trace
+
+M = TypeVar("M", bound=Method)
+
+# Kept sweeps of each chain of Gibbs at first: a thousand of them cost less than compiling one.
+SWEEPS = 4000
+
+# Particles of each run at first, unless the experiment says otherwise.
+PARTICLES = 500
+
+# Chains that do not agree are run once more, this much longer; runs that do not, with this many times the particles
+# until they agree, unless these are more than so many, or so many times points, whose passes take minutes.
+GROWTH = 4
+MOST_PARTICLES = 8000
+MOST_WORK = 2**22
+
+
+class Missing(NamedTuple):
+    """What there is not, and why."""
+
+    why: str
+
+
+class Posterior(NamedTuple):
+    """The draws of all chains or runs of one sampler."""
+
+    sampler: str
+    draws: Mixture  # leaves [R, S, ...]
+    efficiency: float  # effective draws for each draw, of the label-invariant functional that mixes worst
+    evidence: Evidence | None  # where the sampler tells it
+    agrees: bool  # whether chains or runs agree, by the rule of all samplers
+    message: str  # how it shows
+
+    @classmethod
+    def of(cls, sampler: str, trace: Trace, problem: Problem, rule: Soundness) -> "Posterior":
+        """Of a sampler's trace."""
+        mixing = mixing_of(trace, problem)
+        assert mixing is not None
+        worst = max(verdicts(trace, problem, rule, mixing), key=lambda verdict: verdict.status)
+        return cls(
+            sampler,
+            jax.tree.map(jnp.asarray, trace.answer),
+            min(1.0, mixing.ess_min / (trace.num_restarts * trace.draws)),
+            None if trace.log_evidence is None else pooled_evidence(trace.log_evidence),
+            worst.status == Status.CONVERGED,
+            worst.message,
+        )
+
+    def judge(self, score: Score) -> Score:
+        """A score read from these draws: not eligible where they do not agree."""
+        return score if self.agrees else score.reject("draws do not agree", f"{self.sampler}: {self.message}")
+
+
+def chains_of(experiment: Experiment, problem: Problem) -> Sampler | None:
+    """Gibbs or NUTS as the experiment has it, the first that suits; Gibbs under the conjugate prior, else NUTS."""
+    own = (method for method in experiment.methods.values() if isinstance(method, Gibbs | NUTS))
+    return first_that_suits([*own, Gibbs(num_warmup=SWEEPS // 4, num_samples=SWEEPS), NUTS()], problem)
+
+
+def particles_of(experiment: Experiment, problem: Problem) -> TemperedSMC | None:
+    """Tempered SMC as the experiment has it; none without a proper prior."""
+    own = (method for method in experiment.methods.values() if isinstance(method, TemperedSMC))
+    return first_that_suits([*own, TemperedSMC(num_samples=PARTICLES)], problem)
+
+
+def sampled(experiment: Experiment, problem: Problem) -> tuple[Posterior | Missing, Posterior | Missing]:
+    """What WAIC and PSIS-LOO read, and what the evidence does: the same particles where no chains agree."""
+    chains, particles = chains_of(experiment, problem), particles_of(experiment, problem)
+    if chains is None or particles is None:
+        none = Missing("there is no posterior without a proper prior; give one, as --set prior.family=conjugate")
+        return none, none
+
+    def drawn(sampler: Sampler) -> Posterior:
+        starts = starts_of(sampler, problem, experiment.starts, experiment.restarts, experiment.seed)
+        trace = run(sampler, problem, starts, named_key(experiment.seed, sampler.method))
+        return Posterior.of(sampler.method, trace, problem, experiment.soundness)
+
+    found = drawn(chains)
+    if found.agrees and has_exact_evidence(problem):
+        return found, Missing("the evidence is exact")
+    tempered = _first_that_agrees(drawn, _grown(particles, problem.num_points))
+    if found.agrees or tempered.agrees:
+        return found if found.agrees else tempered, tempered
+    if isinstance(chains, Gibbs):
+        found = drawn(chains.model_copy(update={"num_samples": GROWTH * chains.num_samples}))
+    return found, tempered
+
+
+def first_that_suits(methods: Iterable[M], problem: Problem) -> M | None:
+    """The first of some methods that can solve the problem."""
+    for method in methods:
+        try:
+            method.check(problem)
+        except InputError:
+            continue
+        return method
+    return None
+
+
+def _first_that_agrees(drawn: Callable[[Sampler], Posterior], samplers: Iterable[Sampler]) -> Posterior:
+    """The draws of the first sampler whose draws agree; of the last where none do."""
+    for sampler in samplers:
+        found = drawn(sampler)
+        if found.agrees and not (found.evidence is not None and found.evidence.is_carried):
+            break
+    return found
+
+
+def _grown(particles: TemperedSMC, num_points: int) -> Iterator[TemperedSMC]:
+    """The same with ever more particles."""
+    count = particles.num_samples
+    yield particles
+    while (count := GROWTH * count) <= MOST_PARTICLES and count * num_points <= MOST_WORK:
+        yield particles.model_copy(update={"num_samples": count})
