@@ -215,3 +215,22 @@ def test_far_rows_keep_a_finite_likelihood_and_gradient(points: Points, random_m
     mixture, rows = random_mixture(points, K, "full", seed=0), rows_of(x, "full")
     leaves = jax.tree.leaves((sweep(mixture, rows), derivative(mixture, rows)))
     assert all(np.all(np.isfinite(leaf)) for leaf in leaves)
+
+
+@FAMILIES
+@pytest.mark.parametrize("width", [0.3, 1.0])
+def test_the_derivative_by_a_weight_of_zero_is_the_sum_of_density_ratios(
+    family: str, width: float, points: Points, random_mixture: Random
+) -> None:
+    mixture = random_mixture(points, K, family, seed=4, width=width)
+    mixture = replace(mixture, weights=jnp.array([0.4, 0.0, 0.6]))
+    densities = np.exp(np.asarray(replace(mixture, weights=jnp.ones(K)).component_log_joint(points)))  # [N, K]
+    density = densities @ np.asarray(mixture.weights)
+    expected = np.sum(densities / density[:, None], axis=0)
+    # Quotients of sums of 60 terms, whose exponents of some hundreds carry eps each.
+    pass_rule = jax.jit(jax.grad(log_likelihood))(mixture, rows_of(points, family))
+    np.testing.assert_allclose(pass_rule.weights, expected, rtol=1e-11)
+    np.testing.assert_allclose(plain_derivative(mixture, points).weights, expected, rtol=1e-11)
+    # What the other parameters are told is what they are told without the component.
+    assert all(bool(jnp.all(jnp.isfinite(leaf))) for leaf in jax.tree.leaves(pass_rule))
+    assert log_likelihood(mixture, rows_of(points, family)) == pytest.approx(np.sum(np.log(density)), rel=1e-12)

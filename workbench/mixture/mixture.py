@@ -6,7 +6,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jax.scipy.special import logsumexp
 from jax.typing import ArrayLike
 
 from workbench.data import finite_points
@@ -103,8 +102,18 @@ class Mixture:
         return jax.lax.map(at, self._points(x), batch_size=BLOCK)
 
     def log_density(self, x: ArrayLike) -> Array:
-        """`log P(x_n)` for points x [N, D]. [N]"""
-        return logsumexp(self.component_log_joint(x), axis=-1)
+        """`log P(x_n)` for points x [N, D]. [N]
+
+        Its derivative by a weight is `N(x_n | mu_k, Sigma_k) / P(x_n)`, by a weight of zero as well.
+        """
+        absent = self.weights == 0
+        joint = replace(self, weights=jnp.where(absent, 1.0, self.weights)).component_log_joint(x)
+        largest = jax.lax.stop_gradient(jnp.max(jnp.where(absent, -jnp.inf, joint), axis=-1, keepdims=True))
+        # Points that no component can reach: -inf, not NaN.
+        largest = jnp.where(jnp.isfinite(largest), largest, 0.0)
+        shares = jnp.exp(jnp.minimum(joint - largest, np.log(np.finfo(joint.dtype).max)))
+        factors = jnp.where(absent, self.weights, 1.0)
+        return largest[:, 0] + jnp.log(jnp.sum(factors * shares, axis=-1))
 
     def responsibilities(self, x: ArrayLike) -> Array:
         """`P(k | x_n)` for points x [N, D]; rows sum to one. [N, K]"""

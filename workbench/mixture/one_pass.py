@@ -12,6 +12,7 @@ the *whitened* form `|L^-1 (z - mu)|^2` is used instead. With few components the
 because it needs no features. Statistics are taken about the components' current means for the same reason.
 """
 
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -40,7 +41,8 @@ def log_likelihood(mixture: Mixture, rows: Rows) -> Array:
     """ln L = sum_n ln sum_k pi_k N(x_n | mu_k, Sigma_k). []
 
     Differentiable in the mixture in forward and reverse mode, to any order, without storing anything per row for the
-    first. The rows are data: derivatives with respect to them are refused.
+    first. The rows are data: derivatives with respect to them are refused. By a weight of zero the first derivative is
+    `sum_n N_k(x_n) / p(x_n)`, as by any other; second derivatives are NaN there.
     """
     return one_pass(mixture, rows)[0]
 
@@ -50,6 +52,7 @@ def _log_likelihood_jvp(primals: tuple[Mixture, Rows], tangents: tuple[Mixture, 
     mixture, rows = primals
     if any(not isinstance(t, jax.custom_derivatives.SymbolicZero) for t in jax.tree.leaves(tangents[1])):
         raise TypeError("log_likelihood: derivatives with respect to the data are not defined")
+    mixture = replace(mixture, weights=_above_zero(mixture.weights))
     value, statistics = one_pass(mixture, rows)
     origins = jax.lax.stop_gradient(mixture.means)
 
@@ -62,6 +65,20 @@ def _log_likelihood_jvp(primals: tuple[Mixture, Rows], tangents: tuple[Mixture, 
 
 
 log_likelihood.defjvp(_log_likelihood_jvp, symbolic_zeros=True)
+
+
+@jax.custom_jvp
+def _above_zero(weights: Array) -> Array:
+    """Weights, of which those of zero are so small that no sum over components feels them.
+
+    The derivative by a weight is the count over the weight: with the smallest number whose products keep their digits
+    it is right where the weight is zero, too. A second derivative would be a difference of such quotients.
+    """
+    info = np.finfo(weights.dtype)
+    return jnp.where(weights > 0, weights, jnp.where(weights == 0, info.tiny / info.eps, jnp.nan))
+
+
+_above_zero.defjvps(lambda tangent, _, weights: tangent * jnp.where(weights > 0, 1.0, jnp.nan))
 
 
 def one_pass(mixture: Mixture, rows: Rows) -> tuple[Array, Statistics]:
