@@ -146,6 +146,17 @@ class TestRun:
             "em"
         ]
 
+    def test_where_nothing_is_sound_the_status_is_1_and_the_reading_says_why(self, config, tmp_path, light):
+        # A rule that no fit meets: every covariance is to be as wide as the data.
+        out = tmp_path / "out"
+        result = command("run", config, "--set", "soundness.min_relative_eigenvalue=0.99", "--out", out)
+        assert result.exit_code == 1
+        words = " ".join(result.stdout.split())
+        assert "No method has a sound answer. em: 2 of 2 starts run into a singular covariance" in words
+        assert "NOT SOUND" in words and "Try " in words
+        # What is stored can be looked at all the same.
+        assert command("compare", out).exit_code == 0
+
     def test_an_interruption_is_one_message_and_the_status_of_shells(self, config, tmp_path, monkeypatch):
         def interrupt(*args: object, **kwargs: object) -> None:
             raise KeyboardInterrupt

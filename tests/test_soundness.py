@@ -50,7 +50,7 @@ def test_two_groups_are_sound(problem: Problem) -> None:
 
 def test_a_component_collapsed_on_many_tied_values_is_singular_and_not_starved(problem: Problem) -> None:
     health = Soundness().check(problem, two(1 / 3, 8.0, 1e-6))
-    assert flags(health) == {"finite", "singular"}
+    assert flags(health) == {"finite", "singular", "suspicious"}
     assert health.smallest_component_size == pytest.approx(20.0, rel=1e-6)
 
 
@@ -213,10 +213,29 @@ def test_tight_and_small_is_suspicious_but_sound() -> None:
     assert flags(Soundness().check(problem, loose)) == {"finite", "sound"}
 
 
-def test_tight_on_many_points_is_not_suspicious(problem: Problem) -> None:
-    health = Soundness().check(problem, two(1 / 3, 8.0, 0.05))
+@pytest.mark.parametrize("spread", [0.05, 0.0])
+def test_tight_on_many_points_is_suspicious_only_where_they_are_tied(spread: float) -> None:
+    rng = np.random.default_rng(0)
+    x = np.concatenate([rng.normal(size=40), 8.0 + spread * rng.normal(size=20)])
+    health = Soundness().check(Problem(x, 2), two(1 / 3, 8.0, 0.05))
     assert health.smallest_relative_eigenvalue < Soundness().tight
-    assert flags(health) == {"finite", "sound"}
+    assert flags(health) == {"finite", "sound"} | ({"suspicious"} if spread == 0.0 else set())
+    assert (health.tie is None) == (spread > 0.0)
+    if health.tie is not None:
+        assert (health.tie.column, health.tie.value, health.tie.points) == (0, (8.0,), 20)
+
+
+def test_a_spike_on_equal_values_of_one_column_is_told_from_one_on_equal_rows() -> None:
+    rng = np.random.default_rng(3)
+    x = rng.normal(size=(60, 2))
+    for column, tied in ((1, (slice(None, 25), 1)), (None, (slice(None, 25),))):
+        held = x.copy()
+        held[tied] = 5.0
+        narrow = np.diag([1.0 if column == 1 else 1e-3, 1e-3])
+        means = np.array([[0.0, 0.0], [0.0 if column == 1 else 5.0, 5.0]])
+        health = Soundness().check(Problem(held, 2), Mixture.from_covariances([0.6, 0.4], means, [np.eye(2), narrow]))
+        assert health.suspicious and health.tie is not None
+        assert (health.tie.column, health.tie.points) == (column, 25)
 
 
 def test_a_mixture_with_nan_is_not_finite_and_not_sound(problem: Problem) -> None:
@@ -233,6 +252,15 @@ def test_a_mixture_with_nan_is_not_finite_and_not_sound(problem: Problem) -> Non
 def test_components_that_no_row_tells_apart_are_merged(problem: Problem) -> None:
     same = Mixture.from_covariances([0.3, 0.7], [[2.0], [2.0]], [[[9.0]], [[9.0]]])
     assert Soundness().check(problem, same).merged
+
+
+def test_components_that_hold_no_point_have_not_merged(points: Points) -> None:
+    """Two of them lie together at the mode of their prior."""
+    problem = Problem(points, 3, "full", ConjugatePrior())
+    covariances = [[[16.0]], [[2.0]], [[2.0]]]
+    health = Soundness().check(problem, Mixture.from_covariances([1.0, 1e-12, 1e-12], [[2.0]] * 3, covariances))
+    assert flags(health) == {"finite", "sound"}
+    assert (health.vanished, health.distinct) == (2, 1)
 
 
 def test_one_component_cannot_be_merged(points: Points) -> None:

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 from jax import Array
 
-from workbench.data import as_points, check_points
+from workbench.data import Tie, as_points, check_points, ties_of
 from workbench.data.moments import moments_of
 from workbench.devices import mesh_of
 from workbench.errors import InputError
@@ -125,6 +125,18 @@ class Problem:
         if points is None:
             raise TypeError("x: a compiled program sees the points as rows only")
         return points
+
+    @property
+    def ties(self) -> tuple[Tie, ...]:
+        """The most frequent row and the most frequent value of each column, where they occur twice or more.
+
+        Found when first asked for, outside compiled programs.
+        """
+        found: tuple[Tie, ...] | None = getattr(self, "_ties", None)
+        if found is None:
+            found = ties_of(self.x)
+            object.__setattr__(self, "_ties", found)
+        return found
 
     @property
     def sample(self) -> "NDArray[np.float64]":

@@ -10,6 +10,7 @@ from jax import Array
 from pydantic import BaseModel, ConfigDict, Field
 
 from workbench.compilation import jit_by_size
+from workbench.data import Tie
 from workbench.mixture import Mixture, one_pass
 from workbench.problem import Problem
 
@@ -28,6 +29,8 @@ class Health:
     suspicious: bool
     merged: bool
     vanished: int  # components that hold no point
+    distinct: int  # components that hold one and that rows tell apart
+    tie: Tie | None  # equal values that make up most of a tight component
 
     @property
     def sound(self) -> bool:
@@ -49,9 +52,11 @@ class Soundness(BaseModel):
       but a mode like others: there no component counts as starved unless `min_relative_size` is given.
     - A sound mixture is *suspicious* if one and the same component is both tight (below `tight`) and small (below
       `small` times the fewest points): often a spurious maximum on a few close points (McLachlan & Peel 2000,
-      sec. 3.10). Where the covariance is shared, none is.
+      sec. 3.10). Where the covariance is shared, none is. So it is if equal values, of a column or of whole rows, are
+      most of a tight component: a spike on ties, however many.
 
-    Two components are *merged* if no row tells them apart: their log densities differ by less than `MERGED` on all.
+    Two components are *merged* if both hold points and no row tells them apart: their log densities differ by less than
+    `MERGED` on all.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -67,17 +72,13 @@ class Soundness(BaseModel):
 
     def check(self, problem: Problem, mixture: Mixture) -> Health:
         """The health of one mixture on a problem; costs one pass."""
-        return self._judge(problem, *(np.asarray(a) for a in _margins(problem.rows.z.size, problem, mixture)))
-
-    def check_all(self, problem: Problem, mixtures: Mixture) -> list[Health]:
-        """The health of every mixture of a batch with leaves [R, ...]."""
-        each = range(len(mixtures.weights))
-        return [self.check(problem, jax.tree.map(lambda leaf, r=r: leaf[r], mixtures)) for r in each]
-
-    def _judge(self, problem: Problem, eigenvalues: np.ndarray, sizes: np.ndarray, gaps: np.ndarray) -> Health:
+        eigenvalues, sizes, gaps = (np.asarray(a) for a in _margins(problem.rows.z.size, problem, mixture))
         fewest = problem.covariance.fewest_points(problem.num_dimensions)
         finite = bool(np.all(np.isfinite(eigenvalues)) and np.all(np.isfinite(sizes)))
-        flagged = (eigenvalues < self.tight) & (sizes < self.small * fewest)
+        tight, vanished = eigenvalues < self.tight, sizes < VANISHED
+        ties = (tie_under(problem, mixture, int(k)) for k in np.flatnonzero(tight & ~vanished)) if finite else ()
+        tie = next((tie for tie in ties if tie is not None), None)
+        groups = _groups(gaps[np.ix_(~vanished, ~vanished)] < MERGED)
         # A component's own points: rounding in the sum of responsibilities must not tip the balance.
         least = self._relative_size(problem) * max(fewest, VANISHED) * (1 - 1e-9)
         return Health(
@@ -86,10 +87,17 @@ class Soundness(BaseModel):
             finite=finite,
             singular=bool(np.any(eigenvalues < self.min_relative_eigenvalue)),
             starved=bool(np.any(sizes < least)),
-            suspicious=finite and bool(np.any(flagged)),
-            merged=bool(np.any(gaps[np.triu_indices(len(gaps), 1)] < MERGED)),
-            vanished=int(np.sum(sizes < VANISHED)),
+            suspicious=finite and (tie is not None or bool(np.any(tight & (sizes < self.small * fewest)))),
+            merged=len(np.unique(groups)) < len(groups),
+            vanished=int(np.sum(vanished)),
+            distinct=len(np.unique(groups)),
+            tie=tie,
         )
+
+    def check_all(self, problem: Problem, mixtures: Mixture) -> list[Health]:
+        """The health of every mixture of a batch with leaves [R, ...]."""
+        each = range(len(mixtures.weights))
+        return [self.check(problem, jax.tree.map(lambda leaf, r=r: leaf[r], mixtures)) for r in each]
 
     def _relative_size(self, problem: Problem) -> float:
         """The least size of a component, given or by the prior."""
@@ -110,9 +118,34 @@ COMPARED_ROWS = 512
 MERGED = 0.3
 
 
+# Rows at which a component's share in a tie is looked at: they differ in the columns that are not tied.
+TIED_ROWS = 64
+
+# A component sits on a tie that makes up at least this share of its points' worth.
+MOST = 0.5
+
+
 def merged_groups(problem: Problem, mixture: Mixture) -> np.ndarray:
     """The group of each component: equal for those that no row tells apart. [K]"""
-    close = np.asarray(_margins(problem.rows.z.size, problem, mixture)[2]) < MERGED
+    return _groups(np.asarray(_margins(problem.rows.z.size, problem, mixture)[2]) < MERGED)
+
+
+def tie_under(problem: Problem, mixture: Mixture, component: int) -> Tie | None:
+    """The equal rows, or else the equal values of a column, that most of a component's points are; None if none are."""
+    size = float(_margins(problem.rows.z.size, problem, mixture)[1][component])
+    some = problem.sample
+    for tie in problem.ties:
+        tied = some[tie.match(some)]
+        if not len(tied):
+            continue
+        rows = tied[np.linspace(0, len(tied) - 1, TIED_ROWS).astype(int)]
+        if tie.points * float(np.mean(_belonging(mixture, rows)[:, component])) >= MOST * size:
+            return tie
+    return None
+
+
+def _groups(close: np.ndarray) -> np.ndarray:
+    """The group of each component: equal for those that are close to each other [K, K], or to others that are. [K]"""
     groups = np.arange(len(close))
     for k, j in np.argwhere(np.triu(close, 1)):
         groups[groups == groups[j]] = groups[k]
@@ -134,3 +167,4 @@ def _margins_of(problem: Problem, mixture: Mixture) -> tuple[Array, Array, Array
 
 
 _margins = jit_by_size(_margins_of)
+_belonging = jax.jit(Mixture.responsibilities)

@@ -80,6 +80,10 @@ class Trace:
         A restart that stopped on the brink of a singular covariance has no sound answer, however sound its last
         mixture looks. The likelihood is unbounded, so the best of many starts is often a spike; hence the rule. For a
         sampler it is the draw of highest log_joint.
+
+        Sound is not all that one can ask: two of its components may have merged, on a plateau where the starts found no
+        more groups, and under a prior that bounds components one may hold no point. `rule.check(problem, best)` tells
+        (`Health.merged`, `Health.distinct`), and so does the table of a comparison.
         """
         place = self.best_place(problem, rule)
         return None if place is None else jax.tree.map(jnp.asarray, self.at(*place))

@@ -20,7 +20,6 @@ from workbench.data import (
     check_points,
     dataset_names,
     load_dataset,
-    num_duplicates,
 )
 from workbench.errors import InputError
 
@@ -122,13 +121,6 @@ def test_a_shape_that_cannot_be_fitted_is_refused(shape: tuple[int, ...], compon
 
 def test_as_many_components_as_rows_are_allowed() -> None:
     check_points(np.arange(8.0).reshape(4, 2), "a.csv", components=4)
-
-
-@given(st.lists(st.integers(0, 3), max_size=30))
-def test_num_duplicates_counts_the_rows_seen_before(values: list[int]) -> None:
-    seen = len({(value, -value) for value in values})
-    x = np.array([[v, -v] for v in values], dtype=np.float64).reshape(-1, 2)
-    assert num_duplicates(x) == len(values) - seen
 
 
 def test_duplicate_rows_pass_and_stay() -> None:

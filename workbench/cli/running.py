@@ -75,7 +75,8 @@ def run(
             click.echo(shown)
             if len(comparison):
                 click.echo(f"Report: {folder / 'report.html'}")
-    if any(_failed(summary) for summary in shown.summaries):
+    nothing_sound = all(summary.best_log_joint is None for summary in shown.summaries)
+    if nothing_sound or any(_failed(summary) for summary in shown.summaries):
         ctx.exit(FAILED)
 
 

@@ -7,6 +7,8 @@ import jax
 import numpy as np
 
 from workbench.compare.comparison import Comparison
+from workbench.compare.shortfall import why_unsound
+from workbench.data import default_columns
 from workbench.diagnostics import (
     Mixing,
     Verdict,
@@ -79,6 +81,13 @@ class MethodSummary:
     log_evidence_standard_error: float | None = None  # over the runs
     evidence_bound: float | None = None  # of the best restart of an approximation
     failure: str | None = None
+    distinct_components: int | None = None  # of the best: those that hold a point and that rows tell apart
+    merged: bool | None = None  # whether two components of the best have merged into one: a plateau
+    tied_points: int | None = None  # equal values that a tight component of the best sits on; 0 where on none
+    # The highest end that is finite, where no answer is sound: not an estimate, but where the method was.
+    ended_log_likelihood: float | None = None
+    ended_log_joint: float | None = None
+    unsound: str | None = None  # why ends are not sound, where no answer is or the best has merged
 
 
 def best_log_joint(comparison: Comparison) -> float | None:
@@ -115,6 +124,9 @@ def _summarise(comparison: Comparison, name: str, trace: Trace, best: float | No
     rows = arrivals(trace, best, WITHIN)
     near = arrivals(trace, best, NEAR * problem.num_points)
     answer = _answer(trace, mixture)
+    end = _highest_end(trace) if place is None else None
+    short = health is None or health.merged
+    columns = comparison.columns or default_columns(problem.num_dimensions)
     evidence = None if trace.log_evidence is None else pooled_evidence(trace.log_evidence)
     heldout = None
     if reference.heldout is not None and answer is not None:
@@ -150,6 +162,12 @@ def _summarise(comparison: Comparison, name: str, trace: Trace, best: float | No
         log_evidence=None if evidence is None else evidence.log_evidence,
         log_evidence_standard_error=None if evidence is None else evidence.standard_error,
         evidence_bound=None if trace.evidence_bound is None else float(trace.evidence_bound[_highest(trace)]),
+        distinct_components=None if health is None else health.distinct,
+        merged=None if health is None else health.merged,
+        tied_points=None if health is None else 0 if health.tie is None else health.tie.points,
+        ended_log_likelihood=None if end is None else float(trace.log_likelihood[end]),
+        ended_log_joint=None if end is None else float(trace.log_joint[end]),
+        unsound=why_unsound(problem, trace, comparison.rule, columns) if short and not trace.is_sampler else None,
     )
 
 
@@ -207,6 +225,14 @@ def _answer(trace: Trace, mixture: Mixture | None) -> Mixture | None:
     if trace.is_sampler:
         return draws_of(trace)
     return None if mixture is None else jax.tree.map(lambda leaf: np.asarray(leaf)[None], mixture)
+
+
+def _highest_end(trace: Trace) -> tuple[int, int] | None:
+    """Restart and row of the highest finite end, or draw of a sampler, sound or not."""
+    kept = max(trace.draws, 1)
+    scores = np.where(np.isfinite(trace.log_joint[:, -kept:]), trace.log_joint[:, -kept:], -np.inf)
+    restart, row = np.unravel_index(np.argmax(scores), scores.shape)
+    return (int(restart), int(row) + trace.num_rows - kept) if np.isfinite(scores[restart, row]) else None
 
 
 def _highest(trace: Trace) -> int:

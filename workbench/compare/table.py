@@ -10,6 +10,7 @@ from html import escape
 from typing import Any
 
 from workbench.compare.comparison import Comparison
+from workbench.compare.shortfall import remedies
 from workbench.compare.summary import LOWER, NEAR, WITHIN, YARDSTICK, MethodSummary, summarise
 from workbench.diagnostics import Status
 from workbench.trace import passes_text
@@ -97,6 +98,9 @@ LINES: tuple[tuple[str, Cell], ...] = (
     ("smallest relative eigenvalue", lambda s: _number(s.smallest_relative_eigenvalue, ".2g")),
     ("smallest component (points)", lambda s: _number(s.smallest_component_size, ".1f")),
     ("suspicious", lambda s: "–" if s.suspicious is None else ("yes" if s.suspicious else "no")),
+    ("components that have merged", lambda s: "yes" if s.merged else "–"),
+    ("highest end, NOT SOUND: log-joint", lambda s: _number(s.ended_log_joint, ".3f")),
+    ("highest end, NOT SOUND: log-likelihood", lambda s: _number(s.ended_log_likelihood, ".3f")),
 )
 
 
@@ -106,6 +110,8 @@ class Table:
 
     experiment: str
     summaries: tuple[MethodSummary, ...]
+    components: int | None = None  # K that was asked for
+    advice: str = ""  # what to try where no answer is sound, or components of the best have merged
 
     @property
     def lines(self) -> list[tuple[str, list[str]]]:
@@ -116,7 +122,7 @@ class Table:
     @property
     def reading(self) -> str:
         """What the table says, in a sentence or two."""
-        return read(self.summaries)
+        return read(self.summaries, self.components, self.advice)
 
     def __str__(self) -> str:
         # Imported here because it is needed only to print, and importing the package must stay quick.
@@ -171,18 +177,35 @@ class Table:
 
 def table(comparison: Comparison) -> Table:
     """The table of a comparison."""
-    return Table(comparison.name, tuple(summarise(comparison)))
+    summaries, problem = tuple(summarise(comparison)), comparison.problem
+    best = _best(summaries)
+    # Equal values are what is under it where a method says so; the words are those of `Tie.text`.
+    tied = any("equal" in (s.unsound or "") for s in summaries)
+    advice = remedies(problem, tied=tied) if len(comparison) and (best is None or best.merged) else ""
+    return Table(comparison.name, summaries, problem.components, advice)
 
 
-def read(summaries: tuple[MethodSummary, ...]) -> str:
-    """A sentence or two: the best, who reached it how often and at what price, and what to beware of."""
-    best = max((s.best_log_joint for s in summaries if s.best_log_joint is not None), default=None)
-    failures = "".join(f" {s.method} failed: {s.failure}." for s in summaries if s.failure is not None)
+def read(summaries: tuple[MethodSummary, ...], components: int | None = None, advice: str = "") -> str:
+    """A few sentences: the best, who reached it how often and at what price, and what to beware of.
+
+    Args:
+        summaries: of the methods.
+        components: K that was asked for.
+        advice: what to try where no answer is sound, or components of the best have merged.
+    """
+    best = _best(summaries)
+    climbs = [s for s in summaries if s.r_hat_max is None and s.evidence_bound is None and s.failure is None]
+    parts = [_arrival(s) for s in climbs]
     if best is None:
-        return f"No method has a sound answer.{failures}"
-    climbs = [s for s in summaries if s.r_hat_max is None and s.evidence_bound is None]
-    parts = [_arrival(s) for s in climbs if s.failure is None]
-    text = f"Best sound log-joint {best:.3f}: {'; '.join(parts)}." if parts else f"Best log-joint {best:.3f}."
+        text = "No method has a sound answer."
+    elif parts:
+        text = f"Best sound log-joint {best.best_log_joint:.3f}: {'; '.join(parts)}."
+    else:
+        text = f"Best log-joint {best.best_log_joint:.3f}."
+    if best is not None:
+        text += _fewer(best, climbs, components)
+    if best is None or best.merged:
+        text += "".join(f" {s.method}: {s.unsound}." for s in climbs if s.unsound) + (f" {advice}" if advice else "")
     for s in summaries:
         if s.r_hat_max is not None and s.ess_min is not None:
             agree = "agree" if s.statuses.get(Status.CONVERGED.name, 0) == s.restarts else "do not agree yet"
@@ -190,9 +213,32 @@ def read(summaries: tuple[MethodSummary, ...]) -> str:
         if s.evidence_bound is not None:
             text += f" {s.method} approximates the posterior; its lower bound of ln P(x) is {s.evidence_bound:.3f}."
     for s in climbs:
-        if s.suspicious:
+        if s.tied_points:
+            text += f" Beware: a component of the best of {s.method} sits on {s.tied_points:,} equal values."
+        elif s.suspicious:
             text += f" Beware: the best of {s.method} has a component both tight and small."
-    return text + failures
+    return text + "".join(f" {s.method} failed: {s.failure}." for s in summaries if s.failure is not None)
+
+
+def _best(summaries: tuple[MethodSummary, ...]) -> MethodSummary | None:
+    """The method with the best sound answer; None where there is none."""
+    having = [s for s in summaries if s.best_log_joint is not None]
+    return max(having, key=lambda s: s.best_log_joint or 0.0, default=None)
+
+
+# How climbs end that have found all components they were asked for.
+_WHOLE = {Status.CONVERGED.name, Status.BUDGET.name, Status.DROPPED.name}
+
+
+def _fewer(best: MethodSummary, climbs: list[MethodSummary], components: int | None) -> str:
+    """A sentence where the best is a mixture of fewer components than were asked for."""
+    if components is None or best.distinct_components is None or best.distinct_components >= components:
+        return ""
+    groups = "1 component" if best.distinct_components == 1 else f"{best.distinct_components} components"
+    if not best.merged:
+        return f" It is a mixture of {groups} in effect: the others hold no point."
+    none = "" if any(_WHOLE & set(s.statuses) for s in climbs) else f", and no start found {components}"
+    return f" Beware: components have merged in it, so that it is a mixture of {groups} (a plateau){none}."
 
 
 def _arrival(s: MethodSummary) -> str:

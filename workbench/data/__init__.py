@@ -3,13 +3,15 @@
 from workbench.data.catalogue import Description, dataset_names, describe, load_dataset
 from workbench.data.dataset import Dataset, Truth
 from workbench.data.files import read_file
-from workbench.data.points import as_points, check_finite, check_points, default_columns, finite_points, num_duplicates
+from workbench.data.points import as_points, check_finite, check_points, default_columns, finite_points
 from workbench.data.simulate import Simulator
+from workbench.data.ties import Tie, ties_of
 
 __all__ = [
     "Dataset",
     "Description",
     "Simulator",
+    "Tie",
     "Truth",
     "as_points",
     "check_finite",
@@ -19,6 +21,6 @@ __all__ = [
     "describe",
     "finite_points",
     "load_dataset",
-    "num_duplicates",
     "read_file",
+    "ties_of",
 ]

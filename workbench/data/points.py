@@ -88,7 +88,7 @@ def check_points(
 ) -> None:
     """Refuse points to which no mixture of `components` Gaussians can be fitted.
 
-    Duplicate rows pass and stay as they are: they count twice. `num_duplicates` reports them.
+    Duplicate rows pass and stay as they are: they count twice. `ties_of` tells of them where they matter.
 
     Args:
         x: `[N, D]`.
@@ -131,11 +131,6 @@ def check_plain(x: object, where: str) -> None:
         )
     if hasattr(x, "tocsr") or hasattr(x, "todense"):
         raise InputError(f"{where}: is a sparse matrix; give a dense one, as x.toarray()")
-
-
-def num_duplicates(x: NDArray[np.float64]) -> int:
-    """Number of rows of `x` `[N, D]` that repeat an earlier row."""
-    return len(x) - len(np.unique(x, axis=0))
 
 
 def _check_size(x: NDArray[np.float64], where: str, components: int) -> None:

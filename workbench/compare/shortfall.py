@@ -1,0 +1,125 @@
+"""Where a method falls short of the components asked for: why its ends are not sound, and what would do instead."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+import jax
+import numpy as np
+
+from workbench.data import Tie
+from workbench.mixture import Mixture
+from workbench.problem import Problem
+from workbench.soundness import Health, Soundness, tie_under
+from workbench.trace import Trace
+
+# Columns named where a covariance is narrow. Directions are as narrow as the narrowest within this ratio of variances,
+# and a column lies along them if its unit vector has at least this share of the part in them that the foremost has.
+NAMED = 3
+ALIKE = 100.0
+ALONG = 0.5
+
+
+def why_unsound(problem: Problem, trace: Trace, rule: Soundness, columns: Sequence[str]) -> str:
+    """Why ends of a climb are not sound, counted by reason; empty where all are.
+
+    A covariance is told by what is under it: equal values, or the columns along which the narrowest component of the
+    highest such end is narrow.
+    """
+    ends, healths = trace.ends, rule.check_all(problem, trace.ends)
+    scores = trace.log_joint[:, -1]
+    finite = np.isfinite(scores) & np.asarray([health.finite for health in healths])
+    singular = finite & (trace.collapsed | np.asarray([health.singular for health in healths]))
+    starved = finite & ~singular & np.asarray([health.starved for health in healths])
+    parts = []
+    if singular.any():
+        each = [jax.tree.map(lambda leaf, r=r: leaf[r], ends) for r in np.argsort(-scores) if singular[r]]
+        parts.append(f"{_of(singular)} run into a singular covariance{_under(problem, each, columns)}")
+    if starved.any():
+        few = [health for health, is_starved in zip(healths, starved, strict=True) if is_starved]
+        parts.append(f"{_of(starved)} leave a component {_too_few(problem, few)}")
+    if not finite.all():
+        parts.append(f"{_of(~finite)} end on numbers that are not finite")
+    return "; ".join(parts)
+
+
+def remedies(problem: Problem, *, tied: bool) -> str:
+    """What to try where components collapse, starve or merge.
+
+    Args:
+        problem: that was climbed.
+        tied: whether they do so on equal values.
+    """
+    family, k, d = problem.covariance, problem.components, problem.num_dimensions
+    tries = []
+    if not problem.prior.bounds_components(family, d):
+        tries.append('a prior that bounds every component (prior.family = "conjugate" or "chen_tan")')
+    else:
+        tries.append("a stronger prior")
+    lighter = [name for name in ("tied", "diagonal", "spherical") if name != family.name]
+    # A variance of each component's own vanishes on equal values, whatever the family; a shared one does not.
+    lighter = [name for name in lighter if name == "tied"] if tied else lighter[: 3 if family.name == "full" else 2]
+    if lighter:
+        tries.append("covariance = " + " or ".join(f'"{name}"' for name in lighter))
+    if tied:
+        tries.append("leaving the equal values out, as a group of their own")
+    if k > 1:
+        tries.append("fewer components")
+    rule = "[soundness] holds the rule of what is sound"
+    return f"{_needs(problem)}Try {', '.join(tries[:-1])}, or {tries[-1]}; {rule}."
+
+
+def _needs(problem: Problem) -> str:
+    """A sentence on how many points the family's covariances take, where there are fewer."""
+    family, k, d, n = problem.covariance, problem.components, problem.num_dimensions, problem.num_points
+    own = k * family.fewest_points(d)
+    if n < own:
+        return f"{k} {family.name} covariances of {d} columns take {own} points at least, and there are {n}. "
+    if own == 0 and n < k + d:
+        return f"A covariance of {d} columns about {k} means takes {k + d} points at least, and there are {n}. "
+    return ""
+
+
+def _of(which: np.ndarray) -> str:
+    return f"{int(np.sum(which))} of {len(which)} starts"
+
+
+def _under(problem: Problem, ends: Sequence[Mixture], columns: Sequence[str]) -> str:
+    """What the narrowest components of some ends, the highest first, sit on."""
+    narrowest = [_narrowest(problem, end) for end in ends]
+    ties: Counter[Tie] = Counter()
+    for end, (component, _) in zip(ends, narrowest, strict=True):
+        tie = tie_under(problem, end, component)
+        ties.update([] if tie is None else [tie])
+    if ties:
+        return "".join(f", {count} of them on equal values: {tie.text(columns)}" for tie, count in ties.items())
+    component, along = narrowest[0]
+    size = problem.num_points * float(ends[0].weights[component])
+    if len(along) == len(columns):
+        where = "in every column"
+    else:
+        rest = f" and {len(along) - NAMED} more" if len(along) > NAMED else ""
+        where = f"along {', '.join(columns[d] for d in along[:NAMED])}{rest}"
+    return f", the highest with a component of {size:.3g} points' worth that is narrow {where}"
+
+
+def _narrowest(problem: Problem, mixture: Mixture) -> tuple[int, list[int]]:
+    """The component that is narrowest against the data, and the columns along which it is, the foremost first."""
+    trils = np.asarray(problem.rows.to_working(mixture).scale_trils)
+    component = int(np.argmin(np.linalg.svd(trils, compute_uv=False)[..., -1]))
+    deviations = np.sqrt(np.diag(np.asarray(problem.rows.matrix) @ np.asarray(problem.rows.matrix).T))
+    scaled = np.asarray(mixture.covariances)[component] / np.outer(deviations, deviations)
+    values, vectors = np.linalg.eigh(scaled)
+    reach = np.linalg.norm(vectors[:, values <= ALIKE * values[0]], axis=1)
+    order = np.argsort(-reach)
+    return component, [int(d) for d in order if reach[d] >= ALONG * reach[order[0]]]
+
+
+def _too_few(problem: Problem, healths: Sequence[Health]) -> str:
+    """How few points the starved components of some ends hold."""
+    fewest = problem.covariance.fewest_points(problem.num_dimensions)
+    least = min(health.smallest_component_size for health in healths)
+    if all(health.vanished for health in healths) or fewest == 0:
+        return "without a point"
+    return (
+        f"of fewer points than its {problem.covariance.name} covariance needs ({fewest}; the least holds {least:.3g})"
+    )
