@@ -172,7 +172,7 @@ MEANS = [[0.0, 0.0], [1.0, 1.0]]
         ([1.5, -0.5], MEANS, EYES, "full", "weights: must be non-negative and sum to 1"),
         ([1.0], MEANS, EYES, "full", r"means: expected \[K, D\] with K = 1 weights"),
         ([0.5, 0.5], MEANS, np.eye(2), "full", r"needs shape \[2, 2, 2\], got \[2, 2\]"),
-        ([0.5, 0.5], MEANS, EYES, "tied", r"needs shape \[2, 2\], got \[2, 2, 2\]"),
+        ([0.5, 0.5], MEANS, EYES[:1], "tied", r"needs shape \[2, 2\] or \[2, 2, 2\], got \[1, 2, 2\]"),
         ([0.5, 0.5], MEANS, [[1.0, 0.0], [1.0, 1.0]], "diagonal", "must be positive definite"),
         ([0.5, 0.5], MEANS, [[1.0, 2.0], [2.0, 1.0]], "tied", "must be positive definite"),
         ([0.5, 0.5], MEANS, [1.0, 1.0], "round", "unknown family 'round'; allowed: full, tied"),

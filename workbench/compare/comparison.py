@@ -14,7 +14,7 @@ from workbench.mixture import Mixture
 from workbench.problem import Problem
 from workbench.run import Progress, run
 from workbench.soundness import Soundness
-from workbench.starts import RandomPoints, Start, draw_starts
+from workbench.starts import Given, RandomPoints, Start, draw_starts
 from workbench.trace import Trace
 
 # Which method is running, and its progress.
@@ -82,7 +82,7 @@ def compare(
     *,
     restarts: int = 8,
     seed: int = 0,
-    starts: Start | None = None,
+    starts: Start | Mixture | None = None,
     reference: Reference | None = None,
     watch: Watch | None = None,
 ) -> Comparison:
@@ -93,7 +93,7 @@ def compare(
         methods: a list (named by their `method`) or a mapping from names of your own.
         restarts: starts for each method; a restart of EM is a chain of a sampler.
         seed: root seed. A start depends on the seed and the restart only.
-        starts: `RandomPoints()` unless given.
+        starts: a rule, or the one mixture at which all restarts begin; the default rule unless given.
         reference: held-out points, labels, truth and rule of soundness to judge the answers by.
         watch: gives a progress callback for each method.
 
@@ -107,7 +107,7 @@ def compare(
         method.check(problem)
     judge = Reference() if reference is None else reference
     judge.check(problem)
-    rule = RandomPoints() if starts is None else starts
+    rule = Given.of(starts) if isinstance(starts, Mixture) else RandomPoints() if starts is None else starts
     traces = {}
     for name, method in named.items():
         begun = starts_of(method, problem, rule, restarts, seed)

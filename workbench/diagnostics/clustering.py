@@ -23,7 +23,7 @@ def co_clustering(mixtures: Mixture, x: np.ndarray) -> np.ndarray:
     is the product of responsibilities. Memory is N^2.
 
     Args:
-        mixtures: leaves [S, ...]; a point estimate is a sample of size one.
+        mixtures: leaves [S, ...]; one mixture, a point estimate, is a sample of size one.
         x: points; rows of the data, or a few of them.
 
     Raises:

@@ -24,7 +24,7 @@ class Predictive(NamedTuple):
 
 
 def heldout_log_density(mixtures: Mixture, heldout: np.ndarray) -> Predictive:
-    """`mean_n ln (1/S sum_s P(x_n | mixture_s))` over held-out points [N, D], for mixtures with leaves [S, ...].
+    """`mean_n ln (1/S sum_s P(x_n | mixture_s))` over held-out points [N, D], for one mixture or leaves [S, ...].
 
     A point estimate is a sample of size one (S = 1). The standard error is that of a mean of N independent terms.
 

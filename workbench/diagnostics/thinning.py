@@ -7,9 +7,16 @@ from workbench.mixture import Mixture
 
 
 def thinned(mixtures: Mixture, count: int) -> Mixture:
-    """At most `count` of the mixtures with leaves [S, ...], spread evenly from the first to the last."""
-    chosen = evenly(len(mixtures.weights), count)
-    return jax.tree.map(lambda leaf: leaf[chosen], mixtures)
+    """At most `count` of the mixtures, spread evenly from the first to the last. Leaves [S, ...]
+
+    Args:
+        mixtures: leaves [S, ...]; [R, S, ...] as a trace answers; or one mixture, a sample of size one.
+        count: how many to keep.
+    """
+    axes = np.ndim(mixtures.weights) - 1
+    flat = jax.tree.map(lambda leaf: np.asarray(leaf).reshape(-1, *np.shape(leaf)[axes:]), mixtures)
+    chosen = evenly(len(flat.weights), count)
+    return jax.tree.map(lambda leaf: leaf[chosen], flat)
 
 
 def evenly(total: int, count: int) -> np.ndarray:

@@ -9,12 +9,16 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from workbench.data import finite_points
-from workbench.errors import InputError
+from workbench.errors import InputError, shown
 from workbench.mixture.covariance import COVARIANCES, Covariance, lower_triangular
 from workbench.mixture.covariance.vectors import LOG_2PI
 
 # Rows per block where densities are evaluated point by point: bounds memory at BLOCK x K x D numbers.
 BLOCK = 4096
+
+# Covariances that are told apart by no more than this share of their largest number are the same but for rounding, of
+# float32 and of what was printed with seven digits.
+SAME = 1e-6
 
 
 @jax.tree_util.register_dataclass
@@ -39,26 +43,26 @@ class Mixture:
     def from_covariances(
         cls, weights: ArrayLike, means: ArrayLike, covariances: ArrayLike, covariance: str = "full"
     ) -> "Mixture":
-        """A mixture from weights [K], means [K, D] and covariances in the family's shape.
+        """A mixture from weights [K], means [K, D] and covariances in the family's shape, or dense.
+
+        Dense ones [K, D, D] are taken for every family if they lie in it, so that `mixture.covariances` is.
 
         Raises:
-            InputError: a shape is off, weights are not a distribution, or a covariance is not positive definite.
+            InputError: a shape is off, weights are not a distribution, or a covariance is not positive definite or not
+                of the family.
         """
         family = covariance_named(covariance)
         w, mu, sigma = (np.asarray(a, float) for a in (weights, means, covariances))
         for name, array in (("weights", w), ("means", mu), ("covariances", sigma)):
             if not np.all(np.isfinite(array)):
-                raise InputError(f"{name}: must be finite, got {array.tolist()}")
+                raise InputError(f"{name}: must be finite, got {shown(array.tolist())}")
         if mu.ndim != 2 or w.shape != mu.shape[:1]:
             raise InputError(f"means: expected [K, D] with K = {w.size} weights, got shape {mu.shape}")
         if not (np.all(w >= 0) and np.isclose(w.sum(), 1.0, rtol=0, atol=1e-3)):
-            raise InputError(f"weights: must be non-negative and sum to 1, got {w.tolist()}")
-        shape = family.shape(*mu.shape)
-        if sigma.shape != shape:
-            raise InputError(f"covariances: the {covariance} family needs shape {list(shape)}, got {list(sigma.shape)}")
-        scales = family.factor(jnp.asarray(sigma))
+            raise InputError(f"weights: must be non-negative and sum to 1, got {shown(w.tolist())}")
+        scales = family.factor(jnp.asarray(_in_family(family, sigma, *mu.shape)))
         if not bool(jnp.all(jnp.isfinite(scales))):
-            raise InputError(f"covariances: must be positive definite, got {sigma.tolist()}")
+            raise InputError(f"covariances: must be positive definite, got {shown(sigma.tolist())}")
         return cls(jnp.asarray(w / w.sum()), jnp.asarray(mu), scales, family)
 
     @property
@@ -171,6 +175,29 @@ class Mixture:
                 raise InputError(f"x: expected points [N, {self.num_dimensions}], got shape {list(x.shape)}")
             return points.astype(self.means.dtype)
         return jnp.asarray(finite_points(x, self.num_dimensions), self.means.dtype)
+
+
+def _in_family(family: Covariance, sigma: np.ndarray, components: int, dimensions: int) -> np.ndarray:
+    """Covariances in the family's shape, from that shape or from dense ones that lie in the family."""
+    shape, dense = family.shape(components, dimensions), (components, dimensions, dimensions)
+    if sigma.shape not in (shape, dense):
+        wanted = " or ".join(str(list(each)) for each in dict.fromkeys((shape, dense)))
+        raise InputError(f"covariances: the {family.name} family needs shape {wanted}, got {list(sigma.shape)}")
+    if family.has_correlations or sigma.shape != shape:
+        _check_close(np.swapaxes(sigma, -1, -2), sigma, "symmetric")
+    if sigma.shape == shape:
+        return sigma
+    near = family.nearest(sigma)
+    scales = family.scale_trils(family.factor(jnp.asarray(near)), components, dimensions)
+    _check_close(np.asarray(scales @ jnp.swapaxes(scales, -1, -2)), sigma, f"of the {family.name} family")
+    return near
+
+
+def _check_close(member: np.ndarray, sigma: np.ndarray, what: str) -> None:
+    """Refuse covariances that are further from a member than rounding would take them; NaN is told elsewhere."""
+    off = np.max(np.abs(member - sigma), initial=0.0)
+    if off > SAME * np.max(np.abs(sigma)):
+        raise InputError(f"covariances: must be {what}, and are off by {off:.3g}, got {shown(sigma.tolist())}")
 
 
 def covariance_named(name: str) -> Covariance:

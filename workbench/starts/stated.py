@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from itertools import cycle, islice, permutations
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
 
 import jax
 import jax.numpy as jnp
@@ -16,11 +16,20 @@ from workbench.starts.base import Start
 
 
 class Stated(Start):
-    """Stated values, with the components of each restart in an order of its own or all in one."""
+    """Stated values, with the components of each restart in an order of its own or all in one.
+
+    Lists or arrays; covariances in the family's shape, or dense [K, D, D] as a mixture tells them.
+    """
 
     weights: Nested
     means: Nested
     covariances: Nested
+
+    @classmethod
+    def of(cls, mixture: Mixture) -> Self:
+        """The start at a mixture, as `trace.best(problem)` returns it."""
+        arrays = {"weights": mixture.weights, "means": mixture.means, "covariances": mixture.covariances}
+        return cls.model_validate(arrays)
 
     @abstractmethod
     def orders(self, restarts: int) -> np.ndarray:
@@ -54,7 +63,9 @@ class Given(Stated):
     """Stated values, for replaying a paper: the same start for every restart."""
 
     rule: Literal["given"] = "given"
-    summary: ClassVar[str] = "stated weights [K], means [K, D] and covariances in the family's shape"
+    summary: ClassVar[str] = (
+        "stated weights [K], means [K, D] and covariances in the family's shape, or dense [K, D, D]"
+    )
 
     def orders(self, restarts: int) -> np.ndarray:
         """As stated. [R, K]"""

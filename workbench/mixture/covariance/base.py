@@ -100,6 +100,10 @@ class Covariance(ABC):
         """Scales of a covariance in the family's shape; NaN where it is not positive definite."""
 
     @abstractmethod
+    def nearest(self, covariances: np.ndarray) -> np.ndarray:
+        """The member of the family, in its shape, that is closest to dense covariances [K, D, D]."""
+
+    @abstractmethod
     def square(self, scales: Array) -> Array:
         """Covariance in the family's shape, `scales scales^T`."""
 

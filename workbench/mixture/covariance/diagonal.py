@@ -25,6 +25,10 @@ class Diagonal(DeviationCovariance):
         """2: each coordinate has a variance of its own, and two values that differ give it one, whatever D."""
         return 2
 
+    def nearest(self, covariances: np.ndarray) -> np.ndarray:
+        """Their diagonals. [K, D]"""
+        return np.diagonal(covariances, axis1=1, axis2=2)
+
     def broadcast(self, covariance: Array, components: int) -> Array:
         """The marginal standard deviations for every component. [K, D]"""
         return jnp.repeat(jnp.sqrt(jnp.diagonal(covariance))[None], components, axis=0)

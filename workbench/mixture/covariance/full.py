@@ -33,6 +33,10 @@ class Full(MatrixCovariance):
         """D + 1: the scatter of n points about their mean has rank n - 1, and D points lie on a hyperplane."""
         return dimensions + 1
 
+    def nearest(self, covariances: np.ndarray) -> np.ndarray:
+        """The covariances themselves. [K, D, D]"""
+        return covariances
+
     def broadcast(self, covariance: Array, components: int) -> Array:
         """The same Cholesky factor for every component. [K, D, D]"""
         return jnp.repeat(jnp.linalg.cholesky(covariance)[None], components, axis=0)

@@ -25,6 +25,10 @@ class Spherical(DeviationCovariance):
         """2: the one variance is the mean squared distance from the mean, above 0 if two points differ anywhere."""
         return 2
 
+    def nearest(self, covariances: np.ndarray) -> np.ndarray:
+        """Their mean variances. [K]"""
+        return np.asarray(np.mean(np.diagonal(covariances, axis1=1, axis2=2), axis=1))
+
     def broadcast(self, covariance: Array, components: int) -> Array:
         """The root of the mean variance for every component. [K]"""
         return jnp.repeat(jnp.sqrt(jnp.mean(jnp.diagonal(covariance))), components)

@@ -5,6 +5,7 @@ its total over the data matters, and that total never changes. A pass needs the 
 """
 
 import jax.numpy as jnp
+import numpy as np
 import numpyro.distributions as dist
 from jax import Array
 
@@ -32,6 +33,10 @@ class Tied(MatrixCovariance):
         The scatter of N points about K means has rank N - K, so that it takes N >= K + D points in all.
         """
         return 0
+
+    def nearest(self, covariances: np.ndarray) -> np.ndarray:
+        """Their mean. [D, D]"""
+        return np.asarray(np.mean(covariances, axis=0))
 
     def broadcast(self, covariance: Array, components: int) -> Array:
         """Its Cholesky factor. [D, D]"""

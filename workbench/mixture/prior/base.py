@@ -22,7 +22,8 @@ Numbers = Annotated[
 
 
 def as_tuples(value: Any) -> Any:
-    """Nested lists as nested tuples."""
+    """Nested lists, and arrays of NumPy and JAX, as nested tuples."""
+    value = value.tolist() if hasattr(value, "tolist") else value
     return tuple(as_tuples(v) for v in value) if isinstance(value, list | tuple) else value
 
 
