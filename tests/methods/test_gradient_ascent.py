@@ -1,34 +1,47 @@
-"""Gradient ascent: an honest price for every trial of a line search, and steps that do not care about labels."""
+"""Gradient ascent: lengths that are searched, one pass a trial, and steps that do not care about labels."""
 
+import itertools
 from collections.abc import Callable
 from typing import Any, get_args
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.flatten_util import ravel_pytree
 from numpy.typing import NDArray
 from pydantic import ValidationError
+from scipy.optimize import minimize
 
-from workbench.charts import SCALES, WEIGHTS
-from workbench.methods import GradientAscent
-from workbench.methods.gradient_ascent import LEARNING_RATES, LINE_SEARCH_TRIALS
-from workbench.mixture import Mixture
+from workbench.charts import SCALES, WEIGHTS, Chart
+from workbench.data import load_dataset
+from workbench.methods import EM, GradientAscent
+from workbench.methods.directions import DIRECTIONS
+from workbench.methods.ends import EndsOnly
+from workbench.methods.search import SUFFICIENT, TRIALS
+from workbench.methods.searched import Objective, at_start, trial
+from workbench.mixture import ConjugatePrior, Mixture
 from workbench.problem import Problem
+from workbench.run import run
+from workbench.starts import RandomPoints, draw_starts
 
 K = 3
-OPTIMIZERS = (*LEARNING_RATES, "lbfgs")
 Points = NDArray[np.float64]
 Random = Callable[..., Mixture]
 Problems = Callable[..., Problem]
 
 
-def test_every_optimizer_has_a_learning_rate_or_searches_its_own() -> None:
-    assert set(get_args(GradientAscent.model_fields["optimizer"].annotation)) == set(OPTIMIZERS)
+def test_every_direction_can_be_chosen() -> None:
+    assert get_args(GradientAscent.model_fields["optimizer"].annotation) == tuple(DIRECTIONS)
 
 
-@pytest.mark.parametrize("optimizer", ["gradient", "lbfgs"])
-def test_passes_are_the_evaluations_of_the_likelihood(
-    optimizer: Any,
+@pytest.mark.parametrize(
+    "method",
+    [GradientAscent(), GradientAscent(optimizer="gradient", learning_rate=0.1)],
+    ids=["searched", "fixed"],
+)
+def test_a_step_is_one_evaluation_of_the_likelihood(
+    method: GradientAscent,
     points: Points,
     problem_of: Problems,
     random_mixture: Random,
@@ -42,26 +55,115 @@ def test_passes_are_the_evaluations_of_the_likelihood(
         return likelihood(self, mixture)
 
     monkeypatch.setattr(Problem, "log_likelihood", counted)
-    algorithm = GradientAscent(optimizer=optimizer).bind(problem_of("diagonal"))
+    algorithm = method.bind(problem_of("diagonal"))
     init, step = jax.jit(algorithm.init), jax.jit(algorithm.step)
-    key, paid, trials = jax.random.key(0), 0, []
+    key, paid, prices = jax.random.key(0), 0, []
     state = init(key, random_mixture(points, K, "diagonal", seed=0))
     for _ in range(15):
         state, info = step(key, state)
         jax.block_until_ready(state)
         jax.effects_barrier()
         paid += int(info.passes)
-        trials.append(int(info.passes))
+        prices.append(int(info.passes))
         assert len(calls) == paid
-    if optimizer == "lbfgs":
-        # The count means something only where some search needed more than one trial.
-        assert max(trials[1:]) > 1 and max(trials) <= 1 + LINE_SEARCH_TRIALS
-    else:
-        # The gradient at the start is owed by the first step.
-        assert trials == [2] + [1] * 14
+    # A fixed step owes the gradient at the start; a search evaluates it as its first trial.
+    assert prices == [2 if method.learning_rate else 1] + [1] * 14
 
 
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("optimizer", DIRECTIONS)
+def test_every_step_that_is_kept_rises_enough(
+    optimizer: Any, points: Points, problem_of: Problems, random_mixture: Random
+) -> None:
+    algorithm = GradientAscent(optimizer=optimizer).bind(problem_of("diagonal", "conjugate"))
+    key, states = jax.random.key(0), []
+    state = algorithm.init(key, random_mixture(points, K, "diagonal", seed=2))
+    step = jax.jit(algorithm.step)
+    for _ in range(60):
+        state, _ = step(key, state)
+        states.append(state)
+    kept = [(a, b) for a, b in itertools.pairwise(states) if b.iterations > a.iterations]
+    assert len(kept) > 15
+    for before, after in kept:
+        # The search that ended began before this trial; its value and slope are those at the point it left.
+        fall = float(before.search.value - after.value)
+        moved = ravel_pytree(after.point)[0] - ravel_pytree(before.point)[0]
+        slope = float(jnp.vdot(before.gradient, moved))
+        # Both are differences of numbers of size |value|.
+        assert slope < 0 and fall >= -SUFFICIENT * slope - 10 * np.finfo(float).eps * abs(float(after.value))
+
+
+@pytest.mark.parametrize("optimizer", DIRECTIONS)
+def test_no_end_is_below_its_start_and_the_optimum_of_em_is_reached(optimizer: Any) -> None:
+    # Waiting times alone: one column, two clear groups, a curvature that forbids steps of .3 near the optimum.
+    x = load_dataset("faithful").x[:, 1:]
+    problem = Problem(x, 2, "tied")
+    starts = draw_starts(RandomPoints(), problem, 8, seed=11)
+    em = run(EndsOnly(inner=EM(tolerance=1e-13)), problem, starts, jax.random.key(0))
+    trace = run(EndsOnly(inner=GradientAscent(optimizer=optimizer)), problem, starts, jax.random.key(0))
+    assert trace.ok.all() and np.all(trace.log_joint[:, -1] >= trace.log_joint[:, 0])
+    assert trace.converged.all()
+    # 1e-3 nats: a gradient of 1e-6 per point is worth less than 1e-6 nats. Adam's first steps are as long in every
+    # coordinate, however small its gradient, which leads some starts onto the plateau of two equal components.
+    reached = trace.log_joint[:, -1] >= em.log_joint[:, -1] - 1e-3
+    assert np.sum(reached) >= (4 if optimizer == "adam" else 8)
+
+
+def test_ascent_takes_the_same_way_in_other_units(points: Points, random_mixture: Random) -> None:
+    matrix, shift = np.diag([3e4, 2e-5]), np.array([7.0, -1e3])
+    start = random_mixture(points, 2, "full", seed=4)
+    ends = []
+    for x, begin in ((points, start), (points @ matrix.T + shift, start.affine(matrix, shift))):
+        problem = Problem(x, 2, "full", ConjugatePrior())
+        algorithm = GradientAscent(optimizer="gradient").bind(problem)
+        key = jax.random.key(0)
+        state, step = algorithm.init(key, begin), jax.jit(algorithm.step)
+        for _ in range(12):
+            state, _ = step(key, state)
+        ends.append(algorithm.mixture(state))
+    here = ends[0].affine(matrix, shift)
+    for a, b in zip(jax.tree.leaves(here), jax.tree.leaves(ends[1]), strict=True):
+        # Both ways of rounding, a dozen steps on.
+        np.testing.assert_allclose(a, b, rtol=1e-7, atol=1e-9 * float(np.max(np.abs(a))))
+
+
+def test_lbfgs_ends_where_scipys_does(points: Points, problem_of: Problems, random_mixture: Random) -> None:
+    problem, start = problem_of("diagonal", "conjugate", 2), random_mixture(points, 2, "diagonal", seed=3)
+    chart = Chart.of(problem)
+    x, unravel = ravel_pytree(chart.unconstrain(start))
+    loss = jax.jit(jax.value_and_grad(lambda y: -problem.log_joint(chart.constrain(unravel(y))) / problem.num_points))
+    theirs = minimize(loss, np.asarray(x), jac=True, method="L-BFGS-B", options={"gtol": 1e-7, "ftol": 0.0})
+    trace = run(GradientAscent(), problem, jax.tree.map(lambda leaf: leaf[None], start), jax.random.key(0))
+    # Both stop at gradients of 1e-6 per point or less.
+    assert trace.log_joint[0, -1] == pytest.approx(-theirs.fun * problem.num_points, abs=1e-6)
+    # And need about as many passes.
+    assert trace.passes[0, -1] <= 2 * theirs.nfev
+
+
+def test_iterations_are_searches_that_ended(points: Points, problem_of: Problems, random_mixture: Random) -> None:
+    start = jax.tree.map(lambda leaf: leaf[None], random_mixture(points, K, "diagonal", seed=0))
+    method = GradientAscent(optimizer="gradient", max_iterations=10)
+    trace = run(method, problem_of("diagonal"), start, jax.random.key(0))
+    # The start and ten steps cost a pass each at least, and here some search took a second trial.
+    assert 11 < trace.passes[0, -1] <= 1 + 10 * TRIALS
+    assert not trace.converged[0] and trace.ok[0, -1]
+
+
+@pytest.mark.parametrize("optimizer", ["gradient", "lbfgs"])
+def test_a_search_that_finds_no_rise_is_a_broken_promise(optimizer: Any) -> None:
+    # The slope says down, the values say up, however near: an objective that contradicts its gradient.
+    contrary = Objective(lambda x, t: x + t, lambda x, t: (jnp.sum(jnp.abs(x + t)), -jnp.sign(x + t + 1e-9)))
+    rule = DIRECTIONS[optimizer]()
+    climb, step = at_start(jnp.ones(1), jnp.ones(1), rule), jax.jit(lambda c: trial(c, contrary, rule))
+    failures = []
+    for _ in range(1 + TRIALS):
+        climb, outcome = step(climb)
+        failures.append(bool(outcome.failed))
+    # The first trial is the start; then every one of the search is paid.
+    assert failures == [False] * TRIALS + [True]
+    assert float(climb.point[0]) == 1.0
+
+
+@pytest.mark.parametrize("optimizer", DIRECTIONS)
 def test_labels_and_steps_commute(optimizer: Any, points: Points, problem_of: Problems, random_mixture: Random) -> None:
     problem, mixture = problem_of("diagonal"), random_mixture(points, K, "diagonal", seed=1)
     algorithm = GradientAscent(optimizer=optimizer).bind(problem)
@@ -71,7 +173,7 @@ def test_labels_and_steps_commute(optimizer: Any, points: Points, problem_of: Pr
     def after_three(start: Mixture) -> Mixture:
         key = jax.random.key(0)
         state = algorithm.init(key, start)
-        for _ in range(1 if optimizer == "lbfgs" else 3):
+        for _ in range(3):
             state, _ = algorithm.step(key, state)
         return algorithm.mixture(state)
 

@@ -35,7 +35,8 @@ def test_the_step_found_falls_enough_and_has_flattened_enough(name: str) -> None
     assert float(found.value) == pytest.approx(float(function(t)), rel=1e-12)
     assert float(function(t)) <= float(function(0.0)) + SUFFICIENT * t * slope
     assert float(jax.grad(function)(t)) >= CURVATURE * slope
-    np.testing.assert_allclose(found.gradient[0], jax.grad(function)(t), rtol=1e-12)
+    # Where interpolation finds the minimum, the gradient is what rounding leaves of its terms.
+    np.testing.assert_allclose(found.gradient[0], jax.grad(function)(t), rtol=1e-12, atol=1e-12 * abs(slope))
 
 
 def test_a_first_length_that_is_good_costs_one_trial() -> None:

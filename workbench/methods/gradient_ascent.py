@@ -1,43 +1,42 @@
 """Direct gradient ascent on the sum inside the log, in unconstrained coordinates."""
 
+from functools import partial
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 from jax import Array
+from jax.flatten_util import ravel_pytree
 from pydantic import Field
 
 from workbench.charts import Chart, Coordinates, is_feasible
 from workbench.methods.base import Algorithm, Climber, Info, Schedule, check_smooth, geometric_marks
 from workbench.methods.collapse import is_usable
+from workbench.methods.directions import DECAY, DIRECTIONS
+from workbench.methods.search import TRIALS
+from workbench.methods.searched import STALLED, Climb, Objective, Outcome, at_start, trial
 from workbench.mixture import Mixture
 from workbench.problem import Problem
 
-# Step sizes per point, in working units, that are stable on every data set shipped; a config may set others.
-LEARNING_RATES = {"gradient": 0.3, "momentum": 0.1, "adam": 0.05}
-
-# Most line-search trials in one L-BFGS step. A search that fails after so many ends the run.
-LINE_SEARCH_TRIALS = 20
-
-# How much larger than its tolerance the gradient may be when a line search can rise no further.
-STALLED = 100.0
-
 
 class GradientAscent(Climber):
-    """Maximises `log_joint` in a chart with an optimiser of optax.
+    """Maximises `log_joint` in a chart, along the direction of an optimiser.
 
-    The gradient is that of `log_joint` per point, so that a step size means the same for every N. A step costs one
-    pass; an L-BFGS step costs one for every trial of its line search. Nothing promises a rise at each step.
+    The gradient is that of `log_joint` per point, so that a step size means the same for every N. The length of a step
+    is searched (`searched`): `log_joint` rises at each step, by rounding at least, and no step size is to be chosen.
+    Every trial of a search costs one pass, and is what the harness calls a step, so that restarts side by side do not
+    wait for each other's searches; `max_iterations` counts the searches that ended.
 
-    In raw coordinates a step can leave the set of mixtures. The restart then stops at its last mixture, collapsed and
-    with its promise broken: no other event here is both.
+    A `learning_rate` fixes the step size instead, as textbooks do and as studies of step sizes need: one pass a step,
+    and nothing promises a rise. In raw coordinates such a step can leave the set of mixtures. The restart then stops at
+    its last mixture, collapsed and with its promise broken: no other event here is both.
     """
 
     method: Literal["ascent"] = "ascent"
     optimizer: Literal["gradient", "momentum", "adam", "lbfgs"] = "lbfgs"
     learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = Field(
-        None, description="step size; left out, one that suits the optimizer; L-BFGS searches its own"
+        None, description="a fixed step size; left out, every length is searched; L-BFGS always searches"
     )
     weights: Literal["softmax", "log_ratio", "stick_breaking", "raw"] = Field(
         "softmax", description="coordinates of the weights"
@@ -58,78 +57,107 @@ class GradientAscent(Climber):
 
     def schedule(self) -> Schedule:
         """Rows at geometrically growing numbers of passes."""
-        most = LINE_SEARCH_TRIALS if self.optimizer == "lbfgs" else 1
-        return Schedule(geometric_marks(1 + self.max_iterations * most), "passes", self.max_iterations)
+        if self._is_fixed:
+            return Schedule(geometric_marks(1 + self.max_iterations), "passes", self.max_iterations)
+        return Schedule(geometric_marks(1 + self.max_iterations * TRIALS), "passes", None)
+
+    @property
+    def _is_fixed(self) -> bool:
+        return self.learning_rate is not None and self.optimizer != "lbfgs"
 
     def bind(self, problem: Problem) -> Algorithm:
-        """Steps of the optimiser on minus `log_joint` per point."""
+        """Trials, or steps of fixed size, on minus `log_joint` per point."""
         chart = Chart.of(problem, self.weights, self.scales)
-        rate = LEARNING_RATES.get(self.optimizer) if self.learning_rate is None else self.learning_rate
-        optimiser = optimiser_named(self.optimizer, rate)
+        if self.optimizer == "lbfgs" or self.learning_rate is None:
+            return self._searched(problem, chart)
+        return self._fixed(problem, chart, optimiser_named(self.optimizer, self.learning_rate))
 
-        def loss(u: Coordinates) -> Array:
-            return -problem.log_joint(chart.constrain(u)) / problem.num_points
+    def _searched(self, problem: Problem, chart: Chart) -> Algorithm:
+        rule = DIRECTIONS[self.optimizer]()
 
-        def init(key: Array, start: Mixture) -> AscentState:
+        def retract(u: Coordinates, tangent: Array) -> Coordinates:
+            x, unravel = ravel_pytree(u)
+            return unravel(x + tangent)
+
+        def evaluate(u: Coordinates, tangent: Array) -> tuple[Array, Array]:
+            x, unravel = ravel_pytree(u)
+            return jax.value_and_grad(lambda y: _loss(problem, chart, unravel(y)))(x + tangent)
+
+        objective = Objective(retract, evaluate)
+
+        def init(key: Array, start: Mixture) -> Climb:
             u = chart.unconstrain(start)
-            value, gradient = jax.value_and_grad(loss)(u)
-            return AscentState(u, value, gradient, optimiser.init(u), jnp.asarray(1))
+            return at_start(u, ravel_pytree(u)[0], rule)
 
-        def step(key: Array, state: AscentState) -> tuple[AscentState, Info]:
-            updates, inner = optimiser.update(
-                state.gradient, state.inner, state.u, value=state.value, grad=state.gradient, value_fn=loss
-            )
+        def step(key: Array, state: Climb) -> tuple[Climb, Info]:
+            after, outcome = trial(state, objective, rule)
+            usable = is_usable(chart.constrain(after.point), problem)
+            return after, self._info(after, outcome, usable)
+
+        return Algorithm(init, step, lambda state: chart.constrain(state.point))
+
+    def _info(self, climb: Climb, outcome: Outcome, usable: Array) -> Info:
+        largest = jnp.max(jnp.abs(climb.gradient))
+        # A search that finds no rise where the gradient is this small has met the rounding of the objective.
+        tolerance = jnp.where(outcome.failed, STALLED * self.gradient_tolerance, self.gradient_tolerance)
+        converged = (outcome.kept | outcome.failed) & (largest <= tolerance) & (climb.iterations >= 0)
+        collapsed = outcome.kept & ~usable
+        ok = ~outcome.failed | converged
+        stopped = converged | collapsed | outcome.failed | (climb.iterations >= self.max_iterations)
+        return Info(jnp.asarray(1), ok, converged & ~collapsed, collapsed, stopped)
+
+    def _fixed(self, problem: Problem, chart: Chart, optimiser: optax.GradientTransformationExtraArgs) -> Algorithm:
+        loss = partial(_loss, problem, chart)
+
+        def init(key: Array, start: Mixture) -> FixedState:
+            u = chart.unconstrain(start)
+            return FixedState(u, jax.grad(loss)(u), optimiser.init(u), jnp.asarray(1))
+
+        def step(key: Array, state: FixedState) -> tuple[FixedState, Info]:
+            updates, inner = optimiser.update(state.gradient, state.inner, state.u)
             u = optax.apply_updates(state.u, updates)
-            if self.optimizer == "lbfgs":
-                search = inner[-1]
-                value, gradient, trials = search.value, search.grad, search.info.num_linesearch_steps
-                moved = jnp.any(jnp.array([jnp.any(a != b) for a, b in zip(u, state.u, strict=True)]))
-            else:
-                value, gradient = jax.value_and_grad(loss)(u)
-                trials, moved = 1, jnp.asarray(True)
+            value, gradient = jax.value_and_grad(loss)(u)
             largest = jnp.max(jnp.array([jnp.max(jnp.abs(g), initial=0.0) for g in gradient]))
             finite = jnp.isfinite(value) & jnp.isfinite(largest)
-            # A search that finds no rise where the gradient is this small has met the rounding of the objective.
-            tolerance = jnp.where(moved, self.gradient_tolerance, STALLED * self.gradient_tolerance)
-            converged = largest <= tolerance
+            converged = largest <= self.gradient_tolerance
             mixture = chart.constrain(u)
             collapsed = finite & ~is_usable(mixture, problem)
-            ok = finite & (moved | converged | collapsed)
-            stopped = converged | ~finite | ~moved | collapsed
-            reached = AscentState(u, value, gradient, inner, jnp.asarray(0))
+            ok, stopped = finite, converged | ~finite | collapsed
+            reached = FixedState(u, gradient, inner, jnp.asarray(0))
             if not chart.covers:
                 left = _is_finite(u) & ~is_feasible(mixture)
                 reached = jax.tree.map(lambda new, old: jnp.where(left, old, new), reached, state)
                 ok, collapsed, stopped = ok & ~left, collapsed | left, stopped | left
-            return reached, Info(state.owed + trials, ok, converged & ~collapsed, collapsed, stopped)
+            return reached, Info(state.owed + 1, ok, converged & ~collapsed, collapsed, stopped)
 
         return Algorithm(init, step, lambda state: chart.constrain(state.u))
 
 
-class AscentState(NamedTuple):
-    """Where the optimiser is, and the loss and gradient there."""
+class FixedState(NamedTuple):
+    """Where the optimiser is, and the gradient there."""
 
     u: Coordinates
-    value: Array  # []
     gradient: Coordinates
     inner: Any
     owed: Array  # []   passes spent before the first step
 
 
 def optimiser_named(
-    name: Literal["gradient", "momentum", "adam", "lbfgs"], rate: float | optax.Schedule | None
+    name: Literal["gradient", "momentum", "adam"], rate: float | optax.Schedule
 ) -> optax.GradientTransformationExtraArgs:
-    """The optimiser of optax, with a step size or a function of the number of steps; L-BFGS searches its own."""
+    """The optimiser of optax, with a step size or a function of the number of steps."""
     match name:
         case "gradient":
             return optax.with_extra_args_support(optax.sgd(rate))
         case "momentum":
-            return optax.with_extra_args_support(optax.sgd(rate, momentum=0.9))
+            return optax.with_extra_args_support(optax.sgd(rate, momentum=DECAY))
         case "adam":
             return optax.with_extra_args_support(optax.adam(rate))
-        case "lbfgs":
-            search = optax.scale_by_zoom_linesearch(LINE_SEARCH_TRIALS, initial_guess_strategy="one")
-            return optax.lbfgs(linesearch=search)
+
+
+def _loss(problem: Problem, chart: Chart, u: Coordinates) -> Array:
+    """Minus `log_joint` per point. []"""
+    return -problem.log_joint(chart.constrain(u)) / problem.num_points
 
 
 def _is_finite(u: Coordinates) -> Array:

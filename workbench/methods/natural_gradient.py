@@ -14,8 +14,8 @@ from workbench.charts import Chart
 from workbench.methods.base import Algorithm, Info
 from workbench.methods.collapse import is_usable
 from workbench.methods.dense import DenseClimber
-from workbench.methods.gradient_ascent import STALLED
 from workbench.methods.search import weak_wolfe
+from workbench.methods.searched import STALLED
 from workbench.mixture import Mixture, Rows
 from workbench.mixture.covariance.base import product
 from workbench.mixture.covariance.vectors import LOG_2PI

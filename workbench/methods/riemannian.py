@@ -12,8 +12,8 @@ from workbench.errors import InputError
 from workbench.methods.augmented import Augmented, Tangent, augment, geodesic, unaugment, value_and_gradient
 from workbench.methods.base import Algorithm, Climber, Info, Schedule, check_smooth, geometric_marks
 from workbench.methods.collapse import is_usable
-from workbench.methods.gradient_ascent import STALLED
 from workbench.methods.search import TRIALS, weak_wolfe
+from workbench.methods.searched import STALLED
 from workbench.mixture import Mixture
 from workbench.problem import Problem
 

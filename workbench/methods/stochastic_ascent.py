@@ -11,10 +11,12 @@ from pydantic import Field
 from workbench.charts import Chart, Coordinates
 from workbench.methods.base import Algorithm, Info, check_smooth
 from workbench.methods.collapse import is_usable
-from workbench.methods.gradient_ascent import LEARNING_RATES, optimiser_named
+from workbench.methods.gradient_ascent import optimiser_named
 from workbench.methods.minibatch import Minibatch
 from workbench.mixture import Mixture, Rows, log_likelihood
 from workbench.problem import Problem
+
+LEARNING_RATES = {"gradient": 0.3, "momentum": 0.1, "adam": 0.05}
 
 # Steps after which the step size begins to fall. The climb to the neighbourhood of an optimum takes some dozens.
 STEADY = 20.0

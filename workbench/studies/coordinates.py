@@ -28,8 +28,8 @@ class Coordinates(Study):
     """Every chart by every optimiser of gradient ascent, and the other methods as they are, from the same starts.
 
     The best is the highest sound `log_joint` of all of a subject's climbs. Methods with coordinates of their own stand
-    once. A step size is the same number in every chart: what suits one is too long or too short in another, which is
-    part of what coordinates do.
+    once. A step size that a config fixes is the same number in every chart: what suits one is too long or too short in
+    another, which is part of what coordinates do; left out, it is searched in each.
     """
 
     study: Literal["coordinates"] = "coordinates"
