@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
@@ -61,6 +62,7 @@ class Problem:
     covariance: Covariance
     prior: Prior
     labels: Labels
+    active: Array | None  # [K]   the components that points can come from; all unless nested in a larger problem
 
     def __init__(
         self,
@@ -89,19 +91,21 @@ class Problem:
             "covariance": family,
             "prior": chosen,
             "labels": labels,
+            "active": None,
         }
         for name, value in values.items():
             object.__setattr__(self, name, value)
 
     def tree_flatten(self) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
         """Rows as leaves, so that the data are an argument of compiled programs and not a constant in them."""
-        return (self.rows, self.hyperparameters), (self.components, self.covariance, self.prior, self.labels)
+        static = (self.components, self.covariance, self.prior, self.labels)
+        return (self.rows, self.hyperparameters, self.active), static
 
     @classmethod
     def tree_unflatten(cls, static: tuple[Any, ...], arrays: tuple[Any, ...]) -> "Problem":
         """Inverse of `tree_flatten`; nothing is checked or worked out again."""
         problem = object.__new__(cls)
-        names = ("rows", "hyperparameters", "components", "covariance", "prior", "labels")
+        names = ("rows", "hyperparameters", "active", "components", "covariance", "prior", "labels")
         for name, value in zip(names, (*arrays, *static), strict=True):
             object.__setattr__(problem, name, value)
         return problem
@@ -111,8 +115,29 @@ class Problem:
 
         Inside compiled programs: it knows the points as rows only.
         """
-        (_, hyperparameters), static = self.tree_flatten()
-        return Problem.tree_unflatten(static, (rows, hyperparameters))
+        (_, *others), static = self.tree_flatten()
+        return Problem.tree_unflatten(static, (rows, *others))
+
+    def nested_in(self, components: int) -> "Problem":
+        """The same question asked of mixtures of more components, of which only the first K can have points.
+
+        Which K these are is an array, so that one compiled program serves problems of every K up to `components`. The
+        likelihood is that of the active part (`active_part`). What it leaves out is distributed by its prior, which
+        integrates to one, and a part of symmetric Dirichlet weights, divided by its sum, is Dirichlet of the same
+        concentration: posterior and evidence of the first K are those of this problem. `log_prior` is too, but for a
+        constant, where the concentration is one; of tied covariances it holds the means that are left out as well.
+        """
+        (rows, hyperparameters, _), (_, *static) = self.tree_flatten()
+        active = np.arange(components) < self.components
+        return Problem.tree_unflatten((components, *static), (rows, hyperparameters, active))
+
+    def active_part(self, mixture: Mixture) -> Mixture:
+        """The mixture without what is not active: weights next to nothing, and all others in proportion."""
+        if self.active is None:
+            return mixture
+        # Not zero, whose logarithm has no slope; the smallest normal number leaves every sum as it is.
+        weights = jnp.where(self.active, mixture.weights, float(np.finfo(self.dtype).tiny))
+        return replace(mixture, weights=weights / jnp.sum(weights))
 
     @property
     def x(self) -> "NDArray[np.float64]":
@@ -170,11 +195,11 @@ class Problem:
 
     def log_likelihood(self, mixture: Mixture) -> Array:
         """ln L = sum_n ln sum_k pi_k N(x_n | mu_k, Sigma_k), one pass over the data. []"""
-        return log_likelihood(mixture, self.rows)
+        return log_likelihood(self.active_part(mixture), self.rows)
 
     def log_prior(self, mixture: Mixture) -> Array:
         """Log density of the prior, in the coordinates that its class states. []"""
-        return self.prior.log_density(mixture, self.hyperparameters)
+        return self.prior.log_density(self._settled(mixture), self.hyperparameters)
 
     def log_joint(self, mixture: Mixture) -> Array:
         """Log-likelihood plus log prior: the objective of every method. []"""
@@ -186,10 +211,22 @@ class Problem:
         Never lowers `log_joint` (Dempster, Laird & Rubin 1977, Theorem 1). The result is not finite where a
         component has lost all its points or its covariance is singular.
         """
-        value, statistics = one_pass(mixture, self.rows)
+        value, statistics = one_pass(self.active_part(mixture), self.rows)
         # The origins of the statistics are constants, in their derivatives too: what varies is the points about them.
         about = replace(mixture, means=jax.lax.stop_gradient(mixture.means))
-        return self.maximise(statistics, about), value + self.log_prior(mixture)
+        return self._settled(self.maximise(statistics, about)), value + self.log_prior(mixture)
+
+    def _settled(self, mixture: Mixture) -> Mixture:
+        """The active part, with what is not active at one place."""
+        if self.active is None:
+            return mixture
+        part, (k, d) = self.active_part(mixture), mixture.means.shape
+        means = jnp.where(self.active[:, None], part.means, self.rows.shift)
+        if self.covariance.shape(k, d) == self.covariance.shape(1, d):
+            return replace(part, means=means)
+        apart = self.covariance.broadcast(self.rows.matrix @ self.rows.matrix.T, k)
+        kept = self.active.reshape(-1, *(1,) * (part.scales.ndim - 1))
+        return replace(part, means=means, scales=jnp.where(kept, part.scales, apart))
 
     def maximise(self, statistics: Statistics, mixture: Mixture) -> Mixture:
         """The prior's closed-form M-step, from statistics about `mixture.means`."""

@@ -54,8 +54,8 @@ def with_points(problem: Problem, x: jax.Array) -> Problem:
     held = problem.rows
     z = (held.inverse @ (x - held.shift).T)[None]
     padded = jnp.zeros_like(held.z).at[..., : len(x)].set(z)
-    (_, hyperparameters), static = problem.tree_flatten()
-    return Problem.tree_unflatten(static, (replace(held, z=padded), hyperparameters))
+    (_, *others), static = problem.tree_flatten()
+    return Problem.tree_unflatten(static, (replace(held, z=padded), *others))
 
 
 def functionals(mixture: Mixture, x: jax.Array) -> jax.Array:

@@ -15,6 +15,7 @@ import numpy as np
 from jax import Array
 from jax.scipy.special import logsumexp
 
+from workbench.compilation import jit_by_size
 from workbench.mixture import Mixture
 from workbench.problem import Problem
 from workbench.trace import Trace
@@ -102,7 +103,9 @@ def functionals(trace: Trace, problem: Problem, columns: Sequence[str] = ()) -> 
     shape = trace.answer.weights.shape[:2]
     rows = followed_rows(problem)
     flat = jax.tree.map(lambda leaf: np.reshape(leaf, (-1, *leaf.shape[2:])), trace.answer)
-    densities, odds, means = (np.asarray(part).reshape(*shape, -1) for part in _of_draws(flat, rows))
+    densities, odds, means = (
+        np.asarray(part).reshape(*shape, -1) for part in _of_draws(problem.rows.z.size, flat, rows)
+    )
     scores = np.stack([trace.log_joint[:, -trace.draws :], trace.log_likelihood[:, -trace.draws :]], -1)
     pairs = list(pairwise(range(1, len(rows) + 1))) if problem.components > 1 else []
     odds = odds[..., : len(pairs)]
@@ -128,8 +131,7 @@ def column_names(columns: Sequence[str], dimensions: int) -> list[str]:
     return [*columns[:dimensions], *(f"x{d + 1}" for d in range(len(columns), dimensions))]
 
 
-@jax.jit
-def _of_draws(mixtures: Mixture, rows: Array) -> tuple[Array, Array, Array]:
+def _of_each_draw(mixtures: Mixture, rows: Array) -> tuple[Array, Array, Array]:
     """Log density at the rows, log-odds of co-clustering of neighbours, sorted means. [S, 8], [S, 7], [S, K, 4]"""
     same = jnp.eye(mixtures.num_components, dtype=bool)
 
@@ -143,3 +145,6 @@ def _of_draws(mixtures: Mixture, rows: Array) -> tuple[Array, Array, Array]:
         return density, jnp.clip(together - apart, -FAR, FAR), means
 
     return jax.lax.map(of_one, mixtures, batch_size=BATCH)
+
+
+_of_draws = jit_by_size(_of_each_draw)

@@ -48,7 +48,7 @@ def sweep(key: Array, mixture: Mixture, problem: Problem) -> Mixture:
     """
     key_allocations, key_mixture = jax.random.split(key)
     h, family = problem.hyperparameters, problem.covariance
-    statistics = allocated_statistics(key_allocations, mixture, problem.rows)
+    statistics = allocated_statistics(key_allocations, problem.active_part(mixture), problem.rows)
     # Nothing is nothing about any origin; about the prior's own location nothing cancels.
     origins = jnp.where(statistics.counts[:, None] > 0, mixture.means, h["mean_location"])
     return draw_mixture(key_mixture, update(statistics, origins, h, family), h["concentration"], family)

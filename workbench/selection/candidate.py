@@ -15,6 +15,7 @@ from workbench.methods.ends import EndsOnly
 from workbench.mixture import Mixture
 from workbench.problem import Problem
 from workbench.run import run
+from workbench.selection.nesting import run_nested
 from workbench.selection.posterior import Missing, Posterior, first_that_suits
 
 
@@ -57,7 +58,8 @@ def climbed(experiment: Experiment, problem: Problem, starts: Mixture | None = N
     method = climber_of(experiment, problem)
     if starts is None:
         starts = starts_of(method, problem, experiment.starts, experiment.restarts, experiment.seed)
-    trace = run(EndsOnly(inner=method), problem, starts, named_key(experiment.seed, method.method))
+    solve = run_nested if isinstance(method, EM) else run
+    trace = solve(EndsOnly(inner=method), problem, starts, named_key(experiment.seed, method.method))
     place = trace.best_place(problem, experiment.soundness)
     if place is None:
         return Missing(f"none of {trace.num_restarts} starts of {method.method} ends in a sound mixture")

@@ -91,11 +91,15 @@ class FamilySelection:
         chosen = (
             f"Family and components chosen: {', '.join(parts)}." if parts else "No criterion has two to choose from."
         )
-        return " ".join([chosen, *(f"{of.capitalize()}: {text}" for of, text in self._exclusions())])
+        last = ["Where the choice is the most asked, ask for more."] if "most" in map(self.edge, CRITERIA) else []
+        return " ".join([chosen, *self._exclusions(), *last])
 
-    def _exclusions(self) -> list[tuple[str, str]]:
-        each = ((of, selection.exclusions) for of, selection in self.families.items())
-        return [(of, text[0].lower() + text[1:]) for of, text in each if text]
+    def _exclusions(self) -> list[str]:
+        """What is left out of each family; of several that leave out the same, once."""
+        families: dict[str, list[str]] = {}
+        for of, selection in self.families.items():
+            families.setdefault(selection.exclusions, []).append(of)
+        return [f"{', '.join(of).capitalize()}: {text[0].lower()}{text[1:]}" for text, of in families.items() if text]
 
     def table(self, criterion: str) -> StudyTable:
         """K down, families across, the best starred."""

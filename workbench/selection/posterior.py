@@ -24,8 +24,8 @@ from workbench.methods import NUTS, Gibbs, Method, TemperedSMC
 from workbench.methods.sampler import Sampler
 from workbench.mixture import Mixture
 from workbench.problem import Problem
-from workbench.run import run
 from workbench.selection.exact import has_exact_evidence
+from workbench.selection.nesting import run_nested
 from workbench.selection.score import Score
 from workbench.soundness import Soundness
 from workbench.trace import Trace
@@ -102,7 +102,7 @@ def sampled(experiment: Experiment, problem: Problem) -> tuple[Posterior | Missi
 
     def drawn(sampler: Sampler) -> Posterior:
         starts = starts_of(sampler, problem, experiment.starts, experiment.restarts, experiment.seed)
-        trace = run(sampler, problem, starts, named_key(experiment.seed, sampler.method))
+        trace = run_nested(sampler, problem, starts, named_key(experiment.seed, sampler.method))
         return Posterior.of(sampler.method, trace, problem, experiment.soundness)
 
     found = drawn(chains)

@@ -1,0 +1,73 @@
+"""Solving small problems of every K by one compiled program, each nested in a larger problem of few sizes.
+
+Compiling a method takes longer than running it where data are few, and a program serves one number of components. So a
+problem is asked of mixtures of more components, of which only the first K can have points (`Problem.nested_in`); the
+answers are cut to these. The size depends on the problem alone, and so do the answers, whichever other K are asked.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+from jax import Array
+
+from workbench.crew import work_of
+from workbench.methods import Method
+from workbench.methods.sampler import Sampler
+from workbench.mixture import ConjugatePrior, FlatPrior, Mixture
+from workbench.problem import Problem
+from workbench.run import run
+from workbench.trace import Trace
+
+# Components of the larger problem: `workbench select` looks at up to so many unless told otherwise.
+COMPONENTS = 9
+
+# A pass of the larger problem of no more work than this: the passes that its components add cost less than compiling.
+SMALL = 2**15
+
+
+def run_nested(method: Method, problem: Problem, starts: Mixture, key: Array) -> Trace:
+    """`run` of EM or of a sampler, nested where that is quicker; the trace is of the problem as it was given.
+
+    Its log-joints are then those of the problem but for a constant.
+    """
+    if not is_nested(method, problem):
+        return run(method, problem, starts, key)
+    trace = run(method, problem.nested_in(COMPONENTS), _padded(starts, problem), key)
+    return replace(trace, mixtures=_cut(trace.mixtures, problem))
+
+
+def is_nested(method: Method, problem: Problem) -> bool:
+    """Whether a problem is solved in a larger one: of few points, at most so many components, and flat weights.
+
+    A component without points has no part in a mode, unless it shares its covariance with the others: then the prior of
+    its mean has. A sampler integrates over it.
+    """
+    prior, few = problem.prior, work_of(problem) / problem.components * COMPONENTS <= SMALL
+    flat = float(problem.hyperparameters.get("concentration", 1.0)) == 1.0
+    alone = isinstance(prior, FlatPrior) or (isinstance(prior, ConjugatePrior) and problem.covariance.name != "tied")
+    suits = prior.proper if isinstance(method, Sampler) else alone
+    return few and flat and suits and problem.components <= COMPONENTS
+
+
+def _padded(mixtures: Mixture, problem: Problem) -> Mixture:
+    """Mixtures with leaves [R, ...], with more components that lie at the data's mean and are as wide as the data."""
+    k, d, rows, family = problem.components, problem.num_dimensions, problem.rows, problem.covariance
+    weights, means, scales = (np.asarray(leaf) for leaf in (mixtures.weights, mixtures.means, mixtures.scales))
+    restarts, more = len(weights), COMPONENTS - k
+    added = np.full((restarts, more), 1 / COMPONENTS)
+    weights = np.concatenate([weights * k / COMPONENTS, added], 1)
+    means = np.concatenate([means, np.broadcast_to(rows.shift, (restarts, more, d))], 1)
+    if family.shape(1, d) != family.shape(2, d):
+        wide = np.asarray(family.broadcast(rows.matrix @ rows.matrix.T, more))
+        scales = np.concatenate([scales, np.broadcast_to(wide, (restarts, *wide.shape))], 1)
+    return Mixture(weights, means, scales, family)  # type: ignore[arg-type]
+
+
+def _cut(mixtures: Mixture, problem: Problem) -> Mixture:
+    """The first K components of mixtures with leaves [R, T, ...], their weights in proportion."""
+    k, d, family = problem.components, problem.num_dimensions, problem.covariance
+    weights = np.asarray(mixtures.weights)[:, :, :k]
+    scales = np.asarray(mixtures.scales)
+    scales = scales if family.shape(1, d) == family.shape(2, d) else scales[:, :, :k]
+    parts = (weights / np.sum(weights, -1, keepdims=True), np.asarray(mixtures.means)[:, :, :k], scales)
+    return Mixture(*parts, family)  # type: ignore[arg-type]
