@@ -72,7 +72,8 @@ class Soundness(BaseModel):
 
     def check(self, problem: Problem, mixture: Mixture) -> Health:
         """The health of one mixture on a problem; costs one pass."""
-        eigenvalues, sizes, gaps = (np.asarray(a) for a in _margins(problem.rows.z.size, problem, mixture))
+        trils, sizes, gaps = (np.asarray(a) for a in _margins(problem.rows.z.size, problem, mixture))
+        eigenvalues = _smallest_eigenvalues(trils)
         fewest = problem.covariance.fewest_points(problem.num_dimensions)
         finite = bool(np.all(np.isfinite(eigenvalues)) and np.all(np.isfinite(sizes)))
         tight, vanished = eigenvalues < self.tight, sizes < VANISHED
@@ -153,18 +154,27 @@ def _groups(close: np.ndarray) -> np.ndarray:
 
 
 def _margins_of(problem: Problem, mixture: Mixture) -> tuple[Array, Array, Array]:
-    """Smallest relative eigenvalue and size of every component, and how far apart each two are.
+    """Cholesky factor in working units and size of every component, and how far apart each two are.
 
-    [K], [K], [K, K]
+    [K, D, D], [K], [K, K]
     """
     some = problem.rows.at(jnp.arange(0, problem.rows.num_resident, -(-problem.rows.num_resident // COMPARED_ROWS)))
-    # Smallest eigenvalue of L L^T, as the squared smallest singular value of L: squaring L first would lose it.
     trils = problem.rows.to_working(mixture).scale_trils
-    smallest = jnp.linalg.svd(trils, compute_uv=False)[..., -1] ** 2
     density = mixture.component_log_joint(some) - jnp.log(mixture.weights)  # [N, K]
     gaps = jnp.max(jnp.abs(density[:, :, None] - density[:, None, :]), axis=0)  # [K, K]
-    return smallest, one_pass(mixture, problem.rows)[1].counts, gaps
+    return trils, one_pass(mixture, problem.rows)[1].counts, gaps
 
 
 _margins = jit_by_size(_margins_of)
 _belonging = jax.jit(Mixture.responsibilities)
+
+
+def _smallest_eigenvalues(trils: np.ndarray) -> np.ndarray:
+    """Of `L L^T` for factors [K, D, D], as squared singular values: squaring L first would lose them. [K]
+
+    By NumPy: XLA computes singular values on the threads on which devices wait for each other (`devices.py`).
+    """
+    finite = np.all(np.isfinite(trils), axis=(1, 2))
+    smallest = np.full(len(trils), np.nan)
+    smallest[finite] = np.linalg.svd(trils[finite], compute_uv=False)[:, -1] ** 2
+    return smallest
