@@ -50,7 +50,8 @@ def main(family: str, names: list[str]) -> None:
 
 def compare(problem: wb.Problem, name: str) -> None:
     """A method, the judges of its traces, and of its draws."""
-    method = METHODS[name](**FEW.get(name, {}))
+    few = {"max_iterations": 3} if "max_iterations" in METHODS[name].model_fields else {}
+    method = METHODS[name](**FEW.get(name, few))
     comparison = wb.compare(problem, {name: method}, restarts=2)
     str(wb.table(comparison))
     if comparison[name].is_sampler:
