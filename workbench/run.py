@@ -9,7 +9,7 @@ import numpy as np
 from jax import Array
 
 from workbench.checkpoint import Checkpoint
-from workbench.compilation import OLD_EMITTERS, STEPPING
+from workbench.compilation import OLD_EMITTERS, STEPPING, make_room
 from workbench.crew import WORTH_COMPILING, Crew, work_of
 from workbench.hosts import told
 from workbench.lanes import Stretch, advance, seated
@@ -55,6 +55,8 @@ def run(
         InputError: the method cannot solve this problem.
     """
     method.check(problem)
+    # A loop over problems of other shapes compiles for each, and programs take up memory maps.
+    make_room()
     schedule = method.schedule()
     begun = time.perf_counter()
     crew = Crew.at_starts(method, problem, starts, key)

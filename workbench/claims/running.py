@@ -11,7 +11,6 @@ from workbench.claims.decision import Decision, Verdict, undecided
 from workbench.claims.evidence import Ran
 from workbench.claims.ledger import Entry
 from workbench.compare.comparison import Watch
-from workbench.compilation import make_room
 from workbench.errors import InputError
 from workbench.execution import run_experiment
 from workbench.experiment import Experiment
@@ -104,7 +103,6 @@ def _gather(
     file: Path, config: Experiment | Study, out: Path, watch: Watch | None
 ) -> tuple[Ran | Findings | None, list[str]]:
     """Evidence, as far as it could be had, and what failed."""
-    make_room()
     try:
         if isinstance(config, Study):
             return run_study(config, out=out, folder=file.parent, watch=watch), []

@@ -1,34 +1,56 @@
 """What several commands share: the progress bar, and how a config is shown."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from functools import partial
 
 import tomli_w
 
+from workbench.cli.stalling import watching
 from workbench.compare.comparison import Watch
 from workbench.experiment import Experiment
+from workbench.run import Progress as RunProgress
 
 
 @contextmanager
 def progress(quiet: bool) -> Iterator[Watch | None]:
-    """A bar for the method that is running, on standard error, and only where that is a terminal."""
-    if quiet or not sys.stderr.isatty():
+    """A word where nothing moves, and a bar for the method that is running if this is a terminal, on standard error."""
+    if quiet:
         yield None
+        return
+    if not sys.stderr.isatty():
+        with watching(partial(print, file=sys.stderr, flush=True)) as come_to:
+            yield lambda name: _counting(name, come_to, lambda done, total: None)
         return
     # Loaded where it is needed: other runs do not wait for it.
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
+    with (
+        Progress(*columns, console=Console(stderr=True), transient=True) as bars,
+        watching(partial(bars.console.print, markup=False, highlight=False)) as come_to,
+    ):
 
-        def watch(name: str) -> Any:
+        def watch(name: str) -> RunProgress:
             bar = bars.add_task(f"{name} (compiling)", total=None)
-            return lambda done, total: bars.update(bar, completed=done, total=total, description=name)
+            return _counting(
+                name, come_to, lambda done, total: bars.update(bar, completed=done, total=total, description=name)
+            )
 
         yield watch
+
+
+def _counting(name: str, come_to: Callable[[str], None], show: RunProgress) -> RunProgress:
+    """A progress callback that tells in words, too, how far it has come."""
+    come_to(f"{name} at its start")
+
+    def count(done: int, total: int) -> None:
+        come_to(f"{name} at {done:,} of {total:,}")
+        show(done, total)
+
+    return count
 
 
 def config_text(experiment: Experiment) -> str:

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from workbench.compare.comparison import Watch
-from workbench.compilation import make_room
 from workbench.data import Dataset
 from workbench.errors import InputError
 from workbench.execution import FAILURES
@@ -111,7 +110,6 @@ def scored(experiment: Experiment, train: Dataset) -> Choice:
     Most of the time goes into compiling, which takes one core: what climbs and what samples run beside each other.
     NumPyro's handlers are a stack of the whole process, and only the sampler traces under them.
     """
-    make_room()
     problem = experiment.problem(train)
     with ThreadPoolExecutor(max_workers=1) as beside:
         sampling = beside.submit(sampled, experiment, problem)
