@@ -16,36 +16,36 @@ _PACKAGE = str(Path(__file__).parents[1])
 
 @contextmanager
 def watching(say: Callable[[str], object], patience: float = PATIENCE) -> Iterator[Callable[[str], None]]:
-    """While it lasts, say where the calling thread stands if it stays there for so long.
+    """While it lasts, say where the calling thread stands if it is met in one place, and nothing new, for so long.
 
-    A thread moves on if another line of this package runs in it. A loop of compiled code that is advanced in calls of a
-    second moves on with every call; one program that never ends does not.
+    A run that steps tells of itself every second. What does not, and is met at one instruction of this package time
+    after time, is busy with one thing, or waits for one: the CPU time says which.
 
     Args:
         say: takes one line.
         patience: seconds.
 
     Yields:
-        A function that takes what the command has come to, in words.
+        A function to be told what the command has come to, in words.
     """
-    come_to = ["started"]
+    told = ["started"]
     ended = threading.Event()
 
     def watch(thread: int) -> None:
-        place, since, used, due = _place_of(thread), time.monotonic(), time.process_time(), patience
+        known, since, used, due = (_place_of(thread), 1), time.monotonic(), time.process_time(), patience
         while not ended.wait(min(1.0, patience / 4)):
-            here = _place_of(thread)
-            if here != place:
-                place, since, used, due = here, time.monotonic(), time.process_time(), patience
+            now = (_place_of(thread), len(told))
+            if now != known:
+                known, since, used, due = now, time.monotonic(), time.process_time(), patience
             elif (waited := time.monotonic() - since) >= due:
                 busy = time.process_time() - used
-                say(f"{come_to[0]}: no progress for {waited:.0f} s, {here[0]}; {busy:.0f} s of CPU time used since")
+                say(f"{told[-1]}: nothing new for {waited:.0f} s, {now[0][0]}; {busy:.0f} s of CPU time used since")
                 due *= 2
 
     watcher = threading.Thread(target=watch, args=(threading.get_ident(),), daemon=True)
     watcher.start()
     try:
-        yield lambda words: come_to.__setitem__(0, words)
+        yield told.append
     finally:
         ended.set()
         watcher.join()
