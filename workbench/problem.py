@@ -8,8 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from workbench.data import Tie, as_points, check_points, ties_of
-from workbench.data.moments import moments_of
+from workbench.data import Tie, as_points, check_points, default_columns, ties_of
+from workbench.data.collinear import is_collinear, relation
+from workbench.data.moments import Moments, moments_of
 from workbench.devices import mesh_of
 from workbench.errors import InputError
 from workbench.mixture import (
@@ -26,6 +27,8 @@ from workbench.mixture.covariance import Covariance
 from workbench.mixture.prior import Hyperparameters
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import ArrayLike, NDArray
 
 Labels: TypeAlias = Literal["free", "ordered"]
@@ -50,9 +53,11 @@ class Problem:
         labels: "free" (all K! labellings) or "ordered".
         devices: how many of JAX's devices work on it; all of them unless given. They share the rows, or, where a pass
             is too short for that, the restarts.
+        columns: names of the D columns, for messages; `x1` to `xD` unless given.
 
     Raises:
-        InputError: x has NaN, infinity, a constant column or fewer rows than components; the prior tells components
+        InputError: x has NaN, infinity, a constant column or fewer rows than components; all points lie on a
+            hyperplane, and neither the family nor the prior bounds a covariance there; the prior tells components
             apart, so that ordering them changes the model; or there are fewer devices.
     """
 
@@ -73,15 +78,17 @@ class Problem:
         *,
         labels: Labels = "free",
         devices: int | None = None,
+        columns: "Sequence[str] | None" = None,
     ) -> None:
         if isinstance(components, bool) or not isinstance(components, int) or components < 1:
             raise InputError(f"components: must be a whole number of at least 1, got {components!r}")
         points = as_points(x)
-        check_points(points, "x", components)
+        check_points(points, "x", components, columns=columns)
         family = covariance_named(covariance)
         chosen = FlatPrior() if prior is None else prior
         _check_labels(labels, chosen)
         moments = moments_of(points)
+        _check_rank(moments, family, chosen, default_columns(points.shape[1]) if columns is None else columns)
         rows = Rows.of(points, family, components, mesh_of(devices), moments=moments)
         values = {
             "_x": points,
@@ -231,6 +238,18 @@ class Problem:
     def maximise(self, statistics: Statistics, mixture: Mixture) -> Mixture:
         """The prior's closed-form M-step, from statistics about `mixture.means`."""
         return self.prior.maximise(statistics, mixture, self.hyperparameters)
+
+
+def _check_rank(moments: Moments, family: Covariance, prior: Prior, columns: "Sequence[str]") -> None:
+    """Refuse points on a hyperplane where a covariance could be singular across it without end."""
+    if not family.has_correlations or len(columns) == 1 or prior.bounds_hyperplanes:
+        return
+    if is_collinear(moments.covariance):
+        raise InputError(
+            f"x: {relation(moments, columns)}: all points lie on a hyperplane, across which {family.name} covariances "
+            f"can shrink without end under the {type(prior).__name__}; leave columns out, use covariance = "
+            '"diagonal" or "spherical", or a conjugate prior whose scatter is stated'
+        )
 
 
 def _check_labels(labels: Labels, prior: Prior) -> None:

@@ -232,3 +232,21 @@ def test_every_variance_block_has_its_own_bound_on_degrees(points: Points) -> No
     prior = ConjugatePrior(degrees_of_freedom=0.5)
     assert covariance_named("diagonal").block_dimension(D) == 1
     assert float(Problem(points, K, "diagonal", prior).hyperparameters["degrees"]) == 0.5
+
+
+@pytest.mark.parametrize("family", ["full", "tied", "diagonal", "spherical"])
+@pytest.mark.parametrize("name", ["conjugate", "chen_tan", "bounded_ratio"])
+def test_em_steps_from_a_component_that_holds_no_point_under_a_prior_that_bounds_it(
+    name: str, family: str, points: Points, problem_of: Callable[..., Problem], em_step: Any
+) -> None:
+    """So far away that its responsibilities are zero to the last bit: no singularity, and log_joint does not fall."""
+    problem = problem_of(family, name)
+    scales = problem.covariance.broadcast(jnp.asarray(np.cov(points.T)), 3)
+    means = np.array([points[0], points[-1], points[0] + 1e4])
+    mixture = Mixture(jnp.full(3, 1 / 3), jnp.asarray(means), scales, problem.covariance)
+    values = []
+    for _ in range(3):
+        mixture, log_joint = em_step(problem, mixture)
+        assert all(bool(jnp.all(jnp.isfinite(leaf))) for leaf in jax.tree.leaves(mixture))
+        values.append(float(log_joint))
+    assert values[0] < values[1] < values[2]

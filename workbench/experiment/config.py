@@ -1,5 +1,6 @@
 """The experiment: one strict, frozen config for data, model, prior, starts and methods."""
 
+from collections.abc import Sequence
 from functools import reduce
 from operator import or_
 from pathlib import Path
@@ -118,14 +119,16 @@ class ModelConfig(Config):
         "coordinates of the means ascend. To be stated where a method samples",
     )
 
-    def problem(self, x: np.ndarray, prior: Prior, devices: int | None = None) -> Problem:
-        """The problem of some points.
+    def problem(
+        self, x: np.ndarray, prior: Prior, devices: int | None = None, *, columns: Sequence[str] | None = None
+    ) -> Problem:
+        """The problem of some points, whose columns messages name.
 
         Raises:
             InputError: the points do not suit the model or the prior, or there are too few devices.
         """
         labels = self.labels or "free"
-        return Problem(x, self.components, self.covariance, prior, labels=labels, devices=devices)
+        return Problem(x, self.components, self.covariance, prior, labels=labels, devices=devices, columns=columns)
 
 
 # A method's name is a column of the table and part of a folder's name.
@@ -212,7 +215,7 @@ class Experiment(Config):
         Raises:
             InputError: the points do not suit the model or the prior, or there are fewer devices than the run asks for.
         """
-        return self.model.problem(train.x, self.prior, self.run.devices)
+        return self.model.problem(train.x, self.prior, self.run.devices, columns=train.columns)
 
     def check(self, problem: Problem) -> None:
         """Refuse methods that cannot solve the problem, samplers of unstated labels, and starts that do not fit it.

@@ -92,10 +92,19 @@ def around(problem: Problem, means: Array, covariance: Array) -> Mixture:
     return Mixture(jnp.full(k, 1.0 / k, means.dtype), means, scales, problem.covariance)
 
 
+# How wide a start is across a hyperplane on which all points lie, as a share of variance: what counts as singular.
+ACROSS = 1e-5
+
+
 def data_covariance(problem: Problem) -> Array:
-    """Covariance of the data. [D, D]"""
-    matrix = problem.rows.matrix
-    return product(product(matrix, problem.rows.total / problem.num_points), matrix.T)
+    """Covariance of the data, positive definite also where they are collinear. [D, D]"""
+    matrix, spread = problem.rows.matrix, problem.rows.total / problem.num_points
+    d = problem.num_dimensions
+    if problem.covariance.has_correlations and d > 1:
+        # Working units are a diagonal matrix where the data are collinear, and otherwise leave nothing singular.
+        collinear = jnp.all(jnp.tril(matrix, -1) == 0.0)
+        spread = jnp.where(collinear, (1.0 - ACROSS) * spread + ACROSS * jnp.eye(d, dtype=spread.dtype), spread)
+    return product(product(matrix, spread), matrix.T)
 
 
 def shared_covariance(problem: Problem) -> Array:

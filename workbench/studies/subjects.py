@@ -40,7 +40,7 @@ class Subject(Config):
         """
         points = self.dataset(seed, folder)
         try:
-            return self.model.problem(points.x, self.prior)
+            return self.model.problem(points.x, self.prior, columns=points.columns)
         except InputError as error:
             raise InputError(f"subjects.{self.name}: {error}") from None
 

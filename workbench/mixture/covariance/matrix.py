@@ -5,6 +5,7 @@ import numpy as np
 from jax import Array
 from jax.scipy.linalg import solve_triangular
 
+from workbench.data.collinear import is_collinear
 from workbench.mixture.covariance.base import Covariance, product
 
 
@@ -36,10 +37,9 @@ class MatrixCovariance(Covariance):
     def units(self, covariance: np.ndarray) -> np.ndarray:
         """Cholesky factor of the data's covariance, or its diagonal's root where the data are collinear."""
         deviations = np.sqrt(np.diag(covariance))
-        correlation = covariance / np.outer(deviations, deviations)
-        if np.linalg.eigvalsh(correlation)[0] < COLLINEAR:
+        if is_collinear(covariance):
             return np.diag(deviations)
-        return deviations[:, None] * np.linalg.cholesky(correlation)
+        return deviations[:, None] * np.linalg.cholesky(covariance / np.outer(deviations, deviations))
 
     def whitener(self, scales: Array) -> Array:
         """Inverse Cholesky factors, [..., D, D]; one small triangular solve per component, none per row."""
@@ -62,11 +62,6 @@ class MatrixCovariance(Covariance):
     def deviations(self, scales: Array) -> Array:
         """Row norms of the Cholesky factor. [..., D]"""
         return jnp.sqrt(jnp.sum(scales**2, axis=-1))
-
-
-# Below this smallest eigenvalue of the correlation matrix, the data's own Cholesky factor would carry more
-# rounding error into the standardised rows than it removes (condition 1e10, so ~1e-6 of the rows' precision).
-COLLINEAR = 1e-10
 
 
 def triangular_blocks(dimensions: int) -> list[slice]:

@@ -68,6 +68,11 @@ class Prior(BaseModel, ABC):
         """
         return False
 
+    @property
+    def bounds_hyperplanes(self) -> bool:
+        """Whether `log_joint` is bounded where all points lie on one hyperplane, under full and tied covariances."""
+        return False
+
     @abstractmethod
     def sites(self, components: int, covariance: Covariance, hyperparameters: Hyperparameters) -> Mixture:
         """Draws the mixture inside a NumPyro model, one `numpyro.sample` site for each block of parameters."""

@@ -56,6 +56,11 @@ class BoundedRatioPrior(Prior):
         """Yes: no component is narrower than the widest over the root of the ratio, whatever it holds."""
         return True
 
+    @property
+    def bounds_hyperplanes(self) -> bool:
+        """Yes: components as wide as the data along the hyperplane are not much narrower across it."""
+        return True
+
     def log_density(self, mixture: Mixture, hyperparameters: Hyperparameters) -> Array:
         """0 within the bound, minus infinity outside; the bound is met to the root of the arithmetic's eps. []"""
         h, family = hyperparameters, mixture.covariance
@@ -75,7 +80,8 @@ class BoundedRatioPrior(Prior):
         counts, d = statistics.counts, mixture.num_dimensions
         step, scatter = centred(statistics, family)
         degrees = family.degrees(counts, d)
-        covariance = family.transform_second(scatter / degrees, h["inverse"])
+        # A component without a point has no covariance of its own: as wide as the bound makes it.
+        covariance = family.transform_second(scatter / jnp.where(degrees > 0, degrees, 1.0), h["inverse"])
         if family.has_correlations:
             values, vectors = jnp.linalg.eigh(covariance)  # [..., D], [..., D, D]
             points = jnp.broadcast_to(degrees[..., 0] if degrees.ndim else degrees, values.shape)

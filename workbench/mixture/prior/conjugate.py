@@ -100,6 +100,11 @@ class ConjugatePrior(Prior):
         """
         return self.concentration >= 1.0
 
+    @property
+    def bounds_hyperplanes(self) -> bool:
+        """Where the scatter is stated. That of the data is as singular as they are, and the density improper."""
+        return self.scatter is not None
+
     def log_density(self, mixture: Mixture, hyperparameters: Hyperparameters) -> Array:
         """Sum of the Dirichlet, inverse-Wishart and normal log densities. []"""
         h = hyperparameters

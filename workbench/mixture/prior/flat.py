@@ -49,9 +49,12 @@ class FlatPrior(Prior):
 
 
 def centred(statistics: Statistics, covariance: Covariance) -> tuple[Array, Array]:
-    """How far each mean moves, [K, D], and the scatter about where it moves to, in the family's shape."""
+    """How far each mean moves, [K, D], and the scatter about where it moves to, in the family's shape.
+
+    The mean of a component without a point stays where it is: nothing tells of it, under any flat prior of means.
+    """
     counts, first, second = statistics
-    step = first / counts[:, None]
+    step = first / jnp.where(counts > 0, counts, 1.0)[:, None]
     return step, second - covariance.outer(first, step)
 
 
