@@ -32,7 +32,7 @@ from workbench.trace import Trace
 
 M = TypeVar("M", bound=Method)
 
-# Kept sweeps of each chain of Gibbs at first: a thousand of them cost less than compiling one.
+# Kept sweeps of each chain of Gibbs at first: where data are few they take less time than compiling one.
 SWEEPS = 4000
 
 # Particles of each run at first, unless the experiment says otherwise.

@@ -103,7 +103,7 @@ def _together(files: list[Path]) -> Selection:
         except _DAMAGED as error:
             raise InputError(
                 f"{file}: is damaged or of another version ({type(error).__name__}: {error}); "
-                "run `workbench select` again"
+                "delete it and run `workbench select` again"
             ) from None
     ordered = tuple(sorted(choices, key=lambda choice: choice.components))
     return Selection(about.name, about.setting, ordered, about.prior_remark)
