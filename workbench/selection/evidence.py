@@ -1,5 +1,7 @@
 """The evidence: the probability of the points under the prior, with every parameter integrated out."""
 
+from dataclasses import replace
+
 from workbench.selection.candidate import Candidate
 from workbench.selection.exact import exact_evidence, has_exact_evidence
 from workbench.selection.posterior import Missing
@@ -11,7 +13,8 @@ def evidence(candidate: Candidate) -> Score:
 
     The prior is the same under every order of the components and both ways integrate over all of it, so that no factor
     K! is owed; a formula at one mode (Chib 1995) would owe it. The error of what is sampled is half of the 68 %
-    interval by Student's t. It is not eligible where its runs disagree, or one of them outweighs all the others.
+    interval by Student's t, over runs whose estimates have no bias however their particles mix. It is not eligible
+    where one run outweighs all the others together: then there is no error to tell.
     """
     if has_exact_evidence(candidate.problem):
         return Score.of(exact_evidence(candidate.problem), 0.0, ["exact"])
@@ -22,9 +25,11 @@ def evidence(candidate: Candidate) -> Score:
     if found is None:
         return Score.missing("the sampler tells no evidence")
     score = Score.of(found.log_evidence, found.half_width)
-    if not particles.agrees:
-        return score.reject("runs do not agree", particles.message)
     if found.is_carried:
-        note = f"one of {found.runs} runs holds {found.largest_share:.0%} of their mean, which leaves no error"
+        note = f"one of {found.runs} runs holds {found.largest_share:.0%} of their mean, which leaves no error to tell"
         return score.reject("one run carries the mean", note)
-    return score
+    if particles.agrees or score.value is None:
+        return score
+    return replace(
+        score, notes=(f"its error is the spread of the runs, whose particles have not mixed: {particles.message}",)
+    )

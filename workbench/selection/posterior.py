@@ -1,10 +1,14 @@
 """The posterior of a candidate: by the sampler that mixes, and by tempered SMC, which tells the evidence.
 
 Chains of Gibbs under the conjugate prior, and of NUTS under others, agree where they find their way between the modes;
-where they do not, each stays in one. Tempered SMC reaches the modes while they are still joined, and takes as many
-particles as its runs need to agree. The order is fixed: chains, particles, and four times as long chains of Gibbs,
-whose sweeps are cheap. WAIC and PSIS-LOO read the first whose draws agree, by the one rule for all samplers
-(`diagnostics.Mixing`). Where none do, what they say is not eligible.
+where they do not, each stays in one. Tempered SMC reaches the modes while they are still joined. The order is fixed:
+chains, particles, four times as long chains of Gibbs, whose sweeps are cheap, and ever more particles. WAIC and
+PSIS-LOO read the first whose draws agree, by the one rule for all samplers (`diagnostics.Mixing`). Where none do, what
+they say is not eligible.
+
+The evidence has a rule of its own. Each run of tempered SMC estimates it without bias, however its particles mix, and
+the spread of the runs' estimates is its error; that error means nothing where one run outweighs all the others
+together. Particles grow until none does.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -38,8 +42,8 @@ SWEEPS = 4000
 # Particles of each run at first, unless the experiment says otherwise.
 PARTICLES = 500
 
-# Chains that do not agree are run once more, this much longer; runs that do not, with this many times the particles
-# until they agree, unless these are more than so many, or so many times points, whose passes take minutes.
+# Chains that do not agree are run once more, this much longer; runs that do not, with this many times the particles,
+# and again, unless these are more than so many, or so many times points, whose passes take minutes.
 GROWTH = 4
 MOST_PARTICLES = 8000
 MOST_WORK = 2**22
@@ -76,6 +80,11 @@ class Posterior(NamedTuple):
             worst.message,
         )
 
+    @property
+    def is_carried(self) -> bool:
+        """Whether one run outweighs all the others in the mean that the evidence is."""
+        return self.evidence is not None and self.evidence.is_carried
+
     def judge(self, score: Score) -> Score:
         """A score read from these draws: not eligible where they do not agree."""
         return score if self.agrees else score.reject("draws do not agree", f"{self.sampler}: {self.message}")
@@ -108,12 +117,15 @@ def sampled(experiment: Experiment, problem: Problem) -> tuple[Posterior | Missi
     found = drawn(chains)
     if found.agrees and has_exact_evidence(problem):
         return found, Missing("the evidence is exact")
-    tempered = _first_that_agrees(drawn, _grown(particles, problem.num_points))
-    if found.agrees or tempered.agrees:
-        return found if found.agrees else tempered, tempered
-    if isinstance(chains, Gibbs):
+    grown = _grown(particles, problem.num_points)
+    tempered = _first(drawn, grown, lambda posterior: not posterior.is_carried)
+    assert tempered is not None
+    if not (found.agrees or tempered.agrees) and isinstance(chains, Gibbs):
         found = drawn(chains.model_copy(update={"num_samples": GROWTH * chains.num_samples}))
-    return found, tempered
+    if not (found.agrees or tempered.agrees):
+        more = _first(drawn, grown, lambda posterior: posterior.agrees)
+        tempered = tempered if more is None or more.is_carried else more
+    return (found if found.agrees or not tempered.agrees else tempered), tempered
 
 
 def first_that_suits(methods: Iterable[M], problem: Problem) -> M | None:
@@ -127,11 +139,14 @@ def first_that_suits(methods: Iterable[M], problem: Problem) -> M | None:
     return None
 
 
-def _first_that_agrees(drawn: Callable[[Sampler], Posterior], samplers: Iterable[Sampler]) -> Posterior:
-    """The draws of the first sampler whose draws agree; of the last where none do."""
+def _first(
+    drawn: Callable[[Sampler], Posterior], samplers: Iterator[Sampler], suits: Callable[[Posterior], bool]
+) -> Posterior | None:
+    """The draws of the first sampler that suit; of the last where none do, and None where there is no sampler."""
+    found = None
     for sampler in samplers:
         found = drawn(sampler)
-        if found.agrees and not (found.evidence is not None and found.evidence.is_carried):
+        if suits(found):
             break
     return found
 
