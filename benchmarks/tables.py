@@ -92,13 +92,23 @@ def share_table(rows: Sequence[Row]) -> str:
 
 
 def restarts(rows: Sequence[Row], about: Row) -> str:
-    """A line for each size and way of running."""
+    """A line for each size and way of running; no ratio where no round has equal answers."""
     lines = (
-        (f"{r['N']:,}", r["peer"], r["restarts"], f"{r['speedup']:.1f}x", f"{r['speedup_min']:.1f}x to "
-         f"{r['speedup_max']:.1f}x", f"{r['log_likelihood']:.3f}")
+        (f"{r['N']:,}", r["peer"], f"{r['restarts']:.0f}", f"{r['equal']} of {r['rounds']}",
+         *((f"{r['speedup']:.1f}x", f"{r['speedup_min']:.1f}x to {r['speedup_max']:.1f}x") if r["speedup"] else ("", "")),
+         f"{r['log_likelihood']:.3f}")
         for r in rows
     )  # fmt: skip
-    return table(("N", "", "restarts", "speed over scikit-learn", "over the rounds", "best log-likelihood"), lines)
+    heads = (
+        "N",
+        "",
+        "restarts",
+        "rounds that reached it",
+        "speed over scikit-learn",
+        "over the rounds",
+        "log-likelihood",
+    )
+    return table(heads, lines)
 
 
 def memory(rows: Sequence[Row], about: Row) -> str:

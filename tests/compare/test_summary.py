@@ -110,6 +110,7 @@ def test_passes_to_the_best_are_the_median_over_those_that_arrive_of_their_first
     assert found.reached_best == 3
     assert found.passes_to_best == np.median([passes[0, 1], passes[1, 2], passes[2, 4]])
     assert found.seconds_to_best == np.median([1, 3, 8])
+    assert found.seconds_per_pass == found.seconds / found.passes
     assert found.passes == passes[:, -1].sum()
     assert found.seconds == 8
 

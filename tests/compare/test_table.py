@@ -34,6 +34,7 @@ def em() -> MethodSummary:
         seconds_to_best=0.0123,
         passes=1234.0,
         seconds=0.5,
+        seconds_per_pass=1.2345e-5,
         compile_seconds=1.25,
         r_hat_max=None,
         ess_min=None,
@@ -105,6 +106,14 @@ def test_csv_parses_back_to_the_summaries(em, nuts, failed):
     assert rows[0]["r_hat_max"] == rows[2]["best_log_joint"] == ""
 
 
+@pytest.mark.parametrize(
+    ("seconds", "shown"), [(2.5, "2.5 s"), (0.0321, "32.1 ms"), (1e-3, "1 ms"), (4.56e-7, "0.456 µs"), (None, "–")]
+)
+def test_the_time_of_a_pass_has_the_unit_that_suits_it(em, seconds, shown):
+    lines = dict(Table("x", (em, replace(em, seconds_per_pass=seconds))).lines)
+    assert lines["time of a pass"][1] == shown
+
+
 class _Page(HTMLParser):
     """Collects tags and text."""
 
@@ -159,6 +168,7 @@ def test_figures_are_printed_with_their_digits(em, nuts):
     assert lines["reached the best (within 0.001)"] == ["6 of 8", "6 of 4"]
     assert lines["ran out"][0] == lines["collapsed"][0] == "1 of 8"
     assert lines["passes in all"][0] == "1,234"
+    assert lines["time of a pass"][0] == "12.3 µs"
     assert lines["passes to the best (median)"][0] == "31.5"
     assert lines["passes to within 0.001 nats per point"] == ["0.256 (7 of 8)", "–"]
     assert lines["R-hat, largest"] == ["–", "1.004"]

@@ -80,6 +80,7 @@ class MethodSummary:
     log_evidence: float | None = None
     log_evidence_standard_error: float | None = None  # over the runs
     evidence_bound: float | None = None  # of the best restart of an approximation
+    seconds_per_pass: float | None = None  # stepping, restarts side by side, over the passes of all of them
     failure: str | None = None
     distinct_components: int | None = None  # of the best: those that hold a point and that rows tell apart
     merged: bool | None = None  # whether two components of the best have merged into one: a plateau
@@ -128,6 +129,7 @@ def _summarise(comparison: Comparison, name: str, trace: Trace, best: float | No
     short = health is None or health.merged
     columns = comparison.columns or default_columns(problem.num_dimensions)
     evidence = None if trace.log_evidence is None else pooled_evidence(trace.log_evidence)
+    passes = float(np.sum(trace.passes[:, -1]))
     heldout = None
     if reference.heldout is not None and answer is not None:
         heldout = heldout_log_density(answer, reference.heldout)
@@ -145,7 +147,7 @@ def _summarise(comparison: Comparison, name: str, trace: Trace, best: float | No
         reached_best=len(rows),
         passes_to_best=_median_passes(trace, rows),
         seconds_to_best=float(np.median([trace.seconds[t] for _, t in rows])) if rows else None,
-        passes=float(np.sum(trace.passes[:, -1])),
+        passes=passes,
         seconds=float(trace.seconds[-1]),
         compile_seconds=trace.compile_seconds,
         r_hat_max=None if mixing is None else mixing.r_hat_max,
@@ -162,6 +164,7 @@ def _summarise(comparison: Comparison, name: str, trace: Trace, best: float | No
         log_evidence=None if evidence is None else evidence.log_evidence,
         log_evidence_standard_error=None if evidence is None else evidence.standard_error,
         evidence_bound=None if trace.evidence_bound is None else float(trace.evidence_bound[_highest(trace)]),
+        seconds_per_pass=float(trace.seconds[-1]) / passes if passes > 0 else None,
         distinct_components=None if health is None else health.distinct,
         merged=None if health is None else health.merged,
         tied_points=None if health is None else 0 if health.tie is None else health.tie.points,

@@ -34,6 +34,17 @@ def _near(s: MethodSummary) -> str:
     )
 
 
+def _duration(seconds: float | None) -> str:
+    """A short time in three digits, in the unit that suits it."""
+    if seconds is None or not math.isfinite(seconds):
+        return "–"
+    size, unit = next((size, unit) for size, unit in _UNITS if seconds >= size or unit == _UNITS[-1][1])
+    return f"{seconds / size:.3g} {unit}"
+
+
+_UNITS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"))
+
+
 def _heldout(s: MethodSummary) -> str:
     if s.heldout_log_density is None:
         return "–"
@@ -91,6 +102,7 @@ LINES: tuple[tuple[str, Cell], ...] = (
     (f"passes to within {NEAR:g} nats per point", _near),
     ("seconds to the best (median)", lambda s: _number(s.seconds_to_best, ".3f")),
     ("passes in all", lambda s: passes_text(s.passes)),
+    ("time of a pass", lambda s: _duration(s.seconds_per_pass)),
     ("seconds stepping", lambda s: _number(s.seconds, ".3f")),
     ("seconds compiling", lambda s: _number(s.compile_seconds, ".1f")),
     ("R-hat, largest", lambda s: _number(s.r_hat_max, ".3f")),
