@@ -93,9 +93,14 @@ def share_table(rows: Sequence[Row]) -> str:
 
 def restarts(rows: Sequence[Row], about: Row) -> str:
     """A line for each size and way of running; no ratio where no round has equal answers."""
+
+    def speed(r: Row) -> tuple[str, str]:
+        if r["speedup"] is None:
+            return "", ""
+        return f"{r['speedup']:.1f}x", f"{r['speedup_min']:.1f}x to {r['speedup_max']:.1f}x"
+
     lines = (
-        (f"{r['N']:,}", r["peer"], f"{r['restarts']:.0f}", f"{r['equal']} of {r['rounds']}",
-         *((f"{r['speedup']:.1f}x", f"{r['speedup_min']:.1f}x to {r['speedup_max']:.1f}x") if r["speedup"] else ("", "")),
+        (f"{r['N']:,}", r["peer"], f"{r['restarts']:.0f}", f"{r['equal']} of {r['rounds']}", *speed(r),
          f"{r['log_likelihood']:.3f}")
         for r in rows
     )  # fmt: skip
