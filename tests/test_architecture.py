@@ -11,7 +11,7 @@ ROOT = Path(workbench.__file__).parent
 
 # Bottom to top; a module imports from lower layers, or from its own package.
 LAYERS = (
-    ("compilation", "errors", "files", "keys", "quiet"),
+    ("compilation", "errors", "files", "keys", "precision", "quiet"),
     ("data", "devices", "hosts"),
     ("mixture",),
     ("problem",),

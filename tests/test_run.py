@@ -82,14 +82,20 @@ class Weighing(Walk):
     """Says after each step what it makes of the evidence: half of what it has walked."""
 
     def bind(self, problem: Problem) -> Algorithm:
-        return super().bind(problem)._replace(log_evidence=lambda state: state[1] / 2)
+        told = {"log_evidence": lambda state: state[1] / 2, "energy": lambda state: 3.0 * state[1]}
+        return super().bind(problem)._replace(**told)
 
 
-def test_the_evidence_is_that_of_each_restarts_last_state(problem: Problem, starts: Mixture) -> None:
+def test_the_evidence_is_that_of_the_last_state_and_energies_of_all(
+    problem: Problem, starts: Mixture
+) -> None:
     trace = run(Weighing(), problem, starts, KEY)
     assert trace.log_evidence is not None
     np.testing.assert_array_equal(trace.log_evidence, trace.passes[:, -1] / 4)
-    assert run(Walk(), problem, starts, KEY).log_evidence is None
+    # Of every row, at the mixture that it holds.
+    np.testing.assert_array_equal(trace.energy, 3.0 * trace.passes / 2)
+    without = run(Walk(), problem, starts, KEY)
+    assert without.log_evidence is None and without.energy is None
 
 
 def test_the_loop_ends_when_all_have_stopped(problem: Problem, starts: Mixture) -> None:

@@ -129,7 +129,7 @@ class TestWriting:
         assert store.is_complete(cell)
         assert _leaves_equal(store.load_trace(cell, two_groups), trace)
 
-    @pytest.mark.parametrize("name", ["dropped", "log_evidence"])
+    @pytest.mark.parametrize("name", ["dropped", "log_evidence", "energy"])
     def test_what_only_some_runs_have_is_read_where_it_was_written(self, tmp_path, trace, two_groups, name):
         store = Store(tmp_path)
         some = dataclasses.replace(trace, **{name: np.array([0, 1])})

@@ -55,7 +55,7 @@ class Crew:
 
         return cls(
             walkers=walkers,
-            rows=jax.tree.map(first_row, Row(starts, walkers.passes, walkers.ok)),
+            rows=jax.tree.map(first_row, Row(starts, walkers.passes, walkers.ok, walkers.energy)),
             seats=np.full(LANES[-1], -1),
             finished=np.zeros(restarts, bool),
             wasted=np.asarray(0),

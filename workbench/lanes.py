@@ -48,6 +48,7 @@ class Walker(NamedTuple):
     collapsed: Array  # []
     stopped: Array  # []
     log_evidence: Array | None  # []   None where the method estimates none
+    energy: Array | None  # []   None where the method has none
     evidence_bound: Array | None  # []   None where the method climbs none
 
 
@@ -57,6 +58,7 @@ class Row(NamedTuple):
     mixture: Mixture
     passes: Array  # []
     ok: Array  # []
+    energy: Array | None  # []
 
 
 class Stretch(NamedTuple):
@@ -103,7 +105,7 @@ def _walkers(method: Method, problem: Problem, starts: Mixture, key: Array, rest
         own = jax.random.fold_in(key, restart)
         zero, no = jnp.asarray(0), jnp.asarray(False)
         state = algorithm.init(own, start)
-        return Walker(state, own, jnp.zeros(()), zero, zero, ~no, no, no, no, *_evidence(algorithm, state))
+        return Walker(state, own, jnp.zeros(()), zero, zero, ~no, no, no, no, *_told(algorithm, state))
 
     return _plain(jax.vmap(one)(starts, restarts))
 
@@ -188,7 +190,7 @@ def _advance(
 
     def step(walker: Walker) -> Walker:
         state, info = algorithm.step(jax.random.fold_in(walker.key, walker.steps), walker.state)
-        log_evidence, evidence_bound = _evidence(algorithm, state)
+        log_evidence, energy, evidence_bound = _told(algorithm, state)
         return walker._replace(
             state=state,
             passes=walker.passes + info.passes,
@@ -198,6 +200,7 @@ def _advance(
             collapsed=info.collapsed,
             stopped=info.stopped | (walker.steps + 1 >= most),
             log_evidence=log_evidence,
+            energy=energy,
             evidence_bound=evidence_bound,
         )
 
@@ -208,7 +211,7 @@ def _advance(
             (now.lanes, now.steps),
         )
         due = is_due(walkers)
-        row = Row(jax.vmap(algorithm.mixture)(walkers.state), walkers.passes, walkers.ok)
+        row = Row(jax.vmap(algorithm.mixture)(walkers.state), walkers.passes, walkers.ok, walkers.energy)
         # A lane that is not due writes as well, where its next row will take the place.
         rows = jax.tree.map(lambda block, one: jax.vmap(put)(block, one, now.filled), now.rows, row)
         walkers = walkers._replace(rows=walkers.rows + due)
@@ -234,7 +237,7 @@ def _advance(
 
     walkers = _typed(lanes)
     none = jnp.zeros_like(walkers.rows)
-    first = Row(jax.vmap(algorithm.mixture)(walkers.state), walkers.passes, walkers.ok)
+    first = Row(jax.vmap(algorithm.mixture)(walkers.state), walkers.passes, walkers.ok, walkers.energy)
     block = block_of(first)
     rows = jax.tree.map(lambda leaf: jnp.zeros((len(leaf), block, *leaf.shape[1:]), leaf.dtype), first)
     begun = Stretch(walkers, rows, none, none > 0, jnp.asarray(0))
@@ -258,9 +261,9 @@ def _lanes_mesh(rows: Rows, lanes: int) -> Mesh | None:
     return Mesh(rows.mesh.devices[:count], (LANES,), axis_types=(AxisType.Auto,))
 
 
-def _evidence(algorithm: Algorithm, state: State) -> tuple[Array | None, Array | None]:
-    """Its estimate and its lower bound, where the method has them."""
-    told = (algorithm.log_evidence, algorithm.evidence_bound)
+def _told(algorithm: Algorithm, state: State) -> tuple[Array | None, Array | None, Array | None]:
+    """The estimate of the evidence, the energy, and the lower bound of the evidence, where the method has them."""
+    told = (algorithm.log_evidence, algorithm.energy, algorithm.evidence_bound)
     return tuple(None if of is None else of(state) for of in told)  # type: ignore[return-value]
 
 

@@ -100,6 +100,7 @@ def run(
         draws=schedule.draws,
         dropped=None if race is None else crew.dropped,
         log_evidence=jax.device_get(crew.walkers.log_evidence),
+        energy=None if rows.energy is None else np.asarray(rows.energy),
         evidence_bound=jax.device_get(crew.walkers.evidence_bound),
     )
 

@@ -55,7 +55,7 @@ COPIED_AT_MOST = 2**29
 
 _PER_RESTART = ("log_joint", "log_likelihood", "passes", "ok", "converged", "collapsed")
 # Kept where the run has them.
-_OPTIONAL = ("dropped", "log_evidence", "evidence_bound")
+_OPTIONAL = ("dropped", "log_evidence", "energy", "evidence_bound")
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,7 @@ class Trace:
     draws: int = field(metadata={"static": True})  # the last so many rows are posterior draws; 0: point estimates
     dropped: np.ndarray | None = None  # [R]   lost the race; None where there was none
     log_evidence: np.ndarray | None = None  # [R]   ln P(x), estimated by each run; None where the method has none
+    energy: np.ndarray | None = None  # [R, T]   Hamiltonian of each draw; None where the sampler has none
     evidence_bound: np.ndarray | None = None  # [R]   a lower bound of ln P(x); None where the method climbs none
 
     @property

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from workbench.compare import Comparison, MethodSummary, Optimum, Table, summarise, table
+from workbench.compare.table import read
 from workbench.mixture import Mixture
 from workbench.problem import Problem
 from workbench.trace import Trace
@@ -97,7 +98,7 @@ def test_json_has_no_number_that_is_not_finite(em, value):
 def test_csv_parses_back_to_the_summaries(em, nuts, failed):
     text = Table('a "b", c', (replace(em, method="e,m\n"), nuts, failed)).to_csv()
     rows = list(csv.DictReader(io.StringIO(text)))
-    assert list(rows[0]) == ["experiment", *NAMES]
+    assert list(rows[0]) == ["experiment", "dtype", *NAMES]
     assert [row["method"] for row in rows] == ["e,m\n", "nuts", "broken"]
     assert {row["experiment"] for row in rows} == {'a "b", c'}
     assert float(rows[0]["best_log_joint"]) == em.best_log_joint
@@ -242,3 +243,17 @@ def test_the_table_is_named_after_its_comparison(
 ):
     trace = trace_of(two_groups, [[shapes["start"], shapes["good"]]])
     assert str(table(Comparison(two_groups, {"m": trace}, name="geyser"))).startswith("geyser")
+
+
+def test_another_precision_is_said_in_text_page_json_and_csv(em, nuts):
+    usual, single = Table("t", (em, nuts)), Table("t", (em, nuts), dtype="float32")
+    assert "float" not in str(usual) and "float" not in usual._repr_html_()
+    for text in (str(single), single._repr_html_(), single.to_dict()["reading"]):
+        assert "Computed in float32." in text
+    assert single.to_dict()["dtype"] == "float32"
+    assert next(csv.DictReader(io.StringIO(single.to_csv())))["dtype"] == "float32"
+
+
+def test_slow_energies_are_a_warning(nuts):
+    assert "Beware: E-BFMI of nuts is 0.12, below 0.3" in read((replace(nuts, e_bfmi=0.12),))
+    assert "E-BFMI" not in read((replace(nuts, e_bfmi=0.9),)) + read((nuts,))

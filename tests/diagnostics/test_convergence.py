@@ -8,7 +8,7 @@ from scipy.special import logsumexp
 from scipy.stats import norm, rankdata
 
 from workbench.diagnostics import Mixing, mixing_of
-from workbench.diagnostics.convergence import followed_rows, functionals
+from workbench.diagnostics.convergence import energy_fractions, followed_rows, functionals, rank_statistics
 from workbench.mixture import Mixture
 from workbench.problem import Problem
 from workbench.trace import Trace
@@ -20,10 +20,14 @@ R, S = 4, 250
 
 
 def _around(mixture: Mixture, shifts: np.ndarray) -> Mixture:
-    """Draws with means at the mixture's plus shifts [R, S], in both coordinates of both components."""
+    """Draws that depend on shifts [R, S]: of the means in both coordinates, and in logarithms of widths and weights."""
     r, s = shifts.shape
     drawn = jax.tree.map(lambda leaf: np.broadcast_to(leaf, (r, s, *leaf.shape)).copy(), mixture)
     drawn.means[...] += shifts[..., None, None]
+    drawn.scales[...] *= np.exp(0.1 * shifts[..., None, None, None])
+    first = drawn.weights[..., 0] * np.exp(0.1 * shifts)
+    drawn.weights[..., 0] = first / (first + drawn.weights[..., 1])
+    drawn.weights[..., 1] = 1 - drawn.weights[..., 0]
     return drawn
 
 
@@ -93,6 +97,66 @@ def test_means_are_sorted_coordinate_by_coordinate_and_carry_the_names_of_their_
     np.testing.assert_array_equal(found.values[..., -4:], expected)
 
 
+def test_weights_and_volumes_are_sorted_each_for_itself(two_groups, independent):
+    found = functionals(independent, two_groups)
+    draws = independent.answer
+    places = [found.names.index(f"sorted_weights[{k}]") for k in (1, 2)]
+    np.testing.assert_array_equal(found.values[..., places], np.sort(draws.weights, axis=-1))
+    places = [found.names.index(f"sorted_log_determinants[{k}]") for k in (1, 2)]
+    dense = draws.scales @ np.swapaxes(draws.scales, -1, -2)
+    # Logarithms of products of two numbers, and of a difference of such.
+    np.testing.assert_allclose(found.values[..., places], np.sort(np.linalg.slogdet(dense)[1], axis=-1), rtol=1e-10)
+
+
+@pytest.mark.parametrize(("family", "count"), [("full", 3), ("tied", 1), ("diagonal", 3), ("spherical", 3)])
+def test_components_that_share_their_covariance_have_one_volume(family, count, points, random_mixture, trace_of):
+    problem = Problem(points, 3, family)
+    draws = [[random_mixture(points, 3, family, seed=s) for s in range(4)]]
+    names = functionals(trace_of(problem, draws, draws=4), problem).names
+    assert sum(name.startswith("sorted_log_determinants") for name in names) == count
+
+
+def test_chains_that_differ_in_a_covariance_alone_do_not_agree(two_groups, chains):
+    rng = np.random.default_rng(8)
+    trace = chains(0.3 * rng.normal(size=(R, S)))
+    # Two per cent in width, by chain: lost in what every density varies by.
+    draws = replace(trace.mixtures, scales=np.array(trace.mixtures.scales))
+    noise = 0.001 * rng.normal(size=(R, S)) + np.array([[-0.02], [-0.02], [0.02], [0.02]])
+    draws.scales[:, :, 1] = trace.mixtures.scales[0, 0, 1] * np.exp(noise)[..., None, None]
+    apart = replace(trace, mixtures=draws)
+    found = functionals(apart, two_groups)
+    others = [q for q, name in enumerate(found.names) if not name.startswith("sorted_log_determinants")]
+    assert np.max(rank_statistics(found.ranked[..., others])[0]) < 1.03
+    assert mixing_of(apart, two_groups).r_hat_max > 1.1
+
+
+def test_tails_are_judged_as_well_as_the_bulk(two_groups, independent):
+    mixing = mixing_of(independent, two_groups)
+    # Indicators of a twentieth of the draws: the estimate's own error is some 15 %, and the least of thirty is taken.
+    assert 0.4 * R * S < mixing.ess_tail_min < 1.3 * R * S
+
+
+def test_the_fraction_of_missing_information_is_betancourts(two_groups, independent):
+    rng = np.random.default_rng(9)
+    free, slow = rng.normal(size=(2, S)), np.cumsum(rng.normal(size=(2, S)), axis=1)
+    energy = np.concatenate([free, slow])
+    trace = replace(independent, energy=energy)
+    expected = np.sum(np.diff(energy, axis=1) ** 2, 1) / np.sum((energy - energy.mean(1, keepdims=True)) ** 2, 1)
+    np.testing.assert_allclose(energy_fractions(trace), expected, rtol=1e-10)
+    mixing = mixing_of(trace, two_groups)
+    # Independent energies have a fraction of two, a random walk has hardly any.
+    assert mixing.slow_in_energy and mixing.e_bfmi == pytest.approx(expected[2:].min(), rel=1e-10)
+    assert not mixing_of(replace(trace, energy=np.tile(free, (2, 1))), two_groups).slow_in_energy
+    assert energy_fractions(independent) is None and mixing_of(independent, two_groups).e_bfmi is None
+
+
+def test_an_energy_that_is_not_finite_or_never_moves_is_no_information(independent):
+    energy = np.random.default_rng(10).normal(size=(R, S))
+    energy[1, 3], energy[2] = np.nan, 1.0
+    found = energy_fractions(replace(independent, energy=energy))
+    assert found[1] == found[2] == 0.0 and found[0] > 1
+
+
 def test_one_component_has_no_pairs_to_follow(points, trace_of):
     problem = Problem(points, 1)
     means = np.random.default_rng(5).normal(size=(R, 20, 1, 2)) + points.mean(0)
@@ -100,6 +164,7 @@ def test_one_component_has_no_pairs_to_follow(points, trace_of):
     drawn = Mixture(np.ones((R, 20, 1)), means, scales, problem.covariance)
     found = functionals(trace_of(problem, drawn, draws=20), problem)
     assert not [name for name in found.names if name.startswith("co_clustering")]
+    assert not [name for name in found.names if name.startswith("sorted_weights")]
     assert np.all(np.isfinite(found.ranked))
 
 
@@ -171,7 +236,7 @@ def test_a_draw_that_is_not_finite_is_the_worst_of_mixings(two_groups, independe
     log_joint = independent.log_joint.copy()
     log_joint[2, 3] = -np.inf
     mixing = mixing_of(replace(independent, log_joint=log_joint), two_groups)
-    assert mixing == Mixing(np.inf, 0.0)
+    assert mixing == Mixing(np.inf, 0.0, 0.0)
     assert not mixing.converged
 
 
@@ -191,6 +256,10 @@ def test_warm_up_does_not_count(two_groups, independent):
         (Mixing(1.009, 399.0), False),
         (Mixing(np.nan, 1000.0), False),
         (Mixing(1.0, np.nan), False),
+        (Mixing(1.009, 401.0, 399.0), False),
+        (Mixing(1.009, 401.0, np.nan), False),
+        # Slow in energy: a warning beside chains that agree.
+        (Mixing(1.009, 401.0, 401.0, 0.1), True),
     ],
 )
 def test_both_limits_of_vehtari_et_al_must_hold(mixing, converged):

@@ -55,7 +55,7 @@ def test_two_labellings_ruin_raw_r_hat_and_nothing_else(chains, three_groups):
 
 def test_convergence_is_told_by_name(chains, three_groups):
     invariant, raw = invariant_convergence(chains, three_groups), parameter_convergence(chains.answer)
-    assert len(invariant.names) == len(invariant.r_hat) == 2 + 8 + 7 + 6
+    assert len(invariant.names) == len(invariant.r_hat) == 2 + 8 + 7 + 3 + 3 + 6
     assert invariant.names[0] == "log_joint" and invariant.names[-1] == "sorted_means[3, x2]"
     assert len(raw.names) == len(raw.ess) == 3 + 6 + 6
     assert raw.names[3] == "means[1, x1]"

@@ -88,6 +88,8 @@ class MethodSummary:
     # The highest end that is finite, where no answer is sound: not an estimate, but where the method was.
     ended_log_likelihood: float | None = None
     ended_log_joint: float | None = None
+    ess_tail_min: float | None = None  # over the tails of the same functionals as `ess_min`
+    e_bfmi: float | None = None  # smallest over the chains; None where the sampler has no energies
     unsound: str | None = None  # why ends are not sound, where no answer is or the best has merged
 
 
@@ -165,6 +167,8 @@ def _summarise(comparison: Comparison, name: str, trace: Trace, best: float | No
         log_evidence_standard_error=None if evidence is None else evidence.standard_error,
         evidence_bound=None if trace.evidence_bound is None else float(trace.evidence_bound[_highest(trace)]),
         seconds_per_pass=float(trace.seconds[-1]) / passes if passes > 0 else None,
+        ess_tail_min=None if mixing is None else mixing.ess_tail_min,
+        e_bfmi=None if mixing is None else mixing.e_bfmi,
         distinct_components=None if health is None else health.distinct,
         merged=None if health is None else health.merged,
         tied_points=None if health is None else 0 if health.tie is None else health.tie.points,

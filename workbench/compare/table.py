@@ -13,6 +13,8 @@ from workbench.compare.comparison import Comparison
 from workbench.compare.shortfall import remedies
 from workbench.compare.summary import LOWER, NEAR, WITHIN, YARDSTICK, MethodSummary, summarise
 from workbench.diagnostics import Status
+from workbench.diagnostics.convergence import E_BFMI_LIMIT
+from workbench.precision import USUAL, precision_note
 from workbench.trace import passes_text
 
 Cell = Callable[[MethodSummary], str]
@@ -107,6 +109,8 @@ LINES: tuple[tuple[str, Cell], ...] = (
     ("seconds compiling", lambda s: _number(s.compile_seconds, ".1f")),
     ("R-hat, largest", lambda s: _number(s.r_hat_max, ".3f")),
     ("ESS, smallest", lambda s: _number(s.ess_min, ".0f")),
+    ("ESS of the tails, smallest", lambda s: _number(s.ess_tail_min, ".0f")),
+    ("E-BFMI, smallest", lambda s: _number(s.e_bfmi, ".2f")),
     ("smallest relative eigenvalue", lambda s: _number(s.smallest_relative_eigenvalue, ".2g")),
     ("smallest component (points)", lambda s: _number(s.smallest_component_size, ".1f")),
     ("suspicious", lambda s: "–" if s.suspicious is None else ("yes" if s.suspicious else "no")),
@@ -124,6 +128,7 @@ class Table:
     summaries: tuple[MethodSummary, ...]
     components: int | None = None  # K that was asked for
     advice: str = ""  # what to try where no answer is sound, or components of the best have merged
+    dtype: str = USUAL  # of the numbers
 
     @property
     def lines(self) -> list[tuple[str, list[str]]]:
@@ -134,7 +139,8 @@ class Table:
     @property
     def reading(self) -> str:
         """What the table says, in a sentence or two."""
-        return read(self.summaries, self.components, self.advice)
+        text, note = read(self.summaries, self.components, self.advice), precision_note(self.dtype)
+        return f"{text} {note}" if note else text
 
     def __str__(self) -> str:
         # Imported here because it is needed only to print, and importing the package must stay quick.
@@ -167,9 +173,9 @@ class Table:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values: `experiment`, `reading`, and a list `methods`. What is not a finite number is None."""
+        """Plain values: `experiment`, `dtype`, `reading`, and a list `methods`. What is not a finite number is None."""
         methods = [_plain(asdict(s)) for s in self.summaries]
-        return {"experiment": self.experiment, "reading": self.reading, "methods": methods}
+        return {"experiment": self.experiment, "dtype": self.dtype, "reading": self.reading, "methods": methods}
 
     def to_json(self) -> str:
         """`to_dict` on one line."""
@@ -178,12 +184,12 @@ class Table:
     def to_csv(self) -> str:
         """One row for each method, headed; the statuses and optima as JSON in their cells."""
         out = io.StringIO()
-        names = ["experiment", *(f.name for f in fields(MethodSummary))]
+        names = ["experiment", "dtype", *(f.name for f in fields(MethodSummary))]
         writer = csv.DictWriter(out, names, lineterminator="\n")
         writer.writeheader()
         for row in self.to_dict()["methods"]:
             nested = {k: json.dumps(v) if isinstance(v, dict | list) else v for k, v in row.items()}
-            writer.writerow({"experiment": self.experiment, **nested})
+            writer.writerow({"experiment": self.experiment, "dtype": self.dtype, **nested})
         return out.getvalue()
 
 
@@ -194,7 +200,7 @@ def table(comparison: Comparison) -> Table:
     # Equal values are what is under it where a method says so; the words are those of `Tie.text`.
     tied = any("equal" in (s.unsound or "") for s in summaries)
     advice = remedies(problem, tied=tied) if len(comparison) and (best is None or best.merged) else ""
-    return Table(comparison.name, summaries, problem.components, advice)
+    return Table(comparison.name, summaries, problem.components, advice, problem.dtype.name)
 
 
 def read(summaries: tuple[MethodSummary, ...], components: int | None = None, advice: str = "") -> str:
@@ -222,6 +228,8 @@ def read(summaries: tuple[MethodSummary, ...], components: int | None = None, ad
         if s.r_hat_max is not None and s.ess_min is not None:
             agree = "agree" if s.statuses.get(Status.CONVERGED.name, 0) == s.restarts else "do not agree yet"
             text += f" The {s.restarts} chains of {s.method} {agree} (R-hat {s.r_hat_max:.3f}, ESS {s.ess_min:.0f})."
+        if s.e_bfmi is not None and not s.e_bfmi >= E_BFMI_LIMIT:
+            text += f" Beware: E-BFMI of {s.method} is {s.e_bfmi:.2f}, below {E_BFMI_LIMIT:g}: it may miss the tails."
         if s.evidence_bound is not None:
             text += f" {s.method} approximates the posterior; its lower bound of ln P(x) is {s.evidence_bound:.3f}."
     for s in climbs:

@@ -35,18 +35,42 @@ FAR = 1e9
 R_HAT_LIMIT = 1.01
 ESS_LIMIT = 400.0
 
+# Ibid., sec. 4.3: the tails are as effective as the worse of these two quantiles.
+TAILS = (0.05, 0.95)
+
+# Below this, energies are explored too slowly for the tails to be met (Betancourt 2016, arXiv:1604.00695).
+E_BFMI_LIMIT = 0.3
+
 
 @dataclass(frozen=True)
 class Mixing:
-    """Worst rank-normalised split R-hat and smallest bulk effective sample size over the functionals."""
+    """Worst rank-normalised split R-hat and smallest effective sample sizes over the functionals.
+
+    And the smallest estimated Bayesian fraction of missing information over the chains, where the sampler has energies.
+    """
 
     r_hat_max: float
-    ess_min: float
+    ess_min: float  # of the bulk
+    ess_tail_min: float = np.inf  # of the tails, the worse of two quantiles
+    e_bfmi: float | None = None
 
     @property
     def converged(self) -> bool:
-        """Whether both keep the limits of Vehtari et al. (2021)."""
-        return self.r_hat_max < R_HAT_LIMIT and self.ess_min > ESS_LIMIT
+        """Whether R-hat and both sample sizes keep the limits of Vehtari et al. (2021)."""
+        return self.r_hat_max < R_HAT_LIMIT and self.ess_min > ESS_LIMIT and self.ess_tail_min > ESS_LIMIT
+
+    @property
+    def slow_in_energy(self) -> bool:
+        """Whether the chains explore energies too slowly: a warning, and no failure to agree."""
+        return self.e_bfmi is not None and not self.e_bfmi >= E_BFMI_LIMIT
+
+    @property
+    def facts(self) -> str:
+        """In words."""
+        sizes = f"ESS {self.ess_min:.0f}, tail ESS {self.ess_tail_min:.0f}"
+        energy = f"; E-BFMI {self.e_bfmi:.2f} of the energies" if self.e_bfmi is not None else ""
+        low = f", below {E_BFMI_LIMIT:g}: the tails may be missed" if self.slow_in_energy else ""
+        return f"R-hat {self.r_hat_max:.3f}, {sizes} over label-invariant functionals{energy}{low}"
 
 
 class Functionals(NamedTuple):
@@ -64,8 +88,10 @@ def mixing_of(trace: Trace, problem: Problem) -> Mixing | None:
     """Mixing of a sampler's draws; None for point estimates and for approximations, whose draws cannot but mix."""
     if not trace.is_sampler or trace.is_approximation:
         return None
-    r_hats, sizes = rank_statistics(functionals(trace, problem).ranked)
-    return Mixing(float(np.max(r_hats)), float(np.min(sizes)))
+    ranked = functionals(trace, problem).ranked
+    (r_hats, sizes), tails, energies = rank_statistics(ranked), tail_sizes(ranked), energy_fractions(trace)
+    e_bfmi = None if energies is None else float(np.min(energies))
+    return Mixing(float(np.max(r_hats)), float(np.min(sizes)), float(np.min(tails)), e_bfmi)
 
 
 def rank_statistics(draws: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -76,24 +102,66 @@ def rank_statistics(draws: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     # 0.8 s to import; the package promises to import in little more time than numpyro itself.
     from arviz_stats.base import array_stats  # type: ignore[attr-defined]
 
-    if len(draws) == 1:
-        # The halves of a lone chain stand in for two.
-        half = draws.shape[1] // 2
-        draws = np.concatenate([draws[:, :half], draws[:, half : 2 * half]])
-    columns = np.moveaxis(draws, -1, 0)  # [Q, R, S]
+    columns = _columns(draws)
     r_hats, sizes = np.full(len(columns), np.inf), np.zeros(len(columns))
     for q, column in enumerate(columns):
-        if np.all(np.isfinite(column)) and np.all(np.ptp(column, axis=1) > 0):
+        if _moves(column):
             r_hats[q] = array_stats.rhat(column, chain_axis=0, draw_axis=1)
             sizes[q] = array_stats.ess(column, chain_axis=0, draw_axis=1, method="bulk")
     return r_hats, sizes
 
 
+def tail_sizes(draws: np.ndarray) -> np.ndarray:
+    """Effective sample size of the tails of each column of draws [R, S, Q]: of the worse of two quantiles. [Q]
+
+    Zero where a draw is not finite or a chain never moves.
+    """
+    from arviz_stats.base import array_stats  # type: ignore[attr-defined]
+
+    sizes = [
+        array_stats.ess(column, chain_axis=0, draw_axis=1, method="tail", prob=TAILS) if _moves(column) else 0.0
+        for column in _columns(draws)
+    ]
+    return np.asarray(sizes, float)
+
+
+def energy_fractions(trace: Trace) -> np.ndarray | None:
+    """Estimated Bayesian fraction of missing information of each chain; None where its sampler has no energies. [R]
+
+    `sum_s (E_s - E_(s-1))^2 / sum_s (E_s - mean E)^2` (Betancourt 2016): how far a new momentum takes the energy, as a
+    share of how far it has to go. Zero where a chain never moves.
+    """
+    if trace.energy is None:
+        return None
+    from arviz_stats.base import array_stats  # type: ignore[attr-defined]
+
+    energy = trace.energy[:, -trace.draws :]
+    moves = np.all(np.isfinite(energy), axis=1) & (np.ptp(energy, axis=1) > 0)
+    found = np.zeros(len(energy))
+    if np.any(moves):
+        found[moves] = array_stats.bfmi(energy[moves], chain_axis=0, draw_axis=1)
+    return found
+
+
+def _columns(draws: np.ndarray) -> np.ndarray:
+    """Draws [R, S, Q] quantity by quantity; the halves of a lone chain stand in for two. [Q, R, S]"""
+    if len(draws) == 1:
+        half = draws.shape[1] // 2
+        draws = np.concatenate([draws[:, :half], draws[:, half : 2 * half]])
+    return np.moveaxis(draws, -1, 0)
+
+
+def _moves(column: np.ndarray) -> bool:
+    """Whether chains [R, S] all have a variance to divide by."""
+    return bool(np.all(np.isfinite(column)) and np.all(np.ptp(column, axis=1) > 0))
+
+
 def functionals(trace: Trace, problem: Problem, columns: Sequence[str] = ()) -> Functionals:
-    """Scores, density, co-clustering and sorted means of every draw of a sampler.
+    """Scores, density, co-clustering, and sorted weights, volumes and means of every draw of a sampler.
 
     `log_joint`, `log_likelihood`, the log density at `followed_rows`, the co-clustering of neighbours among those rows
-    (the chance that one component made both), and each of the first coordinates of the means, sorted.
+    (the chance that one component made both), and, each sorted, the weights, the log-determinants of the covariances
+    (one where all components share it), and the first coordinates of the means.
 
     Args:
         trace: of a sampler.
@@ -103,7 +171,7 @@ def functionals(trace: Trace, problem: Problem, columns: Sequence[str] = ()) -> 
     shape = trace.answer.weights.shape[:2]
     rows = followed_rows(problem)
     flat = jax.tree.map(lambda leaf: np.reshape(leaf, (-1, *leaf.shape[2:])), trace.answer)
-    densities, odds, means = (
+    densities, odds, *own, means = (
         np.asarray(part).reshape(*shape, -1) for part in _of_draws(problem.rows.z.size, flat, rows)
     )
     scores = np.stack([trace.log_joint[:, -trace.draws :], trace.log_likelihood[:, -trace.draws :]], -1)
@@ -114,8 +182,10 @@ def functionals(trace: Trace, problem: Problem, columns: Sequence[str] = ()) -> 
     coordinates = column_names(columns, problem.num_dimensions)[:FOLLOWED_COLUMNS]
     names = ["log_joint", "log_likelihood", *(f"log_density[{n}]" for n in range(1, len(rows) + 1))]
     names += [f"co_clustering[{a}, {b}]" for a, b in pairs]
+    for name, part in zip(("sorted_weights", "sorted_log_determinants"), own, strict=True):
+        names += [f"{name}[{k}]" for k in range(1, part.shape[-1] + 1)]
     names += [f"sorted_means[{k}, {name}]" for k in range(1, problem.components + 1) for name in coordinates]
-    values, ranked = (np.concatenate([scores, densities, part, means], -1) for part in (together, odds))
+    values, ranked = (np.concatenate([scores, densities, part, *own, means], -1) for part in (together, odds))
     return Functionals(tuple(names), values, ranked)
 
 
@@ -131,18 +201,26 @@ def column_names(columns: Sequence[str], dimensions: int) -> list[str]:
     return [*columns[:dimensions], *(f"x{d + 1}" for d in range(len(columns), dimensions))]
 
 
-def _of_each_draw(mixtures: Mixture, rows: Array) -> tuple[Array, Array, Array]:
-    """Log density at the rows, log-odds of co-clustering of neighbours, sorted means. [S, 8], [S, 7], [S, K, 4]"""
-    same = jnp.eye(mixtures.num_components, dtype=bool)
+def _of_each_draw(mixtures: Mixture, rows: Array) -> tuple[Array, ...]:
+    """Log density at the rows, log-odds of co-clustering of neighbours, and what is sorted: weights, volumes, means.
 
-    def of_one(mixture: Mixture) -> tuple[Array, Array, Array]:
+    [S, 8], [S, 7], [S, K], [S, K] and [S, K, 4]; no weight where there is one component, and one volume where all share
+    their covariance.
+    """
+    family, (k, d) = mixtures.covariance, mixtures.means.shape[-2:]
+    same = jnp.eye(k, dtype=bool)
+    volumes = 1 if family.num_parameters(2, d) == family.num_parameters(1, d) else k
+
+    def of_one(mixture: Mixture) -> tuple[Array, ...]:
         joint = mixture.component_log_joint(rows)  # [8, K]
         density = logsumexp(joint, axis=-1)
         member = joint - density[:, None]
         pairs = member[:-1, :, None] + member[1:, None, :]  # [7, K, K]
         together, apart = (logsumexp(jnp.where(mask, pairs, -jnp.inf), axis=(1, 2)) for mask in (same, ~same))
         means = jnp.sort(mixture.means[:, :FOLLOWED_COLUMNS], axis=0)
-        return density, jnp.clip(together - apart, -FAR, FAR), means
+        weights = jnp.sort(mixture.weights)[: k if k > 1 else 0]
+        log_determinants = jnp.sort(2.0 * family.log_determinants(mixture.scales, k, d))[:volumes]
+        return density, jnp.clip(together - apart, -FAR, FAR), weights, log_determinants, means
 
     return jax.lax.map(of_one, mixtures, batch_size=BATCH)
 

@@ -82,10 +82,9 @@ def _of_chain(trace: Trace, chain: int, mixing: Mixing) -> Verdict:
         return Verdict(Status.NONFINITE, "a draw has a log_joint that is not finite")
     if not trace.ok[chain, -1]:
         return Verdict(Status.DIVERGENT, "a transition after warm-up diverged, or the posterior was not reached")
-    facts = f"R-hat {mixing.r_hat_max:.3f}, ESS {mixing.ess_min:.0f} over label-invariant functionals"
     if not mixing.converged:
-        return Verdict(Status.BUDGET, f"the chains do not agree yet: {facts}")
-    return Verdict(Status.CONVERGED, f"the chains agree: {facts}")
+        return Verdict(Status.BUDGET, f"the chains do not agree yet: {mixing.facts}")
+    return Verdict(Status.CONVERGED, f"the chains agree: {mixing.facts}")
 
 
 def _of_approximation(trace: Trace, restart: int, bound: float) -> Verdict:

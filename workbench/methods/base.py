@@ -39,6 +39,7 @@ class Algorithm(NamedTuple):
     step: Callable[[Array, State], tuple[State, Info]]  # (key, state) -> state, info
     mixture: Callable[[State], Mixture]  # always constrained: what makes traces comparable
     log_evidence: Callable[[State], Array] | None = None  # its estimate, where the method has one
+    energy: Callable[[State], Array] | None = None  # the Hamiltonian of a draw, where the method has one
     evidence_bound: Callable[[State], Array] | None = None  # a lower bound of it, where the method climbs one
 
 

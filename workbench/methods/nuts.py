@@ -70,7 +70,10 @@ class NUTS(Sampler):
             never = jnp.asarray(False)
             return state, Info(state.num_steps, ok, never, never, never)
 
-        return Algorithm(begin, step, lambda state: mixture_of_sites(problem, _times(state.z, units)))
+        def mixture(state: State) -> Mixture:
+            return mixture_of_sites(problem, _times(state.z, units))
+
+        return Algorithm(begin, step, mixture, energy=lambda state: state.energy)
 
 
 def standard_mixture(problem: Problem) -> Mixture:

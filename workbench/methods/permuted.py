@@ -73,7 +73,7 @@ class Permuted(Method):
     def bind(self, problem: Problem) -> Algorithm:
         """The inner sampler's chain, and beside its state the order in which the components of the draw are told."""
         inner, k = self.of.bind(problem), problem.components
-        log_evidence = inner.log_evidence
+        log_evidence, energy = inner.log_evidence, inner.energy
 
         def init(key: Array, start: Mixture) -> PermutedState:
             return PermutedState(inner.init(key, start), jnp.arange(k))
@@ -88,6 +88,7 @@ class Permuted(Method):
             step,
             lambda state: inner.mixture(state.inner).permute(state.order),
             None if log_evidence is None else lambda state: log_evidence(state.inner),
+            None if energy is None else lambda state: energy(state.inner),
         )
 
 

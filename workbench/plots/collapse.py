@@ -79,7 +79,7 @@ def _longest_line(findings: Findings, axis: str) -> tuple[Findings, dict[str, An
     # On a tie the line that meets the longest ones along other axes: the most rows share its place.
     line, place = max(lines, key=lambda found: (len(found[0].values(axis)), _crossings(findings, others, found[1])))
     ordered = sorted(line.rows, key=lambda row: float(row[axis]))  # type: ignore[arg-type]
-    return Findings(findings.study, ordered), dict(zip(others, place, strict=True))
+    return Findings(findings.study, ordered, findings.dtype), dict(zip(others, place, strict=True))
 
 
 def _crossings(findings: Findings, names: list[str], place: tuple[Any, ...]) -> int:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import jax
 import numpy as np
 
-from workbench.diagnostics.convergence import functionals, rank_statistics
+from workbench.diagnostics.convergence import energy_fractions, functionals, rank_statistics, tail_sizes
 from workbench.posterior.relabelled import DEFAULT, check_sampler, relabel
 from workbench.posterior.relabelling import RELABELLINGS, agreement_matrix, apply, timed
 from workbench.posterior.switching import label_switching, parameters
@@ -16,9 +16,6 @@ from workbench.trace import Trace
 
 # Draws by which the relabelling algorithms are compared, spread evenly over all chains: agreement to some percent.
 COMPARED_DRAWS = 500
-
-# Vehtari et al. (2021), sec. 4.3: the tails are as effective as the worse of these two quantiles.
-TAILS = (0.05, 0.95)
 
 
 @dataclass(frozen=True)
@@ -64,6 +61,8 @@ class PosteriorSummary:
     labellings_met: int  # by all chains together
     modes_visited: tuple[int, ...]  # how many of the K! labellings each chain visits
     switches: tuple[int, ...]  # draws of each chain in another labelling than the draw before
+    e_bfmi: tuple[float, ...] | None  # of each chain's energies; None where the sampler has none
+    dtype: str  # of the numbers
     compared: RelabellingsCompared
 
 
@@ -88,6 +87,7 @@ def posterior_summary(
     most = np.broadcast_to(switching.labellings[0], relabelled.permutations.shape)
     raw, _ = rank_statistics(parameters(apply(most, trace.answer))[1])
     chains, draws = settled.shape[:2]
+    energies = energy_fractions(trace)
     return PosteriorSummary(
         chains=chains,
         draws=draws,
@@ -99,6 +99,8 @@ def posterior_summary(
         labellings_met=len(switching.labellings),
         modes_visited=tuple(switching.modes_visited.tolist()),
         switches=tuple(switching.switches.tolist()),
+        e_bfmi=None if energies is None else tuple(energies.tolist()),
+        dtype=problem.dtype.name,
         compared=compare_relabellings(trace, problem),
     )
 
@@ -131,7 +133,7 @@ def _estimates(
     # 0.8 s to import; the package promises to import in little more time than numpyro itself.
     from arviz_stats.base import array_stats  # type: ignore[attr-defined]
 
-    r_hats, bulks = rank_statistics(ranked)
+    (r_hats, bulks), tails = rank_statistics(ranked), tail_sizes(ranked)
     estimates = []
     for q, name in enumerate(names):
         column, told = values[..., q], np.full(4, np.nan)
@@ -140,7 +142,7 @@ def _estimates(
             told[:2] = np.mean(column), np.std(column, ddof=1)
         if moves:
             told[2] = array_stats.mcse(column, chain_axis=0, draw_axis=1)
-            told[3] = array_stats.ess(ranked[..., q], chain_axis=0, draw_axis=1, method="tail", prob=TAILS)
+            told[3] = tails[q]
         chains = (float(r_hats[q]), float(bulks[q])) if moves else (math.nan, math.nan)
         mean, sd, mcse, tail = told.tolist()
         beside = None if raw is None else float(raw[q]) if moves else math.nan

@@ -9,7 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from workbench.diagnostics.convergence import E_BFMI_LIMIT
 from workbench.posterior.summary import Estimate, PosteriorSummary
+from workbench.precision import precision_note
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,13 @@ _RAW = (("R-hat, labels as sampled", lambda e: _number(e.raw_r_hat, ".3f")),)
 
 def reading(summary: PosteriorSummary) -> str:
     """What the table says, in a few sentences."""
+    slow = [r for r, e in enumerate(summary.e_bfmi or (), 1) if not e >= E_BFMI_LIMIT]
+    told = ", ".join(f"chain {r}" for r in slow)
+    beware = f"Beware: E-BFMI is below {E_BFMI_LIMIT:g} in {told}, which may miss the tails." if slow else ""
+    return " ".join(filter(None, [_on_chains(summary), beware, precision_note(summary.dtype)]))
+
+
+def _on_chains(summary: PosteriorSummary) -> str:
     visited = f"{', '.join(map(str, summary.modes_visited))}; {summary.labellings_met} between them"
     if summary.approximation:
         return (
@@ -80,10 +89,14 @@ def estimate_grids(summary: PosteriorSummary) -> list[Grid]:
 
 
 def chain_grid(summary: PosteriorSummary) -> Grid:
-    """How many labellings each chain visits, and how often it changes between them."""
-    counts = zip(summary.modes_visited, summary.switches, strict=True)
-    rows = tuple((f"chain {r}", f"{m} of {summary.labellings:,}", f"{n:,}") for r, (m, n) in enumerate(counts, 1))
-    return Grid("chains", "Labellings visited by each chain", ("", "labellings", "switches"), rows)
+    """How many labellings each chain visits, how often it changes between them, and how it explores its energies."""
+    energies = summary.e_bfmi or [None] * summary.chains
+    counts = zip(summary.modes_visited, summary.switches, energies, strict=True)
+    rows = tuple(
+        (f"chain {r}", f"{m} of {summary.labellings:,}", f"{n:,}", _number(e, ".2f"))
+        for r, (m, n, e) in enumerate(counts, 1)
+    )
+    return Grid("chains", "Labellings visited by each chain", ("", "labellings", "switches", "E-BFMI"), rows)
 
 
 def agreement_grid(summary: PosteriorSummary) -> Grid:
@@ -120,11 +133,12 @@ def to_dict(summary: PosteriorSummary) -> dict[str, Any]:
 def csv_of(summaries: Sequence[tuple[str, str, PosteriorSummary]]) -> str:
     """One row for each quantity of experiments and methods, headed; what is not a finite number is empty."""
     out = io.StringIO()
-    names = ["experiment", "method", "relabelling", "kind", *Estimate.__dataclass_fields__]
+    names = ["experiment", "method", "relabelling", "dtype", "kind", *Estimate.__dataclass_fields__]
     writer = csv.DictWriter(out, names, lineterminator="\n")
     writer.writeheader()
     for experiment, method, summary in summaries:
         shared = {"experiment": experiment, "method": method, "relabelling": summary.relabelling}
+        shared["dtype"] = summary.dtype
         for kind, estimates in (("functional", summary.functionals), ("parameter", summary.parameters)):
             for estimate in estimates:
                 writer.writerow({**shared, "kind": kind, **_plain(asdict(estimate))})

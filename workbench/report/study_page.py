@@ -49,6 +49,7 @@ def write_study_report(path: Path, findings: Findings, *, title: str, stored: Pa
             headings=shown.headings,
             lines=shown.lines,
             count=f"{len(findings.rows)} rows",
+            note=shown.note,
             stored=stored.as_posix(),
             config=tomli_w.dumps(findings.study.resolved()),
         )

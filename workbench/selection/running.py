@@ -13,6 +13,7 @@ from workbench.execution import FAILURES
 from workbench.experiment import Experiment
 from workbench.mixture import COVARIANCES
 from workbench.mixture.rows import SHARED_AT
+from workbench.precision import USUAL, dtype_name
 from workbench.selection.candidate import Candidate, climbed, climber_of
 from workbench.selection.criteria import CRITERIA
 from workbench.selection.families import FamilySelection
@@ -161,7 +162,9 @@ def _setting(experiment: Experiment, train: Dataset) -> str:
     plain: dict[str, Any] = experiment.resolved()
     points = f"{len(train.x):,} points in {train.x.shape[1]} column{'s' if train.x.shape[1] > 1 else ''}"
     model = f"{experiment.model.covariance} covariance, {plain['prior']['family']} prior"
-    return f"{points}; {model}; {_listed(list(experiment.methods))} from {experiment.restarts} starts"
+    setting = f"{points}; {model}; {_listed(list(experiment.methods))} from {experiment.restarts} starts"
+    dtype = dtype_name()
+    return setting if dtype == USUAL else f"{setting}; {dtype}"
 
 
 def _prior_remark(experiment: Experiment) -> str:

@@ -10,6 +10,8 @@ from typing import Annotated, Any, ClassVar
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
+from workbench.precision import USUAL
+
 Value = bool | int | float | str | None | list[Any]  # what JSON can hold; None where there is no number
 Row = dict[str, Value]  # flat
 
@@ -57,6 +59,7 @@ class Findings:
 
     study: Study
     rows: list[Row]
+    dtype: str = USUAL  # of the numbers
 
     def column(self, name: str) -> np.ndarray:
         """The values of one column, as an array; NaN where a number is missing. [rows]
@@ -69,7 +72,7 @@ class Findings:
     def where(self, **coordinates: Value) -> "Findings":
         """The rows that have these values."""
         kept = [row for row in self.rows if all(row.get(name) == value for name, value in coordinates.items())]
-        return Findings(self.study, kept)
+        return Findings(self.study, kept, self.dtype)
 
     def values(self, name: str) -> list[Any]:
         """The distinct values of a column, in the order in which they first occur."""

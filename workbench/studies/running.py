@@ -15,12 +15,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import jax.numpy as jnp
 import tomli_w
 
 from workbench.compilation import make_room
 from workbench.errors import InputError
 from workbench.files import replacing
+from workbench.precision import USUAL, dtype_name
 from workbench.studies.base import Findings, Row, Study
 
 Watch = Callable[[str], Callable[[int, int], None] | None]  # what is measured -> (cells done, cells in all)
@@ -63,7 +63,7 @@ def run_study(
             _write(place / "info.json", json.dumps(_info(study, len(cells), time.perf_counter() - begun), indent=2))
     except OSError as error:
         raise InputError(f"{out}: cannot be written ({error.strerror}); give another folder with --out") from None
-    return Findings(study, rows)
+    return Findings(study, rows, dtype_name())
 
 
 def load_study(out: Path | str, study: Study, *, folder: Path | str = ".") -> Findings | None:
@@ -74,7 +74,7 @@ def load_study(out: Path | str, study: Study, *, folder: Path | str = ".") -> Fi
         if found is None:
             return None
         rows += found
-    return Findings(study, rows)
+    return Findings(study, rows, dtype_name())
 
 
 def load_findings(place: Path, study: Study) -> Findings:
@@ -89,12 +89,20 @@ def load_findings(place: Path, study: Study) -> Findings:
         if found is None:
             raise InputError(f"{place}: cell {number} is missing or damaged; run the study again")
         rows += found
-    return Findings(study, rows)
+    return Findings(study, rows, _dtype_of(place))
+
+
+def _dtype_of(place: Path) -> str:
+    """The precision that a finished study says it was measured in; the usual one where it does not say."""
+    try:
+        return str(json.loads((place / "info.json").read_text(encoding="utf-8")).get("dtype", USUAL))
+    except (OSError, ValueError, AttributeError) as error:
+        raise InputError(f"{place}: info.json is damaged ({error}); run the study again") from None
 
 
 def study_folder(out: Path | str, study: Study, folder: Path | str = ".") -> Path:
     """Where a study is stored. The name's hash covers every setting, the precision, and the data files it reads."""
-    identity = study.resolved() | {"dtype": str(jnp.result_type(float)), "files": _digests(study, Path(folder))}
+    identity = study.resolved() | {"dtype": dtype_name(), "files": _digests(study, Path(folder))}
     text = json.dumps(identity, sort_keys=True)
     return Path(out) / f"{study.study}-{hashlib.sha256(text.encode()).hexdigest()[:10]}"
 
@@ -135,5 +143,6 @@ def _info(study: Study, cells: int, seconds: float) -> dict[str, Any]:
         "study": study.study,
         "cells": cells,
         "seconds": seconds,
+        "dtype": dtype_name(),
         "versions": {package: version(package) for package in _PACKAGES},
     }

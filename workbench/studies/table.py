@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from workbench.precision import precision_note
 from workbench.studies.base import Findings, Value
 
 # Rows printed; all are stored.
@@ -15,6 +16,7 @@ class StudyTable:
     headings: list[str]
     lines: list[list[str]]
     left_out: int
+    note: str = ""  # below all
 
     def __str__(self) -> str:
         columns = list(zip(self.headings, *self.lines, strict=True))
@@ -23,7 +25,8 @@ class StudyTable:
             "  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
             for line in (self.headings, *self.lines)
         ]
-        return "\n".join([*texts, *([f"... and {self.left_out} rows more"] if self.left_out else [])])
+        below = [f"... and {self.left_out} rows more"] if self.left_out else []
+        return "\n".join([*texts, *below, *filter(None, [self.note])])
 
 
 def table_of(findings: Findings) -> StudyTable:
@@ -33,7 +36,12 @@ def table_of(findings: Findings) -> StudyTable:
         dict.fromkeys(name for row in rows for name, value in row.items() if not isinstance(value, list))
     )
     lines = [[_text(row.get(name)) for name in names] for row in rows[:MOST_LINES]]
-    return StudyTable([name.replace("_", " ") for name in names], lines, max(0, len(rows) - MOST_LINES))
+    return StudyTable(
+        [name.replace("_", " ") for name in names],
+        lines,
+        max(0, len(rows) - MOST_LINES),
+        precision_note(findings.dtype),
+    )
 
 
 def _text(value: Value) -> str:
