@@ -86,9 +86,7 @@ class Weighing(Walk):
         return super().bind(problem)._replace(**told)
 
 
-def test_the_evidence_is_that_of_the_last_state_and_energies_of_all(
-    problem: Problem, starts: Mixture
-) -> None:
+def test_the_evidence_is_that_of_the_last_state_and_energies_of_all(problem: Problem, starts: Mixture) -> None:
     trace = run(Weighing(), problem, starts, KEY)
     assert trace.log_evidence is not None
     np.testing.assert_array_equal(trace.log_evidence, trace.passes[:, -1] / 4)

@@ -10,7 +10,7 @@ from jax import Array
 
 from workbench.data import Tie, as_points, check_points, default_columns, ties_of
 from workbench.data.collinear import is_collinear, relation
-from workbench.data.moments import Moments, moments_of
+from workbench.data.moments import Moments, check_scales, moments_of
 from workbench.devices import mesh_of
 from workbench.errors import InputError
 from workbench.mixture import (
@@ -88,7 +88,9 @@ class Problem:
         chosen = FlatPrior() if prior is None else prior
         _check_labels(labels, chosen)
         moments = moments_of(points)
-        _check_rank(moments, family, chosen, default_columns(points.shape[1]) if columns is None else columns)
+        names = default_columns(points.shape[1]) if columns is None else columns
+        check_scales(moments, "x", dtype=np.dtype(jnp.result_type(float)), columns=names)
+        _check_rank(moments, family, chosen, names)
         rows = Rows.of(points, family, components, mesh_of(devices), moments=moments)
         values = {
             "_x": points,

@@ -119,14 +119,15 @@ def test_components_that_share_their_covariance_have_one_volume(family, count, p
 def test_chains_that_differ_in_a_covariance_alone_do_not_agree(two_groups, chains):
     rng = np.random.default_rng(8)
     trace = chains(0.3 * rng.normal(size=(R, S)))
-    # Two per cent in width, by chain: lost in what every density varies by.
+    # A thousandth in width, by chain: lost in what every density varies by. The first component is the wider one.
     draws = replace(trace.mixtures, scales=np.array(trace.mixtures.scales))
-    noise = 0.001 * rng.normal(size=(R, S)) + np.array([[-0.02], [-0.02], [0.02], [0.02]])
+    noise = 0.0003 * rng.normal(size=(R, S)) + np.array([[-0.001], [-0.001], [0.001], [0.001]])
     draws.scales[:, :, 1] = trace.mixtures.scales[0, 0, 1] * np.exp(noise)[..., None, None]
+    draws.scales[:, :, 0] = 2 * draws.scales[:, :, 0]
     apart = replace(trace, mixtures=draws)
     found = functionals(apart, two_groups)
     others = [q for q, name in enumerate(found.names) if not name.startswith("sorted_log_determinants")]
-    assert np.max(rank_statistics(found.ranked[..., others])[0]) < 1.03
+    assert np.max(rank_statistics(found.ranked[..., others])[0]) < 1.01
     assert mixing_of(apart, two_groups).r_hat_max > 1.1
 
 

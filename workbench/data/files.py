@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from workbench.data.dataset import Dataset
 from workbench.data.names import column_positions, unknown_name
-from workbench.data.points import as_points, check_columns, check_points, default_columns
+from workbench.data.points import as_points, check_columns, check_points, check_size, default_columns
 from workbench.data.table import numbers, parse_table, words
-from workbench.errors import InputError
+from workbench.errors import VALUE, InputError, cut
 
 SUFFIXES = (".csv", ".npy", ".npz", ".parquet")
 
@@ -24,7 +24,7 @@ READ_AT_MOST = 2**29
 UNITS = "as given"
 
 # What NumPy raises on damaged bytes: a header is Python text, and may ask for more memory than there is.
-_DAMAGED = (ValueError, TypeError, EOFError, SyntaxError, tokenize.TokenError, MemoryError)
+_DAMAGED = (ValueError, TypeError, EOFError, SyntaxError, tokenize.TokenError, MemoryError, OverflowError)
 # An archive adds its own: RuntimeError for a flag that says encrypted or packed in an unknown way.
 _DAMAGED_ZIP = (*_DAMAGED, OSError, KeyError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
@@ -76,6 +76,12 @@ ALLOWED = f"give a {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]} file"
 
 def _check_path(path: Path) -> None:
     allowed = ALLOWED
+    try:
+        path.stat()
+    except FileNotFoundError:
+        pass
+    except (OSError, ValueError) as error:
+        raise InputError(f"{cut(str(path), VALUE)}: cannot be read ({error}); {allowed}") from None
     if path.is_dir():
         raise InputError(f"{path}: is a directory; {allowed}")
     if path.suffix.lower() not in SUFFIXES:
@@ -145,6 +151,7 @@ def _read_npy(raw: bytes, where: str, columns: Sequence[str] | None, label: str 
     except _DAMAGED as error:
         raise InputError(_unreadable(where, error)) from error
     x = as_points(array, where)
+    check_size(x, where)
     return (*_select(x, default_columns(x.shape[1]), columns, where), None)
 
 
@@ -156,6 +163,7 @@ def _read_npz(raw: bytes, where: str, columns: Sequence[str] | None, label: str 
     if label is not None and label not in arrays:
         raise InputError(f"{where}: label: {unknown_name('array', label, tuple(arrays))}")
     x = as_points(arrays[key], f"{where}: array {key!r}")
+    check_size(x, where)
     named = _texts(arrays, "columns", x.shape[1], where)
     names = default_columns(x.shape[1]) if named is None else tuple(named.tolist())
     labels = _texts(arrays, label or "labels", len(x), where)

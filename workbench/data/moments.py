@@ -1,11 +1,16 @@
 """Mean and covariance of points of any size, block by block."""
 
 import mmap
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from workbench.errors import InputError, shown
+
+# Deviations are to lie within this power of the range of their float type: their squares leave a tenth of it as room.
+ROOM = 0.45
 
 # Bytes looked at together.
 BLOCK_BYTES = 2**24
@@ -38,9 +43,36 @@ def forget(x: object) -> None:
 def moments_of(x: NDArray[np.float64]) -> Moments:
     """Moments of points x [N, D], in two sweeps: the covariance about the mean that the first one found."""
     n, d = x.shape
-    mean = np.asarray(sum((np.sum(block, axis=0) for block in blocks_of(x)), np.zeros(d)) / n)
     second = np.zeros((d, d))
-    for block in blocks_of(x):
-        centred = block - mean
-        second += centred.T @ centred
+    # What overflows is infinite, and told by `check_scales`.
+    with np.errstate(over="ignore", invalid="ignore", under="ignore"):
+        mean = np.asarray(sum((np.sum(block, axis=0) for block in blocks_of(x)), np.zeros(d)) / n)
+        for block in blocks_of(x):
+            centred = block - mean
+            second += centred.T @ centred
     return Moments(n, mean, second / n)
+
+
+def check_scales(moments: Moments, where: str, *, dtype: np.dtype[Any], columns: Sequence[str]) -> None:
+    """Refuse columns so narrow or so wide that their variances, or precisions, leave the range of a float type.
+
+    Args:
+        moments: of the points.
+        where: names the points in the message.
+        dtype: of the computation.
+        columns: names of the D columns.
+
+    Raises:
+        InputError: names the first such column and what to do.
+    """
+    info = np.finfo(dtype)
+    least, most = float(info.tiny) ** ROOM, float(info.max) ** ROOM
+    deviations = np.sqrt(np.diag(moments.covariance))
+    bad = ~(np.isfinite(moments.mean) & (deviations >= least) & (deviations <= most))
+    if np.any(bad):
+        name, sd = columns[int(np.argmax(bad))], deviations[np.argmax(bad)]
+        raise InputError(
+            f"{where}: column {shown(name)} has standard deviation {sd:.3g}, whose square or its inverse is beyond "
+            f"{info.dtype}; give it in another unit, between {least:.0e} and {most:.0e} (data.divide_by, "
+            "data.standardize)"
+        )

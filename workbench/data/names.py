@@ -3,14 +3,14 @@
 import difflib
 from collections.abc import Sequence
 
-from workbench.errors import InputError
+from workbench.errors import VALUE, InputError, cut, shown
 
 
 def unknown_name(kind: str, name: str, allowed: Sequence[str]) -> str:
     """The end of an error message: what is unknown, the nearest spelling and everything allowed."""
-    near = difflib.get_close_matches(name, allowed, n=1)
+    near = difflib.get_close_matches(cut(name, VALUE), allowed, n=1)
     suggestion = f" Did you mean {near[0]!r}?" if near else ""
-    return f"unknown {kind} {name!r}.{suggestion} Allowed: {', '.join(allowed)}"
+    return f"unknown {kind} {shown(name)}.{suggestion} Allowed: {', '.join(allowed)}"
 
 
 def column_positions(columns: Sequence[str], allowed: Sequence[str], where: str) -> list[int]:
@@ -21,7 +21,7 @@ def column_positions(columns: Sequence[str], allowed: Sequence[str], where: str)
             the message starts with `where` (a file or a data set).
     """
     if isinstance(columns, str):
-        raise InputError(f"{where}: columns must be a list of names, got {columns!r}; write [{columns!r}]")
+        raise InputError(f"{where}: columns must be a list of names, got {shown(columns)}; write [{shown(columns)}]")
     if not columns:
         raise InputError(f"{where}: columns is empty; name at least one of: {', '.join(allowed)}")
     for name in columns:
@@ -39,4 +39,4 @@ def check_distinct(columns: Sequence[str], where: str) -> None:
     """
     for position, name in enumerate(columns):
         if name in columns[:position]:
-            raise InputError(f"{where}: column {name!r} appears twice; keep it once")
+            raise InputError(f"{where}: column {shown(name)} appears twice; keep it once")

@@ -9,7 +9,7 @@ import pyarrow
 import pyarrow.parquet
 from numpy.typing import NDArray
 
-from workbench.errors import InputError
+from workbench.errors import InputError, shown
 
 
 class ParquetPoints:
@@ -32,6 +32,9 @@ class ParquetPoints:
             raise InputError(f"{path}: is not a readable Parquet file ({error})") from None
         schema = self._file.schema_arrow
         self.columns = tuple(schema.names) if columns is None else columns
+        doubled = next((name for name in self.columns if schema.names.count(name) > 1), None)
+        if doubled is not None:
+            raise InputError(f"{path}: names column {shown(doubled)} twice; give each its own name")
         for name in self.columns:
             if name not in schema.names:
                 raise InputError(f"{path}: no column {name!r}; it has {', '.join(schema.names)}")

@@ -102,9 +102,9 @@ def check_points(
     """
     if x.ndim != 2:
         raise InputError(f"{where}: shape is {x.shape}; give [N, D] (as_points makes it)")
+    check_size(x, where, components)
     names = default_columns(x.shape[1]) if columns is None else tuple(columns)
     check_columns(names, x.shape[1], where)
-    _check_size(x, where, components)
     _check_values(x, names, where)
 
 
@@ -133,7 +133,12 @@ def check_plain(x: object, where: str) -> None:
         raise InputError(f"{where}: is a sparse matrix; give a dense one, as x.toarray()")
 
 
-def _check_size(x: NDArray[np.float64], where: str, components: int) -> None:
+def check_size(x: NDArray[np.float64], where: str, components: int = 1) -> None:
+    """Refuse points that are too few.
+
+    Raises:
+        InputError: no columns; no rows; one row; fewer rows than components.
+    """
     num_points, dimensions = x.shape
     if dimensions == 0:
         raise InputError(f"{where}: no columns; give at least one numeric column")

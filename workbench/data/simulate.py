@@ -9,10 +9,13 @@ from numpy.typing import NDArray
 from workbench.data.dataset import Dataset, Truth
 from workbench.data.points import default_columns
 from workbench.data.randomness import generator
-from workbench.errors import InputError
+from workbench.errors import InputError, shown
 
 # Keeps the condition number of a covariance (anisotropy squared) at 1e12, well inside float64.
 LARGEST = 1e6
+# Of points or of covariances: 16 GiB of float64.
+MOST_NUMBERS = 2**31
+
 # Candidates for each mean: enough to spread the means, so that the closest pair is not far below the rest.
 CANDIDATES = 16
 
@@ -52,6 +55,8 @@ class Simulator:
         _check_count("components", self.components, 1)
         _check_count("dimensions", self.dimensions, 1)
         _check_count("points", self.points, max(2, self.components))
+        _check_size("points", self.points, self.dimensions)
+        _check_size("dimensions", self.components * self.dimensions, self.dimensions)
         _check_range("separation", self.separation, 0)
         _check_range("imbalance", self.imbalance, 1)
         _check_range("anisotropy", self.anisotropy, 1)
@@ -115,7 +120,12 @@ class Simulator:
 
 def _check_count(field: str, value: object, lowest: int) -> None:
     if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < lowest:
-        raise InputError(f"{field} must be a whole number of at least {lowest}, got {value!r}")
+        raise InputError(f"{field} must be a whole number of at least {lowest}, got {shown(value)}")
+
+
+def _check_size(field: str, rows: int, columns: int) -> None:
+    if rows * columns > MOST_NUMBERS:
+        raise InputError(f"{field}: {shown(rows)} x {shown(columns)} numbers do not fit in memory; give fewer")
 
 
 def _check_range(field: str, value: float, lowest: float) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workbench.data.cells import Cells, place, several
-from workbench.errors import InputError, shown
+from workbench.errors import VALUE, InputError, cut, shown
 
 MISSING = frozenset({"", "na", "n/a", "nan", "null"})
 
@@ -105,7 +105,7 @@ def _separator(header: str) -> str:
 def _check_header(columns: tuple[str, ...], where: str) -> None:
     if not any(math.isnan(_number(cell)) for cell in columns):
         raise InputError(
-            f"{where}: the first row ({', '.join(columns)}) holds only numbers, so the header is missing;"
+            f"{where}: the first row ({cut(', '.join(columns), VALUE)}) holds only numbers, so the header is missing;"
             " add a first row with the column names"
         )
     if "" in columns[1:]:
@@ -113,7 +113,7 @@ def _check_header(columns: tuple[str, ...], where: str) -> None:
         raise InputError(f"{where}: column {position} of the header has no name; name it")
     for position, name in enumerate(columns):
         if name in columns[:position]:
-            raise InputError(f"{where}: the header names column {name!r} twice; give each its own name")
+            raise InputError(f"{where}: the header names column {shown(name)} twice; give each its own name")
 
 
 def _number(cell: str) -> float:
@@ -163,5 +163,6 @@ def _of_missing(bad: _Bad) -> str:
 def _of_others(bad: _Bad) -> str:
     row, column = bad.cells.first[0]
     comma = " write decimals with a point, or" if re.fullmatch(r"[-+]?\d+,\d+", bad.read(row, column)) else ""
-    remedy = f"columns = [...] or the groups with label = {json.dumps(bad.columns[column], ensure_ascii=False)}"
+    label = json.dumps(cut(bad.columns[column], VALUE), ensure_ascii=False)
+    remedy = f"columns = [...] or the groups with label = {label}"
     return f"{bad.told('not numbers', '{value}, not a number')};{comma} name the columns to use with {remedy}"

@@ -193,7 +193,7 @@ class Experiment(Config):
 
     # The largest seed that a key takes on every platform.
     seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = Field(0, description="root seed of data, starts and methods")
-    restarts: Annotated[int, Field(ge=1)] = Field(8, description="starts, the same for every method")
+    restarts: Annotated[int, Field(ge=1, le=1_000_000)] = Field(8, description="starts, the same for every method")
     data: DataConfig
     model: ModelConfig
     prior: AnyPrior = FlatPrior()

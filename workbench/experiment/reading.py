@@ -9,12 +9,15 @@ from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
-from workbench.errors import InputError
+from workbench.errors import VALUE, InputError, cut, shown
 from workbench.experiment.config import DataConfig, Experiment, ModelConfig, RunConfig, SimulateConfig
 from workbench.methods import METHODS
 from workbench.mixture import PRIORS
 from workbench.soundness import Soundness
 from workbench.starts import STARTS
+
+# The whole numbers of TOML have 64 bits.
+LARGEST = 2**63 - 1
 
 _BARE_WORD = re.compile(r"[A-Za-z_][\w+./-]*")
 _KEY = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
@@ -37,7 +40,7 @@ def parse_experiment(values: Mapping[str, Any], where: str) -> Experiment:
         InputError: as `read_experiment`.
     """
     try:
-        return Experiment.model_validate(dict(values))
+        return Experiment.model_validate(check_whole_numbers(dict(values), where))
     except ValidationError as error:
         raise InputError("\n".join(f"{where}: {explain(e, Experiment)}" for e in error.errors())) from None
 
@@ -57,10 +60,32 @@ def read_toml(path: Path | str, settings: Iterable[str] = ()) -> dict[str, Any]:
         raise InputError(f"{path}: is not UTF-8 text; give a TOML experiment file") from None
     try:
         values = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:
+        # Of a number of thousands of digits, and of tables in tables without end, too.
         raise InputError(f"{path}: is not valid TOML: {error}") from None
     for setting in settings:
         _apply(values, setting)
+    return values
+
+
+def check_whole_numbers(values: dict[str, Any], where: str) -> dict[str, Any]:
+    """The values of a config, unless a whole number is beyond TOML's 64 bits.
+
+    Raises:
+        InputError: names the first.
+    """
+
+    def check(value: Any, path: str) -> None:
+        if isinstance(value, dict):
+            for key, inner in value.items():
+                check(inner, f"{path}.{key}" if path else str(key))
+        elif isinstance(value, list | tuple):
+            for inner in value:
+                check(inner, path)
+        elif isinstance(value, int) and abs(value) > LARGEST:
+            raise InputError(f"{where}: {path}: {shown(value)} is beyond 64 bits; give a number of at most {LARGEST}")
+
+    check(values, "")
     return values
 
 
@@ -69,22 +94,22 @@ def _apply(values: dict[str, Any], setting: str) -> None:
     key, equals, raw = setting.partition("=")
     key, raw = key.strip(), raw.strip()
     if not equals or not _KEY.fullmatch(key):
-        raise InputError(f"--set {setting}: give key.path=value, as in --set model.components=3")
+        raise InputError(f"--set {cut(setting, VALUE)}: give key.path=value, as in --set model.components=3")
     try:
         parsed = tomllib.loads(f"value = {raw}")
         if len(parsed) != 1:
             raise InputError(f"--set {key}: give one value")
         value = parsed["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         if not _BARE_WORD.fullmatch(raw):
-            raise InputError(f"--set {setting}: {raw!r} is not a TOML value; quote text") from None
+            raise InputError(f"--set {cut(setting, VALUE)}: {shown(raw)} is not a TOML value; quote text") from None
         value = raw
     *parents, last = key.split(".")
     table = values
     for depth, parent in enumerate(parents):
         table = table.setdefault(parent, {})
         if not isinstance(table, dict):
-            raise InputError(f"--set {setting}: {'.'.join(parents[: depth + 1])} is a value, not a table")
+            raise InputError(f"--set {cut(setting, VALUE)}: {'.'.join(parents[: depth + 1])} is a value, not a table")
     table[last] = value
 
 
@@ -108,7 +133,7 @@ def explain(error: Any, root: type[BaseModel]) -> str:
     """
     location = [str(part) for part in error["loc"]]
     model, path = _locate(location, root)
-    key = ".".join(path)
+    key = ".".join(cut(part, VALUE) for part in path)
     given = error.get("input")
     match error["type"]:
         case "extra_forbidden":
@@ -126,19 +151,19 @@ def explain(error: Any, root: type[BaseModel]) -> str:
             allowed = [each.strip(" '") for each in error["ctx"]["expected_tags"].split(",")]
             near = get_close_matches(got, allowed, n=1)
             hint = f"did you mean {near[0]!r}? " if near else ""
-            return f"{key}.{tag}: unknown {got!r} ({hint}allowed: {', '.join(allowed)})"
+            return f"{key}.{tag}: unknown {shown(got)} ({hint}allowed: {', '.join(allowed)})"
         case "literal_error":
             expected = error["ctx"]["expected"].replace("'", "").replace(" or ", ", ").split(", ")
             near = get_close_matches(str(given), expected, n=1)
             hint = f"did you mean {near[0]!r}? " if near else ""
-            return f"{key}: unknown {given!r} ({hint}allowed: {', '.join(expected)})"
+            return f"{key}: unknown {shown(given)} ({hint}allowed: {', '.join(expected)})"
         case "value_error":
             return f"{key}: {error['ctx']['error']}"
         case _:
             message = error["msg"].removeprefix("Input ").replace("should", "must")
             for technical, plain in _PLAIN.items():
                 message = message.replace(technical, plain)
-            return f"{key}: {message}, got {given!r}"
+            return f"{key}: {message}, got {shown(given)}"
 
 
 def _tags(path: list[str]) -> list[str]:

@@ -19,9 +19,9 @@ class Sampler(Method, ABC):
     (`Problem.labelled`). It need not know.
     """
 
-    num_warmup: Annotated[int, Field(ge=1)] = 500
-    num_samples: Annotated[int, Field(ge=4)] = 1000
-    num_chains: Annotated[int, Field(ge=1)] = Field(4, description="chains, begun at the first starts")
+    num_warmup: Annotated[int, Field(ge=1, le=10_000_000)] = 500
+    num_samples: Annotated[int, Field(ge=4, le=10_000_000)] = 1000
+    num_chains: Annotated[int, Field(ge=1, le=1_000_000)] = Field(4, description="chains, begun at the first starts")
 
     def num_restarts(self, restarts: int) -> int:
         """The number of chains."""

@@ -7,9 +7,9 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic.json_schema import models_json_schema
 
-from workbench.errors import InputError
+from workbench.errors import InputError, shown
 from workbench.experiment import Experiment
-from workbench.experiment.reading import explain, read_toml
+from workbench.experiment.reading import check_whole_numbers, explain, read_toml
 from workbench.studies import STUDIES, Findings, Study
 from workbench.studies.running import load_findings
 
@@ -41,9 +41,9 @@ def parse_study(values: dict[str, Any], where: str) -> Study:
     """
     name = values.get("study")
     if not isinstance(name, str) or name not in STUDIES:
-        raise InputError(f"{where}: study: unknown {name!r}; allowed: {', '.join(STUDIES)}")
+        raise InputError(f"{where}: study: unknown {shown(name)}; allowed: {', '.join(STUDIES)}")
     try:
-        return STUDIES[name].model_validate(values)
+        return STUDIES[name].model_validate(check_whole_numbers(values, where))
     except ValidationError as error:
         raise InputError("\n".join(f"{where}: {explain(e, STUDIES[name])}" for e in error.errors())) from None
 
