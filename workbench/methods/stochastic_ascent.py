@@ -16,6 +16,8 @@ from workbench.methods.minibatch import Minibatch
 from workbench.mixture import Mixture, Rows, log_likelihood
 from workbench.problem import Problem
 
+# First step sizes per point, in working units, where a config gives none. They are constants, because the value of a
+# minibatch is too noisy to search by; the fall of the step size makes up for one that is too long.
 LEARNING_RATES = {"gradient": 0.3, "momentum": 0.1, "adam": 0.05}
 
 # Steps after which the step size begins to fall. The climb to the neighbourhood of an optimum takes some dozens.
