@@ -54,7 +54,7 @@ def main() -> None:
     jax.config.update("jax_enable_x64", True)
     rows = []
     for name, problem in problems().items():
-        traces = wb.compare(problem, METHODS, restarts=arguments.restarts)
+        traces = wb.compare(problem, METHODS, restarts=arguments.restarts, starts=wb.RandomPoints())
         found = [measure(name, method, traces["em"], trace) for method, trace in traces.items()]
         print(table(found), flush=True)
         rows += found

@@ -77,7 +77,7 @@ def fit(file: Path, kind: str) -> tuple[int, int]:
     use_all_cores()
     before = peak_bytes()
     x = np.load(file, mmap_mode="r" if kind == "mapped" else None)
-    wb.compare(wb.Problem(x, COMPONENTS), [wb.EM(max_iterations=ITERATIONS)], restarts=1)
+    wb.compare(wb.Problem(x, COMPONENTS), [wb.EM(max_iterations=ITERATIONS)], restarts=1, starts=wb.RandomPoints())
     return before, peak_bytes()
 
 

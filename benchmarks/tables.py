@@ -7,6 +7,7 @@ is not there is left as it is.
 import argparse
 import json
 import re
+import statistics
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -157,6 +158,20 @@ def scaling(rows: Sequence[Row], about: Row) -> str:
     return table(("scaling", "N on one device", "D", "K", *layouts), lines)
 
 
+def starts(rows: Sequence[Row], about: Row) -> str:
+    """A line for each rule: the share of its starts that find a cell's optimum, and the cells in which some do."""
+    rows = [row for row in rows if row["optimum"] is not None]
+    lines = []
+    for rule in dict.fromkeys(row["rule"] for row in rows):
+        own = [row for row in rows if row["rule"] == rule]
+        share = sum(row["share"] for row in own) / len(own)
+        found = (f"{sum(row[key] for row in own)} of {len(own)}" for key in ("few", "all"))
+        unsound = sum(row["best"] is None for row in own)
+        lines.append((rule, f"{share:.0%}", *found, unsound, f"{statistics.median(row['passes'] for row in own):.0f}"))
+    head = ("rule", "starts that find the optimum", "cells from 8 starts", "from all", "no sound end", "passes")
+    return table(head, lines)
+
+
 def table(head: Sequence[str], lines: Iterable[Sequence[object]]) -> str:
     """A Markdown table."""
     cells = [head, ["---"] * len(head), *lines]
@@ -179,6 +194,7 @@ TABLES: dict[str, Callable[[Sequence[Row], Row], str]] = {
     "memory": memory,
     "samplers": samplers,
     "start": start,
+    "starts": starts,
     "scaling": scaling,
 }
 

@@ -237,6 +237,7 @@ def tiny() -> dict[str, Any]:
         "data": {"simulate": simulate, "test_fraction": 0.2},
         "model": {"components": 2, "covariance": "tied", "labels": "free"},
         "prior": {"family": "conjugate"},
+        "starts": {"rule": "random_points"},
         "methods": {
             "em": {"max_iterations": 200},
             "slope": {"method": "ascent", "optimizer": "gradient", "max_iterations": 50},

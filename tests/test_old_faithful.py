@@ -62,7 +62,7 @@ def long_run() -> np.ndarray:
     experiment = wb.read_experiment(ROOT / "experiments" / "old_faithful.toml")
     train, _ = experiment.data.load(experiment.seed, ROOT)
     nuts = NUTS(num_samples=10_000, num_chains=8)
-    return by_component(wb.compare(experiment.problem(train), [nuts], seed=1)["nuts"])
+    return by_component(wb.compare(experiment.problem(train), [nuts], seed=1, starts=experiment.starts)["nuts"])
 
 
 @pytest.mark.slow

@@ -283,7 +283,8 @@ class TestIdentity:
         assert self._cell(tiny) == self._cell(dict(reversed(tiny.items())))
 
     def test_a_default_that_is_written_out_is_the_same_cell(self, tiny):
-        assert self._cell(tiny) == self._cell({**tiny, "seed": 0, "starts": {"rule": "random_points"}})
+        left_out = {key: value for key, value in tiny.items() if key != "starts"}
+        assert self._cell(left_out) == self._cell({**tiny, "seed": 0, "starts": {"rule": "alternating"}})
 
     def test_other_data_or_another_name_is_another_cell(self, tiny):
         methods = {"em": tiny["methods"]["em"], "em2": {"method": "em", **tiny["methods"]["em"]}}

@@ -41,6 +41,7 @@ from workbench.problem import Problem
 from workbench.selection import FamilySelection, Selection, load_selections, select, select_families
 from workbench.soundness import Soundness
 from workbench.starts import (
+    Alternating,
     Given,
     Hierarchical,
     KMeans,
@@ -62,6 +63,7 @@ __all__ = [
     "EM",
     "NUTS",
     "SQUAREM",
+    "Alternating",
     "Anderson",
     "Atlas",
     "Comparison",

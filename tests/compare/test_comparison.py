@@ -16,7 +16,7 @@ from workbench.methods import EM, NUTS, GradientAscent
 from workbench.mixture import IndependentPrior
 from workbench.problem import Problem
 from workbench.soundness import Soundness
-from workbench.starts import RandomPoints
+from workbench.starts import Alternating, RandomPoints
 
 # The settings of the tiny experiment, whose programs other tests need too.
 EM_SHORT = EM(max_iterations=200)
@@ -57,7 +57,7 @@ def test_a_comparison_is_a_mapping_from_names_to_traces(both):
 
 
 def test_every_method_begins_at_the_same_starts(both, problem):
-    expected = starts_of(EM_SHORT, problem, RandomPoints(), R, 1)
+    expected = starts_of(EM_SHORT, problem, Alternating(), R, 1)
     for trace in both.values():
         assert _leaves_equal(jax.tree.map(lambda leaf: leaf[:, 0], trace.mixtures), expected)
 

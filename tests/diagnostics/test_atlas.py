@@ -25,7 +25,7 @@ def galaxies() -> Problem:
 
 @pytest.fixture(scope="module")
 def mapped(galaxies: Problem) -> Atlas:
-    return atlas(galaxies, EM(), starts=STARTS)
+    return atlas(galaxies, EM(), starts=STARTS, rule=RandomPoints())
 
 
 def test_the_three_maxima_of_the_galaxies_are_found_with_their_basins(mapped):
@@ -109,12 +109,12 @@ class TestKnownAnswers:
     """Of the literature of these data, over as many starts as its shares need."""
 
     def test_galaxies_from_random_points(self, galaxies):
-        found = atlas(galaxies, EM(), starts=1000)
+        found = atlas(galaxies, EM(), starts=1000, rule=RandomPoints())
         assert 0.55 < found.best.share.share < 0.7  # about three starts in five
 
     def test_one_start_in_eight_ends_on_the_plateau_of_faithful_waiting(self):
         problem = Problem(load_dataset("faithful").select(["waiting"]).x, 2, "tied")
-        found = atlas(problem, EM(), starts=1000)
+        found = atlas(problem, EM(), starts=1000, rule=RandomPoints())
         assert [basin.kind for basin in found.optima] == [Kind.MAXIMUM, Kind.PLATEAU]
         plateau = found.optima[1]
         assert round(plateau.log_joint, 3) == -1095.289
@@ -123,7 +123,7 @@ class TestKnownAnswers:
 
     @pytest.mark.parametrize("method", [EM(), GradientAscent(max_iterations=500)], ids=lambda m: m.method)
     def test_iris_without_a_prior_has_spikes(self, method):
-        found = atlas(Problem(load_dataset("iris").x, 3), method, starts=300)
+        found = atlas(Problem(load_dataset("iris").x, 3), method, starts=300, rule=RandomPoints())
         assert round(found.best.log_joint, 3) == -180.185
         assert found.others[Kind.DEGENERATE].successes > 0
         assert any(basin.kind == Kind.DEGENERATE for basin in found.optima)

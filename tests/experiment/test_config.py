@@ -10,7 +10,7 @@ from workbench.experiment import DataConfig, Experiment, SimulateConfig, parse_e
 from workbench.methods import EM, METHODS, GradientAscent, Method
 from workbench.mixture import COVARIANCES, PRIORS, FlatPrior
 from workbench.soundness import Soundness
-from workbench.starts import STARTS, RandomPoints
+from workbench.starts import STARTS, Alternating
 
 BASE: dict[str, Any] = {"data": {"dataset": "faithful"}, "model": {"components": 2}, "methods": {"em": {}}}
 # What a config needs beyond its tag.
@@ -172,9 +172,9 @@ def test_the_configs_families_are_those_registered():
     assert set(get_args(field.annotation)) == set(COVARIANCES)
 
 
-def test_what_is_left_out_is_the_flat_prior_random_points_and_the_stated_rule():
+def test_what_is_left_out_is_the_flat_prior_alternating_starts_and_the_stated_rule():
     experiment = parse_experiment(BASE, "x")
-    assert (experiment.prior, experiment.starts, experiment.soundness) == (FlatPrior(), RandomPoints(), Soundness())
+    assert (experiment.prior, experiment.starts, experiment.soundness) == (FlatPrior(), Alternating(), Soundness())
     assert (experiment.seed, experiment.restarts) == (0, 8)
 
 

@@ -51,6 +51,7 @@ def experiment_of(components: int, covariance: str = "full", **changes: Any) -> 
         "restarts": 2,
         "data": {"dataset": "faithful"},
         "model": {"components": components, "covariance": covariance},
+        "starts": {"rule": "random_points"},
         "methods": {"em": {}},
     }
     return parse_experiment(values | changes, "here")

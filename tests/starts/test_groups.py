@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from scipy.cluster.hierarchy import fcluster, linkage
+from scipy.spatial.distance import pdist
 from sklearn.cluster import KMeans as ScikitLearnKMeans
 
 from workbench.mixture import COVARIANCES
 from workbench.problem import Problem
 from workbench.starts import STARTS, Hierarchical, KMeans, KMeansPlusPlus, draw_starts
 from workbench.starts.agglomeration import agglomerate
-from workbench.starts.groups import GroupedStart, Groups, groups_of, scaled, whitened
+from workbench.starts.groups import GroupedStart, Groups, groups_of, principal_axes, scaled
 from workbench.starts.kmeans import lloyd, nearest, seed_rows
 
 Points = NDArray[np.float64]
@@ -192,9 +193,12 @@ def test_agglomeration_finds_round_groups_that_stand_apart_as_wards_method_does(
     assert same_groups(fcluster(linkage(z, "ward"), 3, "maxclust"), labels)
 
 
-def test_whitened_rows_have_unit_covariance_and_leave_out_what_is_collinear(points: Points) -> None:
-    np.testing.assert_allclose(np.cov(whitened(points).T, ddof=0), np.eye(2), atol=1e-12)
-    assert whitened(np.column_stack([points, points.sum(1)])).shape == points.shape
+def test_principal_axes_keep_distances_or_whiten_them_and_leave_out_what_is_collinear(points: Points) -> None:
+    turned, whitened = principal_axes(points, 20)
+    np.testing.assert_allclose(np.cov(whitened.T, ddof=0), np.eye(2), atol=1e-12)
+    np.testing.assert_allclose(pdist(turned), pdist(scaled(points)), rtol=1e-12)
+    assert principal_axes(np.column_stack([points, points.sum(1)]), 20)[1].shape == points.shape
+    assert principal_axes(points, 1)[0].shape == (len(points), 1)
 
 
 def test_the_first_hierarchical_starts_are_of_all_rows_and_no_seed(problem_of: Callable[..., Problem]) -> None:

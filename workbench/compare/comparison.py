@@ -14,7 +14,7 @@ from workbench.mixture import Mixture
 from workbench.problem import Problem
 from workbench.run import Progress, run
 from workbench.soundness import Soundness
-from workbench.starts import Given, RandomPoints, Start, draw_starts
+from workbench.starts import Alternating, Given, Start, draw_starts
 from workbench.trace import Trace
 
 # Which method is running, and its progress.
@@ -93,7 +93,7 @@ def compare(
         methods: a list (named by their `method`) or a mapping from names of your own.
         restarts: starts for each method; a restart of EM is a chain of a sampler.
         seed: root seed. A start depends on the seed and the restart only.
-        starts: a rule, or the one mixture at which all restarts begin; the default rule unless given.
+        starts: a rule, or the one mixture at which all restarts begin; `Alternating()` unless given.
         reference: held-out points, labels, truth and rule of soundness to judge the answers by.
         watch: gives a progress callback for each method.
 
@@ -107,7 +107,7 @@ def compare(
         method.check(problem)
     judge = Reference() if reference is None else reference
     judge.check(problem)
-    rule = Given.of(starts) if isinstance(starts, Mixture) else RandomPoints() if starts is None else starts
+    rule = Given.of(starts) if isinstance(starts, Mixture) else Alternating() if starts is None else starts
     traces = {}
     for name, method in named.items():
         begun = starts_of(method, problem, rule, restarts, seed)

@@ -19,7 +19,7 @@ from workbench.mixture import Mixture
 from workbench.problem import Problem
 from workbench.run import Progress, run
 from workbench.soundness import VANISHED, Soundness
-from workbench.starts import RandomPoints, Start, draw_starts
+from workbench.starts import Alternating, Start, draw_starts
 from workbench.trace import Trace
 
 
@@ -40,7 +40,7 @@ def atlas(
         problem: what to climb.
         method: any but a sampler; a race of it is left out.
         starts: how many.
-        rule: of the starts; `RandomPoints()` unless given.
+        rule: of the starts; `Alternating()` unless given.
         seed: root seed. A start depends on the seed and its number only, and is that of `compare`.
         name: of the method, if not its own.
         soundness: the rule of what is sound.
@@ -53,7 +53,7 @@ def atlas(
         raise InputError(f"method: an atlas is of methods that climb to a point, got {type(method).__name__}")
     if isinstance(starts, bool) or not isinstance(starts, int) or starts < 1:
         raise InputError(f"starts: must be a whole number of at least 1, got {starts!r}")
-    rule = RandomPoints() if rule is None else rule
+    rule = Alternating() if rule is None else rule
     name = method.method if name is None else name
     method.check(problem)
     check_smooth(problem)

@@ -16,7 +16,7 @@ from workbench.methods import METHODS, Method
 from workbench.mixture import COVARIANCES, PRIORS, FlatPrior, Prior
 from workbench.problem import Labels, Problem
 from workbench.soundness import Soundness
-from workbench.starts import STARTS, RandomPoints, Start
+from workbench.starts import STARTS, Alternating, Start
 
 Names = Annotated[tuple[str, ...], BeforeValidator(lambda v: tuple(v) if isinstance(v, list) else v)]
 
@@ -197,7 +197,7 @@ class Experiment(Config):
     data: DataConfig
     model: ModelConfig
     prior: AnyPrior = FlatPrior()
-    starts: AnyStart = RandomPoints()
+    starts: AnyStart = Alternating()
     methods: AnyMethods
     soundness: Soundness = Soundness()
     run: RunConfig = RunConfig()

@@ -3,6 +3,7 @@
 They are drawn from the rows held in memory: all of them, or an even sample of those that are streamed.
 """
 
+from workbench.starts.alternating import Alternating
 from workbench.starts.base import Start, draw_starts
 from workbench.starts.hierarchical import Hierarchical
 from workbench.starts.kmeans import KMeans, KMeansPlusPlus
@@ -10,6 +11,7 @@ from workbench.starts.random import RandomPoints, RandomResponsibilities
 from workbench.starts.stated import Given, Labellings, Stated
 
 STARTS: dict[str, type[Start]] = {
+    "alternating": Alternating,
     "random_points": RandomPoints,
     "kmeans": KMeans,
     "kmeans++": KMeansPlusPlus,
@@ -21,6 +23,7 @@ STARTS: dict[str, type[Start]] = {
 
 __all__ = [
     "STARTS",
+    "Alternating",
     "Given",
     "Hierarchical",
     "KMeans",

@@ -35,6 +35,11 @@ class Groups(NamedTuple):
     means: Points  # [K, D]
     covariances: Points  # [K, D, D]
 
+    @property
+    def pooled(self) -> Points:
+        """The covariance of all rows about the means of their groups. [D, D]"""
+        return np.einsum("k,kij->ij", self.counts, self.covariances) / np.sum(self.counts)
+
 
 class GroupedStart(Start):
     """A rule that sorts rows into groups and begins at the mixture that fits them."""
@@ -84,15 +89,15 @@ def scaled(x: Points) -> Points:
     return np.asarray((x - np.mean(x, axis=0)) / np.where(deviations > 0, deviations, 1.0))
 
 
-def whitened(x: Points) -> Points:
-    """Rows along the principal axes of their correlation, each with unit variance; collinear axes are left out. [N, D']
+def principal_axes(x: Points, most: int) -> tuple[Points, Points]:
+    """Rows along the leading principal axes of their correlation, and the same whitened. [N, D'], [N, D']
 
-    Groups that differ in a direction in which the data hardly vary show in these units.
+    Groups that differ in a direction in which the data hardly vary show in the latter. Collinear axes are left out.
     """
-    z = scaled(x)
-    variances, axes = np.linalg.eigh(np.atleast_2d(z.T @ z) / len(z))
-    kept = variances > 1e-10 * variances[-1]
-    return np.asarray(z @ axes[:, kept] / np.sqrt(variances[kept]))
+    left, lengths, _ = np.linalg.svd(scaled(x), full_matrices=False)
+    kept = np.flatnonzero(lengths > 1e-5 * lengths[0])[:most]
+    left, lengths = left[:, kept], lengths[kept]
+    return left * lengths, left * np.sqrt(len(x))
 
 
 def _moments(groups: Groups, least: float) -> tuple[Points, Points, Points]:
@@ -103,9 +108,8 @@ def _moments(groups: Groups, least: float) -> tuple[Points, Points, Points]:
     """
     counts, means, covariances = groups
     rows = counts[:, None, None]
-    pooled = np.sum(rows * covariances, axis=0) / np.sum(counts)
     counts, added = np.maximum(counts, 1.0), np.maximum(rows + least, 1.0)
-    variances, axes = np.linalg.eigh((rows * covariances + least * pooled) / added)
+    variances, axes = np.linalg.eigh((rows * covariances + least * groups.pooled) / added)
     deviations = np.sqrt(counts[:, None] * np.maximum(variances, 0.0))
     return counts, means, axes * deviations[:, None, :]
 

@@ -1,0 +1,184 @@
+"""Which rule of starts finds the best optimum how often: EM from every rule, over data sets, families and K.
+
+    python benchmarks/starts.py [--cells 60] [--restarts 32] [--json FILE]
+
+A cell is a data set (some of their columns, or a simulation), a covariance family and K = 2 to 6; cells are drawn at
+random by `--seed`, which also draws the starts. The optimum of a cell is the highest sound end, not suspicious and with
+no components merged, that any rule reached or that EM reaches from scikit-learn's answer (k-means starts). A rule finds
+it where the best sound end of its starts is no more than 0.05 nats below.
+"""
+
+import argparse
+import itertools
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import numpy as np
+from sklearn.mixture import GaussianMixture
+
+import setting
+import tables
+import workbench as wb
+from workbench.compilation import make_room
+from workbench.keys import named_key
+from workbench.methods.ends import EndsOnly
+from workbench.mixture import Mixture
+from workbench.run import run
+from workbench.starts import STARTS, Stated, draw_starts
+
+NEAR = 0.05  # nats below the optimum that still find it: other optima lie further apart, EM's ends much closer
+FEW = 8  # starts that are looked at by themselves
+PEER = "scikit-learn"
+FAMILIES = {"full": "full", "tied": "tied", "diagonal": "diag", "spherical": "spherical"}  # as scikit-learn calls them
+COLUMNS: Mapping[str, tuple[tuple[str, ...], ...]] = {
+    "faithful": (("waiting",), ("eruptions",)),
+    "geyser_azzalini_bowman": (("waiting",), ("duration",)),
+    "iris": (("petal_length", "petal_width"), ("sepal_length", "sepal_width"), ("petal_length",)),
+    "crabs": (("fl", "rw"),),
+    "banknote": (("bottom", "diagonal"), ("diagonal",)),
+    "diabetes": (("glucose_area", "insulin_area", "sspg"),),
+    "wine13": (("alcohol", "flavanoids", "intensity"), ("flavanoids", "proline")),
+    "ruspini": (("x",),),
+}  # fmt: skip
+# Components, columns, points, separation, imbalance, anisotropy.
+SIMULATED = (
+    (3, 2, 150, 2.5, 1.0, 3.0), (5, 2, 250, 3.5, 3.0, 2.0), (4, 6, 200, 4.0, 3.0, 2.0), (3, 20, 120, 6.0, 3.0, 1.0),
+    (6, 3, 300, 4.0, 2.0, 4.0), (5, 1, 200, 3.5, 2.0, 1.0),
+)  # fmt: skip
+
+
+class Cell(NamedTuple):
+    """One problem."""
+
+    data: str
+    family: str
+    components: int
+
+
+@dataclass(frozen=True)
+class Row:
+    """One rule in one cell."""
+
+    data: str
+    family: str
+    K: int
+    rule: str
+    optimum: float | None  # of the cell; None where nothing was sound
+    best: float | None  # of this rule's sound ends
+    share: float  # of its starts that end at the optimum
+    few: bool  # whether the first `FEW` starts find it
+    all: bool
+    passes: float  # median
+
+
+def main() -> None:
+    """Run, print, and write where asked."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--cells", type=int, default=60, help="how many (60)")
+    parser.add_argument("--restarts", type=int, default=32, help="starts of each rule (32)")
+    parser.add_argument("--seed", type=int, default=0, help="of cells, simulations and starts (0)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write one row for each cell and rule")
+    asked = parser.parse_args()
+    jax.config.update("jax_enable_x64", True)
+    data = dict(points(asked.seed))
+    every = list(grid(data))
+    chosen = np.random.default_rng(asked.seed).permutation(len(every))[: asked.cells]
+    rows: list[Row] = []
+    for cell in (every[i] for i in chosen):
+        make_room()
+        rows += measure(data[cell.data], cell, asked.restarts, asked.seed)
+        print(line(rows[-len(rules()) - 1 :]), flush=True)
+        if asked.json is not None:
+            setting.write(asked.json, [asdict(row) for row in rows])
+    print(tables.starts([asdict(row) for row in rows], {}))
+
+
+def points(seed: int) -> Iterator[tuple[str, np.ndarray]]:
+    """Every data set, some of their columns, and simulations, by name. [N, D]"""
+    for name in wb.dataset_names():
+        whole = wb.load_dataset(name)
+        yield name, whole.x
+        for columns in COLUMNS.get(name, ()):
+            yield f"{name}: {', '.join(columns)}", whole.select(columns).x
+    for k, d, n, separation, imbalance, anisotropy in SIMULATED:
+        simulator = wb.Simulator(k, d, n, separation, imbalance, anisotropy)
+        yield f"simulated: {k} groups, {d} columns", simulator.draw(seed).x
+
+
+def grid(data: Mapping[str, np.ndarray]) -> Iterator[Cell]:
+    """All cells; of one column, full, diagonal and spherical are the same family."""
+    for name, family, k in itertools.product(data, FAMILIES, range(2, 7)):
+        if data[name].shape[1] > 1 or family in ("full", "tied"):
+            yield Cell(name, family, k)
+
+
+def rules() -> list[str]:
+    """The rules that draw."""
+    return [name for name, start in STARTS.items() if not issubclass(start, Stated)]
+
+
+def measure(x: np.ndarray, cell: Cell, restarts: int, seed: int) -> list[Row]:
+    """EM from all rules in one batch, and from scikit-learn's answer."""
+    problem = wb.Problem(x, cell.components, cell.family)
+    drawn = [draw_starts(STARTS[rule](), problem, restarts, seed) for rule in rules()]
+    drawn.append(by_scikit_learn(x, cell, seed))
+    starts = jax.tree.map(lambda *leaves: np.concatenate(leaves), *drawn)
+    trace = run(EndsOnly(inner=wb.EM()), problem, starts, named_key(seed, "em"))
+    score, sound, trusted = judge(problem, trace)
+    optimum = np.max(score[trusted], initial=-np.inf)
+    rows = []
+    for place, rule in enumerate([*rules(), PEER]):
+        mine = slice(place * restarts, (place + 1) * restarts)
+        ends = np.where(sound[mine], score[mine], -np.inf)
+        found = ends >= optimum - NEAR if np.isfinite(optimum) else np.zeros(len(ends), bool)
+        rows.append(
+            Row(*cell, rule, number(optimum), number(np.max(ends)), float(np.mean(found)), bool(found[:FEW].any()),
+                bool(found.any()), float(np.median(trace.passes[mine, -1])))
+        )  # fmt: skip
+    return rows
+
+
+def judge(problem: wb.Problem, trace: wb.Trace) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Log-likelihoods, which ends are sound, and which can be an optimum to measure by. [R], [R], [R]"""
+    score = np.asarray(trace.log_joint[:, -1])
+    going = np.flatnonzero(np.isfinite(score) & ~np.asarray(trace.collapsed))
+    sound, trusted = np.zeros(len(score), bool), np.zeros(len(score), bool)
+    # Ends of one value are one optimum.
+    values, firsts, which = np.unique(np.round(score[going], 3), return_index=True, return_inverse=True)
+    for i in range(len(values)):
+        end = jax.tree.map(lambda leaf, r=going[firsts[i]]: leaf[r], trace.ends)
+        health = wb.Soundness().check(problem, end)
+        same = going[which == i]
+        sound[same] = health.sound
+        trusted[same] = health.sound and not health.suspicious and not health.merged
+    return score, sound, trusted
+
+
+def by_scikit_learn(x: np.ndarray, cell: Cell, seed: int) -> Mixture:
+    """scikit-learn's answer from as many starts as are looked at by themselves, leaves [1, ...]."""
+    units = np.std(x, axis=0) if cell.family != "spherical" else np.mean(np.var(x, axis=0)) ** 0.5
+    fitted = GaussianMixture(
+        cell.components, covariance_type=FAMILIES[cell.family], n_init=FEW, tol=1e-4, random_state=seed
+    ).fit(x / units)  # type: ignore[arg-type]  # a name of four
+    mixture = Mixture.from_covariances(fitted.weights_, fitted.means_, fitted.covariances_, cell.family)
+    return jax.tree.map(lambda leaf: np.asarray(leaf)[None], mixture.affine(units))
+
+
+def line(rows: list[Row]) -> str:
+    """One cell as text: how many in a hundred starts of each rule find its optimum, a star where the first few do."""
+    first = rows[0]
+    found = "  ".join(f"{row.rule} {100 * row.share:.0f}{'*' if row.few else ''}" for row in rows)
+    optimum = "nothing sound" if first.optimum is None else f"{first.optimum:.3f}"
+    return f"{first.data}, {first.family}, K = {first.K}: {optimum}; {found}"
+
+
+def number(value: float) -> float | None:
+    """What JSON can hold."""
+    return float(value) if np.isfinite(value) else None
+
+
+if __name__ == "__main__":
+    main()
