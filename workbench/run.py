@@ -23,6 +23,8 @@ SLICE = 1.0
 
 # Mixtures scored side by side: shares the features of a chunk of rows without holding every row at once.
 SCORED_TOGETHER = (1, 4, 16, 64)
+# Of many numbers of data no more than these: a batch filled up with repeats would cost more than it shares.
+MANY_NUMBERS, FEW_TOGETHER = 2**18, 4
 
 Progress = Callable[[int, int], None]  # (rows recorded, rows at most), over all restarts
 
@@ -115,7 +117,8 @@ def score(problem: Problem, mixtures: Mixture) -> tuple[np.ndarray, np.ndarray]:
     scores = np.empty((2, len(places[0])))
     # Batches of one of a few sizes, the last filled up with repeats: few programs serve every trace of the problem, and
     # a handful of mixtures does not cost the passes of many.
-    lanes = min(size for size in SCORED_TOGETHER if size >= min(scores.shape[1], SCORED_TOGETHER[-1]))
+    most = FEW_TOGETHER if problem.rows.z.size > MANY_NUMBERS else SCORED_TOGETHER[-1]
+    lanes = min(size for size in SCORED_TOGETHER if size >= min(scores.shape[1], most))
     for first in range(0, scores.shape[1], lanes):
         size = min(lanes, scores.shape[1] - first)
         batch = tuple(np.resize(place[first : first + size], lanes) for place in places)
