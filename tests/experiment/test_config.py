@@ -53,6 +53,7 @@ CHANGED: dict[str, Any] = {
     "mean_shrinkage": 0.5,
     "degrees_of_freedom": 9.0,
     "scatter": [[2.0, 0.5], [0.5, 3.0]],
+    "scatter_components": 4,
     "mean_scale": [1.0, 3.0],
     "deviation": "log_normal",
     "deviation_scale": [0.5, 5.0],
@@ -97,7 +98,8 @@ def _fields(config: type[BaseModel], *tags: str) -> list[str]:
 
 
 def _table(kind: str, tag: str, field: str | None = None) -> dict[str, Any]:
-    changed = {} if field is None else {field: CHANGED.get(f"{tag}.{field}", CHANGED.get(field))}
+    # A field that no value is stated for here is an error, and not one that is left out.
+    changed = {} if field is None else {field: CHANGED[own] if (own := f"{tag}.{field}") in CHANGED else CHANGED[field]}
     return {kind: tag, **REQUIRED.get(tag, {}), **changed}
 
 
