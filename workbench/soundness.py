@@ -9,9 +9,10 @@ import numpy as np
 from jax import Array
 from pydantic import BaseModel, ConfigDict, Field
 
-from workbench.compilation import jit_by_size
+from workbench.compilation import FEW_NUMBERS, jit_by_size
 from workbench.data import Tie
-from workbench.mixture import Mixture, one_pass
+from workbench.mixture import Mixture, Rows, one_pass
+from workbench.mixture.filled import COMPONENTS, filled
 from workbench.problem import Problem
 
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -72,7 +73,7 @@ class Soundness(BaseModel):
 
     def check(self, problem: Problem, mixture: Mixture) -> Health:
         """The health of one mixture on a problem; costs one pass."""
-        trils, sizes, gaps = (np.asarray(a) for a in _margins(problem.rows.z.size, problem, mixture))
+        trils, sizes, gaps = _margins(problem, mixture)
         eigenvalues = _smallest_eigenvalues(trils)
         fewest = problem.covariance.fewest_points(problem.num_dimensions)
         finite = bool(np.all(np.isfinite(eigenvalues)) and np.all(np.isfinite(sizes)))
@@ -128,12 +129,12 @@ MOST = 0.5
 
 def merged_groups(problem: Problem, mixture: Mixture) -> np.ndarray:
     """The group of each component: equal for those that no row tells apart. [K]"""
-    return _groups(np.asarray(_margins(problem.rows.z.size, problem, mixture)[2]) < MERGED)
+    return _groups(_margins(problem, mixture)[2] < MERGED)
 
 
 def tie_under(problem: Problem, mixture: Mixture, component: int) -> Tie | None:
     """The equal rows, or else the equal values of a column, that most of a component's points are; None if none are."""
-    size = float(_margins(problem.rows.z.size, problem, mixture)[1][component])
+    size = float(_margins(problem, mixture)[1][component])
     some = problem.sample
     for tie in problem.ties:
         tied = some[tie.match(some)]
@@ -153,19 +154,28 @@ def _groups(close: np.ndarray) -> np.ndarray:
     return groups
 
 
-def _margins_of(problem: Problem, mixture: Mixture) -> tuple[Array, Array, Array]:
+def _margins(problem: Problem, mixture: Mixture) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Cholesky factor in working units and size of every component, and how far apart each two are.
 
     [K, D, D], [K], [K, K]
     """
-    some = problem.rows.at(jnp.arange(0, problem.rows.num_resident, -(-problem.rows.num_resident // COMPARED_ROWS)))
-    trils = problem.rows.to_working(mixture).scale_trils
+    k, numbers = mixture.num_components, problem.rows.z.size
+    few = numbers * COMPONENTS <= FEW_NUMBERS
+    trils, sizes, gaps = (
+        np.asarray(part) for part in _margins_of(numbers, problem.rows, filled(mixture) if few else mixture)
+    )
+    return trils[:k], sizes[:k], gaps[:k, :k]
+
+
+def _margins_in(rows: Rows, mixture: Mixture) -> tuple[Array, Array, Array]:
+    some = rows.at(jnp.arange(0, rows.num_resident, -(-rows.num_resident // COMPARED_ROWS)))
+    trils = rows.to_working(mixture).scale_trils
     density = mixture.component_log_joint(some) - jnp.log(mixture.weights)  # [N, K]
     gaps = jnp.max(jnp.abs(density[:, :, None] - density[:, None, :]), axis=0)  # [K, K]
-    return trils, one_pass(mixture, problem.rows)[1].counts, gaps
+    return trils, one_pass(mixture, rows)[1].counts, gaps
 
 
-_margins = jit_by_size(_margins_of)
+_margins_of = jit_by_size(_margins_in)
 _belonging = jax.jit(Mixture.responsibilities)
 
 

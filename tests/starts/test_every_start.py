@@ -20,7 +20,9 @@ from workbench.starts import (
     RandomPoints,
     Start,
     Stated,
+    base,
     draw_starts,
+    groups,
 )
 
 K = 3
@@ -202,3 +204,17 @@ def test_starts_do_not_depend_on_the_prior(problem_of: Callable[..., Problem]) -
         draw_starts(RandomPoints(), problem_of("full", prior), RESTARTS, seed=0) for prior in ("flat", "conjugate")
     ]
     np.testing.assert_array_equal(starts[0].means, starts[1].means)
+
+
+@FAMILIES
+@pytest.mark.parametrize("rule", ["random_points", "kmeans"])
+def test_starts_drawn_by_the_program_of_more_components_are_the_same(
+    rule: str, family: str, problem_of: Callable[..., Problem], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    problem = problem_of(family)
+    found = draw_starts(STARTS[rule](), problem, RESTARTS, seed=0)
+    for module in (base, groups):
+        monkeypatch.setattr(module, "nested", lambda problem: problem)
+    alone = draw_starts(STARTS[rule](), problem, RESTARTS, seed=0)
+    # Weights are divided by their sum once more; nothing else changes but the order of sums.
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-13, atol=1e-13), found, alone)

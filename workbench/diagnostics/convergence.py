@@ -17,6 +17,7 @@ from jax.scipy.special import logsumexp
 
 from workbench.compilation import jit_by_size
 from workbench.mixture import Mixture
+from workbench.mixture.filled import filled
 from workbench.problem import Problem
 from workbench.trace import Trace
 
@@ -171,9 +172,10 @@ def functionals(trace: Trace, problem: Problem, columns: Sequence[str] = ()) -> 
     shape = trace.answer.weights.shape[:2]
     rows = followed_rows(problem)
     flat = jax.tree.map(lambda leaf: np.reshape(leaf, (-1, *leaf.shape[2:])), trace.answer)
-    densities, odds, *own, means = (
-        np.asarray(part).reshape(*shape, -1) for part in _of_draws(problem.rows.z.size, flat, rows)
+    densities, odds, volumes = (
+        np.asarray(part).reshape(*shape, -1) for part in _of_draws(problem.rows.z.size, filled(flat), rows)
     )
+    own = _sorted_parts(trace.answer, volumes)
     scores = np.stack([trace.log_joint[:, -trace.draws :], trace.log_likelihood[:, -trace.draws :]], -1)
     pairs = list(pairwise(range(1, len(rows) + 1))) if problem.components > 1 else []
     odds = odds[..., : len(pairs)]
@@ -182,10 +184,10 @@ def functionals(trace: Trace, problem: Problem, columns: Sequence[str] = ()) -> 
     coordinates = column_names(columns, problem.num_dimensions)[:FOLLOWED_COLUMNS]
     names = ["log_joint", "log_likelihood", *(f"log_density[{n}]" for n in range(1, len(rows) + 1))]
     names += [f"co_clustering[{a}, {b}]" for a, b in pairs]
-    for name, part in zip(("sorted_weights", "sorted_log_determinants"), own, strict=True):
+    for name, part in zip(("sorted_weights", "sorted_log_determinants"), own[:-1], strict=True):
         names += [f"{name}[{k}]" for k in range(1, part.shape[-1] + 1)]
     names += [f"sorted_means[{k}, {name}]" for k in range(1, problem.components + 1) for name in coordinates]
-    values, ranked = (np.concatenate([scores, densities, part, *own, means], -1) for part in (together, odds))
+    values, ranked = (np.concatenate([scores, densities, part, *own], -1) for part in (together, odds))
     return Functionals(tuple(names), values, ranked)
 
 
@@ -201,26 +203,33 @@ def column_names(columns: Sequence[str], dimensions: int) -> list[str]:
     return [*columns[:dimensions], *(f"x{d + 1}" for d in range(len(columns), dimensions))]
 
 
-def _of_each_draw(mixtures: Mixture, rows: Array) -> tuple[Array, ...]:
-    """Log density at the rows, log-odds of co-clustering of neighbours, and what is sorted: weights, volumes, means.
+def _sorted_parts(draws: Mixture, log_determinants: np.ndarray) -> list[np.ndarray]:
+    """Weights, log-determinants and first coordinates of the means of draws with leaves [R, S, ...], each sorted.
 
-    [S, 8], [S, 7], [S, K], [S, K] and [S, K, 4]; no weight where there is one component, and one volume where all share
+    [R, S, K], [R, S, K] and [R, S, K * 4]; no weight where there is one component, and one determinant where all share
     their covariance.
     """
-    family, (k, d) = mixtures.covariance, mixtures.means.shape[-2:]
-    same = jnp.eye(k, dtype=bool)
-    volumes = 1 if family.num_parameters(2, d) == family.num_parameters(1, d) else k
+    (k, d), family = draws.means.shape[-2:], draws.covariance
+    shared = family.num_parameters(2, d) == family.num_parameters(1, d)
+    weights = np.sort(np.asarray(draws.weights))[..., : k if k > 1 else 0]
+    means = np.sort(np.asarray(draws.means)[..., :FOLLOWED_COLUMNS], axis=-2)
+    volumes = np.sort(log_determinants[..., : 1 if shared else k])
+    return [weights, volumes, means.reshape(*means.shape[:2], -1)]
 
-    def of_one(mixture: Mixture) -> tuple[Array, ...]:
+
+def _of_each_draw(mixtures: Mixture, rows: Array) -> tuple[Array, Array, Array]:
+    """Log density at the rows, log-odds of co-clustering of neighbours, log-determinants. [S, 8], [S, 7], [S, K]"""
+    k, d = mixtures.means.shape[-2:]
+    same = jnp.eye(k, dtype=bool)
+
+    def of_one(mixture: Mixture) -> tuple[Array, Array, Array]:
         joint = mixture.component_log_joint(rows)  # [8, K]
         density = logsumexp(joint, axis=-1)
         member = joint - density[:, None]
         pairs = member[:-1, :, None] + member[1:, None, :]  # [7, K, K]
         together, apart = (logsumexp(jnp.where(mask, pairs, -jnp.inf), axis=(1, 2)) for mask in (same, ~same))
-        means = jnp.sort(mixture.means[:, :FOLLOWED_COLUMNS], axis=0)
-        weights = jnp.sort(mixture.weights)[: k if k > 1 else 0]
-        log_determinants = jnp.sort(2.0 * family.log_determinants(mixture.scales, k, d))[:volumes]
-        return density, jnp.clip(together - apart, -FAR, FAR), weights, log_determinants, means
+        volumes = 2.0 * mixture.covariance.log_determinants(mixture.scales, k, d)
+        return density, jnp.clip(together - apart, -FAR, FAR), volumes
 
     return jax.lax.map(of_one, mixtures, batch_size=BATCH)
 

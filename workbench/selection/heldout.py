@@ -9,6 +9,7 @@ from jax import Array
 from workbench.data.randomness import generator
 from workbench.errors import InputError
 from workbench.mixture import Mixture
+from workbench.mixture.filled import filled
 from workbench.problem import Problem
 from workbench.selection.candidate import Candidate, Fit, climbed
 from workbench.selection.posterior import Missing
@@ -42,7 +43,7 @@ def heldout(candidate: Candidate) -> Score:
         notes += [f"fold {number}: {note}"] if note else []
         # Filled up with repeats, so that one program serves folds of two sizes.
         padded = np.resize(train.x[left_out], (len(train.x) - len(fitted), train.x.shape[1]))
-        terms[left_out] = np.asarray(_log_densities(fit.mixture, padded))[: len(left_out)]
+        terms[left_out] = np.asarray(_log_densities(filled(fit.mixture), padded))[: len(left_out)]
     return Score.of_terms(terms, notes)
 
 

@@ -8,6 +8,7 @@ from jax import Array
 
 from workbench.data.moments import blocks_of
 from workbench.mixture import Mixture
+from workbench.mixture.filled import filled
 from workbench.selection.bic import bic
 from workbench.selection.candidate import Candidate
 from workbench.selection.posterior import Missing
@@ -23,8 +24,8 @@ def icl(candidate: Candidate) -> Score:
     score, fit = bic(candidate), candidate.fit
     if isinstance(fit, Missing) or score.value is None:
         return score
-    blocks = blocks_of(candidate.problem.x)
-    return replace(score, value=score.value + float(sum(np.sum(_log_largest(fit.mixture, block)) for block in blocks)))
+    blocks, mixture = blocks_of(candidate.problem.x), filled(fit.mixture)
+    return replace(score, value=score.value + float(sum(np.sum(_log_largest(mixture, block)) for block in blocks)))
 
 
 @jax.jit

@@ -14,12 +14,10 @@ from workbench.crew import work_of
 from workbench.methods import Method
 from workbench.methods.sampler import Sampler
 from workbench.mixture import ConjugatePrior, FlatPrior, Mixture
+from workbench.mixture.filled import COMPONENTS, first_components
 from workbench.problem import Problem
 from workbench.run import run
 from workbench.trace import Trace
-
-# Components of the larger problem: `workbench select` looks at up to so many unless told otherwise.
-COMPONENTS = 9
 
 # A pass of the larger problem of no more work than this: the passes that its components add cost less than compiling.
 SMALL = 2**15
@@ -33,7 +31,7 @@ def run_nested(method: Method, problem: Problem, starts: Mixture, key: Array) ->
     if not is_nested(method, problem):
         return run(method, problem, starts, key)
     trace = run(method, problem.nested_in(COMPONENTS), _padded(starts, problem), key)
-    return replace(trace, mixtures=_cut(trace.mixtures, problem))
+    return replace(trace, mixtures=first_components(trace.mixtures, problem.components))
 
 
 def is_nested(method: Method, problem: Problem) -> bool:
@@ -61,13 +59,3 @@ def _padded(mixtures: Mixture, problem: Problem) -> Mixture:
         wide = np.asarray(family.broadcast(rows.matrix @ rows.matrix.T, more))
         scales = np.concatenate([scales, np.broadcast_to(wide, (restarts, *wide.shape))], 1)
     return Mixture(weights, means, scales, family)  # type: ignore[arg-type]
-
-
-def _cut(mixtures: Mixture, problem: Problem) -> Mixture:
-    """The first K components of mixtures with leaves [R, T, ...], their weights in proportion."""
-    k, d, family = problem.components, problem.num_dimensions, problem.covariance
-    weights = np.asarray(mixtures.weights)[:, :, :k]
-    scales = np.asarray(mixtures.scales)
-    scales = scales if family.shape(1, d) == family.shape(2, d) else scales[:, :, :k]
-    parts = (weights / np.sum(weights, -1, keepdims=True), np.asarray(mixtures.means)[:, :, :k], scales)
-    return Mixture(*parts, family)  # type: ignore[arg-type]

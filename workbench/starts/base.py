@@ -10,10 +10,11 @@ import numpy as np
 from jax import Array
 from pydantic import BaseModel, ConfigDict
 
-from workbench.compilation import jit_by_size
+from workbench.compilation import FEW_NUMBERS, jit_by_size
 from workbench.keys import named_key
 from workbench.mixture import Mixture
 from workbench.mixture.covariance.base import product
+from workbench.mixture.filled import COMPONENTS, first_components
 from workbench.problem import Problem
 
 # Starts drawn side by side: few programs serve any number of restarts, and memory does not grow with them.
@@ -45,6 +46,9 @@ class Start(BaseModel, ABC):
 class KeyedStart(Start):
     """A rule that makes one start from one random key, in a compiled program."""
 
+    # Whether the first components of a start are the same however many follow, so that one program serves several K.
+    nests: ClassVar[bool] = False
+
     @abstractmethod
     def draw_one(self, problem: Problem, key: Array) -> Mixture:
         """One starting mixture; pure, so that restarts are a `vmap` over keys."""
@@ -53,7 +57,9 @@ class KeyedStart(Start):
         """Each restart from a key of its own."""
         key = named_key(seed, "starts")
         numbers = problem.rows.z.size
-        return in_batches(lambda batch: _draw(numbers, self, problem, key, batch), np.arange(restarts))
+        asked = nested(problem) if self.nests else problem
+        drawn = in_batches(lambda batch: _draw(numbers, self, asked, key, batch), np.arange(restarts))
+        return first_components(drawn, problem.components)
 
 
 def draw_starts(start: Start, problem: Problem, restarts: int, seed: int) -> Mixture:
@@ -76,6 +82,13 @@ def in_batches(draw: Callable[[Any], Mixture], restarts: Any) -> Mixture:
         batches.append(draw(jax.tree.map(lambda leaf, chosen=chosen: leaf[chosen], restarts)))
     drawn = jax.tree.map(lambda *leaves: np.concatenate(leaves)[:wanted], *jax.device_get(batches))
     return jax.tree.map(jnp.asarray, drawn)
+
+
+def nested(problem: Problem) -> Problem:
+    """The same problem nested in one of more components, for which programs of few data are made."""
+    few = problem.rows.z.size * COMPONENTS <= FEW_NUMBERS
+    suits = problem.components < COMPONENTS <= problem.rows.num_resident
+    return problem.nested_in(COMPONENTS) if few and suits else problem
 
 
 def _drawn(start: KeyedStart, problem: Problem, key: Array, restarts: Array) -> Mixture:
@@ -109,4 +122,5 @@ def data_covariance(problem: Problem) -> Array:
 
 def shared_covariance(problem: Problem) -> Array:
     """The data's over K^(2/D), so that K components fill as much space as the data. [D, D]"""
-    return problem.components ** (-2.0 / problem.num_dimensions) * data_covariance(problem)
+    components = problem.components if problem.active is None else jnp.sum(problem.active)
+    return components ** (-2.0 / problem.num_dimensions) * data_covariance(problem)

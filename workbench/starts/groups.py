@@ -18,8 +18,9 @@ from workbench.compilation import jit_by_size
 from workbench.data.randomness import generator
 from workbench.hosts import told
 from workbench.mixture import FlatPrior, Mixture, Statistics
+from workbench.mixture.filled import first_components
 from workbench.problem import Problem
-from workbench.starts.base import Start, around, in_batches, shared_covariance
+from workbench.starts.base import Start, around, in_batches, nested, shared_covariance
 
 Points = NDArray[np.float64]
 
@@ -56,7 +57,12 @@ class GroupedStart(Start):
         drawn = [_moments(self._group(x, problem, seed, restart), least) for restart in range(restarts)]
         # Libraries of linear algebra may round otherwise on another host.
         moments = told(tuple(np.stack(leaves) for leaves in zip(*drawn, strict=True)))
-        return in_batches(lambda batch: _fit(problem.rows.z.size, problem, batch), moments)
+        # A covariance that all share would have a share of the groups that are repeated.
+        family, d = problem.covariance, problem.num_dimensions
+        asked = problem if family.shape(1, d) == family.shape(2, d) else nested(problem)
+        repeated = tuple(_repeated(leaf, asked.components) for leaf in moments)
+        fitted = in_batches(lambda batch: _fit(problem.rows.z.size, asked, batch), repeated)
+        return first_components(fitted, problem.components)
 
     def _group(self, x: Points, problem: Problem, seed: int, restart: int) -> Groups:
         rng = generator(seed, f"starts {restart}")
@@ -112,6 +118,11 @@ def _moments(groups: Groups, least: float) -> tuple[Points, Points, Points]:
     variances, axes = np.linalg.eigh((rows * covariances + least * groups.pooled) / added)
     deviations = np.sqrt(counts[:, None] * np.maximum(variances, 0.0))
     return counts, means, axes * deviations[:, None, :]
+
+
+def _repeated(leaf: Points, components: int) -> Points:
+    """Moments of groups [R, K, ...], the first group's again behind the others up to so many."""
+    return np.concatenate([leaf, np.repeat(leaf[:, :1], components - leaf.shape[1], axis=1)], axis=1)
 
 
 def _fitted(problem: Problem, moments: tuple[Array, Array, Array]) -> Mixture:

@@ -19,6 +19,7 @@ class RandomPoints(KeyedStart):
     """
 
     rule: Literal["random_points"] = "random_points"
+    nests: ClassVar[bool] = True
     summary: ClassVar[str] = "means at K random rows; equal weights; the data's covariance over K^(2/D)"
 
     def draw_one(self, problem: Problem, key: Array) -> Mixture:
