@@ -123,7 +123,7 @@ def test_an_atlas_that_fails_gives_status_1_and_keeps_the_others(ran, tmp_path, 
     [
         (["--methods", "emm"], "mine.toml: --methods: emm: not in the experiment; it has em, slope, nuts"),
         (["--methods", "nuts"], "mine.toml: methods: an atlas is of methods that climb to a point; nuts only sample"),
-        (["--rules", "kmeens"], "mine.toml: --rules: kmeens: allowed are all, random_points, kmeans"),
+        (["--rules", "kmeens"], "mine.toml: --rules: kmeens: allowed are all, alternating, random_points, "),
         (["--set", "run.hosts=2"], "run.hosts: an atlas runs on one host"),
         (["--set", "seed"], "--set seed: give key.path=value"),
     ],
