@@ -302,7 +302,7 @@ def test_a_batch_is_judged_one_by_one(problem: Problem) -> None:
 def test_the_rule_is_configurable(problem: Problem) -> None:
     spike = two(1 / 3, 8.0, 1e-6)
     assert Soundness(min_relative_eigenvalue=0.0).check(problem, spike).sound
-    assert not Soundness(min_relative_eigenvalue=0.9).check(problem, two(1 / 3, 8.0, 1.0)).sound
+    assert not Soundness(min_relative_eigenvalue=0.9, small=1e3).check(problem, two(1 / 3, 8.0, 1.0)).sound
     assert Soundness(min_relative_size=0.0).check(problem, two(1e-9, 4.0, 1.0)).sound
 
 
@@ -310,3 +310,19 @@ def test_the_rule_is_configurable(problem: Problem) -> None:
 def test_thresholds_below_zero_are_refused(field: str) -> None:
     with pytest.raises(ValidationError, match=field):
         Soundness(**{field: -1.0})
+
+
+def test_groups_far_apart_are_no_spikes_and_a_spike_on_few_points_is_one() -> None:
+    # Seven hundred deviations apart: each variance is 8e-6 of the data's, and rests on a hundred points.
+    x = np.random.default_rng(0).normal(size=200) + np.repeat([0.0, 700.0], 100)
+    for family in ("full", "tied", "spherical"):
+        problem = Problem(x, 2, family)
+        deviations = np.asarray([np.var(x[:100]), np.var(x[100:])])
+        shapes = {"full": deviations[:, None, None], "tied": [[deviations.mean()]], "spherical": deviations}
+        groups = Mixture.from_covariances([0.5, 0.5], [[x[:100].mean()], [x[100:].mean()]], shapes[family], family)
+        health = Soundness().check(problem, groups)
+        assert health.smallest_relative_eigenvalue < 1e-5
+        assert health.sound and not health.suspicious
+    # As narrow, and on the two points of each that are nearest to each other.
+    spike = Mixture.from_covariances([0.01, 0.99], [[x[0]], [x.mean()]], [[[1e-6]], [[np.var(x)]]])
+    assert Soundness().check(Problem(x, 2), spike).singular

@@ -27,7 +27,7 @@ from workbench.starts import STARTS, Start, Stated
 from workbench.store import Points, Store, assemble
 
 # What a stored atlas that is damaged raises when it is read.
-_DAMAGED = (OSError, ValueError, TypeError, KeyError)
+_DAMAGED = (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError)
 
 
 @dataclass(frozen=True, eq=False)

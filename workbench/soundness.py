@@ -15,6 +15,11 @@ from workbench.mixture import Mixture, Rows, one_pass
 from workbench.mixture.filled import COMPONENTS, filled
 from workbench.problem import Problem
 
+# Working units give the data unit spread. A component that is narrower than this share of it in some direction has
+# lost three quarters of the digits of its covariance, which is formed from squares, and the likelihood has no bound
+# there: a method stops.
+NARROWEST = 1e-6
+
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
@@ -43,8 +48,10 @@ class Soundness(BaseModel):
     """A mixture is sound if it is finite, no covariance is singular and no component is starved.
 
     - A covariance is *singular* if its smallest eigenvalue, in units in which the data have unit covariance, is below
-      `min_relative_eigenvalue`. Tied values make a component collapse on many points at once, which a count of points
-      would not notice.
+      `min_relative_eigenvalue` and it rests on few points (below `small` times the fewest) or on tied values, on
+      which a component collapses however many they are. Groups that lie hundreds of their deviations apart, or one
+      row far out, make a covariance as narrow beside the data's that rests on many points which differ: it is no
+      spike. Below the square of `NARROWEST` it is singular all the same, because too few of its digits are left.
     - A component is *starved* if it holds less than `min_relative_size` times the fewest points of which the family's
       covariance is not singular (`Covariance.fewest_points`: full D + 1, diagonal and spherical 2; tied 0, because the
       covariance is shared), or no point at all: less than `VANISHED` points' worth of responsibility. Such a component
@@ -78,8 +85,10 @@ class Soundness(BaseModel):
         fewest = problem.covariance.fewest_points(problem.num_dimensions)
         finite = bool(np.all(np.isfinite(eigenvalues)) and np.all(np.isfinite(sizes)))
         tight, vanished = eigenvalues < self.tight, sizes < VANISHED
-        ties = (tie_under(problem, mixture, int(k)) for k in np.flatnonzero(tight & ~vanished)) if finite else ()
-        tie = next((tie for tie in ties if tie is not None), None)
+        sought = np.flatnonzero(tight & ~vanished) if finite else ()
+        ties = {int(k): tie for k in sought if (tie := tie_under(problem, mixture, int(k))) is not None}
+        narrow = eigenvalues < self.min_relative_eigenvalue
+        weak = self._rests_on_few(problem, sizes) | np.isin(np.arange(len(sizes)), list(ties))
         groups = _groups(gaps[np.ix_(~vanished, ~vanished)] < MERGED)
         # A component's own points: rounding in the sum of responsibilities must not tip the balance.
         least = self._relative_size(problem) * max(fewest, VANISHED) * (1 - 1e-9)
@@ -87,19 +96,26 @@ class Soundness(BaseModel):
             smallest_relative_eigenvalue=float(np.min(eigenvalues)),
             smallest_component_size=float(np.min(sizes)),
             finite=finite,
-            singular=bool(np.any(eigenvalues < self.min_relative_eigenvalue)),
+            singular=bool(np.any(narrow & (weak | (eigenvalues < NARROWEST**2)))),
             starved=bool(np.any(sizes < least)),
-            suspicious=finite and (tie is not None or bool(np.any(tight & (sizes < self.small * fewest)))),
+            suspicious=finite and (bool(ties) or bool(np.any(tight & (sizes < self.small * fewest)))),
             merged=len(np.unique(groups)) < len(groups),
             vanished=int(np.sum(vanished)),
             distinct=len(np.unique(groups)),
-            tie=tie,
+            tie=next(iter(ties.values()), None),
         )
 
     def check_all(self, problem: Problem, mixtures: Mixture) -> list[Health]:
         """The health of every mixture of a batch with leaves [R, ...]."""
         each = range(len(mixtures.weights))
         return [self.check(problem, jax.tree.map(lambda leaf, r=r: leaf[r], mixtures)) for r in each]
+
+    def _rests_on_few(self, problem: Problem, sizes: np.ndarray) -> np.ndarray:
+        """Whether the covariance of each component rests on few points: its own, or all less K if it is shared. [K]"""
+        fewest, d = problem.covariance.fewest_points(problem.num_dimensions), problem.num_dimensions
+        if fewest == 0:
+            return np.full(len(sizes), problem.num_points - len(sizes) < self.small * (d + 1))
+        return sizes < self.small * fewest
 
     def _relative_size(self, problem: Problem) -> float:
         """The least size of a component, given or by the prior."""

@@ -237,7 +237,7 @@ def test_a_draw_that_is_not_finite_is_the_worst_of_mixings(two_groups, independe
     log_joint = independent.log_joint.copy()
     log_joint[2, 3] = -np.inf
     mixing = mixing_of(replace(independent, log_joint=log_joint), two_groups)
-    assert mixing == Mixing(np.inf, 0.0, 0.0)
+    assert mixing == Mixing(np.inf, 0.0, 0.0, chains=4)
     assert not mixing.converged
 
 
@@ -253,6 +253,8 @@ def test_warm_up_does_not_count(two_groups, independent):
     ("mixing", "converged"),
     [
         (Mixing(1.009, 401.0), True),
+        # One chain has none to agree with, however alike its halves.
+        (Mixing(1.0, 4000.0, chains=1), False),
         (Mixing(1.011, 401.0), False),
         (Mixing(1.009, 399.0), False),
         (Mixing(np.nan, 1000.0), False),

@@ -227,7 +227,10 @@ def read(summaries: tuple[MethodSummary, ...], components: int | None = None, ad
     for s in summaries:
         if s.r_hat_max is not None and s.ess_min is not None:
             agree = "agree" if s.statuses.get(Status.CONVERGED.name, 0) == s.restarts else "do not agree yet"
-            text += f" The {s.restarts} chains of {s.method} {agree} (R-hat {s.r_hat_max:.3f}, ESS {s.ess_min:.0f})."
+            chains = f"{s.restarts} chains of {s.method} {agree}"
+            if s.restarts == 1:
+                chains = f"one chain of {s.method} has none to agree with: run several"
+            text += f" The {chains} (R-hat {s.r_hat_max:.3f}, ESS {s.ess_min:.0f})."
         if s.e_bfmi is not None and not s.e_bfmi >= E_BFMI_LIMIT:
             text += f" Beware: E-BFMI of {s.method} is {s.e_bfmi:.2f}, below {E_BFMI_LIMIT:g}: it may miss the tails."
         if s.evidence_bound is not None:
@@ -266,7 +269,8 @@ def _arrival(s: MethodSummary) -> str:
         return f"{s.method} has no sound answer"
     if s.reached_best == 0:
         return f"{s.method} never reaches it ({s.best_log_joint:.3f})"
-    return f"{s.method} reaches it from {s.reached_best} of {s.restarts} starts in {_passes(s.passes_to_best)} passes"
+    passes = "1 pass" if s.passes_to_best == 1 else f"{_passes(s.passes_to_best)} passes"
+    return f"{s.method} reaches it from {s.reached_best} of {s.restarts} starts in {passes}"
 
 
 _EMPTY = {"–", "0 of 0"}

@@ -54,10 +54,18 @@ class Mixing:
     ess_min: float  # of the bulk
     ess_tail_min: float = np.inf  # of the tails, the worse of two quantiles
     e_bfmi: float | None = None
+    chains: int = 2
+
+    @property
+    def alone(self) -> bool:
+        """Whether there is one chain: its halves can agree within a mode that others would be seen to leave."""
+        return self.chains == 1
 
     @property
     def converged(self) -> bool:
-        """Whether R-hat and both sample sizes keep the limits of Vehtari et al. (2021)."""
+        """Whether several chains keep the limits of R-hat and of both sample sizes of Vehtari et al. (2021)."""
+        if self.alone:
+            return False
         return self.r_hat_max < R_HAT_LIMIT and self.ess_min > ESS_LIMIT and self.ess_tail_min > ESS_LIMIT
 
     @property
@@ -92,7 +100,7 @@ def mixing_of(trace: Trace, problem: Problem) -> Mixing | None:
     ranked = functionals(trace, problem).ranked
     (r_hats, sizes), tails, energies = rank_statistics(ranked), tail_sizes(ranked), energy_fractions(trace)
     e_bfmi = None if energies is None else float(np.min(energies))
-    return Mixing(float(np.max(r_hats)), float(np.min(sizes)), float(np.min(tails)), e_bfmi)
+    return Mixing(float(np.max(r_hats)), float(np.min(sizes)), float(np.min(tails)), e_bfmi, trace.num_restarts)
 
 
 def rank_statistics(draws: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

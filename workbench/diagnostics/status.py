@@ -15,7 +15,7 @@ class Status(IntEnum):
     """How a restart ended. Where several apply, the highest is reported."""
 
     CONVERGED = 1  # the stopping rule was met; for a sampler, its chains agree; an approximation may still be far off
-    BUDGET = 2  # ran out of iterations, or of draws before the chains agreed
+    BUDGET = 2  # ran out of iterations, or of draws before several chains agreed
     DROPPED = 3  # lost the race, and went no further
     PLATEAU = 4  # two components have merged into one
     COLLAPSED = 6  # a covariance is singular or a component is starved
@@ -83,6 +83,8 @@ def _of_chain(trace: Trace, chain: int, mixing: Mixing) -> Verdict:
     if not trace.ok[chain, -1]:
         return Verdict(Status.DIVERGENT, "a transition after warm-up diverged, or the posterior was not reached")
     if not mixing.converged:
+        if mixing.alone:
+            return Verdict(Status.BUDGET, f"one chain has none to agree with; its halves have {mixing.facts}")
         return Verdict(Status.BUDGET, f"the chains do not agree yet: {mixing.facts}")
     return Verdict(Status.CONVERGED, f"the chains agree: {mixing.facts}")
 

@@ -6,11 +6,7 @@ from jax import Array
 
 from workbench.mixture import Mixture
 from workbench.problem import Problem
-
-# Working units give the data unit spread. A component that is narrower than this share of it in some direction has
-# lost three quarters of the digits of its covariance, which is formed from squares, and the likelihood has no bound
-# there: a method stops. It is far below what counts as sound.
-NARROWEST = 1e-6
+from workbench.soundness import NARROWEST
 
 
 def is_usable(mixture: Mixture, problem: Problem) -> Array:

@@ -56,7 +56,7 @@ class FamilySelection:
         return None if best is None else scores[best].above(scores[cell])
 
     def rivals(self, criterion: str) -> list[Cell]:
-        """The models that a criterion puts below its best by no more than one standard error of the difference."""
+        """The models that a criterion puts below its best by no more than `Difference.is_within_its_error` allows."""
         found = {cell: self.difference(criterion, cell) for cell in self.scores(criterion)}
         return [cell for cell, d in found.items() if d is not None and d.is_within_its_error]
 

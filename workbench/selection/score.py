@@ -7,6 +7,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+# Kass & Raftery (1995), "Bayes factors", JASA 90, sec. 3.2: less than 2 on the scale of twice the logarithm is "not
+# worth more than a bare mention". It is what differences of BIC approximate.
+BARE_MENTION = 1.0
+
 
 class Difference(NamedTuple):
     """How far a score is below the best one of its criterion, in nats, and the standard error of that."""
@@ -16,8 +20,8 @@ class Difference(NamedTuple):
 
     @property
     def is_within_its_error(self) -> bool:
-        """Whether the two cannot be told apart: by no more than one standard error, which the best itself has not."""
-        return bool(self.standard_error) and self.below <= (self.standard_error or 0.0)
+        """Whether the two cannot be told apart: by no more than one standard error; a nat where there is no error."""
+        return 0 < self.below <= (self.standard_error or BARE_MENTION)
 
     def __str__(self) -> str:
         error = "" if self.standard_error is None else f" ± {number_text(self.standard_error)}"

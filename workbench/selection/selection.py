@@ -77,7 +77,7 @@ class Selection:
         return self[best].scores[criterion].above(self[components].scores[criterion])
 
     def rivals(self, criterion: str) -> list[int]:
-        """The K that a criterion puts below its best by no more than one standard error of the difference."""
+        """The K that a criterion puts below its best by no more than `Difference.is_within_its_error` allows."""
         found = {choice.components: self.difference(criterion, choice.components) for choice in self.choices}
         return [k for k, difference in found.items() if difference is not None and difference.is_within_its_error]
 

@@ -22,7 +22,7 @@ from workbench.selection.selection import Choice, Selection
 FORMAT = 2
 
 # What a stored candidate that is damaged raises when it is read.
-_DAMAGED = (OSError, ValueError, TypeError, KeyError, AttributeError)
+_DAMAGED = (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError)
 
 
 def load_selections(folder: Path | str) -> list[Selection]:
