@@ -132,7 +132,8 @@ class TestWriting:
     @pytest.mark.parametrize("name", ["dropped", "log_evidence", "energy"])
     def test_what_only_some_runs_have_is_read_where_it_was_written(self, tmp_path, trace, two_groups, name):
         store = Store(tmp_path)
-        some = dataclasses.replace(trace, **{name: np.array([0, 1])})
+        values = trace.log_joint if name == "energy" else np.array([0, 1])
+        some = dataclasses.replace(trace, **{name: values})
         for cell, kept in ((tmp_path / "em-1", trace), (tmp_path / "em-2", some)):
             store.save_run(cell, {}, kept, INFO)
             np.testing.assert_equal(getattr(store.load_trace(cell, two_groups), name), getattr(kept, name))
@@ -243,6 +244,13 @@ class TestDamage:
             with contextlib.suppress(InputError):
                 # A byte that says nothing of the content (a time stamp) may change.
                 assert _leaves_equal(Store(cell.parent).load_trace(cell, two_groups), trace)
+
+    @pytest.mark.parametrize("name", ["weights", "means", "scales", "log_joint", "passes", "ok", "converged"])
+    def test_an_array_that_does_not_fit_the_others_is_refused_with_the_remedy(self, cell, two_groups, name):
+        with np.load(cell / "trace.npz") as stored:
+            arrays = dict(stored)
+        np.savez(cell / "trace.npz", **arrays | {name: arrays[name][:1]})
+        self._refused(cell, two_groups)
 
     @pytest.mark.parametrize("text", ["", "{", "{}", '{"seconds": {}}', '{"seconds": {"rows": "x"}}'])
     def test_a_damaged_manifest_is_refused_with_the_remedy(self, cell, two_groups, text):

@@ -171,6 +171,9 @@ class Store:
                 values = {name: arrays[name] for name in _PER_RESTART}
                 draws = int(arrays["draws"])
                 optional = {name: arrays.get(name) for name in _OPTIONAL}
+            loaded = {"weights": mixtures.weights, "means": mixtures.means, "scales": mixtures.scales, **values}
+            loaded |= {name: array for name, array in optional.items() if array is not None}
+            _check_shapes(loaded, info, problem)
             return Trace(
                 mixtures=mixtures,
                 **values,
@@ -246,6 +249,24 @@ def _load_points(path: Path, name: str) -> Points:
             return Points(train, Dataset(name, a["heldout"], columns, None, units, source))
     except _DAMAGED as error:
         raise InputError(f"{path}: is damaged or missing ({error}); run the experiment again") from None
+
+
+def _check_shapes(arrays: Mapping[str, np.ndarray], info: Mapping[str, Any], problem: Problem) -> None:
+    """Refuse arrays of a run that do not fit each other, its manifest or its problem.
+
+    Raises:
+        ValueError: naming the array.
+    """
+    shape = restarts, rows = arrays["log_joint"].shape
+    k, d = problem.components, problem.num_dimensions
+    wanted = dict.fromkeys(("log_likelihood", "passes", "ok", "energy"), shape)
+    wanted |= dict.fromkeys(("converged", "collapsed", "dropped", "log_evidence", "evidence_bound"), (restarts,))
+    wanted |= {"weights": (*shape, k), "means": (*shape, k, d), "scales": (*shape, *problem.covariance.shape(k, d))}
+    for name, expected in wanted.items():
+        if name in arrays and arrays[name].shape != expected:
+            raise ValueError(f"{name} has shape {arrays[name].shape}, and log_joint {shape}")
+    if len(info["seconds"]["rows"]) != rows:
+        raise ValueError(f"seconds of {len(info['seconds']['rows'])} rows, and log_joint of {rows}")
 
 
 def _arrays_of(trace: Trace) -> dict[str, np.ndarray]:

@@ -7,8 +7,10 @@ import pytest
 from scipy.special import logsumexp
 from scipy.stats import norm, rankdata
 
+from workbench.compare import compare
 from workbench.diagnostics import Mixing, mixing_of
 from workbench.diagnostics.convergence import energy_fractions, followed_rows, functionals, rank_statistics
+from workbench.methods import Gibbs
 from workbench.mixture import Mixture
 from workbench.problem import Problem
 from workbench.trace import Trace
@@ -267,3 +269,10 @@ def test_warm_up_does_not_count(two_groups, independent):
 )
 def test_both_limits_of_vehtari_et_al_must_hold(mixing, converged):
     assert mixing.converged is converged
+
+
+def test_one_component_is_judged_by_many_draws_too(problem_of) -> None:
+    # More draws than are looked at together, of functionals that one component does not have.
+    comparison = compare(problem_of("full", "conjugate", 1), [Gibbs(num_warmup=10, num_samples=200)], restarts=1)
+    mixing = mixing_of(comparison["gibbs"], comparison.problem)
+    assert mixing is not None and mixing.converged

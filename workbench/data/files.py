@@ -88,6 +88,9 @@ def _check_path(path: Path) -> None:
         raise InputError(f"{path}: suffix {path.suffix!r} is not read; {allowed}")
     if not path.exists():
         raise InputError(f"{path}: no such file; {allowed}")
+    if not path.is_file():
+        # A pipe would be waited for without end.
+        raise InputError(f"{path}: is no regular file; {allowed}")
 
 
 def _read_bytes(path: Path) -> bytes:

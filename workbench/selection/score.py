@@ -20,8 +20,10 @@ class Difference(NamedTuple):
 
     @property
     def is_within_its_error(self) -> bool:
-        """Whether the two cannot be told apart: by no more than one standard error; a nat where there is no error."""
-        return 0 < self.below <= (self.standard_error or BARE_MENTION)
+        """Whether the two cannot be told apart: by a standard error at most, or by less than a nat without one."""
+        if self.standard_error:
+            return self.below <= self.standard_error
+        return 0 < self.below < BARE_MENTION
 
     def __str__(self) -> str:
         error = "" if self.standard_error is None else f" ± {number_text(self.standard_error)}"
