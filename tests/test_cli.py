@@ -147,9 +147,10 @@ class TestRun:
         ]
 
     def test_where_nothing_is_sound_the_status_is_1_and_the_reading_says_why(self, config, tmp_path, light):
-        # A rule that no fit meets: every covariance is to be as wide as the data.
+        # A rule that no fit meets: every covariance is to be as wide as the data, and every component counts as small.
         out = tmp_path / "out"
-        result = command("run", config, "--set", "soundness.min_relative_eigenvalue=0.99", "--out", out)
+        rule = "soundness={ min_relative_eigenvalue = 0.99, small = 1e9 }"
+        result = command("run", config, "--set", rule, "--out", out)
         assert result.exit_code == 1
         words = " ".join(result.stdout.split())
         assert "No method has a sound answer. em: 2 of 2 starts run into a singular covariance" in words

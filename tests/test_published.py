@@ -52,7 +52,7 @@ def test_waiting_times_replay_the_textbook_run() -> None:
     waiting = load_dataset("faithful").select(["waiting"]).x
     problem = Problem(waiting, 2, "tied")
     start = Given(weights=[0.5, 0.5], means=[[55.0], [80.0]], covariances=[[25.0]])
-    mixture = start.draw(problem, jax.random.key(0))
+    mixture = jax.tree.map(lambda leaf: leaf[0], start.draw(problem, 1, 0))
     step, values, iterates = jax.jit(Problem.em_step), [], [mixture]
     for _ in range(12):
         mixture, before = step(problem, mixture)

@@ -37,7 +37,7 @@ def optimum_of(problem_of, em_step):
         start = Given(
             weights=[0.4, 0.6], means=[[-1, 10], [5, 110]], covariances=np.asarray(given[covariance]).tolist()
         )
-        mixture = start.draw(problem, jax.random.key(0))
+        mixture = jax.tree.map(lambda leaf: leaf[0], start.draw(problem, 1, 0))
         for _ in range(300):
             mixture, _ = em_step(problem, mixture)
         nature = classify(problem, mixture)
@@ -71,11 +71,7 @@ def test_successive_errors_of_em_shrink_by_the_largest_fraction_of_missing_infor
     problem, mixture = optimum_of("full")
     chart = Chart.of(problem, weights="log_ratio")
     rate = rates(_information(problem, mixture)).em
-    start = Given(
-        weights=np.asarray(mixture.weights).tolist(),
-        means=(np.asarray(mixture.means) * 1.001).tolist(),
-        covariances=np.asarray(mixture.covariances).tolist(),
-    ).draw(problem, jax.random.key(0))
+    start = replace(mixture, means=1.001 * mixture.means)
     ratios = error_ratios(problem, start, mixture, chart, 40)
     clear = np.flatnonzero(np.cumprod(ratios) > 1e-5)[-1]
     # The next slowest direction has died down to a percent by then.

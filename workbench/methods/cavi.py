@@ -36,7 +36,7 @@ class CAVI(Approximation):
     """
 
     method: Literal["cavi"] = "cavi"
-    tolerance: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Field(
+    tolerance: Annotated[float, Field(ge=0)] = Field(
         1e-10, description="stop when the evidence lower bound rises by less than this share of its size"
     )
 

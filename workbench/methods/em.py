@@ -28,7 +28,7 @@ class EM(FixedPoint):
     """
 
     method: Literal["em"] = "em"
-    tolerance: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Field(
+    tolerance: Annotated[float, Field(ge=0)] = Field(
         1e-10, description="stop when log_joint rises by less than this share of its size"
     )
     max_iterations: Annotated[int, Field(ge=1)] = 5000

@@ -32,7 +32,7 @@ class FlooredEM(Climber):
     reg_covar: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Field(
         1e-6, description="added to every variance, in squared units of the data; 1e-6 is scikit-learn's"
     )
-    tolerance: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Field(
+    tolerance: Annotated[float, Field(ge=0)] = Field(
         1e-10, description="stop when log_joint changes by no more than this share of its size"
     )
     max_iterations: Annotated[int, Field(ge=1)] = 5000

@@ -44,7 +44,7 @@ class GradientAscent(Climber):
     scales: Literal["log_cholesky", "softplus_cholesky", "precision_cholesky", "matrix_logarithm", "raw"] = Field(
         "log_cholesky", description="coordinates of the covariances, or of the standard deviations"
     )
-    gradient_tolerance: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Field(
+    gradient_tolerance: Annotated[float, Field(ge=0)] = Field(
         1e-6, description="stop when no component of the gradient per point is larger"
     )
     max_iterations: Annotated[int, Field(ge=1)] = 5000

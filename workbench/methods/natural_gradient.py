@@ -48,7 +48,7 @@ class NaturalGradient(DenseClimber):
     damping: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(
         0.1, description="added to the diagonal of the metric, per point and in working units"
     )
-    gradient_tolerance: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Field(
+    gradient_tolerance: Annotated[float, Field(ge=0)] = Field(
         1e-6, description="stop when no component of the gradient per point is larger"
     )
     max_iterations: Annotated[int, Field(ge=1)] = 1000

@@ -48,7 +48,7 @@ class Newton(DenseClimber):
     radius: Annotated[float, Field(gt=0, le=LARGEST)] = Field(
         1.0, description="of the first trust region; 1 is a standard deviation of the data, or a factor of e in width"
     )
-    gradient_tolerance: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Field(
+    gradient_tolerance: Annotated[float, Field(ge=0)] = Field(
         1e-6, description="stop when no component of the gradient per point is larger and no curvature is upwards"
     )
 

@@ -34,7 +34,7 @@ class RelaxedEM(Climber):
     length: Annotated[float, Field(gt=0, lt=2)] = Field(
         1.5, description="rho, by what EM's step is multiplied: 1 is EM, 2 the edge of stability"
     )
-    tolerance: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Field(
+    tolerance: Annotated[float, Field(ge=0)] = Field(
         1e-10, description="stop when log_joint rises by less than this share of its size"
     )
     max_iterations: Annotated[int, Field(ge=1)] = 5000

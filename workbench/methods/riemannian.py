@@ -34,7 +34,7 @@ class Riemannian(Climber):
     method: Literal["riemannian"] = "riemannian"
     direction: Literal["gradient", "lbfgs"] = Field("lbfgs", description="steepest ascent, or L-BFGS on the manifold")
     memory: Annotated[int, Field(ge=1)] = Field(10, description="steps that L-BFGS remembers")
-    gradient_tolerance: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Field(
+    gradient_tolerance: Annotated[float, Field(ge=0)] = Field(
         1e-6, description="stop when no component of the Riemannian gradient per point is larger"
     )
     max_iterations: Annotated[int, Field(ge=1)] = 2000

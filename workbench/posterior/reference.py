@@ -73,7 +73,7 @@ def make_reference(name: str, about: str, problem: Problem, at: np.ndarray) -> s
             "x": problem.x.tolist(),
             "components": problem.components,
             "covariance": problem.covariance.name,
-            "prior": problem.prior.model_dump(mode="json"),
+            "prior": problem.prior.model_dump(mode="json", exclude_none=True),
         },
         "posterior": answer,
         "checks": checks(problem, posterior),

@@ -91,9 +91,14 @@ class Posterior(NamedTuple):
 
 
 def chains_of(experiment: Experiment, problem: Problem) -> Sampler | None:
-    """Gibbs or NUTS as the experiment has it, the first that suits; Gibbs under the conjugate prior, else NUTS."""
-    own = (method for method in experiment.methods.values() if isinstance(method, Gibbs | NUTS))
-    return first_that_suits([*own, Gibbs(num_warmup=SWEEPS // 4, num_samples=SWEEPS), NUTS()], problem)
+    """Gibbs under the conjugate prior, which is quicker to compile; else NUTS. The experiment's own come first."""
+    own = list(experiment.methods.values())
+    gibbs = [
+        *(method for method in own if isinstance(method, Gibbs)),
+        Gibbs(num_warmup=SWEEPS // 4, num_samples=SWEEPS),
+    ]
+    nuts = [*(method for method in own if isinstance(method, NUTS)), NUTS()]
+    return first_that_suits([*gibbs, *nuts], problem)
 
 
 def particles_of(experiment: Experiment, problem: Problem) -> TemperedSMC | None:
