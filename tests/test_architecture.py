@@ -11,8 +11,8 @@ ROOT = Path(workbench.__file__).parent
 
 # Bottom to top; a module imports from lower layers, or from its own package.
 LAYERS = (
-    ("compilation", "errors", "files", "keys", "precision", "quiet"),
-    ("data", "devices", "hosts"),
+    ("compilation", "environment", "errors", "files", "keys", "precision", "quiet"),
+    ("data", "devices", "hosts", "manifest"),
     ("mixture",),
     ("problem",),
     ("charts", "model", "soundness", "starts"),

@@ -1,10 +1,7 @@
 import csv
 import io
 import json
-import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +10,6 @@ import pytest
 import tomli_w
 from click.testing import CliRunner, Result
 
-import workbench
 from workbench import execution, report
 from workbench.cli import cli, looking  # noqa: F401  # loaded before a test replaces what it imports
 from workbench.compare import Comparison
@@ -174,6 +170,7 @@ class TestRun:
             (["--set", "model.components=0"], "mine.toml: model.components: must be greater than or equal to 1, got 0"),
             (["--set", "seed"], "--set seed: give key.path=value"),
             (["--methods", "emm"], "mine.toml: --methods: emm: not in the experiment; it has em"),
+            (["--methods", "em,em"], "--methods: em: given twice; name each once"),
             (["--set", "model.components=99"], "mine.toml: x: 48 rows are fewer than 99 components"),
             (["--set", "prior.family=independent"], "mine.toml: prior: EM has no closed-form M-step"),
             (["--set", "prior.mean_location=[1,2]"], "mine.toml: prior.mean_location: needs 1 numbers"),
@@ -193,6 +190,14 @@ class TestRun:
     @pytest.mark.parametrize("words", [["--sett", "seed=3"], ["--out"], []])
     def test_a_wrong_option_is_status_2(self, words):
         assert command("run", *words).exit_code == 2
+
+    @pytest.mark.parametrize("name", ["run", "select", "atlas", "claims"])
+    def test_an_empty_results_folder_is_not_the_one_that_the_user_is_in(self, name, config, monkeypatch):
+        monkeypatch.chdir(config.parent)
+        result = command(name, config, "--out", "")
+        assert result.exit_code == 2
+        assert "is empty; give a folder" in result.stderr
+        assert list(config.parent.iterdir()) == [config]
 
 
 @pytest.fixture
@@ -239,6 +244,23 @@ class TestCompare:
     def test_a_folder_without_runs_is_one_message(self, tmp_path):
         assert "give a folder that `workbench run` wrote" in refused("compare", tmp_path)
         assert "no such folder" in refused("plot", tmp_path / "nowhere")
+
+    def test_a_method_without_its_manifest_is_named(self, stored):
+        (file,) = stored.glob("slope-*/info.json")
+        file.unlink()
+        said = " ".join(command("compare", stored).stdout.split())
+        assert f"slope is not in this table: {file.parent.name} has no info.json; run it again." in said
+        for other in stored.glob("*/info.json"):
+            other.unlink()
+        assert "no finished runs: em-" in refused("compare", stored)
+
+    def test_a_run_of_a_newer_version_is_refused_as_one(self, stored):
+        (file,) = stored.glob("slope-*/info.json")
+        file.write_text(json.dumps(json.loads(file.read_text(encoding="utf-8")) | {"format": 2}), encoding="utf-8")
+        message = refused("compare", stored)
+        assert f"{file.parent}: has format 2, of a newer workbench; this one reads formats up to 1" in message
+        file.write_text(json.dumps(json.loads(file.read_text(encoding="utf-8")) | {"format": "x"}), encoding="utf-8")
+        assert "the run is damaged (its format is 'x')" in refused("compare", stored)
 
     def test_a_damaged_run_is_one_message_with_the_remedy(self, stored):
         (file,) = stored.glob("slope-*/trace.npz")
@@ -332,24 +354,3 @@ class TestValidate:
 
     def test_a_folder_without_configs_is_one_message(self, tmp_path):
         assert "no .toml files" in refused("validate", tmp_path)
-
-
-def _python(*words: object, **kwargs: Any) -> subprocess.CompletedProcess[str]:
-    environment = {k: v for k, v in os.environ.items() if k != "PYTHONWARNINGS"}
-    words = (sys.executable, "-m", "workbench", *map(str, words))
-    return subprocess.run(words, capture_output=True, text=True, env=environment, check=False, **kwargs)
-
-
-def test_python_m_workbench_is_the_command():
-    done = _python("--version")
-    assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout == f"workbench, version {workbench.__version__}\n"
-
-
-def test_bad_input_from_a_shell_is_one_message_without_a_traceback(config):
-    done = _python("run", config.name, "--set", "model.covariance=ful", cwd=config.parent)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == (
-        "Error: mine.toml: model.covariance: unknown 'ful' (did you mean 'full'? allowed: full, tied, diagonal,"
-        " spherical)\n"
-    )

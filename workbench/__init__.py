@@ -1,6 +1,7 @@
 """Gaussian mixtures by EM, direct gradient ascent and MCMC, compared on the same terms."""
 
-import workbench.quiet  # noqa: F401  # before anything that imports JAX
+import workbench.environment  # before anything that imports JAX
+import workbench.quiet  # noqa: F401
 from workbench import plots
 from workbench.atlases import load_atlases
 from workbench.compare import Comparison, Reference, compare, summarise, table

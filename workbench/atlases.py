@@ -20,6 +20,7 @@ from workbench.errors import InputError
 from workbench.execution import FAILURES
 from workbench.experiment import Experiment
 from workbench.files import replacing
+from workbench.manifest import FORMAT, check_format
 from workbench.methods import Climber
 from workbench.methods.base import check_smooth
 from workbench.problem import Problem
@@ -172,7 +173,7 @@ def _map(
     )
     resolved = experiment.resolved()
     record = {
-        "format": 1,
+        "format": FORMAT,
         "config": resolved | {"methods": {method: resolved["methods"][method]}, "starts": _plain(rule)},
         "versions": {package: version(package) for package in ("workbench", "jax", "numpy", "scipy")},
         "atlas": made.to_dict(),
@@ -185,7 +186,11 @@ def _map(
 def _load(place: Path) -> Atlas | None:
     """The stored atlas; None where there is none, or a damaged one, which is run again."""
     try:
-        return Atlas.from_dict(json.loads(place.read_text(encoding="utf-8"))["atlas"])
+        record = json.loads(place.read_text(encoding="utf-8"))
+        check_format(record, str(place))
+        return Atlas.from_dict(record["atlas"])
+    except InputError:
+        raise
     except _DAMAGED:
         return None
 

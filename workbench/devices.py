@@ -17,7 +17,8 @@ import numpy as np
 import threadpoolctl
 from jax.sharding import AxisType, Mesh
 
-from workbench.errors import InputError
+from workbench.environment import SET_ASIDE
+from workbench.errors import LINE, InputError, cut, shown
 
 # Threads of the pool that one device may come to hold up: a sum over devices, and singular values beside it.
 # `tests/test_waiting.py` reads the compiled programs for how many each of them has.
@@ -55,10 +56,12 @@ def mesh_of(devices: int | None) -> Mesh | None:
         devices: how many, over all hosts; None for all there are, or as many as cannot wait for each other for ever.
 
     Raises:
-        InputError: there are fewer devices, or XLA's pool has too few threads for so many.
+        InputError: there are fewer devices, XLA's pool has too few threads for so many, or the environment says what
+            JAX cannot read or have.
     """
+    check_environment()
     _widen_pool()
-    there = jax.devices()
+    there = _devices()
     most = _most_devices(there)
     devices = most if devices is None else devices
     if not 1 <= devices <= len(there):
@@ -74,6 +77,36 @@ def mesh_of(devices: int | None) -> Mesh | None:
             f"pool; call use_all_cores() before JAX computes anything, set NPROC={_width(devices)}, or give {most}"
         )
     return None if devices == 1 else Mesh(np.asarray(there[:devices]), ("rows",), axis_types=(AxisType.Auto,))
+
+
+def check_environment() -> None:
+    """Refuse what the environment says to JAX and JAX cannot read.
+
+    Raises:
+        InputError: names every such variable, its value and what it should be.
+    """
+    if SET_ASIDE:
+        told = [
+            f"{name}: must be {right}, got {shown(value)}; set it so, or leave it out"
+            for name, (value, right) in SET_ASIDE.items()
+        ]
+        raise InputError("\n".join(told))
+
+
+def _devices() -> list[jax.Device]:
+    """What JAX has.
+
+    Raises:
+        InputError: no device of the platform that it was told to use.
+    """
+    try:
+        return jax.devices()
+    except (RuntimeError, AssertionError) as error:
+        # JAX fails on a platform that it does not know, and asserts that one it knows is there.
+        why = cut((str(error).strip().splitlines() or ["none is there"])[0], LINE // 2)
+        asked = os.environ.get("JAX_PLATFORMS", "")
+        named = f"JAX_PLATFORMS={asked}" if asked else "JAX_PLATFORMS is not set"
+        raise InputError(f"{named}: JAX has no device ({why}); set JAX_PLATFORMS=cpu, or leave it out") from None
 
 
 def _widen_pool() -> None:

@@ -18,6 +18,7 @@ from workbench.errors import InputError
 from workbench.experiment.config import Experiment
 from workbench.hosts import by_the_first, leads, several, told
 from workbench.keys import named_key
+from workbench.manifest import FORMAT
 from workbench.mixture import Mixture
 from workbench.problem import Problem
 from workbench.run import run
@@ -116,7 +117,7 @@ def describe(trace: Trace, problem: Problem, starts: Mixture, found: list[Verdic
     device = jax.devices()[0]
     devices = 1 if problem.rows.mesh is None else problem.rows.mesh.size
     return {
-        "format": 1,
+        "format": FORMAT,
         "versions": {package: version(package) for package in _PACKAGES} | {"workbench": version("workbench")},
         "device": {"platform": device.platform, "kind": device.device_kind, "count": devices},
         "hosts": jax.process_count(),

@@ -6,6 +6,7 @@ it alone writes and prints.
 """
 
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -130,6 +131,8 @@ def supervise(arguments: Sequence[str]) -> int:
     JAX aborts a process that has lost its coordinator, without a chance for Python to say what that means.
     """
     command = [sys.executable, "-m", "workbench", *arguments]
+    # Asked to end, it goes at once, and the process with it.
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     # The pipe tells the process when its supervisor is gone.
     with subprocess.Popen(command, stdin=subprocess.PIPE, env=os.environ | {_SUPERVISED: "1"}) as process:
         try:

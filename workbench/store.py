@@ -33,6 +33,7 @@ from workbench.errors import InputError
 from workbench.experiment.config import Experiment
 from workbench.experiment.reading import parse_experiment
 from workbench.files import replacing, sync
+from workbench.manifest import check_format
 from workbench.mixture import Mixture
 from workbench.problem import Problem
 from workbench.trace import Trace
@@ -162,10 +163,11 @@ class Store:
         """The trace of a run.
 
         Raises:
-            InputError: a file of the run is damaged.
+            InputError: a file of the run is damaged, or of a newer version.
         """
         try:
             info = json.loads((cell / "info.json").read_text(encoding="utf-8"))
+            check_format(info, str(cell))
             with _load_arrays(cell / "trace.npz") as arrays:
                 mixtures = Mixture(arrays["weights"], arrays["means"], arrays["scales"], problem.covariance)
                 values = {name: arrays[name] for name in _PER_RESTART}
@@ -183,6 +185,8 @@ class Store:
                 draws=draws,
                 **optional,
             )
+        except InputError:
+            raise
         except _DAMAGED as error:
             raise InputError(f"{cell}: the run is damaged ({error}); delete the folder and run it again") from None
 
@@ -198,6 +202,9 @@ class Store:
         loaded = [self._load(path) for path in records]
         found = [(comparison, experiment) for comparison, experiment in loaded if len(comparison)]
         if not found:
+            lost = sorted({why for comparison, _ in loaded for why in comparison.missing.values() if "info" in why})
+            if lost:
+                raise InputError(f"{self.folder}: no finished runs: {'; '.join(lost)}")
             raise InputError(f"{self.folder}: no finished runs; give a folder that `workbench run` wrote")
         names = _tell_apart([experiment for _, experiment in found])
         return [(_renamed(c, suffix), e) for (c, e), suffix in zip(found, names, strict=True)]
@@ -217,12 +224,16 @@ class Store:
             if points.digest != digest:
                 raise InputError(f"{experiment.data.file}: is not what the runs of {path} are of; run it again")
         problem = experiment.problem(points.train)
-        traces = {}
+        traces, missing = {}, {}
         for method in experiment.methods:
             cell = self.cell(experiment, method, digest)
             if self.is_complete(cell):
                 traces[method] = self.load_trace(cell, problem)
-        return assemble(experiment, name, points, problem, traces), experiment
+            else:
+                missing[method] = (
+                    f"{cell.name} has no info.json; run it again" if cell.is_dir() else "it has not been run"
+                )
+        return replace(assemble(experiment, name, points, problem, traces), missing=missing), experiment
 
 
 def assemble(

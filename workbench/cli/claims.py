@@ -11,7 +11,7 @@ from rich.text import Text
 from workbench.claims import Judged, read_ledger, run_claims
 from workbench.claims.running import plain
 from workbench.cli.group import cli
-from workbench.cli.shared import progress
+from workbench.cli.shared import Folder, names_of, progress
 from workbench.devices import ask_for_devices
 from workbench.report import write_claims
 from workbench.report.claims_page import reading_of
@@ -27,7 +27,7 @@ PLAIN_WIDTH = 160
 @click.argument("file", type=click.Path(path_type=Path), default=LEDGER)
 @click.option("--quick", is_flag=True, help="Run each claim's quick variant.")
 @click.option("--only", metavar="NAME,NAME", help="Judge only these claims.")
-@click.option("--out", type=click.Path(path_type=Path), help="Results folder  [default: results; results/quick]")
+@click.option("--out", type=Folder(), help="Results folder  [default: results; results/quick]")
 @click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
 @click.pass_context
 def claims(ctx: click.Context, file: Path, quick: bool, only: str | None, out: Path | None, form: str) -> None:
@@ -36,7 +36,7 @@ def claims(ctx: click.Context, file: Path, quick: bool, only: str | None, out: P
     A claim that turns out false is no failure: the exit status is 1 only if a run failed.
     """
     ledger = read_ledger(file, quick=quick)
-    names = None if only is None else [name.strip() for name in only.split(",") if name.strip()]
+    names = names_of("--only", only)
     folder = (Path("results/quick") if quick else Path("results")) if out is None else out
     ask_for_devices(None)
     with progress(quiet=False) as watch:

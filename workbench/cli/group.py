@@ -3,6 +3,8 @@
 import gc
 import importlib
 import os
+import signal
+from types import FrameType
 from typing import Any
 
 import click
@@ -10,10 +12,13 @@ import jax
 
 import workbench
 from workbench.compilation import keep_compiled_programs
+from workbench.devices import check_environment
 from workbench.errors import InputError
+from workbench.hosts import is_supervised
 
 BAD_INPUT = 2
-INTERRUPTED = 130  # 128 + SIGINT, as shells report it
+# 128 and the number of the signal, as shells report it.
+INTERRUPTED, TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM
 
 # Objects allocated between two searches for garbage.
 OBJECTS_BETWEEN = 200_000
@@ -42,6 +47,10 @@ class _Stop(click.ClickException):
         self.exit_code = status  # type: ignore[misc]  # click declares it for classes and reads it of instances
 
 
+class Terminated(KeyboardInterrupt):
+    """The process was asked to end; cleaned up after as if by Ctrl-C."""
+
+
 class _Group(click.Group):
     """Loads commands, and turns wrong input and interruption into one message and the right exit status."""
 
@@ -61,14 +70,20 @@ class _Group(click.Group):
             return super().invoke(ctx)
         except InputError as error:
             raise _Stop(str(error), BAD_INPUT) from None
+        except Terminated:
+            raise _Stop(f"terminated; {_KEPT}", TERMINATED) from None
         except KeyboardInterrupt:
-            raise _Stop("interrupted; finished runs are kept, and the same command goes on", INTERRUPTED) from None
+            raise _Stop(f"interrupted; {_KEPT}", INTERRUPTED) from None
+
+
+_KEPT = "finished runs are kept, and the same command goes on"
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(workbench.__version__, prog_name="workbench")
 def cli() -> None:
     """Gaussian mixtures by EM, gradient ascent and MCMC, compared on the same terms."""
+    check_environment()
     # float64 unless the user's environment decides.
     if "JAX_ENABLE_X64" not in os.environ:
         jax.config.update("jax_enable_x64", True)
@@ -83,4 +98,17 @@ def main() -> None:
     gc.set_threshold(OBJECTS_BETWEEN, 10, 10)
     # Programs do not carry the places in the source that each of their parts comes from.
     jax.config.update("jax_traceback_in_locations_limit", 0)
-    cli(prog_name="workbench")
+    if not is_supervised():
+        # One of several hosts ends at once: it may be waiting for the others, where no Python runs.
+        signal.signal(signal.SIGTERM, _terminate)
+    try:
+        cli(prog_name="workbench")
+    finally:
+        # Whatever ends the process from here on has nothing left to say.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def _terminate(number: int, frame: FrameType | None) -> None:
+    """End as by Ctrl-C; asked a second time, at once."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    raise Terminated

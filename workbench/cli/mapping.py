@@ -6,7 +6,7 @@ import click
 
 from workbench.atlases import map_experiment
 from workbench.cli.group import cli
-from workbench.cli.shared import config_text, progress
+from workbench.cli.shared import Folder, config_text, names_of, progress
 from workbench.devices import ask_for_devices
 from workbench.errors import InputError
 from workbench.experiment import read_experiment
@@ -21,7 +21,7 @@ FAILED = 1
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Override a key; may be repeated.")
 @click.option("--methods", metavar="NAME,NAME", help="Only these methods  [default: all that are no samplers]")
 @click.option("--rules", metavar="NAME,NAME", help="Rules of starts, or all  [default: the experiment's own]")
-@click.option("--out", type=click.Path(path_type=Path), help="Results folder  [default: results/NAME]")
+@click.option("--out", type=Folder(), help="Results folder  [default: results/NAME]")
 @click.option("--force", is_flag=True, help="Run again what is stored.")
 @click.option("--quiet", is_flag=True, help="Print nothing but errors.")
 @click.pass_context
@@ -51,11 +51,11 @@ def atlas(
             found = map_experiment(
                 experiment,
                 starts=starts,
-                rules=_names(rules),
+                rules=names_of("--rules", rules),
                 name=file.stem,
                 out=folder,
                 folder=file.parent,
-                only=_names(methods),
+                only=names_of("--methods", methods),
                 force=force,
                 watch=watch,
             )
@@ -76,7 +76,3 @@ def atlas(
         click.echo(f"{name} failed: {why}", err=True)
     if found.failures:
         ctx.exit(FAILED)
-
-
-def _names(text: str | None) -> list[str] | None:
-    return None if text is None else [name.strip() for name in text.split(",") if name.strip()]

@@ -7,7 +7,7 @@ import click
 
 from workbench import hosts
 from workbench.cli.group import cli
-from workbench.cli.shared import config_text, progress
+from workbench.cli.shared import Folder, config_text, names_of, progress
 from workbench.compare import MethodSummary, table
 from workbench.devices import ask_for_devices
 from workbench.diagnostics import Status
@@ -25,7 +25,7 @@ FAILED = 1
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Override a key; may be repeated.")
 @click.option("--methods", metavar="NAME,NAME", help="Run and compare only these methods of the experiment.")
-@click.option("--out", type=click.Path(path_type=Path), help="Results folder  [default: results/NAME]")
+@click.option("--out", type=Folder(), help="Results folder  [default: results/NAME]")
 @click.option("--force", is_flag=True, help="Run again what is stored.")
 @click.option("--quiet", is_flag=True, help="Print nothing but errors.")
 @click.pass_context
@@ -47,7 +47,7 @@ def run(
         ctx.exit(hosts.supervise(sys.argv[1:]))
     ask_for_devices(experiment.run.devices_per_host)
     folder = Path("results") / file.stem if out is None else out
-    only = None if methods is None else [name.strip() for name in methods.split(",") if name.strip()]
+    only = names_of("--methods", methods)
     with hosts.joined(experiment.run.hosts):
         quiet = quiet or not hosts.leads()
         with progress(quiet) as watch:

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from workbench.cli.group import cli
-from workbench.cli.shared import config_text, progress
+from workbench.cli.shared import Folder, config_text, names_of, progress
 from workbench.devices import ask_for_devices
 from workbench.errors import InputError
 from workbench.experiment import Experiment
@@ -25,7 +25,7 @@ FAILED = 1
 @click.option("--components", default="1:9", show_default=True, help="K to choose from: 1:9, or 2,3,5.")
 @click.option("--covariance", help="Families to choose from as well: full,tied,diagonal,spherical.")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Override a key; may be repeated.")
-@click.option("--out", type=click.Path(path_type=Path), help="Results folder  [default: results/NAME]")
+@click.option("--out", type=Folder(), help="Results folder  [default: results/NAME]")
 @click.option("--force", is_flag=True, help="Score again what is stored.")
 @click.option("--format", "form", type=click.Choice(["table", "json", "csv"]), default="table", show_default=True)
 @click.option("--quiet", is_flag=True, help="Print nothing but errors.")
@@ -49,7 +49,7 @@ def select(
     components is searched, with a table and a panel for each criterion. The same command again computes nothing and
     redraws the page.
     """
-    wanted = _numbers(components)
+    wanted, families = _numbers(components), names_of("--covariance", covariance)
     experiment = _read(file, settings)
     if experiment.run.hosts > 1:
         raise InputError(f"{file}: run.hosts: components are chosen on one host; add --set run.hosts=1")
@@ -60,10 +60,10 @@ def select(
             options: dict[str, Any] = {"name": file.stem, "out": folder, "folder": file.parent}
             options |= {"force": force, "watch": watch}
             found: Selection | FamilySelection
-            if covariance is None:
+            if families is None:
                 found = select_components(experiment, wanted, **options)
             else:
-                found = select_families(experiment, covariance.split(","), wanted, **options)
+                found = select_families(experiment, families, wanted, **options)
         except InputError as error:
             raise InputError(f"{file}: {error}") from None
     page = folder / "selection.html"

@@ -4,13 +4,49 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
+from typing import Any
 
+import click
 import tomli_w
 
 from workbench.cli.stalling import watching
 from workbench.compare.comparison import Watch
+from workbench.errors import InputError
 from workbench.experiment import Experiment
 from workbench.run import Progress as RunProgress
+
+
+class Folder(click.Path):
+    """A folder to write to, as a `Path`; nothing at all, which would be the folder one is in, is refused."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The folder.
+
+        Raises:
+            BadParameter: the value is empty.
+        """
+        if not str(value).strip():
+            self.fail("is empty; give a folder, or . for the one you are in", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+def names_of(option: str, text: str | None) -> list[str] | None:
+    """The names in `NAME,NAME`; None where the option is not given.
+
+    Raises:
+        InputError: a name twice.
+    """
+    if text is None:
+        return None
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    twice = [name for name in dict.fromkeys(names) if names.count(name) > 1]
+    if twice:
+        raise InputError(f"{option}: {', '.join(twice)}: given twice; name each once")
+    return names
 
 
 @contextmanager

@@ -60,6 +60,7 @@ class Comparison(Mapping[str, Trace]):
     columns: tuple[str, ...] = ()
     units: str = ""
     failures: Mapping[str, str] = field(default_factory=dict)  # methods that raised, and what
+    missing: Mapping[str, str] = field(default_factory=dict)  # methods of the experiment without a stored run, and why
 
     @property
     def rule(self) -> Soundness:

@@ -10,6 +10,7 @@ from html import escape
 from typing import Any
 
 from workbench.compare.comparison import Comparison
+from workbench.compare.remarks import remarks_on
 from workbench.compare.shortfall import remedies
 from workbench.compare.summary import LOWER, NEAR, WITHIN, YARDSTICK, MethodSummary, summarise
 from workbench.diagnostics import Status
@@ -129,6 +130,7 @@ class Table:
     components: int | None = None  # K that was asked for
     advice: str = ""  # what to try where no answer is sound, or components of the best have merged
     dtype: str = USUAL  # of the numbers
+    remarks: tuple[str, ...] = ()  # sentences on the comparison as a whole
 
     @property
     def lines(self) -> list[tuple[str, list[str]]]:
@@ -140,7 +142,7 @@ class Table:
     def reading(self) -> str:
         """What the table says, in a sentence or two."""
         text, note = read(self.summaries, self.components, self.advice), precision_note(self.dtype)
-        return f"{text} {note}" if note else text
+        return " ".join([text, *self.remarks, *([note] if note else [])])
 
     def __str__(self) -> str:
         # Imported here because it is needed only to print, and importing the package must stay quick.
@@ -200,7 +202,8 @@ def table(comparison: Comparison) -> Table:
     # Equal values are what is under it where a method says so; the words are those of `Tie.text`.
     tied = any("equal" in (s.unsound or "") for s in summaries)
     advice = remedies(problem, tied=tied) if len(comparison) and (best is None or best.merged) else ""
-    return Table(comparison.name, summaries, problem.components, advice, problem.dtype.name)
+    remarks = remarks_on(comparison)
+    return Table(comparison.name, summaries, problem.components, advice, problem.dtype.name, remarks)
 
 
 def read(summaries: tuple[MethodSummary, ...], components: int | None = None, advice: str = "") -> str:

@@ -20,6 +20,7 @@ import tomli_w
 from workbench.compilation import make_room
 from workbench.errors import InputError
 from workbench.files import replacing
+from workbench.manifest import FORMAT, check_format
 from workbench.precision import USUAL, dtype_name
 from workbench.studies.base import Findings, Row, Study
 
@@ -95,7 +96,11 @@ def load_findings(place: Path, study: Study) -> Findings:
 def _dtype_of(place: Path) -> str:
     """The precision that a finished study says it was measured in; the usual one where it does not say."""
     try:
-        return str(json.loads((place / "info.json").read_text(encoding="utf-8")).get("dtype", USUAL))
+        info = json.loads((place / "info.json").read_text(encoding="utf-8"))
+        check_format(info, str(place))
+        return str(info.get("dtype", USUAL))
+    except InputError:
+        raise
     except (OSError, ValueError, AttributeError) as error:
         raise InputError(f"{place}: info.json is damaged ({error}); run the study again") from None
 
@@ -139,7 +144,7 @@ def _write(path: Path, text: str) -> None:
 
 def _info(study: Study, cells: int, seconds: float) -> dict[str, Any]:
     return {
-        "format": 1,
+        "format": FORMAT,
         "study": study.study,
         "cells": cells,
         "seconds": seconds,

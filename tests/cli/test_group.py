@@ -1,0 +1,56 @@
+"""The command in a process of its own: what it prints, and how it ends."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tomli_w
+
+import workbench
+
+
+@pytest.fixture
+def config(tmp_path: Path, tiny: dict[str, Any]) -> Path:
+    path = tmp_path / "mine.toml"
+    path.write_text(tomli_w.dumps({**tiny, "methods": {"em": {}}}), encoding="utf-8")
+    return path
+
+
+def _python(*words: object, **kwargs: Any) -> subprocess.CompletedProcess[str]:
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONWARNINGS"}
+    words = (sys.executable, "-m", "workbench", *map(str, words))
+    return subprocess.run(words, capture_output=True, text=True, env=environment, check=False, **kwargs)
+
+
+def test_python_m_workbench_is_the_command():
+    done = _python("--version")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == f"workbench, version {workbench.__version__}\n"
+
+
+def test_bad_input_from_a_shell_is_one_message_without_a_traceback(config):
+    done = _python("run", config.name, "--set", "model.covariance=ful", cwd=config.parent)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        "Error: mine.toml: model.covariance: unknown 'ful' (did you mean 'full'? allowed: full, tied, diagonal,"
+        " spherical)\n"
+    )
+
+
+def test_a_process_that_is_asked_to_end_says_what_is_kept(config, tmp_path):
+    # Ends itself where the first method would run, as `kill` would.
+    program = (
+        "import os, signal, sys\n"
+        "from workbench import execution\n"
+        "from workbench.cli import main\n"
+        "execution.run = lambda *args, **kwargs: os.kill(os.getpid(), signal.SIGTERM)\n"
+        f"sys.argv = ['workbench', 'run', {str(config)!r}, '--out', {str(tmp_path / 'out')!r}]\n"
+        "main()"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (128 + signal.SIGTERM, "")
+    assert done.stderr == "Error: terminated; finished runs are kept, and the same command goes on\n"
