@@ -9,7 +9,8 @@ from scipy.special import logsumexp
 from sklearn.metrics import adjusted_rand_score
 
 from workbench.compare import Comparison, MethodSummary, Reference, summarise
-from workbench.compare.summary import WITHIN, best_log_joint
+from workbench.compare.optima import WITHIN
+from workbench.compare.summary import best_log_joint
 from workbench.mixture import Mixture
 from workbench.problem import Problem
 from workbench.soundness import Soundness

@@ -1,7 +1,8 @@
 """Comparing methods: run them on equal terms, summarise, tabulate."""
 
 from workbench.compare.comparison import Comparison, Reference, compare
-from workbench.compare.summary import MethodSummary, Optimum, summarise
+from workbench.compare.optima import Optimum
+from workbench.compare.summary import MethodSummary, summarise
 from workbench.compare.table import Table, table
 
 __all__ = ["Comparison", "MethodSummary", "Optimum", "Reference", "Table", "compare", "summarise", "table"]

@@ -7,6 +7,7 @@ import jax
 import numpy as np
 
 from workbench.compare.comparison import Comparison
+from workbench.compare.optima import WITHIN, Optimum, optima_of, same_optimum, sound_ends
 from workbench.compare.shortfall import why_unsound
 from workbench.data import default_columns
 from workbench.diagnostics import (
@@ -20,10 +21,8 @@ from workbench.diagnostics import (
     verdicts,
 )
 from workbench.mixture import Mixture
+from workbench.problem import Problem
 from workbench.trace import Trace
-
-# A restart has reached the best when its log_joint is within this many nats of it.
-WITHIN = 1e-3
 
 # A restart is near the best when it is within this many nats *per point* of it: what a method that looks at some of the
 # rows at a time can come to, and what tells two fits apart by no prediction.
@@ -33,14 +32,6 @@ NEAR = 1e-3
 # of the same optimum by less.
 YARDSTICK = "em"
 LOWER = 1e-6
-
-
-@dataclass(frozen=True)
-class Optimum:
-    """An end value of log_joint and how many restarts ended there; only sound ends are counted."""
-
-    log_joint: float
-    restarts: int
 
 
 @dataclass(frozen=True)
@@ -91,21 +82,28 @@ class MethodSummary:
     ess_tail_min: float | None = None  # over the tails of the same functionals as `ess_min`
     e_bfmi: float | None = None  # smallest over the chains; None where the sampler has no energies
     unsound: str | None = None  # why ends are not sound, where no answer is or the best has merged
+    equal_elsewhere: int | None = None  # restarts that end on the value of the best and on another mixture
 
 
 def best_log_joint(comparison: Comparison) -> float | None:
     """The highest log_joint among the sound answers of all methods; None if there is none."""
-    values = []
+    best = _best_answer(comparison)
+    return None if best is None else best[0]
+
+
+def _best_answer(comparison: Comparison) -> tuple[float, Mixture] | None:
+    """The highest log_joint among the sound answers of all methods, and its mixture; None if there is none."""
+    answers = []
     for trace in comparison.values():
         place = trace.best_place(comparison.problem, comparison.rule)
         if place is not None:
-            values.append(float(trace.log_joint[place]))
-    return max(values, default=None)
+            answers.append((float(trace.log_joint[place]), trace.at(*place)))
+    return max(answers, key=lambda answer: answer[0], default=None)
 
 
 def summarise(comparison: Comparison) -> list[MethodSummary]:
     """One summary for each method, in the order of the comparison; methods that failed come last."""
-    best = best_log_joint(comparison)
+    best = _best_answer(comparison)
     summaries = [_summarise(comparison, name, trace, best) for name, trace in comparison.items()]
     return summaries + [_failed(name, why) for name, why in comparison.failures.items()]
 
@@ -117,15 +115,17 @@ def judge(comparison: Comparison, name: str) -> tuple[list[Verdict], Mixing | No
     return verdicts(trace, comparison.problem, comparison.rule, mixing), mixing
 
 
-def _summarise(comparison: Comparison, name: str, trace: Trace, best: float | None) -> MethodSummary:
+def _summarise(comparison: Comparison, name: str, trace: Trace, best: tuple[float, Mixture] | None) -> MethodSummary:
     problem, reference = comparison.problem, comparison.reference
     found, mixing = judge(comparison, name)
     counts = Counter(verdict.status for verdict in found)
     place = trace.best_place(problem, comparison.rule)
     mixture = None if place is None else trace.at(*place)
     health = None if mixture is None else comparison.rule.check(problem, mixture)
-    rows = arrivals(trace, best, WITHIN)
-    near = arrivals(trace, best, NEAR * problem.num_points)
+    value = None if best is None else best[0]
+    sound = np.zeros(trace.num_restarts, bool) if trace.is_sampler else sound_ends(comparison, trace)
+    rows, elsewhere = _on_the_best(problem, trace, sound, best)
+    near = arrivals(trace, value, NEAR * problem.num_points)
     answer = _answer(trace, mixture)
     end = _highest_end(trace) if place is None else None
     short = health is None or health.merged
@@ -159,7 +159,7 @@ def _summarise(comparison: Comparison, name: str, trace: Trace, best: float | No
         suspicious=None if health is None else health.suspicious,
         adjusted_rand_index=rand,
         matched_error=None if reference.truth is None or mixture is None else matched_error(mixture, reference.truth),
-        optima=() if trace.is_sampler else _optima(comparison, trace),
+        optima=() if trace.is_sampler else optima_of(problem, trace, sound),
         lower_than_em=None if name == YARDSTICK else _lower(trace, comparison.traces.get(YARDSTICK)),
         near_best=None if trace.is_sampler else len(near),
         passes_to_near_best=None if trace.is_sampler else _median_passes(trace, near),
@@ -175,6 +175,7 @@ def _summarise(comparison: Comparison, name: str, trace: Trace, best: float | No
         ended_log_likelihood=None if end is None else float(trace.log_likelihood[end]),
         ended_log_joint=None if end is None else float(trace.log_joint[end]),
         unsound=why_unsound(problem, trace, comparison.rule, columns) if short and not trace.is_sampler else None,
+        equal_elsewhere=None if trace.is_sampler else elsewhere,
     )
 
 
@@ -194,6 +195,21 @@ def arrivals(trace: Trace, best: float | None, within: float) -> list[tuple[int,
     near = np.abs(trace.log_joint - best) <= within  # a spike passes the best on its way up, and is no arrival
     stays = near.any(1) if trace.is_sampler else near[:, -1] & ~trace.collapsed
     return [(int(r), int(np.argmax(near[r]))) for r in np.flatnonzero(stays)]
+
+
+def _on_the_best(
+    problem: Problem, trace: Trace, sound: np.ndarray, best: tuple[float, Mixture] | None
+) -> tuple[list[tuple[int, int]], int]:
+    """Restart and first row of those that come to the value of the best, and how many end there on another mixture.
+
+    A restart that ends on another mixture has not reached the best. A sampler's draws are near it for a moment only.
+    """
+    if best is None or trace.is_sampler:
+        return arrivals(trace, None if best is None else best[0], WITHIN), 0
+    rows = arrivals(trace, best[0], WITHIN)
+    same = [sound[r] and same_optimum(problem, best[1], trace.at(r, -1)) for r, _ in rows]
+    others = sum(bool(sound[r]) and not there for (r, _), there in zip(rows, same, strict=True))
+    return [place for place, there in zip(rows, same, strict=True) if there], others
 
 
 def _median_passes(trace: Trace, rows: list[tuple[int, int]]) -> float | None:
@@ -245,17 +261,3 @@ def _highest_end(trace: Trace) -> tuple[int, int] | None:
 def _highest(trace: Trace) -> int:
     """The restart of an approximation whose bound is the highest that is a number."""
     return int(np.argmax(np.nan_to_num(np.asarray(trace.evidence_bound), nan=-np.inf)))
-
-
-def _optima(comparison: Comparison, trace: Trace) -> tuple[Optimum, ...]:
-    """Sound end values, highest first, those within 1e-3 nats of each other counted together."""
-    healths = comparison.rule.check_all(comparison.problem, trace.ends)
-    sound = [h.sound and not c for h, c in zip(healths, trace.collapsed, strict=True)]
-    ends = np.sort(trace.log_joint[:, -1][np.asarray(sound) & np.isfinite(trace.log_joint[:, -1])])[::-1]
-    groups: list[list[float]] = []
-    for value in ends.tolist():
-        if groups and groups[-1][0] - value <= WITHIN:
-            groups[-1].append(value)
-        else:
-            groups.append([value])
-    return tuple(Optimum(group[0], len(group)) for group in groups)

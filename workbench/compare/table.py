@@ -10,9 +10,10 @@ from html import escape
 from typing import Any
 
 from workbench.compare.comparison import Comparison
+from workbench.compare.optima import WITHIN
 from workbench.compare.remarks import remarks_on
 from workbench.compare.shortfall import remedies
-from workbench.compare.summary import LOWER, NEAR, WITHIN, YARDSTICK, MethodSummary, summarise
+from workbench.compare.summary import LOWER, NEAR, YARDSTICK, MethodSummary, summarise
 from workbench.diagnostics import Status
 from workbench.diagnostics.convergence import E_BFMI_LIMIT
 from workbench.precision import USUAL, precision_note
@@ -239,6 +240,12 @@ def read(summaries: tuple[MethodSummary, ...], components: int | None = None, ad
         if s.evidence_bound is not None:
             text += f" {s.method} approximates the posterior; its lower bound of ln P(x) is {s.evidence_bound:.3f}."
     for s in climbs:
+        if s.equal_elsewhere:
+            starts = "1 start" if s.equal_elsewhere == 1 else f"{s.equal_elsewhere} starts"
+            text += (
+                f" Beware: {starts} of {s.method} end on the same value and another mixture: "
+                "more than one answer fits equally well."
+            )
         if s.tied_points:
             text += f" Beware: a component of the best of {s.method} sits on {s.tied_points:,} equal values."
         elif s.suspicious:

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from workbench.compare import Comparison
-from workbench.compare.summary import WITHIN, best_log_joint, judge
+from workbench.compare.optima import WITHIN
+from workbench.compare.summary import best_log_joint, judge
 from workbench.diagnostics import Status
 from workbench.trace import Trace
 

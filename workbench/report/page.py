@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from workbench.compare import Comparison, table
-from workbench.compare.summary import WITHIN, judge
+from workbench.compare.optima import WITHIN
+from workbench.compare.summary import judge
 from workbench.files import replacing
 from workbench.posterior import posterior_summary
 from workbench.posterior.table import Grid, agreement_grid, chain_grid, estimate_grids, reading

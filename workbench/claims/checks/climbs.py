@@ -6,7 +6,8 @@ import numpy as np
 
 from workbench.claims.decision import Decision, Verdict, beside, median_interval, number, undecided
 from workbench.claims.evidence import Ran
-from workbench.compare.summary import WITHIN, arrivals, best_log_joint
+from workbench.compare.optima import WITHIN
+from workbench.compare.summary import arrivals, best_log_joint
 from workbench.diagnostics.monotonicity import falls
 from workbench.diagnostics.proportion import Proportion
 from workbench.methods import EM, GradientAscent, Method

@@ -8,7 +8,8 @@ import numpy as np
 
 from workbench.claims.decision import Decision, Verdict, number, undecided
 from workbench.claims.evidence import Ran
-from workbench.compare.summary import WITHIN, best_log_joint
+from workbench.compare.optima import WITHIN
+from workbench.compare.summary import best_log_joint
 from workbench.diagnostics.atlas import Atlas
 from workbench.diagnostics.proportion import Proportion
 from workbench.diagnostics.singularity import Flat, escape

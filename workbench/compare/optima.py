@@ -1,0 +1,71 @@
+"""The optima that climbs end on: two mixtures of one value are two optima, unless no valley parts them."""
+
+from dataclasses import dataclass
+
+import jax
+import numpy as np
+
+from workbench.compare.comparison import Comparison
+from workbench.diagnostics.matching import SAME, Components, match
+from workbench.mixture import Mixture
+from workbench.problem import Problem
+from workbench.run import score
+from workbench.trace import Trace
+
+# Two ends have one value when their log_joint are within this many nats of each other.
+WITHIN = 1e-3
+
+
+@dataclass(frozen=True)
+class Optimum:
+    """An end value of log_joint and how many restarts ended there; only sound ends are counted."""
+
+    log_joint: float
+    restarts: int
+
+
+def optima_of(problem: Problem, trace: Trace, sound: np.ndarray) -> tuple[Optimum, ...]:
+    """The ends that are sound [R], highest first; those of one value and one mixture are counted together."""
+    scores, ends = trace.log_joint[:, -1], trace.ends
+    groups: list[list[int]] = []
+    for end in np.argsort(-scores, kind="stable"):
+        if not sound[end]:
+            continue
+        near = (group for group in reversed(groups) if scores[group[0]] - scores[end] <= WITHIN)
+        own = next((group for group in near if same_optimum(problem, _at(ends, group[0]), _at(ends, end))), None)
+        if own is None:
+            groups.append([int(end)])
+        else:
+            own.append(int(end))
+    return tuple(Optimum(float(scores[group[0]]), len(group)) for group in groups)
+
+
+def sound_ends(comparison: Comparison, trace: Trace) -> np.ndarray:
+    """Which restarts end on a sound mixture of a finite value. [R]"""
+    healths = comparison.rule.check_all(comparison.problem, trace.ends)
+    return np.asarray([h.sound for h in healths]) & ~trace.collapsed & np.isfinite(trace.log_joint[:, -1])
+
+
+def same_optimum(problem: Problem, one: Mixture, other: Mixture) -> bool:
+    """Whether two mixtures of one value are one optimum, whatever the labels of their components.
+
+    They are where the complete data could hardly tell them apart (`diagnostics/matching.py`). What a stopping rule
+    leaves over can be more than that where a climb is slow, and on a plateau mixtures of one value lie far apart: they
+    are one, too, if half way between them, component by component, `log_joint` is no lower.
+    """
+    first, second = (Components.of(mixture, np.arange(mixture.num_components)) for mixture in (one, other))
+    found = match(first, second)
+    if problem.num_points * found.divergence <= SAME:
+        return True
+    pairs = one, other.permute(found.order)
+    weights, means, covariances = (
+        np.mean([np.asarray(getattr(mixture, name)) for mixture in pairs], axis=0)
+        for name in ("weights", "means", "covariances")
+    )
+    middle = Mixture.from_covariances(weights, means, covariances, one.covariance.name)
+    values, _ = score(problem, jax.tree.map(lambda *leaves: np.stack(leaves)[None], one, middle, other))
+    return bool(values[0, 1] >= min(values[0, 0], values[0, 2]) - WITHIN)
+
+
+def _at(mixtures: Mixture, restart: int) -> Mixture:
+    return jax.tree.map(lambda leaf: leaf[restart], mixtures)
