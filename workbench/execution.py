@@ -20,6 +20,7 @@ from workbench.hosts import by_the_first, leads, several, told
 from workbench.keys import named_key
 from workbench.manifest import FORMAT
 from workbench.mixture import Mixture
+from workbench.precision import dtype_name
 from workbench.problem import Problem
 from workbench.run import run
 from workbench.store import Points, Store, assemble
@@ -121,7 +122,7 @@ def describe(trace: Trace, problem: Problem, starts: Mixture, found: list[Verdic
         "versions": {package: version(package) for package in _PACKAGES} | {"workbench": version("workbench")},
         "device": {"platform": device.platform, "kind": device.device_kind, "count": devices},
         "hosts": jax.process_count(),
-        "dtype": str(problem.x.dtype),
+        "dtype": dtype_name(trace.mixtures.means),
         "hyperparameters": {k: np.asarray(v).tolist() for k, v in problem.hyperparameters.items()},
         "num_points": problem.num_points,
         "num_dimensions": problem.num_dimensions,

@@ -1,6 +1,7 @@
 """Claims about the ledger: strictly read, every mistake at once, run once, kept, printed and shown."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,11 @@ from workbench import execution
 from workbench.claims import Verdict, load_claims, read_ledger, run_claims
 from workbench.claims.checks import CHECKS
 from workbench.claims.decision import Decision, median_interval, number, undecided
+from workbench.claims.running import Judged, plain
 from workbench.cli import cli
 from workbench.errors import InputError
 from workbench.report import write_claims
+from workbench.report.claims_page import ledger_table, reading_of
 from workbench.report.page import render, write_report
 
 SHIPPED = Path(__file__).parents[2] / "experiments" / "claims.toml"
@@ -201,3 +204,16 @@ def test_the_shipped_ledger_has_the_claims_that_were_promised_and_its_quick_vari
     assert {entry.claim.check for entry in entries.values()} == set(CHECKS)
     assert all(entry.claim.sentence.endswith(".") for entry in entries.values())
     assert [entry.name for entry in read_ledger(SHIPPED, quick=True)] == list(entries)
+
+
+def test_the_ledger_says_which_numbers_are_float32(tmp_path: Path) -> None:
+    usual = Judged("a", "s", "1977", "c", "", (), (), Decision(Verdict.HOLDS, 1.0, "nats", note="Two."))
+    single = replace(usual, name="b", dtype="float32")
+    assert "float" not in reading_of([usual]) and "float" not in ledger_table([usual])
+    assert reading_of([single]).endswith("Computed in float32.")
+    assert reading_of([usual, single]).endswith("Computed in float32 and float64.")
+    write_claims(tmp_path / "claims.html", [single])
+    assert "Two. Computed in float32." in ledger_table([single])
+    assert "Computed in float32." in (tmp_path / "claims.html").read_text(encoding="utf-8")
+    (tmp_path / "claims.json").write_text(json.dumps([plain(single)]), encoding="utf-8")
+    assert load_claims(tmp_path) == [single]

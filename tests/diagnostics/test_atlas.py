@@ -1,5 +1,7 @@
 import json
+from dataclasses import replace
 
+import jax
 import numpy as np
 import pytest
 
@@ -65,6 +67,18 @@ def test_the_table_names_every_optimum_and_what_it_says(mapped):
     assert all(f"{basin.log_joint:.3f}" in text for basin in mapped.optima)
     assert f"is reached from {mapped.best.count} of {STARTS} starts" in text
     assert len(mapped.lines) <= MOST_LINES + len(mapped.others)
+
+
+def test_an_atlas_says_where_its_numbers_are_float32_and_keeps_it(galaxies, mapped):
+    assert "float" not in str(mapped)
+    trace = run(EndsOnly(inner=EM()), galaxies, draw_starts(RandomPoints(), galaxies, 2, 0), named_key(0, "em"))
+    halved = jax.tree.map(lambda leaf: leaf.astype(np.float32), trace.mixtures)
+    single = atlas_of(galaxies, replace(trace, mixtures=halved), method="em", rule="random_points")
+    assert str(single).endswith("Computed in float32.")
+    kept = single.to_dict()
+    assert Atlas.from_dict(kept).reading == single.reading
+    # A file that does not say has what was computed in float64.
+    assert "float" not in Atlas.from_dict({k: v for k, v in kept.items() if k != "dtype"}).reading
 
 
 def test_ends_alone_are_those_of_the_whole_run_and_no_race_drops_any(galaxies):

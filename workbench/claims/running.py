@@ -15,6 +15,7 @@ from workbench.errors import InputError
 from workbench.execution import run_experiment
 from workbench.experiment import Experiment
 from workbench.files import replacing
+from workbench.precision import USUAL, dtype_name
 from workbench.studies import Findings, Study
 from workbench.studies.running import run_study
 
@@ -38,6 +39,7 @@ class Judged:
     settings: tuple[str, ...]  # laid over the configs, where this is the quick variant
     decision: Decision
     failure: str | None = None  # why a run failed
+    dtype: str = USUAL  # of the numbers in the runs
 
 
 def run_claims(
@@ -131,6 +133,8 @@ def _judge(entry: Entry, evidence: Sequence[Ran | Findings | None], failures: li
         entry.claim.quick if quick else (),
         decision,
         "; ".join(failures) or None,
+        # What is stored in another precision is another run.
+        dtype_name(),
     )
 
 

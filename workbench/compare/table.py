@@ -16,7 +16,7 @@ from workbench.compare.shortfall import remedies
 from workbench.compare.summary import LOWER, NEAR, YARDSTICK, MethodSummary, summarise
 from workbench.diagnostics import Status
 from workbench.diagnostics.convergence import E_BFMI_LIMIT
-from workbench.precision import USUAL, precision_note
+from workbench.precision import USUAL, dtype_name, precision_note
 from workbench.trace import passes_text
 
 Cell = Callable[[MethodSummary], str]
@@ -203,8 +203,8 @@ def table(comparison: Comparison) -> Table:
     # Equal values are what is under it where a method says so; the words are those of `Tie.text`.
     tied = any("equal" in (s.unsound or "") for s in summaries)
     advice = remedies(problem, tied=tied) if len(comparison) and (best is None or best.merged) else ""
-    remarks = remarks_on(comparison)
-    return Table(comparison.name, summaries, problem.components, advice, problem.dtype.name, remarks)
+    dtype = dtype_name(*(trace.mixtures.means for trace in comparison.values()))
+    return Table(comparison.name, summaries, problem.components, advice, dtype, remarks_on(comparison))
 
 
 def read(summaries: tuple[MethodSummary, ...], components: int | None = None, advice: str = "") -> str:

@@ -13,6 +13,7 @@ import numpy as np
 from workbench.diagnostics.proportion import Proportion
 from workbench.diagnostics.stationary import Kind
 from workbench.mixture import Mixture, covariance_named
+from workbench.precision import USUAL, precision_note
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,7 @@ class Atlas:
     kinds: tuple[Kind, ...]  # [R]
     log_joint: np.ndarray  # [R]   at the end, before polishing
     passes: np.ndarray  # [R]
+    dtype: str = USUAL  # of the numbers
 
     @property
     def starts(self) -> int:
@@ -84,12 +86,13 @@ class Atlas:
     @property
     def reading(self) -> str:
         """What the table says, in a sentence."""
-        best, count = self.best, len(self.optima)
+        best, count, note = self.best, len(self.optima), precision_note(self.dtype)
         ends = "1 distinct end" if count == 1 else f"{count} distinct ends"
         if best is None:
-            return f"{self.starts:,} starts, {ends}; none is a strict sound maximum."
+            return f"{self.starts:,} starts, {ends}; none is a strict sound maximum. {note}".rstrip()
         share = f"{best.count:,} of {self.starts:,} starts ({percent(best.share)})"
-        return f"{ends}; the best strict sound maximum, {best.log_joint:.3f}, is reached from {share}."
+        text = f"{ends}; the best strict sound maximum, {best.log_joint:.3f}, is reached from {share}."
+        return f"{text} {note}".rstrip()
 
     def __str__(self) -> str:
         # Imported here because it is needed only to print, and importing the package must stay quick.
@@ -110,6 +113,7 @@ class Atlas:
         return {
             "method": self.method,
             "rule": self.rule,
+            "dtype": self.dtype,
             "starts": self.starts,
             "optima": [_basin_to_dict(basin) for basin in self.optima],
             "others": {kind.value: _share(share) for kind, share in self.others.items()},
@@ -137,6 +141,7 @@ class Atlas:
             kinds=tuple(Kind(kind) for kind in ends["kinds"]),
             log_joint=np.asarray([np.nan if v is None else v for v in ends["log_joint"]], float),
             passes=np.asarray(ends["passes"], float),
+            dtype=str(values.get("dtype", USUAL)),
         )
 
 

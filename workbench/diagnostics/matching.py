@@ -138,7 +138,8 @@ def _pairs(one: Components, other: Components) -> np.ndarray:
     w, v = one.weights[:, None], other.weights
     with np.errstate(divide="ignore", invalid="ignore"):
         costs = (w - v) * (np.log(w) - np.log(v)) + 0.5 * (w * forward + v * backward)
-    return np.nan_to_num(costs, nan=_FAR, posinf=_FAR, neginf=_FAR)
+    # In float64 also where the mixtures are not: `_FAR` leaves float32.
+    return np.nan_to_num(np.asarray(costs, float), nan=_FAR, posinf=_FAR, neginf=_FAR)
 
 
 # Larger than any divergence, and small enough to be added up.

@@ -16,6 +16,7 @@ from workbench.methods import Climber
 from workbench.methods.base import check_smooth
 from workbench.methods.ends import EndsOnly
 from workbench.mixture import Mixture
+from workbench.precision import dtype_name
 from workbench.problem import Problem
 from workbench.run import Progress, run
 from workbench.soundness import VANISHED, Soundness
@@ -81,7 +82,8 @@ def atlas_of(problem: Problem, trace: Trace, *, method: str, rule: str, soundnes
         kinds[r] = natures[gathering if place[r] < 0 else firsts[place[r]]].kind
     passes = np.asarray(trace.passes[:, -1], float)
     optima = [_basin(natures[first], passes[place == i], len(place)) for i, first in enumerate(firsts)]
-    return Atlas(method, rule, tuple(optima), place, tuple(kinds), score, passes)
+    dtype = dtype_name(ends.means)
+    return Atlas(method, rule, tuple(optima), place, tuple(kinds), score, passes, dtype)
 
 
 def numbered(atlases: Sequence[Atlas], num_points: int) -> list[np.ndarray]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from workbench.claims import Judged, Verdict, load_claims
 from workbench.files import replacing
+from workbench.precision import precision_note
 from workbench.report.environment import environment
 
 
@@ -54,9 +55,10 @@ def resting_on(folder: Path) -> list[Line]:
 
 
 def reading_of(judged: Sequence[Judged]) -> str:
-    """How many claims hold, fail and are not decided, in a sentence."""
+    """How many claims hold, fail and are not decided, in a sentence, and in another what precision is not float64."""
     counts = Counter(each.decision.verdict for each in judged)
-    return f"Of {len(judged)} claims {', '.join(f'{counts[v]} {_VERBS[v]}' for v in Verdict)}."
+    text = f"Of {len(judged)} claims {', '.join(f'{counts[v]} {_VERBS[v]}' for v in Verdict)}."
+    return f"{text} {precision_note(*(each.dtype for each in judged))}".rstrip()
 
 
 _VERBS = {Verdict.HOLDS: "hold", Verdict.FAILS: "fail", Verdict.UNDECIDED: "not decided"}
@@ -73,7 +75,7 @@ def line_of(judged: Judged, out: Path) -> Line:
         verdict=decision.verdict.value,
         figure=decision.figure,
         error=decision.error,
-        note=decision.note,
+        note=f"{decision.note} {precision_note(judged.dtype)}".strip(),
         check=judged.check,
         about=judged.about,
         folders=[(name, page if (out / page).is_file() else "") for name, page in pages],
