@@ -12,7 +12,7 @@ ROOT = Path(workbench.__file__).parent
 # Bottom to top; a module imports from lower layers, or from its own package.
 LAYERS = (
     ("compilation", "environment", "errors", "files", "keys", "precision", "quiet"),
-    ("data", "devices", "hosts", "manifest"),
+    ("config", "data", "devices", "hosts", "manifest"),
     ("mixture",),
     ("problem",),
     ("charts", "model", "soundness", "starts"),

@@ -9,10 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from pydantic import ValidationError
 from sklearn.metrics import adjusted_rand_score
 
 from workbench.data import load_dataset
+from workbench.errors import InputError
 from workbench.mixture import COVARIANCES, PRIORS, ConjugatePrior, IndependentPrior, Mixture, Prior
 from workbench.problem import Problem
 from workbench.soundness import Health, Soundness
@@ -308,7 +308,7 @@ def test_the_rule_is_configurable(problem: Problem) -> None:
 
 @pytest.mark.parametrize("field", Soundness.model_fields)
 def test_thresholds_below_zero_are_refused(field: str) -> None:
-    with pytest.raises(ValidationError, match=field):
+    with pytest.raises(InputError, match=field):
         Soundness(**{field: -1.0})
 
 

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from workbench.errors import InputError
 from workbench.mixture import Mixture
 from workbench.problem import Problem
 from workbench.soundness import Soundness
@@ -19,6 +20,13 @@ R, T = 3, 4
 def problem() -> Problem:
     rng = np.random.default_rng(0)
     return Problem(np.concatenate([rng.normal(size=20), rng.normal(8.0, 1.0, 20)]), 2)
+
+
+def test_a_trace_of_another_problem_is_refused(problem):
+    other = Problem(np.column_stack([problem.x[:, 0], problem.x[::-1, 0] ** 2]), 3, "diagonal")
+    message = "problem: has 3 diagonal components in 2 columns, and the trace is of 2 full components in 1 columns"
+    with pytest.raises(InputError, match=message):
+        trace_of(RISING).best(other)
 
 
 def trace_of(log_joint: Any, *, deviations: Any = None, draws: int = 0, collapsed: Any = None) -> Trace:

@@ -7,9 +7,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from workbench.compilation import FEW_NUMBERS, jit_by_size
+from workbench.config import Config
 from workbench.data import Tie
 from workbench.mixture import Mixture, Rows, one_pass
 from workbench.mixture.filled import COMPONENTS, filled
@@ -44,7 +45,7 @@ class Health:
         return self.finite and not self.singular and not self.starved
 
 
-class Soundness(BaseModel):
+class Soundness(Config):
     """A mixture is sound if it is finite, no covariance is singular and no component is starved.
 
     - A covariance is *singular* if its smallest eigenvalue, in units in which the data have unit covariance, is below
@@ -66,8 +67,6 @@ class Soundness(BaseModel):
     Two components are *merged* if both hold points and no row tells them apart: their log densities differ by less than
     `MERGED` on all.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     min_relative_size: NonNegative | None = Field(
         None,

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from workbench.errors import InputError
 from workbench.mixture import Mixture
 from workbench.problem import Problem
 from workbench.soundness import Soundness
@@ -90,7 +91,12 @@ class Trace:
         return None if place is None else jax.tree.map(jnp.asarray, self.at(*place))
 
     def best_place(self, problem: Problem, rule: Soundness | None = None) -> tuple[int, int] | None:
-        """Restart and row of `best`."""
+        """Restart and row of `best`.
+
+        Raises:
+            InputError: the problem is of other dimensions, or of another number of components or family.
+        """
+        self._check(problem)
         rule = Soundness() if rule is None else rule
         kept = max(self.draws, 1)
         scores = np.where(self.collapsed[:, None], -np.inf, self.log_joint[:, -kept:])
@@ -101,6 +107,13 @@ class Trace:
             if rule.check(problem, self.at(*place)).sound:
                 return place
         return None
+
+    def _check(self, problem: Problem) -> None:
+        k, d = self.mixtures.means.shape[-2:]
+        own = f"{k} {self.mixtures.covariance.name} components in {d} columns"
+        asked = f"{problem.components} {problem.covariance.name} components in {problem.num_dimensions} columns"
+        if own != asked:
+            raise InputError(f"problem: has {asked}, and the trace is of {own}")
 
 
 def passes_text(passes: float) -> str:

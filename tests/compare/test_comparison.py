@@ -106,6 +106,25 @@ class TestWrongInput:
         with pytest.raises(InputError, match=r"restarts: must be a whole number of at least 1, got"):
             compare(problem, [EM()], restarts=restarts)
 
+    @pytest.mark.parametrize(
+        ("changes", "message"),
+        [
+            ({"seed": "x"}, "seed: must be a whole number from 0 to 4294967295, got 'x'"),
+            ({"seed": -1}, "seed: must be a whole number"),
+            ({"seed": 2**32}, "seed: must be a whole number"),
+            ({"methods": EM()}, r"methods: EM\(.*is of type EM; give a list"),
+            ({"methods": "em"}, "methods: 'em' is of type str; give a list"),
+            ({"methods": ["em"]}, r"methods: 'em' is of type str; give methods, as EM\(\)"),
+            ({"methods": {"em": EM}}, r"is the class EM; give methods, as EM\(\)"),
+            ({"starts": "kmeans"}, "starts: 'kmeans' is of type str; give a rule"),
+            ({"reference": 3}, "reference: 3 is of type int"),
+            ({"problem": [1.0, 2.0]}, r"problem: \[1.0, 2.0\] is of type list; give Problem"),
+        ],
+    )
+    def test_what_is_of_another_kind_is_named(self, problem, changes, message):
+        with pytest.raises(InputError, match=message):
+            compare(**{"problem": problem, "methods": [EM()], **changes})
+
     def test_a_method_that_cannot_solve_the_problem_is_refused_before_any_runs(self, problem):
         with pytest.raises(InputError, match="EM has no closed-form M-step"):
             compare(Problem(problem.x, 2, prior=IndependentPrior()), [SLOPE, EM()])

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from jax.flatten_util import ravel_pytree
 from numpy.typing import NDArray
-from pydantic import ValidationError
 from scipy.optimize import minimize
 
 from workbench.charts import SCALES, WEIGHTS, Chart
 from workbench.data import load_dataset
+from workbench.errors import InputError
 from workbench.methods import EM, GradientAscent
 from workbench.methods.directions import DIRECTIONS
 from workbench.methods.ends import EndsOnly
@@ -235,5 +235,5 @@ def test_a_step_out_of_the_mixtures_stops_at_the_last_one_and_says_so(
     [{"optimizer": "newton"}, {"learning_rate": 0.0}, {"learning_rate": float("inf")}, {"max_iterations": 0}],
 )
 def test_settings_out_of_range_are_refused(bad: dict[str, Any]) -> None:
-    with pytest.raises(ValidationError, match=next(iter(bad))):
+    with pytest.raises(InputError, match=next(iter(bad))):
         GradientAscent(**bad)

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from jax.flatten_util import ravel_pytree
 from numpy.typing import NDArray
-from pydantic import ValidationError
 
 from workbench.charts import Chart, derivatives
+from workbench.errors import InputError
 from workbench.methods import NaturalGradient
 from workbench.methods.natural_gradient import empirical_fisher
 from workbench.mixture import COVARIANCES, Mixture
@@ -106,5 +106,5 @@ def test_log_joint_never_falls_and_the_score_vanishes_where_it_ends_at_the_state
 
 @pytest.mark.parametrize("bad", [{"damping": 0.0}, {"damping": float("inf")}, {"max_iterations": 0}])
 def test_settings_out_of_range_are_refused(bad: dict[str, float]) -> None:
-    with pytest.raises(ValidationError, match=next(iter(bad))):
+    with pytest.raises(InputError, match=next(iter(bad))):
         NaturalGradient(**bad)  # type: ignore[arg-type]

@@ -9,7 +9,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from pydantic import ValidationError
 
 from workbench.errors import InputError
 from workbench.methods import RelaxedEM
@@ -130,5 +129,5 @@ def test_what_em_refuses_is_refused(problem_of: Problems) -> None:
 
 @pytest.mark.parametrize("length", [0.0, 2.0, float("nan")])
 def test_lengths_beyond_the_stable_ones_are_refused(length: float) -> None:
-    with pytest.raises(ValidationError, match="length"):
+    with pytest.raises(InputError, match="length"):
         RelaxedEM(length=length)

@@ -1,6 +1,7 @@
 """The mixture: its density is SciPy's, and what is asked of it does not depend on labels or units."""
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -130,6 +131,13 @@ def test_a_change_of_units_that_leaves_the_family_is_refused(
 ) -> None:
     with pytest.raises(InputError, match=f"does not keep a {family} mixture of 2 dimensions in its family"):
         random_mixture(points, K, family, seed=1).affine(matrix)
+
+
+@FAMILIES
+@pytest.mark.parametrize("order", [[0, 0, 1], [0, 1], [0, 1, 3], [1.0, 0.0, 2.0], [[0, 1, 2]], "abc"])
+def test_an_order_that_is_no_permutation_is_refused(mixture: Mixture, order: Any) -> None:
+    with pytest.raises(InputError, match="order: "):
+        mixture.permute(order)
 
 
 @FAMILIES

@@ -6,9 +6,10 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BeforeValidator, Field, ValidationError
 
 from workbench.claims.checks import CHECKS
+from workbench.config import Config
 from workbench.errors import InputError
 from workbench.experiment import Experiment, read_experiment
 from workbench.experiment.reading import explain, read_toml
@@ -21,10 +22,8 @@ Texts = Annotated[
 ]
 
 
-class Claim(BaseModel):
+class Claim(Config):
     """One table of the ledger, [claims.NAME]."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     sentence: Text = Field(description="the claim, in one sentence")
     source: Text = Field(description="who says so: paper or book, with section or equation")

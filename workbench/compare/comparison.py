@@ -2,12 +2,14 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import UnionType
 
 import jax
 import numpy as np
 
 from workbench.data import Dataset, Truth, finite_points
-from workbench.errors import InputError
+from workbench.data.randomness import check_seed
+from workbench.errors import InputError, shown
 from workbench.keys import named_key
 from workbench.methods import Method
 from workbench.mixture import Mixture
@@ -99,11 +101,15 @@ def compare(
         watch: gives a progress callback for each method.
 
     Raises:
-        InputError: two methods have one name, a method cannot solve the problem, or the reference is not of it.
-            Nothing has run then.
+        InputError: an argument is not what it should be, two methods have one name, a method cannot solve the problem,
+            or the reference is not of it. Nothing has run then.
     """
+    _expect("problem", problem, Problem, "Problem(x, components)")
+    _expect("starts", starts, Start | Mixture | None, "a rule, as KMeans(), or a Mixture")
+    _expect("reference", reference, Reference | None, "a Reference")
     named = name_methods(methods)
     check_restarts(restarts)
+    check_seed(seed)
     for method in named.values():
         method.check(problem)
     judge = Reference() if reference is None else reference
@@ -128,13 +134,17 @@ def name_methods(methods: Sequence[Method] | Mapping[str, Method]) -> dict[str, 
     """Methods by name.
 
     Raises:
-        InputError: there are none, or two have one name.
+        InputError: there are none, one is no method, or two have one name.
     """
+    _expect("methods", methods, Mapping | list | tuple, "a list, as [EM(), GradientAscent()]")
+    given = list(methods.values() if isinstance(methods, Mapping) else methods)
+    for method in given:
+        _expect("methods", method, Method, "methods, as EM()")
     if isinstance(methods, Mapping):
         named = dict(methods)
     else:
-        named = {method.method: method for method in methods}
-        if len(named) != len(methods):
+        named = {method.method: method for method in given}
+        if len(named) != len(given):
             raise InputError('methods: two have the same name; give a mapping, as {"adam": GradientAscent(...)}')
     if not named:
         raise InputError("methods: give at least one")
@@ -145,3 +155,10 @@ def check_restarts(restarts: int) -> None:
     """Refuse fewer than one restart."""
     if isinstance(restarts, bool) or not isinstance(restarts, int) or restarts < 1:
         raise InputError(f"restarts: must be a whole number of at least 1, got {restarts!r}")
+
+
+def _expect(name: str, value: object, kind: type | UnionType, remedy: str) -> None:
+    """Refuse an argument of another kind."""
+    if not isinstance(value, kind):
+        found = f"the class {value.__name__}" if isinstance(value, type) else f"of type {type(value).__name__}"
+        raise InputError(f"{name}: {shown(value)} is {found}; give {remedy}")

@@ -4,7 +4,7 @@ import zlib
 
 import numpy as np
 
-from workbench.errors import InputError
+from workbench.errors import InputError, shown
 
 
 def generator(seed: int, purpose: str) -> np.random.Generator:
@@ -16,6 +16,16 @@ def generator(seed: int, purpose: str) -> np.random.Generator:
     if not _is_seed(seed):
         raise InputError(f"seed must be a whole number of at least 0, got {seed!r}")
     return np.random.default_rng([seed, zlib.crc32(purpose.encode())])
+
+
+def check_seed(seed: object) -> None:
+    """Refuse what is no root seed of random keys.
+
+    Raises:
+        InputError: it is no whole number that a key takes on every platform.
+    """
+    if not (_is_seed(seed) and int(seed) < 2**32):  # type: ignore[call-overload]  # it is a whole number
+        raise InputError(f"seed: must be a whole number from 0 to {2**32 - 1}, got {shown(seed)}")
 
 
 def _is_seed(seed: object) -> bool:

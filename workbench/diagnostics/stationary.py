@@ -114,7 +114,7 @@ def classify(problem: Problem, mixture: Mixture, rule: Soundness | None = None) 
 def joined(mixture: Mixture, groups: np.ndarray) -> Mixture:
     """Every component with the mean and scale of the heaviest of its group [K]; weights stay as they are."""
     index = heaviest(np.asarray(mixture.weights), groups)
-    return replace(mixture.permute(index), weights=mixture.weights)
+    return replace(mixture.take(index), weights=mixture.weights)
 
 
 def spectrum(problem: Problem, mixture: Mixture) -> Spectrum:

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from workbench.data.randomness import check_seed
 from workbench.diagnostics.atlas import Atlas, Basin
 from workbench.diagnostics.matching import Components, distinct
 from workbench.diagnostics.proportion import Proportion
@@ -54,6 +55,7 @@ def atlas(
         raise InputError(f"method: an atlas is of methods that climb to a point, got {type(method).__name__}")
     if isinstance(starts, bool) or not isinstance(starts, int) or starts < 1:
         raise InputError(f"starts: must be a whole number of at least 1, got {starts!r}")
+    check_seed(seed)
     rule = Alternating() if rule is None else rule
     name = method.method if name is None else name
     method.check(problem)

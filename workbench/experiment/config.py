@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 import numpy as np
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SerializeAsAny, model_validator
+from pydantic import BeforeValidator, Field, SerializeAsAny, model_validator
 
 from workbench.checkpoint import INTERVAL
+from workbench.config import Config
 from workbench.data import Dataset, Simulator, load_dataset, read_file
 from workbench.errors import InputError
 from workbench.methods import METHODS, Method
@@ -31,12 +32,6 @@ else:
     AnyStart = Annotated[reduce(or_, STARTS.values()), Field(discriminator="rule")]
     AnyMethod = Annotated[reduce(or_, METHODS.values()), Field(discriminator="method")]
     FamilyName = Literal[tuple(COVARIANCES)]
-
-
-class Config(BaseModel):
-    """Frozen and strict: an unknown key or a wrong type is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
 class SimulateConfig(Config):

@@ -3,12 +3,12 @@
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
+from workbench.config import explain_value, innermost
 from workbench.errors import VALUE, InputError, cut, shown
 from workbench.experiment.config import DataConfig, Experiment, ModelConfig, RunConfig, SimulateConfig
 from workbench.methods import METHODS
@@ -113,13 +113,6 @@ def _apply(values: dict[str, Any], setting: str) -> None:
     table[last] = value
 
 
-# Pydantic's words for types, in TOML's.
-_PLAIN = {
-    "a valid dictionary or object to extract fields from": "a table",
-    "a valid dictionary": "a table",
-    "a valid tuple": "an array",
-}
-
 # Tags that pydantic puts into the path of an error; no part of what the user wrote.
 _TAGGED: dict[str, Mapping[str, type[BaseModel]]] = {"prior": PRIORS, "starts": STARTS}
 
@@ -134,40 +127,12 @@ def explain(error: Any, root: type[BaseModel]) -> str:
     location = [str(part) for part in error["loc"]]
     model, path = _locate(location, root)
     key = ".".join(cut(part, VALUE) for part in path)
-    given = error.get("input")
-    match error["type"]:
-        case "extra_forbidden":
-            allowed = sorted(model.model_fields) if model is not None else []
-            near = get_close_matches(path[-1], allowed, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"allowed: {', '.join(allowed)}"
-            return f"{key}: unknown key ({hint})"
-        case "missing":
-            return f"{key}: missing; give a value"
-        case "union_tag_not_found":
-            tag = error["ctx"]["discriminator"].strip("'")
-            return f"{key}.{tag}: missing; allowed: {', '.join(_tags(path))}"
-        case "union_tag_invalid":
-            tag, got = error["ctx"]["discriminator"].strip("'"), str(error["ctx"]["tag"])
-            allowed = [each.strip(" '") for each in error["ctx"]["expected_tags"].split(",")]
-            near = get_close_matches(got, allowed, n=1)
-            hint = f"did you mean {near[0]!r}? " if near else ""
-            return f"{key}.{tag}: unknown {shown(got)} ({hint}allowed: {', '.join(allowed)})"
-        case "literal_error":
-            expected = error["ctx"]["expected"].replace("'", "").replace(" or ", ", ").split(", ")
-            near = get_close_matches(str(given), expected, n=1)
-            hint = f"did you mean {near[0]!r}? " if near else ""
-            return f"{key}: unknown {shown(given)} ({hint}allowed: {', '.join(expected)})"
-        case "value_error":
-            return f"{key}: {error['ctx']['error']}"
-        case _:
-            message = error["msg"].removeprefix("Input ").replace("should", "must")
-            for technical, plain in _PLAIN.items():
-                message = message.replace(technical, plain)
-            return f"{key}: {message}, got {shown(given)}"
+    fields = sorted(model.model_fields) if model is not None else []
+    return explain_value(error, key, fields, _tags(path))
 
 
 def _tags(path: list[str]) -> list[str]:
-    return list(METHODS if "methods" in path[:1] else _TAGGED.get(path[-1], METHODS))
+    return list(METHODS if "methods" in path[:1] else _TAGGED.get(path[-1] if path else "", METHODS))
 
 
 def _locate(location: list[str], root: type[BaseModel]) -> tuple[type[BaseModel] | None, list[str]]:
@@ -180,9 +145,9 @@ def _locate(location: list[str], root: type[BaseModel]) -> tuple[type[BaseModel]
         case [("prior" | "starts") as section, tag, *rest] if tag in _TAGGED[section]:
             return _TAGGED[section][tag], [section, *rest]
         case ["methods", name, _, "of", tag, *rest] if tag in METHODS:
-            return _innermost(METHODS[tag], rest[:-1]), ["methods", name, "of", *rest]
+            return innermost(METHODS[tag], rest[:-1]), ["methods", name, "of", *rest]
         case ["methods", name, tag, *rest] if tag in METHODS:
-            return _innermost(METHODS[tag], rest[:-1]), ["methods", name, *rest]
+            return innermost(METHODS[tag], rest[:-1]), ["methods", name, *rest]
         case ["data", "simulate", *_]:
             return SimulateConfig, location
         case ["data", *_]:
@@ -195,13 +160,3 @@ def _locate(location: list[str], root: type[BaseModel]) -> tuple[type[BaseModel]
             return RunConfig, location
         case _:
             return root, location
-
-
-def _innermost(model: type[BaseModel], tables: list[str]) -> type[BaseModel]:
-    """The config class that the last of some nested tables is read into."""
-    for table in tables:
-        field = model.model_fields.get(table)
-        if field is None or not isinstance(field.annotation, type) or not issubclass(field.annotation, BaseModel):
-            break
-        model = field.annotation
-    return model

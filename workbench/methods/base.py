@@ -10,8 +10,9 @@ from typing import Annotated, Any, ClassVar, NamedTuple
 
 import numpy as np
 from jax import Array
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from workbench.config import Config
 from workbench.errors import InputError
 from workbench.mixture import Mixture
 from workbench.problem import Problem
@@ -57,23 +58,19 @@ class Schedule:
     draws: int = 0
 
 
-class Race(BaseModel):
+class Race(Config):
     """Drop hopeless starts after a short run (small EM: Biernacki, Celeux & Govaert 2003, CSDA 41).
 
     All restarts run for `after` passes; then the harness judges them, for one pass each, and only the `keep` of highest
     `log_joint` go on.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
     after: Annotated[int, Field(ge=1)] = Field(description="passes after which the restarts are judged")
     keep: Annotated[int, Field(ge=1)] = Field(description="how many of them go on")
 
 
-class Method(BaseModel, ABC):
+class Method(Config, ABC):
     """A frozen, validated config. It round-trips through TOML, and is the key of its compiled programs."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     summary: ClassVar[str]
     method: str

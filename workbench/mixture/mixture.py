@@ -158,8 +158,23 @@ class Mixture:
         return replace(self, means=self.means @ a.T + jnp.asarray(shift), scales=scales)
 
     def permute(self, order: ArrayLike) -> "Mixture":
-        """The same density with component `order[k]` in place k."""
-        index = jnp.asarray(order)
+        """The same density with component `order[k]` in place k.
+
+        Raises:
+            InputError: the order is no permutation of 0 to K - 1.
+        """
+        # Inside a compiled program there are no values to look at.
+        if not isinstance(order, jax.core.Tracer):
+            given = np.asarray(order)
+            if given.dtype.kind not in "iu" or not np.array_equal(np.sort(given, axis=None), np.arange(given.size)):
+                raise InputError(f"order: {shown(given.tolist())} is no permutation of 0 to {self.num_components - 1}")
+            if given.shape != (self.num_components,):
+                raise InputError(f"order: {shown(given.tolist())} is not of {self.num_components} components")
+        return self.take(order)
+
+    def take(self, places: ArrayLike) -> "Mixture":
+        """Component `places[k]` in place k, with its weight; one may be taken more than once."""
+        index = jnp.asarray(places)
         scales = self.covariance.permute(self.scales, index)
         return replace(self, weights=self.weights[index], means=self.means[index], scales=scales)
 

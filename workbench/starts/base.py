@@ -8,9 +8,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from pydantic import BaseModel, ConfigDict
 
 from workbench.compilation import FEW_NUMBERS, jit_by_size
+from workbench.config import Config
 from workbench.keys import named_key
 from workbench.mixture import Mixture
 from workbench.mixture.covariance.base import product
@@ -21,10 +21,8 @@ from workbench.problem import Problem
 DRAWN_TOGETHER = (1, 4, 16)
 
 
-class Start(BaseModel, ABC):
+class Start(Config, ABC):
     """A frozen config that draws the mixtures at which restarts begin."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     summary: ClassVar[str]
 

@@ -8,23 +8,22 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from workbench.config import Config
 from workbench.precision import USUAL
 
 Value = bool | int | float | str | None | list[Any]  # what JSON can hold; None where there is no number
 Row = dict[str, Value]  # flat
 
 
-class Study(BaseModel, ABC):
+class Study(Config, ABC):
     """A frozen, validated config. It round-trips through TOML, and what it finds depends on nothing else.
 
     Where an experiment compares methods on one problem, a study asks one question of many: how something changes
     over a grid of problems, coordinates or step sizes. Its cells are measured one by one, kept as they are
     finished, and not measured again.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     summary: ClassVar[str]
     shown: ClassVar[tuple[str, ...]] = ()  # columns of the table that is printed; all single values unless given

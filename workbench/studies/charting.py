@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 from pydantic import BeforeValidator, Field
 
 from workbench.charts import SCALES, WEIGHTS
-from workbench.experiment.config import Config
+from workbench.config import Config
 
 if TYPE_CHECKING:
     WeightsName: TypeAlias = str

@@ -9,11 +9,12 @@ from typing import Annotated, Any, ClassVar, Literal
 import numpy as np
 from pydantic import BeforeValidator, Field, model_validator
 
+from workbench.config import Config
 from workbench.data import Simulator
 from workbench.diagnostics import Status, verdicts
 from workbench.diagnostics.monotonicity import falls, path_of
 from workbench.diagnostics.proportion import Proportion
-from workbench.experiment.config import AnyMethods, AnyPrior, Config
+from workbench.experiment.config import AnyMethods, AnyPrior
 from workbench.keys import named_key
 from workbench.methods import EM, FlooredEM
 from workbench.mixture import FlatPrior

@@ -6,9 +6,10 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, Field
 
+from workbench.config import Config
 from workbench.data import Dataset
 from workbench.errors import InputError
-from workbench.experiment.config import AnyPrior, Config, DataConfig, ModelConfig
+from workbench.experiment.config import AnyPrior, DataConfig, ModelConfig
 from workbench.mixture import FlatPrior
 from workbench.problem import Problem
 

@@ -7,8 +7,9 @@ import numpy as np
 import numpyro
 import numpyro.distributions as dist
 from jax import Array
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BeforeValidator, Field
 
+from workbench.config import Config
 from workbench.data.moments import Moments
 from workbench.mixture.covariance import Covariance, Statistics
 from workbench.mixture.mixture import Mixture
@@ -33,10 +34,8 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Hyperparameters = dict[str, Array]
 
 
-class Prior(BaseModel, ABC):
+class Prior(Config, ABC):
     """A frozen config. Hyperparameters left out are scaled to the data by `hyperparameters`."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     proper: ClassVar[bool]  # whether it can be sampled from: MCMC needs this
     closed_form: ClassVar[bool]  # whether `maximise` exists: EM needs this

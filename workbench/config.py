@@ -1,0 +1,110 @@
+"""What every config is: frozen and strict, and refused in one message where a value is wrong."""
+
+from collections.abc import Sequence
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any, get_args
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from workbench.errors import VALUE, InputError, cut, shown
+
+if TYPE_CHECKING:
+    from pydantic._internal._model_construction import ModelMetaclass
+else:
+    # It has no public name.
+    ModelMetaclass = type(BaseModel)
+
+
+class _Refusing(ModelMetaclass):
+    """Makes one `InputError` of what pydantic finds wrong where a config is made in Python.
+
+    A config within another that is read from a mapping is not made by a call, and keeps pydantic's own error: whoever
+    reads the mapping says where in it the value lies.
+    """
+
+    def __call__(cls, *args: Any, **values: Any) -> Any:
+        try:
+            return super().__call__(*args, **values)
+        except ValidationError as error:
+            model: Any = cls
+            found = [f"{cls.__name__}: {_explained(each, model)}" for each in error.errors()]
+            raise InputError("\n".join(found)) from None
+
+
+class Config(BaseModel, metaclass=_Refusing):
+    """Frozen and strict: an unknown key or a wrong type is an error.
+
+    Raises:
+        InputError: from its constructor, names the class, the field, the value and what is allowed.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+# Pydantic's words for types, in TOML's.
+_PLAIN = {
+    "a valid dictionary or object to extract fields from": "a table",
+    "a valid dictionary": "a table",
+    "a valid tuple": "an array",
+}
+
+
+def explain_value(error: Any, key: str, fields: Sequence[str], tags: Sequence[str] = ()) -> str:
+    """One of pydantic's `errors()` as `key: what is wrong, got what, what is allowed`.
+
+    Args:
+        error: the error.
+        key: where the value lies, as the user wrote it.
+        fields: of the config that it lies in.
+        tags: that tell apart what may lie there.
+    """
+    given = error.get("input")
+    match error["type"]:
+        case "extra_forbidden":
+            near = get_close_matches(key.rpartition(".")[2], fields, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"allowed: {', '.join(sorted(fields))}"
+            return f"{key}: unknown key ({hint})"
+        case "missing":
+            return f"{key}: missing; give a value"
+        case "union_tag_not_found":
+            tag = error["ctx"]["discriminator"].strip("'")
+            return f"{key}.{tag}: missing; " + (f"allowed: {', '.join(tags)}" if tags else "give one")
+        case "union_tag_invalid":
+            tag, got = error["ctx"]["discriminator"].strip("'"), str(error["ctx"]["tag"])
+            allowed = [each.strip(" '") for each in error["ctx"]["expected_tags"].split(",")]
+            return f"{key}.{tag}: unknown {_unknown(got, allowed)}"
+        case "literal_error":
+            expected = error["ctx"]["expected"].replace("'", "").replace(" or ", ", ").split(", ")
+            return f"{key}: unknown {_unknown(given, expected)}"
+        case "value_error":
+            return f"{key}: {error['ctx']['error']}".removeprefix(": ")
+        case _:
+            message = error["msg"].removeprefix("Input ").replace("should", "must")
+            for technical, plain in _PLAIN.items():
+                message = message.replace(technical, plain)
+            return f"{key}: {message}, got {shown(given)}"
+
+
+def innermost(model: type[BaseModel], tables: list[str]) -> type[BaseModel]:
+    """The config class that the last of some nested tables is read into."""
+    for table in tables:
+        field = model.model_fields.get(table)
+        kinds = () if field is None else (field.annotation, *get_args(field.annotation))
+        inner = [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)]
+        if len(inner) != 1:
+            break
+        (model,) = inner
+    return model
+
+
+def _explained(error: Any, model: type[BaseModel]) -> str:
+    path = [str(part) for part in error["loc"]]
+    return explain_value(
+        error, ".".join(cut(part, VALUE) for part in path), list(innermost(model, path[:-1]).model_fields)
+    )
+
+
+def _unknown(got: object, allowed: list[str]) -> str:
+    near = get_close_matches(str(got), allowed, n=1)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    return f"{shown(got)} ({hint}allowed: {', '.join(allowed)})"
