@@ -112,3 +112,18 @@ def test_values_are_not_looked_at_inside_a_compiled_program() -> None:
 def test_labels_of_other_rows_are_refused_before_anything_runs() -> None:
     with pytest.raises(InputError, match=r"reference.labels: shape is \[3\]; give one for each of 4 rows"):
         wb.compare(problem(), [wb.EM()], reference=wb.Reference(labels=np.array(["a", "b", "a"])))
+
+
+@pytest.mark.parametrize("family", ["full", "tied", "diagonal", "spherical"])
+def test_a_point_that_no_component_reaches_has_no_label(family: str) -> None:
+    dense = np.stack([np.eye(2), np.eye(2) if family == "tied" else 4 * np.eye(2)])
+    mixture = wb.Mixture.from_covariances([0.4, 0.6], [[0.0, 0.0], [1.0, 1.0]], dense, family)
+    for ask in (mixture.predict, mixture.responsibilities):
+        for far in ([1e300, 0.0], [1e308, -1e308], [1e200, 1e200]):
+            with pytest.raises(InputError, match=r"x: data row 2: so far out that no component has a density"):
+                ask([[0.0, 0.0], far])
+        with pytest.raises(InputError, match=r"x: data row 1 and 1 more: "):
+            ask([[1e300, 0.0], [0.0, 1e300], [0.0, 0.0]])
+    # Far out and in range: the wider component, or the nearer one.
+    assert np.all(np.isfinite(mixture.responsibilities([[1e6, 1e6], [-1e6, -1e6]])))
+    assert np.asarray(mixture.predict([[1e6, 1e6], [-1e6, -1e6]])).tolist() == ([1, 0] if family == "tied" else [1, 1])

@@ -120,12 +120,30 @@ class Mixture:
         return largest[:, 0] + jnp.log(jnp.sum(factors * shares, axis=-1))
 
     def responsibilities(self, x: ArrayLike) -> Array:
-        """`P(k | x_n)` for points x [N, D]; rows sum to one. [N, K]"""
-        return jax.nn.softmax(self.component_log_joint(x), axis=-1)
+        """`P(k | x_n)` for points x [N, D]; rows sum to one. [N, K]
+
+        Raises:
+            InputError: a point lies so far out that no component has a density there.
+        """
+        return jax.nn.softmax(self._reaching(x), axis=-1)
 
     def predict(self, x: ArrayLike) -> Array:
-        """The most probable component of each point x [N, D]. [N]"""
-        return jnp.argmax(self.component_log_joint(x), axis=-1)
+        """The most probable component of each point x [N, D]. [N]
+
+        Raises:
+            InputError: as `responsibilities`.
+        """
+        return jnp.argmax(self._reaching(x), axis=-1)
+
+    def _reaching(self, x: ArrayLike) -> Array:
+        """`component_log_joint` of points that a component reaches: that has a logarithm in the range of numbers."""
+        joint = self.component_log_joint(x)
+        if not isinstance(joint, jax.core.Tracer):
+            far = np.flatnonzero(~np.any(np.isfinite(joint), axis=-1))
+            if len(far):
+                rows = f"data row {far[0] + 1}" + (f" and {len(far) - 1:,} more" if len(far) > 1 else "")
+                raise InputError(f"x: {rows}: so far out that no component has a density there; check their units")
+        return joint
 
     def sample(self, key: Array, num_samples: int) -> tuple[Array, Array]:
         """Independent draws and the components they came from. [N, D], [N]"""
