@@ -143,9 +143,9 @@ class FixedState(NamedTuple):
 
 
 def optimiser_named(
-    name: Literal["gradient", "momentum", "adam"], rate: float | optax.Schedule
+    name: Literal["gradient", "momentum", "adam"], rate: float
 ) -> optax.GradientTransformationExtraArgs:
-    """The optimiser of optax, with a step size or a function of the number of steps."""
+    """The optimiser of optax, with a fixed step size."""
     match name:
         case "gradient":
             return optax.with_extra_args_support(optax.sgd(rate))
