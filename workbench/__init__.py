@@ -50,6 +50,7 @@ from workbench.starts import (
     Labellings,
     RandomPoints,
     RandomResponsibilities,
+    VariedSeeds,
 )
 from workbench.store import load_results
 from workbench.studies import Findings, Study
@@ -108,6 +109,7 @@ __all__ = [
     "TemperedSMC",
     "Trace",
     "Variational",
+    "VariedSeeds",
     "atlas",
     "compare",
     "dataset_names",

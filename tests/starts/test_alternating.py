@@ -14,22 +14,25 @@ from workbench.methods.ends import EndsOnly
 from workbench.mixture import Mixture
 from workbench.problem import Problem
 from workbench.run import run
-from workbench.starts import Alternating, Hierarchical, KMeans, RandomPoints, draw_starts
+from workbench.starts import Alternating, Hierarchical, RandomPoints, VariedSeeds, draw_starts
 
 Points = NDArray[np.float64]
 K = 3
 
 
-@pytest.mark.parametrize("restarts", [1, 2, 7])
-def test_each_rule_has_its_own_starts_in_turn(restarts: int, problem_of: Callable[..., Problem]) -> None:
+@pytest.mark.parametrize("restarts", [1, 3, 8])
+def test_one_start_in_four_is_hierarchical_and_the_others_are_varied_seeds(
+    restarts: int, problem_of: Callable[..., Problem]
+) -> None:
     problem = problem_of("full")
     starts = draw_starts(Alternating(), problem, restarts, seed=4)
     assert len(starts.weights) == restarts
-    own = [draw_starts(rule(), problem, 3, seed=4) for rule in (Hierarchical, KMeans, RandomPoints)]
-    for r in range(restarts):
-        for a, b in zip(jax.tree.leaves(starts), jax.tree.leaves(own[r % 3]), strict=True):
+    hierarchical, seeds = (draw_starts(rule(), problem, 6, seed=4) for rule in (Hierarchical, VariedSeeds))
+    own = [(hierarchical, 0), (seeds, 0), (seeds, 1), (seeds, 2), (hierarchical, 1), *((seeds, r) for r in (3, 4, 5))]
+    for r, (mixtures, place) in enumerate(own[:restarts]):
+        for a, b in zip(jax.tree.leaves(starts), jax.tree.leaves(mixtures), strict=True):
             # The draws are the same; sums over rows may be ordered otherwise in a batch of another size.
-            np.testing.assert_allclose(a[r], b[r // 3], rtol=1e-13, atol=1e-13)
+            np.testing.assert_allclose(a[r], b[place], rtol=1e-13, atol=1e-13)
 
 
 def best_sound(problem: Problem, starts: Mixture) -> float:

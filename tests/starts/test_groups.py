@@ -13,9 +13,9 @@ from sklearn.cluster import KMeans as ScikitLearnKMeans
 
 from workbench.mixture import COVARIANCES
 from workbench.problem import Problem
-from workbench.starts import STARTS, Hierarchical, KMeans, KMeansPlusPlus, draw_starts
+from workbench.starts import STARTS, Hierarchical, KMeans, KMeansPlusPlus, VariedSeeds, draw_starts
 from workbench.starts.agglomeration import agglomerate
-from workbench.starts.groups import GroupedStart, Groups, groups_of, principal_axes, scaled
+from workbench.starts.groups import GroupedStart, Groups, groups_of, principal_axes, scaled, varied_units
 from workbench.starts.kmeans import lloyd, nearest, seed_rows
 
 Points = NDArray[np.float64]
@@ -99,6 +99,25 @@ def test_seeds_are_drawn_in_proportion_to_squared_distance() -> None:
     share = np.mean(np.asarray(after_first) == 2)
     # From the row at 0 the others lie at squared distances 1 and 9; z = 4 standard errors of about a thousand draws.
     assert abs(share - 0.9) < 4 * np.sqrt(0.9 * 0.1 / len(after_first))
+
+
+def test_varied_seeds_change_their_units_from_restart_to_restart(points: Points) -> None:
+    rng = np.random.default_rng(0)
+    as_scaled, whitened, stretched, again = (varied_units(points, rng, r, most=20) for r in (0, 1, 2, 5))
+    np.testing.assert_array_equal(as_scaled, scaled(points))
+    np.testing.assert_allclose(np.cov(whitened.T, ddof=0), np.eye(2), atol=1e-12)
+    # Principal axes at lengths that chance changes, each time others.
+    axes = principal_axes(points, 20)[0]
+    for z in (stretched, again):
+        factors = np.std(z, axis=0) / np.std(axes, axis=0)
+        np.testing.assert_allclose(z, axes * factors, rtol=1e-12)
+    assert not np.allclose(stretched, again)
+
+
+def test_varied_seeds_take_pooled_covariances_and_their_own_by_turns(problem_of: Callable[..., Problem]) -> None:
+    scales = np.asarray(draw_starts(VariedSeeds(), problem_of("full"), RESTARTS, seed=0).scales)
+    alike = [np.allclose(scales[r], scales[r, 0], rtol=1e-12) for r in range(RESTARTS)]
+    assert alike == [True, False, True, False]
 
 
 def test_kmeans_ends_where_every_row_is_nearest_to_the_mean_of_its_group(points: Points) -> None:

@@ -6,7 +6,7 @@ They are drawn from the rows held in memory: all of them, or an even sample of t
 from workbench.starts.alternating import Alternating
 from workbench.starts.base import Start, draw_starts
 from workbench.starts.hierarchical import Hierarchical
-from workbench.starts.kmeans import KMeans, KMeansPlusPlus
+from workbench.starts.kmeans import KMeans, KMeansPlusPlus, VariedSeeds
 from workbench.starts.random import RandomPoints, RandomResponsibilities
 from workbench.starts.stated import Given, Labellings, Stated
 
@@ -15,6 +15,7 @@ STARTS: dict[str, type[Start]] = {
     "random_points": RandomPoints,
     "kmeans": KMeans,
     "kmeans++": KMeansPlusPlus,
+    "varied_seeds": VariedSeeds,
     "hierarchical": Hierarchical,
     "random_responsibilities": RandomResponsibilities,
     "given": Given,
@@ -33,5 +34,6 @@ __all__ = [
     "RandomResponsibilities",
     "Start",
     "Stated",
+    "VariedSeeds",
     "draw_starts",
 ]

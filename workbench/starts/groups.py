@@ -106,6 +106,18 @@ def principal_axes(x: Points, most: int) -> tuple[Points, Points]:
     return left * lengths, left * np.sqrt(len(x))
 
 
+def varied_units(x: Points, rng: np.random.Generator, restart: int, most: int) -> Points:
+    """Rows in the units of one restart, so that restarts tell rows apart by other directions: three kinds by turns.
+
+    Scaled columns; whitened principal axes; and principal axes at lengths of their own times a log-normal number each,
+    which is a random choice of what counts. Of one column all are the same. [N, D']
+    """
+    if restart % 3 == 0:
+        return scaled(x)
+    unwhitened, whitened = principal_axes(x, most)
+    return whitened if restart % 3 == 1 else unwhitened * np.exp(rng.normal(size=unwhitened.shape[1]))
+
+
 def _moments(groups: Groups, least: float) -> tuple[Points, Points, Points]:
     """Sizes, means and square roots of the scatters of groups. [K], [K, D], [K, D, D]
 

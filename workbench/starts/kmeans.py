@@ -5,7 +5,7 @@ from typing import ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from workbench.starts.groups import GroupedStart, Groups, Points, groups_of, scaled
+from workbench.starts.groups import GroupedStart, Groups, Points, groups_of, scaled, varied_units
 
 # Few data need more than thirty; what moves after so many moves little, and EM goes on from there.
 MOST_ITERATIONS = 100
@@ -24,9 +24,27 @@ class KMeansPlusPlus(GroupedStart):
         """The rows about their nearest seed."""
         z = scaled(x)
         seeds = seed_rows(z, components, rng)
-        apart = x - x[seeds][nearest(z, z[seeds])]
-        pooled = np.tile(apart.T @ apart / len(x), (components, 1, 1))
-        return Groups(np.full(components, len(x) / components), x[seeds], pooled)
+        return around_seeds(x, seeds, nearest(z, z[seeds]))
+
+
+class VariedSeeds(GroupedStart):
+    """K-means++ seeding in units, and with covariances, that change from restart to restart.
+
+    Which directions tell groups apart, and whether groups are alike, nobody knows beforehand; seeds in one choice of
+    units lead to few optima. Covariances are those of `KMeansPlusPlus`, or each group's own, by turns.
+    """
+
+    rule: Literal["varied_seeds"] = "varied_seeds"
+    summary: ClassVar[str] = "k-means++ seeding; units, and pooled or own covariances, change with every restart"
+
+    most_axes: ClassVar[int] = 100
+
+    def group(self, x: Points, components: int, rng: np.random.Generator, restart: int) -> Groups:
+        """The rows about their nearest seed, or the groups that they make."""
+        z = varied_units(x, rng, restart, self.most_axes)
+        seeds = seed_rows(z, components, rng)
+        labels = nearest(z, z[seeds])
+        return groups_of(x, labels, components, x[seeds]) if restart % 2 else around_seeds(x, seeds, labels)
 
 
 class KMeans(GroupedStart):
@@ -43,6 +61,12 @@ class KMeans(GroupedStart):
         z = scaled(x)
         seeds = seed_rows(z, components, rng)
         return groups_of(x, lloyd(z, z[seeds]), components, x[seeds])
+
+
+def around_seeds(x: Points, seeds: NDArray[np.intp], labels: NDArray[np.intp]) -> Groups:
+    """Equal groups at the seeds, with the pooled covariance of all rows about the seeds of their groups."""
+    apart, k = x - x[seeds][labels], len(seeds)
+    return Groups(np.full(k, len(x) / k), x[seeds], np.tile(apart.T @ apart / len(x), (k, 1, 1)))
 
 
 def seed_rows(z: Points, components: int, rng: np.random.Generator) -> NDArray[np.intp]:
