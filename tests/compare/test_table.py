@@ -214,6 +214,8 @@ class TestReading:
     def test_it_warns_of_a_suspicious_best(self, em):
         assert "Beware" not in Table("", (em,)).reading
         assert "Beware: the best of em" in Table("", (replace(em, suspicious=True),)).reading
+        sliver = replace(em, sliver="a component of 12 points' worth, narrow along x1, that adds 8.0 nats where")
+        assert "Beware: the best of em has a component of 12 points' worth" in Table("", (sliver,)).reading
 
     def test_it_names_what_failed_and_why(self, em, failed):
         assert "broken failed: RuntimeError: out of memory" in Table("", (em, failed)).reading

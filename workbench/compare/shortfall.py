@@ -7,6 +7,7 @@ import jax
 import numpy as np
 
 from workbench.data import Tie
+from workbench.diagnostics.support import slivers
 from workbench.mixture import Mixture
 from workbench.problem import Problem
 from workbench.soundness import Health, Soundness, tie_under
@@ -40,6 +41,19 @@ def why_unsound(problem: Problem, trace: Trace, rule: Soundness, columns: Sequen
     if not finite.all():
         parts.append(f"{_of(~finite)} end on numbers that are not finite")
     return "; ".join(parts)
+
+
+def sliver_in(problem: Problem, mixture: Mixture, columns: Sequence[str]) -> str | None:
+    """The component that adds least of what it takes to state it, and may be there by chance; None if all pay."""
+    found = slivers(problem, mixture)
+    if not found:
+        return None
+    worst = min(found, key=lambda sliver: sliver.gain - sliver.price)
+    where = _named(_along(problem, mixture, worst.component), columns)
+    return (
+        f"a component of {worst.points:.3g} points' worth, narrow {where}, that adds {worst.gain:.1f} nats where "
+        f"stating it takes {worst.price:.1f}"
+    )
 
 
 def remedies(problem: Problem, *, tied: bool) -> str:
@@ -94,11 +108,7 @@ def _under(problem: Problem, ends: Sequence[Mixture], columns: Sequence[str]) ->
         return "".join(f", {count} of them on equal values: {tie.text(columns)}" for tie, count in ties.items())
     component, along = narrowest[0]
     size = problem.num_points * float(ends[0].weights[component])
-    if len(along) == len(columns):
-        where = "in every column"
-    else:
-        rest = f" and {len(along) - NAMED} more" if len(along) > NAMED else ""
-        where = f"along {', '.join(columns[d] for d in along[:NAMED])}{rest}"
+    where = _named(along, columns)
     return f", the highest with a component of {size:.3g} points' worth that is narrow {where}"
 
 
@@ -106,12 +116,25 @@ def _narrowest(problem: Problem, mixture: Mixture) -> tuple[int, list[int]]:
     """The component that is narrowest against the data, and the columns along which it is, the foremost first."""
     trils = np.asarray(problem.rows.to_working(mixture).scale_trils)
     component = int(np.argmin(np.linalg.svd(trils, compute_uv=False)[..., -1]))
+    return component, _along(problem, mixture, component)
+
+
+def _along(problem: Problem, mixture: Mixture, component: int) -> list[int]:
+    """The columns along which a component is narrow, the foremost first."""
     deviations = np.sqrt(np.diag(np.asarray(problem.rows.matrix) @ np.asarray(problem.rows.matrix).T))
     scaled = np.asarray(mixture.covariances)[component] / np.outer(deviations, deviations)
     values, vectors = np.linalg.eigh(scaled)
     reach = np.linalg.norm(vectors[:, values <= ALIKE * values[0]], axis=1)
     order = np.argsort(-reach)
-    return component, [int(d) for d in order if reach[d] >= ALONG * reach[order[0]]]
+    return [int(d) for d in order if reach[d] >= ALONG * reach[order[0]]]
+
+
+def _named(along: Sequence[int], columns: Sequence[str]) -> str:
+    """Columns along which a component is narrow, in words."""
+    if len(along) == len(columns):
+        return "in every column"
+    rest = f" and {len(along) - NAMED} more" if len(along) > NAMED else ""
+    return f"along {', '.join(columns[d] for d in along[:NAMED])}{rest}"
 
 
 def _too_few(problem: Problem, healths: Sequence[Health]) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 
 from workbench.compare.comparison import Comparison
 from workbench.compare.optima import WITHIN, Optimum, optima_of, same_optimum, sound_ends
-from workbench.compare.shortfall import why_unsound
+from workbench.compare.shortfall import sliver_in, why_unsound
 from workbench.data import default_columns
 from workbench.diagnostics import (
     Mixing,
@@ -82,6 +82,7 @@ class MethodSummary:
     ess_tail_min: float | None = None  # over the tails of the same functionals as `ess_min`
     e_bfmi: float | None = None  # smallest over the chains; None where the sampler has no energies
     unsound: str | None = None  # why ends are not sound, where no answer is or the best has merged
+    sliver: str | None = None  # a component of the best that may be there by chance, in words
     equal_elsewhere: int | None = None  # restarts that end on the value of the best and on another mixture
 
 
@@ -175,6 +176,7 @@ def _summarise(comparison: Comparison, name: str, trace: Trace, best: tuple[floa
         ended_log_likelihood=None if end is None else float(trace.log_likelihood[end]),
         ended_log_joint=None if end is None else float(trace.log_joint[end]),
         unsound=why_unsound(problem, trace, comparison.rule, columns) if short and not trace.is_sampler else None,
+        sliver=None if short or mixture is None or trace.is_sampler else sliver_in(problem, mixture, columns),
         equal_elsewhere=None if trace.is_sampler else elsewhere,
     )
 

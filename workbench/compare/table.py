@@ -248,9 +248,14 @@ def read(summaries: tuple[MethodSummary, ...], components: int | None = None, ad
             )
         if s.tied_points:
             text += f" Beware: a component of the best of {s.method} sits on {s.tied_points:,} equal values."
+        elif s.sliver:
+            text += f" Beware: the best of {s.method} has {s.sliver}: it may be a spurious maximum. {_OF_SLIVERS}"
         elif s.suspicious:
             text += f" Beware: the best of {s.method} has a component both tight and small."
     return text + "".join(f" {s.method} failed: {s.failure}." for s in summaries if s.failure is not None)
+
+
+_OF_SLIVERS = "Compare with fewer components, or with a prior."
 
 
 def _best(summaries: tuple[MethodSummary, ...]) -> MethodSummary | None:

@@ -1,0 +1,85 @@
+"""Components are told from slivers by what they add against what it takes to state them."""
+
+import numpy as np
+import pytest
+
+from workbench.compare import compare
+from workbench.data import load_dataset
+from workbench.diagnostics.support import slivers
+from workbench.methods import EM
+from workbench.mixture import Mixture
+from workbench.problem import Problem
+
+N, FEW = 200, 14
+
+
+def groups(x: np.ndarray, few: np.ndarray, family: str = "full") -> tuple[Problem, Mixture]:
+    """A problem of two components, and the mixture of some rows [N] and the others at their own moments."""
+    parts = [x[few], x[~few]]
+    covariances = np.stack([np.cov(part.T, bias=True).reshape((x.shape[1],) * 2) for part in parts])
+    if family == "diagonal":
+        covariances = covariances * np.eye(x.shape[1])
+    mixture = Mixture.from_covariances(
+        [len(part) / len(x) for part in parts], np.stack([part.mean(0) for part in parts]), covariances, family
+    )
+    return Problem(x, 2, family), mixture
+
+
+@pytest.fixture(params=range(3))
+def cloud(request: pytest.FixtureRequest) -> np.ndarray:
+    """One Gaussian in the plane. [N, 2]"""
+    return np.random.default_rng(request.param).normal(size=(N, 2))
+
+
+@pytest.mark.parametrize("family", ["full", "diagonal"])
+def test_points_that_happen_to_lie_in_a_strip_are_a_sliver(cloud: np.ndarray, family: str) -> None:
+    # The few rows closest to a line, of those near each other along it.
+    near = np.abs(cloud[:, 0]) < 1.0
+    few = np.isin(np.arange(N), np.flatnonzero(near)[np.argsort(np.abs(cloud[near, 1] - 0.3))[:FEW]])
+    (found,) = slivers(*groups(cloud, few, family))
+    assert found.component == 0
+    assert found.points == pytest.approx(FEW)
+    assert found.gain < found.price
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e-6])
+def test_a_small_group_apart_is_none_however_narrow(cloud: np.ndarray, scale: float) -> None:
+    x, few = cloud.copy(), np.arange(N) < FEW
+    x[few] = 4 + 0.05 * x[few]
+    # Units do not matter.
+    assert slivers(*groups(x * [1.0, scale], few)) == ()
+
+
+def test_a_narrow_line_of_many_points_is_none(cloud: np.ndarray) -> None:
+    x, few = cloud.copy(), np.arange(N) < 60
+    x[few, 1] *= 0.02
+    assert slivers(*groups(x, few)) == ()
+
+
+def test_where_the_covariance_is_shared_no_component_is_narrower_than_others(two_groups, shapes) -> None:
+    good = shapes["good"]
+    shared = Mixture.from_covariances(good.weights, good.means, np.asarray(good.covariances)[0], "tied")
+    assert slivers(Problem(two_groups.x, 2, "tied"), shared) == ()
+
+
+def test_the_textbooks_spurious_component_of_the_galaxies_is_found() -> None:
+    # McLachlan & Peel (2000), Example 3.9: a component on a few velocities near 26.96, two of them 0.035 apart.
+    x = load_dataset("galaxies").x
+    scaled = x[:, 0] / (1000.0 if x.max() > 1000 else 1.0)
+    few = np.abs(scaled - 26.978) < 0.02
+    assert few.sum() == 2
+    problem, mixture = groups(scaled[:, None], few)
+    (found,) = slivers(problem, mixture)
+    assert found.component == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "components"),
+    [("iris", 3), ("faithful", 2), ("wine13", 3), ("crabs", 4), *(("galaxies", k) for k in (3, 4, 5)), ("ruspini", 4)],
+)
+def test_the_usual_fits_of_shipped_data_have_none(name: str, components: int) -> None:
+    problem = Problem(load_dataset(name).x, components)
+    best = compare(problem, [EM()], restarts=8)["em"].best(problem)
+    assert best is not None
+    assert slivers(problem, best) == ()
