@@ -11,7 +11,7 @@ ROOT = Path(workbench.__file__).parent
 
 # Bottom to top; a module imports from lower layers, or from its own package.
 LAYERS = (
-    ("compilation", "environment", "errors", "files", "keys", "precision", "quiet"),
+    ("compilation", "environment", "errors", "files", "keys", "precision", "provenance", "quiet"),
     ("config", "data", "devices", "hosts", "manifest"),
     ("mixture",),
     ("problem",),

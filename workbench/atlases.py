@@ -5,11 +5,10 @@ results/NAME/atlas-HASH/atlas.json holds one of them whole, with its config; wha
 
 import hashlib
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from workbench.compare import Comparison
 from workbench.compare.comparison import Watch
@@ -18,12 +17,13 @@ from workbench.diagnostics.stationary import Kind
 from workbench.diagnostics.survey import atlas, numbered
 from workbench.errors import InputError
 from workbench.execution import FAILURES
-from workbench.experiment import Experiment
+from workbench.experiment import Experiment, parse_experiment
 from workbench.files import replacing
 from workbench.manifest import FORMAT, check_format
-from workbench.methods import Climber
+from workbench.methods import Climber, Method
 from workbench.methods.base import check_smooth
 from workbench.problem import Problem
+from workbench.provenance import Provenance, announce_stale
 from workbench.starts import STARTS, Start, Stated
 from workbench.store import Points, Store, assemble
 
@@ -39,6 +39,7 @@ class Atlases:
     atlases: tuple[Atlas, ...]
     left_out: tuple[str, ...] = ()  # methods that are samplers
     failures: dict[str, str] = field(default_factory=dict)
+    stale: str | None = None  # what other code made atlases, if any did
 
     @property
     def numbers(self) -> list[list[int]]:
@@ -65,6 +66,15 @@ class Atlases:
     @property
     def reading(self) -> str:
         """Which method reaches the best maximum of all how often."""
+        text = self._reading
+        return (
+            text
+            if self.stale is None
+            else f"{text} Beware: some atlases are STALE: other code made them ({self.stale})."
+        )
+
+    @property
+    def _reading(self) -> str:
         tops = [each.best for each in self.atlases]
         best = max((top.log_joint for top in tops if top is not None), default=None)
         if best is None:
@@ -91,6 +101,7 @@ def map_experiment(
     folder: Path | str = ".",
     only: Collection[str] | None = None,
     force: bool = False,
+    keep_stale: bool = False,
     watch: Watch | None = None,
 ) -> Atlases:
     """Map every optimising method of an experiment from every rule of starts; what is stored is loaded.
@@ -106,6 +117,7 @@ def map_experiment(
         folder: what a relative `data.file` is relative to.
         only: names of methods; all that are no samplers unless given.
         force: run again what is stored.
+        keep_stale: take stored atlases that other code made as they are, and say so.
         watch: gives a progress callback for each atlas that runs.
 
     Raises:
@@ -127,18 +139,23 @@ def map_experiment(
         raise InputError(f"{out}: cannot be written ({error.strerror}); give another folder with --out") from None
     found: list[Atlas] = []
     failures: dict[str, str] = {}
-    for rule in chosen:
-        for method in methods:
-            place = _place(store, experiment, method, rule, starts, points.digest)
-            stored = None if force else _load(place)
-            try:
-                found.append(stored or _map(experiment, method, rule, starts, problem, place, watch))
-            except FAILURES as error:
-                failures[f"{method} from {_name(rule)}"] = f"{type(error).__name__}: {error}".splitlines()[0]
+    pairs = [(method, rule) for rule in chosen for method in methods]
+    places = [_place(store, experiment, method, rule, starts, points.digest) for method, rule in pairs]
+    stored = [None if force else _load(place) for place in places]
+    announce_stale([each.stale for each in stored if each is not None], "stored atlases", kept=keep_stale)
+    used = [each if each is not None and (keep_stale or each.stale is None) else None for each in stored]
+    for (method, rule), place, each in zip(pairs, places, used, strict=True):
+        try:
+            made = _map(experiment, method, rule, starts, problem, place, watch) if each is None else each.atlas
+        except FAILURES as error:
+            failures[f"{method} from {_name(rule)}"] = f"{type(error).__name__}: {error}".splitlines()[0]
+        else:
+            found.append(made)
     names = [m for m in experiment.methods if store.is_complete(store.cell(experiment, m, points.digest))]
     traces = {m: store.load_trace(store.cell(experiment, m, points.digest), problem) for m in names}
     left_out = tuple(m for m, method in experiment.methods.items() if not isinstance(method, Climber))
-    return Atlases(assemble(experiment, name, points, problem, traces), tuple(found), left_out, failures)
+    comparison = assemble(experiment, name, points, problem, traces)
+    return Atlases(comparison, tuple(found), left_out, failures, _all_stale(used))
 
 
 def load_atlases(folder: Path | str) -> Atlases:
@@ -148,11 +165,12 @@ def load_atlases(folder: Path | str) -> Atlases:
         InputError: the folder holds no atlas, or no run.
     """
     places = sorted(Path(folder).glob("atlas-*/atlas.json"))
-    found = tuple(each for place in places if (each := _load(place)) is not None)
+    found = [each for place in places if (each := _load(place)) is not None]
     if not found:
         raise InputError(f"{folder}: holds no atlas; run `workbench atlas FILE --out {folder}`")
     runs = [comparison for comparison, _ in Store(Path(folder)).load_all()]
-    return Atlases(max(runs, key=lambda runs: sum(trace.num_restarts for trace in runs.values())), found)
+    most = max(runs, key=lambda runs: sum(trace.num_restarts for trace in runs.values()))
+    return Atlases(most, tuple(each.atlas for each in found), stale=_all_stale(found))
 
 
 def _map(
@@ -175,7 +193,7 @@ def _map(
     record = {
         "format": FORMAT,
         "config": resolved | {"methods": {method: resolved["methods"][method]}, "starts": _plain(rule)},
-        "versions": {package: version(package) for package in ("workbench", "jax", "numpy", "scipy")},
+        "made_by": Provenance.of(*_rests_on(config, rule, experiment)).to_dict(),
         "atlas": made.to_dict(),
     }
     with replacing(place) as temporary:
@@ -183,16 +201,36 @@ def _map(
     return made
 
 
-def _load(place: Path) -> Atlas | None:
+class Stored(NamedTuple):
+    """An atlas, and what other code made it, if any did."""
+
+    atlas: Atlas
+    stale: str | None
+
+
+def _load(place: Path) -> Stored | None:
     """The stored atlas; None where there is none, or a damaged one, which is run again."""
     try:
         record = json.loads(place.read_text(encoding="utf-8"))
         check_format(record, str(place))
-        return Atlas.from_dict(record["atlas"])
+        config = parse_experiment(record["config"], str(place))
+        (method,) = config.methods.values()
+        made_by = Provenance.of(*_rests_on(method, config.starts, config))
+        return Stored(Atlas.from_dict(record["atlas"]), made_by.why_stale(record.get("made_by")))
     except InputError:
         raise
     except _DAMAGED:
         return None
+
+
+def _rests_on(method: Method, rule: Start, experiment: Experiment) -> tuple[Any, ...]:
+    """What computes an atlas."""
+    return atlas, method, rule, experiment.prior, experiment.soundness
+
+
+def _all_stale(stored: Iterable[Stored | None]) -> str | None:
+    """What other code made any of these."""
+    return "; ".join(dict.fromkeys(each.stale for each in stored if each is not None and each.stale)) or None
 
 
 def _place(store: Store, experiment: Experiment, method: str, rule: Start, starts: int, digest: str) -> Path:

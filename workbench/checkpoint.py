@@ -30,11 +30,13 @@ class Checkpoint:
     Args:
         path: the file; it is replaced in one step, never half written.
         interval: seconds of a run between two checkpoints.
+        code: what tells the code from others; what other code began is begun again.
     """
 
-    def __init__(self, path: Path, interval: float = INTERVAL) -> None:
+    def __init__(self, path: Path, interval: float = INTERVAL, *, code: str = "") -> None:
         self.path = path
         self.interval = interval
+        self.code = code
         self._saved = time.monotonic()
 
     @property
@@ -46,7 +48,7 @@ class Checkpoint:
         """Write the arrays of a run's progress, and what tells the run from others."""
         if leads():
             with replacing(self.path) as temporary, temporary.open("wb") as file:
-                np.savez(file, *_arrays(progress), identity=np.asarray(identity))
+                np.savez(file, *_arrays(progress), identity=np.asarray(f"{identity}{self.code}"))
         self._saved = time.monotonic()
 
     def restore(self, progress: Any, identity: str) -> bool:
@@ -69,7 +71,7 @@ class Checkpoint:
             # From memory, because NumPy leaves a damaged file open.
             with np.load(io.BytesIO(self.path.read_bytes()), allow_pickle=False) as stored:
                 found = [stored[f"arr_{i}"] for i in range(len(stored.files) - 1)]
-                same = str(stored["identity"]) == identity
+                same = str(stored["identity"]) == f"{identity}{self.code}"
         except _DAMAGED:
             return None
         fits = [(a.shape, a.dtype) for a in found] == [(a.shape, a.dtype) for a in like]

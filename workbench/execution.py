@@ -16,12 +16,14 @@ from workbench.compare.comparison import Watch, starts_of
 from workbench.diagnostics import Verdict, checks, mixing_of, verdicts
 from workbench.errors import InputError
 from workbench.experiment.config import Experiment
+from workbench.experiment.provenance import provenance_of
 from workbench.hosts import by_the_first, leads, several, told
 from workbench.keys import named_key
 from workbench.manifest import FORMAT
 from workbench.mixture import Mixture
 from workbench.precision import dtype_name
 from workbench.problem import Problem
+from workbench.provenance import announce_stale
 from workbench.run import run
 from workbench.store import Points, Store, assemble
 from workbench.trace import Trace
@@ -41,13 +43,14 @@ def run_experiment(
     folder: Path | str = ".",
     only: Collection[str] | None = None,
     force: bool = False,
+    keep_stale: bool = False,
     watch: Watch | None = None,
 ) -> Comparison:
     """Run the methods of an experiment whose runs are not stored yet, and compare all of them.
 
     Every finished run is stored at once; a run that raises is reported in `failures` and the others are kept. One that
     is cut off leaves a checkpoint in the results folder, and goes on from there the next time. Of several hosts the
-    first one writes, and a failing method ends the run on all of them.
+    first one writes, and a failing method ends the run on all of them. A stored run that other code made is run again.
 
     Args:
         experiment: the config.
@@ -56,6 +59,7 @@ def run_experiment(
         folder: what a relative `data.file` is relative to.
         only: names of methods to run and compare; all unless given.
         force: run again what is stored.
+        keep_stale: take stored runs that other code made as they are; the comparison names them as stale.
         watch: gives a progress callback for each method that runs.
 
     Raises:
@@ -69,14 +73,22 @@ def run_experiment(
     experiment = experiment.located(Path(folder))
     store = Store(Path(out))
     by_the_first(lambda: _keep(store, experiment, name, points))
+    cells = {method: store.cell(experiment, method, points.digest) for method in chosen}
+    stored = [method for method in chosen if told(store.is_complete(cells[method])) and not force]
+    whys = {method: store.why_stale(cells[method], experiment, method) for method in stored}
+    announce_stale(list(whys.values()), "stored runs", kept=keep_stale)
+    stale = {method: why for method, why in whys.items() if why is not None}
     traces: dict[str, Trace] = {}
     failures: dict[str, str] = {}
-    for method in chosen:
-        cell = store.cell(experiment, method, points.digest)
-        if told(store.is_complete(cell)) and not force:
+    for method, cell in cells.items():
+        if method in stored and (keep_stale or method not in stale):
             traces[method] = store.load_trace(cell, problem)
             continue
-        checkpoint = Checkpoint(cell.with_name(f".{cell.name}.checkpoint.npz"), experiment.run.checkpoint_seconds)
+        checkpoint = Checkpoint(
+            cell.with_name(f".{cell.name}.checkpoint.npz"),
+            experiment.run.checkpoint_seconds,
+            code=provenance_of(experiment, method).code,
+        )
         if force:
             checkpoint.remove()
         try:
@@ -86,7 +98,8 @@ def run_experiment(
                 # What failed here, or was lost elsewhere, leaves the hosts out of step.
                 raise
             failures[method] = f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error) else ''}"
-    return replace(assemble(experiment, name, points, problem, traces), failures=failures)
+    found = assemble(experiment, name, points, problem, traces)
+    return replace(found, failures=failures, stale=stale if keep_stale else {})
 
 
 def _run_method(
@@ -106,7 +119,11 @@ def _run_method(
     found = verdicts(trace, problem, experiment.soundness, mixing_of(trace, problem))
     resolved = experiment.resolved()
     resolved["methods"] = {method: resolved["methods"][method]}
-    info = describe(trace, problem, starts, found) | {"experiment": name, "method": method}
+    info = describe(trace, problem, starts, found) | {
+        "made_by": provenance_of(experiment, method).to_dict(),
+        "experiment": name,
+        "method": method,
+    }
     if leads():
         store.save_run(cell, resolved, trace, info)
     checkpoint.remove()

@@ -31,6 +31,8 @@ from workbench.data import Dataset, Truth
 from workbench.data.moments import blocks_of
 from workbench.errors import InputError
 from workbench.experiment.config import Experiment
+from workbench.experiment.differences import tell_apart
+from workbench.experiment.provenance import provenance_of
 from workbench.experiment.reading import parse_experiment
 from workbench.files import replacing, sync
 from workbench.manifest import check_format
@@ -120,6 +122,16 @@ class Store:
         """Whether the run has finished: its manifest is written last."""
         return (cell / "info.json").is_file()
 
+    def why_stale(self, cell: Path, experiment: Experiment, method: str) -> str | None:
+        """What other code made a finished run; None where the present code did, or where there is none.
+
+        Raises:
+            InputError: its manifest is damaged.
+        """
+        if not self.is_complete(cell):
+            return None
+        return provenance_of(experiment, method).why_stale(_manifest(cell).get("made_by"))
+
     def save_experiment(self, experiment: Experiment, name: str, points: Points) -> None:
         """Keep the experiment and its data, so that `compare` and `plot` need nothing else."""
         resolved = experiment.resolved()
@@ -166,7 +178,7 @@ class Store:
             InputError: a file of the run is damaged, or of a newer version.
         """
         try:
-            info = json.loads((cell / "info.json").read_text(encoding="utf-8"))
+            info = _manifest(cell)
             check_format(info, str(cell))
             with _load_arrays(cell / "trace.npz") as arrays:
                 mixtures = Mixture(arrays["weights"], arrays["means"], arrays["scales"], problem.covariance)
@@ -206,7 +218,7 @@ class Store:
             if lost:
                 raise InputError(f"{self.folder}: no finished runs: {'; '.join(lost)}")
             raise InputError(f"{self.folder}: no finished runs; give a folder that `workbench run` wrote")
-        names = _tell_apart([experiment for _, experiment in found])
+        names = tell_apart([experiment for _, experiment in found])
         return [(_renamed(c, suffix), e) for (c, e), suffix in zip(found, names, strict=True)]
 
     def _load(self, path: Path) -> tuple[Comparison, Experiment]:
@@ -224,16 +236,17 @@ class Store:
             if points.digest != digest:
                 raise InputError(f"{experiment.data.file}: is not what the runs of {path} are of; run it again")
         problem = experiment.problem(points.train)
-        traces, missing = {}, {}
-        for method in experiment.methods:
-            cell = self.cell(experiment, method, digest)
-            if self.is_complete(cell):
-                traces[method] = self.load_trace(cell, problem)
-            else:
-                missing[method] = (
-                    f"{cell.name} has no info.json; run it again" if cell.is_dir() else "it has not been run"
-                )
-        return replace(assemble(experiment, name, points, problem, traces), missing=missing), experiment
+        cells = {method: self.cell(experiment, method, digest) for method in experiment.methods}
+        there = {method: cell for method, cell in cells.items() if self.is_complete(cell)}
+        traces = {method: self.load_trace(cell, problem) for method, cell in there.items()}
+        whys = {method: self.why_stale(cell, experiment, method) for method, cell in there.items()}
+        stale = {method: why for method, why in whys.items() if why is not None}
+        missing = {
+            method: f"{cell.name} has no info.json; run it again" if cell.is_dir() else "it has not been run"
+            for method, cell in cells.items()
+            if method not in there
+        }
+        return replace(assemble(experiment, name, points, problem, traces), missing=missing, stale=stale), experiment
 
 
 def assemble(
@@ -260,6 +273,13 @@ def _load_points(path: Path, name: str) -> Points:
             return Points(train, Dataset(name, a["heldout"], columns, None, units, source))
     except _DAMAGED as error:
         raise InputError(f"{path}: is damaged or missing ({error}); run the experiment again") from None
+
+
+def _manifest(cell: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads((cell / "info.json").read_text(encoding="utf-8")))
+    except _DAMAGED as error:
+        raise InputError(f"{cell}: the run is damaged ({error}); delete the folder and run it again") from None
 
 
 def _check_shapes(arrays: Mapping[str, np.ndarray], info: Mapping[str, Any], problem: Problem) -> None:
@@ -308,29 +328,6 @@ def _fingerprint(value: np.ndarray) -> str:
 def _digest(value: Any) -> str:
     """A hash of plain values, the same whatever the order of keys."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:32]
-
-
-def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
-    if not isinstance(value, dict):
-        return {prefix: value}
-    pairs = [_flat(v, f"{prefix}.{k}" if prefix else k) for k, v in value.items()]
-    return {key: v for part in pairs for key, v in part.items()}
-
-
-def _tell_apart(experiments: list[Experiment]) -> list[str]:
-    """What sets each experiment apart from the others: "seed = 3", or nothing where there is only one."""
-    flat = [_flat(experiment.resolved()) for experiment in experiments]
-    shared = set.intersection(*(set(one) for one in flat))
-    # A key that only some have follows from another that all have (the family of the prior), or is a method's, and
-    # methods have columns of their own.
-    differing = sorted(key for key in shared if len({json.dumps(one[key]) for one in flat}) > 1)
-    names = [", ".join(f"{key} = {one[key]}" for key in differing) for one in flat]
-    # What is left is a difference of data or of a method's settings: numbered, oldest first.
-    same = [[i for i, other in enumerate(names) if other == name] for name in names]
-    return [
-        ", ".join(filter(None, [name, f"{places.index(i) + 1} of {len(places)}" if len(places) > 1 else ""]))
-        for i, (name, places) in enumerate(zip(names, same, strict=True))
-    ]
 
 
 def _renamed(comparison: Comparison, suffix: str) -> Comparison:

@@ -29,6 +29,11 @@ class Ran:
         return {name: trace for name, trace in self.comparison.items() if isinstance(methods[name], kind)}
 
     @property
+    def stale(self) -> str | None:
+        """What other code made runs, if any did."""
+        return "; ".join(dict.fromkeys(self.comparison.stale.values())) or None
+
+    @property
     def climbs(self) -> dict[str, Trace]:
         """The traces of point estimates, by name."""
         return {name: trace for name, trace in self.comparison.items() if not trace.is_sampler}

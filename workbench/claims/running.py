@@ -1,10 +1,10 @@
 """Judging a ledger: what is missing is run and stored, what is there is loaded, and every claim gets its decision."""
 
 import json
-from collections.abc import Collection, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from workbench.claims.checks import CHECKS
 from workbench.claims.decision import Decision, Verdict, undecided
@@ -14,8 +14,10 @@ from workbench.compare.comparison import Watch
 from workbench.errors import InputError
 from workbench.execution import run_experiment
 from workbench.experiment import Experiment
+from workbench.experiment.provenance import provenance_of
 from workbench.files import replacing
 from workbench.precision import USUAL, dtype_name
+from workbench.provenance import Provenance
 from workbench.studies import Findings, Study
 from workbench.studies.running import run_study
 
@@ -24,6 +26,13 @@ _FAILURES = (RuntimeError, MemoryError, ArithmeticError)
 
 # Beside the folders of the runs.
 JUDGED = "claims.json"
+
+
+class Reuse(NamedTuple):
+    """What becomes of stored runs."""
+
+    force: bool
+    keep_stale: bool
 
 
 @dataclass(frozen=True)
@@ -40,6 +49,7 @@ class Judged:
     decision: Decision
     failure: str | None = None  # why a run failed
     dtype: str = USUAL  # of the numbers in the runs
+    made_by: Mapping[str, Any] = field(default_factory=dict)  # the code of the check and of what it reads
 
 
 def run_claims(
@@ -48,6 +58,8 @@ def run_claims(
     only: Collection[str] | None = None,
     out: Path | str = "results",
     quick: bool = False,
+    force: bool = False,
+    keep_stale: bool = False,
     watch: Watch | None = None,
 ) -> list[Judged]:
     """Run what the claims need and is not stored, decide each of them, and keep the decisions beside the runs.
@@ -57,6 +69,8 @@ def run_claims(
         only: names of the claims to judge; all unless given.
         out: the results folder; the runs of NAME.toml lie in its NAME, as `workbench run` puts them there.
         quick: whether the ledger was read so; said in what is kept.
+        force: run again what is stored.
+        keep_stale: take stored runs that other code made as they are; a claim that rests on one is not decided.
         watch: gives a progress callback for everything that runs.
 
     Raises:
@@ -68,7 +82,7 @@ def run_claims(
         for file, config in zip(entry.files, entry.configs, strict=True):
             key = (file, json.dumps(config.resolved(), sort_keys=True))
             if key not in found:
-                found[key] = _gather(file, config, out / file.stem, watch)
+                found[key] = _gather(file, config, out / file.stem, watch, Reuse(force, keep_stale))
             evidence.append(found[key][0])
             failures += found[key][1]
         judged.append(_judge(entry, evidence, failures, quick))
@@ -102,13 +116,23 @@ def _choose(ledger: Sequence[Entry], only: Collection[str] | None) -> list[Entry
 
 
 def _gather(
-    file: Path, config: Experiment | Study, out: Path, watch: Watch | None
+    file: Path, config: Experiment | Study, out: Path, watch: Watch | None, reuse: Reuse
 ) -> tuple[Ran | Findings | None, list[str]]:
     """Evidence, as far as it could be had, and what failed."""
     try:
         if isinstance(config, Study):
-            return run_study(config, out=out, folder=file.parent, watch=watch), []
-        comparison = run_experiment(config, name=file.stem, out=out, folder=file.parent, watch=watch)
+            return run_study(
+                config, out=out, folder=file.parent, watch=watch, force=reuse.force, keep_stale=reuse.keep_stale
+            ), []
+        comparison = run_experiment(
+            config,
+            name=file.stem,
+            out=out,
+            folder=file.parent,
+            force=reuse.force,
+            keep_stale=reuse.keep_stale,
+            watch=watch,
+        )
     except InputError as error:
         raise InputError(f"{file}: {error}") from None
     except _FAILURES as error:
@@ -119,8 +143,11 @@ def _gather(
 def _judge(entry: Entry, evidence: Sequence[Ran | Findings | None], failures: list[str], quick: bool) -> Judged:
     check = CHECKS[entry.claim.check]
     whole = [each for each in evidence if each is not None]
+    stale = "; ".join(dict.fromkeys(each.stale for each in whole if each.stale is not None))
     if failures:
         decision = undecided(f"A run failed: {'; '.join(failures)}.")
+    elif stale:
+        decision = undecided(f"It rests on runs that other code made ({stale}); run them again.")
     else:
         decision = check.decide(whole if check.several else whole[0])
     return Judged(
@@ -135,7 +162,17 @@ def _judge(entry: Entry, evidence: Sequence[Ran | Findings | None], failures: li
         "; ".join(failures) or None,
         # What is stored in another precision is another run.
         dtype_name(),
+        _made_by(entry).to_dict(),
     )
+
+
+def _made_by(entry: Entry) -> Provenance:
+    """The present code of a claim's check, and of all that it reads."""
+    roots = list(Provenance.of(CHECKS[entry.claim.check].decide).roots)
+    for config in entry.configs:
+        runs = [provenance_of(config, name) for name in config.methods] if isinstance(config, Experiment) else []
+        roots += [root for made_by in runs or [Provenance.of(config)] for root in made_by.roots]
+    return Provenance.from_roots(roots)
 
 
 def _keep(path: Path, judged: list[Judged], names: list[str]) -> None:
@@ -162,4 +199,8 @@ def _from_plain(values: dict[str, Any]) -> Judged:
         "interval": None if interval is None else (float(interval[0]), float(interval[1])),
     }
     lists = {name: tuple(values[name]) for name in ("folders", "settings")}
-    return Judged(**{**values, **lists, "decision": Decision(**decision)})
+    judged = Judged(**{**values, **lists, "decision": Decision(**decision)})
+    stale = Provenance.from_roots(judged.made_by.get("roots", ())).why_stale(judged.made_by)
+    if stale is None:
+        return judged
+    return replace(judged, decision=undecided(f"Other code judged it ({stale}); run `workbench claims` again."))

@@ -26,11 +26,24 @@ PLAIN_WIDTH = 160
 @cli.command()
 @click.argument("file", type=click.Path(path_type=Path), default=LEDGER)
 @click.option("--quick", is_flag=True, help="Run each claim's quick variant.")
+@click.option("--force", is_flag=True, help="Run again what is stored.")
+@click.option(
+    "--keep-stale", is_flag=True, help="Run nothing again that other code made; claims on it have no verdict."
+)
 @click.option("--only", metavar="NAME,NAME", help="Judge only these claims.")
 @click.option("--out", type=Folder(), help="Results folder  [default: results; results/quick]")
 @click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
 @click.pass_context
-def claims(ctx: click.Context, file: Path, quick: bool, only: str | None, out: Path | None, form: str) -> None:
+def claims(
+    ctx: click.Context,
+    file: Path,
+    quick: bool,
+    force: bool,
+    keep_stale: bool,
+    only: str | None,
+    out: Path | None,
+    form: str,
+) -> None:
     """Run what the claims of a ledger need and is not stored, and print the verdict on each.
 
     A claim that turns out false is no failure: the exit status is 1 only if a run failed.
@@ -40,7 +53,8 @@ def claims(ctx: click.Context, file: Path, quick: bool, only: str | None, out: P
     folder = (Path("results/quick") if quick else Path("results")) if out is None else out
     ask_for_devices(None)
     with progress(quiet=False) as watch:
-        judged = run_claims(ledger, only=names, out=folder, quick=quick, watch=watch)
+        reuse = {"force": force, "keep_stale": keep_stale}
+        judged = run_claims(ledger, only=names, out=folder, quick=quick, watch=watch, **reuse)
     write_claims(folder / "claims.html", judged)
     if form == "json":
         click.echo(json.dumps([plain(each) for each in judged], indent=2, allow_nan=False))

@@ -23,6 +23,7 @@ FAILED = 1
 @click.option("--rules", metavar="NAME,NAME", help="Rules of starts, or all  [default: the experiment's own]")
 @click.option("--out", type=Folder(), help="Results folder  [default: results/NAME]")
 @click.option("--force", is_flag=True, help="Run again what is stored.")
+@click.option("--keep-stale", is_flag=True, help="Take what other code made as it is, marked as stale.")
 @click.option("--quiet", is_flag=True, help="Print nothing but errors.")
 @click.pass_context
 def atlas(
@@ -34,6 +35,7 @@ def atlas(
     rules: str | None,
     out: Path | None,
     force: bool,
+    keep_stale: bool,
     quiet: bool,
 ) -> None:
     """Map the optima of an experiment: where thousands of starts end, what the ends are, how often each is found.
@@ -57,6 +59,7 @@ def atlas(
                 folder=file.parent,
                 only=names_of("--methods", methods),
                 force=force,
+                keep_stale=keep_stale,
                 watch=watch,
             )
         except InputError as error:

@@ -1,6 +1,7 @@
 """The command that runs an experiment or a study."""
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
@@ -27,6 +28,7 @@ FAILED = 1
 @click.option("--methods", metavar="NAME,NAME", help="Run and compare only these methods of the experiment.")
 @click.option("--out", type=Folder(), help="Results folder  [default: results/NAME]")
 @click.option("--force", is_flag=True, help="Run again what is stored.")
+@click.option("--keep-stale", is_flag=True, help="Take what other code made as it is, marked as stale.")
 @click.option("--quiet", is_flag=True, help="Print nothing but errors.")
 @click.pass_context
 def run(
@@ -36,11 +38,18 @@ def run(
     methods: str | None,
     out: Path | None,
     force: bool,
+    keep_stale: bool,
     quiet: bool,
 ) -> None:
-    """Run what is missing of an experiment or a study, print what it found, write results and report."""
+    """Run what is missing of an experiment or a study, print what it found, write results and report.
+
+    What other code or other packages made is stale: it is said, and run again.
+    """
+    reuse = {"force": force, "keep_stale": keep_stale}
     if is_study(file):
-        _run_study(file, settings, methods, out, force, quiet)
+        if methods is not None:
+            raise InputError(f"--methods: {file} is a study; give its own keys with --set")
+        _run_study(file, settings, out, reuse, quiet)
         return
     experiment = read_experiment(file, settings)
     if experiment.run.hosts > 1 and not hosts.is_supervised():
@@ -58,8 +67,8 @@ def run(
                     out=folder,
                     folder=file.parent,
                     only=only,
-                    force=force,
                     watch=watch,
+                    **reuse,
                 )
             except InputError as error:
                 raise InputError(f"{file}: {error}") from None
@@ -80,17 +89,13 @@ def run(
         ctx.exit(FAILED)
 
 
-def _run_study(
-    file: Path, settings: tuple[str, ...], methods: str | None, out: Path | None, force: bool, quiet: bool
-) -> None:
+def _run_study(file: Path, settings: tuple[str, ...], out: Path | None, reuse: Mapping[str, bool], quiet: bool) -> None:
     study = read_study(file, settings)
-    if methods is not None:
-        raise InputError(f"--methods: {file} is a study; give its own keys with --set")
     ask_for_devices(None)
     folder = Path("results") / file.stem if out is None else out
     with progress(quiet) as watch:
         try:
-            findings = run_study(study, out=folder, folder=file.parent, force=force, watch=watch)
+            findings = run_study(study, out=folder, folder=file.parent, watch=watch, **reuse)
         except InputError as error:
             raise InputError(f"{file}: {error}") from None
         from workbench.report import save_study_figures, write_study_report

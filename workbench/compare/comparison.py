@@ -63,6 +63,7 @@ class Comparison(Mapping[str, Trace]):
     units: str = ""
     failures: Mapping[str, str] = field(default_factory=dict)  # methods that raised, and what
     missing: Mapping[str, str] = field(default_factory=dict)  # methods of the experiment without a stored run, and why
+    stale: Mapping[str, str] = field(default_factory=dict)  # methods whose stored runs other code made, and which
 
     @property
     def rule(self) -> Soundness:

@@ -3,7 +3,7 @@
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
@@ -11,7 +11,7 @@ import numpy as np
 from pydantic import Field
 
 from workbench.config import Config
-from workbench.precision import USUAL
+from workbench.precision import USUAL, precision_note
 
 Value = bool | int | float | str | None | list[Any]  # what JSON can hold; None where there is no number
 Row = dict[str, Value]  # flat
@@ -59,6 +59,13 @@ class Findings:
     study: Study
     rows: list[Row]
     dtype: str = USUAL  # of the numbers
+    stale: str | None = None  # what other code made rows, if any did
+
+    @property
+    def note(self) -> str:
+        """What to know of the numbers besides their values; empty where that is nothing."""
+        stale = None if self.stale is None else f"Beware: some rows are STALE: other code made them ({self.stale})."
+        return " ".join(filter(None, [precision_note(self.dtype), stale]))
 
     def column(self, name: str) -> np.ndarray:
         """The values of one column, as an array; NaN where a number is missing. [rows]
@@ -71,7 +78,7 @@ class Findings:
     def where(self, **coordinates: Value) -> "Findings":
         """The rows that have these values."""
         kept = [row for row in self.rows if all(row.get(name) == value for name, value in coordinates.items())]
-        return Findings(self.study, kept, self.dtype)
+        return replace(self, rows=kept)
 
     def values(self, name: str) -> list[Any]:
         """The distinct values of a column, in the order in which they first occur."""

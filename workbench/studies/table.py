@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-from workbench.precision import precision_note
 from workbench.studies.base import Findings, Value
 
 # Rows printed; all are stored.
@@ -40,7 +39,7 @@ def table_of(findings: Findings) -> StudyTable:
         [name.replace("_", " ") for name in names],
         lines,
         max(0, len(rows) - MOST_LINES),
-        precision_note(findings.dtype),
+        findings.note,
     )
 
 

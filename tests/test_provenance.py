@@ -1,0 +1,214 @@
+"""What numbers rest on: derived from imports, never too little, and only what can decide them."""
+
+import os
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import pytest
+
+import workbench
+from workbench.atlases import map_experiment
+from workbench.diagnostics.survey import atlas
+from workbench.execution import run_experiment
+from workbench.experiment import Experiment
+from workbench.experiment.provenance import provenance_of
+from workbench.provenance import PACKAGE, Provenance, modules_of
+from workbench.studies.reading import read_study
+from workbench.studies.running import run_study
+
+ROOT = Path(workbench.__file__).parent
+EXPERIMENTS = ROOT.parent / "experiments"
+
+
+def experiment(**methods: Any) -> Experiment:
+    """Two groups in the plane."""
+    simulate = {"components": 2, "dimensions": 2, "points": 60, "separation": 4.0}
+    return Experiment.model_validate(
+        {
+            "restarts": 2,
+            "data": {"simulate": simulate},
+            "model": {"components": 2, "labels": "free"},
+            "prior": {"family": "conjugate"},
+            "starts": {"rule": "random_points"},
+            "methods": {name: {"method": name, **settings} for name, settings in methods.items()},
+        }
+    )
+
+
+EM = experiment(em={"max_iterations": 30})
+GIBBS = experiment(gibbs={"num_samples": 20, "num_warmup": 10})
+
+
+def modules(made_by: Provenance) -> frozenset[str]:
+    return modules_of(frozenset(made_by.roots))
+
+
+def edited(folder: Path, module: str, text: str) -> Path:
+    """A copy of the package's sources with a line more in one of them."""
+    root = folder / PACKAGE
+    shutil.copytree(ROOT, root, ignore=lambda at, names: [n for n in names if "." in n and not n.endswith(".py")])
+    with (root / module).open("a") as file:
+        file.write(text)
+    return root
+
+
+# A module, and which of EM's run, Gibbs' run, an atlas by EM and the study `coupling` can depend on it.
+DEPENDS = (
+    ("methods/em.py", (True, False, True, True)),
+    ("methods/gibbs.py", (False, True, False, False)),
+    ("mixture/one_pass.py", (True, True, True, True)),
+    ("mixture/prior/conjugate.py", (True, True, True, False)),
+    ("mixture/prior/chen_tan.py", (False, False, False, False)),
+    ("starts/random.py", (True, True, True, True)),
+    ("diagnostics/convergence.py", (True, True, False, False)),
+    ("diagnostics/stationary.py", (False, False, True, True)),
+    ("studies/coupling.py", (False, False, False, True)),
+    ("studies/rate.py", (False, False, False, False)),
+    ("soundness.py", (True, True, True, True)),
+    ("keys.py", (True, True, True, True)),
+    ("report/page.py", (False, False, False, False)),
+    ("plots/fit.py", (False, False, False, False)),
+    ("cli/running.py", (False, False, False, False)),
+    ("compare/table.py", (False, False, False, False)),
+    ("export.py", (False, False, False, False)),
+)
+
+
+@pytest.mark.parametrize(("module", "depends"), DEPENDS, ids=[module for module, _ in DEPENDS])
+def test_an_edit_makes_stale_what_can_depend_on_it_and_nothing_else(
+    module: str, depends: tuple[bool, ...], tmp_path: Path
+) -> None:
+    jobs = (
+        provenance_of(EM, "em"),
+        provenance_of(GIBBS, "gibbs"),
+        Provenance.of(atlas, EM.methods["em"], EM.starts, EM.prior, EM.soundness),
+        Provenance.of(read_study(EXPERIMENTS / "coupling.toml")),
+    )
+    root = edited(tmp_path, module, "\n_EDITED = 1\n")
+    found = tuple(Provenance.from_roots(job.roots, root).why_stale(job.to_dict()) is not None for job in jobs)
+    assert found == depends
+
+
+@pytest.mark.parametrize("text", ["\n# A comment.\n", "\n\n\n"])
+def test_a_comment_makes_nothing_stale(text: str, tmp_path: Path) -> None:
+    made_by = provenance_of(EM, "em")
+    root = edited(tmp_path, "methods/em.py", text)
+    assert Provenance.from_roots(made_by.roots, root) == made_by
+
+
+def test_a_docstring_makes_nothing_stale(tmp_path: Path) -> None:
+    made_by = provenance_of(EM, "em")
+    root = edited(tmp_path, "keys.py", "")
+    text = (root / "keys.py").read_text()
+    (root / "keys.py").write_text(text.replace('"""', '"""More. ', 1))
+    assert Provenance.from_roots(made_by.roots, root) == made_by
+
+
+def test_another_version_of_a_package_is_stale() -> None:
+    made_by = provenance_of(EM, "em")
+    stored = made_by.to_dict()
+    assert made_by.why_stale(stored) is None
+    assert "jax 0.0.1" in str(made_by.why_stale(stored | {"versions": {**stored["versions"], "jax": "0.0.1"}}))
+    assert made_by.why_stale(None) == "an unknown version"
+
+
+def test_packages_are_those_that_the_code_imports() -> None:
+    flat = EM.model_copy(update={"prior": Experiment.model_fields["prior"].default})
+    assert "numpyro" not in provenance_of(flat, "em").versions
+    assert "numpyro" in provenance_of(experiment(nuts={}), "nuts").versions
+
+
+def executed(work: Callable[[], Any]) -> set[str]:
+    """Modules of ours of which a function was called, in any thread."""
+    found: set[str] = set()
+
+    def note(frame: FrameType, event: str, argument: Any) -> None:
+        if event == "call":
+            found.add(frame.f_globals.get("__name__", ""))
+
+    threading.setprofile(note)
+    sys.setprofile(note)
+    try:
+        work()
+    finally:
+        sys.setprofile(None)
+        threading.setprofile(None)  # type: ignore[arg-type]
+    return {name for name in found if name.split(".")[0] == PACKAGE}
+
+
+# What runs, stores and tells, and decides no number: data have a digest of their own in the identity of what is stored.
+GLUE = (
+    "cli", "atlases", "execution", "experiment", "store", "studies.running", "provenance", "compare", "quiet",
+    "data.simulate", "data.dataset", "data.randomness", "diagnostics.atlas", "errors",
+)  # fmt: skip
+
+
+def beyond(names: set[str], made_by: Provenance) -> set[str]:
+    glue = tuple(f"{PACKAGE}.{name}" for name in GLUE)
+    return {name for name in names - modules(made_by) if not name.startswith(glue) and name != PACKAGE}
+
+
+@pytest.mark.parametrize(("config", "method"), [(EM, "em"), (GIBBS, "gibbs")])
+def test_a_run_calls_nothing_beyond_the_code_that_it_names(config: Experiment, method: str, tmp_path: Path) -> None:
+    called = executed(lambda: run_experiment(config, out=tmp_path))
+    assert f"{PACKAGE}.methods.{method}" in called
+    assert not beyond(called, provenance_of(config, method))
+
+
+def test_an_atlas_calls_nothing_beyond_the_code_that_it_names(tmp_path: Path) -> None:
+    called = executed(lambda: map_experiment(EM, starts=4, out=tmp_path))
+    assert not beyond(called, Provenance.of(atlas, EM.methods["em"], EM.starts, EM.prior, EM.soundness))
+
+
+def test_a_study_calls_nothing_beyond_the_code_that_it_names(tmp_path: Path) -> None:
+    study = read_study(EXPERIMENTS / "coupling.toml", ["separations=[2.0]"])
+    called = executed(lambda: run_study(study, out=tmp_path, folder=EXPERIMENTS))
+    assert not beyond(called, Provenance.of(study))
+
+
+@pytest.mark.slow
+def test_nothing_stale_is_served(tmp_path: Path) -> None:
+    """The whole command on a copy of the package, of which EM is changed so that it stops after one step."""
+    root = tmp_path / PACKAGE
+    shutil.copytree(ROOT, root, ignore=shutil.ignore_patterns("__pycache__"))
+    config = tmp_path / "two.toml"
+    config.write_text(
+        "restarts = 2\n[data.simulate]\ncomponents = 2\ndimensions = 2\npoints = 100\nseparation = 3.0\n"
+        '[model]\ncomponents = 2\n[starts]\nrule = "random_points"\n[methods.em]\n'
+    )
+
+    def run(*options: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", PACKAGE, "run", str(config), "--out", str(tmp_path / "out"), *options]
+        environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+        return subprocess.run(
+            command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=600, check=True
+        )
+
+    first, again = run(), run()
+    assert "other code" not in first.stderr + again.stderr
+    assert again.stdout == first.stdout
+    file = root / "methods" / "em.py"
+    source = file.read_text()
+    stopped = source.replace("converged = ~fell & (", "converged = jnp.asarray(True) | ~fell & (")
+    assert stopped != source
+    file.write_text(stopped)
+    kept = run("--keep-stale")
+    assert "1 of 1 stored runs were made by other code (workbench 0.1.0): kept as they are" in kept.stderr
+    assert "Beware: the run of em is STALE" in kept.stdout
+    mended = run()
+    assert "1 of 1 stored runs were made by other code (workbench 0.1.0): run again" in mended.stderr
+    assert "STALE" not in mended.stdout
+    assert passes(mended.stdout) == "2"
+    assert passes(first.stdout) == passes(kept.stdout) != "2"
+
+
+def passes(table: str) -> str:
+    """Passes in all, of the only method."""
+    (line,) = [line for line in table.splitlines() if "passes in all" in line]
+    return line.strip("│ ").split("│")[-1].strip()

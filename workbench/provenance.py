@@ -1,0 +1,223 @@
+"""Provenance: which code and which packages numbers rest on, so that what other code made is told from what this made.
+
+The code is a digest of syntax trees, without docstrings and comments, of the modules of ours that are reached from what
+computes the numbers. It is derived from the imports: nobody has to remember to raise a number.
+"""
+
+import ast
+import hashlib
+import logging
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+ROOT = Path(__file__).parent
+PACKAGE = __package__ or "workbench"
+
+_LOG = logging.getLogger(PACKAGE)
+
+# Distributions whose versions decide numbers, by the name that code imports them by.
+_DECIDING = {
+    "jax": ("jax", "jaxlib"),
+    "numpyro": ("numpyro",),
+    "numpy": ("numpy",),
+    "scipy": ("scipy",),
+    "optax": ("optax",),
+    "arviz_stats": ("arviz-stats",),
+}
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """What a record was made by."""
+
+    code: str
+    versions: Mapping[str, str]  # of the packages that the code imports and that decide numbers
+    roots: tuple[str, ...]  # modules from which the code is reached
+    workbench: str  # the version that the package gives itself; says nothing of whether the code is the same
+
+    @classmethod
+    def of(cls, *rests_on: Any, root: Path = ROOT) -> "Provenance":
+        """The present code and packages.
+
+        Args:
+            rests_on: what computes: functions, classes, and configs, of which every part counts.
+            root: the package's folder.
+        """
+        return cls.from_roots((name for each in rests_on for name in _homes(each)), root)
+
+    @classmethod
+    def from_roots(cls, roots: Iterable[str], root: Path = ROOT) -> "Provenance":
+        """The present code that some modules reach, and its packages."""
+        own = frozenset(roots)
+        modules = modules_of(own, root)
+        packages = sorted({package for name in modules for package in _packages(name, root)})
+        versions = {name: version(name) for name in packages}
+        return cls(code_digest(modules, root), versions, tuple(sorted(own)), version(PACKAGE))
+
+    def to_dict(self) -> dict[str, Any]:
+        """As a record keeps it."""
+        kept = {"code": self.code, "versions": dict(self.versions), "roots": list(self.roots)}
+        return kept | {PACKAGE: self.workbench}
+
+    def why_stale(self, stored: Any) -> str | None:
+        """What else made a record; None where the present code and packages did.
+
+        Args:
+            stored: what the record keeps, of `to_dict`; a record of an earlier version has nothing.
+        """
+        if not isinstance(stored, Mapping) or not isinstance(stored.get("versions"), Mapping):
+            return "an unknown version"
+        versions, differing = stored["versions"], []
+        for name in sorted({*versions, *self.versions}):
+            if versions.get(name) != self.versions.get(name):
+                differing.append(f"{name} {versions.get(name, 'absent')}")
+        if stored.get("code") != self.code:
+            differing.insert(0, f"{PACKAGE} {stored.get(PACKAGE)}")
+        return ", ".join(differing) or None
+
+
+def announce_stale(whys: Sequence[str | None], what: str, *, kept: bool) -> None:
+    """Say in the log how many of some stored records other code made, and what becomes of them.
+
+    Args:
+        whys: of `why_stale`, of each stored record.
+        what: the records are, in the plural.
+        kept: whether they are used as they are.
+    """
+    stale = [why for why in whys if why is not None]
+    if stale:
+        made = "; ".join(dict.fromkeys(stale))
+        fate = "kept as they are" if kept else "run again"
+        _LOG.warning("%d of %d %s were made by other code (%s): %s", len(stale), len(whys), what, made, fate)
+
+
+@lru_cache
+def modules_of(roots: frozenset[str], root: Path = ROOT) -> frozenset[str]:
+    """The modules of ours that some modules reach by imports, themselves among them.
+
+    A name that a package only passes on leads to the module that defines it. A registry, a `dict[str, type[...]]` of a
+    package, is not followed: what a config uses of it is among the config's own parts.
+    """
+    seen: set[str] = set()
+    ahead = list(roots)
+    while ahead:
+        name = ahead.pop()
+        if name not in seen:
+            seen.add(name)
+            ahead += _imports(name, root)
+    return frozenset(seen)
+
+
+@lru_cache
+def code_digest(modules: frozenset[str], root: Path = ROOT) -> str:
+    """A digest of the syntax trees of some modules."""
+    hashed = hashlib.sha256()
+    for name in sorted(modules):
+        hashed.update(f"{name}\n{_tree_digest(name, root)}\n".encode())
+    return hashed.hexdigest()[:16]
+
+
+def _homes(value: Any) -> Iterator[str]:
+    """The modules in which a function, a class, or the class of each part of a config is defined."""
+    if isinstance(value, BaseModel):
+        yield from _homes(type(value))
+        for name in type(value).model_fields:
+            yield from _homes(getattr(value, name))
+    elif callable(value):
+        yield from (each.__module__ for each in getattr(value, "__mro__", (value,)) if _file(each.__module__, ROOT))
+    elif isinstance(value, Mapping):
+        for each in value.values():
+            yield from _homes(each)
+    elif isinstance(value, tuple | list):
+        for each in value:
+            yield from _homes(each)
+
+
+@lru_cache
+def _imports(name: str, root: Path) -> tuple[str, ...]:
+    """The modules of ours that a module imports from, at any depth of its code."""
+    found: set[str] = set()
+    for module, imported in _imported(name, root):
+        found |= {module} if imported is None else set(_definition(module, imported, root))
+    return tuple(sorted(found))
+
+
+def _imported(name: str, root: Path) -> Iterator[tuple[str, str | None]]:
+    """What a module imports of ours: modules, or names from modules."""
+    for node in ast.walk(_tree(name, root)):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == PACKAGE:
+            yield from ((str(node.module), alias.name) for alias in node.names)
+        elif isinstance(node, ast.Import):
+            yield from ((alias.name, None) for alias in node.names if alias.name.split(".")[0] == PACKAGE)
+
+
+def _definition(module: str, imported: str, root: Path) -> list[str]:
+    """The module that defines a name that another one offers; none of a registry."""
+    if _file(f"{module}.{imported}", root) is not None:
+        return [f"{module}.{imported}"]
+    for node in _tree(module, root).body if _is_package(module, root) else []:
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == PACKAGE:
+            for alias in node.names:
+                if imported == (alias.asname or alias.name):
+                    return _definition(str(node.module), alias.name, root)
+        elif isinstance(node, ast.AnnAssign) and ast.unparse(node.target) == imported:
+            return [] if ast.unparse(node.annotation).startswith("dict[str, type[") else [module]
+    return [module]
+
+
+@lru_cache
+def _packages(name: str, root: Path) -> tuple[str, ...]:
+    """The distributions that decide numbers and that a module imports."""
+    tops: set[str] = set()
+    for node in ast.walk(_tree(name, root)):
+        if isinstance(node, ast.ImportFrom):
+            tops.add((node.module or "").split(".")[0])
+        elif isinstance(node, ast.Import):
+            tops |= {alias.name.split(".")[0] for alias in node.names}
+    return tuple(package for top in sorted(tops) for package in _DECIDING.get(top, ()))
+
+
+def _file(name: str, root: Path) -> Path | None:
+    """The source of a module: one of the package, or a user's own that has been imported."""
+    parts = name.split(".")
+    if parts[0] != PACKAGE:
+        own = getattr(sys.modules.get(name), "__file__", None) or ""
+        installed = "site-packages" in own or own.startswith(sys.base_prefix)
+        return Path(own) if own and not installed else None
+    place = root.joinpath(*parts[1:])
+    return next((file for file in (place.with_suffix(".py"), place / "__init__.py") if file.is_file()), None)
+
+
+def _is_package(name: str, root: Path) -> bool:
+    file = _file(name, root)
+    return file is not None and file.name == "__init__.py"
+
+
+@lru_cache
+def _tree(name: str, root: Path) -> ast.Module:
+    file = _file(name, root)
+    return ast.Module([], []) if file is None else ast.parse(file.read_bytes())
+
+
+@lru_cache
+def _tree_digest(name: str, root: Path) -> str:
+    return hashlib.sha256(repr(_plain(_tree(name, root))).encode()).hexdigest()
+
+
+def _plain(node: Any) -> Any:
+    """A syntax tree as nested lists, without docstrings and places, the same in every version of Python."""
+    if isinstance(node, list):
+        return [_plain(each) for each in node]
+    if not isinstance(node, ast.AST):
+        return repr(node)
+    parts = [(name, value) for name, value in ast.iter_fields(node) if value is not None and value != []]
+    if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and ast.get_docstring(node):
+        parts = [(name, value[1:] if name == "body" else value) for name, value in parts]
+    return [type(node).__name__, *((name, _plain(value)) for name, value in parts)]
