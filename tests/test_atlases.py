@@ -1,6 +1,7 @@
 """`workbench atlas`: what it prints, keeps and refuses."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -156,3 +157,19 @@ def test_the_surface_has_the_maximum_for_its_top_and_is_symmetric(ran, experimen
 def test_another_shape_has_no_surface(points):
     with pytest.raises(InputError, match="surface: needs one column, two components"):
         surface_of(Problem(points, 2))
+
+
+def test_an_atlas_that_other_code_made_is_made_again_or_kept_and_marked(ran, experiment, tmp_path, caplog):
+    out = shutil.copytree(ran[0] / "out", tmp_path / "out")
+    for place in out.glob("atlas-*/atlas.json"):
+        record = json.loads(place.read_text(encoding="utf-8"))
+        record["made_by"]["code"] = "another"
+        place.write_text(json.dumps(record), encoding="utf-8")
+    made: list[str] = []
+    kept = map_experiment(experiment, starts=STARTS, out=out, only=["em"], keep_stale=True, watch=made.append)
+    assert made == []
+    assert "some atlases are STALE: other code made them (workbench 0.1.0)" in kept.reading
+    again = map_experiment(experiment, starts=STARTS, out=out, only=["em"], watch=made.append)
+    assert made == ["em from random_points"]
+    assert again.stale is None
+    assert caplog.messages[-1] == "1 of 1 stored atlases were made by other code (workbench 0.1.0): run again"

@@ -48,6 +48,38 @@ def _cell(run: Run, method: str) -> Path:
     return cell
 
 
+def other_code(cell: Path) -> None:
+    """Let a stored run say that other code made it."""
+    info = json.loads((cell / "info.json").read_text(encoding="utf-8"))
+    info["made_by"] |= {"code": "another", "versions": info["made_by"]["versions"] | {"jax": "0.0.1"}}
+    (cell / "info.json").write_text(json.dumps(info), encoding="utf-8")
+
+
+def test_a_run_that_other_code_made_is_named_run_again_or_kept_and_marked(
+    tiny_run: Run, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = shutil.copytree(tiny_run[0], tmp_path / "copy")
+    (cell,) = folder.glob("em-*")
+    experiment = read_experiment(cell / "config.toml")
+    other_code(cell)
+    (loaded,) = load_results(folder)
+    assert loaded.stale == {"em": "workbench 0.1.0, jax 0.0.1"}
+    assert "the run of em is STALE: other code made it (workbench 0.1.0, jax 0.0.1)" in str(table(loaded))
+    ran: list[str] = []
+
+    def watch(name: str) -> None:
+        ran.append(name)
+
+    kept = run_experiment(experiment, out=folder, keep_stale=True, watch=watch)
+    assert (kept.stale, ran) == (loaded.stale, [])
+    again = run_experiment(experiment, out=folder, watch=watch)
+    assert (again.stale, ran) == ({}, ["em"])
+    assert _leaves_equal(again["em"].mixtures, tiny_run[1]["em"].mixtures)
+    assert load_results(folder)[0].stale == {}
+    said = "1 of 1 stored runs were made by other code (workbench 0.1.0, jax 0.0.1)"
+    assert caplog.messages == [f"{said}: kept as they are", f"{said}: run again"]
+
+
 class TestWhatIsThere:
     """In the folder of a finished run of three methods."""
 

@@ -131,6 +131,22 @@ def test_what_is_stored_is_not_run_again_and_the_quick_variant_is_another_run(
     assert lost[0].failure == "tiny, em: RuntimeError: it ran"
 
 
+def test_a_claim_on_what_other_code_made_has_no_verdict(folder: Path, claim: dict[str, Any]) -> None:
+    path, out = write(folder, {"a": claim}), folder / "out"
+    first = run_claims(read_ledger(path), out=out)
+    (manifest,) = (out / "tiny").glob("em-*/info.json")
+    manifest.write_text(manifest.read_text().replace(json.loads(manifest.read_text())["made_by"]["code"], "another"))
+    (kept,) = run_claims(read_ledger(path), out=out, keep_stale=True)
+    assert kept.decision.verdict == Verdict.UNDECIDED
+    assert "It rests on runs that other code made (workbench 0.1.0)" in kept.decision.note
+    assert run_claims(read_ledger(path), out=out) == first
+    record = out / "claims.json"
+    record.write_text(record.read_text().replace(first[0].made_by["code"], "another"))
+    (told,) = load_claims(out)
+    assert told.decision.verdict == Verdict.UNDECIDED
+    assert "Other code judged it" in told.decision.note
+
+
 def test_a_false_claim_is_no_failure_and_a_failed_run_is_one(
     folder: Path, claim: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

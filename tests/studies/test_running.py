@@ -10,6 +10,7 @@ import pytest
 import tomli_w
 
 import workbench as wb
+from workbench.experiment import DataConfig
 from workbench.studies import Findings, Row, Study
 from workbench.studies.reading import is_study, parse_study, read_study
 from workbench.studies.running import load_study, run_study, study_folder
@@ -38,6 +39,12 @@ class Squares(Study):
             raise RuntimeError("cut off")
         self.measured.append(n)
         return [{"square": n * n, "root": None if n == 0 else n**0.5, "many": [n, n]}]
+
+
+class Measures(Squares):
+    """It reads data, in a field of a name of its own."""
+
+    wherever: DataConfig
 
 
 @pytest.fixture(autouse=True)
@@ -85,6 +92,37 @@ def test_a_damaged_cell_is_measured_again(tmp_path: Path) -> None:
     run_study(Squares(), out=tmp_path)
     assert Squares.measured == [0, 1, 2, 1]
     assert json.loads(file.read_text())["rows"] == [{"n": 1, "square": 1, "root": 1.0, "many": [1, 1]}]
+
+
+def test_cells_that_other_code_made_are_measured_again_or_kept_and_marked(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    run_study(Squares(), out=tmp_path)
+    file = study_folder(tmp_path, Squares()) / "cells" / "0002.json"
+    record = json.loads(file.read_text())
+    record["made_by"]["code"] = "another"
+    record["rows"][0]["square"] = 77
+    file.write_text(json.dumps(record))
+    kept = run_study(Squares(), out=tmp_path, keep_stale=True)
+    assert Squares.measured == [0, 1, 2]
+    assert kept.column("square")[1] == 77
+    assert "some rows are STALE: other code made them (workbench 0.1.0)" in str(table_of(kept))
+    assert "STALE" in str(table_of(kept.where(n=0)))
+    assert caplog.messages == ["1 of 3 stored cells were made by other code (workbench 0.1.0): kept as they are"]
+    mended = run_study(Squares(), out=tmp_path)
+    assert Squares.measured == [0, 1, 2, 1]
+    assert mended.column("square")[1] == 1
+    assert mended.stale is None
+    assert caplog.messages[1:] == ["1 of 3 stored cells were made by other code (workbench 0.1.0): run again"]
+
+
+def test_a_data_file_in_any_field_is_part_of_what_a_study_is(tmp_path: Path) -> None:
+    study = Measures.model_validate({"wherever": {"file": "points.csv"}})
+    (tmp_path / "points.csv").write_text("x\n1\n2\n3\n")
+    before = study_folder(tmp_path, study, tmp_path)
+    assert study_folder(tmp_path, study, tmp_path) == before
+    (tmp_path / "points.csv").write_text("x\n101\n102\n103\n")
+    assert study_folder(tmp_path, study, tmp_path) != before
 
 
 def test_progress_counts_cells(tmp_path: Path) -> None:
