@@ -9,7 +9,8 @@ from scipy.stats import norm, rankdata
 
 from workbench.compare import compare
 from workbench.diagnostics import Mixing, mixing_of
-from workbench.diagnostics.convergence import energy_fractions, followed_rows, functionals, rank_statistics
+from workbench.diagnostics.convergence import energy_fractions, followed_rows, functionals
+from workbench.diagnostics.ranks import rank_statistics
 from workbench.methods import Gibbs
 from workbench.mixture import Mixture
 from workbench.problem import Problem

@@ -16,6 +16,7 @@ from jax import Array
 from jax.scipy.special import logsumexp
 
 from workbench.compilation import jit_by_size
+from workbench.diagnostics.ranks import rank_statistics, tail_sizes
 from workbench.mixture import Mixture
 from workbench.mixture.filled import filled
 from workbench.problem import Problem
@@ -35,9 +36,6 @@ FAR = 1e9
 # R-hat", Bayesian Analysis 16: chains agree when R-hat is below 1.01 and the effective sample size above 400.
 R_HAT_LIMIT = 1.01
 ESS_LIMIT = 400.0
-
-# Ibid., sec. 4.3: the tails are as effective as the worse of these two quantiles.
-TAILS = (0.05, 0.95)
 
 # Below this, energies are explored too slowly for the tails to be met (Betancourt 2016, arXiv:1604.00695).
 E_BFMI_LIMIT = 0.3
@@ -103,37 +101,6 @@ def mixing_of(trace: Trace, problem: Problem) -> Mixing | None:
     return Mixing(float(np.max(r_hats)), float(np.min(sizes)), float(np.min(tails)), e_bfmi, trace.num_restarts)
 
 
-def rank_statistics(draws: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Rank-normalised split R-hat and bulk effective sample size of each column of draws [R, S, Q]. [Q], [Q]
-
-    Infinite and zero where a draw is not finite or a chain never moves, which leaves no variance to divide by.
-    """
-    # 0.8 s to import; the package promises to import in little more time than numpyro itself.
-    from arviz_stats.base import array_stats  # type: ignore[attr-defined]
-
-    columns = _columns(draws)
-    r_hats, sizes = np.full(len(columns), np.inf), np.zeros(len(columns))
-    for q, column in enumerate(columns):
-        if _moves(column):
-            r_hats[q] = array_stats.rhat(column, chain_axis=0, draw_axis=1)
-            sizes[q] = array_stats.ess(column, chain_axis=0, draw_axis=1, method="bulk")
-    return r_hats, sizes
-
-
-def tail_sizes(draws: np.ndarray) -> np.ndarray:
-    """Effective sample size of the tails of each column of draws [R, S, Q]: of the worse of two quantiles. [Q]
-
-    Zero where a draw is not finite or a chain never moves.
-    """
-    from arviz_stats.base import array_stats  # type: ignore[attr-defined]
-
-    sizes = [
-        array_stats.ess(column, chain_axis=0, draw_axis=1, method="tail", prob=TAILS) if _moves(column) else 0.0
-        for column in _columns(draws)
-    ]
-    return np.asarray(sizes, float)
-
-
 def energy_fractions(trace: Trace) -> np.ndarray | None:
     """Estimated Bayesian fraction of missing information of each chain; None where its sampler has no energies. [R]
 
@@ -150,19 +117,6 @@ def energy_fractions(trace: Trace) -> np.ndarray | None:
     if np.any(moves):
         found[moves] = array_stats.bfmi(energy[moves], chain_axis=0, draw_axis=1)
     return found
-
-
-def _columns(draws: np.ndarray) -> np.ndarray:
-    """Draws [R, S, Q] quantity by quantity; the halves of a lone chain stand in for two. [Q, R, S]"""
-    if len(draws) == 1:
-        half = draws.shape[1] // 2
-        draws = np.concatenate([draws[:, :half], draws[:, half : 2 * half]])
-    return np.moveaxis(draws, -1, 0)
-
-
-def _moves(column: np.ndarray) -> bool:
-    """Whether chains [R, S] all have a variance to divide by."""
-    return bool(np.all(np.isfinite(column)) and np.all(np.ptp(column, axis=1) > 0))
 
 
 def functionals(trace: Trace, problem: Problem, columns: Sequence[str] = ()) -> Functionals:

@@ -11,8 +11,8 @@ from jax import Array
 from pydantic import Field
 
 from workbench.charts import Chart
-from workbench.diagnostics.convergence import rank_statistics
 from workbench.diagnostics.information import information
+from workbench.diagnostics.ranks import rank_statistics
 from workbench.diagnostics.rate import displaced
 from workbench.diagnostics.standard_errors import (
     SCHEMES,
