@@ -23,6 +23,7 @@ from workbench.mixture.prior.update import Updated
 from workbench.model import mixture_model
 from workbench.posterior import Reference, read_reference, z_scores
 from workbench.problem import Problem
+from workbench.run import run
 from workbench.starts import RandomPoints, draw_starts
 
 Points = NDArray[np.float64]
@@ -240,6 +241,16 @@ def test_a_sweep_reads_the_data_once_and_says_so(three_groups: Reference, monkey
     reads.clear()
     _, info = jax.eval_shape(algorithm.step, jax.random.key(0), start)
     assert len(reads) == 1 and info.passes.shape == ()
+
+
+def test_thinned_draws_are_every_so_many_of_all(three_groups: Reference) -> None:
+    problem = three_groups.problem
+    starts, key = draw_starts(RandomPoints(), problem, 2, seed=0), jax.random.key(0)
+    # 14 sweeps are three draws of every fourth, and two sweeps more that are not taken.
+    whole, some = (run(Gibbs(num_warmup=5, num_samples=14, thinning=t), problem, starts, key) for t in (1, 4))
+    assert some.draws == 3 and some.passes[0, -1] == 5 + 12
+    # The sweeps are the same ones, in programs of two sizes.
+    np.testing.assert_allclose(some.answer.means, whole.answer.means[:, 3:12:4], rtol=1e-12)
 
 
 def sites_of(problem: Problem) -> dict[str, tuple[int, ...]]:

@@ -1,14 +1,16 @@
 """Gibbs: draws from the posterior under the conjugate prior, allocations and parameters in turn."""
 
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
+from pydantic import Field
 
 from workbench.errors import InputError
 from workbench.methods.allocation import allocated_statistics
-from workbench.methods.base import Algorithm, Info
+from workbench.methods.base import Algorithm, Info, Schedule, geometric_marks
 from workbench.methods.sampler import Sampler
 from workbench.mixture import ConjugatePrior, Mixture
 from workbench.mixture.prior.draw import draw_mixture
@@ -24,12 +26,21 @@ class Gibbs(Sampler):
     """
 
     method: Literal["gibbs"] = "gibbs"
+    thinning: Annotated[int, Field(ge=1)] = Field(
+        1, description="sweeps from one draw to the next; of num_samples sweeps so many times fewer are draws"
+    )
 
     summary: ClassVar[str] = "Gibbs sampling of allocations and parameters; needs the conjugate prior"
 
     def check(self, problem: Problem) -> None:
         """Refuses every prior but the conjugate one."""
         check_conjugate(problem)
+
+    def schedule(self) -> Schedule:
+        """Warm-up at geometrically growing numbers of sweeps, then every draw that is kept."""
+        draws = self.num_warmup + np.arange(self.thinning, self.num_samples + 1, self.thinning)
+        marks = np.concatenate([geometric_marks(self.num_warmup), draws])
+        return Schedule(marks, "steps", int(marks[-1]), draws=len(draws))
 
     def bind(self, problem: Problem) -> Algorithm:
         """A chain whose state is its mixture."""
