@@ -17,12 +17,14 @@ def some_mixture(family: str, components: int, dimensions: int) -> Mixture:
     return Mixture.from_covariances(weights, 5 * rng.normal(size=(components, dimensions)), shaped, family)
 
 
+# Of one column full covariances are filled up as variances.
+@pytest.mark.parametrize("dimensions", [1, 2])
 @pytest.mark.parametrize("family", COVARIANCES)
-def test_densities_and_statistics_are_those_of_the_mixture_itself(family):
-    mixture = some_mixture(family, 3, 2)
+def test_densities_and_statistics_are_those_of_the_mixture_itself(family, dimensions):
+    mixture = some_mixture(family, 3, dimensions)
     more = filled(mixture)
     # Some near, some so far away that the density itself is less than the added weight.
-    x = np.random.default_rng(6).normal(size=(60, 2)) * np.where(np.arange(60) % 9, 5, 300)[:, None]
+    x = np.random.default_rng(6).normal(size=(60, dimensions)) * np.where(np.arange(60) % 9, 5, 300)[:, None]
     assert more.num_components == COMPONENTS
     # The same sums of the same terms; nothing is added that a float can show but the order of the sum.
     np.testing.assert_allclose(more.log_density(x), mixture.log_density(x), rtol=1e-14)

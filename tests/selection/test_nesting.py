@@ -32,7 +32,7 @@ def test_a_nested_mixture_has_the_log_joint_of_its_active_part_but_for_a_constan
     nested = problem.nested_in(COMPONENTS)
     parts = [random_mixture(points, 3, covariance, seed) for seed in (1, 2)]
     batch = jax.tree.map(lambda *leaves: np.stack(leaves), *parts)
-    padded = nesting._padded(batch, problem)
+    padded = nesting.padded(batch, problem)
     both = [jax.tree.map(lambda leaf, r=r: leaf[r], padded) for r in (0, 1)]
     for part, whole in zip(parts, both, strict=True):
         # Rounding of sums of 60 terms.
@@ -43,6 +43,28 @@ def test_a_nested_mixture_has_the_log_joint_of_its_active_part_but_for_a_constan
     cut = first_components(padded, problem.components)
     for leaf, again in zip(jax.tree.leaves(batch), jax.tree.leaves(cut), strict=True):
         np.testing.assert_allclose(again, leaf, rtol=1e-13)
+
+
+@pytest.mark.parametrize("prior", [FlatPrior(), PRIOR], ids=["flat", "conjugate"])
+def test_one_column_is_solved_by_variances_and_given_back_as_it_was(prior: FlatPrior | ConjugatePrior) -> None:
+    problem = Problem(X, 2, "full", prior)
+    parts = draw_starts(RandomPoints(), problem, 3, 0)
+    parts = Mixture(
+        parts.weights, parts.means, parts.scales * np.array([0.5, 1.0, 2.0])[:, None, None, None], parts.covariance
+    )
+    larger, whole = nesting.nested(problem), nesting.padded(parts, problem)
+    assert larger.covariance.name == whole.covariance.name == "diagonal"
+    below = []
+    for r in range(3):
+        part, padded = (jax.tree.map(lambda leaf, r=r: leaf[r], each) for each in (parts, whole))
+        assert float(larger.log_likelihood(padded)) == pytest.approx(float(problem.log_likelihood(part)), rel=1e-12)
+        below.append(float(larger.log_prior(padded) - problem.log_prior(part)))
+    # The prior is the same but for a constant, of the components that are left out.
+    assert below == pytest.approx(3 * below[:1], rel=1e-10)
+    again = nesting.restored(whole, problem)
+    assert again.covariance == problem.covariance
+    for leaf, given in zip(jax.tree.leaves(again), jax.tree.leaves(parts), strict=True):
+        np.testing.assert_allclose(leaf, given, rtol=1e-13)
 
 
 def test_only_small_problems_of_flat_weights_are_nested() -> None:

@@ -1,5 +1,6 @@
 """A candidate: an experiment with one of the K to choose from, climbed and sampled once for all criteria."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -15,8 +16,10 @@ from workbench.methods.ends import EndsOnly
 from workbench.mixture import Mixture
 from workbench.problem import Problem
 from workbench.run import run
-from workbench.selection.nesting import run_nested
+from workbench.selection.nesting import is_nested, run_nested
 from workbench.selection.posterior import Missing, Posterior, first_that_suits
+from workbench.selection.side_by_side import climb_side_by_side
+from workbench.trace import Trace
 
 
 class Fit(NamedTuple):
@@ -60,6 +63,24 @@ def climbed(experiment: Experiment, problem: Problem, starts: Mixture | None = N
         starts = starts_of(method, problem, experiment.starts, experiment.restarts, experiment.seed)
     solve = run_nested if isinstance(method, EM) else run
     trace = solve(EndsOnly(inner=method), problem, starts, named_key(experiment.seed, method.method))
+    return _best(experiment, problem, trace, method)
+
+
+def all_climbed(experiment: Experiment, problems: Sequence[Problem]) -> list[Fit | Missing]:
+    """The best sound end of the experiment's starts on each of several problems with equally many points."""
+    method = climber_of(experiment, problems[0])
+    if not (isinstance(method, EM) and all(is_nested(method, problem) for problem in problems)):
+        return [climbed(experiment, problem) for problem in problems]
+    starts = [
+        starts_of(method, problem, experiment.starts, experiment.restarts, experiment.seed) for problem in problems
+    ]
+    traces = climb_side_by_side(method, problems, starts, named_key(experiment.seed, method.method))
+    pairs = zip(problems, traces, strict=True)
+    return [_best(experiment, problem, trace, method) for problem, trace in pairs]
+
+
+def _best(experiment: Experiment, problem: Problem, trace: Trace, method: Climber) -> Fit | Missing:
+    """The best sound end of a trace, and what to beware of."""
     place = trace.best_place(problem, experiment.soundness)
     if place is None:
         return Missing(f"none of {trace.num_restarts} starts of {method.method} ends in a sound mixture")

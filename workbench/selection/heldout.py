@@ -11,7 +11,7 @@ from workbench.errors import InputError
 from workbench.mixture import Mixture
 from workbench.mixture.filled import filled
 from workbench.problem import Problem
-from workbench.selection.candidate import Candidate, Fit, climbed
+from workbench.selection.candidate import Candidate, Fit, all_climbed, climbed
 from workbench.selection.posterior import Missing
 from workbench.selection.score import Score
 
@@ -32,12 +32,15 @@ def heldout(candidate: Candidate) -> Score:
     """
     experiment, train = candidate.experiment, candidate.train
     terms, notes = np.full(len(train.x), np.nan), []
-    for number, (fitted, left_out) in enumerate(folds(len(train.x), experiment.seed), 1):
+    parts, problems = folds(len(train.x), experiment.seed), []
+    for number, (fitted, _) in enumerate(parts, 1):
         try:
-            problem = experiment.problem(replace(train, x=train.x[fitted], labels=None))
+            problems.append(experiment.problem(replace(train, x=train.x[fitted], labels=None)))
         except InputError as error:
             return Score.missing(f"without fold {number}: {error}")
-        fit, note = _fitted(candidate, problem)
+    fits = all_climbed(experiment, problems)
+    for number, (first, problem, (fitted, left_out)) in enumerate(zip(fits, problems, parts, strict=True), 1):
+        fit, note = _fitted(candidate, problem, first)
         if isinstance(fit, Missing):
             return Score.missing(f"without fold {number}, {fit.why}")
         notes += [f"fold {number}: {note}"] if note else []
@@ -47,14 +50,13 @@ def heldout(candidate: Candidate) -> Score:
     return Score.of_terms(terms, notes)
 
 
-def _fitted(candidate: Candidate, problem: Problem) -> tuple[Fit | Missing, str]:
+def _fitted(candidate: Candidate, problem: Problem, fit: Fit | Missing) -> tuple[Fit | Missing, str]:
     """The best sound fit to the points of a fold, and a word where the experiment's starts did not find one.
 
     Then more starts are tried, and last the best fit to all points: it is where a climb begins that the points left out
     have had a say in, and not what it climbs.
     """
     experiment = candidate.experiment
-    fit = climbed(experiment, problem)
     if isinstance(fit, Fit):
         return fit, ""
     more = experiment.model_copy(update={"restarts": MORE * experiment.restarts})

@@ -14,7 +14,8 @@ from workbench.crew import work_of
 from workbench.methods import Method
 from workbench.methods.sampler import Sampler
 from workbench.mixture import ConjugatePrior, FlatPrior, Mixture
-from workbench.mixture.filled import COMPONENTS, first_components
+from workbench.mixture.covariance import Diagonal, Full
+from workbench.mixture.filled import COMPONENTS, first_components, of_variances
 from workbench.problem import Problem
 from workbench.run import run
 from workbench.trace import Trace
@@ -30,8 +31,29 @@ def run_nested(method: Method, problem: Problem, starts: Mixture, key: Array) ->
     """
     if not is_nested(method, problem):
         return run(method, problem, starts, key)
-    trace = run(method, problem.nested_in(COMPONENTS), _padded(starts, problem), key)
-    return replace(trace, mixtures=first_components(trace.mixtures, problem.components))
+    trace = run(method, nested(problem), padded(starts, problem), key)
+    return replace(trace, mixtures=restored(trace.mixtures, problem))
+
+
+def nested(problem: Problem) -> Problem:
+    """The problem in the larger one; of one column, with variances in place of covariances of side one.
+
+    There the families are one, and so are their conjugate priors: an inverse-Wishart matrix of side one is an inverse
+    gamma number.
+    """
+    (rows, h, _), (k, family, prior, labels) = problem.tree_flatten()
+    if isinstance(family, Full) and problem.num_dimensions == 1 and isinstance(prior, FlatPrior | ConjugatePrior):
+        h = h | {"scatter": h["scatter"][..., 0]} if "scatter" in h else h
+        problem = Problem.tree_unflatten((k, Diagonal(), prior, labels), (rows, h, None))
+    return problem.nested_in(COMPONENTS)
+
+
+def restored(mixtures: Mixture, problem: Problem) -> Mixture:
+    """The problem's own part of mixtures of the larger one, leaves [..., K, ...], in its family: undoes `padded`."""
+    own = first_components(mixtures, problem.components)
+    if own.covariance == problem.covariance:
+        return own
+    return Mixture(own.weights, own.means, own.scales[..., None], problem.covariance)
 
 
 def is_nested(method: Method, problem: Problem) -> bool:
@@ -47,9 +69,11 @@ def is_nested(method: Method, problem: Problem) -> bool:
     return few and flat and suits and problem.components <= COMPONENTS
 
 
-def _padded(mixtures: Mixture, problem: Problem) -> Mixture:
+def padded(mixtures: Mixture, problem: Problem) -> Mixture:
     """Mixtures with leaves [R, ...], with more components that lie at the data's mean and are as wide as the data."""
-    k, d, rows, family = problem.components, problem.num_dimensions, problem.rows, problem.covariance
+    family = nested(problem).covariance
+    mixtures = mixtures if family == mixtures.covariance else of_variances(mixtures)
+    k, d, rows = problem.components, problem.num_dimensions, problem.rows
     weights, means, scales = (np.asarray(leaf) for leaf in (mixtures.weights, mixtures.means, mixtures.scales))
     restarts, more = len(weights), COMPONENTS - k
     added = np.full((restarts, more), 1 / COMPONENTS)

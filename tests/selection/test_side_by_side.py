@@ -1,0 +1,35 @@
+"""Climbs side by side end where the one loop leaves them."""
+
+import numpy as np
+import pytest
+
+from workbench.keys import named_key
+from workbench.methods import EM
+from workbench.methods.ends import EndsOnly
+from workbench.problem import Problem
+from workbench.selection import side_by_side
+from workbench.selection.nesting import run_nested
+from workbench.selection.side_by_side import climb_side_by_side
+from workbench.starts import RandomPoints, draw_starts
+
+
+@pytest.mark.parametrize("most", [5000, 3])
+def test_every_climb_ends_where_the_one_loop_leaves_it(
+    points: np.ndarray, monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
+    # Fewer lanes than climbs, whose number they do not divide: lanes are taken over, and run empty.
+    monkeypatch.setattr(side_by_side, "LANES", 3)
+    side_by_side._ends.clear_cache()  # type: ignore[attr-defined]
+    problems = [Problem(points[:-5], 3, "full", devices=1), Problem(points[5:], 2, "full", devices=1)]
+    starts = [draw_starts(RandomPoints(), problem, 4, seed=0) for problem in problems]
+    method, key = EM(max_iterations=most), named_key(0, "em")
+    together = climb_side_by_side(method, problems, starts, key)
+    for problem, begun, found in zip(problems, starts, together, strict=True):
+        alone = run_nested(EndsOnly(inner=method), problem, begun, key)
+        np.testing.assert_array_equal(found.passes[:, -1], alone.passes[:, -1])
+        np.testing.assert_array_equal(found.converged, alone.converged)
+        np.testing.assert_array_equal(found.collapsed, alone.collapsed)
+        assert found.ok.all() and found.ends.weights.shape == (4, problem.components)
+        # Two compiled programs of one arithmetic: rounding over some hundred steps of a contraction.
+        np.testing.assert_allclose(found.log_likelihood[:, -1], alone.log_likelihood[:, -1], rtol=1e-9)
+        np.testing.assert_allclose(found.ends.means, alone.ends.means, rtol=1e-5)
