@@ -36,9 +36,9 @@ def grid() -> FamilySelection:
 
 def test_a_criterion_chooses_among_all_families_and_k(grid: FamilySelection) -> None:
     assert grid.best("bic") == Cell("tied", 3)
-    assert grid.difference("bic", Cell("full", 2)) == (pytest.approx(2.0), None)
+    assert grid.difference("bic", Cell("full", 2))[:2] == (pytest.approx(2.0), None)
     # Of one point the terms differ by 1, of the other by 1.
-    assert grid.difference("waic", Cell("full", 2)) == (pytest.approx(2.0), pytest.approx(0.0))
+    assert grid.difference("waic", Cell("full", 2))[:2] == (pytest.approx(2.0), pytest.approx(0.0))
 
 
 def test_what_is_not_eligible_is_chosen_in_no_family(grid: FamilySelection) -> None:

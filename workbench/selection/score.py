@@ -17,13 +17,14 @@ class Difference(NamedTuple):
 
     below: float
     standard_error: float | None
+    unworthy: float = BARE_MENTION  # less than this tells nothing, however sure it is
 
     @property
     def is_within_its_error(self) -> bool:
-        """Whether the two cannot be told apart: by a standard error at most, or by less than a nat without one."""
-        if self.standard_error:
-            return self.below <= self.standard_error
-        return 0 < self.below < BARE_MENTION
+        """Whether the two cannot be told apart: by a standard error at most, or by less than is worth a mention."""
+        if self.standard_error and self.below <= self.standard_error:
+            return True
+        return 0 < self.below < self.unworthy
 
     def __str__(self) -> str:
         error = "" if self.standard_error is None else f" ± {number_text(self.standard_error)}"
@@ -83,7 +84,8 @@ class Score:
         """How far another score is below this one, the best; None where either has no value.
 
         Two sums over the points are told apart point by point: the standard error is that of the sum of N independent
-        differences. Two independent estimates have the root of their summed squares, and values without an error none.
+        differences, and all that is asked of them. Two independent estimates of the evidence have the root of their
+        summed squares, and values without an error none; less than a nat between these is no evidence, however exact.
         """
         if self.value is None or other.value is None:
             return None
@@ -91,7 +93,7 @@ class Score:
         if other is self:
             return Difference(below, None)
         if self.terms is not None and other.terms is not None:
-            return Difference(below, error_of_sum(self.terms - other.terms))
+            return Difference(below, error_of_sum(self.terms - other.terms), unworthy=0.0)
         if self.standard_error is None or other.standard_error is None:
             return Difference(below, None)
         return Difference(below, float(np.hypot(self.standard_error, other.standard_error)))

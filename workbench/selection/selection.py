@@ -14,7 +14,8 @@ from workbench.studies.table import StudyTable
 SCALE = (
     "All values are in nats and the largest is best: AIC, BIC and ICL are -1/2 of the textbook's, half of mclust's; "
     "WAIC and PSIS-LOO -1/2 of the deviance's scale. The error of a sampled evidence is half of a 68 % interval by "
-    "Student's t."
+    "Student's t. Not told apart are two K within the error of their difference, or less than a nat apart where no sum "
+    "over the points has one."
 )
 
 
