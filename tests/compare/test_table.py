@@ -211,6 +211,15 @@ class TestReading:
         apart = replace(nuts, statuses={"BUDGET": 4})
         assert "nuts do not agree yet" in Table("", (em, apart)).reading
 
+    def test_chains_that_do_not_agree_come_with_what_to_try(self, em, nuts):
+        assert "Try a longer warm-up" not in Table("", (em, nuts)).reading
+        apart = replace(nuts, statuses={"BUDGET": 4})
+        reading = Table("", (em, apart, replace(apart, method="gibbs"))).reading
+        assert reading.count("Try a longer warm-up and more draws.") == 1
+        assert "tempered_smc weighs modes against each other" in reading
+        # A lone chain has none to disagree with.
+        assert "Try a longer warm-up" not in Table("", (em, replace(apart, restarts=1))).reading
+
     def test_it_warns_of_a_suspicious_best(self, em):
         assert "Beware" not in Table("", (em,)).reading
         assert "Beware: the best of em" in Table("", (replace(em, suspicious=True),)).reading

@@ -76,7 +76,7 @@ def test_the_textbooks_spurious_component_of_the_galaxies_is_found() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "components"),
-    [("iris", 3), ("faithful", 2), ("wine13", 3), ("crabs", 4), *(("galaxies", k) for k in (3, 4, 5)), ("ruspini", 4)],
+    [("iris", 3), ("faithful", 2), ("wine13", 3), ("crabs", 4), ("galaxies", 3), ("galaxies", 5)],
 )
 def test_the_usual_fits_of_shipped_data_have_none(name: str, components: int) -> None:
     problem = Problem(load_dataset(name).x, components)

@@ -20,6 +20,7 @@ from workbench.methods import METHODS
 from workbench.plots.ends import Gaps
 from workbench.plots.estimates import Gaussians
 from workbench.plots.style import CYCLE, plain, short_unit
+from workbench.report.captions import words_of
 
 
 def jittered(mixture: wb.Mixture, chains: int, rows: int) -> wb.Mixture:
@@ -335,3 +336,12 @@ def test_the_score_can_be_drawn_against_either_price(against, two_columns) -> No
     plots.score(ax, two_columns, against=against)
     assert against in ax.get_xlabel()
     assert ax.get_ylim()[0] > ax.get_ylim()[1], "up is better"
+
+
+def test_a_pair_plot_of_some_columns_says_of_how_many(three_columns):
+    grid = Figure().subplots(2, 2)
+    plots.pairs(grid, three_columns)
+    assert "the first 2 of 3 columns" in grid[0, 1].get_legend().get_title().get_text()
+    words = words_of("fit", 8).caption
+    assert words.endswith("Of 8 columns the first 6 are shown.")
+    assert "are shown" not in words_of("fit", 6).caption

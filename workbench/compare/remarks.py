@@ -1,6 +1,15 @@
 """What is to be said of a comparison besides what its methods found: sentences for the end of the reading."""
 
+import numpy as np
+from numpy.typing import NDArray
+
 from workbench.compare.comparison import Comparison
+from workbench.data import default_columns
+from workbench.diagnostics.convergence import FOLLOWED_COLUMNS
+from workbench.errors import VALUE, cut
+
+# Steps of a column that differ by no more than this share of their mean are equal but for rounding.
+EVEN = 1e-9
 
 
 def remarks_on(comparison: Comparison) -> tuple[str, ...]:
@@ -9,4 +18,39 @@ def remarks_on(comparison: Comparison) -> tuple[str, ...]:
     stale = [
         f"Beware: the run of {name} is STALE: other code made it ({why})." for name, why in comparison.stale.items()
     ]
-    return (*missing, *stale)
+    return (*_on_row_numbers(comparison), *_on_followed_columns(comparison), *missing, *stale)
+
+
+def counts_rows(column: NDArray[np.float64]) -> bool:
+    """Whether values [N] rise from row to row, and are whole numbers or evenly spaced: as a row number does."""
+    steps = np.diff(column)
+    if not np.all(steps > 0):
+        return False
+    return bool(np.all(column == np.round(column)) or np.ptp(steps) <= EVEN * np.mean(steps))
+
+
+def _on_row_numbers(comparison: Comparison) -> list[str]:
+    """Columns of several that look like the numbers of the rows."""
+    problem = comparison.problem
+    names = comparison.columns or default_columns(problem.num_dimensions)
+    x = problem.sample
+    # Of two points every column rises or falls; a lone column is often sorted, and cannot be left out.
+    if problem.num_dimensions < 2 or len(x) < 3:
+        return []
+    return [
+        f"Column {cut(name, VALUE)} looks like a row number: if it is one, leave it out by columns = [...]."
+        for d, name in enumerate(names)
+        if counts_rows(x[:, d])
+    ]
+
+
+def _on_followed_columns(comparison: Comparison) -> list[str]:
+    """What R-hat and ESS do not look at, where there are draws that they are told of."""
+    d = comparison.problem.num_dimensions
+    judged = any(trace.is_sampler and not trace.is_approximation for trace in comparison.values())
+    if d <= FOLLOWED_COLUMNS or not judged:
+        return []
+    return [
+        f"R-hat and ESS follow the means in the first {FOLLOWED_COLUMNS} of {d} columns, and weights, volumes and "
+        "densities in all."
+    ]

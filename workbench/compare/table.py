@@ -230,7 +230,7 @@ def read(summaries: tuple[MethodSummary, ...], components: int | None = None, ad
         text += "".join(f" {s.method}: {s.unsound}." for s in climbs if s.unsound) + (f" {advice}" if advice else "")
     for s in summaries:
         if s.r_hat_max is not None and s.ess_min is not None:
-            agree = "agree" if s.statuses.get(Status.CONVERGED.name, 0) == s.restarts else "do not agree yet"
+            agree = "do not agree yet" if _disagree(s) else "agree"
             chains = f"{s.restarts} chains of {s.method} {agree}"
             if s.restarts == 1:
                 chains = f"one chain of {s.method} has none to agree with: run several"
@@ -239,6 +239,8 @@ def read(summaries: tuple[MethodSummary, ...], components: int | None = None, ad
             text += f" Beware: E-BFMI of {s.method} is {s.e_bfmi:.2f}, below {E_BFMI_LIMIT:g}: it may miss the tails."
         if s.evidence_bound is not None:
             text += f" {s.method} approximates the posterior; its lower bound of ln P(x) is {s.evidence_bound:.3f}."
+    if any(_disagree(s) for s in summaries):
+        text += _OF_CHAINS
     for s in climbs:
         if s.equal_elsewhere:
             starts = "1 start" if s.equal_elsewhere == 1 else f"{s.equal_elsewhere} starts"
@@ -255,6 +257,16 @@ def read(summaries: tuple[MethodSummary, ...], components: int | None = None, ad
     return text + "".join(f" {s.method} failed: {s.failure}." for s in summaries if s.failure is not None)
 
 
+def _disagree(s: MethodSummary) -> bool:
+    """Whether several chains do not agree."""
+    return s.r_hat_max is not None and s.restarts > 1 and s.statuses.get(Status.CONVERGED.name, 0) != s.restarts
+
+
+_OF_CHAINS = (
+    " Try a longer warm-up and more draws. Chains that still stand at different log-joints are in different modes: "
+    "tempered_smc weighs modes against each other, and chains begun at the best of a climb "
+    '(starts by wb.Given.of, or rule = "given") tell of that mode alone.'
+)
 _OF_SLIVERS = "Compare with fewer components, or with a prior."
 
 

@@ -93,7 +93,10 @@ def pairs(axes: np.ndarray, comparison: Comparison) -> None:
             _label_outer(ax, comparison, row, column, count)
             tidy(ax)
     if count > 1:
-        _legend_in_corner(axes, f"{CONTOURS}; {SURFACES}" if samples else CONTOURS)
+        shown = [CONTOURS, *([SURFACES] if samples else [])]
+        if count < comparison.problem.num_dimensions:
+            shown.append(f"the first {count} of {comparison.problem.num_dimensions} columns")
+        _legend_in_corner(axes, "; ".join(shown))
 
 
 def draw_densities(ax: "Axes", comparison: Comparison, found: list[Estimate], column: int) -> None:
@@ -176,7 +179,7 @@ def draw_points(ax: "Axes", x: np.ndarray) -> None:
         markersize=2.0 if many else 3.2,
         markeredgewidth=0,
         color=DATA,
-        alpha=float(np.clip(400 / len(x), 0.05, 0.6)),
+        alpha=float(np.clip(20 / np.sqrt(len(x)), 0.05, 0.6)),
         rasterized=many,
         zorder=1,
     )

@@ -19,7 +19,8 @@ class Words(NamedTuple):
 def words_of(name: str, dimensions: int) -> Words:
     """Of the figure of that name, for data with so many columns."""
     if name == "fit":
-        return FIT._replace(caption=FIT_CAPTIONS[min(dimensions, 3)])
+        rest = f" Of {dimensions} columns the first {PAIRED_COLUMNS} are shown." if dimensions > PAIRED_COLUMNS else ""
+        return FIT._replace(caption=FIT_CAPTIONS[min(dimensions, 3)] + rest)
     if name == "posterior":
         return POSTERIOR._replace(caption=POSTERIOR_CAPTIONS[min(dimensions, 2)])
     return {"score": SCORE, "waterfall": WATERFALL, "labels": LABELS, "clustering": CLUSTERING}[name]
@@ -73,8 +74,7 @@ FIT_CAPTIONS = {
     "Gaussian's ellipses hold. Where methods agree, the dashes of one lie on the solid line of another.",
     3: "Below the diagonal: every pair of columns, with each component's ellipses at 1 and 2 standard deviations, and "
     "contours around 39 and 86 % of a sampler's mean density. On the diagonal: each column, with the fitted density "
-    "and its components, and of a sampler the mean density and the band of 95 % of its draws. Of many columns, the "
-    f"first {PAIRED_COLUMNS} are shown.",
+    "and its components, and of a sampler the mean density and the band of 95 % of its draws.",
 }
 
 POSTERIOR = Words("What the posterior allows", "Posterior draws with the point estimates over them, of", "")
