@@ -21,14 +21,14 @@ K = 3
 
 
 @pytest.mark.parametrize("restarts", [1, 3, 8])
-def test_one_start_in_four_is_hierarchical_and_the_others_are_varied_seeds(
-    restarts: int, problem_of: Callable[..., Problem]
-) -> None:
+def test_each_rule_has_its_own_starts_in_turn(restarts: int, problem_of: Callable[..., Problem]) -> None:
     problem = problem_of("full")
     starts = draw_starts(Alternating(), problem, restarts, seed=4)
     assert len(starts.weights) == restarts
-    hierarchical, seeds = (draw_starts(rule(), problem, 6, seed=4) for rule in (Hierarchical, VariedSeeds))
-    own = [(hierarchical, 0), (seeds, 0), (seeds, 1), (seeds, 2), (hierarchical, 1), *((seeds, r) for r in (3, 4, 5))]
+    clusters, seeds, points = (
+        draw_starts(rule(), problem, 4, seed=4) for rule in (Hierarchical, VariedSeeds, RandomPoints)
+    )
+    own = [(clusters, 0), (seeds, 0), (points, 0), (seeds, 1), (clusters, 1), (seeds, 2), (points, 1), (seeds, 3)]
     for r, (mixtures, place) in enumerate(own[:restarts]):
         for a, b in zip(jax.tree.leaves(starts), jax.tree.leaves(mixtures), strict=True):
             # The draws are the same; sums over rows may be ordered otherwise in a batch of another size.

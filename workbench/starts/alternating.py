@@ -1,4 +1,4 @@
-"""Starts by two rules in turn: which serves better differs from data to data, and nobody knows beforehand."""
+"""Starts by several rules in turn: which rule serves best differs from data to data, and nobody knows beforehand."""
 
 from typing import ClassVar, Literal
 
@@ -10,27 +10,26 @@ from workbench.problem import Problem
 from workbench.starts.base import Start
 from workbench.starts.hierarchical import Hierarchical
 from workbench.starts.kmeans import VariedSeeds
+from workbench.starts.random import RandomPoints
 
-# Groups that fit lead to optima that seeds miss, but to nearly the same ones from restart to restart. So they have one
-# turn in four: eight restarts are the two hierarchical starts of all rows, and seeds in each of three units with either
-# covariances. benchmarks/starts.py sets the rules side by side.
-TURNS = 4
+# From groups that fit, from seeds far apart, and from wide components anywhere: each leads to optima that the others
+# miss. Seeds have every second turn, because they reach the most by themselves and differ from restart to restart;
+# eight restarts hold both hierarchical starts of all rows. benchmarks/starts.py sets the rules side by side.
+SEEDS = VariedSeeds()
+TURNS: tuple[Start, ...] = (Hierarchical(), SEEDS, RandomPoints(), SEEDS)
 
 
 class Alternating(Start):
-    """Restart 0, 4, 8 and so on by hierarchical clustering, all others by varied seeds, each rule in its own order."""
+    """Hierarchical clustering, varied seeds, random points, varied seeds in turn; each rule has its starts in order."""
 
     rule: Literal["alternating"] = "alternating"
-    summary: ClassVar[str] = "one start in four hierarchical, the others varied_seeds"
+    summary: ClassVar[str] = "hierarchical, varied_seeds, random_points and varied_seeds in turn"
 
     def draw(self, problem: Problem, restarts: int, seed: int) -> Mixture:
-        """The first starts of both rules, each in its places."""
-        places = np.arange(restarts)
-        rules: tuple[tuple[Start, np.ndarray], ...] = (
-            (Hierarchical(), places[places % TURNS == 0]),
-            (VariedSeeds(), places[places % TURNS != 0]),
-        )
-        drawn = [rule.draw(problem, len(mine), seed) for rule, mine in rules if len(mine)]
+        """The first starts of each rule, in its places."""
+        turns = np.arange(restarts) % len(TURNS)
+        places = {rule: np.flatnonzero([TURNS[turn] is rule for turn in turns]) for rule in dict.fromkeys(TURNS)}
+        drawn = [rule.draw(problem, len(mine), seed) for rule, mine in places.items() if len(mine)]
         # From one rule after the other to restarts in order.
-        order = np.argsort(np.concatenate([mine for _, mine in rules]))
+        order = np.argsort(np.concatenate(list(places.values())))
         return jax.tree.map(lambda *leaves: np.concatenate(leaves)[order], *drawn)
