@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -141,3 +142,8 @@ def test_the_thinned_grid_has_every_pair_of_values() -> None:
         for j in range(i):
             pairs = {(cell[i], cell[j]) for cell in kept}
             assert len(pairs) == len(em.GRID[i]) * len(em.GRID[j])
+
+
+def test_no_benchmark_hides_a_module_of_the_standard_library() -> None:
+    # A script's folder comes first on Python's path: a `select.py` there stops every script that starts a process.
+    assert not {file.stem for file in Path(em.__file__).parent.glob("*.py")} & sys.stdlib_module_names
