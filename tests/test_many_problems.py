@@ -4,9 +4,22 @@ import json
 import os
 import subprocess
 import sys
+from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 
+import jax
+import numpy as np
 import pytest
+from numpy.typing import NDArray
+from scipy.special import logsumexp
+from scipy.stats import multivariate_normal
+
+from workbench.compare import compare
+from workbench.methods import EM, GradientAscent, Method
+from workbench.mixture import Mixture
+from workbench.problem import Problem
+from workbench.soundness import Soundness
 
 # Far more than the 148 after which a process came to the system's 65,530 memory maps, as long as none was let go.
 PROBLEMS = 300
@@ -27,6 +40,38 @@ for number in range({PROBLEMS}):
     found.append((held, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10))
 print(json.dumps(found))
 """
+
+
+@pytest.mark.parametrize(("method", "sizes"), [(EM(), range(97, 107)), (GradientAscent(), (97, 104))])
+def test_sizes_that_are_padded_to_one_shape_share_their_programs(method: Method, sizes: Iterable[int]) -> None:
+    compiled: list[str] = []
+    jax.monitoring.register_event_duration_secs_listener(
+        lambda event, _, **about: compiled.append(about["fun_name"]) if "backend_compile" in event else None
+    )
+    rng, shapes, bound = np.random.default_rng(0), set(), Counter[str]()
+    for number in sizes:
+        x = rng.normal(size=(number, 2)) + 6 * rng.integers(2, size=(number, 1))
+        problem = Problem(x, 3)
+        (trace,) = compare(problem, [method], restarts=2).values()
+        Soundness().check(problem, jax.tree.map(lambda leaf: leaf[0], trace.ends))
+        if problem.rows.z.shape not in shapes:
+            # What this shape needs; random rows alone are drawn by a program for every N.
+            shapes.add(problem.rows.z.shape)
+            bound += Counter(compiled)
+        else:
+            assert set(compiled) <= {"jit(_drawn)"}, number
+        # The score is that of these points and of no padding. Sums of some 100 terms, in another order.
+        density = [log_likelihood(jax.tree.map(lambda leaf, r=r: leaf[r], trace.ends), x) for r in range(2)]
+        np.testing.assert_allclose(trace.log_joint[:, -1], density, rtol=1e-12)
+        compiled.clear()
+    assert bound["jit(advance)"] <= len(shapes) < len(list(sizes))
+
+
+def log_likelihood(mixture: Mixture, x: NDArray[np.float64]) -> float:
+    """By SciPy, with the restart's own covariances."""
+    parts = zip(mixture.means, mixture.covariances, strict=True)
+    components = np.stack([multivariate_normal(mean, covariance).logpdf(x) for mean, covariance in parts])
+    return float(np.sum(logsumexp(components + np.log(mixture.weights)[:, None], axis=0)))
 
 
 @pytest.mark.slow

@@ -79,7 +79,12 @@ class KeyData(NamedTuple):
 
 def begin(method: Method, problem: Problem, starts: Mixture, key: Array, restarts: ArrayLike) -> Walker:
     """Walkers at their starts, leaves [L, ...]; restart r uses the r-th key derived from `key`."""
-    return _begin(problem.rows.z.size, method, problem, starts, quick(key), jnp.asarray(restarts))
+    return _begin(problem.rows.z.size, method, _asked(method, problem), starts, quick(key), jnp.asarray(restarts))
+
+
+def _asked(method: Method, problem: Problem) -> Problem:
+    """What a program is compiled for: where the method can do without N, one for all N of one padded shape."""
+    return problem.of_any_size() if method.takes_any_size else problem
 
 
 def _at_starts(method: Method, problem: Problem, starts: Mixture, key: Array, restarts: Array) -> Walker:
@@ -113,11 +118,12 @@ def _walkers(method: Method, problem: Problem, starts: Mixture, key: Array, rest
 _begin = jit_by_size(_at_starts, static_argnums=(0,))
 
 
-def seated(problem: Problem, lanes: Walker) -> tuple[Problem, Walker]:
+def seated(method: Method, problem: Problem, lanes: Walker) -> tuple[Problem, Walker]:
     """A problem and walkers from the host, where `advance` wants them and leaves them.
 
     It would be compiled anew for walkers that lie elsewhere, and would move the points in every call.
     """
+    problem = _asked(method, problem)
     mesh, spec = _lanes_mesh(problem.rows, len(lanes.steps)), PartitionSpec(LANES)
     if mesh is not None:
         problem = jax.device_put(problem, NamedSharding(mesh, PartitionSpec()))
@@ -177,7 +183,7 @@ def _advance(
     """Advance the lanes of a device, which meets the others or is the only one."""
     schedule = method.schedule()
     algorithm = method.bind(problem)
-    work = problem.num_points * problem.num_dimensions * problem.components * len(lanes.steps)
+    work = problem.rows.num_numbers * problem.components * len(lanes.steps)
     between = min(max(WORK_BETWEEN // work, 1), MOST_BETWEEN)
     most = np.inf if schedule.max_steps is None else schedule.max_steps
 
@@ -253,7 +259,7 @@ def block_of(row: Row) -> int:
 
 def _lanes_mesh(rows: Rows, lanes: int) -> Mesh | None:
     """The devices that share so many lanes, equally many each; None where they do not."""
-    if rows.mesh is None or rows.mesh.is_multi_process or rows.num_points * len(rows.shift) > ROWS_SHARED_BEYOND:
+    if rows.mesh is None or rows.mesh.is_multi_process or rows.num_numbers > ROWS_SHARED_BEYOND:
         return None
     count = max(number for number in range(1, rows.mesh.size + 1) if lanes % number == 0)
     if count == 1 or (rows.shared and count < rows.mesh.size):

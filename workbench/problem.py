@@ -127,6 +127,10 @@ class Problem:
         (_, *others), static = self.tree_flatten()
         return Problem.tree_unflatten(static, (rows, *others))
 
+    def of_any_size(self) -> "Problem":
+        """The same question for a program that serves every N whose rows are padded to the same shape."""
+        return self.over(self.rows.of_any_size())
+
     def nested_in(self, components: int) -> "Problem":
         """The same question asked of mixtures of more components, of which only the first K can have points.
 

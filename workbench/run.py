@@ -112,7 +112,7 @@ def score(problem: Problem, mixtures: Mixture) -> tuple[np.ndarray, np.ndarray]:
 
     A row that equals the one before it is not scored again.
     """
-    fresh = _fresh(mixtures)
+    fresh, asked = _fresh(mixtures), problem.of_any_size()
     places = np.nonzero(fresh)
     scores = np.empty((2, len(places[0])))
     # Batches of one of a few sizes, the last filled up with repeats: few programs serve every trace of the problem, and
@@ -123,7 +123,7 @@ def score(problem: Problem, mixtures: Mixture) -> tuple[np.ndarray, np.ndarray]:
         size = min(lanes, scores.shape[1] - first)
         batch = tuple(np.resize(place[first : first + size], lanes) for place in places)
         together = jax.tree.map(lambda leaf, b=batch: np.asarray(leaf)[b], mixtures)
-        scores[:, first : first + size] = np.stack(_score(problem, together))[:, :size]
+        scores[:, first : first + size] = np.stack(_score(asked, together))[:, :size]
     # Every row has the score of the last fresh one up to it; the first of a restart is fresh.
     log_joint, log_likelihood = scores[:, np.cumsum(fresh) - 1].reshape(2, *fresh.shape)
     return log_joint, log_likelihood
@@ -158,7 +158,9 @@ def _advance_all(method: Method, problem: Problem, crew: Crew, until: int, betwe
         if len(crew.seated) != compiled:
             begun = time.perf_counter()
             # A call of no steps only compiles.
-            jax.block_until_ready(advance(method, *seated(problem, crew.lanes), method.schedule().marks, until, 0))
+            jax.block_until_ready(
+                advance(method, *seated(method, problem, crew.lanes), method.schedule().marks, until, 0)
+            )
             seconds += time.perf_counter() - begun
             compiled = len(crew.seated)
         for _ in _stretches(method, problem, crew, until):
@@ -179,7 +181,7 @@ def _judge(problem: Problem, crew: Crew, keep: int) -> float:
 
 def _stretches(method: Method, problem: Problem, crew: Crew, until: int) -> Iterator[Stretch]:
     """Call after call with the same restarts in the lanes, until one of them is done or the batch can shrink."""
-    marks, (placed, lanes) = method.schedule().marks, seated(problem, crew.lanes)
+    marks, (placed, lanes) = method.schedule().marks, seated(method, problem, crew.lanes)
     # Of a step, in lanes that double another.
     waste = work_of(problem) * crew.idle
     going = True

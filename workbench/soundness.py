@@ -176,14 +176,15 @@ def _margins(problem: Problem, mixture: Mixture) -> tuple[np.ndarray, np.ndarray
     """
     k, numbers = mixture.num_components, problem.rows.z.size
     few = numbers * COMPONENTS <= FEW_NUMBERS
-    trils, sizes, gaps = (
-        np.asarray(part) for part in _margins_of(numbers, problem.rows, filled(mixture) if few else mixture)
-    )
+    rows = problem.rows.of_any_size()
+    trils, sizes, gaps = (np.asarray(part) for part in _margins_of(numbers, rows, filled(mixture) if few else mixture))
     return trils[:k], sizes[:k], gaps[:k, :k]
 
 
 def _margins_in(rows: Rows, mixture: Mixture) -> tuple[Array, Array, Array]:
-    some = rows.at(jnp.arange(0, rows.num_resident, -(-rows.num_resident // COMPARED_ROWS)))
+    places = jnp.arange(0, rows.num_resident, -(-rows.num_resident // COMPARED_ROWS))
+    # Of rows of any size the last stands for padding.
+    some = rows.at(jnp.minimum(places, jnp.sum(rows.counted) - 1))
     trils = rows.to_working(mixture).scale_trils
     density = mixture.component_log_joint(some) - jnp.log(mixture.weights)  # [N, K]
     gaps = jnp.max(jnp.abs(density[:, :, None] - density[:, None, :]), axis=0)  # [K, K]

@@ -1,7 +1,7 @@
 """Acceleration: leaps between steps of a fixed-point map, each kept only if `log_joint` does not fall."""
 
 from abc import abstractmethod
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -40,6 +40,7 @@ class Accelerated(Climber):
     tolerance; besides, the last leap must not have gained more either.
     """
 
+    takes_any_size: ClassVar[bool] = True
     of: EM = Field(EM(), description="the method that is accelerated; its tolerance and number of iterations apply")
 
     @abstractmethod

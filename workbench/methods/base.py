@@ -73,6 +73,7 @@ class Method(Config, ABC):
     """A frozen, validated config. It round-trips through TOML, and is the key of its compiled programs."""
 
     summary: ClassVar[str]
+    takes_any_size: ClassVar[bool] = False  # whether N may be an array where it is bound, and one program serve many N
     method: str
 
     @abstractmethod

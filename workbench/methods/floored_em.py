@@ -37,6 +37,7 @@ class FlooredEM(Climber):
     )
     max_iterations: Annotated[int, Field(ge=1)] = 5000
 
+    takes_any_size: ClassVar[bool] = True
     summary: ClassVar[str] = "EM with a floor under the variances, as in scikit-learn; climbs no objective"
 
     def check(self, problem: Problem) -> None:

@@ -49,6 +49,7 @@ class GradientAscent(Climber):
     )
     max_iterations: Annotated[int, Field(ge=1)] = 5000
 
+    takes_any_size: ClassVar[bool] = True
     summary: ClassVar[str] = "direct ascent on the sum inside the log: gradient, momentum, adam or lbfgs"
 
     def check(self, problem: Problem) -> None:

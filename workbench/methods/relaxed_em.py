@@ -39,6 +39,7 @@ class RelaxedEM(Climber):
     )
     max_iterations: Annotated[int, Field(ge=1)] = 5000
 
+    takes_any_size: ClassVar[bool] = True
     summary: ClassVar[str] = "EM's step at a fixed length, as a preconditioned gradient step"
 
     def check(self, problem: Problem) -> None:

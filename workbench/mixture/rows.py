@@ -1,7 +1,7 @@
 """The data as the one pass reads them: in working units, cut into chunks, on one device, on several, or streamed."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
@@ -34,7 +34,7 @@ Chunk = Callable[[Any, Array, Array], Sums]  # (parameters, z [D, B], counted [B
 RandomChunk = Callable[[Any, Array, Array, Array], Sums]  # (parameters, key, z [D, B], counted [B]) -> sums
 
 
-@jax.tree_util.register_dataclass
+@jax.tree_util.register_pytree_node_class
 @dataclass(frozen=True)
 class Rows:
     """Points `z = matrix^-1 (x - shift)` in working units, in which the data have mean zero and unit covariance.
@@ -54,10 +54,25 @@ class Rows:
     matrix: Array  # [D, D]   lower triangular
     inverse: Array  # [D, D]
     total: Array  # [D, D]   sum_n z_n z_n^T over all N points
-    num_points: int = field(metadata={"static": True})
-    mesh: Mesh | None = field(default=None, metadata={"static": True})
-    stream: Stream | None = field(default=None, metadata={"static": True})
+    num_points: int  # N, for which a program is compiled; an array where it is `of_any_size`
+    mesh: Mesh | None = None
+    stream: Stream | None = None
     weights: Array | None = None  # [C, B]   how often each row counts; once unless given
+
+    def tree_flatten(self) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+        """Arrays as leaves; N is one of them where it is an array."""
+        arrays = (self.z, self.counted, self.shift, self.matrix, self.inverse, self.total, self.weights)
+        if self.has_known_size:
+            return (*arrays, None), (self.num_points, self.mesh, self.stream)
+        return (*arrays, self.num_points), (None, self.mesh, self.stream)
+
+    @classmethod
+    def tree_unflatten(cls, static: tuple[Any, ...], leaves: tuple[Any, ...]) -> "Rows":
+        """Inverse of `tree_flatten`."""
+        known, mesh, stream = static
+        z, counted, shift, matrix, inverse, total, weights, size = leaves
+        num_points = size if known is None else known
+        return cls(z, counted, shift, matrix, inverse, total, num_points, mesh, stream, weights)
 
     @classmethod
     def of(
@@ -105,15 +120,36 @@ class Rows:
             stream=stream,
         )
 
+    def of_any_size(self) -> "Rows":
+        """The same rows for a program that serves every N of as many chunks of the same size: N is an array in it.
+
+        As they are where devices share them or they are streamed: then they are so many that a program pays.
+        """
+        if self.shared or self.stream is not None:
+            return self
+        return replace(self, num_points=np.asarray(self.num_points, self.dtype))  # type: ignore[arg-type]
+
+    @property
+    def has_known_size(self) -> bool:
+        """Whether N is a number where programs are compiled."""
+        return isinstance(self.num_points, int | np.integer)
+
     @property
     def num_resident(self) -> int:
-        """Rows held in memory: all N, or the sample of those that are streamed."""
+        """Rows held in memory: all N, or the sample of those that are streamed; places for rows of any size."""
+        if not self.has_known_size:
+            return len(self.counted) * self.z.shape[-1]
         return self.num_points if self.stream is None else min(SAMPLED_ROWS, self.num_points)
+
+    @property
+    def num_numbers(self) -> int:
+        """N x D; with padding for rows of any size."""
+        return self.num_points * len(self.shift) if self.has_known_size else self.z.size
 
     @property
     def shared(self) -> bool:
         """Whether the devices of the mesh have a share of the rows each, and meet in every pass."""
-        return _worth_sharing(self.mesh, self.num_points * len(self.shift))
+        return self.has_known_size and _worth_sharing(self.mesh, self.num_numbers)
 
     @property
     def whole(self) -> "Rows":

@@ -61,7 +61,7 @@ class GroupedStart(Start):
         family, d = problem.covariance, problem.num_dimensions
         asked = problem if family.shape(1, d) == family.shape(2, d) else nested(problem)
         repeated = tuple(_repeated(leaf, asked.components) for leaf in moments)
-        fitted = in_batches(lambda batch: _fit(problem.rows.z.size, asked, batch), repeated)
+        fitted = in_batches(lambda batch: _fit(problem.rows.z.size, asked.of_any_size(), batch), repeated)
         return first_components(fitted, problem.components)
 
     def _group(self, x: Points, problem: Problem, seed: int, restart: int) -> Groups:
