@@ -87,11 +87,16 @@ def test_families_and_components_are_one_grid_that_is_taken_up_again(config, tmp
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("families", ["round", "tied,tied", ""])
-def test_wrong_families_are_one_message(config, families, scored):
+KNOWN = "give different families of full, tied, diagonal, spherical"
+
+
+@pytest.mark.parametrize(
+    ("families", "says"), [("round", KNOWN), ("tied,tied", "tied: given twice; name each once"), ("", KNOWN)]
+)
+def test_wrong_families_are_one_message(config, families, says, scored):
     result = command(config, f"--covariance={families}")
     assert result.exit_code == 2
-    assert "give different families of full, tied, diagonal, spherical" in result.stderr
+    assert says in result.stderr
     assert scored == []
 
 
