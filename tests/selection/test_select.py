@@ -47,6 +47,23 @@ def scored(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return done
 
 
+def test_what_other_code_scored_is_scored_again_or_kept_and_marked(tiny, tmp_path, scored, caplog):
+    experiment = parse_experiment(tiny, "tiny")
+    select(experiment, [1, 2], out=tmp_path)
+    (file,) = tmp_path.glob("selection/2-*.json")
+    record = json.loads(file.read_text(encoding="utf-8"))
+    record["made_by"]["code"] = "another"
+    file.write_text(json.dumps(record), encoding="utf-8")
+    (loaded,) = load_selections(tmp_path)
+    kept = select(experiment, [1, 2], out=tmp_path, keep_stale=True)
+    assert scored == [1, 2]
+    for found in (loaded, kept):
+        assert "K = 2 is STALE: other code scored it (workbench 0.1.0)." in str(found)
+    assert "STALE" not in str(select(experiment, [1, 2], out=tmp_path))
+    assert scored == [1, 2, 2]
+    assert caplog.messages[-1] == "1 of 2 stored components were made by other code (workbench 0.1.0): run again"
+
+
 @pytest.mark.usefixtures("scored")
 def test_it_prints_the_tables_the_warnings_and_the_choice(config, tmp_path):
     result = command(config, "--components", "1:3", "--out", tmp_path / "out")

@@ -27,6 +27,7 @@ FAILED = 1
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Override a key; may be repeated.")
 @click.option("--out", type=Folder(), help="Results folder  [default: results/NAME]")
 @click.option("--force", is_flag=True, help="Score again what is stored.")
+@click.option("--keep-stale", is_flag=True, help="Take what other code made as it is, marked as stale.")
 @click.option("--format", "form", type=click.Choice(["table", "json", "csv"]), default="table", show_default=True)
 @click.option("--quiet", is_flag=True, help="Print nothing but errors.")
 @click.pass_context
@@ -38,6 +39,7 @@ def select(
     settings: tuple[str, ...],
     out: Path | None,
     force: bool,
+    keep_stale: bool,
     form: str,
     quiet: bool,
 ) -> None:
@@ -58,7 +60,7 @@ def select(
     with progress(quiet) as watch:
         try:
             options: dict[str, Any] = {"name": file.stem, "out": folder, "folder": file.parent}
-            options |= {"force": force, "watch": watch}
+            options |= {"force": force, "keep_stale": keep_stale, "watch": watch}
             found: Selection | FamilySelection
             if families is None:
                 found = select_components(experiment, wanted, **options)

@@ -1,8 +1,6 @@
 """Choosing K: every candidate that is not stored yet is fitted, sampled and scored, and kept as soon as it is done."""
 
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +12,13 @@ from workbench.experiment import Experiment
 from workbench.mixture import COVARIANCES
 from workbench.mixture.rows import SHARED_AT
 from workbench.precision import USUAL, dtype_name
-from workbench.selection.candidate import Candidate, climbed, climber_of
-from workbench.selection.criteria import CRITERIA
+from workbench.provenance import announce_stale
+from workbench.selection.candidate import climber_of
+from workbench.selection.choice import Choice
 from workbench.selection.families import FamilySelection
-from workbench.selection.posterior import Missing, chains_of, particles_of, sampled
-from workbench.selection.selection import Choice, Selection
+from workbench.selection.posterior import chains_of, particles_of
+from workbench.selection.scoring import scored
+from workbench.selection.selection import Selection
 from workbench.selection.stored import About, Place
 from workbench.store import Points
 
@@ -31,6 +31,7 @@ def select(
     out: Path | str = "results/experiment",
     folder: Path | str = ".",
     force: bool = False,
+    keep_stale: bool = False,
     watch: Watch | None = None,
 ) -> Selection:
     """Score an experiment with each number of components by every criterion; what is stored is loaded.
@@ -45,6 +46,7 @@ def select(
         out: the results folder.
         folder: what a relative `data.file` is relative to.
         force: score again what is stored.
+        keep_stale: take stored scores that other code made as they are; the selection says so.
         watch: gives a progress callback, told how many K are done.
 
     Raises:
@@ -58,13 +60,16 @@ def select(
     about = About(name, setting, _prior_remark(experiment))
     place = Place.of(Path(out), candidates[0], digest, about)
     progress = None if watch is None else watch("components")
-    choices, failures = [], {}
-    for done, (k, candidate) in enumerate(zip(wanted, candidates, strict=True)):
+    there = [None if force else place.load(k) for k in wanted]
+    announce_stale([each.stale for each in there if each is not None], "stored components", kept=keep_stale)
+    choices: list[Choice] = []
+    failures: dict[str, str] = {}
+    for done, (k, candidate, stored) in enumerate(zip(wanted, candidates, there, strict=True)):
         if progress is not None:
             progress(done, len(wanted))
-        stored = None if force else place.load(k)
+        usable = stored is not None and (keep_stale or stored.stale is None)
         try:
-            choices.append(place.keep(candidate, scored(candidate, train)) if stored is None else stored)
+            choices.append(stored if stored and usable else place.keep(candidate, scored(candidate, train)))
         except FAILURES as error:
             failures[str(k)] = f"{type(error).__name__}: {error}".splitlines()[0]
     return Selection(name, setting, tuple(choices), about.prior_remark, failures)
@@ -103,29 +108,6 @@ def select_families(
         for family in covariances
     }
     return FamilySelection(next(iter(found.values())).name, found)
-
-
-def scored(experiment: Experiment, train: Dataset) -> Choice:
-    """One K, climbed, sampled and scored by every criterion.
-
-    Most of the time goes into compiling, which takes one core: what climbs and what samples run beside each other.
-    NumPyro's handlers are a stack of the whole process, and only the sampler traces under them.
-    """
-    problem = experiment.problem(train)
-    with ThreadPoolExecutor(max_workers=1) as beside:
-        sampling = beside.submit(sampled, experiment, problem)
-        later = Missing("not sampled yet")
-        climbing = Candidate(experiment, train, problem, climbed(experiment, problem), later, later)
-        scores = {name: criterion.score(climbing) for name, criterion in CRITERIA.items() if not criterion.samples}
-        posterior, particles = sampling.result()
-    candidate = replace(climbing, posterior=posterior, particles=particles)
-    scores |= {name: criterion.score(candidate) for name, criterion in CRITERIA.items() if criterion.samples}
-    return Choice(
-        components=problem.components,
-        parameters=candidate.num_parameters,
-        log_likelihood=None if isinstance(candidate.fit, Missing) else candidate.fit.log_likelihood,
-        scores={name: scores[name] for name in CRITERIA},
-    )
 
 
 def checked(components: Iterable[int]) -> list[int]:

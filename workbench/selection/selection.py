@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from workbench.selection.choice import Choice
 from workbench.selection.criteria import CRITERIA
-from workbench.selection.score import Difference, Score, number_text
+from workbench.selection.score import Difference, number_text
 from workbench.studies.table import StudyTable
 
 SCALE = (
@@ -17,33 +18,6 @@ SCALE = (
     "Student's t. Not told apart are two K within the error of their difference, or less than a nat apart where no sum "
     "over the points has one."
 )
-
-
-@dataclass(frozen=True)
-class Choice:
-    """One K: what was fitted and how every criterion scores it."""
-
-    components: int
-    parameters: int  # free ones
-    log_likelihood: float | None  # of the best sound fit
-    scores: dict[str, Score]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values."""
-        scores = {name: score.to_dict() for name, score in self.scores.items()}
-        kept = {"components": self.components, "parameters": self.parameters, "log_likelihood": self.log_likelihood}
-        return kept | {"scores": scores}
-
-    @classmethod
-    def from_dict(cls, stored: dict[str, Any]) -> "Choice":
-        """Inverse of `to_dict`."""
-        likelihood = stored["log_likelihood"]
-        return cls(
-            int(stored["components"]),
-            int(stored["parameters"]),
-            None if likelihood is None else float(likelihood),
-            {name: Score.from_dict(stored["scores"][name]) for name in CRITERIA},
-        )
 
 
 @dataclass(frozen=True)
@@ -148,7 +122,8 @@ class Selection:
         for note, found in places.items():
             of = sorted({k for ks in found.values() for k in ks})
             lines.append(f"{', '.join(found)}, K = {', '.join(map(str, of))}: {note}.")
-        return lines + [f"K = {k} failed: {why}." for k, why in self.failures.items()]
+        stale = [f"K = {c.components} is STALE: other code scored it ({c.stale})." for c in self.choices if c.stale]
+        return stale + lines + [f"K = {k} failed: {why}." for k, why in self.failures.items()]
 
     @property
     def values(self) -> StudyTable:

@@ -6,7 +6,7 @@ all that the scores depend on but K: candidates of one hash are one selection.
 
 import hashlib
 import json
-from importlib.metadata import version
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,8 +15,11 @@ import jax.numpy as jnp
 from workbench.errors import InputError
 from workbench.experiment import Experiment
 from workbench.files import replacing
+from workbench.provenance import Provenance
+from workbench.selection.choice import Choice
 from workbench.selection.criteria import CRITERIA
-from workbench.selection.selection import Choice, Selection
+from workbench.selection.scoring import scored
+from workbench.selection.selection import Selection
 
 # Of the files; another one is another version's.
 FORMAT = 2
@@ -53,6 +56,7 @@ class Place(NamedTuple):
     folder: Path
     identity: str
     about: About
+    made_by: Provenance
 
     @classmethod
     def of(cls, out: Path, candidate: Experiment, digest: str, about: About) -> "Place":
@@ -66,12 +70,14 @@ class Place(NamedTuple):
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise InputError(f"{out}: cannot be written ({error.strerror}); give another folder with --out") from None
-        return cls(folder, _identity(candidate, digest), about)
+        made_by = Provenance.of(scored, candidate.methods, candidate.starts, candidate.prior, candidate.soundness)
+        return cls(folder, _identity(candidate, digest), about, made_by)
 
     def load(self, components: int) -> Choice | None:
         """The stored candidate; None where there is none, or a damaged one, which is to be scored again."""
         try:
-            return Choice.from_dict(_read(self._file(components))["choice"])
+            record = _read(self._file(components))
+            return replace(Choice.from_dict(record["choice"]), stale=self.made_by.why_stale(record.get("made_by")))
         except _DAMAGED:
             return None
 
@@ -81,7 +87,7 @@ class Place(NamedTuple):
             "format": FORMAT,
             **self.about._asdict(),
             "config": candidate.resolved(),
-            "versions": {of: version(of) for of in ("workbench", "jax", "numpy", "scipy", "arviz-stats")},
+            "made_by": self.made_by.to_dict(),
             "choice": made.to_dict(),
         }
         with replacing(self._file(made.components)) as temporary:
@@ -99,7 +105,9 @@ def _together(files: list[Path]) -> Selection:
         try:
             record = _read(file)
             about = About(*(str(record[name]) for name in About._fields))
-            choices.append(Choice.from_dict(record["choice"]))
+            made_by = record.get("made_by") or {}
+            stale = Provenance.from_roots(made_by.get("roots", ())).why_stale(made_by)
+            choices.append(replace(Choice.from_dict(record["choice"]), stale=stale))
         except _DAMAGED as error:
             raise InputError(
                 f"{file}: is damaged or of another version ({type(error).__name__}: {error}); "

@@ -1,0 +1,34 @@
+"""One candidate, from its config to what every criterion says of it."""
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+from workbench.data import Dataset
+from workbench.experiment import Experiment
+from workbench.selection.candidate import Candidate, climbed
+from workbench.selection.choice import Choice
+from workbench.selection.criteria import CRITERIA
+from workbench.selection.posterior import Missing, sampled
+
+
+def scored(experiment: Experiment, train: Dataset) -> Choice:
+    """One K, climbed, sampled and scored by every criterion.
+
+    Most of the time goes into compiling, which takes one core: what climbs and what samples run beside each other.
+    NumPyro's handlers are a stack of the whole process, and only the sampler traces under them.
+    """
+    problem = experiment.problem(train)
+    with ThreadPoolExecutor(max_workers=1) as beside:
+        sampling = beside.submit(sampled, experiment, problem)
+        later = Missing("not sampled yet")
+        climbing = Candidate(experiment, train, problem, climbed(experiment, problem), later, later)
+        scores = {name: criterion.score(climbing) for name, criterion in CRITERIA.items() if not criterion.samples}
+        posterior, particles = sampling.result()
+    candidate = replace(climbing, posterior=posterior, particles=particles)
+    scores |= {name: criterion.score(candidate) for name, criterion in CRITERIA.items() if criterion.samples}
+    return Choice(
+        components=problem.components,
+        parameters=candidate.num_parameters,
+        log_likelihood=None if isinstance(candidate.fit, Missing) else candidate.fit.log_likelihood,
+        scores={name: scores[name] for name in CRITERIA},
+    )
