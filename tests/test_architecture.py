@@ -11,8 +11,8 @@ ROOT = Path(workbench.__file__).parent
 
 # Bottom to top; a module imports from lower layers, or from its own package.
 LAYERS = (
-    ("compilation", "environment", "errors", "files", "keys", "precision", "provenance", "quiet"),
-    ("config", "data", "devices", "hosts", "manifest"),
+    ("compilation", "environment", "errors", "files", "keys", "precision", "quiet"),
+    ("config", "data", "devices", "hosts", "manifest", "provenance"),
     ("mixture",),
     ("problem",),
     ("charts", "model", "soundness", "starts"),

@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 
 import workbench
+from workbench import atlases
 from workbench.atlases import map_experiment
-from workbench.diagnostics.survey import atlas
 from workbench.execution import run_experiment
 from workbench.experiment import Experiment
 from workbench.experiment.provenance import provenance_of
-from workbench.provenance import PACKAGE, Provenance, modules_of
+from workbench.provenance import PACKAGE, UNKNOWN, Provenance, modules_of, why_stale
 from workbench.selection.scoring import scored
 from workbench.studies.reading import read_study
 from workbench.studies.running import run_study
@@ -90,13 +90,73 @@ def test_an_edit_makes_stale_what_can_depend_on_it_and_nothing_else(
     jobs = (
         provenance_of(EM, "em"),
         provenance_of(GIBBS, "gibbs"),
-        Provenance.of(atlas, EM.methods["em"], EM.starts, EM.prior, EM.soundness),
+        atlases._made_by(EM.methods["em"], EM.starts, EM),
         Provenance.of(read_study(EXPERIMENTS / "coupling.toml")),
         Provenance.of(scored, GIBBS.methods, GIBBS.starts, GIBBS.prior, GIBBS.soundness),
     )
     root = edited(tmp_path, module, "\n_EDITED = 1\n")
     found = tuple(Provenance.from_roots(job.roots, root).why_stale(job.to_dict()) is not None for job in jobs)
     assert found == depends
+
+
+GLUE_EDITS = (
+    ("execution.py", (True, True, False)),
+    ("experiment/config.py", (True, True, True)),
+    ("atlases.py", (False, False, True)),
+)
+
+
+@pytest.mark.parametrize(("module", "depends"), GLUE_EDITS, ids=[module for module, _ in GLUE_EDITS])
+def test_what_hands_settings_over_counts_and_what_it_imports_does_not(
+    module: str, depends: tuple[bool, ...], tmp_path: Path
+) -> None:
+    jobs = (provenance_of(EM, "em"), provenance_of(GIBBS, "gibbs"), atlases._made_by(EM.methods["em"], EM.starts, EM))
+    root = edited(tmp_path, module, "\n_EDITED = 1\n")
+    assert tuple(Provenance.from_roots(job.roots, root).code != job.code for job in jobs) == depends
+    assert all("workbench.store" not in modules(job) for job in jobs)
+
+
+def test_words_for_people_make_nothing_stale(tmp_path: Path) -> None:
+    made_by = provenance_of(EM, "em")
+    root = edited(tmp_path, "methods/em.py", "")
+    text = (root / "methods/em.py").read_text()
+    changed = text.replace('"expectation-maximisation; ', '"EM; ').replace('"stop when ', '"stop as soon as ')
+    assert changed.count("EM; ") == changed.count("as soon as") == 1
+    (root / "methods/em.py").write_text(changed)
+    assert Provenance.from_roots(made_by.roots, root) == made_by
+
+
+def test_code_whose_sources_cannot_be_read_is_never_the_same(tmp_path: Path) -> None:
+    made_by = Provenance.from_roots(["workbench.run"], tmp_path)
+    assert made_by.why_stale(made_by.to_dict()) == UNKNOWN
+    assert why_stale(Provenance.from_roots(["workbench.run"]).to_dict()) is None
+
+
+def test_code_that_is_edited_while_it_runs_is_the_code_that_was_imported(tmp_path: Path) -> None:
+    root = edited(tmp_path, "methods/em.py", "")
+    before = Provenance.from_roots(["workbench.keys"], root)
+    (root / "methods/em.py").write_text("EDITED = 1\n")
+    after = Provenance.from_roots(["workbench.methods.em"], root)
+    assert after.code == Provenance.from_roots(["workbench.methods.em"]).code
+    assert before.code == Provenance.from_roots(["workbench.keys"]).code
+
+
+@pytest.mark.parametrize(
+    "made_by",
+    [None, [], "text", 3, {"roots": 3}, {"roots": [1]}, {"roots": ["os", "..", "workbench./etc/passwd", "a" * 5000]}],
+)
+def test_a_record_that_says_nothing_of_use_is_stale_in_a_few_words(made_by: Any) -> None:
+    assert why_stale(made_by) == UNKNOWN
+    if isinstance(made_by, dict):
+        assert why_stale({**made_by, "versions": {}, "code": "x"}) == UNKNOWN
+
+
+def test_what_a_record_says_of_itself_is_cut() -> None:
+    made_by = provenance_of(EM, "em")
+    versions = {f"package{i}\n": "1" * 10**6 for i in range(1000)}
+    said = str(made_by.why_stale(made_by.to_dict() | {"versions": versions, "workbench": "\x1b[31m" * 10**6}))
+    assert len(said) < 600
+    assert said.isprintable()
 
 
 @pytest.mark.parametrize("text", ["\n# A comment.\n", "\n\n\n"])
@@ -119,7 +179,7 @@ def test_another_version_of_a_package_is_stale() -> None:
     stored = made_by.to_dict()
     assert made_by.why_stale(stored) is None
     assert "jax 0.0.1" in str(made_by.why_stale(stored | {"versions": {**stored["versions"], "jax": "0.0.1"}}))
-    assert made_by.why_stale(None) == "an unknown version"
+    assert made_by.why_stale(None) == UNKNOWN
 
 
 def test_packages_are_those_that_the_code_imports() -> None:
@@ -148,7 +208,8 @@ def executed(work: Callable[[], Any]) -> set[str]:
 
 # What runs, stores and tells, and decides no number: data have a digest of their own in the identity of what is stored.
 GLUE = (
-    "cli", "atlases", "execution", "experiment", "store", "studies.running", "provenance", "compare", "quiet",
+    "cli", "experiment.provenance", "experiment.reading", "experiment.differences", "store",
+    "studies.running", "provenance", "compare", "quiet",
     "data.simulate", "data.dataset", "data.randomness", "diagnostics.atlas", "errors", "precision",
 )  # fmt: skip
 
@@ -167,7 +228,7 @@ def test_a_run_calls_nothing_beyond_the_code_that_it_names(config: Experiment, m
 
 def test_an_atlas_calls_nothing_beyond_the_code_that_it_names(tmp_path: Path) -> None:
     called = executed(lambda: map_experiment(EM, starts=4, out=tmp_path))
-    assert not beyond(called, Provenance.of(atlas, EM.methods["em"], EM.starts, EM.prior, EM.soundness))
+    assert not beyond(called, atlases._made_by(EM.methods["em"], EM.starts, EM))
 
 
 @pytest.mark.slow

@@ -6,7 +6,7 @@ results/NAME/atlas-HASH/atlas.json holds one of them whole, with its config; wha
 import hashlib
 import json
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -154,7 +154,11 @@ def map_experiment(
     names = [m for m in experiment.methods if store.is_complete(store.cell(experiment, m, points.digest))]
     traces = {m: store.load_trace(store.cell(experiment, m, points.digest), problem) for m in names}
     left_out = tuple(m for m, method in experiment.methods.items() if not isinstance(method, Climber))
-    comparison = assemble(experiment, name, points, problem, traces)
+    whys = {m: store.why_stale(store.cell(experiment, m, points.digest), experiment, m) for m in names}
+    comparison = replace(
+        assemble(experiment, name, points, problem, traces),
+        stale={m: why for m, why in whys.items() if why is not None},
+    )
     return Atlases(comparison, tuple(found), left_out, failures, _all_stale(used))
 
 
@@ -193,7 +197,7 @@ def _map(
     record = {
         "format": FORMAT,
         "config": resolved | {"methods": {method: resolved["methods"][method]}, "starts": _plain(rule)},
-        "made_by": Provenance.of(*_rests_on(config, rule, experiment)).to_dict(),
+        "made_by": _made_by(config, rule, experiment).to_dict(),
         "atlas": made.to_dict(),
     }
     with replacing(place) as temporary:
@@ -215,7 +219,7 @@ def _load(place: Path) -> Stored | None:
         check_format(record, str(place))
         config = parse_experiment(record["config"], str(place))
         (method,) = config.methods.values()
-        made_by = Provenance.of(*_rests_on(method, config.starts, config))
+        made_by = _made_by(method, config.starts, config)
         return Stored(Atlas.from_dict(record["atlas"]), made_by.why_stale(record.get("made_by")))
     except InputError:
         raise
@@ -223,9 +227,10 @@ def _load(place: Path) -> Stored | None:
         return None
 
 
-def _rests_on(method: Method, rule: Start, experiment: Experiment) -> tuple[Any, ...]:
-    """What computes an atlas."""
-    return atlas, method, rule, experiment.prior, experiment.soundness
+def _made_by(method: Method, rule: Start, experiment: Experiment) -> Provenance:
+    """The present code of what computes an atlas."""
+    parts = (method, rule, experiment.prior, experiment.soundness)
+    return Provenance.of(atlas, *parts, alone=("atlases", "experiment.config"))
 
 
 def _all_stale(stored: Iterable[Stored | None]) -> str | None:

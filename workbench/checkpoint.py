@@ -4,6 +4,7 @@ import io
 import time
 import zipfile
 import zlib
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,17 @@ from workbench.hosts import leads, told
 INTERVAL = 30.0
 
 # What reading a damaged file raises.
-_DAMAGED = (OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
+_DAMAGED = (
+    OSError,
+    ValueError,
+    TypeError,
+    KeyError,
+    EOFError,
+    RuntimeError,
+    MemoryError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 
 class Checkpoint:
@@ -63,7 +74,8 @@ class Checkpoint:
     def remove(self) -> None:
         """Delete the file: the run has finished."""
         if leads():
-            self.path.unlink(missing_ok=True)
+            with suppress(IsADirectoryError, PermissionError):
+                self.path.unlink(missing_ok=True)
 
     def _read(self, like: list[np.ndarray], identity: str) -> list[np.ndarray] | None:
         """The arrays on disk; None unless they are of the same run, and of the same shapes and types."""

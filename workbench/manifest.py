@@ -1,12 +1,20 @@
 """The format of what is stored: written into every manifest, and read before anything else of it."""
 
+import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from workbench.errors import InputError, shown
+from workbench.precision import USUAL, dtype_name
 
 # What is newer is refused, because nobody knows yet what it means.
 FORMAT = 1
+
+# Why a run is missing that nobody has asked for.
+NEVER = "it has not been run"
+
+PRECISIONS = {"float32", USUAL}
 
 
 def check_format(record: Any, where: str) -> None:
@@ -26,3 +34,18 @@ def check_format(record: Any, where: str) -> None:
             f"{where}: has format {found}, of a newer workbench; this one reads formats up to {FORMAT}: update it, "
             "or run into another folder"
         )
+
+
+def why_missing(cell: Path) -> str:
+    """Why a run is not in its folder METHOD-HASH, in a few words."""
+    if cell.is_dir():
+        return f"{cell.name} has no info.json; run it again"
+    for other in sorted(cell.parent.glob(f"{cell.name.rpartition('-')[0]}-*/info.json")):
+        try:
+            dtype = str(dict(json.loads(other.read_text(encoding="utf-8"))).get("dtype"))
+        except (OSError, ValueError, TypeError, RecursionError):
+            continue
+        if dtype in PRECISIONS - {dtype_name()}:
+            setting = f'jax.config.update("jax_enable_x64", {dtype == USUAL})'
+            return f"it is stored in {dtype}, and JAX computes in {dtype_name()}: {setting}"
+    return NEVER

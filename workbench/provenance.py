@@ -13,14 +13,25 @@ from dataclasses import dataclass
 from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import BaseModel
+
+from workbench.errors import shown
 
 ROOT = Path(__file__).parent
 PACKAGE = __package__ or "workbench"
 
 _LOG = logging.getLogger(PACKAGE)
+
+# Beside a module's name: the module itself counts, and what it imports does not.
+ALONE = "="
+
+# What made a record that does not say.
+UNKNOWN = "an unknown version"
+
+# Packages named of those that differ, and characters shown of what a record says of itself.
+_MOST, _SHOWN = 8, 40
 
 # Distributions whose versions decide numbers, by the name that code imports them by.
 _DECIDING = {
@@ -37,26 +48,30 @@ _DECIDING = {
 class Provenance:
     """What a record was made by."""
 
-    code: str
+    code: str  # empty where the sources cannot be read: nothing is the same as that
     versions: Mapping[str, str]  # of the packages that the code imports and that decide numbers
     roots: tuple[str, ...]  # modules from which the code is reached
     workbench: str  # the version that the package gives itself; says nothing of whether the code is the same
 
     @classmethod
-    def of(cls, *rests_on: Any, root: Path = ROOT) -> "Provenance":
+    def of(cls, *rests_on: Any, alone: Sequence[str] = ()) -> "Provenance":
         """The present code and packages.
 
         Args:
             rests_on: what computes: functions, classes, and configs, of which every part counts.
-            root: the package's folder.
+            alone: modules that say what computes with which settings, and do much else: their own text counts, and
+                not what they import.
         """
-        return cls.from_roots((name for each in rests_on for name in _homes(each)), root)
+        glue = (f"{ALONE}{PACKAGE}.{name}" for name in alone)
+        return cls.from_roots([*(name for each in rests_on for name in _homes(each)), *glue])
 
     @classmethod
     def from_roots(cls, roots: Iterable[str], root: Path = ROOT) -> "Provenance":
         """The present code that some modules reach, and its packages."""
         own = frozenset(roots)
         modules = modules_of(own, root)
+        if any(name.startswith(PACKAGE) and name not in _sources(root) for name in modules):
+            return cls("", {}, tuple(sorted(own)), version(PACKAGE))
         packages = sorted({package for name in modules for package in _packages(name, root)})
         versions = {name: version(name) for name in packages}
         return cls(code_digest(modules, root), versions, tuple(sorted(own)), version(PACKAGE))
@@ -72,15 +87,32 @@ class Provenance:
         Args:
             stored: what the record keeps, of `to_dict`; a record of an earlier version has nothing.
         """
-        if not isinstance(stored, Mapping) or not isinstance(stored.get("versions"), Mapping):
-            return "an unknown version"
-        versions, differing = stored["versions"], []
-        for name in sorted({*versions, *self.versions}):
-            if versions.get(name) != self.versions.get(name):
-                differing.append(f"{name} {versions.get(name, 'absent')}")
+        if not self.code or not isinstance(stored, Mapping) or not isinstance(stored.get("versions"), Mapping):
+            return UNKNOWN
+        versions = {str(name): value for name, value in stored["versions"].items()}
+        names = {name for name in {*versions, *self.versions} if versions.get(name) != self.versions.get(name)}
+        differing = [_said(name, versions.get(name, "absent")) for name in sorted(names)]
         if stored.get("code") != self.code:
-            differing.insert(0, f"{PACKAGE} {stored.get(PACKAGE)}")
-        return ", ".join(differing) or None
+            differing.insert(0, _said(PACKAGE, stored.get(PACKAGE)))
+        rest = [f"and {len(differing) - _MOST} more"] if len(differing) > _MOST else []
+        return ", ".join(differing[:_MOST] + rest) or None
+
+
+def why_stale(stored: Any) -> str | None:
+    """What else made a record; None where the present code of the modules that it names did.
+
+    Args:
+        stored: what the record keeps, of `Provenance.to_dict`.
+    """
+    roots = stored.get("roots") if isinstance(stored, Mapping) else None
+    if not isinstance(roots, list) or not all(isinstance(root, str) for root in roots):
+        return UNKNOWN
+    return Provenance.from_roots(roots).why_stale(stored)
+
+
+def _said(name: str, value: object) -> str:
+    """As a line of a message has it, whatever a record holds."""
+    return shown(f"{name} {value}", _SHOWN).strip("'\"")
 
 
 def announce_stale(whys: Sequence[str | None], what: str, *, kept: bool) -> None:
@@ -105,14 +137,15 @@ def modules_of(roots: frozenset[str], root: Path = ROOT) -> frozenset[str]:
     A name that a package only passes on leads to the module that defines it. A registry, a `dict[str, type[...]]` of a
     package, is not followed: what a config uses of it is among the config's own parts.
     """
+    alone = {name.removeprefix(ALONE) for name in roots if name.startswith(ALONE)}
     seen: set[str] = set()
-    ahead = list(roots)
+    ahead = [name for name in roots if not name.startswith(ALONE)]
     while ahead:
         name = ahead.pop()
         if name not in seen:
             seen.add(name)
             ahead += _imports(name, root)
-    return frozenset(seen)
+    return frozenset(seen | alone)
 
 
 @lru_cache
@@ -131,7 +164,8 @@ def _homes(value: Any) -> Iterator[str]:
         for name in type(value).model_fields:
             yield from _homes(getattr(value, name))
     elif callable(value):
-        yield from (each.__module__ for each in getattr(value, "__mro__", (value,)) if _file(each.__module__, ROOT))
+        homes = [each.__module__ for each in getattr(value, "__mro__", (value,))]
+        yield from (home for home in homes if home.split(".")[0] == PACKAGE or _source(home, ROOT) is not None)
     elif isinstance(value, Mapping):
         for each in value.values():
             yield from _homes(each)
@@ -160,9 +194,10 @@ def _imported(name: str, root: Path) -> Iterator[tuple[str, str | None]]:
 
 def _definition(module: str, imported: str, root: Path) -> list[str]:
     """The module that defines a name that another one offers; none of a registry."""
-    if _file(f"{module}.{imported}", root) is not None:
+    sources = _sources(root)
+    if f"{module}.{imported}" in sources:
         return [f"{module}.{imported}"]
-    for node in _tree(module, root).body if _is_package(module, root) else []:
+    for node in _tree(module, root).body if module in sources and sources[module].is_package else []:
         if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == PACKAGE:
             for alias in node.names:
                 if imported == (alias.asname or alias.name):
@@ -184,26 +219,37 @@ def _packages(name: str, root: Path) -> tuple[str, ...]:
     return tuple(package for top in sorted(tops) for package in _DECIDING.get(top, ()))
 
 
-def _file(name: str, root: Path) -> Path | None:
-    """The source of a module: one of the package, or a user's own that has been imported."""
-    parts = name.split(".")
-    if parts[0] != PACKAGE:
-        own = getattr(sys.modules.get(name), "__file__", None) or ""
-        installed = "site-packages" in own or own.startswith(sys.base_prefix)
-        return Path(own) if own and not installed else None
-    place = root.joinpath(*parts[1:])
-    return next((file for file in (place.with_suffix(".py"), place / "__init__.py") if file.is_file()), None)
+class Source(NamedTuple):
+    """The text of a module of the package."""
+
+    text: bytes
+    is_package: bool
 
 
-def _is_package(name: str, root: Path) -> bool:
-    file = _file(name, root)
-    return file is not None and file.name == "__init__.py"
+@lru_cache
+def _sources(root: Path) -> dict[str, Source]:
+    """Every module of the package, as it is on disk now: read once, so that later edits are not taken for what runs."""
+    found = {}
+    for file in sorted(root.rglob("*.py")):
+        parts = (PACKAGE, *file.relative_to(root).with_suffix("").parts)
+        is_package = parts[-1] == "__init__"
+        found[".".join(parts[:-1] if is_package else parts)] = Source(file.read_bytes(), is_package)
+    return found
+
+
+def _source(name: str, root: Path) -> bytes | None:
+    """The text of a module: one of the package, or a user's own that has been imported."""
+    if name in _sources(root):
+        return _sources(root)[name].text
+    own = getattr(sys.modules.get(name), "__file__", None) or ""
+    installed = "site-packages" in own or own.startswith(sys.base_prefix)
+    return Path(own).read_bytes() if own.endswith(".py") and not installed and Path(own).is_file() else None
 
 
 @lru_cache
 def _tree(name: str, root: Path) -> ast.Module:
-    file = _file(name, root)
-    return ast.Module([], []) if file is None else ast.parse(file.read_bytes())
+    source = _source(name, root)
+    return ast.Module([], []) if source is None else ast.parse(source)
 
 
 @lru_cache
@@ -212,12 +258,23 @@ def _tree_digest(name: str, root: Path) -> str:
 
 
 def _plain(node: Any) -> Any:
-    """A syntax tree as nested lists, without docstrings and places, the same in every version of Python."""
+    """A syntax tree as nested lists, without words for people and places, the same in every version of Python."""
     if isinstance(node, list):
-        return [_plain(each) for each in node]
+        return [_plain(each) for each in node if not _is_words(each)]
     if not isinstance(node, ast.AST):
         return repr(node)
     parts = [(name, value) for name, value in ast.iter_fields(node) if value is not None and value != []]
     if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and ast.get_docstring(node):
         parts = [(name, value[1:] if name == "body" else value) for name, value in parts]
     return [type(node).__name__, *((name, _plain(value)) for name, value in parts)]
+
+
+def _is_words(node: Any) -> bool:
+    """Whether it only tells people something: the line of a class in lists, or the description of a field."""
+    if isinstance(node, ast.AnnAssign):
+        return isinstance(node.target, ast.Name) and node.target.id == "summary"
+    return isinstance(node, ast.keyword) and node.arg == "description"
+
+
+# Before anything runs: what is imported now is what will run.
+_sources(ROOT)

@@ -35,7 +35,7 @@ from workbench.experiment.differences import tell_apart
 from workbench.experiment.provenance import provenance_of
 from workbench.experiment.reading import parse_experiment
 from workbench.files import replacing, sync
-from workbench.manifest import check_format
+from workbench.manifest import NEVER, check_format, why_missing
 from workbench.mixture import Mixture
 from workbench.problem import Problem
 from workbench.trace import Trace
@@ -47,6 +47,8 @@ _DAMAGED = (
     TypeError,
     KeyError,
     EOFError,
+    MemoryError,  # a header that asks for more than there is
+    RecursionError,
     SyntaxError,
     RuntimeError,  # an archive that says it is encrypted, or packed in an unknown way
     zipfile.BadZipFile,
@@ -126,7 +128,7 @@ class Store:
         """What other code made a finished run; None where the present code did, or where there is none.
 
         Raises:
-            InputError: its manifest is damaged.
+            InputError: its manifest is damaged, or of a newer version.
         """
         if not self.is_complete(cell):
             return None
@@ -179,11 +181,12 @@ class Store:
         """
         try:
             info = _manifest(cell)
-            check_format(info, str(cell))
             with _load_arrays(cell / "trace.npz") as arrays:
                 mixtures = Mixture(arrays["weights"], arrays["means"], arrays["scales"], problem.covariance)
                 values = {name: arrays[name] for name in _PER_RESTART}
                 draws = int(arrays["draws"])
+                if not 0 <= draws <= arrays["log_joint"].shape[-1]:
+                    raise ValueError(f"draws = {draws} of {arrays['log_joint'].shape[-1]} rows")
                 optional = {name: arrays.get(name) for name in _OPTIONAL}
             loaded = {"weights": mixtures.weights, "means": mixtures.means, "scales": mixtures.scales, **values}
             loaded |= {name: array for name, array in optional.items() if array is not None}
@@ -214,7 +217,7 @@ class Store:
         loaded = [self._load(path) for path in records]
         found = [(comparison, experiment) for comparison, experiment in loaded if len(comparison)]
         if not found:
-            lost = sorted({why for comparison, _ in loaded for why in comparison.missing.values() if "info" in why})
+            lost = sorted({why for comparison, _ in loaded for why in comparison.missing.values() if why != NEVER})
             if lost:
                 raise InputError(f"{self.folder}: no finished runs: {'; '.join(lost)}")
             raise InputError(f"{self.folder}: no finished runs; give a folder that `workbench run` wrote")
@@ -231,6 +234,10 @@ class Store:
         data = self.folder / "data" / f"{digest}.npz"
         if data.is_file() or experiment.data.file is None:
             points = _load_points(data, name)
+            if points.digest != digest:
+                raise InputError(
+                    f"{data}: is damaged (its numbers are not those of its name); run the experiment again"
+                )
         else:
             points = Points(*experiment.data.load(experiment.seed, Path()))
             if points.digest != digest:
@@ -241,11 +248,7 @@ class Store:
         traces = {method: self.load_trace(cell, problem) for method, cell in there.items()}
         whys = {method: self.why_stale(cell, experiment, method) for method, cell in there.items()}
         stale = {method: why for method, why in whys.items() if why is not None}
-        missing = {
-            method: f"{cell.name} has no info.json; run it again" if cell.is_dir() else "it has not been run"
-            for method, cell in cells.items()
-            if method not in there
-        }
+        missing = {method: why_missing(cell) for method, cell in cells.items() if method not in there}
         return replace(assemble(experiment, name, points, problem, traces), missing=missing, stale=stale), experiment
 
 
@@ -277,7 +280,9 @@ def _load_points(path: Path, name: str) -> Points:
 
 def _manifest(cell: Path) -> dict[str, Any]:
     try:
-        return dict(json.loads((cell / "info.json").read_text(encoding="utf-8")))
+        info = json.loads((cell / "info.json").read_text(encoding="utf-8"))
+        check_format(info, str(cell))
+        return dict(info)
     except _DAMAGED as error:
         raise InputError(f"{cell}: the run is damaged ({error}); delete the folder and run it again") from None
 
@@ -289,6 +294,10 @@ def _check_shapes(arrays: Mapping[str, np.ndarray], info: Mapping[str, Any], pro
         ValueError: naming the array.
     """
     shape = restarts, rows = arrays["log_joint"].shape
+    if 0 in shape:
+        raise ValueError(f"log_joint has shape {shape}: no restart or no row")
+    for name in [name for name, array in arrays.items() if array.dtype.kind not in "fbiu"]:
+        raise ValueError(f"{name} is of {arrays[name].dtype}, and no array of real numbers")
     k, d = problem.components, problem.num_dimensions
     wanted = dict.fromkeys(("log_likelihood", "passes", "ok", "energy"), shape)
     wanted |= dict.fromkeys(("converged", "collapsed", "dropped", "log_evidence", "evidence_bound"), (restarts,))

@@ -17,6 +17,7 @@ from workbench.claims.decision import Decision, median_interval, number, undecid
 from workbench.claims.running import Judged, plain
 from workbench.cli import cli
 from workbench.errors import InputError
+from workbench.provenance import Provenance
 from workbench.report import write_claims
 from workbench.report.claims_page import ledger_table, reading_of
 from workbench.report.page import render, write_report
@@ -224,7 +225,8 @@ def test_the_shipped_ledger_has_the_claims_that_were_promised_and_its_quick_vari
 
 def test_the_ledger_says_which_numbers_are_float32(tmp_path: Path) -> None:
     usual = Judged("a", "s", "1977", "c", "", (), (), Decision(Verdict.HOLDS, 1.0, "nats", note="Two."))
-    single = replace(usual, name="b", dtype="float32")
+    made_by = Provenance.of(run_claims).to_dict()
+    single = replace(usual, name="b", dtype="float32", made_by=made_by)
     assert "float" not in reading_of([usual]) and "float" not in ledger_table([usual])
     assert reading_of([single]).endswith("Computed in float32.")
     assert reading_of([usual, single]).endswith("Computed in float32 and float64.")

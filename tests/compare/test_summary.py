@@ -8,9 +8,10 @@ import pytest
 from scipy.special import logsumexp
 from sklearn.metrics import adjusted_rand_score
 
-from workbench.compare import Comparison, MethodSummary, Reference, summarise
+from workbench.compare import Comparison, MethodSummary, Reference, compare, summarise
 from workbench.compare.optima import WITHIN
 from workbench.compare.summary import best_log_joint
+from workbench.methods import EM
 from workbench.mixture import Mixture
 from workbench.problem import Problem
 from workbench.soundness import Soundness
@@ -294,3 +295,10 @@ class TestSampler:
         assert found.reached_best == 1
         assert found.passes_to_best == 10
         assert found.near_best is found.passes_to_near_best is None
+
+
+def test_a_best_that_no_climb_has_come_to_the_end_of_is_said(two_groups: Problem) -> None:
+    cut = summarise(compare(two_groups, [EM(max_iterations=3)], restarts=2))[0]
+    assert (cut.converged_on_best, cut.statuses) == (0, {"BUDGET": 2})
+    whole = summarise(compare(two_groups, [EM()], restarts=2))[0]
+    assert whole.converged_on_best == whole.reached_best > 0

@@ -220,6 +220,14 @@ class TestReading:
         # A lone chain has none to disagree with.
         assert "Try a longer warm-up" not in Table("", (em, replace(apart, restarts=1))).reading
 
+    def test_it_warns_of_a_best_where_climbs_were_cut_off(self, em):
+        beware = "Beware: no start that reaches it has converged."
+        assert beware in read((replace(em, converged_on_best=0),))
+        assert beware not in read((replace(em, converged_on_best=1),))
+        # One method that has come to its end there is enough, and one that has not got there says nothing of it.
+        assert beware not in read((replace(em, converged_on_best=0), replace(em, method="b", converged_on_best=2)))
+        assert beware in read((replace(em, converged_on_best=0), replace(em, reached_best=0, converged_on_best=0)))
+
     def test_it_warns_of_a_suspicious_best(self, em):
         assert "Beware" not in Table("", (em,)).reading
         assert "Beware: the best of em" in Table("", (replace(em, suspicious=True),)).reading

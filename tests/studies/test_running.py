@@ -1,6 +1,7 @@
 """Running a study: cells are kept as they finish, taken up again, and never mixed up."""
 
 import json
+import shutil
 import tomllib
 from pathlib import Path
 from typing import ClassVar, Literal
@@ -10,6 +11,7 @@ import pytest
 import tomli_w
 
 import workbench as wb
+from workbench.data import catalogue
 from workbench.experiment import DataConfig
 from workbench.studies import Findings, Row, Study
 from workbench.studies.reading import is_study, parse_study, read_study
@@ -106,7 +108,7 @@ def test_cells_that_other_code_made_are_measured_again_or_kept_and_marked(
     kept = run_study(Squares(), out=tmp_path, keep_stale=True)
     assert Squares.measured == [0, 1, 2]
     assert kept.column("square")[1] == 77
-    assert "some rows are STALE: other code made them (workbench 0.1.0)" in str(table_of(kept))
+    assert "rows are STALE: other code made them (1 of 3 cells, workbench 0.1.0)" in str(table_of(kept))
     assert "STALE" in str(table_of(kept.where(n=0)))
     assert caplog.messages == ["1 of 3 stored cells were made by other code (workbench 0.1.0): kept as they are"]
     mended = run_study(Squares(), out=tmp_path)
@@ -122,6 +124,23 @@ def test_a_data_file_in_any_field_is_part_of_what_a_study_is(tmp_path: Path) -> 
     before = study_folder(tmp_path, study, tmp_path)
     assert study_folder(tmp_path, study, tmp_path) == before
     (tmp_path / "points.csv").write_text("x\n101\n102\n103\n")
+    assert study_folder(tmp_path, study, tmp_path) != before
+
+
+def test_a_cell_nested_beyond_all_depth_is_measured_again(tmp_path: Path) -> None:
+    run_study(Squares(), out=tmp_path)
+    (study_folder(tmp_path, Squares()) / "cells" / "0002.json").write_text("[" * 100_000)
+    run_study(Squares(), out=tmp_path)
+    assert Squares.measured == [0, 1, 2, 1]
+
+
+def test_a_bundled_data_set_is_part_of_what_a_study_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    study = Measures.model_validate({"wherever": {"dataset": "galaxies"}})
+    before = study_folder(tmp_path, study, tmp_path)
+    shutil.copytree(str(catalogue.sets()), tmp_path / "sets")
+    file = tmp_path / "sets" / "galaxies.csv"
+    file.write_text(file.read_text().replace("20795", "30000"))
+    monkeypatch.setattr(catalogue, "sets", lambda: tmp_path / "sets")
     assert study_folder(tmp_path, study, tmp_path) != before
 
 

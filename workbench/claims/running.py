@@ -17,7 +17,7 @@ from workbench.experiment import Experiment
 from workbench.experiment.provenance import provenance_of
 from workbench.files import replacing
 from workbench.precision import USUAL, dtype_name
-from workbench.provenance import Provenance
+from workbench.provenance import Provenance, why_stale
 from workbench.studies import Findings, Study
 from workbench.studies.running import run_study
 
@@ -101,7 +101,7 @@ def load_claims(out: Path | str) -> list[Judged]:
         return [_from_plain(values) for values in json.loads(path.read_text(encoding="utf-8"))]
     except FileNotFoundError:
         return []
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise InputError(f"{path}: is damaged ({error}); delete it and run `workbench claims` again") from None
 
 
@@ -200,7 +200,7 @@ def _from_plain(values: dict[str, Any]) -> Judged:
     }
     lists = {name: tuple(values[name]) for name in ("folders", "settings")}
     judged = Judged(**{**values, **lists, "decision": Decision(**decision)})
-    stale = Provenance.from_roots(judged.made_by.get("roots", ())).why_stale(judged.made_by)
+    stale = why_stale(judged.made_by)
     if stale is None:
         return judged
     return replace(judged, decision=undecided(f"Other code judged it ({stale}); run `workbench claims` again."))

@@ -4,6 +4,7 @@ import gc
 import importlib
 import os
 import signal
+import sys
 from types import FrameType
 from typing import Any
 
@@ -103,6 +104,13 @@ def main() -> None:
         signal.signal(signal.SIGTERM, _terminate)
     try:
         cli(prog_name="workbench")
+    except SystemExit as ended:
+        if ended.code in (INTERRUPTED, TERMINATED) and not is_supervised():
+            # At once: a thread may be where no Python runs, as a sampler is, and the interpreter would wait for it.
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(int(ended.code))
+        raise
     finally:
         # Whatever ends the process from here on has nothing left to say.
         signal.signal(signal.SIGINT, signal.SIG_DFL)

@@ -1,6 +1,7 @@
 """The command that tells what the stored draws of samplers say."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -25,7 +26,14 @@ def posterior(folder: Path, relabel: str, form: str) -> None:
     they cost. JSON is one object per sampler, each on a line.
     """
     summaries = [
-        (comparison.name, method, posterior_summary(trace, comparison.problem, relabel, comparison.columns))
+        (
+            comparison.name,
+            method,
+            replace(
+                posterior_summary(trace, comparison.problem, relabel, comparison.columns),
+                stale=comparison.stale.get(method),
+            ),
+        )
         for comparison, _ in Store(folder).load_all()
         for method, trace in comparison.items()
         if trace.is_sampler

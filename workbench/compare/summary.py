@@ -1,7 +1,7 @@
 """The figures of a comparison: one record for each method, the same for a table, JSON, CSV and the report."""
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import jax
 import numpy as np
@@ -12,6 +12,7 @@ from workbench.compare.shortfall import sliver_in, why_unsound
 from workbench.data import default_columns
 from workbench.diagnostics import (
     Mixing,
+    Status,
     Verdict,
     adjusted_rand_index,
     heldout_log_density,
@@ -84,6 +85,8 @@ class MethodSummary:
     unsound: str | None = None  # why ends are not sound, where no answer is or the best has merged
     sliver: str | None = None  # a component of the best that may be there by chance, in words
     equal_elsewhere: int | None = None  # restarts that end on the value of the best and on another mixture
+    converged_on_best: int | None = None  # restarts that reach the best and have converged
+    stale: str | None = None  # what other code made the run, where it is stored so
 
 
 def best_log_joint(comparison: Comparison) -> float | None:
@@ -105,7 +108,10 @@ def _best_answer(comparison: Comparison) -> tuple[float, Mixture] | None:
 def summarise(comparison: Comparison) -> list[MethodSummary]:
     """One summary for each method, in the order of the comparison; methods that failed come last."""
     best = _best_answer(comparison)
-    summaries = [_summarise(comparison, name, trace, best) for name, trace in comparison.items()]
+    summaries = [
+        replace(_summarise(comparison, name, trace, best), stale=comparison.stale.get(name))
+        for name, trace in comparison.items()
+    ]
     return summaries + [_failed(name, why) for name, why in comparison.failures.items()]
 
 
@@ -178,6 +184,7 @@ def _summarise(comparison: Comparison, name: str, trace: Trace, best: tuple[floa
         unsound=why_unsound(problem, trace, comparison.rule, columns) if short and not trace.is_sampler else None,
         sliver=None if short or mixture is None or trace.is_sampler else sliver_in(problem, mixture, columns),
         equal_elsewhere=None if trace.is_sampler else elsewhere,
+        converged_on_best=sum(found[restart].status == Status.CONVERGED for restart, _ in rows),
     )
 
 

@@ -116,6 +116,7 @@ LINES: tuple[tuple[str, Cell], ...] = (
     ("smallest relative eigenvalue", lambda s: _number(s.smallest_relative_eigenvalue, ".2g")),
     ("smallest component (points)", lambda s: _number(s.smallest_component_size, ".1f")),
     ("suspicious", lambda s: "–" if s.suspicious is None else ("yes" if s.suspicious else "no")),
+    ("STALE: made by", lambda s: s.stale or "–"),
     ("components that have merged", lambda s: "yes" if s.merged else "–"),
     ("highest end, NOT SOUND: log-joint", lambda s: _number(s.ended_log_joint, ".3f")),
     ("highest end, NOT SOUND: log-likelihood", lambda s: _number(s.ended_log_likelihood, ".3f")),
@@ -225,7 +226,7 @@ def read(summaries: tuple[MethodSummary, ...], components: int | None = None, ad
     else:
         text = f"Best log-joint {best.best_log_joint:.3f}."
     if best is not None:
-        text += _fewer(best, climbs, components)
+        text += _fewer(best, climbs, components) + _unfinished(climbs)
     if best is None or best.merged:
         text += "".join(f" {s.method}: {s.unsound}." for s in climbs if s.unsound) + (f" {advice}" if advice else "")
     for s in summaries:
@@ -289,6 +290,17 @@ def _fewer(best: MethodSummary, climbs: list[MethodSummary], components: int | N
         return f" It is a mixture of {groups} in effect: the others hold no point."
     none = "" if any(_WHOLE & set(s.statuses) for s in climbs) else f", and no start found {components}"
     return f" Beware: components have merged in it, so that it is a mixture of {groups} (a plateau){none}."
+
+
+def _unfinished(climbs: list[MethodSummary]) -> str:
+    """A sentence where none of the climbs that reach the best has come to its end."""
+    there = [s for s in climbs if s.reached_best]
+    if not there or any(s.converged_on_best != 0 for s in there):
+        return ""
+    return (
+        " Beware: no start that reaches it has converged. It is where climbs were cut off, which may go on to a better "
+        "optimum or into a singularity: give them more iterations."
+    )
 
 
 def _arrival(s: MethodSummary) -> str:

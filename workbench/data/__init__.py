@@ -1,6 +1,6 @@
 """Data: named sets, files and simulations, all as one `Dataset` of checked points."""
 
-from workbench.data.catalogue import Description, dataset_names, describe, load_dataset
+from workbench.data.catalogue import Description, dataset_names, describe, digest_of, load_dataset
 from workbench.data.dataset import Dataset, Truth
 from workbench.data.files import read_file
 from workbench.data.points import as_points, check_finite, check_points, default_columns, finite_points
@@ -19,6 +19,7 @@ __all__ = [
     "dataset_names",
     "default_columns",
     "describe",
+    "digest_of",
     "finite_points",
     "load_dataset",
     "read_file",

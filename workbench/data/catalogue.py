@@ -1,6 +1,7 @@
 """The named data sets that come with the package, and what is known about each."""
 
 import functools
+import hashlib
 import json
 from dataclasses import dataclass
 from importlib.resources import files
@@ -86,6 +87,15 @@ def load_dataset(name: str) -> Dataset:
     x = numbers(table, about.columns)  # [N, D]
     labels = _labels(table, about.label_columns)
     return Dataset(name, x, about.columns, labels, about.units, about.source, about.caveats)
+
+
+def digest_of(name: str) -> str:
+    """A hash of a named data set's file as it is in the package.
+
+    Raises:
+        InputError: as `load_dataset`.
+    """
+    return hashlib.sha256(sets().joinpath(describe(name).file).read_bytes()).hexdigest()
 
 
 def sets() -> Traversable:

@@ -6,8 +6,11 @@ from workbench.experiment.config import Experiment
 from workbench.provenance import Provenance
 from workbench.run import run
 
+# What hands the config's settings to what computes.
+GLUE = ("execution", "experiment.config")
+
 
 def provenance_of(experiment: Experiment, method: str) -> Provenance:
     """The present code and packages that a run of a method of the experiment would be made by."""
     parts = (experiment.starts, experiment.prior, experiment.soundness, experiment.methods[method])
-    return Provenance.of(run, starts_of, verdicts, checks, mixing_of, *parts)
+    return Provenance.of(run, starts_of, verdicts, checks, mixing_of, *parts, alone=GLUE)

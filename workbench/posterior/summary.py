@@ -65,6 +65,7 @@ class PosteriorSummary:
     e_bfmi: tuple[float, ...] | None  # of each chain's energies; None where the sampler has none
     dtype: str  # of the numbers
     compared: RelabellingsCompared
+    stale: str | None = None  # what other code made the draws, where they are stored so
 
 
 def posterior_summary(

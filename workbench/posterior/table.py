@@ -61,7 +61,8 @@ def reading(summary: PosteriorSummary) -> str:
     slow = [r for r, e in enumerate(summary.e_bfmi or (), 1) if not e >= E_BFMI_LIMIT]
     told = ", ".join(f"chain {r}" for r in slow)
     beware = f"Beware: E-BFMI is below {E_BFMI_LIMIT:g} in {told}, which may miss the tails." if slow else ""
-    return " ".join(filter(None, [_on_chains(summary), beware, precision_note(summary.dtype)]))
+    stale = f"Beware: the draws are STALE: other code made them ({summary.stale})." if summary.stale else ""
+    return " ".join(filter(None, [_on_chains(summary), beware, stale, precision_note(summary.dtype)]))
 
 
 def _on_chains(summary: PosteriorSummary) -> str:
@@ -133,12 +134,12 @@ def to_dict(summary: PosteriorSummary) -> dict[str, Any]:
 def csv_of(summaries: Sequence[tuple[str, str, PosteriorSummary]]) -> str:
     """One row for each quantity of experiments and methods, headed; what is not a finite number is empty."""
     out = io.StringIO()
-    names = ["experiment", "method", "relabelling", "dtype", "kind", *Estimate.__dataclass_fields__]
+    names = ["experiment", "method", "relabelling", "dtype", "stale", "kind", *Estimate.__dataclass_fields__]
     writer = csv.DictWriter(out, names, lineterminator="\n")
     writer.writeheader()
     for experiment, method, summary in summaries:
         shared = {"experiment": experiment, "method": method, "relabelling": summary.relabelling}
-        shared["dtype"] = summary.dtype
+        shared |= {"dtype": summary.dtype, "stale": summary.stale or ""}
         for kind, estimates in (("functional", summary.functionals), ("parameter", summary.parameters)):
             for estimate in estimates:
                 writer.writerow({**shared, "kind": kind, **_plain(asdict(estimate))})

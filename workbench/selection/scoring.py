@@ -18,12 +18,16 @@ def scored(experiment: Experiment, train: Dataset) -> Choice:
     NumPyro's handlers are a stack of the whole process, and only the sampler traces under them.
     """
     problem = experiment.problem(train)
-    with ThreadPoolExecutor(max_workers=1) as beside:
+    beside = ThreadPoolExecutor(max_workers=1)
+    try:
         sampling = beside.submit(sampled, experiment, problem)
         later = Missing("not sampled yet")
         climbing = Candidate(experiment, train, problem, climbed(experiment, problem), later, later)
         scores = {name: criterion.score(climbing) for name, criterion in CRITERIA.items() if not criterion.samples}
         posterior, particles = sampling.result()
+    finally:
+        # Without waiting: whoever interrupts a choice does not wait for the sampler, and else it has finished.
+        beside.shutdown(wait=False, cancel_futures=True)
     candidate = replace(climbing, posterior=posterior, particles=particles)
     scores |= {name: criterion.score(candidate) for name, criterion in CRITERIA.items() if criterion.samples}
     return Choice(

@@ -185,7 +185,16 @@ class Selection:
     def to_csv(self) -> str:
         """One row for each K and criterion, headed."""
         out = io.StringIO()
-        names = ["experiment", "components", "parameters", "log_likelihood", "criterion", "value", "standard_error"]
+        names = [
+            "experiment",
+            "components",
+            "parameters",
+            "log_likelihood",
+            "stale",
+            "criterion",
+            "value",
+            "standard_error",
+        ]
         names += ["below_best", "difference_standard_error", "rejected", "why", "notes"]
         writer = csv.DictWriter(out, names, lineterminator="\n")
         writer.writeheader()
@@ -197,7 +206,7 @@ class Selection:
         return out.getvalue()
 
     def _plain(self, choice: Choice) -> dict[str, Any]:
-        stored = choice.to_dict()
+        stored = choice.to_dict() | {"stale": choice.stale}
         for name, score in stored["scores"].items():
             del score["terms"]
             found = self.difference(name, choice.components)

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from workbench.errors import InputError
 from workbench.experiment import Experiment
 from workbench.files import replacing
-from workbench.provenance import Provenance
+from workbench.provenance import Provenance, why_stale
 from workbench.selection.choice import Choice
 from workbench.selection.criteria import CRITERIA
 from workbench.selection.scoring import scored
@@ -70,7 +70,8 @@ class Place(NamedTuple):
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise InputError(f"{out}: cannot be written ({error.strerror}); give another folder with --out") from None
-        made_by = Provenance.of(scored, candidate.methods, candidate.starts, candidate.prior, candidate.soundness)
+        parts = (candidate.methods, candidate.starts, candidate.prior, candidate.soundness)
+        made_by = Provenance.of(scored, *parts, alone=("selection.running", "experiment.config"))
         return cls(folder, _identity(candidate, digest), about, made_by)
 
     def load(self, components: int) -> Choice | None:
@@ -105,8 +106,7 @@ def _together(files: list[Path]) -> Selection:
         try:
             record = _read(file)
             about = About(*(str(record[name]) for name in About._fields))
-            made_by = record.get("made_by") or {}
-            stale = Provenance.from_roots(made_by.get("roots", ())).why_stale(made_by)
+            stale = why_stale(record.get("made_by"))
             choices.append(replace(Choice.from_dict(record["choice"]), stale=stale))
         except _DAMAGED as error:
             raise InputError(

@@ -64,7 +64,7 @@ class Findings:
     @property
     def note(self) -> str:
         """What to know of the numbers besides their values; empty where that is nothing."""
-        stale = None if self.stale is None else f"Beware: some rows are STALE: other code made them ({self.stale})."
+        stale = None if self.stale is None else f"Beware: rows are STALE: other code made them ({self.stale})."
         return " ".join(filter(None, [precision_note(self.dtype), stale]))
 
     def column(self, name: str) -> np.ndarray:

@@ -19,6 +19,7 @@ import tomli_w
 from pydantic import BaseModel
 
 from workbench.compilation import make_room
+from workbench.data import digest_of
 from workbench.errors import InputError
 from workbench.experiment import DataConfig
 from workbench.files import replacing
@@ -115,7 +116,7 @@ def _dtype_of(place: Path) -> str:
         return str(info.get("dtype", USUAL))
     except InputError:
         raise
-    except (OSError, ValueError, AttributeError) as error:
+    except (OSError, ValueError, AttributeError, RecursionError) as error:
         raise InputError(f"{place}: info.json is damaged ({error}); run the study again") from None
 
 
@@ -127,8 +128,10 @@ def study_folder(out: Path | str, study: Study, folder: Path | str = ".") -> Pat
 
 
 def _digests(study: Study, folder: Path) -> list[str]:
-    """A hash of each data file that the study names, so that a changed file is another study."""
-    return [_digest(folder / data.file) for data in _data_of(study) if data.file is not None]
+    """A hash of each data file and data set that the study names, so that changed data are another study."""
+    own = [_digest(folder / data.file) for data in _data_of(study) if data.file is not None]
+    # As they are in the package now, whatever the catalogue says.
+    return own + [digest_of(data.dataset) for data in _data_of(study) if data.dataset is not None]
 
 
 def _data_of(config: Any) -> Iterator[DataConfig]:
@@ -164,7 +167,7 @@ def _read(file: Path, cell: Row, made_by: Provenance) -> Cell | None:
     """The rows of a finished cell; None where there is none, or one of something else."""
     try:
         stored = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     # As JSON writes it: a tuple is a list there.
     same = isinstance(stored, dict) and stored.get("cell") == json.loads(json.dumps(cell))
@@ -174,8 +177,9 @@ def _read(file: Path, cell: Row, made_by: Provenance) -> Cell | None:
 
 
 def _findings(study: Study, cells: Sequence[Cell], dtype: str) -> Findings:
-    stale = dict.fromkeys(cell.stale for cell in cells if cell.stale is not None)
-    return Findings(study, [row for cell in cells for row in cell.rows], dtype, "; ".join(stale) or None)
+    found = [cell.stale for cell in cells if cell.stale is not None]
+    stale = f"{len(found)} of {len(cells)} cells, {'; '.join(dict.fromkeys(found))}" if found else None
+    return Findings(study, [row for cell in cells for row in cell.rows], dtype, stale)
 
 
 def _write(path: Path, text: str) -> None:
