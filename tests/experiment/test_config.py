@@ -45,6 +45,7 @@ CHANGED: dict[str, Any] = {
     "num_warmup": 11,
     "num_samples": 12,
     "num_chains": 3,
+    "thinning": 2,
     "target_accept_prob": 0.9,
     "max_tree_depth": 5,
     "dense_mass": True,
@@ -85,7 +86,7 @@ CHANGED: dict[str, Any] = {
     "ess_share": 0.75,
     "num_moves": 3,
     "num_steps": 8,
-    "permuted.of": {"method": "gibbs", "num_warmup": 11, "num_samples": 12, "num_chains": 3},
+    "permuted.of": {"method": "gibbs", "num_warmup": 11, "num_samples": 12, "num_chains": 3, "thinning": 1},
 }
 
 

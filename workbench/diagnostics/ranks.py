@@ -9,7 +9,6 @@ from collections.abc import Iterator
 import numpy as np
 from scipy.fft import irfft, next_fast_len, rfft
 from scipy.special import ndtri
-from scipy.stats import rankdata
 
 # Vehtari, Gelman, Simpson, Carpenter & Bürkner (2021), "Rank-normalization, folding, and localization: an improved
 # R-hat", Bayesian Analysis 16, sec. 4.3: the tails are as effective as the worse of these two quantiles.
@@ -72,6 +71,9 @@ def _split(chains: np.ndarray) -> np.ndarray:
 
 def _normal_scores(chains: np.ndarray) -> np.ndarray:
     """Draws by their ranks among all chains, as normal numbers (Blom 1958). [q, R, S]"""
+    # Imported here because scipy.stats is a tenth of the time that importing the package may take.
+    from scipy.stats import rankdata
+
     ranks = rankdata(chains.reshape(len(chains), -1), axis=1)
     return np.asarray(ndtri((ranks - 0.375) / (ranks.shape[1] + 0.25))).reshape(chains.shape)
 
