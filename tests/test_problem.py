@@ -129,3 +129,9 @@ def test_a_number_of_components_that_is_none_is_refused(components: Any, points:
 def test_an_unknown_covariance_family_is_refused_with_those_there_are(points: Points) -> None:
     with pytest.raises(InputError, match="unknown family 'banded'; allowed: full, tied, diagonal, spherical"):
         Problem(points, 2, "banded")
+
+
+def test_a_problem_prints_as_one_line(problem_of: Callable[..., Problem]) -> None:
+    assert repr(problem_of("tied", "flat")) == (
+        "Problem(60 x 2 points, K = 3, tied covariance, free labels, FlatPrior(family='flat'))"
+    )

@@ -35,7 +35,7 @@ Labels: TypeAlias = Literal["free", "ordered"]
 
 
 @jax.tree_util.register_pytree_node_class
-@dataclass(frozen=True, init=False)
+@dataclass(frozen=True, init=False, repr=False)
 class Problem:
     """What every method is asked: maximise, or sample from, `log_joint` over mixtures of K components.
 
@@ -151,6 +151,12 @@ class Problem:
         # Not zero, whose logarithm has no slope; the smallest normal number leaves every sum as it is.
         weights = jnp.where(self.active, mixture.weights, float(np.finfo(self.dtype).tiny))
         return replace(mixture, weights=weights / jnp.sum(weights))
+
+    def __repr__(self) -> str:
+        """One line; the points and what is derived from them can be millions of numbers."""
+        shape = f"{self.num_points} x {self.num_dimensions} points"
+        model = f"K = {self.components}, {self.covariance.name} covariance, {self.labels} labels"
+        return f"Problem({shape}, {model}, {self.prior!r})"
 
     @property
     def x(self) -> "NDArray[np.float64]":
