@@ -2,8 +2,6 @@
 
 import io
 import time
-import zipfile
-import zlib
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -11,24 +9,11 @@ from typing import Any
 import jax
 import numpy as np
 
-from workbench.files import replacing
+from workbench.files import DAMAGED, replacing
 from workbench.hosts import leads, told
 
 # Seconds between checkpoints: writing one takes a small part of that.
 INTERVAL = 30.0
-
-# What reading a damaged file raises.
-_DAMAGED = (
-    OSError,
-    ValueError,
-    TypeError,
-    KeyError,
-    EOFError,
-    RuntimeError,
-    MemoryError,
-    zipfile.BadZipFile,
-    zlib.error,
-)
 
 
 class Checkpoint:
@@ -84,7 +69,7 @@ class Checkpoint:
             with np.load(io.BytesIO(self.path.read_bytes()), allow_pickle=False) as stored:
                 found = [stored[f"arr_{i}"] for i in range(len(stored.files) - 1)]
                 same = str(stored["identity"]) == f"{identity}{self.code}"
-        except _DAMAGED:
+        except DAMAGED:
             return None
         fits = [(a.shape, a.dtype) for a in found] == [(a.shape, a.dtype) for a in like]
         return found if same and fits else None

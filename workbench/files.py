@@ -2,9 +2,25 @@
 
 import os
 import uuid
+import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+# What reading a damaged file of text, tables or arrays raises.
+DAMAGED = (
+    OSError,
+    ValueError,
+    TypeError,
+    KeyError,
+    EOFError,
+    MemoryError,  # a header that asks for more than there is
+    SyntaxError,
+    RuntimeError,  # an archive that says it is encrypted, or packed in an unknown way; a table nested beyond all depth
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 
 @contextmanager

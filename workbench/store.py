@@ -15,8 +15,6 @@ import os
 import shutil
 import tomllib
 import uuid
-import zipfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -34,26 +32,11 @@ from workbench.experiment.config import Experiment
 from workbench.experiment.differences import tell_apart
 from workbench.experiment.provenance import provenance_of
 from workbench.experiment.reading import parse_experiment
-from workbench.files import replacing, sync
+from workbench.files import DAMAGED, replacing, sync
 from workbench.manifest import NEVER, check_format, why_missing
 from workbench.mixture import Mixture
 from workbench.problem import Problem
 from workbench.trace import Trace
-
-# What a damaged file of a run raises when it is read.
-_DAMAGED = (
-    OSError,
-    ValueError,
-    TypeError,
-    KeyError,
-    EOFError,
-    MemoryError,  # a header that asks for more than there is
-    RecursionError,
-    SyntaxError,
-    RuntimeError,  # an archive that says it is encrypted, or packed in an unknown way
-    zipfile.BadZipFile,
-    zlib.error,
-)
 
 # Points of more bytes stay where they are: the store keeps the place and a hash, and no copy.
 COPIED_AT_MOST = 2**29
@@ -202,7 +185,7 @@ class Store:
             )
         except InputError:
             raise
-        except _DAMAGED as error:
+        except DAMAGED as error:
             raise InputError(f"{cell}: the run is damaged ({error}); delete the folder and run it again") from None
 
     def load_all(self) -> list[tuple[Comparison, Experiment]]:
@@ -228,7 +211,7 @@ class Store:
         try:
             record = tomllib.loads(path.read_text(encoding="utf-8"))
             name, digest, values = str(record["name"]), str(record["data_digest"]), dict(record["experiment"])
-        except _DAMAGED as error:
+        except DAMAGED as error:
             raise InputError(f"{path}: is damaged ({error}); delete it and run the experiment again") from None
         experiment = parse_experiment(values, str(path))
         data = self.folder / "data" / f"{digest}.npz"
@@ -274,7 +257,7 @@ def _load_points(path: Path, name: str) -> Points:
             labels = a.get("labels")
             train = Dataset(name, a["x"], columns, labels, units, source, truth=truth)
             return Points(train, Dataset(name, a["heldout"], columns, None, units, source))
-    except _DAMAGED as error:
+    except DAMAGED as error:
         raise InputError(f"{path}: is damaged or missing ({error}); run the experiment again") from None
 
 
@@ -283,7 +266,7 @@ def _manifest(cell: Path) -> dict[str, Any]:
         info = json.loads((cell / "info.json").read_text(encoding="utf-8"))
         check_format(info, str(cell))
         return dict(info)
-    except _DAMAGED as error:
+    except DAMAGED as error:
         raise InputError(f"{cell}: the run is damaged ({error}); delete the folder and run it again") from None
 
 
