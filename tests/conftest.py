@@ -20,8 +20,8 @@ from scipy.stats import multivariate_normal
 from workbench.compare import Comparison
 from workbench.compilation import make_room
 from workbench.data import load_dataset
-from workbench.execution import run_experiment
 from workbench.experiment import parse_experiment
+from workbench.jobs.experiment import run_experiment
 from workbench.mixture import PRIORS, Mixture, covariance_named
 from workbench.problem import Problem
 from workbench.run import score

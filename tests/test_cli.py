@@ -9,11 +9,13 @@ from typing import Any
 import pytest
 import tomli_w
 from click.testing import CliRunner, Result
+from restamped import restamp
 
-from workbench import execution, report
+from workbench import report
 from workbench.cli import cli, looking  # noqa: F401  # loaded before a test replaces what it imports
 from workbench.compare import Comparison
 from workbench.data import dataset_names
+from workbench.jobs import experiment as execution
 from workbench.methods import METHODS
 from workbench.mixture import COVARIANCES, PRIORS
 from workbench.starts import STARTS
@@ -97,10 +99,10 @@ class TestRun:
     def test_results_report_and_figures_lie_under_the_name_of_the_file(self, ran):
         folder = ran[0] / "results" / "mine"
         assert (folder / "report.html").read_text(encoding="utf-8").lstrip().startswith("<!")
-        figures = list((folder / "figures").glob("*.png"))
+        figures = list((folder / "figures").glob("experiment-*/*.png"))
         assert figures
         assert all(figure.read_bytes().startswith(PNG) for figure in figures)
-        assert [p.name.partition("-")[0] for p in folder.glob("*/info.json") for p in [p.parent]] == ["em"]
+        assert [p.parent.name.partition("-")[0] for p in folder.glob("cells/*/manifest.json")] == ["em"]
 
     def test_quiet_prints_nothing(self, config, tmp_path, light):
         result = command("run", config, "--out", tmp_path / "out", "--quiet")
@@ -110,7 +112,7 @@ class TestRun:
         result = command("run", config, "--set", "seed=3", "--set", "methods.b.method=em", "--methods", " em , ",
                          "--out", tmp_path / "out")  # fmt: skip
         assert result.exit_code == 0
-        (cell,) = (tmp_path / "out").glob("*/config.toml")
+        (cell,) = (tmp_path / "out").glob("cells/*/config.toml")
         assert "seed = 3" in cell.read_text(encoding="utf-8")
         assert cell.parent.name.startswith("em-")
 
@@ -204,8 +206,7 @@ class TestRun:
 def light(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leaves out the report and the figures, which take most of the time and have tests of their own."""
     # Members of a module are looked up when a command runs.
-    monkeypatch.setattr(report, "write_report", lambda *_: None)
-    monkeypatch.setattr(report, "save_figures", lambda *_: [])
+    monkeypatch.setattr(report, "publish", lambda store, *_: [store.folder / "report.html"])
 
 
 class TestCompare:
@@ -246,36 +247,39 @@ class TestCompare:
         assert "no such folder" in refused("plot", tmp_path / "nowhere")
 
     def test_a_method_without_its_manifest_is_named(self, stored):
-        (file,) = stored.glob("slope-*/info.json")
+        (file,) = stored.glob("cells/slope-*/manifest.json")
         file.unlink()
         said = " ".join(command("compare", stored).stdout.split())
-        assert f"slope is not in this table: {file.parent.name} has no info.json; run it again." in said
-        for other in stored.glob("*/info.json"):
+        assert f"slope is not in this table: {file.parent.name} has no manifest.json; run it again." in said
+        for other in stored.glob("cells/*/manifest.json"):
             other.unlink()
         assert "no finished runs: em-" in refused("compare", stored)
 
     def test_a_run_of_a_newer_version_is_refused_as_one(self, stored):
-        (file,) = stored.glob("slope-*/info.json")
-        file.write_text(json.dumps(json.loads(file.read_text(encoding="utf-8")) | {"format": 2}), encoding="utf-8")
+        (file,) = stored.glob("cells/slope-*/manifest.json")
+        restamp(file.parent, lambda manifest: manifest.update(format=3))
         message = refused("compare", stored)
-        assert f"{file.parent}: has format 2, of a newer workbench; this one reads formats up to 1" in message
-        file.write_text(json.dumps(json.loads(file.read_text(encoding="utf-8")) | {"format": "x"}), encoding="utf-8")
-        assert "the run is damaged (its format is 'x')" in refused("compare", stored)
+        assert f"{file.parent}: has format 3, of a newer workbench; this one reads formats up to 2" in message
 
-    def test_a_damaged_run_is_one_message_with_the_remedy(self, stored):
-        (file,) = stored.glob("slope-*/trace.npz")
-        file.write_bytes(b"")
-        assert "slope-" in refused("compare", stored)
-        assert "delete the folder and run it again" in refused("compare", stored)
+    @pytest.mark.parametrize(("name", "content"), [("arrays.npz", b""), ("manifest.json", b'{"format": "x"}')])
+    def test_a_damaged_run_is_named_with_the_remedy_and_the_others_are_shown(self, stored, name, content):
+        (file,) = stored.glob(f"cells/slope-*/{name}")
+        file.write_bytes(content)
+        result = command("compare", stored)
+        said = " ".join(result.stdout.split())
+        assert result.exit_code == 0
+        assert f"slope is not in this table: {file.parent}: the run is damaged (" in said
+        assert "delete the folder and run it again" in said
+        assert "em reaches it" in said
 
 
 def test_plot_draws_again_what_is_named(stored):
     result = command("plot", stored)
     assert (result.exit_code, result.stderr) == (0, "")
-    report, *figures = [Path(line) for line in result.stdout.splitlines()]
-    assert report == stored / "report.html"
-    assert report.is_file()
-    assert {figure.parent for figure in figures} == {stored / "figures"}
+    index, page, *figures = [Path(line) for line in result.stdout.splitlines()]
+    assert index == stored / "report.html"
+    assert index.read_bytes() == page.read_bytes()
+    assert {figure.parent for figure in figures} == {stored / "figures" / page.stem}
     assert all(figure.read_bytes().startswith(PNG) for figure in figures)
     assert {figure.stem for figure in figures} == {"score", "fit", "waterfall", "posterior", "labels", "clustering"}
 

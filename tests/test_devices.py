@@ -231,7 +231,7 @@ def test_a_lost_host_ends_the_other_and_the_run_goes_on_from_its_checkpoint(
     assert progress is not None
     status, _, errors = ended(begun(command))
     assert status == 0, errors
-    (trace,) = out.glob("em-*/trace.npz")
+    (trace,) = out.glob("cells/em-*/arrays.npz")
     with np.load(trace) as stored:
         # To the last bit, which one device would have summed otherwise: they are the rows that two hosts had written.
         np.testing.assert_array_equal(stored["weights"][:, : progress.shape[1]], progress)

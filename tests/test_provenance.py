@@ -13,15 +13,14 @@ from typing import Any
 import pytest
 
 import workbench
-from workbench import atlases
-from workbench.atlases import map_experiment
-from workbench.execution import run_experiment
 from workbench.experiment import Experiment
 from workbench.experiment.provenance import provenance_of
+from workbench.jobs.atlas import made_by_now, map_experiment
+from workbench.jobs.experiment import run_experiment
+from workbench.jobs.study import run_study
 from workbench.provenance import PACKAGE, UNKNOWN, Provenance, modules_of, why_stale
 from workbench.selection.scoring import scored
 from workbench.studies.reading import read_study
-from workbench.studies.running import run_study
 
 ROOT = Path(workbench.__file__).parent
 EXPERIMENTS = ROOT.parent / "experiments"
@@ -90,7 +89,7 @@ def test_an_edit_makes_stale_what_can_depend_on_it_and_nothing_else(
     jobs = (
         provenance_of(EM, "em"),
         provenance_of(GIBBS, "gibbs"),
-        atlases._made_by(EM.methods["em"], EM.starts, EM),
+        made_by_now(EM.methods["em"], EM.starts, EM),
         Provenance.of(read_study(EXPERIMENTS / "coupling.toml")),
         Provenance.of(scored, GIBBS.methods, GIBBS.starts, GIBBS.prior, GIBBS.soundness),
     )
@@ -100,9 +99,9 @@ def test_an_edit_makes_stale_what_can_depend_on_it_and_nothing_else(
 
 
 GLUE_EDITS = (
-    ("execution.py", (True, True, False)),
+    ("jobs/experiment.py", (True, True, False)),
     ("experiment/config.py", (True, True, True)),
-    ("atlases.py", (False, False, True)),
+    ("jobs/atlas.py", (False, False, True)),
 )
 
 
@@ -110,10 +109,10 @@ GLUE_EDITS = (
 def test_what_hands_settings_over_counts_and_what_it_imports_does_not(
     module: str, depends: tuple[bool, ...], tmp_path: Path
 ) -> None:
-    jobs = (provenance_of(EM, "em"), provenance_of(GIBBS, "gibbs"), atlases._made_by(EM.methods["em"], EM.starts, EM))
+    jobs = (provenance_of(EM, "em"), provenance_of(GIBBS, "gibbs"), made_by_now(EM.methods["em"], EM.starts, EM))
     root = edited(tmp_path, module, "\n_EDITED = 1\n")
     assert tuple(Provenance.from_roots(job.roots, root).code != job.code for job in jobs) == depends
-    assert all("workbench.store" not in modules(job) for job in jobs)
+    assert all("workbench.jobs.store" not in modules(job) for job in jobs)
 
 
 def test_words_for_people_make_nothing_stale(tmp_path: Path) -> None:
@@ -208,8 +207,8 @@ def executed(work: Callable[[], Any]) -> set[str]:
 
 # What runs, stores and tells, and decides no number: data have a digest of their own in the identity of what is stored.
 GLUE = (
-    "cli", "experiment.provenance", "experiment.reading", "experiment.differences", "store",
-    "studies.running", "provenance", "compare", "quiet",
+    "cli", "experiment.provenance", "experiment.reading", "experiment.differences", "jobs",
+    "provenance", "compare", "quiet", "manifest", "files",
     "data.simulate", "data.dataset", "data.randomness", "diagnostics.atlas", "errors", "precision",
 )  # fmt: skip
 
@@ -228,7 +227,7 @@ def test_a_run_calls_nothing_beyond_the_code_that_it_names(config: Experiment, m
 
 def test_an_atlas_calls_nothing_beyond_the_code_that_it_names(tmp_path: Path) -> None:
     called = executed(lambda: map_experiment(EM, starts=4, out=tmp_path))
-    assert not beyond(called, atlases._made_by(EM.methods["em"], EM.starts, EM))
+    assert not beyond(called, made_by_now(EM.methods["em"], EM.starts, EM))
 
 
 @pytest.mark.slow

@@ -3,16 +3,18 @@
 import workbench.environment  # before anything that imports JAX
 import workbench.quiet  # noqa: F401
 from workbench import plots
-from workbench.atlases import load_atlases
 from workbench.compare import Comparison, Reference, compare, summarise, table
 from workbench.data import Dataset, Simulator, dataset_names, load_dataset, read_file
 from workbench.devices import use_all_cores
 from workbench.diagnostics.atlas import Atlas
 from workbench.diagnostics.survey import atlas
 from workbench.errors import InputError
-from workbench.execution import run_experiment
 from workbench.experiment import Experiment, read_experiment
 from workbench.export import to_arviz
+from workbench.jobs.atlas import load_atlases
+from workbench.jobs.experiment import load_results, run_experiment
+from workbench.jobs.selection import load_selections, select, select_families
+from workbench.jobs.study import load_studies, run_study
 from workbench.methods import (
     CAVI,
     EM,
@@ -39,7 +41,7 @@ from workbench.mixture import ConjugatePrior, FlatPrior, IndependentPrior, Mixtu
 from workbench.model import latent_model, mixture_model
 from workbench.posterior import PosteriorSummary, RelabelledDraws, posterior_summary, relabel
 from workbench.problem import Problem
-from workbench.selection import FamilySelection, Selection, load_selections, select, select_families
+from workbench.selection import FamilySelection, Selection
 from workbench.soundness import Soundness
 from workbench.starts import (
     Alternating,
@@ -52,10 +54,8 @@ from workbench.starts import (
     RandomResponsibilities,
     VariedSeeds,
 )
-from workbench.store import load_results
 from workbench.studies import Findings, Study
-from workbench.studies.reading import load_studies, read_study
-from workbench.studies.running import run_study
+from workbench.studies.reading import read_study
 from workbench.trace import Trace
 
 __version__ = "0.1.0"

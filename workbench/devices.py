@@ -43,7 +43,7 @@ def ask_for_devices(count: int | None) -> None:
     if _stated() is None:
         # JAX refuses once it has begun.
         with suppress(RuntimeError):
-            jax.config.update("jax_num_cpu_devices", _num_cores() if count is None else count)
+            jax.config.update("jax_num_cpu_devices", num_cores() if count is None else count)
     _widen_pool()
     if "OPENBLAS_NUM_THREADS" not in os.environ:
         _keep_lapack_to_one_thread()
@@ -115,7 +115,7 @@ def _widen_pool() -> None:
         return
     asked = _stated() or jax.config.jax_num_cpu_devices  # type: ignore[attr-defined]  # set by JAX at import
     if asked > 1:
-        os.environ["NPROC"] = str(max(_width(asked), _num_cores()))
+        os.environ["NPROC"] = str(max(_width(asked), num_cores()))
 
 
 def _width(devices: int) -> int:
@@ -126,7 +126,7 @@ def _width(devices: int) -> int:
 def _num_threads(devices: int) -> int:
     """Threads of XLA's pool for a CPU with so many devices."""
     stated = os.environ.get("NPROC", "")
-    return max(int(stated) if stated.isdecimal() and int(stated) > 0 else _num_cores(), devices)
+    return max(int(stated) if stated.isdecimal() and int(stated) > 0 else num_cores(), devices)
 
 
 def _most_devices(there: list[jax.Device]) -> int:
@@ -169,6 +169,6 @@ def _keep_lapack_to_one_thread() -> None:
             library.set_num_threads(1)
 
 
-def _num_cores() -> int:
+def num_cores() -> int:
     """Cores that this process may use, where the system tells."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

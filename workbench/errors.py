@@ -26,6 +26,12 @@ def shown(value: object, most: int = VALUE) -> str:
         return "a number of very many digits"
 
 
+def one_line(text: str, most: int = LINE) -> str:
+    """Text of others as part of a message: on one line, cut, and with what is no character to print written out."""
+    words = " ".join(text.split())
+    return cut("".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in words), most)
+
+
 def cut(text: str, most: int) -> str:
     """The text, or two thirds of so many characters from its beginning and one from its end."""
     if len(text) <= most:

@@ -9,7 +9,7 @@ from workbench.errors import InputError, shown
 from workbench.precision import USUAL, dtype_name
 
 # What is newer is refused, because nobody knows yet what it means.
-FORMAT = 1
+FORMAT = 2
 
 # Why a run is missing that nobody has asked for.
 NEVER = "it has not been run"
@@ -26,7 +26,7 @@ def check_format(record: Any, where: str) -> None:
     """
     if not isinstance(record, Mapping):
         raise ValueError(f"it is {shown(record)}, and no table")
-    found = record.get("format", FORMAT)
+    found = record.get("format", 1)
     if isinstance(found, bool) or not isinstance(found, int) or found < 1:
         raise ValueError(f"its format is {shown(found)}")
     if found > FORMAT:
@@ -39,11 +39,11 @@ def check_format(record: Any, where: str) -> None:
 def why_missing(cell: Path) -> str:
     """Why a run is not in its folder METHOD-HASH, in a few words."""
     if cell.is_dir():
-        return f"{cell.name} has no info.json; run it again"
-    for other in sorted(cell.parent.glob(f"{cell.name.rpartition('-')[0]}-*/info.json")):
+        return f"{cell.name} has no manifest.json; run it again"
+    for other in sorted(cell.parent.glob(f"{cell.name.rpartition('-')[0]}-*/manifest.json")):
         try:
-            dtype = str(dict(json.loads(other.read_text(encoding="utf-8"))).get("dtype"))
-        except (OSError, ValueError, TypeError, RecursionError):
+            dtype = str(dict(json.loads(other.read_text(encoding="utf-8"))["made"]).get("dtype"))
+        except (OSError, ValueError, TypeError, KeyError, RecursionError):
             continue
         if dtype in PRECISIONS - {dtype_name()}:
             setting = f'jax.config.update("jax_enable_x64", {dtype == USUAL})'

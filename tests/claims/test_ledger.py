@@ -9,14 +9,16 @@ import numpy as np
 import pytest
 import tomli_w
 from click.testing import CliRunner
+from restamped import by_other_code
 
-from workbench import execution
-from workbench.claims import Verdict, load_claims, read_ledger, run_claims
+from workbench.claims import Verdict, read_ledger
 from workbench.claims.checks import CHECKS
 from workbench.claims.decision import Decision, median_interval, number, undecided
-from workbench.claims.running import Judged, plain
 from workbench.cli import cli
 from workbench.errors import InputError
+from workbench.jobs import experiment as execution
+from workbench.jobs.claims import Judged, load_claims, plain, run_claims
+from workbench.jobs.running import Reuse
 from workbench.provenance import Provenance
 from workbench.report import write_claims
 from workbench.report.claims_page import ledger_table, reading_of
@@ -115,10 +117,10 @@ def test_what_is_stored_is_not_run_again_and_the_quick_variant_is_another_run(
     first = run_claims(read_ledger(path), out=out)
     assert [each.decision.verdict for each in first] == [Verdict.HOLDS] * 2
     assert load_claims(out) == first
-    assert len(list((out / "tiny").glob("em-*"))) == 1
+    assert len(list((out / "tiny" / "cells").glob("em-*"))) == 1
     quick = run_claims(read_ledger(path, quick=True), out=out, only=["a"], quick=True)
     assert quick[0].settings == ("restarts=1",)
-    assert len(list((out / "tiny").glob("em-*"))) == 2
+    assert len(list((out / "tiny" / "cells").glob("em-*"))) == 2
     # The other claim keeps its decision, in the ledger's order.
     assert load_claims(out) == [quick[0], first[1]]
 
@@ -135,9 +137,9 @@ def test_what_is_stored_is_not_run_again_and_the_quick_variant_is_another_run(
 def test_a_claim_on_what_other_code_made_has_no_verdict(folder: Path, claim: dict[str, Any]) -> None:
     path, out = write(folder, {"a": claim}), folder / "out"
     first = run_claims(read_ledger(path), out=out)
-    (manifest,) = (out / "tiny").glob("em-*/info.json")
-    manifest.write_text(manifest.read_text().replace(json.loads(manifest.read_text())["made_by"]["code"], "another"))
-    (kept,) = run_claims(read_ledger(path), out=out, keep_stale=True)
+    (cell,) = (out / "tiny" / "cells").glob("em-*")
+    by_other_code(cell)
+    (kept,) = run_claims(read_ledger(path), out=out, reuse=Reuse(keep_stale=True))
     assert kept.decision.verdict == Verdict.UNDECIDED
     assert "It rests on runs that other code made (workbench 0.1.0)" in kept.decision.note
     assert run_claims(read_ledger(path), out=out) == first

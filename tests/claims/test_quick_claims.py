@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from workbench.claims import Verdict, read_ledger, run_claims
+from workbench.claims import Verdict, read_ledger
+from workbench.jobs.claims import run_claims
 
 LEDGER = Path(__file__).parents[2] / "experiments" / "claims.toml"
 

@@ -8,8 +8,9 @@ import nbformat
 import pytest
 
 import workbench as wb
-from workbench.atlases import map_experiment
-from workbench.claims import read_ledger, run_claims
+from workbench.claims import read_ledger
+from workbench.jobs.atlas import map_experiment
+from workbench.jobs.claims import run_claims
 
 ROOT = Path(__file__).parent.parent.parent
 EXPERIMENTS = ROOT / "experiments"

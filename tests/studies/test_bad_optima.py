@@ -7,11 +7,11 @@ import pytest
 from matplotlib.figure import Figure
 
 from workbench.data.ring import ring
+from workbench.jobs.study import run_study
 from workbench.plots.bad_optima import failures
 from workbench.studies import Findings
 from workbench.studies.bad_optima import BadOptima
 from workbench.studies.reading import read_study
-from workbench.studies.running import run_study
 
 CONFIG = Path(__file__).parents[2] / "experiments" / "bad_optima.toml"
 

@@ -10,6 +10,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from workbench.errors import InputError
+from workbench.jobs.study import run_study
 from workbench.methods import METHODS, NUTS, Approximation, Gibbs
 from workbench.methods.base import Algorithm
 from workbench.mixture import Mixture
@@ -20,7 +21,6 @@ from workbench.report.study_figures import STUDY_FIGURES
 from workbench.studies import Findings
 from workbench.studies.calibration import FALSE_ALARM, Calibration
 from workbench.studies.reading import parse_study, read_study
-from workbench.studies.running import run_study
 
 CONFIG = Path(__file__).parents[2] / "experiments" / "calibration.toml"
 COUNTS = {"num_warmup": 30, "num_samples": 50, "num_chains": 4}

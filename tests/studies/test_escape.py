@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from workbench.jobs.study import run_study
 from workbench.report.singularity_figures import escapes
 from workbench.studies import Findings
 from workbench.studies.escape import Escapes
 from workbench.studies.reading import read_study
-from workbench.studies.running import run_study
 
 CONFIG = Path(__file__).parents[2] / "experiments" / "escape.toml"
 

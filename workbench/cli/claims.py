@@ -8,11 +8,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from workbench.claims import Judged, read_ledger, run_claims
-from workbench.claims.running import plain
+from workbench.claims import read_ledger
 from workbench.cli.group import cli
-from workbench.cli.shared import Folder, names_of, progress
+from workbench.cli.shared import Folder, names_of, progress, reusing
 from workbench.devices import ask_for_devices
+from workbench.jobs.claims import Judged, plain, run_claims
+from workbench.jobs.running import Reuse
 from workbench.report import write_claims
 from workbench.report.claims_page import reading_of
 
@@ -26,10 +27,7 @@ PLAIN_WIDTH = 160
 @cli.command()
 @click.argument("file", type=click.Path(path_type=Path), default=LEDGER)
 @click.option("--quick", is_flag=True, help="Run each claim's quick variant.")
-@click.option("--force", is_flag=True, help="Run again what is stored.")
-@click.option(
-    "--keep-stale", is_flag=True, help="Run nothing again that other code made; claims on it have no verdict."
-)
+@reusing
 @click.option("--only", metavar="NAME,NAME", help="Judge only these claims.")
 @click.option("--out", type=Folder(), help="Results folder  [default: results; results/quick]")
 @click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
@@ -38,23 +36,22 @@ def claims(
     ctx: click.Context,
     file: Path,
     quick: bool,
-    force: bool,
-    keep_stale: bool,
+    reuse: Reuse,
     only: str | None,
     out: Path | None,
     form: str,
 ) -> None:
     """Run what the claims of a ledger need and is not stored, and print the verdict on each.
 
-    A claim that turns out false is no failure: the exit status is 1 only if a run failed.
+    A claim that turns out false is no failure: the exit status is 1 only if a run failed. A claim on what other code
+    made has no verdict.
     """
     ledger = read_ledger(file, quick=quick)
     names = names_of("--only", only)
     folder = (Path("results/quick") if quick else Path("results")) if out is None else out
     ask_for_devices(None)
     with progress(quiet=False) as watch:
-        reuse = {"force": force, "keep_stale": keep_stale}
-        judged = run_claims(ledger, only=names, out=folder, quick=quick, watch=watch, **reuse)
+        judged = run_claims(ledger, only=names, out=folder, quick=quick, reuse=reuse, watch=watch)
     write_claims(folder / "claims.html", judged)
     if form == "json":
         click.echo(json.dumps([plain(each) for each in judged], indent=2, allow_nan=False))

@@ -8,18 +8,17 @@ import click
 
 from workbench.claims import is_ledger, read_ledger
 from workbench.cli.group import cli
-from workbench.cli.shared import config_text
 from workbench.compare import table
 from workbench.data import dataset_names, describe
 from workbench.errors import InputError
 from workbench.experiment import RunConfig, read_experiment
+from workbench.jobs.experiment import load_results
 from workbench.methods import METHODS
 from workbench.mixture import COVARIANCES, PRIORS
-from workbench.report import save_figures, save_study_figures, write_report, write_study_report
+from workbench.report import redraw
 from workbench.starts import STARTS
-from workbench.store import Store
 from workbench.studies import STUDIES
-from workbench.studies.reading import is_study, load_studies, read_study, schema_of_files
+from workbench.studies.reading import is_study, read_study, schema_of_files
 
 
 @cli.command()
@@ -27,7 +26,7 @@ from workbench.studies.reading import is_study, load_studies, read_study, schema
 @click.option("--format", "form", type=click.Choice(["table", "json", "csv"]), default="table", show_default=True)
 def compare(folders: Sequence[Path], form: str) -> None:
     """Print the comparison again, from disk. JSON is one object per experiment, each on a line."""
-    tables = [table(comparison) for folder in folders for comparison, _ in Store(folder).load_all()]
+    tables = [table(comparison) for folder in folders for comparison in load_results(folder)]
     if form == "json":
         click.echo("\n".join(each.to_json() for each in tables))
     elif form == "csv":
@@ -41,20 +40,9 @@ def compare(folders: Sequence[Path], form: str) -> None:
 @cli.command()
 @click.argument("folder", type=click.Path(path_type=Path), metavar="DIR")
 def plot(folder: Path) -> None:
-    """Redraw the figures and the report from disk."""
-    if any(folder.glob("*/cells")):
-        for findings in load_studies(folder):
-            write_study_report(folder / "report.html", findings, title=folder.resolve().name, stored=folder)
-            for path in (folder / "report.html", *save_study_figures(findings, folder / "figures")):
-                click.echo(path)
-        return
-    found = Store(folder).load_all()
-    write_report(folder / "report.html", [(c, config_text(e)) for c, e in found])
-    click.echo(folder / "report.html")
-    for index, (comparison, _) in enumerate(found):
-        place = folder / "figures" if len(found) == 1 else folder / "figures" / str(index + 1)
-        for path in save_figures(comparison, place):
-            click.echo(path)
+    """Redraw every page and figure of a results folder from disk."""
+    for path in redraw(folder):
+        click.echo(path)
 
 
 @cli.command("list")

@@ -4,13 +4,15 @@ from pathlib import Path
 
 import click
 
-from workbench.atlases import map_experiment
 from workbench.cli.group import cli
-from workbench.cli.shared import Folder, config_text, names_of, progress
+from workbench.cli.shared import Folder, named, names_of, progress, reusing
 from workbench.devices import ask_for_devices
 from workbench.errors import InputError
 from workbench.experiment import read_experiment
-from workbench.report import save_atlas_figures, write_atlas_report
+from workbench.jobs.atlas import AtlasJob
+from workbench.jobs.running import Reuse, run_job
+from workbench.jobs.store import Store
+from workbench.report import publish, show_atlases
 
 FAILED = 1
 
@@ -22,8 +24,7 @@ FAILED = 1
 @click.option("--methods", metavar="NAME,NAME", help="Only these methods  [default: all that are no samplers]")
 @click.option("--rules", metavar="NAME,NAME", help="Rules of starts, or all  [default: the experiment's own]")
 @click.option("--out", type=Folder(), help="Results folder  [default: results/NAME]")
-@click.option("--force", is_flag=True, help="Run again what is stored.")
-@click.option("--keep-stale", is_flag=True, help="Take what other code made as it is, marked as stale.")
+@reusing
 @click.option("--quiet", is_flag=True, help="Print nothing but errors.")
 @click.pass_context
 def atlas(
@@ -34,8 +35,7 @@ def atlas(
     methods: str | None,
     rules: str | None,
     out: Path | None,
-    force: bool,
-    keep_stale: bool,
+    reuse: Reuse,
     quiet: bool,
 ) -> None:
     """Map the optima of an experiment: where thousands of starts end, what the ends are, how often each is found.
@@ -47,27 +47,14 @@ def atlas(
     if experiment.run.hosts > 1:
         raise InputError(f"{file}: run.hosts: an atlas runs on one host; add --set run.hosts=1")
     ask_for_devices(experiment.run.devices_per_host)
-    folder = Path("results") / file.stem if out is None else out
-    with progress(quiet) as watch:
-        try:
-            found = map_experiment(
-                experiment,
-                starts=starts,
-                rules=names_of("--rules", rules),
-                name=file.stem,
-                out=folder,
-                folder=file.parent,
-                only=names_of("--methods", methods),
-                force=force,
-                keep_stale=keep_stale,
-                watch=watch,
-            )
-        except InputError as error:
-            raise InputError(f"{file}: {error}") from None
-    page = folder / "atlas.html"
+    store = Store(Path("results") / file.stem if out is None else out)
+    with progress(quiet) as watch, named(file):
+        only, chosen = names_of("--methods", methods), names_of("--rules", rules)
+        job = AtlasJob.of(experiment, file.stem, file.parent, starts=starts, rules=chosen, only=only)
+        found = job.result(store, run_job(job, store, reuse=reuse, watch=watch))
+    page = store.folder / "report.html"
     if found.atlases:
-        write_atlas_report(page, found, config_text(experiment))
-        save_atlas_figures(found, folder / "figures")
+        page, *_ = publish(store, store.file_of(job), show_atlases(found, experiment.resolved()))
     if not quiet:
         click.echo("\n\n".join(str(each) for each in found.atlases))
         click.echo(f"\n{found.reading}")

@@ -8,10 +8,10 @@ import click
 
 from workbench.cli.group import cli
 from workbench.errors import InputError
+from workbench.jobs.experiment import load_results
 from workbench.posterior import RELABELLINGS, posterior_summary
 from workbench.posterior.relabelled import DEFAULT
 from workbench.posterior.table import csv_of, text_of, to_dict
-from workbench.store import Store
 
 
 @cli.command()
@@ -34,7 +34,7 @@ def posterior(folder: Path, relabel: str, form: str) -> None:
                 stale=comparison.stale.get(method),
             ),
         )
-        for comparison, _ in Store(folder).load_all()
+        for comparison in load_results(folder)
         for method, trace in comparison.items()
         if trace.is_sampler
     ]

@@ -7,14 +7,16 @@ from typing import Any
 import click
 
 from workbench.cli.group import cli
-from workbench.cli.shared import Folder, config_text, names_of, progress
+from workbench.cli.shared import Folder, named, names_of, progress, reusing
 from workbench.devices import ask_for_devices
 from workbench.errors import InputError
 from workbench.experiment import Experiment
 from workbench.experiment.reading import parse_experiment, read_toml
-from workbench.report import save_selection_figure, write_selection_report
-from workbench.selection import FamilySelection, Selection, select_families
-from workbench.selection import select as select_components
+from workbench.jobs.running import Reuse, run_job
+from workbench.jobs.selection import SelectionJob
+from workbench.jobs.store import Store
+from workbench.report import publish, show_selection
+from workbench.selection import FamilySelection, Selection
 from workbench.studies.reading import is_study
 
 FAILED = 1
@@ -26,8 +28,7 @@ FAILED = 1
 @click.option("--covariance", help="Families to choose from as well: full,tied,diagonal,spherical.")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Override a key; may be repeated.")
 @click.option("--out", type=Folder(), help="Results folder  [default: results/NAME]")
-@click.option("--force", is_flag=True, help="Score again what is stored.")
-@click.option("--keep-stale", is_flag=True, help="Take what other code made as it is, marked as stale.")
+@reusing
 @click.option("--format", "form", type=click.Choice(["table", "json", "csv"]), default="table", show_default=True)
 @click.option("--quiet", is_flag=True, help="Print nothing but errors.")
 @click.pass_context
@@ -38,8 +39,7 @@ def select(
     covariance: str | None,
     settings: tuple[str, ...],
     out: Path | None,
-    force: bool,
-    keep_stale: bool,
+    reuse: Reuse,
     form: str,
     quiet: bool,
 ) -> None:
@@ -56,23 +56,14 @@ def select(
     if experiment.run.hosts > 1:
         raise InputError(f"{file}: run.hosts: components are chosen on one host; add --set run.hosts=1")
     ask_for_devices(experiment.run.devices_per_host)
-    folder = Path("results") / file.stem if out is None else out
-    with progress(quiet) as watch:
-        try:
-            options: dict[str, Any] = {"name": file.stem, "out": folder, "folder": file.parent}
-            options |= {"force": force, "keep_stale": keep_stale, "watch": watch}
-            found: Selection | FamilySelection
-            if families is None:
-                found = select_components(experiment, wanted, **options)
-            else:
-                found = select_families(experiment, families, wanted, **options)
-        except InputError as error:
-            raise InputError(f"{file}: {error}") from None
-    page = folder / "selection.html"
+    store = Store(Path("results") / file.stem if out is None else out)
+    with progress(quiet) as watch, named(file):
+        job = SelectionJob(file.stem, experiment, wanted, families, file.parent)
+        found = job.result(store, run_job(job, store, reuse=reuse, watch=watch))
+    page = store.folder / "report.html"
     has_any = bool(found.choices) if isinstance(found, Selection) else any(s.choices for s in found.families.values())
     if has_any:
-        write_selection_report(page, found, config_text(experiment))
-        save_selection_figure(found, folder / "figures")
+        page, *_ = publish(store, store.file_of(job), show_selection(found, experiment.resolved()))
     if not quiet:
         click.echo(_shown(found, form))
         if form == "table" and has_any:

@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
+from functools import partial, wraps
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from workbench.cli.stalling import watching
 from workbench.compare.comparison import Watch
 from workbench.errors import InputError
 from workbench.experiment import Experiment
+from workbench.jobs.running import Reuse
 from workbench.run import Progress as RunProgress
 
 
@@ -92,3 +93,25 @@ def _counting(name: str, come_to: Callable[[str], None], show: RunProgress) -> R
 def config_text(experiment: Experiment) -> str:
     """The resolved config as TOML."""
     return tomli_w.dumps(experiment.resolved())
+
+
+@contextmanager
+def named(file: Path) -> Iterator[None]:
+    """Messages about wrong input begin with the file that it is in."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{file}: {error}") from None
+
+
+def reusing(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that say what becomes of what is stored; the command takes them as one argument, `reuse`."""
+
+    @click.option("--force", is_flag=True, help="Run again what is stored.")
+    @click.option("--keep-stale", is_flag=True, help="Take what other code made as it is, marked as stale.")
+    @click.option("--retry", is_flag=True, help="Run again what failed before.")
+    @wraps(command)
+    def with_reuse(*arguments: Any, force: bool, keep_stale: bool, retry: bool, **options: Any) -> Any:
+        return command(*arguments, reuse=Reuse(force, keep_stale, retry), **options)
+
+    return with_reuse

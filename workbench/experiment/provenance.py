@@ -7,7 +7,7 @@ from workbench.provenance import Provenance
 from workbench.run import run
 
 # What hands the config's settings to what computes.
-GLUE = ("execution", "experiment.config")
+GLUE = ("jobs.experiment", "experiment.config")
 
 
 def provenance_of(experiment: Experiment, method: str) -> Provenance:

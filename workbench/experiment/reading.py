@@ -64,7 +64,8 @@ def read_toml(path: Path | str, settings: Iterable[str] = ()) -> dict[str, Any]:
         # Of a number of thousands of digits, and of tables in tables without end, too.
         raise InputError(f"{path}: is not valid TOML: {error}") from None
     for setting in settings:
-        _apply(values, setting)
+        key, value = parse_setting(setting)
+        set_key(values, key, value, f"--set {cut(setting, VALUE)}")
     return values
 
 
@@ -89,27 +90,46 @@ def check_whole_numbers(values: dict[str, Any], where: str) -> dict[str, Any]:
     return values
 
 
-def _apply(values: dict[str, Any], setting: str) -> None:
-    """Lay one `key.path=value` over the values; the value is TOML, or a bare word."""
+def parse_setting(setting: str, option: str = "--set") -> tuple[str, Any]:
+    """The key and the value of `key.path=value`; the value is TOML, or a bare word.
+
+    Raises:
+        InputError: it is no setting; the message begins with the option.
+    """
     key, equals, raw = setting.partition("=")
     key, raw = key.strip(), raw.strip()
     if not equals or not _KEY.fullmatch(key):
-        raise InputError(f"--set {cut(setting, VALUE)}: give key.path=value, as in --set model.components=3")
+        raise InputError(f"{option} {cut(setting, VALUE)}: give key.path=value, as in {option} model.components=3")
     try:
         parsed = tomllib.loads(f"value = {raw}")
         if len(parsed) != 1:
-            raise InputError(f"--set {key}: give one value")
+            raise InputError(f"{option} {key}: give one value")
         value = parsed["value"]
     except (ValueError, RecursionError):
         if not _BARE_WORD.fullmatch(raw):
-            raise InputError(f"--set {cut(setting, VALUE)}: {shown(raw)} is not a TOML value; quote text") from None
+            raise InputError(f"{option} {cut(setting, VALUE)}: {shown(raw)} is not a TOML value; quote text") from None
         value = raw
+    return key, value
+
+
+def set_key(values: dict[str, Any], key: str, value: Any, where: str) -> None:
+    """Lay one value over those of a config, in place; the tables on its way are made where they are missing.
+
+    Args:
+        values: the config.
+        key: where the value goes, as `model.components`.
+        value: what goes there.
+        where: begins the message.
+
+    Raises:
+        InputError: a table on the way is a value.
+    """
     *parents, last = key.split(".")
     table = values
     for depth, parent in enumerate(parents):
         table = table.setdefault(parent, {})
         if not isinstance(table, dict):
-            raise InputError(f"--set {cut(setting, VALUE)}: {'.'.join(parents[: depth + 1])} is a value, not a table")
+            raise InputError(f"{where}: {'.'.join(parents[: depth + 1])} is a value, not a table")
     table[last] = value
 
 

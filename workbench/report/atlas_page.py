@@ -7,10 +7,10 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from workbench.atlases import Atlases
 from workbench.diagnostics.atlas import HEADINGS
 from workbench.diagnostics.surface import draws_surface, surface_of
 from workbench.files import replacing
+from workbench.jobs.atlas import Atlases
 from workbench.plots import atlas as drawing
 from workbench.plots.surface import surface
 from workbench.report.environment import environment

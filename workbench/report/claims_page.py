@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from workbench.claims import Judged, Verdict, load_claims
+from workbench.claims import Verdict
 from workbench.files import replacing
+from workbench.jobs.claims import Judged, load_claims
 from workbench.precision import precision_note
 from workbench.report.environment import environment
 

@@ -79,10 +79,19 @@ def render(comparisons: Sequence[tuple[Comparison, str]], *, title: str = TITLE,
     return template.render(title=title, sections=sections, within=WITHIN, claims=claims)
 
 
-def write_report(path: Path, comparisons: Sequence[tuple[Comparison, str]], *, title: str = TITLE) -> None:
-    """Write the page of `render` to a file, with the claims that rest on its folder. A reader never sees half of it."""
+def write_report(
+    path: Path, comparisons: Sequence[tuple[Comparison, str]], *, title: str = TITLE, of: Path | None = None
+) -> None:
+    """Write the page of `render` to a file, with the claims that rest on its results. A reader never sees half of it.
+
+    Args:
+        path: of the file.
+        comparisons: as of `render`.
+        title: of the page.
+        of: the results folder; that of the file unless given.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    text = render(comparisons, title=title, claims=resting_on(path.parent))
+    text = render(comparisons, title=title, claims=resting_on(path.parent if of is None else of))
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 

@@ -1,6 +1,7 @@
 """The page and the figures of a study, redrawn from its stored rows."""
 
 import base64
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,7 +37,7 @@ def write_study_report(path: Path, findings: Findings, *, title: str, stored: Pa
         path: of the file; a reader never sees half of it.
         findings: the rows.
         title: of the page.
-        stored: the folder that keeps the rows, as the page names it.
+        stored: the folder that keeps the rows; the page names it as seen from the page's own place.
     """
     shown = table_of(findings)
     text = (
@@ -50,7 +51,7 @@ def write_study_report(path: Path, findings: Findings, *, title: str, stored: Pa
             lines=shown.lines,
             count=f"{len(findings.rows)} rows",
             note=shown.note,
-            stored=stored.as_posix(),
+            stored=Path(os.path.relpath(stored, path.parent)).as_posix(),
             config=tomli_w.dumps(findings.study.resolved()),
         )
     )

@@ -60,12 +60,14 @@ class Findings:
     rows: list[Row]
     dtype: str = USUAL  # of the numbers
     stale: str | None = None  # what other code made rows, if any did
+    lost: str | None = None  # how many cells have no rows, and why, if any
 
     @property
     def note(self) -> str:
         """What to know of the numbers besides their values; empty where that is nothing."""
         stale = None if self.stale is None else f"Beware: rows are STALE: other code made them ({self.stale})."
-        return " ".join(filter(None, [precision_note(self.dtype), stale]))
+        lost = None if self.lost is None else f"Beware: cells are left out: {self.lost}."
+        return " ".join(filter(None, [precision_note(self.dtype), stale, lost]))
 
     def column(self, name: str) -> np.ndarray:
         """The values of one column, as an array; NaN where a number is missing. [rows]

@@ -10,8 +10,7 @@ from pydantic.json_schema import models_json_schema
 from workbench.errors import InputError, shown
 from workbench.experiment import Experiment
 from workbench.experiment.reading import check_whole_numbers, explain, read_toml
-from workbench.studies import STUDIES, Findings, Study
-from workbench.studies.running import load_findings
+from workbench.studies import STUDIES, Study
 
 
 def is_study(path: Path | str) -> bool:
@@ -46,21 +45,6 @@ def parse_study(values: dict[str, Any], where: str) -> Study:
         return STUDIES[name].model_validate(check_whole_numbers(values, where))
     except ValidationError as error:
         raise InputError("\n".join(f"{where}: {explain(e, STUDIES[name])}" for e in error.errors())) from None
-
-
-def load_studies(folder: Path | str) -> list[Findings]:
-    """The findings of every finished study in a results folder, by name.
-
-    Raises:
-        InputError: there is none, or what is stored of one does not fit this version.
-    """
-    found = []
-    for config in sorted(Path(folder).glob("*/config.toml")):
-        if (config.parent / "info.json").is_file() and (config.parent / "cells").is_dir():
-            found.append(load_findings(config.parent, parse_study(read_toml(config), str(config))))
-    if not found:
-        raise InputError(f"{folder}: holds no finished study; run one with `workbench run FILE --out {folder}`")
-    return found
 
 
 def schema_of_files() -> dict[str, Any]:

@@ -4,35 +4,27 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from workbench.claims.checks import CHECKS
 from workbench.claims.decision import Decision, Verdict, undecided
 from workbench.claims.evidence import Ran
 from workbench.claims.ledger import Entry
-from workbench.compare.comparison import Watch
 from workbench.errors import InputError
-from workbench.execution import run_experiment
 from workbench.experiment import Experiment
 from workbench.experiment.provenance import provenance_of
 from workbench.files import replacing
+from workbench.jobs.base import Job
+from workbench.jobs.experiment import ExperimentJob
+from workbench.jobs.running import Reuse, Watch, run_job
+from workbench.jobs.store import Store
+from workbench.jobs.study import StudyJob
 from workbench.precision import USUAL, dtype_name
 from workbench.provenance import Provenance, why_stale
 from workbench.studies import Findings, Study
-from workbench.studies.running import run_study
-
-# What a study can raise while it is measured: JAX's and XLA's own errors are RuntimeErrors.
-_FAILURES = (RuntimeError, MemoryError, ArithmeticError)
 
 # Beside the folders of the runs.
 JUDGED = "claims.json"
-
-
-class Reuse(NamedTuple):
-    """What becomes of stored runs."""
-
-    force: bool
-    keep_stale: bool
 
 
 @dataclass(frozen=True)
@@ -58,8 +50,7 @@ def run_claims(
     only: Collection[str] | None = None,
     out: Path | str = "results",
     quick: bool = False,
-    force: bool = False,
-    keep_stale: bool = False,
+    reuse: Reuse | None = None,
     watch: Watch | None = None,
 ) -> list[Judged]:
     """Run what the claims need and is not stored, decide each of them, and keep the decisions beside the runs.
@@ -69,20 +60,20 @@ def run_claims(
         only: names of the claims to judge; all unless given.
         out: the results folder; the runs of NAME.toml lie in its NAME, as `workbench run` puts them there.
         quick: whether the ledger was read so; said in what is kept.
-        force: run again what is stored.
-        keep_stale: take stored runs that other code made as they are; a claim that rests on one is not decided.
+        reuse: what becomes of stored runs; a claim that rests on one that other code made is not decided.
         watch: gives a progress callback for everything that runs.
 
     Raises:
         InputError: a name is not in the ledger, data cannot be had, or the folder cannot be written.
     """
     out, found, judged = Path(out), {}, []
+    kept = Reuse() if reuse is None else reuse
     for entry in _choose(ledger, only):
         evidence, failures = [], []
         for file, config in zip(entry.files, entry.configs, strict=True):
             key = (file, json.dumps(config.resolved(), sort_keys=True))
             if key not in found:
-                found[key] = _gather(file, config, out / file.stem, watch, Reuse(force, keep_stale))
+                found[key] = _gather(file, config, out / file.stem, watch, kept)
             evidence.append(found[key][0])
             failures += found[key][1]
         judged.append(_judge(entry, evidence, failures, quick))
@@ -119,25 +110,19 @@ def _gather(
     file: Path, config: Experiment | Study, out: Path, watch: Watch | None, reuse: Reuse
 ) -> tuple[Ran | Findings | None, list[str]]:
     """Evidence, as far as it could be had, and what failed."""
+    store = Store(out)
     try:
-        if isinstance(config, Study):
-            return run_study(
-                config, out=out, folder=file.parent, watch=watch, force=reuse.force, keep_stale=reuse.keep_stale
-            ), []
-        comparison = run_experiment(
-            config,
-            name=file.stem,
-            out=out,
-            folder=file.parent,
-            force=reuse.force,
-            keep_stale=reuse.keep_stale,
-            watch=watch,
+        job: Job = (
+            StudyJob(config, file.parent, file.stem)
+            if isinstance(config, Study)
+            else ExperimentJob.of(config, file.stem, file.parent)
         )
+        found = job.result(store, run_job(job, store, reuse=reuse, watch=watch))
     except InputError as error:
         raise InputError(f"{file}: {error}") from None
-    except _FAILURES as error:
-        return None, [f"{file.stem}: {type(error).__name__}: {(str(error).strip() or 'no message').splitlines()[0]}"]
-    return Ran(config, comparison), [f"{file.stem}, {name}: {why}" for name, why in comparison.failures.items()]
+    if isinstance(config, Study):
+        return found, [] if found.lost is None else [f"{file.stem}: {found.lost}"]
+    return Ran(config, found), [f"{file.stem}, {name}: {why}" for name, why in found.failures.items()]
 
 
 def _judge(entry: Entry, evidence: Sequence[Ran | Findings | None], failures: list[str], quick: bool) -> Judged:

@@ -8,13 +8,15 @@ import numpy as np
 import pytest
 import tomli_w
 from click.testing import CliRunner, Result
+from restamped import by_other_code, restamp, with_values
 
 from workbench import load_selections, select
 from workbench.cli import cli
 from workbench.data import Dataset
 from workbench.errors import InputError
 from workbench.experiment import Experiment, parse_experiment
-from workbench.selection import CRITERIA, Choice, Score, running
+from workbench.jobs import selection as running
+from workbench.selection import CRITERIA, Choice, Score
 
 PNG = b"\x89PNG"
 
@@ -50,10 +52,8 @@ def scored(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 def test_what_other_code_scored_is_scored_again_or_kept_and_marked(tiny, tmp_path, scored, caplog):
     experiment = parse_experiment(tiny, "tiny")
     select(experiment, [1, 2], out=tmp_path)
-    (file,) = tmp_path.glob("selection/2-*.json")
-    record = json.loads(file.read_text(encoding="utf-8"))
-    record["made_by"]["code"] = "another"
-    file.write_text(json.dumps(record), encoding="utf-8")
+    (cell,) = tmp_path.glob("cells/components-2-*")
+    by_other_code(cell)
     (loaded,) = load_selections(tmp_path)
     kept = select(experiment, [1, 2], out=tmp_path, keep_stale=True)
     assert scored == [1, 2]
@@ -75,18 +75,19 @@ def test_it_prints_the_tables_the_warnings_and_the_choice(config, tmp_path):
     assert any(line.endswith("K = 3: beware 3.") for line in lines)
     assert any(line.startswith("The prior differs with K: its default scatter") for line in lines)
     assert lines[-2].startswith("Components chosen: AIC 2, BIC 2")
-    assert lines[-1] == f"Report: {tmp_path / 'out' / 'selection.html'}"
+    assert lines[-1] == f"Report: {tmp_path / 'out' / 'report.html'}"
 
 
 @pytest.mark.usefixtures("scored")
 def test_page_and_figure_are_written_also_where_others_read_the_values(config, tmp_path):
     result = command(config, "--components", "2,1", "--out", tmp_path / "out", "--format", "json")
     assert [each["components"] for each in json.loads(result.stdout)["choices"]] == [1, 2]
-    page = (tmp_path / "out" / "selection.html").read_text(encoding="utf-8")
+    page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
     assert page.lstrip().startswith("<!")
     for criterion in CRITERIA.values():
         assert criterion.heading in page
-    assert (tmp_path / "out" / "figures" / "selection.png").read_bytes().startswith(PNG)
+    (figure,) = (tmp_path / "out" / "figures").glob("select-*/selection.png")
+    assert figure.read_bytes().startswith(PNG)
 
 
 def test_families_and_components_are_one_grid_that_is_taken_up_again(config, tmp_path, scored):
@@ -122,7 +123,7 @@ def test_what_is_stored_is_not_scored_again_and_a_damaged_one_is(tiny, tmp_path,
     first = select(experiment, range(1, 4), out=tmp_path)
     select(experiment, range(1, 5), out=tmp_path)
     assert scored == [1, 2, 3, 4]
-    (place,) = (tmp_path / "selection").glob("2-*.json")
+    (place,) = tmp_path.glob("cells/components-2-*/values.json")
     place.write_text('{"choice": {"components"', encoding="utf-8")
     assert str(select(experiment, range(1, 4), out=tmp_path)) == str(first)
     assert scored[4:] == [2]
@@ -153,21 +154,17 @@ def test_one_prior_for_all_k_is_said_and_a_flat_one_has_no_evidence(tiny, tmp_pa
 
 
 @pytest.mark.usefixtures("scored")
-def test_a_record_of_another_version_is_one_message(tiny, tmp_path):
-    select(parse_experiment(tiny, "tiny"), [2], out=tmp_path)
-    (file,) = (tmp_path / "selection").iterdir()
-    file.write_text(json.dumps({**json.loads(file.read_text(encoding="utf-8")), "format": 1}), encoding="utf-8")
-    with pytest.raises(InputError, match=r"format 1, not 2.*run `workbench select` again"):
-        load_selections(tmp_path)
-
-
-def test_a_damaged_or_missing_selection_is_one_message(tiny, tmp_path):
+def test_what_is_damaged_or_of_a_newer_version_is_named_and_the_rest_is_shown(tiny, tmp_path):
     with pytest.raises(InputError, match="holds no selection; make one with `workbench select"):
         load_selections(tmp_path)
-    select(parse_experiment(tiny, "tiny"), [2], out=tmp_path)
-    (file,) = (tmp_path / "selection").iterdir()
-    file.write_text('{"choice": {}}', encoding="utf-8")
-    with pytest.raises(InputError, match=f"{file.name}: is damaged or of another version"):
+    select(parse_experiment(tiny, "tiny"), [2, 3], out=tmp_path)
+    (cell,) = tmp_path.glob("cells/components-2-*")
+    with_values(cell, lambda values: values["choice"].pop("scores"))
+    (found,) = load_selections(tmp_path)
+    assert [choice.components for choice in found.choices] == [3]
+    assert f"{cell}: the run is damaged ('scores'" in found.failures["2"].replace('"', "'")
+    restamp(cell, lambda manifest: manifest.update(format=99))
+    with pytest.raises(InputError, match="has format 99, of a newer workbench"):
         load_selections(tmp_path)
 
 

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -9,14 +10,15 @@ import numpy as np
 import pytest
 import tomli_w
 from click.testing import CliRunner, Result
+from restamped import by_other_code
 
-from workbench import atlases
-from workbench.atlases import map_experiment
 from workbench.cli import cli, mapping
 from workbench.diagnostics.stationary import Kind
 from workbench.diagnostics.surface import surface_of
 from workbench.errors import InputError
 from workbench.experiment import Experiment, parse_experiment
+from workbench.jobs import atlas as atlases
+from workbench.jobs.atlas import map_experiment
 from workbench.problem import Problem
 
 PNG = b"\x89PNG"
@@ -53,24 +55,25 @@ def test_it_prints_a_table_for_each_optimising_method_and_names_what_is_left_out
         "em from random_points", "slope from random_points",
     ]  # fmt: skip
     assert "nuts samples and is left out" in result.stdout
-    assert result.stdout.splitlines()[-1] == f"Report: {folder / 'out' / 'atlas.html'}"
+    assert result.stdout.splitlines()[-1] == f"Report: {folder / 'out' / 'report.html'}"
 
 
 def test_page_and_figures_are_written(ran):
     out = ran[0] / "out"
-    page = (out / "atlas.html").read_text(encoding="utf-8")
+    page = (out / "report.html").read_text(encoding="utf-8")
     assert page.lstrip().startswith("<!")
     assert "slope from random_points" in page
-    figures = {path.stem: path.read_bytes() for path in (out / "figures").glob("*.png")}
+    figures = {path.stem: path.read_bytes() for path in (out / "figures").glob("atlas-*/*.png")}
     # One column and two components: there is a surface.
     assert set(figures) == {"atlas_shares", "atlas_ends", "atlas_optima", "atlas_surface"}
     assert all(content.startswith(PNG) for content in figures.values())
 
 
 def test_every_atlas_is_stored_whole_with_its_config(ran):
-    stored = [json.loads(path.read_text()) for path in (ran[0] / "out").glob("atlas-*/atlas.json")]
-    assert sorted(next(iter(record["config"]["methods"])) for record in stored) == ["em", "slope"]
-    assert all(record["atlas"]["starts"] == STARTS for record in stored)
+    cells = sorted((ran[0] / "out").glob("cells/atlas-*"))
+    configs = [tomllib.loads((cell / "config.toml").read_text(encoding="utf-8")) for cell in cells]
+    assert [list(config["methods"]) for config in configs] == [["em"], ["slope"]]
+    assert all(json.loads((cell / "values.json").read_text())["starts"] == STARTS for cell in cells)
 
 
 def test_what_is_stored_is_not_run_again_and_a_damaged_one_is(ran, experiment, monkeypatch):
@@ -86,7 +89,7 @@ def test_what_is_stored_is_not_run_again_and_a_damaged_one_is(ran, experiment, m
     monkeypatch.setattr(atlases, "atlas", count)
     first = map_experiment(experiment, starts=STARTS, out=ran[0] / "out")
     assert called == []
-    place = next(p for p in (ran[0] / "out").glob("atlas-*/atlas.json") if '"methods": {"em"' in p.read_text())
+    (place,) = (ran[0] / "out").glob("cells/atlas-em-*/values.json")
     place.write_text("{", encoding="utf-8")
     again = map_experiment(experiment, starts=STARTS, out=ran[0] / "out")
     assert called == ["em"]
@@ -113,8 +116,7 @@ def test_an_atlas_that_fails_gives_status_1_and_keeps_the_others(ran, tmp_path, 
         return real(*args, **kwargs)
 
     monkeypatch.setattr(atlases, "atlas", fail)
-    monkeypatch.setattr(mapping, "write_atlas_report", lambda *_: None)
-    monkeypatch.setattr(mapping, "save_atlas_figures", lambda *_: [])
+    monkeypatch.setattr(mapping, "publish", lambda store, *_: [store.folder / "report.html"])
     result = command(ran[0] / "mine.toml", "--starts", STARTS, "--out", tmp_path)
     assert result.exit_code == 1
     assert "em from random_points" in result.stdout
@@ -163,10 +165,8 @@ def test_another_shape_has_no_surface(points):
 
 def test_an_atlas_that_other_code_made_is_made_again_or_kept_and_marked(ran, experiment, tmp_path, caplog):
     out = shutil.copytree(ran[0] / "out", tmp_path / "out")
-    for place in out.glob("atlas-*/atlas.json"):
-        record = json.loads(place.read_text(encoding="utf-8"))
-        record["made_by"]["code"] = "another"
-        place.write_text(json.dumps(record), encoding="utf-8")
+    for place in out.glob("cells/atlas-*"):
+        by_other_code(place)
     made: list[str] = []
     kept = map_experiment(experiment, starts=STARTS, out=out, only=["em"], keep_stale=True, watch=made.append)
     assert made == []

@@ -9,13 +9,14 @@ from typing import ClassVar, Literal
 import numpy as np
 import pytest
 import tomli_w
+from restamped import by_other_code, with_values
 
 import workbench as wb
 from workbench.data import catalogue
 from workbench.experiment import DataConfig
+from workbench.jobs.study import StudyJob, load_study, run_study
 from workbench.studies import Findings, Row, Study
 from workbench.studies.reading import is_study, parse_study, read_study
-from workbench.studies.running import load_study, run_study, study_folder
 from workbench.studies.table import table_of
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
@@ -28,7 +29,7 @@ class Squares(Study):
     summary: ClassVar[str] = "squares"
     study: Literal["squares"] = "squares"
     upto: int = 3
-    broken: ClassVar[bool] = False
+    broken: ClassVar[BaseException | None] = None
     measured: ClassVar[list[int]] = []
 
     def cells(self) -> list[Row]:
@@ -37,8 +38,8 @@ class Squares(Study):
     def measure(self, cell: Row, folder: Path) -> list[Row]:
         n = cell["n"]
         assert isinstance(n, int)
-        if self.broken and n == self.upto - 1:
-            raise RuntimeError("cut off")
+        if self.broken is not None and n == self.upto - 1:
+            raise self.broken
         self.measured.append(n)
         return [{"square": n * n, "root": None if n == 0 else n**0.5, "many": [n, n]}]
 
@@ -49,10 +50,20 @@ class Measures(Squares):
     wherever: DataConfig
 
 
+def keys(study: Study, folder: Path = Path()) -> set[str]:
+    return {cell.key for cell in StudyJob(study, folder).cells()}
+
+
+def cell_of(out: Path, n: int) -> Path:
+    """The folder of one cell of `Squares`."""
+    cell = StudyJob(Squares()).cells()[n]
+    return out / "cells" / cell.key
+
+
 @pytest.fixture(autouse=True)
 def fresh() -> None:
     Squares.measured.clear()
-    Squares.broken = False
+    Squares.broken = None
 
 
 def test_rows_carry_the_coordinates_of_their_cell(tmp_path: Path) -> None:
@@ -64,14 +75,29 @@ def test_rows_carry_the_coordinates_of_their_cell(tmp_path: Path) -> None:
 
 
 def test_a_study_that_was_cut_off_measures_only_what_is_missing(tmp_path: Path) -> None:
-    Squares.broken = True
-    with pytest.raises(RuntimeError, match="cut off"):
+    Squares.broken = KeyboardInterrupt()
+    with pytest.raises(KeyboardInterrupt):
         run_study(Squares(), out=tmp_path)
     assert load_study(tmp_path, Squares()) is None
-    Squares.broken = False
+    Squares.broken = None
     found = run_study(Squares(), out=tmp_path)
     assert Squares.measured == [0, 1, 2]
     assert load_study(tmp_path, Squares()) == found
+
+
+@pytest.mark.parametrize("error", [RuntimeError("singular"), TypeError("a mistake"), ZeroDivisionError()])
+def test_a_cell_that_raises_is_kept_as_a_failure_and_the_others_are_measured(error: Exception, tmp_path: Path) -> None:
+    Squares.broken = error
+    found = run_study(Squares(upto=2), out=tmp_path)
+    assert Squares.measured == [0]
+    assert "cells are left out: 1 of 2 cells: squares (n = 1): " + type(error).__name__ in found.note
+    assert load_study(tmp_path, Squares(upto=2)) is None
+    assert found.column("n").tolist() == [0]
+    Squares.broken = None
+    assert run_study(Squares(upto=2), out=tmp_path).lost is not None
+    assert Squares.measured == [0]
+    assert run_study(Squares(upto=2), out=tmp_path, retry=True).lost is None
+    assert Squares.measured == [0, 1]
 
 
 def test_what_is_stored_is_not_measured_again_unless_forced(tmp_path: Path) -> None:
@@ -82,17 +108,22 @@ def test_what_is_stored_is_not_measured_again_unless_forced(tmp_path: Path) -> N
     assert Squares.measured == [0, 1, 2] * 2
 
 
-def test_another_setting_is_another_folder(tmp_path: Path) -> None:
-    assert study_folder(tmp_path, Squares(upto=2)) != study_folder(tmp_path, Squares(upto=3))
-    assert study_folder(tmp_path, Squares(seed=1)) != study_folder(tmp_path, Squares(seed=2))
+def test_another_setting_is_other_cells(tmp_path: Path) -> None:
+    assert not keys(Squares(upto=2)) & keys(Squares(upto=3))
+    assert not keys(Squares(seed=1)) & keys(Squares(seed=2))
+    run_study(Squares(upto=2), out=tmp_path)
+    run_study(Squares(upto=3), out=tmp_path)
+    assert Squares.measured == [0, 1, 0, 1, 2]
 
 
-def test_a_damaged_cell_is_measured_again(tmp_path: Path) -> None:
+def test_a_damaged_cell_is_measured_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     run_study(Squares(), out=tmp_path)
-    file = study_folder(tmp_path, Squares()) / "cells" / "0002.json"
+    file = cell_of(tmp_path, 1) / "values.json"
     file.write_text(file.read_text()[:20])
     run_study(Squares(), out=tmp_path)
     assert Squares.measured == [0, 1, 2, 1]
+    assert "values.json was changed after it was written" in caplog.text
+    assert "run again" in caplog.text
     assert json.loads(file.read_text())["rows"] == [{"n": 1, "square": 1, "root": 1.0, "many": [1, 1]}]
 
 
@@ -100,11 +131,8 @@ def test_cells_that_other_code_made_are_measured_again_or_kept_and_marked(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     run_study(Squares(), out=tmp_path)
-    file = study_folder(tmp_path, Squares()) / "cells" / "0002.json"
-    record = json.loads(file.read_text())
-    record["made_by"]["code"] = "another"
-    record["rows"][0]["square"] = 77
-    file.write_text(json.dumps(record))
+    by_other_code(cell_of(tmp_path, 1))
+    with_values(cell_of(tmp_path, 1), lambda values: values["rows"][0].update(square=77))
     kept = run_study(Squares(), out=tmp_path, keep_stale=True)
     assert Squares.measured == [0, 1, 2]
     assert kept.column("square")[1] == 77
@@ -121,27 +149,27 @@ def test_cells_that_other_code_made_are_measured_again_or_kept_and_marked(
 def test_a_data_file_in_any_field_is_part_of_what_a_study_is(tmp_path: Path) -> None:
     study = Measures.model_validate({"wherever": {"file": "points.csv"}})
     (tmp_path / "points.csv").write_text("x\n1\n2\n3\n")
-    before = study_folder(tmp_path, study, tmp_path)
-    assert study_folder(tmp_path, study, tmp_path) == before
+    before = keys(study, tmp_path)
+    assert keys(study, tmp_path) == before
     (tmp_path / "points.csv").write_text("x\n101\n102\n103\n")
-    assert study_folder(tmp_path, study, tmp_path) != before
+    assert not keys(study, tmp_path) & before
 
 
 def test_a_cell_nested_beyond_all_depth_is_measured_again(tmp_path: Path) -> None:
     run_study(Squares(), out=tmp_path)
-    (study_folder(tmp_path, Squares()) / "cells" / "0002.json").write_text("[" * 100_000)
+    (cell_of(tmp_path, 1) / "manifest.json").write_text("[" * 100_000)
     run_study(Squares(), out=tmp_path)
     assert Squares.measured == [0, 1, 2, 1]
 
 
 def test_a_bundled_data_set_is_part_of_what_a_study_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     study = Measures.model_validate({"wherever": {"dataset": "galaxies"}})
-    before = study_folder(tmp_path, study, tmp_path)
+    before = keys(study, tmp_path)
     shutil.copytree(str(catalogue.sets()), tmp_path / "sets")
     file = tmp_path / "sets" / "galaxies.csv"
     file.write_text(file.read_text().replace("20795", "30000"))
     monkeypatch.setattr(catalogue, "sets", lambda: tmp_path / "sets")
-    assert study_folder(tmp_path, study, tmp_path) != before
+    assert not keys(study, tmp_path) & before
 
 
 def test_progress_counts_cells(tmp_path: Path) -> None:

@@ -1,0 +1,177 @@
+"""Who runs the cells of a job besides this process: workers on this machine, on a Dask cluster, or under SLURM.
+
+The pools are libraries': joblib's loky, Dask's distributed, submitit. Each of them calls one function, which claims a
+cell, runs it and stores it; what comes back is a word on how it went, and the records are on disk. A worker that is
+lost takes nothing with it: its cell is claimed by nobody any more, and is run again.
+"""
+
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+
+from workbench.compilation import keep_compiled_programs
+from workbench.devices import ask_for_devices, num_cores
+from workbench.errors import InputError
+from workbench.jobs.base import Job
+from workbench.jobs.running import Outcome, Reuse, run_if_free
+from workbench.jobs.store import Store
+
+EXECUTORS = ("loky", "dask", "slurm")
+
+# How often a cell may lose its worker before it counts as failed.
+LOSSES = 2
+
+_LOG = logging.getLogger("workbench")
+
+
+class Done(NamedTuple):
+    """How a cell went."""
+
+    key: str
+    failure: str | None  # why there is no record
+    elsewhere: bool = False  # whether another process has it
+
+
+@dataclass(frozen=True)
+class Work:
+    """A job for workers: called with the key of a cell, it runs the cell in the worker's process.
+
+    It travels to workers as these libraries send functions, between processes of one user's; nothing that lies in a
+    results folder is read so.
+    """
+
+    job: Job
+    folder: Path
+    reuse: Reuse
+    devices: int  # for each worker
+    x64: bool
+
+    def __call__(self, key: str) -> Done:
+        """Run a cell here, unless another process has it."""
+        _begin(self.devices, self.x64)
+        store = Store(self.folder)
+        cell = next(cell for cell in self.job.cells() if cell.key == key)
+        outcome: Outcome | None = run_if_free(self.job, store, cell, self.reuse)
+        return Done(key, None, elsewhere=True) if outcome is None else Done(key, outcome.failure)
+
+
+@dataclass(frozen=True)
+class Workers:
+    """Where cells are run: `executor` names the library, `jobs` how many workers, `address` a Dask scheduler."""
+
+    executor: str = "loky"
+    jobs: int = 1
+    address: str | None = None
+
+    def check(self) -> None:
+        """Refuse what is not installed, or no number of workers.
+
+        Raises:
+            InputError: names the package.
+        """
+        if self.executor not in EXECUTORS:
+            raise InputError(f"--executor: unknown {self.executor!r}; allowed: {', '.join(EXECUTORS)}")
+        needed = {"dask": "distributed", "slurm": "submitit"}.get(self.executor)
+        if needed is not None and find_spec(needed) is None:
+            raise InputError(f"--executor {self.executor}: needs {needed}; pip install 'workbench[{self.executor}]'")
+        if self.jobs < 1:
+            raise InputError(f"--jobs: must be at least 1, got {self.jobs}")
+
+    def run(self, job: Job, store: Store, keys: Sequence[str], reuse: Reuse) -> Iterator[Done]:
+        """Run cells, and tell of each as it is done.
+
+        Raises:
+            InputError: a worker refuses its input.
+        """
+        devices = max(1, num_cores() // self.jobs)
+        x64 = bool(jax.config.jax_enable_x64)  # type: ignore[attr-defined]  # set by JAX at import
+        work = Work(job, store.folder.resolve(), reuse, devices, x64)
+        match self.executor:
+            case "dask":
+                yield from _by_dask(work, keys, self.jobs, self.address)
+            case "slurm":
+                yield from _by_slurm(work, keys, self.jobs)
+            case _:
+                yield from _by_loky(work, keys, self.jobs)
+
+
+def _begin(devices: int, x64: bool) -> None:
+    """Set a worker up as the command line sets itself up, before JAX begins."""
+    ask_for_devices(devices)
+    jax.config.update("jax_enable_x64", x64)
+    keep_compiled_programs()
+
+
+def _by_loky(work: Work, keys: Sequence[str], jobs: int) -> Iterator[Done]:
+    """In processes of this machine; where one is lost, what is left goes to new ones."""
+    from joblib import Parallel, delayed
+    from joblib.externals.loky.process_executor import BrokenProcessPool
+
+    left, lost = list(keys), 0
+    while left:
+        before = len(left)
+        try:
+            for done in Parallel(n_jobs=jobs, backend="loky", return_as="generator_unordered")(
+                delayed(work)(key) for key in left
+            ):
+                left.remove(done.key)
+                yield done
+        except BrokenProcessPool:
+            lost = lost + 1 if len(left) == before else 0
+            if lost < LOSSES:
+                _LOG.warning("a worker was lost: its cell is run again")
+                continue
+            yield from (Done(key, "the process that ran it was lost") for key in left)
+            return
+
+
+def _by_dask(work: Work, keys: Sequence[str], jobs: int, address: str | None) -> Iterator[Done]:
+    """By a Dask scheduler, or a cluster of this machine where none is named; Dask runs again what a worker loses."""
+    from distributed import Client, LocalCluster, as_completed
+
+    options: dict[str, Any] = {"n_workers": jobs, "threads_per_worker": 1, "dashboard_address": None}
+    cluster: Any = None if address is not None else LocalCluster(**options)  # type: ignore[no-untyped-call]
+    try:
+        with Client(address if cluster is None else cluster) as client:  # type: ignore[no-untyped-call]
+            sent = {client.submit(work, key, pure=False, retries=0): key for key in keys}
+            for future in as_completed(sent):  # type: ignore[no-untyped-call]
+                error = future.exception()
+                if isinstance(error, InputError):
+                    raise error
+                yield future.result() if error is None else Done(sent[future], f"{type(error).__name__}: {error}")
+    finally:
+        if cluster is not None:
+            cluster.close()
+
+
+def _by_slurm(work: Work, keys: Sequence[str], jobs: int) -> Iterator[Done]:
+    """As an array job of which so many run at a time; without SLURM, in processes of this machine."""
+    import submitit
+
+    logs = work.folder / "slurm"
+    executor = submitit.AutoExecutor(folder=logs)
+    executor.update_parameters(timeout_min=24 * 60, slurm_array_parallelism=jobs, cpus_per_task=work.devices)
+    sent = dict(zip(executor.map_array(work, list(keys)), keys, strict=True))
+    for job, key in sent.items():
+        try:
+            yield job.result()
+        except submitit.core.utils.UncompletedJobError as error:
+            yield Done(key, f"the job that ran it was lost ({str(error).splitlines()[0]})")
+
+
+def workers_of(executor: str | None, jobs: int, address: str | None = None) -> Workers | None:
+    """The workers that options ask for; None where this process is to do all.
+
+    Raises:
+        InputError: as `Workers.check`.
+    """
+    if executor is None and jobs == 1:
+        return None
+    found = Workers(executor or "loky", jobs, address)
+    found.check()
+    return found

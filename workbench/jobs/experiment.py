@@ -1,0 +1,330 @@
+"""The experiment as a job: a cell is a method on its problem. What is missing is run, and all methods are compared."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar
+
+import jax.numpy as jnp
+
+from workbench.checkpoint import Checkpoint
+from workbench.compare import Comparison, Reference
+from workbench.compare.comparison import starts_of
+from workbench.diagnostics import mixing_of, verdicts
+from workbench.errors import InputError
+from workbench.experiment.config import Experiment
+from workbench.experiment.differences import tell_apart
+from workbench.experiment.provenance import provenance_of
+from workbench.experiment.reading import parse_experiment
+from workbench.files import DAMAGED
+from workbench.jobs.base import Cell, Job, Progress, Record, Value
+from workbench.jobs.points import Points, load_points
+from workbench.jobs.running import Outcome, Reuse, Watch, record_of, run_job
+from workbench.jobs.store import DamagedCellError, Store
+from workbench.jobs.traces import record_of_trace, trace_of
+from workbench.keys import named_key
+from workbench.manifest import NEVER, why_missing
+from workbench.problem import Problem
+from workbench.run import run
+from workbench.trace import Trace
+
+
+@dataclass(frozen=True)
+class Setting:
+    """An experiment and its points: all that its cells need."""
+
+    experiment: Experiment
+    points: Points
+
+    @classmethod
+    def of(cls, experiment: Experiment, folder: Path | str) -> "Setting":
+        """An experiment with its points, which are read from its data.
+
+        Args:
+            experiment: the config.
+            folder: what a relative `data.file` is relative to.
+
+        Raises:
+            InputError: the data cannot be had.
+        """
+        points = Points(*experiment.data.load(experiment.seed, Path(folder)))
+        return cls(experiment.located(Path(folder)), points)
+
+    @cached_property
+    def problem(self) -> Problem:
+        """What is solved.
+
+        Raises:
+            InputError: the points do not suit the model or the prior.
+        """
+        return self.experiment.problem(self.points.train)
+
+    @cached_property
+    def digest(self) -> str:
+        """Of the points."""
+        return self.points.digest
+
+    @property
+    def reference(self) -> Reference:
+        """What answers are judged by."""
+        return Reference.of(self.points.train, self.points.heldout, self.experiment.soundness)
+
+    def cell(self, method: str, coordinates: Mapping[str, Value] | None = None) -> Cell:
+        """One method's run. Its identity covers the data, the model, the starts, the seed and the method."""
+        experiment = self.experiment
+        resolved = experiment.resolved()
+        identity = {key: resolved[key] for key in ("seed", "model", "prior", "starts")}
+        identity |= {
+            "data": self.digest,
+            "dtype": str(jnp.result_type(float)),
+            "restarts": experiment.methods[method].num_restarts(experiment.restarts),
+            "name": method,
+            "method": resolved["methods"][method],
+        }
+        config = resolved | {"methods": {method: resolved["methods"][method]}}
+        own = {"data": named_data(experiment), "method": method, **flat(identity)}
+        return Cell(method, identity, provenance_of(experiment, method), own | dict(coordinates or {}), config)
+
+    def run(self, method: str, checkpoint: Checkpoint, progress: Progress | None) -> tuple[Trace, Record]:
+        """Run one method."""
+        experiment, problem = self.experiment, self.problem
+        config = experiment.methods[method]
+        starts = starts_of(config, problem, experiment.starts, experiment.restarts, experiment.seed)
+        key = named_key(experiment.seed, method)
+        trace = run(config, problem, starts, key, checkpoint=checkpoint, progress=progress)
+        found = verdicts(trace, problem, experiment.soundness, mixing_of(trace, problem))
+        return trace, record_of_trace(trace, problem, starts, found, self.reference)
+
+    def comparison(self, name: str, traces: Mapping[str, Trace]) -> Comparison:
+        """Traces with what the experiment knows."""
+        train = self.points.train
+        return Comparison(self.problem, traces, self.reference, name=name, columns=train.columns, units=train.units)
+
+
+class ExperimentJob(Job):
+    """One experiment."""
+
+    kind: ClassVar[str] = "experiment"
+    plural: ClassVar[str] = "runs"
+
+    def __init__(self, name: str, setting: Setting, methods: Sequence[str]) -> None:
+        self.name = name
+        self.setting = setting
+        self.methods = methods
+        self.checkpoint_seconds = setting.experiment.run.checkpoint_seconds
+
+    @classmethod
+    def of(
+        cls, experiment: Experiment, name: str, folder: Path | str = ".", only: Collection[str] | None = None
+    ) -> "ExperimentJob":
+        """An experiment, checked: its data are read, and every method can solve its problem.
+
+        Args:
+            experiment: the config.
+            name: shown in tables and reports.
+            folder: what a relative `data.file` is relative to.
+            only: names of the methods that run; all unless given.
+
+        Raises:
+            InputError: the data cannot be had, or a method cannot solve the problem.
+        """
+        chosen = _choose(experiment, only)
+        setting = Setting.of(experiment, folder)
+        experiment.model_copy(update={"methods": {m: experiment.methods[m] for m in chosen}}).check(setting.problem)
+        return cls(name, setting, chosen)
+
+    def cells(self) -> Sequence[Cell]:
+        """One for each method that was chosen."""
+        return [self.setting.cell(method) for method in self.methods]
+
+    def all_cells(self) -> Sequence[Cell]:
+        """One for each method."""
+        return [self.setting.cell(method) for method in self.setting.experiment.methods]
+
+    def identity(self) -> dict[str, Any]:
+        """The experiment and its points; where a file lay is not what it held."""
+        resolved = self.setting.experiment.resolved()
+        return {
+            "data_digest": self.setting.digest,
+            "experiment": resolved | {"data": resolved["data"] | {"file": None}},
+        }
+
+    def run(self, cell: Cell, checkpoint: Checkpoint, progress: Progress | None) -> Record:
+        """A method's trace."""
+        return self.setting.run(cell.name, checkpoint, progress)[1]
+
+    def config(self) -> dict[str, Any]:
+        """The resolved experiment and a digest of its points."""
+        return {"experiment": self.setting.experiment.resolved(), "data_digest": self.setting.digest}
+
+    def prepare(self, folder: Path) -> None:
+        """Keep the points."""
+        self.setting.points.keep(folder)
+
+    def result(self, store: Store, outcomes: Sequence[Outcome]) -> Comparison:
+        """The comparison of all methods that ran."""
+        traces = {o.cell.name: _trace(store, self.setting, o) for o in outcomes if o.failure is None}
+        return replace(
+            self.setting.comparison(self.name, traces),
+            failures={o.cell.name: _why_failed(o) for o in outcomes if o.failure is not None},
+            stale={o.cell.name: o.stale for o in outcomes if o.stale is not None and o.failure is None},
+        )
+
+
+def run_experiment(
+    experiment: Experiment,
+    *,
+    name: str = "experiment",
+    out: Path | str = "results/experiment",
+    folder: Path | str = ".",
+    only: Collection[str] | None = None,
+    force: bool = False,
+    keep_stale: bool = False,
+    retry: bool = False,
+    watch: Watch | None = None,
+) -> Comparison:
+    """Run the methods of an experiment whose runs are not stored yet, and compare all of them.
+
+    Every finished run is stored at once; one that raises is reported in `failures`, kept as a failure, and the others
+    are run. One that is cut off leaves a checkpoint in the results folder, and goes on from there the next time. Of
+    several hosts the first one writes, and a failing method ends the run on all of them. A stored run that other code
+    made, or that is damaged, is run again.
+
+    Args:
+        experiment: the config.
+        name: shown in tables and reports.
+        out: the results folder.
+        folder: what a relative `data.file` is relative to.
+        only: names of methods to run and compare; all unless given.
+        force: run again what is stored.
+        keep_stale: take stored runs that other code made as they are; the comparison names them as stale.
+        retry: run again what failed before.
+        watch: gives a progress callback for each method that runs.
+
+    Raises:
+        InputError: the data cannot be had, or a method cannot solve the problem. Nothing has run then.
+    """
+    job, store = ExperimentJob.of(experiment, name, folder, only), Store(out)
+    return job.result(store, run_job(job, store, reuse=Reuse(force, keep_stale, retry), watch=watch))
+
+
+def load_results(folder: Path | str) -> list[Comparison]:
+    """Every stored comparison of a results folder, oldest first.
+
+    Raises:
+        InputError: there is no such folder, it holds no finished runs, or a file is damaged.
+    """
+    return [comparison for comparison, _ in load_experiments(folder)]
+
+
+def load_experiments(folder: Path | str) -> list[tuple[Comparison, Experiment]]:
+    """Every experiment of a results folder with at least one finished run there, oldest first.
+
+    Raises:
+        InputError: the folder holds no runs, or a file is damaged.
+    """
+    store = Store(folder)
+    if not store.folder.is_dir():
+        raise InputError(f"{store.folder}: no such folder; give a folder that `workbench run` wrote")
+    loaded = [load_experiment(store, file, job) for file, job in store.jobs(ExperimentJob.kind)]
+    found = [(comparison, experiment) for comparison, experiment in loaded if len(comparison)]
+    if not found:
+        lost = sorted({why for comparison, _ in loaded for why in comparison.missing.values() if why != NEVER})
+        if lost:
+            raise InputError(f"{store.folder}: no finished runs: {'; '.join(lost)}")
+        raise InputError(f"{store.folder}: no finished runs; give a folder that `workbench run` wrote")
+    names = tell_apart([experiment for _, experiment in found])
+    return [
+        (replace(c, name=f"{c.name} ({suffix})") if suffix else c, e)
+        for (c, e), suffix in zip(found, names, strict=True)
+    ]
+
+
+def load_experiment(store: Store, file: Path, job: Mapping[str, Any]) -> tuple[Comparison, Experiment]:
+    """An experiment that a folder keeps, with its finished runs, of which there may be none.
+
+    Raises:
+        InputError: its file or its points are damaged.
+    """
+    try:
+        values, digest = dict(job["config"]["experiment"]), str(job["config"]["data_digest"])
+    except DAMAGED as error:
+        raise InputError(f"{file}: is damaged ({error}); delete it and run the experiment again") from None
+    experiment = parse_experiment(values, str(file))
+    setting = Setting(experiment, load_points(store.folder, digest, experiment, job["name"]))
+    return load_stored(store, setting, job["name"]), experiment
+
+
+def load_stored(store: Store, setting: Setting, name: str) -> Comparison:
+    """The runs of an experiment that a folder holds. What is damaged is named among the missing.
+
+    Raises:
+        InputError: a newer workbench wrote one.
+    """
+    traces: dict[str, Trace] = {}
+    stale: dict[str, str] = {}
+    missing: dict[str, str] = {}
+    for method in setting.experiment.methods:
+        cell = setting.cell(method)
+        try:
+            kept = store.look(cell)
+            if kept is None:
+                missing[method] = why_missing(store.place(cell.key))
+                continue
+            if kept.failure:
+                missing[method] = f"it failed: {kept.failure}"
+                continue
+            traces[method] = _trace(store, setting, Outcome(cell))
+        except DamagedCellError as error:
+            missing[method] = str(error)
+            continue
+        if kept.stale is not None:
+            stale[method] = kept.stale
+    return replace(setting.comparison(name, traces), missing=missing, stale=stale)
+
+
+def _trace(store: Store, setting: Setting, outcome: Outcome) -> Trace:
+    """The trace of a cell that is done.
+
+    Raises:
+        DamagedCellError: it does not fit the problem, or is not what was written.
+    """
+    record = record_of(store, outcome)
+    try:
+        return trace_of(record, setting.problem)
+    except DAMAGED as error:
+        raise store.damaged(outcome.cell.key, str(error)) from None
+
+
+def _why_failed(outcome: Outcome) -> str:
+    """In words, and what to do where it was not tried now."""
+    return f"{outcome.failure} (in an earlier run; --retry tries it again)" if outcome.before else str(outcome.failure)
+
+
+def named_data(experiment: Experiment) -> str:
+    """The data in a word."""
+    data = experiment.data
+    return data.dataset or ("simulated" if data.file is None else Path(data.file).name)
+
+
+def flat(value: Any, prefix: str = "") -> dict[str, Value]:
+    """Settings as columns: `model.components` is `model_components`; lists, and the name of the method, left out."""
+    if isinstance(value, Mapping):
+        pairs = [flat(inner, f"{prefix}_{key}" if prefix else str(key)) for key, inner in value.items()]
+        return {key: inner for part in pairs for key, inner in part.items()}
+    if isinstance(value, list | tuple) or prefix in ("name", "data"):
+        return {}
+    return {prefix: value}
+
+
+def _choose(experiment: Experiment, only: Collection[str] | None) -> list[str]:
+    if only is None:
+        return list(experiment.methods)
+    unknown = [name for name in only if name not in experiment.methods]
+    if unknown or not only:
+        raise InputError(
+            f"--methods: {', '.join(unknown) or 'none given'}: not in the experiment; "
+            f"it has {', '.join(experiment.methods)}"
+        )
+    return [name for name in experiment.methods if name in only]

@@ -1,0 +1,245 @@
+"""Running a job: what is missing is run and stored, what is there is taken as it is, and what is wrong is said."""
+
+import logging
+import time
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from workbench.checkpoint import Checkpoint
+from workbench.compilation import make_room
+from workbench.errors import InputError
+from workbench.hosts import by_the_first, leads, several, told
+from workbench.jobs.base import Cell, Job, Progress, Record
+from workbench.jobs.store import DONE, FAILED, DamagedCellError, Failure, Kept, Store
+from workbench.provenance import announce_stale
+
+Watch = Callable[[str], Progress | None]  # what is run -> a progress callback
+
+_LOG = logging.getLogger("workbench")
+
+# Failures of the machine and not of the cell: they are no result, and the cell is tried again the next time.
+PASSING = (OSError, MemoryError)
+
+
+@dataclass(frozen=True)
+class Reuse:
+    """What becomes of what is stored."""
+
+    force: bool = False  # run everything again
+    keep_stale: bool = False  # take what other code made as it is
+    retry: bool = False  # run again what failed
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What has become of a cell."""
+
+    cell: Cell
+    failure: str | None = None  # why it has no record
+    stale: str | None = None  # what other code made it, if any did
+    record: Record | None = None  # where it has just been run in this process; else it is on disk
+    before: bool = False  # whether it failed in an earlier run, and was not tried again
+
+
+class Finished(Protocol):
+    """How a cell went elsewhere."""
+
+    key: str
+    failure: str | None
+    elsewhere: bool
+
+
+class Executor(Protocol):
+    """Runs cells in other processes; `executors.Workers` is one."""
+
+    def run(self, job: Job, store: Store, keys: Sequence[str], reuse: Reuse) -> Iterator[Any]:
+        """Run cells and tell of each, as a `Finished`, when it is done."""
+
+
+def run_job(
+    job: Job,
+    store: Store,
+    *,
+    reuse: Reuse | None = None,
+    watch: Watch | None = None,
+    executor: Executor | None = None,
+) -> list[Outcome]:
+    """Run the cells of a job that are not stored yet, and say what has become of each.
+
+    A cell that fails leaves its reason and the others go on. One that another process is running is left to it, and
+    waited for at the end.
+
+    Args:
+        job: what to run.
+        store: where.
+        reuse: what becomes of what is stored; it is taken, unless it is damaged or other code made it.
+        watch: gives a progress callback.
+        executor: the processes that run cells; this one unless given.
+
+    Raises:
+        InputError: the folder cannot be written, or a newer workbench wrote there.
+    """
+    reuse = Reuse() if reuse is None else reuse
+    cells = {cell.key: cell for cell in job.cells()}
+    by_the_first(lambda: _keep(store, job))
+    kept, pending = _sort(job, store, list(cells.values()), reuse)
+    outcomes = {key: _as_kept(cells[key], found) for key, found in kept.items()}
+    counting = watch(job.name) if watch is not None and (job.counted or executor is not None) else None
+    own = watch if counting is None else None
+    ran = (
+        _one_by_one(job, store, [cells[key] for key in cells if key in pending], reuse, own)
+        if executor is None
+        else _elsewhere(job, store, {key: cells[key] for key in cells if key in pending}, reuse, executor)
+    )
+    if counting is not None:
+        counting(len(outcomes), len(cells))
+    for outcome in ran:
+        outcomes[outcome.cell.key] = outcome
+        if counting is not None:
+            counting(len(outcomes), len(cells))
+    for key, cell in cells.items():
+        if key not in outcomes:
+            _LOG.warning("%s is run by another process: waiting for it", job.label(cell))
+            found = run_if_free(job, store, cell, reuse, own, wait=True)
+            assert found is not None
+            outcomes[key] = found
+    return [outcomes[key] for key in cells]
+
+
+def _one_by_one(job: Job, store: Store, cells: Sequence[Cell], reuse: Reuse, watch: Watch | None) -> Iterator[Outcome]:
+    """Run cells in this process, those that another has left out."""
+    for cell in cells:
+        outcome = run_if_free(job, store, cell, reuse, watch)
+        if outcome is not None:
+            yield outcome
+
+
+def _elsewhere(
+    job: Job, store: Store, cells: Mapping[str, Cell], reuse: Reuse, executor: Executor
+) -> Iterator[Outcome]:
+    """Run cells in other processes."""
+    for done in executor.run(job, store, list(cells), reuse) if cells else ():
+        if not done.elsewhere:
+            yield Outcome(cells[done.key], failure=done.failure)
+
+
+def run_cell(job: Job, store: Store, cell: Cell, progress: Progress | None = None, *, afresh: bool = False) -> Outcome:
+    """Run one cell and store what it leaves.
+
+    Args:
+        job: whose cell it is.
+        store: where it is kept.
+        cell: what to run.
+        progress: to be told how far it has come.
+        afresh: whether to begin at the start, whatever progress an interrupted run has left.
+
+    Raises:
+        Exception: what the job does not count among its failures; and, of several hosts, any.
+    """
+    checkpoint = Checkpoint(store.checkpoint_place(cell.key), job.checkpoint_seconds, code=cell.made_by.code)
+    if afresh:
+        checkpoint.remove()
+    begun = time.perf_counter()
+    make_room()
+    try:
+        record = job.run(cell, checkpoint, progress)
+        if leads():
+            store.save(job.kind, cell, record, time.perf_counter() - begun)
+    except job.failures as error:
+        if several() or (isinstance(error, InputError) and InputError not in job.failures):
+            # What failed here, or was lost elsewhere, leaves the hosts out of step.
+            raise
+        failure = Failure.of(error, traceback.format_exc())
+        if not isinstance(error, PASSING):
+            store.save_failure(job.kind, cell, failure, time.perf_counter() - begun)
+            checkpoint.remove()
+        return Outcome(cell, failure=failure.message)
+    checkpoint.remove()
+    return Outcome(cell, record=record)
+
+
+def record_of(store: Store, outcome: Outcome) -> Record:
+    """What a cell left.
+
+    Raises:
+        DamagedCellError: it cannot be read.
+    """
+    return store.load(outcome.cell.key) if outcome.record is None else outcome.record
+
+
+def _keep(store: Store, job: Job) -> None:
+    store.keep(job)
+
+
+def _sort(job: Job, store: Store, cells: Sequence[Cell], reuse: Reuse) -> tuple[dict[str, Kept], set[str]]:
+    """What is stored and can be used, and the keys of the cells that are to be run, the same on every host."""
+    kept: dict[str, Kept] = {}
+    damaged: list[str] = []
+    stale: list[str | None] = []
+    for cell in cells if not reuse.force and leads() else []:
+        try:
+            found = store.look(cell)
+        except DamagedCellError as error:
+            damaged.append(str(error).partition("; delete")[0])
+            continue
+        if found is not None and not (reuse.retry and found.status == FAILED):
+            stale.append(found.stale)
+            if found.stale is None or reuse.keep_stale:
+                kept[cell.key] = found
+    announce_stale(stale, f"stored {job.plural}", kept=reuse.keep_stale)
+    for each in damaged:
+        _LOG.warning("%s: run again", each)
+    there = np.asarray([cell.key in kept for cell in cells], bool)
+    usable = told(there) if several() else there
+    pending = {cell.key for cell, is_there in zip(cells, usable, strict=True) if not is_there}
+    if several() and not leads():
+        kept = {cell.key: Kept(DONE, {}) for cell in cells if cell.key not in pending}
+    return kept, pending
+
+
+def _as_kept(cell: Cell, kept: Kept) -> Outcome:
+    failure = kept.failure if kept.status == FAILED else None
+    return Outcome(cell, failure=failure, stale=kept.stale, before=failure is not None)
+
+
+def run_if_free(
+    job: Job, store: Store, cell: Cell, reuse: Reuse, watch: Watch | None = None, *, wait: bool = False
+) -> Outcome | None:
+    """Run a cell in this process, unless it has been done meanwhile.
+
+    Args:
+        job: whose cell it is.
+        store: where it is kept.
+        cell: what to run.
+        reuse: what becomes of what is stored.
+        watch: gives a progress callback.
+        wait: whether to wait where another process has it.
+
+    Returns:
+        None where another process has it, and this one is not to wait.
+    """
+    if several():
+        return run_cell(job, store, cell, _told(job, cell, watch), afresh=reuse.force)
+    with store.claimed(cell.key, wait) as held:
+        if not held:
+            return None
+        if not reuse.force and (found := _done_meanwhile(store, cell)) is not None:
+            return _as_kept(cell, found)
+        return run_cell(job, store, cell, _told(job, cell, watch), afresh=reuse.force)
+
+
+def _told(job: Job, cell: Cell, watch: Watch | None) -> Progress | None:
+    return None if watch is None else watch(job.label(cell))
+
+
+def _done_meanwhile(store: Store, cell: Cell) -> Kept | None:
+    """What another process has made of a cell since this one looked."""
+    try:
+        found = store.look(cell)
+    except DamagedCellError:
+        return None
+    return found if found is not None and found.stale is None and found.status == DONE else None

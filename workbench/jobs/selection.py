@@ -1,0 +1,288 @@
+"""A choice of K as a job: a cell is one number of components, fitted, sampled and scored by every criterion."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple
+
+from workbench.checkpoint import Checkpoint
+from workbench.errors import InputError
+from workbench.experiment import Experiment
+from workbench.files import DAMAGED
+from workbench.jobs.base import Cell, Job, Progress, Record, Value, digest_of_values
+from workbench.jobs.experiment import named_data
+from workbench.jobs.points import Points
+from workbench.jobs.running import Outcome, Reuse, Watch, record_of, run_job
+from workbench.jobs.store import DamagedCellError, Store
+from workbench.provenance import Provenance, why_stale
+from workbench.selection.asked import (
+    checked_components,
+    families_of,
+    identity_of,
+    prior_remark_of,
+    setting_of,
+    with_components,
+)
+from workbench.selection.choice import Choice
+from workbench.selection.families import FamilySelection
+from workbench.selection.scoring import scored
+from workbench.selection.selection import Selection
+
+# What hands the config's settings to what computes.
+GLUE = ("jobs.selection", "selection.asked", "experiment.config")
+
+
+class About(NamedTuple):
+    """What all candidates of one covariance family have in common, in words."""
+
+    name: str
+    setting: str
+    prior_remark: str
+
+
+class Family(NamedTuple):
+    """The candidates of one covariance family."""
+
+    about: About
+    group: dict[str, Any]  # all that their scores depend on, the number of components and the code apart
+    candidates: tuple[Experiment, ...]
+
+
+class SelectionJob(Job):
+    """The candidates of one experiment: every number of components, of one covariance family or of several.
+
+    Args:
+        name: shown in tables and pages.
+        experiment: the config; its own number of components plays no part.
+        components: the K to choose from.
+        covariances: the families to choose from; None for the experiment's own alone.
+        folder: what a relative `data.file` is relative to.
+
+    Raises:
+        InputError: K is no whole number of at least 1, a family is unknown or given twice, the data cannot be had, or
+            they, the prior or the starts do not suit one of the K.
+    """
+
+    kind: ClassVar[str] = "select"
+    plural: ClassVar[str] = "components"
+    counted: ClassVar[bool] = True
+
+    def __init__(
+        self,
+        name: str,
+        experiment: Experiment,
+        components: Iterable[int],
+        covariances: Sequence[str] | None = None,
+        folder: Path | str = ".",
+    ) -> None:
+        wanted, families = checked_components(components), families_of(experiment, covariances)
+        self.name = name
+        self.is_grid = covariances is not None
+        self.experiment = experiment.located(Path(folder))
+        self.points = Points(*experiment.data.load(experiment.seed, Path(folder)))
+        self.families = {of: self._family(of, wanted) for of in families}
+
+    def _family(self, covariance: str, components: Sequence[int]) -> Family:
+        model = self.experiment.model.model_copy(update={"covariance": covariance})
+        own, train = self.experiment.model_copy(update={"model": model}), self.points.train
+        candidates = tuple(with_components(own, k, train) for k in components)
+        about = About(self.name, setting_of(candidates[0], train), prior_remark_of(own))
+        return Family(about, identity_of(candidates[0], self.points.digest), candidates)
+
+    @cached_property
+    def _cells(self) -> dict[str, tuple[Cell, Experiment]]:
+        found = {}
+        for of, family in self.families.items():
+            for candidate in family.candidates:
+                parts = (candidate.methods, candidate.starts, candidate.prior, candidate.soundness)
+                made_by = Provenance.of(
+                    scored, *parts, alone=("jobs.selection", "selection.asked", "experiment.config")
+                )
+                k = candidate.model.components
+                about: dict[str, Value] = {"data": named_data(candidate), "components": k, "covariance": of}
+                identity = family.group | {"components": k}
+                cell = Cell(f"components-{k}", identity, made_by, about, candidate.resolved())
+                found[cell.key] = (cell, candidate)
+        return found
+
+    def cells(self) -> Sequence[Cell]:
+        """One for each family and number of components."""
+        return [cell for cell, _ in self._cells.values()]
+
+    def run(self, cell: Cell, checkpoint: Checkpoint, progress: Progress | None) -> Record:
+        """What every criterion says of a number of components."""
+        made = scored(self._cells[cell.key][1], self.points.train)
+        row = {name: score.value for name, score in made.scores.items()}
+        return Record({"choice": made.to_dict()}, row={"log_likelihood": made.log_likelihood, **row})
+
+    def config(self) -> dict[str, Any]:
+        """The experiment, a digest of its points, and for each family what its candidates have in common."""
+        keys = {
+            of: [k for k, (c, _) in self._cells.items() if c.coordinates["covariance"] == of] for of in self.families
+        }
+        families = {
+            of: {"group": digest_of_values(family.group), "about": family.about._asdict(), "cells": keys[of]}
+            for of, family in self.families.items()
+        }
+        resolved = self.experiment.resolved()
+        return {"experiment": resolved, "data_digest": self.points.digest, "grid": self.is_grid, "families": families}
+
+    def prepare(self, folder: Path) -> None:
+        """Keep the points."""
+        self.points.keep(folder)
+
+    def label(self, cell: Cell) -> str:
+        """Family and K in words."""
+        return f"{cell.coordinates['covariance']} K = {cell.coordinates['components']}"
+
+    def result(self, store: Store, outcomes: Sequence[Outcome]) -> Selection | FamilySelection:
+        """Every criterion over K; over families as well, where they were asked for."""
+        found = {}
+        for of, family in self.families.items():
+            own = [outcome for outcome in outcomes if outcome.cell.coordinates["covariance"] == of]
+            done = [(o, record_of(store, o)) for o in own if o.failure is None]
+            choices = tuple(replace(Choice.from_dict(dict(r.values["choice"])), stale=o.stale) for o, r in done)
+            failures = {str(o.cell.coordinates["components"]): o.failure for o in own if o.failure is not None}
+            about = family.about
+            found[of] = Selection(about.name, about.setting, choices, about.prior_remark, failures)
+        return FamilySelection(self.name, found) if self.is_grid else next(iter(found.values()))
+
+
+def select(
+    experiment: Experiment,
+    components: Iterable[int] = range(1, 10),
+    *,
+    name: str = "experiment",
+    out: Path | str = "results/experiment",
+    folder: Path | str = ".",
+    force: bool = False,
+    keep_stale: bool = False,
+    retry: bool = False,
+    watch: Watch | None = None,
+) -> Selection:
+    """Score an experiment with each number of components by every criterion; what is stored is loaded.
+
+    The points, the covariance family, the prior, the starts and the seed are the experiment's own; so are EM, Gibbs,
+    NUTS and tempered SMC where it has them. A K that raises is reported in `failures` and the others are kept.
+
+    Args:
+        experiment: the config; its own number of components plays no part.
+        components: the K to choose from.
+        name: shown in tables and pages.
+        out: the results folder.
+        folder: what a relative `data.file` is relative to.
+        force: score again what is stored.
+        keep_stale: take stored scores that other code made as they are; the selection says so.
+        retry: score again what failed before.
+        watch: gives a progress callback, told how many K are done.
+
+    Raises:
+        InputError: K is no whole number of at least 1, or the data, the prior or the starts do not suit one of them.
+            Nothing has run then.
+    """
+    job, store = SelectionJob(name, experiment, components, folder=folder), Store(out)
+    found = job.result(store, run_job(job, store, reuse=Reuse(force, keep_stale, retry), watch=watch))
+    assert isinstance(found, Selection)
+    return found
+
+
+def select_families(
+    experiment: Experiment,
+    covariances: Sequence[str],
+    components: Iterable[int] = range(1, 10),
+    *,
+    name: str = "experiment",
+    out: Path | str = "results/experiment",
+    folder: Path | str = ".",
+    reuse: Reuse | None = None,
+    watch: Watch | None = None,
+) -> FamilySelection:
+    """Score an experiment with each covariance family and number of components.
+
+    Args:
+        experiment: the config; its own family and number of components play no part.
+        covariances: the families to choose from.
+        components: the K to choose from.
+        name: shown in tables and pages.
+        out: the results folder.
+        folder: what a relative `data.file` is relative to.
+        reuse: what becomes of what is stored.
+        watch: gives a progress callback, told how many candidates are done.
+
+    Raises:
+        InputError: a family is unknown or given twice, or as `select`. Nothing has run then.
+    """
+    job, store = SelectionJob(name, experiment, components, covariances, folder), Store(out)
+    found = job.result(store, run_job(job, store, reuse=reuse, watch=watch))
+    assert isinstance(found, FamilySelection)
+    return found
+
+
+def load_selections(folder: Path | str) -> list[Selection]:
+    """Every stored selection of a results folder, by name, with all of its numbers of components.
+
+    A number of components whose record failed or is damaged is named in `failures`.
+
+    Raises:
+        InputError: there is none, or what is stored does not fit this version.
+    """
+    store = Store(folder)
+    groups: dict[str, tuple[About, dict[str, None]]] = {}
+    for file, job in store.jobs(SelectionJob.kind):
+        for group, about, keys in _stored_families(file, job).values():
+            groups.setdefault(group, (about, {}))[1].update(dict.fromkeys(keys))
+    found = [_together(store, about, list(keys)) for about, keys in groups.values()]
+    there = [selection for selection in found if selection.choices]
+    if not there:
+        raise InputError(f"{folder}: holds no selection; make one with `workbench select FILE --out {folder}`")
+    return sorted(there, key=lambda selection: (selection.name, selection.setting))
+
+
+def load_selection(store: Store, file: Path, job: Mapping[str, Any]) -> Selection | FamilySelection:
+    """What is stored of one selection that a folder keeps.
+
+    Raises:
+        InputError: its file is damaged.
+    """
+    families = {of: _together(store, about, keys) for of, (_, about, keys) in _stored_families(file, job).items()}
+    return FamilySelection(str(job["name"]), families) if job["config"].get("grid") else next(iter(families.values()))
+
+
+def _stored_families(file: Path, job: Mapping[str, Any]) -> dict[str, tuple[str, About, list[str]]]:
+    """By covariance family: what tells its group from others, what its candidates have in common, and their keys."""
+    try:
+        found = {
+            str(of): (str(each["group"]), About(**each["about"]), [str(key) for key in each["cells"]])
+            for of, each in dict(job["config"]["families"]).items()
+        }
+        if not found or not {key for _, _, keys in found.values() for key in keys} <= set(job["cells"]):
+            raise ValueError("its families are not those of its cells")
+    except DAMAGED as error:
+        raise InputError(f"{file}: is damaged ({error}); delete it and run `workbench select` again") from None
+    return found
+
+
+def _together(store: Store, about: About, keys: Sequence[str]) -> Selection:
+    """The selection of some cells."""
+    choices, failures = [], {}
+    for key in keys:
+        components = key.removeprefix("components-").partition("-")[0]
+        try:
+            manifest = store.manifest(key)
+            if manifest is None:
+                continue
+            if "failure" in manifest:
+                failures[components] = str(manifest["failure"]["message"])
+                continue
+            record = store.load(key)
+            try:
+                choice = Choice.from_dict(dict(record.values["choice"]))
+            except DAMAGED as error:
+                raise store.damaged(key, str(error)) from None
+        except DamagedCellError as error:
+            failures[components] = str(error)
+            continue
+        choices.append(replace(choice, stale=why_stale(manifest.get("made_by"))))
+    ordered = tuple(sorted(choices, key=lambda choice: choice.components))
+    return Selection(about.name, about.setting, ordered, about.prior_remark, failures)

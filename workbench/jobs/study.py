@@ -1,0 +1,220 @@
+"""The study as a job: a cell is one point of its grid, and leaves rows."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar
+
+from pydantic import BaseModel
+
+from workbench.checkpoint import Checkpoint
+from workbench.data import digest_of
+from workbench.errors import InputError
+from workbench.experiment import DataConfig
+from workbench.files import DAMAGED, digest_of_file
+from workbench.jobs.base import Cell, Job, Progress, Record, digest_of_values
+from workbench.jobs.running import Outcome, Reuse, Watch, record_of, run_job
+from workbench.jobs.store import DamagedCellError, Store
+from workbench.precision import USUAL, dtype_name
+from workbench.provenance import Provenance
+from workbench.studies.base import Findings, Row, Study
+from workbench.studies.reading import parse_study
+
+
+class StudyJob(Job):
+    """One study.
+
+    Args:
+        study: the config.
+        folder: what the relative paths of data files are relative to.
+        name: shown in pages.
+    """
+
+    kind: ClassVar[str] = "study"
+    counted: ClassVar[bool] = True
+    failures: ClassVar[tuple[type[Exception], ...]] = (Exception,)
+
+    def __init__(self, study: Study, folder: Path | str = ".", name: str = "") -> None:
+        self.study = study
+        self.folder = Path(folder)
+        self.name = name or study.study
+
+    @cached_property
+    def _cells(self) -> dict[str, tuple[Cell, Row]]:
+        """The cells by key, with the coordinates that the study knows them by."""
+        made_by = Provenance.of(self.study)
+        own = {"study": self.study.resolved(), "dtype": dtype_name(), "files": _digests(self.study, self.folder)}
+        found = {}
+        for row in self.study.cells():
+            plain = {name: value for name, value in row.items() if not isinstance(value, list | tuple)}
+            cell = Cell(self.study.study, own | {"cell": row}, made_by, {"study": self.study.study, **plain})
+            found[cell.key] = (cell, row)
+        return found
+
+    def cells(self) -> Sequence[Cell]:
+        """One for each point of the grid."""
+        return [cell for cell, _ in self._cells.values()]
+
+    def run(self, cell: Cell, checkpoint: Checkpoint, progress: Progress | None) -> Record:
+        """What is measured there."""
+        row = self._cells[cell.key][1]
+        rows = [row | measured for measured in self.study.measure(row, self.folder)]
+        single = rows[0] if len(rows) == 1 else {}
+        shown = {name: value for name, value in single.items() if not isinstance(value, list | tuple)}
+        return Record({"rows": rows}, row={"rows": len(rows), **shown})
+
+    def config(self) -> dict[str, Any]:
+        """The resolved study and its precision."""
+        return {"study": self.study.resolved(), "dtype": dtype_name()}
+
+    def result(self, store: Store, outcomes: Sequence[Outcome]) -> Findings:
+        """The rows of all cells; those that failed are named."""
+        rows = [row for o in outcomes if o.failure is None for row in _rows_of(store, o)]
+        lost = [f"{self.label(o.cell)}: {o.failure}" for o in outcomes if o.failure is not None]
+        stale = [o.stale for o in outcomes if o.stale is not None]
+        cells = len(outcomes)
+        return Findings(self.study, rows, dtype_name(), _told_stale(stale, cells), _told_lost(lost, cells))
+
+    def label(self, cell: Cell) -> str:
+        """The study and the cell's coordinates."""
+        row = self._cells[cell.key][1]
+        return f"{self.study.study} ({', '.join(f'{name} = {value}' for name, value in row.items())})"
+
+
+def run_study(
+    study: Study,
+    *,
+    out: Path | str,
+    folder: Path | str = ".",
+    name: str = "",
+    force: bool = False,
+    keep_stale: bool = False,
+    retry: bool = False,
+    watch: Watch | None = None,
+) -> Findings:
+    """Measure the cells of a study that are not stored yet, or that other code made, and return the rows of all.
+
+    A cell that raises is kept as a failure, and the others are measured; the findings name it.
+
+    Args:
+        study: the config.
+        out: the results folder.
+        folder: what the relative paths of data files are relative to.
+        name: shown in pages.
+        force: measure again what is stored.
+        keep_stale: take stored cells that other code made as they are; the findings say so.
+        retry: measure again what failed before.
+        watch: gives a progress callback.
+
+    Raises:
+        InputError: a cell's data cannot be had, or the folder cannot be written.
+    """
+    job, store = StudyJob(study, folder, name), Store(out)
+    return job.result(store, run_job(job, store, reuse=Reuse(force, keep_stale, retry), watch=watch))
+
+
+def load_study(out: Path | str, study: Study, *, folder: Path | str = ".") -> Findings | None:
+    """The stored rows of a study; None unless all its cells are there.
+
+    Raises:
+        InputError: a cell is damaged.
+    """
+    job, store = StudyJob(study, folder), Store(out)
+    found = [store.look(cell) for cell in job.cells()]
+    if any(kept is None or kept.failure for kept in found):
+        return None
+    stale = [None if kept is None else kept.stale for kept in found]
+    outcomes = [Outcome(cell, stale=why) for cell, why in zip(job.cells(), stale, strict=True)]
+    return job.result(store, outcomes)
+
+
+def load_studies(folder: Path | str) -> list[Findings]:
+    """The findings of every study in a results folder of which a cell is finished, by name.
+
+    Cells that are missing, failed or damaged are named in the findings.
+
+    Raises:
+        InputError: there is none, or what is stored of one does not fit this version.
+    """
+    store = Store(folder)
+    found = [load_findings(store, file, job) for file, job in store.jobs(StudyJob.kind)]
+    finished = [findings for findings in found if findings.rows]
+    if not finished:
+        raise InputError(f"{folder}: holds no finished study; run one with `workbench run FILE --out {folder}`")
+    return sorted(finished, key=lambda findings: findings.study.study)
+
+
+def load_findings(store: Store, file: Path, job: Mapping[str, Any]) -> Findings:
+    """What is stored of a study that a folder keeps, whatever files it was read from.
+
+    Raises:
+        InputError: its config is damaged, or of another version.
+    """
+    try:
+        values, dtype = dict(job["config"]["study"]), str(job["config"].get("dtype", USUAL))
+    except DAMAGED as error:
+        raise InputError(f"{file}: is damaged ({error}); delete it and run the study again") from None
+    study = parse_study(values, str(file))
+    made_by = Provenance.of(study)
+    rows: list[Row] = []
+    lost: list[str] = []
+    stale: list[str] = []
+    for key in job["cells"]:
+        try:
+            manifest = store.manifest(key)
+            if manifest is None:
+                lost.append("not measured yet")
+                continue
+            if "failure" in manifest:
+                lost.append(str(manifest["failure"]["message"]))
+                continue
+            rows += _rows(store, key)
+        except DamagedCellError as error:
+            lost.append(str(error))
+            continue
+        stale += filter(None, [made_by.why_stale(manifest.get("made_by"))])
+    return Findings(study, rows, dtype, _told_stale(stale, len(job["cells"])), _told_lost(lost, len(job["cells"])))
+
+
+def identity_of_study(study: Study, folder: Path | str = ".") -> str:
+    """A hash of every setting, the precision, and the data that a study reads."""
+    return digest_of_values([cell.key for cell in StudyJob(study, folder).cells()])
+
+
+def _rows_of(store: Store, outcome: Outcome) -> list[Row]:
+    if outcome.record is not None:
+        return list(record_of(store, outcome).values["rows"])
+    return _rows(store, outcome.cell.key)
+
+
+def _rows(store: Store, key: str) -> list[Row]:
+    rows = store.load(key).values.get("rows")
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise store.damaged(key, "it holds no rows")
+    return rows
+
+
+def _told_stale(stale: Sequence[str], cells: int) -> str | None:
+    return f"{len(stale)} of {cells} cells, {'; '.join(dict.fromkeys(stale))}" if stale else None
+
+
+def _told_lost(lost: Sequence[str], cells: int) -> str | None:
+    return f"{len(lost)} of {cells} cells: {'; '.join(dict.fromkeys(lost))}" if lost else None
+
+
+def _digests(study: Study, folder: Path) -> list[str]:
+    """A hash of each data file and data set that the study names, so that changed data are another study."""
+    own = [digest_of_file(folder / data.file) for data in _data_of(study) if data.file is not None]
+    # As they are in the package now, whatever the catalogue says.
+    return own + [digest_of(data.dataset) for data in _data_of(study) if data.dataset is not None]
+
+
+def _data_of(config: Any) -> Iterator[DataConfig]:
+    """The data that a config names, in any of its fields."""
+    if isinstance(config, DataConfig):
+        yield config
+    elif isinstance(config, BaseModel):
+        yield from _data_of([getattr(config, name) for name in type(config).model_fields])
+    elif isinstance(config, Mapping | list | tuple):
+        for each in config.values() if isinstance(config, Mapping) else config:
+            yield from _data_of(each)

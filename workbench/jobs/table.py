@@ -1,0 +1,269 @@
+"""One table for every record of every job: a row for each cell, from the manifests alone."""
+
+import csv
+import html
+import io
+import json
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from workbench.errors import InputError, one_line
+from workbench.jobs.base import Value
+from workbench.jobs.store import DONE, DamagedCellError, Store
+from workbench.provenance import why_stale
+
+# Of the columns, those that come first, in this order.
+FIRST = ("job", "kind", "name", "state", "method", "data")
+
+# Lines that are printed of a longer table.
+MOST_LINES = 40
+
+# What stands where there is no value.
+DASH = "–"
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows under named columns, in every form in which a table is told."""
+
+    columns: tuple[str, ...]
+    rows: tuple[Mapping[str, Value], ...]
+    note: str = ""
+
+    @classmethod
+    def of(cls, rows: Sequence[Mapping[str, Value]], note: str = "") -> "Table":
+        """A table of all columns that a row has, those of `FIRST` first."""
+        found = dict.fromkeys(key for row in rows for key in row)
+        first = [name for name in FIRST if name in found]
+        return cls((*first, *(name for name in found if name not in first)), tuple(rows), note)
+
+    def select(self, columns: Sequence[str]) -> "Table":
+        """Some columns, in their order.
+
+        Raises:
+            InputError: there is none of a name.
+        """
+        unknown = [name for name in columns if name not in self.columns]
+        if unknown:
+            raise InputError(f"--columns: {', '.join(unknown)}: no such column; there are {', '.join(self.columns)}")
+        return Table(tuple(columns), self.rows, self.note)
+
+    def where(self, condition: str) -> "Table":
+        """The rows that meet a condition in SQL, as `method = 'em' and status = 'CONVERGED'`.
+
+        Raises:
+            InputError: it is no condition on these columns.
+        """
+        chosen = _chosen(self, condition)
+        return Table(self.columns, tuple(self.rows[i] for i in chosen), self.note)
+
+    def varying(self) -> "Table":
+        """The columns that differ between rows, and those of `FIRST` that say what a row is."""
+        kept = [
+            name
+            for name in self.columns
+            if name in ("method", "state") or len({json.dumps(row.get(name)) for row in self.rows}) > 1
+        ]
+        return Table(tuple(kept), self.rows, self.note)
+
+    def to_csv(self) -> str:
+        """CSV with a header; empty where there is no value."""
+        out = io.StringIO()
+        writer = csv.writer(out, lineterminator="\n")
+        writer.writerow(self.columns)
+        writer.writerows(
+            [["" if (value := row.get(name)) is None else value for name in self.columns] for row in self.rows]
+        )
+        return out.getvalue()
+
+    def to_json(self) -> str:
+        """A list of objects."""
+        return json.dumps([{name: row.get(name) for name in self.columns} for row in self.rows], allow_nan=False)
+
+    def to_html(self) -> str:
+        """A table of HTML; whatever is in it is escaped."""
+        head = "".join(f"<th scope=col>{html.escape(name)}</th>" for name in self.columns)
+        body = "".join(
+            f"<tr>{''.join(f'<td>{html.escape(text)}</td>' for text in line)}</tr>\n" for line in self.lines()
+        )
+        return f"<table class=figures><thead><tr>{head}</tr></thead>\n<tbody>\n{body}</tbody></table>\n"
+
+    def to_parquet(self, path: Path) -> None:
+        """A Parquet file.
+
+        Raises:
+            InputError: pyarrow is not installed, or the file cannot be written.
+        """
+        if find_spec("pyarrow") is None:
+            raise InputError("--format parquet: needs pyarrow; pip install 'workbench[parquet]'")
+        import pyarrow
+        import pyarrow.parquet
+
+        columns = {name: [_stored(row.get(name)) for row in self.rows] for name in self.columns}
+        try:
+            pyarrow.parquet.write_table(pyarrow.table({k: _of_one_type(v) for k, v in columns.items()}), path)
+        except OSError as error:
+            raise InputError(f"{path}: cannot be written ({error.strerror})") from None
+
+    def lines(self, most: int | None = None) -> list[list[str]]:
+        """The rows as text."""
+        return [[text_of(row.get(name)) for name in self.columns] for row in self.rows[:most]]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __str__(self) -> str:
+        lines = [list(self.columns), *self.lines(MOST_LINES)]
+        widths = [max(len(line[i]) for line in lines) for i in range(len(self.columns))]
+        texts = ["  ".join(cell.rjust(w) for cell, w in zip(line, widths, strict=True)).rstrip() for line in lines]
+        more = len(self.rows) - MOST_LINES
+        below = [f"... and {more} rows more"] if more > 0 else []
+        return "\n".join([*texts, *below, *filter(None, [self.note])])
+
+    def __repr__(self) -> str:
+        return str(self)
+
+
+def text_of(value: Any) -> str:
+    """A value as a table prints it: four digits of a number, a dash where there is none."""
+    match value:
+        case None:
+            return DASH
+        case bool():
+            return "yes" if value else "no"
+        case float():
+            return format(value, ".3f") if 1 <= abs(value) < 1e6 else format(value, ".4g")
+        case _:
+            return one_line(str(value), 80)
+
+
+def results(folder: Path | str) -> Any:
+    """Every cell of a results folder as a frame: of pandas, where that is installed, of polars, or of Arrow.
+
+    Args:
+        folder: a results folder, or one that holds some.
+
+    Raises:
+        InputError: there is no such folder, or none of these packages is installed.
+    """
+    found = table_of_folder(Path(folder))
+    columns = {name: [row.get(name) for row in found.rows] for name in found.columns}
+    for name, make in (("pandas", "DataFrame"), ("polars", "DataFrame"), ("pyarrow", "table")):
+        if find_spec(name) is not None:
+            return getattr(__import__(name), make)(columns)
+    raise InputError("results: needs pandas, polars or pyarrow; install one of them")
+
+
+def table_of_folder(folder: Path) -> Table:
+    """Every cell of a results folder, or of all results folders in it.
+
+    Raises:
+        InputError: there is no such folder, or no cell in it.
+    """
+    stores = list(stores_in(folder))
+    rows = [row for store in stores for row in rows_of(store, store.keys()).rows]
+    if not rows:
+        raise InputError(f"{folder}: no finished runs; give a folder that `workbench run` wrote")
+    return Table.of(rows)
+
+
+def stores_in(folder: Path) -> Iterator[Store]:
+    """The results folder, or those that lie in it.
+
+    Raises:
+        InputError: there is no such folder.
+    """
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder; give a folder that `workbench run` wrote")
+    places = [folder] if (folder / "cells").is_dir() else sorted(p.parent for p in folder.glob("*/cells") if p.is_dir())
+    yield from map(Store, places)
+
+
+def rows_of(store: Store, keys: Sequence[str]) -> Table:
+    """A row for each of some cells: where it stands, its setting, and what it found."""
+    stale: dict[str, str | None] = {}
+    rows: list[dict[str, Value]] = []
+    for key in keys:
+        try:
+            manifest = store.manifest(key)
+        except DamagedCellError as error:
+            rows.append({"job": store.folder.name, "name": key, "state": "damaged", "why": str(error)})
+            continue
+        if manifest is None:
+            rows.append({"job": store.folder.name, "name": key, "state": "missing"})
+            continue
+        made_by = json.dumps(manifest.get("made_by"), sort_keys=True)
+        if made_by not in stale:
+            stale[made_by] = why_stale(manifest.get("made_by"))
+        failed = manifest["status"] != DONE
+        state = "failed" if failed else "stale" if stale[made_by] is not None else "done"
+        why = manifest.get("failure", {}).get("message") if failed else stale[made_by]
+        row: dict[str, Value] = {
+            "job": store.folder.resolve().name,
+            "kind": str(manifest["kind"]),
+            "name": str(manifest["name"]),
+            "state": state,
+            **manifest["coordinates"],
+            **manifest["row"],
+            "seconds": manifest["seconds"],
+            "key": key,
+        }
+        rows.append(row if why is None else row | {"why": str(why)})
+    return Table.of(rows)
+
+
+def _chosen(table: Table, condition: str) -> list[int]:
+    """The places of the rows that meet a condition: by duckdb where it is installed, else by sqlite."""
+    if find_spec("duckdb") is not None and find_spec("pyarrow") is not None:
+        return _by_duckdb(table, condition)
+    connection = sqlite3.connect(":memory:")
+    quoted = ", ".join(f'"{name.replace(chr(34), chr(34) * 2)}"' for name in table.columns)
+    try:
+        connection.execute(f"CREATE TABLE cells (place, {quoted})")
+        marks = ", ".join("?" * (len(table.columns) + 1))
+        lines = [[i, *(_stored(row.get(name)) for name in table.columns)] for i, row in enumerate(table.rows)]
+        connection.executemany(f"INSERT INTO cells VALUES ({marks})", lines)
+        connection.commit()
+        connection.execute("PRAGMA query_only = ON")
+        found = connection.execute(f"SELECT place FROM cells WHERE ({condition}) ORDER BY place").fetchall()
+    except sqlite3.Error as error:
+        raise _no_condition(table, condition, error) from None
+    finally:
+        connection.close()
+    return [int(place) for (place,) in found]
+
+
+def _by_duckdb(table: Table, condition: str) -> list[int]:
+    import duckdb
+    import pyarrow
+
+    columns = {name: _of_one_type([_stored(row.get(name)) for row in table.rows]) for name in table.columns}
+    cells = pyarrow.table({"place": list(range(len(table.rows))), **columns})
+    with duckdb.connect(config={"enable_external_access": False}) as connection:
+        try:
+            connection.register("cells", cells)
+            found = connection.execute(f"SELECT place FROM cells WHERE ({condition}) ORDER BY place").fetchall()
+        except duckdb.Error as error:
+            raise _no_condition(table, condition, error) from None
+    return [int(place) for (place,) in found]
+
+
+def _no_condition(table: Table, condition: str, error: Exception) -> InputError:
+    return InputError(
+        f"--where {one_line(condition, 80)}: {one_line(str(error), 200)}; give a condition in SQL on "
+        f"{', '.join(table.columns)}"
+    )
+
+
+def _of_one_type(values: list[Any]) -> list[Any]:
+    """Values that one column can hold: as text where numbers and text are mixed."""
+    kinds = {str if isinstance(value, str) else float for value in values if value is not None}
+    return [None if value is None else str(value) for value in values] if len(kinds) > 1 else values
+
+
+def _stored(value: Value) -> Any:
+    return int(value) if isinstance(value, bool) else value

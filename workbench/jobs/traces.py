@@ -1,0 +1,115 @@
+"""A trace as the store keeps it: arrays, and in words what became of its restarts."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from workbench.compare.comparison import Reference
+from workbench.diagnostics import Verdict, checks
+from workbench.jobs.base import Record, Value
+from workbench.mixture import Mixture
+from workbench.problem import Problem
+from workbench.trace import Trace
+
+_PER_RESTART = ("log_joint", "log_likelihood", "passes", "ok", "converged", "collapsed")
+# Kept where the run has them.
+_OPTIONAL = ("dropped", "log_evidence", "energy", "evidence_bound")
+
+
+def record_of_trace(
+    trace: Trace, problem: Problem, starts: Mixture, found: Sequence[Verdict], reference: Reference
+) -> Record:
+    """A trace with its statuses, checks, seconds and passes."""
+    values = {
+        "hyperparameters": {k: np.asarray(v).tolist() for k, v in problem.hyperparameters.items()},
+        "num_points": problem.num_points,
+        "num_dimensions": problem.num_dimensions,
+        "statuses": [{"restart": r, "status": v.status.name, "message": v.message} for r, v in enumerate(found)],
+        "status_counts": dict(Counter(v.status.name for v in found)),
+        "checks": checks(trace, problem, starts),
+        "passes": float(np.sum(trace.passes[:, -1])),
+        "seconds": {
+            "compile": trace.compile_seconds,
+            "step": float(trace.seconds[-1]),
+            "score": trace.score_seconds,
+            "rows": [float(s) for s in trace.seconds],
+        },
+    }
+    devices = 1 if problem.rows.mesh is None else problem.rows.mesh.size
+    return Record(values, arrays_of(trace), _row(trace, problem, found, reference), devices)
+
+
+def arrays_of(trace: Trace) -> dict[str, np.ndarray]:
+    """The arrays of a trace, all but its seconds, by name."""
+    mixtures = trace.mixtures
+    arrays: dict[str, Any] = {"weights": mixtures.weights, "means": mixtures.means, "scales": mixtures.scales}
+    arrays |= {name: getattr(trace, name) for name in _PER_RESTART}
+    arrays |= {name: getattr(trace, name) for name in _OPTIONAL if getattr(trace, name) is not None}
+    return {name: np.asarray(value) for name, value in arrays.items()} | {"draws": np.asarray(trace.draws)}
+
+
+def trace_of(record: Record, problem: Problem) -> Trace:
+    """The trace in a record.
+
+    Raises:
+        ValueError, KeyError, TypeError: what is stored does not fit together, or the problem.
+    """
+    arrays: Mapping[str, Any] = record.arrays
+    seconds = record.values["seconds"]
+    values = {name: arrays[name] for name in _PER_RESTART}
+    draws = int(arrays["draws"])
+    if not 0 <= draws <= arrays["log_joint"].shape[-1]:
+        raise ValueError(f"draws = {draws} of {arrays['log_joint'].shape[-1]} rows")
+    optional: dict[str, Any] = {name: arrays.get(name) for name in _OPTIONAL}
+    _check_shapes({name: array for name, array in arrays.items() if name != "draws"}, seconds, problem)
+    return Trace(
+        mixtures=Mixture(arrays["weights"], arrays["means"], arrays["scales"], problem.covariance),
+        **values,
+        seconds=np.asarray(seconds["rows"], float),
+        compile_seconds=float(seconds["compile"]),
+        score_seconds=float(seconds["score"]),
+        draws=draws,
+        **optional,
+    )
+
+
+def _row(trace: Trace, problem: Problem, found: Sequence[Verdict], reference: Reference) -> dict[str, Value]:
+    """What a table of many runs shows of one: its commonest status, its best sound answer, and its price."""
+    counts = Counter(verdict.status.name for verdict in found)
+    place = trace.best_place(problem, reference.rule)
+    return {
+        "status": counts.most_common(1)[0][0] if counts else None,
+        **{f"restarts_{status.lower()}": count for status, count in sorted(counts.items())},
+        "restarts_run": trace.num_restarts,
+        "log_joint": None if place is None else float(trace.log_joint[place]),
+        "log_likelihood": None if place is None else float(trace.log_likelihood[place]),
+        "passes": float(np.sum(trace.passes[:, -1])),
+        "step_seconds": float(trace.seconds[-1]),
+        "compile_seconds": trace.compile_seconds,
+        "num_points": problem.num_points,
+        "num_dimensions": problem.num_dimensions,
+    }
+
+
+def _check_shapes(arrays: Mapping[str, np.ndarray], seconds: Mapping[str, Any], problem: Problem) -> None:
+    """Refuse arrays of a run that do not fit each other, their seconds or their problem.
+
+    Raises:
+        ValueError: naming the array.
+    """
+    shape = restarts, rows = arrays["log_joint"].shape
+    if 0 in shape:
+        raise ValueError(f"log_joint has shape {shape}: no restart or no row")
+    for name in [name for name, array in arrays.items() if array.dtype.kind not in "fbiu"]:
+        raise ValueError(f"{name} is of {arrays[name].dtype}, and no array of real numbers")
+    k, d = problem.components, problem.num_dimensions
+    wanted = dict.fromkeys(("log_likelihood", "passes", "ok", "energy"), shape)
+    wanted |= dict.fromkeys(("converged", "collapsed", "dropped", "log_evidence", "evidence_bound"), (restarts,))
+    wanted |= {"weights": (*shape, k), "means": (*shape, k, d), "scales": (*shape, *problem.covariance.shape(k, d))}
+    for name, expected in wanted.items():
+        if name in arrays and arrays[name].shape != expected:
+            raise ValueError(f"{name} has shape {arrays[name].shape}, and log_joint {shape}")
+    if len(seconds["rows"]) != rows:
+        raise ValueError(f"seconds of {len(seconds['rows'])} rows, and log_joint of {rows}")

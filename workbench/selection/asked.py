@@ -1,0 +1,93 @@
+"""What is asked of a choice of K: its candidates, what sets them apart from those of others, and both in words."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from workbench.data import Dataset
+from workbench.errors import InputError
+from workbench.experiment import Experiment
+from workbench.mixture import COVARIANCES
+from workbench.mixture.rows import SHARED_AT
+from workbench.precision import USUAL, dtype_name
+from workbench.selection.candidate import climber_of
+from workbench.selection.criteria import CRITERIA
+from workbench.selection.posterior import chains_of, particles_of
+
+
+def checked_components(components: Iterable[int]) -> list[int]:
+    """Different numbers of components, in order."""
+    wanted = sorted(set(components))
+    wrong = [k for k in wanted if isinstance(k, bool) or not isinstance(k, int) or k < 1]
+    if wrong or not wanted:
+        given = ", ".join(map(str, wrong)) or "none"
+        raise InputError(f"components: must be whole numbers of at least 1, got {given}; give some, as range(1, 10)")
+    return wanted
+
+
+def with_components(experiment: Experiment, components: int, train: Dataset) -> Experiment:
+    """The experiment with K components, and no methods but those that candidates use.
+
+    Labels are free: no criterion sees them, and the evidence is that of all K! labellings.
+
+    Raises:
+        InputError: K components suit neither the points, nor the prior, nor the starts.
+    """
+    model = experiment.model.model_copy(update={"components": components, "labels": "free"})
+    changed = experiment.model_copy(update={"model": model})
+    if train.x.size < SHARED_AT:
+        # What climbs and what samples run beside each other, and would wait for each other on shared devices.
+        changed = changed.model_copy(update={"run": changed.run.model_copy(update={"devices": 1})})
+    problem = changed.problem(train)
+    changed.starts.check(problem)
+    used = [climber_of(changed, problem), chains_of(changed, problem), particles_of(changed, problem)]
+    return changed.model_copy(update={"methods": {method.method: method for method in used if method is not None}})
+
+
+def setting_of(experiment: Experiment, train: Dataset) -> str:
+    """What was asked, in words."""
+    plain: dict[str, Any] = experiment.resolved()
+    points = f"{len(train.x):,} points in {train.x.shape[1]} column{'s' if train.x.shape[1] > 1 else ''}"
+    model = f"{experiment.model.covariance} covariance, {plain['prior']['family']} prior"
+    setting = f"{points}; {model}; {_listed(list(experiment.methods))} from {experiment.restarts} starts"
+    dtype = dtype_name()
+    return setting if dtype == USUAL else f"{setting}; {dtype}"
+
+
+def prior_remark_of(experiment: Experiment) -> str:
+    """Whether the evidence compares mixtures under one prior; empty where there is no evidence."""
+    if not experiment.prior.proper:
+        return ""
+    if experiment.prior.varies_with_components:
+        return (
+            "The prior differs with K: its default scatter is the data's covariance over K^(2/D), so that the evidence "
+            "compares K under different priors; --set prior.scatter_components=3 takes that of K = 3 for all."
+        )
+    return "All K have the same prior."
+
+
+def _listed(names: list[str]) -> str:
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+
+
+def identity_of(candidate: Experiment, digest: str) -> dict[str, Any]:
+    """All that the scores depend on, the number of components and the code apart."""
+    resolved = {key: value for key, value in candidate.resolved().items() if key != "data"}
+    resolved["model"] = {key: value for key, value in resolved["model"].items() if key != "components"}
+    return resolved | {"data": digest, "dtype": dtype_name(), "criteria": list(CRITERIA)}
+
+
+def families_of(experiment: Experiment, covariances: Sequence[str] | None) -> list[str]:
+    """The covariance families that are asked for; the experiment's own where none are.
+
+    Raises:
+        InputError: one is unknown or given twice, or there is none.
+    """
+    if covariances is None:
+        return [experiment.model.covariance]
+    unknown = [family for family in covariances if family not in COVARIANCES]
+    if unknown or not covariances or len(set(covariances)) < len(covariances):
+        raise InputError(
+            f"covariance: {', '.join(unknown or covariances) or 'none'}: give different families of "
+            f"{', '.join(COVARIANCES)}"
+        )
+    return list(covariances)
