@@ -15,6 +15,7 @@ from workbench.jobs.atlas import load_atlases
 from workbench.jobs.experiment import load_results, run_experiment
 from workbench.jobs.selection import load_selections, select, select_families
 from workbench.jobs.study import load_studies, run_study
+from workbench.jobs.table import results
 from workbench.methods import (
     CAVI,
     EM,
@@ -126,6 +127,7 @@ __all__ = [
     "read_file",
     "read_study",
     "relabel",
+    "results",
     "run_experiment",
     "run_study",
     "select",

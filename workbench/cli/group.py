@@ -36,6 +36,8 @@ FILES = {
     "run": "running",
     "schema": "looking",
     "select": "selecting",
+    "status": "records",
+    "table": "records",
     "validate": "looking",
 }
 

@@ -1,34 +1,56 @@
-"""The command that runs an experiment or a study."""
+"""The command that runs an experiment, a sweep of one, or a study."""
 
 import sys
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import click
 
 from workbench import hosts
 from workbench.cli.group import cli
-from workbench.cli.shared import Folder, named, names_of, progress, reusing
+from workbench.cli.shared import Folder, named, names_of, progress, reusing, working
 from workbench.compare import MethodSummary, table
 from workbench.devices import ask_for_devices
 from workbench.diagnostics import Status
 from workbench.errors import InputError
 from workbench.experiment import Experiment, read_experiment
+from workbench.experiment.sweep import is_sweep, read_sweep
+from workbench.jobs.base import Job
+from workbench.jobs.executors import Workers
 from workbench.jobs.experiment import ExperimentJob
-from workbench.jobs.running import Reuse, run_job
+from workbench.jobs.running import Outcome, Reuse, Watch, run_job
 from workbench.jobs.store import Store
 from workbench.jobs.study import StudyJob
+from workbench.jobs.sweep import SweepJob
 from workbench.studies.reading import is_study, read_study
 from workbench.studies.table import table_of
 
 FAILED = 1
 
 
+@dataclass(frozen=True)
+class Running:
+    """Where a job runs, what becomes of what is stored, who works, and whether anything is printed."""
+
+    store: Store
+    reuse: Reuse
+    workers: Workers | None
+    quiet: bool
+
+    def run(self, job: Job, watch: Watch | None) -> list[Outcome]:
+        """What has become of each cell."""
+        return run_job(job, self.store, reuse=self.reuse, watch=watch, executor=self.workers)
+
+
 @cli.command()
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Override a key; may be repeated.")
 @click.option("--methods", metavar="NAME,NAME", help="Run and compare only these methods of the experiment.")
+@click.option("--sweep", "swept", multiple=True, metavar="KEY=[A,B]", help="Run every combination of such values.")
 @click.option("--out", type=Folder(), help="Results folder  [default: results/NAME]")
 @reusing
+@working
 @click.option("--quiet", is_flag=True, help="Print nothing but errors.")
 @click.pass_context
 def run(
@@ -36,20 +58,28 @@ def run(
     file: Path,
     settings: tuple[str, ...],
     methods: str | None,
+    swept: tuple[str, ...],
     out: Path | None,
     reuse: Reuse,
+    workers: Workers | None,
     quiet: bool,
 ) -> None:
-    """Run what is missing of an experiment or a study, print what it found, write results and report.
+    """Run what is missing of an experiment, a sweep or a study, print what it found, write results and report.
 
     What other code or other packages made is stale, and what was changed afterwards is damaged: either is said, and run
     again. What failed is kept with its reason.
     """
     store = Store(Path("results") / file.stem if out is None else out)
+    running = Running(store, reuse, workers, quiet)
     if is_study(file):
+        if methods is not None or swept:
+            option = "--sweep" if swept else "--methods"
+            raise InputError(f"{option}: {file} is a study; give its own keys with --set")
+        failed = _run_study(file, settings, running)
+    elif swept or is_sweep(file):
         if methods is not None:
-            raise InputError(f"--methods: {file} is a study; give its own keys with --set")
-        failed = _run_study(file, settings, store, reuse, quiet)
+            raise InputError(f"--methods: {file} is swept; leave methods out of the file, or --sweep methods")
+        failed = _run_sweep(file, read_sweep(file, settings, swept), running)
     else:
         experiment = read_experiment(file, settings)
         if experiment.run.hosts > 1 and not hosts.is_supervised():
@@ -57,19 +87,18 @@ def run(
         ask_for_devices(experiment.run.devices_per_host)
         only = names_of("--methods", methods)
         with hosts.joined(experiment.run.hosts):
-            failed = _run_experiment(file, experiment, only, store, reuse, quiet or not hosts.leads())
+            failed = _run_experiment(file, experiment, only, replace(running, quiet=quiet or not hosts.leads()))
     if failed:
         ctx.exit(FAILED)
 
 
-def _run_experiment(
-    file: Path, experiment: Experiment, only: list[str] | None, store: Store, reuse: Reuse, quiet: bool
-) -> bool:
+def _run_experiment(file: Path, experiment: Experiment, only: list[str] | None, running: Running) -> bool:
     """Whether a method failed, or nothing is sound."""
+    store, quiet = running.store, running.quiet
     with progress(quiet) as watch:
         with named(file):
             job = ExperimentJob.of(experiment, file.stem, file.parent, only)
-            comparison = job.result(store, run_job(job, store, reuse=reuse, watch=watch))
+            comparison = job.result(store, running.run(job, watch))
         page = store.folder / "report.html"
         if len(comparison):
             # What draws takes as long to load as JAX: a run begins without it.
@@ -87,14 +116,32 @@ def _run_experiment(
     return nothing_sound or any(_failed(summary) for summary in found.summaries)
 
 
-def _run_study(file: Path, settings: tuple[str, ...], store: Store, reuse: Reuse, quiet: bool) -> bool:
+def _run_sweep(file: Path, values: dict[str, Any], running: Running) -> bool:
     """Whether a cell failed."""
+    store, quiet = running.store, running.quiet
+    ask_for_devices(None)
+    with progress(quiet) as watch:
+        with named(file):
+            job = SweepJob(file.stem, values, file.parent)
+            found = job.result(store, running.run(job, watch))
+        from workbench.report import publish, show_sweep
+
+        page, *_ = publish(store, store.file_of(job), show_sweep(found, file.stem, job.config()))
+    if not quiet:
+        click.echo(found)
+        click.echo(f"{found.reading}\nReport: {page}")
+    return found.failed > 0
+
+
+def _run_study(file: Path, settings: tuple[str, ...], running: Running) -> bool:
+    """Whether a cell failed."""
+    store, quiet = running.store, running.quiet
     study = read_study(file, settings)
     ask_for_devices(None)
     with progress(quiet) as watch:
         with named(file):
             job = StudyJob(study, file.parent, file.stem)
-            findings = job.result(store, run_job(job, store, reuse=reuse, watch=watch))
+            findings = job.result(store, running.run(job, watch))
         page = store.folder / "report.html"
         if findings.rows:
             from workbench.report import publish, show_study

@@ -14,6 +14,7 @@ from workbench.cli.stalling import watching
 from workbench.compare.comparison import Watch
 from workbench.errors import InputError
 from workbench.experiment import Experiment
+from workbench.jobs.executors import EXECUTORS, workers_of
 from workbench.jobs.running import Reuse
 from workbench.run import Progress as RunProgress
 
@@ -115,3 +116,16 @@ def reusing(command: Callable[..., Any]) -> Callable[..., Any]:
         return command(*arguments, reuse=Reuse(force, keep_stale, retry), **options)
 
     return with_reuse
+
+
+def working(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that say which processes run cells; the command takes them as one argument, `workers`."""
+
+    @click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Processes that run cells.")
+    @click.option("--executor", type=click.Choice(EXECUTORS), help="Who runs them  [default: loky, on this machine]")
+    @click.option("--scheduler", metavar="ADDRESS", help="Of a Dask cluster, for --executor dask.")
+    @wraps(command)
+    def with_workers(*arguments: Any, jobs: int, executor: str | None, scheduler: str | None, **options: Any) -> Any:
+        return command(*arguments, workers=workers_of(executor, jobs, scheduler), **options)
+
+    return with_workers

@@ -61,7 +61,7 @@ class SweepConfig(Config):
         return found
 
 
-class Swept(NamedTuple):
+class SweptExperiment(NamedTuple):
     """One experiment of a sweep."""
 
     point: Point
@@ -102,7 +102,7 @@ def read_sweep(path: Path | str, settings: Iterable[str] = (), swept: Iterable[s
     return values
 
 
-def parse_sweep(values: Mapping[str, Any], where: str) -> list[Swept]:
+def parse_sweep(values: Mapping[str, Any], where: str) -> list[SweptExperiment]:
     """The experiments of a mapping with a table `sweep`, in order; `where` names it in messages.
 
     Raises:
@@ -121,7 +121,7 @@ def parse_sweep(values: Mapping[str, Any], where: str) -> list[Swept]:
         try:
             for key, value in point.items():
                 set_key(own, key, copy.deepcopy(value), f"{where}: sweep")
-            found.append(Swept(point, parse_experiment(own, where)))
+            found.append(SweptExperiment(point, parse_experiment(own, where)))
         except InputError as error:
             problems |= dict.fromkeys(str(error).split("\n"))
     if problems:

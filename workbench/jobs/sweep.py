@@ -1,13 +1,14 @@
 """The sweep as a job: a cell is one method on one of the experiments."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
 from workbench.checkpoint import Checkpoint
 from workbench.experiment import DataConfig, Experiment
-from workbench.experiment.sweep import Point, Swept, named_point, parse_sweep
+from workbench.experiment.sweep import Point, SweptExperiment, named_point, parse_sweep
 from workbench.jobs.base import Cell, Job, Progress, Record, Value
 from workbench.jobs.experiment import Setting
 from workbench.jobs.points import Points
@@ -19,12 +20,33 @@ from workbench.jobs.table import Table, rows_of
 KEPT = 8
 
 
+@dataclass(frozen=True, repr=False)
+class Swept(Table):
+    """What a sweep found: a row for each cell."""
+
+    @property
+    def failed(self) -> int:
+        """Cells that failed."""
+        return sum(row["state"] == "failed" for row in self.rows)
+
+    @property
+    def reading(self) -> str:
+        """How many cells there are, how many failed and why, and how long they took."""
+        seconds = sum(float(row.get("seconds") or 0.0) for row in self.rows)
+        whys = dict.fromkeys(str(row["why"]) for row in self.rows if row["state"] == "failed")
+        lost = f", {self.failed} failed ({'; '.join(whys)})" if self.failed else ""
+        stale = sum(row["state"] == "stale" for row in self.rows)
+        beware = f", {stale} STALE: other code made them" if stale else ""
+        return f"{len(self.rows):,} cells{lost}{beware}; {seconds:.1f} s in all."
+
+
 class _Place(NamedTuple):
     """Where a cell stands."""
 
     cell: Cell
-    swept: Swept
+    swept: SweptExperiment
     method: str
+    order: int  # of its setting, as the file has it
 
 
 class SweepJob(Job):
@@ -54,12 +76,12 @@ class SweepJob(Job):
     def _places(self) -> dict[str, _Place]:
         """By key, so ordered that cells which share compiled programs follow each other."""
         found = []
-        for swept in self.swept:
+        for order, swept in enumerate(self.swept):
             setting = self._setting(swept.experiment)
             shape = (setting.points.train.x.shape, swept.experiment.model.covariance, swept.experiment.model.components)
             for method in swept.experiment.methods:
                 cell = setting.cell(method, _coordinates(swept.point))
-                found.append(((method, repr(shape)), _Place(cell, swept, method)))
+                found.append(((method, repr(shape)), _Place(cell, swept, method, order)))
         found.sort(key=lambda each: each[0])
         return {place.cell.key: place for _, place in found}
 
@@ -69,27 +91,54 @@ class SweepJob(Job):
 
     def run(self, cell: Cell, checkpoint: Checkpoint, progress: Progress | None) -> Record:
         """A method's trace."""
-        _, swept, method = self._places[cell.key]
+        _, swept, method, _ = self._places[cell.key]
         setting, experiment = self._setting(swept.experiment), swept.experiment
         experiment.model_copy(update={"methods": {method: experiment.methods[method]}}).check(setting.problem)
         return setting.run(method, checkpoint, progress)[1]
 
     def config(self) -> dict[str, Any]:
-        """The experiment with its sweep."""
-        return {"sweep": self.values}
+        """The experiment with its sweep, and the columns of what is swept."""
+        return {"sweep": self.values, "swept": self._keys}
+
+    @property
+    def _keys(self) -> list[str]:
+        return list(dict.fromkeys(name for swept in self.swept for name in _coordinates(swept.point)))
 
     def label(self, cell: Cell) -> str:
         """The method and the setting."""
-        _, swept, method = self._places[cell.key]
+        _, swept, method, _ = self._places[cell.key]
         return f"{method} ({named_point(swept.point)})"
 
-    def result(self, store: Store, outcomes: Sequence[Outcome]) -> Table:
-        """A row for each cell."""
-        return rows_of(store, [outcome.cell.key for outcome in outcomes]).varying()
+    def result(self, store: Store, outcomes: Sequence[Outcome]) -> Swept:
+        """A row for each cell, in the order of the settings; what the machine failed at is in no manifest."""
+        found = {row["key"]: row for row in rows_of(store, [o.cell.key for o in outcomes]).rows}
+        lost = {o.cell.key: {"state": "failed", "why": o.failure} for o in outcomes if o.failure is not None}
+        keys = [place.cell.key for place in sorted(self._places.values(), key=lambda place: place.order)]
+        rows = [{**found[key], **self._places[key].cell.coordinates, **lost.get(key, {})} for key in keys]
+        return swept_of(rows, self._keys)
 
     def _setting(self, experiment: Experiment) -> Setting:
         located = experiment.located(self.folder)
         return Setting(located, _points(located.data, experiment.seed))
+
+
+def swept_of(rows: Sequence[Mapping[str, Value]], keys: Sequence[str]) -> Swept:
+    """The rows of a sweep, under the columns that say what each cell is and what it found.
+
+    Args:
+        rows: of `rows_of`.
+        keys: the columns that are swept.
+    """
+    there = dict.fromkeys(name for row in rows for name in row)
+    ends = sorted(name for name in there if name.startswith("restarts_") and name != "restarts_run")
+    wanted = ("method", *keys, "state", "status", *ends, "log_joint", "passes", "step_seconds")
+    return Swept(tuple(name for name in dict.fromkeys(wanted) if name in there), tuple(rows))
+
+
+def load_sweep(store: Store, job: Mapping[str, Any]) -> Swept:
+    """What is stored of a sweep that a folder keeps."""
+    found = [row for row in rows_of(store, job["cells"]).rows if row["state"] != "missing"]
+    return swept_of(found, [str(key) for key in job["config"].get("swept", [])])
 
 
 @lru_cache(KEPT)

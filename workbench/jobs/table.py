@@ -185,16 +185,17 @@ def stores_in(folder: Path) -> Iterator[Store]:
 
 def rows_of(store: Store, keys: Sequence[str]) -> Table:
     """A row for each of some cells: where it stands, its setting, and what it found."""
+    job = store.folder.resolve().name
     stale: dict[str, str | None] = {}
     rows: list[dict[str, Value]] = []
     for key in keys:
         try:
             manifest = store.manifest(key)
         except DamagedCellError as error:
-            rows.append({"job": store.folder.name, "name": key, "state": "damaged", "why": str(error)})
+            rows.append({"job": job, "name": key, "state": "damaged", "key": key, "why": str(error)})
             continue
         if manifest is None:
-            rows.append({"job": store.folder.name, "name": key, "state": "missing"})
+            rows.append({"job": job, "name": key, "state": "missing", "key": key})
             continue
         made_by = json.dumps(manifest.get("made_by"), sort_keys=True)
         if made_by not in stale:
@@ -203,7 +204,7 @@ def rows_of(store: Store, keys: Sequence[str]) -> Table:
         state = "failed" if failed else "stale" if stale[made_by] is not None else "done"
         why = manifest.get("failure", {}).get("message") if failed else stale[made_by]
         row: dict[str, Value] = {
-            "job": store.folder.resolve().name,
+            "job": job,
             "kind": str(manifest["kind"]),
             "name": str(manifest["name"]),
             "state": state,

@@ -11,6 +11,7 @@ from workbench.report.pages import (
     show_comparison,
     show_selection,
     show_study,
+    show_sweep,
 )
 from workbench.report.selection_page import save_selection_figure, selection_figure, write_selection_report
 from workbench.report.study_page import save_study_figures, study_figures, write_study_report
@@ -31,6 +32,7 @@ __all__ = [
     "show_comparison",
     "show_selection",
     "show_study",
+    "show_sweep",
     "study_figures",
     "write_atlas_report",
     "write_claims",

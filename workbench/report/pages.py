@@ -23,12 +23,14 @@ from workbench.jobs.experiment import ExperimentJob, load_experiment
 from workbench.jobs.selection import SelectionJob, load_selection
 from workbench.jobs.store import MANIFEST, Store
 from workbench.jobs.study import StudyJob, load_findings
+from workbench.jobs.sweep import SweepJob, Swept, load_sweep
 from workbench.report.atlas_page import save_atlas_figures, write_atlas_report
 from workbench.report.environment import environment
 from workbench.report.figures import save_figures
 from workbench.report.page import write_report
 from workbench.report.selection_page import save_selection_figure, write_selection_report
 from workbench.report.study_page import save_study_figures, write_study_report
+from workbench.report.sweep_page import save_sweep_figures, write_sweep_report
 from workbench.selection import FamilySelection, Selection
 from workbench.studies import Findings
 
@@ -37,6 +39,7 @@ KINDS = {
     StudyJob.kind: "study",
     AtlasJob.kind: "atlas of optima",
     SelectionJob.kind: "choice of K",
+    SweepJob.kind: "sweep",
 }
 
 
@@ -128,11 +131,14 @@ def shown_of(store: Store, file: Path, job: Mapping[str, Any]) -> Shown | None:
             findings = load_findings(store, file, job)
             return show_study(findings, str(job["name"]), store.folder) if findings.rows else None
         case AtlasJob.kind:
-            found = load_atlas_job(store, file, job)
-            return show_atlases(found, job["config"]["experiment"]) if found.atlases else None
+            atlases = load_atlas_job(store, file, job)
+            return show_atlases(atlases, job["config"]["experiment"]) if atlases.atlases else None
         case SelectionJob.kind:
             selection = load_selection(store, file, job)
             return show_selection(selection, job["config"]["experiment"]) if _has_choices(selection) else None
+        case SweepJob.kind:
+            found = load_sweep(store, job)
+            return show_sweep(found, str(job["name"]), job["config"]) if len(found) else None
         case kind:
             raise InputError(f"{file}: kind: unknown {kind!r}; a newer workbench may know it: update this one")
 
@@ -159,6 +165,14 @@ def show_atlases(found: Atlases, experiment: Mapping[str, Any]) -> Shown:
     config = tomli_w.dumps(dict(experiment))
     return Shown(
         lambda page: write_atlas_report(page, found, config), lambda figures: save_atlas_figures(found, figures)
+    )
+
+
+def show_sweep(found: Swept, title: str, config: Mapping[str, Any]) -> Shown:
+    """A sweep: its rows, and how they differ along what was swept."""
+    return Shown(
+        lambda page: write_sweep_report(page, found, title, tomli_w.dumps(dict(config))),
+        lambda figures: save_sweep_figures(found, figures),
     )
 
 

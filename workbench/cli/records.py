@@ -1,0 +1,79 @@
+"""The commands that tell what results folders hold: where every cell stands, and every record as a row."""
+
+from collections import Counter
+from pathlib import Path
+
+import click
+
+from workbench.cli.group import cli
+from workbench.errors import InputError
+from workbench.jobs.table import Table, rows_of, stores_in, table_of_folder
+
+STATES = ("done", "stale", "failed", "damaged", "missing")
+
+
+@cli.command()
+@click.argument("folder", type=click.Path(path_type=Path), metavar="DIR", default=Path("results"))
+@click.option("--format", "form", type=click.Choice(["table", "json", "csv"]), default="table", show_default=True)
+def status(folder: Path, form: str) -> None:
+    """Say where the cells of every job stand: done, stale, failed, damaged or missing.
+
+    DIR is a results folder, or one that holds some. Stale is what other code or other packages made; `workbench run`
+    runs it again.
+    """
+    rows = []
+    whys: Counter[str] = Counter()
+    for store in stores_in(folder):
+        table = {str(row["key"]): row for row in rows_of(store, store.keys()).rows}
+        whys.update(str(row["why"]) for row in table.values() if "why" in row)
+        for file, job in store.jobs():
+            states = Counter(str(table[key]["state"]) if key in table else "missing" for key in job["cells"])
+            about = {"folder": store.folder.name, "job": file.stem, "name": str(job["name"])}
+            rows.append(about | {"cells": len(job["cells"])} | {state: states[state] for state in STATES})
+    if not rows:
+        raise InputError(f"{folder}: no jobs; give a folder that `workbench run` wrote, or one that holds some")
+    found = Table.of(rows)
+    click.echo(_told(found, form))
+    if form == "table":
+        for why, count in whys.most_common():
+            click.echo(f"{count} x {why}")
+
+
+@cli.command("table")
+@click.argument("folder", type=click.Path(path_type=Path), metavar="DIR", default=Path("results"))
+@click.option("--where", metavar="SQL", help="Only rows that meet a condition, as \"method = 'em' and passes < 100\".")
+@click.option("--columns", metavar="NAME,NAME", help="Only these columns  [default: those that differ]")
+@click.option(
+    "--format", "form", type=click.Choice(["table", "json", "csv", "parquet"]), default="table", show_default=True
+)
+@click.option("--out", type=click.Path(path_type=Path), help="The file to write, for parquet.")
+def table_(folder: Path, where: str | None, columns: str | None, form: str, out: Path | None) -> None:
+    """Show every record of every job as a row: its setting, where it stands and what it found.
+
+    DIR is a results folder, or one that holds some. Printed, it has the columns that differ between rows; CSV, JSON and
+    Parquet have all.
+    """
+    found = table_of_folder(folder)
+    if where is not None:
+        found = found.where(where)
+    if columns is not None:
+        found = found.select([name.strip() for name in columns.split(",") if name.strip()])
+    elif form == "table":
+        found = found.varying()
+    if form == "parquet":
+        if out is None:
+            raise InputError("--format parquet: needs a file; give --out FILE")
+        found.to_parquet(out)
+        click.echo(out)
+        return
+    click.echo(_told(found, form))
+
+
+def _told(found: Table, form: str) -> str:
+    match form:
+        case "json":
+            return found.to_json()
+        case "csv":
+            return found.to_csv().rstrip("\n")
+        case _:
+            return str(found)
