@@ -175,7 +175,7 @@ def test_a_bundled_data_set_is_part_of_what_a_study_is(tmp_path: Path, monkeypat
 def test_progress_counts_cells(tmp_path: Path) -> None:
     seen: list[tuple[int, int]] = []
     run_study(Squares(), out=tmp_path, watch=lambda name: lambda done, total: seen.append((done, total)))
-    assert seen == [(0, 3), (1, 3), (2, 3)]
+    assert seen == [(0, 3), (1, 3), (2, 3), (3, 3)]
 
 
 def test_a_folder_that_cannot_be_written_is_one_clear_message(tmp_path: Path) -> None:

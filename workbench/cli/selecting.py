@@ -58,7 +58,7 @@ def select(
     ask_for_devices(experiment.run.devices_per_host)
     store = Store(Path("results") / file.stem if out is None else out)
     with progress(quiet) as watch, named(file):
-        job = SelectionJob(file.stem, experiment, wanted, families, file.parent)
+        job = SelectionJob(file.stem, experiment.located(file.parent), wanted, families)
         found = job.result(store, run_job(job, store, reuse=reuse, watch=watch))
     page = store.folder / "report.html"
     has_any = bool(found.choices) if isinstance(found, Selection) else any(s.choices for s in found.families.values())

@@ -6,17 +6,19 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
+from pydantic import TypeAdapter
+
 from workbench.checkpoint import Checkpoint
 from workbench.compare import Comparison
 from workbench.diagnostics.atlas import Atlas, Basin
 from workbench.diagnostics.stationary import Kind
 from workbench.diagnostics.survey import atlas, numbered
 from workbench.errors import InputError
-from workbench.experiment import Experiment, parse_experiment
+from workbench.experiment import Experiment
+from workbench.experiment.config import AnyStart
 from workbench.files import DAMAGED
 from workbench.jobs.base import Cell, Job, Progress, Record
 from workbench.jobs.experiment import Setting, load_stored
-from workbench.jobs.points import load_points
 from workbench.jobs.running import Outcome, Reuse, Watch, record_of, run_job
 from workbench.jobs.store import DamagedCellError, Store
 from workbench.methods import Climber, Method
@@ -123,6 +125,20 @@ class AtlasJob(Job):
             altered = {"methods": {m: experiment.methods[m] for m in methods}, "starts": rule}
             experiment.model_copy(update=altered).check(setting.problem)
         return cls(name, setting, methods, chosen, starts)
+
+    @classmethod
+    def stored(cls, folder: Path, record: Mapping[str, Any], where: str) -> "AtlasJob":
+        """The atlases that a folder keeps, with the points."""
+        setting = Setting.stored(folder, record, where)
+        try:
+            own = record["config"]["atlas"]
+            rules = [TypeAdapter(AnyStart).validate_python(dict(rule)) for rule in own["rules"]]
+            methods, starts = [str(method) for method in own["methods"]], int(own["starts"])
+            if not set(methods) <= set(setting.experiment.methods):
+                raise ValueError(f"methods {methods} are not all in the experiment")
+        except DAMAGED as error:
+            raise InputError(f"{where}: is damaged ({error}); delete it and run the job again") from None
+        return cls(str(record["name"]), setting, methods, rules, starts)
 
     @cached_property
     def _cells(self) -> dict[str, tuple[Cell, str, Start]]:
@@ -251,17 +267,10 @@ def load_atlas_job(store: Store, file: Path, job: Mapping[str, Any]) -> Atlases:
     Raises:
         InputError: the file or the points are damaged.
     """
-    try:
-        experiment = parse_experiment(dict(job["config"]["experiment"]), str(file))
-        digest = str(job["config"]["data_digest"])
-    except InputError:
-        raise
-    except DAMAGED as error:
-        raise InputError(f"{file}: is damaged ({error}); delete it and run the atlas again") from None
+    setting = Setting.stored(store.folder, job, str(file))
     found: dict[str, Atlas] = {}
     looked = {key: _look(store, key, found) for key in job["cells"]}
     stale = dict.fromkeys(each.stale for each in looked.values() if each.stale is not None)
-    setting = Setting(experiment, load_points(store.folder, digest, experiment, job["name"]))
     return Atlases(
         load_stored(store, setting, job["name"]),
         tuple(found.values()),

@@ -87,6 +87,20 @@ class Job(ABC):
     def config(self) -> dict[str, Any]:
         """The job as TOML holds it: what is needed to show it again."""
 
+    @classmethod
+    @abstractmethod
+    def stored(cls, folder: Path, record: Mapping[str, Any], where: str) -> "Job":
+        """The job that a results folder keeps, ready to be run again from that folder alone.
+
+        Args:
+            folder: the results folder.
+            record: the content of the job's file.
+            where: the file, for messages.
+
+        Raises:
+            InputError: the record or what the cells share is damaged, or the data are nowhere to be had.
+        """
+
     @abstractmethod
     def result(self, store: Any, outcomes: Any) -> Any:
         """What the cells say together.

@@ -51,6 +51,20 @@ class Setting:
         points = Points(*experiment.data.load(experiment.seed, Path(folder)))
         return cls(experiment.located(Path(folder)), points)
 
+    @classmethod
+    def stored(cls, folder: Path, record: Mapping[str, Any], where: str) -> "Setting":
+        """An experiment that a results folder keeps, with its points.
+
+        Raises:
+            InputError: its file or its points are damaged.
+        """
+        try:
+            values, digest = dict(record["config"]["experiment"]), str(record["config"]["data_digest"])
+        except DAMAGED as error:
+            raise InputError(f"{where}: is damaged ({error}); delete it and run the job again") from None
+        experiment = parse_experiment(values, where)
+        return cls(experiment, load_points(folder, digest, experiment, str(record["name"])))
+
     @cached_property
     def problem(self) -> Problem:
         """What is solved.
@@ -133,6 +147,12 @@ class ExperimentJob(Job):
         setting = Setting.of(experiment, folder)
         experiment.model_copy(update={"methods": {m: experiment.methods[m] for m in chosen}}).check(setting.problem)
         return cls(name, setting, chosen)
+
+    @classmethod
+    def stored(cls, folder: Path, record: Mapping[str, Any], where: str) -> "ExperimentJob":
+        """The experiment that a folder keeps, with its points."""
+        setting = Setting.stored(folder, record, where)
+        return cls(str(record["name"]), setting, list(setting.experiment.methods))
 
     def cells(self) -> Sequence[Cell]:
         """One for each method that was chosen."""
@@ -247,13 +267,8 @@ def load_experiment(store: Store, file: Path, job: Mapping[str, Any]) -> tuple[C
     Raises:
         InputError: its file or its points are damaged.
     """
-    try:
-        values, digest = dict(job["config"]["experiment"]), str(job["config"]["data_digest"])
-    except DAMAGED as error:
-        raise InputError(f"{file}: is damaged ({error}); delete it and run the experiment again") from None
-    experiment = parse_experiment(values, str(file))
-    setting = Setting(experiment, load_points(store.folder, digest, experiment, job["name"]))
-    return load_stored(store, setting, job["name"]), experiment
+    setting = Setting.stored(store.folder, job, str(file))
+    return load_stored(store, setting, job["name"]), setting.experiment
 
 
 def load_stored(store: Store, setting: Setting, name: str) -> Comparison:

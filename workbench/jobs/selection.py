@@ -11,7 +11,7 @@ from workbench.errors import InputError
 from workbench.experiment import Experiment
 from workbench.files import DAMAGED
 from workbench.jobs.base import Cell, Job, Progress, Record, Value, digest_of_values
-from workbench.jobs.experiment import named_data
+from workbench.jobs.experiment import Setting, named_data
 from workbench.jobs.points import Points
 from workbench.jobs.running import Outcome, Reuse, Watch, record_of, run_job
 from workbench.jobs.store import DamagedCellError, Store
@@ -57,7 +57,7 @@ class SelectionJob(Job):
         experiment: the config; its own number of components plays no part.
         components: the K to choose from.
         covariances: the families to choose from; None for the experiment's own alone.
-        folder: what a relative `data.file` is relative to.
+        points: of the experiment; they are read from its data unless given.
 
     Raises:
         InputError: K is no whole number of at least 1, a family is unknown or given twice, the data cannot be had, or
@@ -74,13 +74,13 @@ class SelectionJob(Job):
         experiment: Experiment,
         components: Iterable[int],
         covariances: Sequence[str] | None = None,
-        folder: Path | str = ".",
+        points: Points | None = None,
     ) -> None:
         wanted, families = checked_components(components), families_of(experiment, covariances)
         self.name = name
         self.is_grid = covariances is not None
-        self.experiment = experiment.located(Path(folder))
-        self.points = Points(*experiment.data.load(experiment.seed, Path(folder)))
+        self.experiment = experiment
+        self.points = Points(*experiment.data.load(experiment.seed, Path())) if points is None else points
         self.families = {of: self._family(of, wanted) for of in families}
 
     def _family(self, covariance: str, components: Sequence[int]) -> Family:
@@ -89,6 +89,18 @@ class SelectionJob(Job):
         candidates = tuple(with_components(own, k, train) for k in components)
         about = About(self.name, setting_of(candidates[0], train), prior_remark_of(own))
         return Family(about, identity_of(candidates[0], self.points.digest), candidates)
+
+    @classmethod
+    def stored(cls, folder: Path, record: Mapping[str, Any], where: str) -> "SelectionJob":
+        """The selection that a folder keeps, with its points."""
+        setting, name = Setting.stored(folder, record, where), str(record["name"])
+        families = list(_stored_families(Path(where), record))
+        try:
+            components = [int(k) for k in record["config"]["components"]]
+        except DAMAGED as error:
+            raise InputError(f"{where}: is damaged ({error}); delete it and run `workbench select` again") from None
+        covariances = families if record["config"].get("grid") else None
+        return cls(name, setting.experiment, components, covariances, setting.points)
 
     @cached_property
     def _cells(self) -> dict[str, tuple[Cell, Experiment]]:
@@ -126,7 +138,9 @@ class SelectionJob(Job):
             for of, family in self.families.items()
         }
         resolved = self.experiment.resolved()
-        return {"experiment": resolved, "data_digest": self.points.digest, "grid": self.is_grid, "families": families}
+        components = sorted({candidate.model.components for _, candidate in self._cells.values()})
+        asked = {"grid": self.is_grid, "components": components, "families": families}
+        return {"experiment": resolved, "data_digest": self.points.digest, **asked}
 
     def prepare(self, folder: Path) -> None:
         """Keep the points."""
@@ -181,7 +195,7 @@ def select(
         InputError: K is no whole number of at least 1, or the data, the prior or the starts do not suit one of them.
             Nothing has run then.
     """
-    job, store = SelectionJob(name, experiment, components, folder=folder), Store(out)
+    job, store = SelectionJob(name, experiment.located(Path(folder)), components), Store(out)
     found = job.result(store, run_job(job, store, reuse=Reuse(force, keep_stale, retry), watch=watch))
     assert isinstance(found, Selection)
     return found
@@ -213,7 +227,7 @@ def select_families(
     Raises:
         InputError: a family is unknown or given twice, or as `select`. Nothing has run then.
     """
-    job, store = SelectionJob(name, experiment, components, covariances, folder), Store(out)
+    job, store = SelectionJob(name, experiment.located(Path(folder)), components, covariances), Store(out)
     found = job.result(store, run_job(job, store, reuse=reuse, watch=watch))
     assert isinstance(found, FamilySelection)
     return found

@@ -39,6 +39,15 @@ class StudyJob(Job):
         self.folder = Path(folder)
         self.name = name or study.study
 
+    @classmethod
+    def stored(cls, folder: Path, record: Mapping[str, Any], where: str) -> "StudyJob":
+        """The study that a folder keeps; files of data must lie where they were."""
+        try:
+            values, home = dict(record["config"]["study"]), Path(record["config"].get("folder", "."))
+        except DAMAGED as error:
+            raise InputError(f"{where}: is damaged ({error}); delete it and run the study again") from None
+        return cls(parse_study(values, where), home, str(record["name"]))
+
     @cached_property
     def _cells(self) -> dict[str, tuple[Cell, Row]]:
         """The cells by key, with the coordinates that the study knows them by."""
@@ -64,8 +73,14 @@ class StudyJob(Job):
         return Record({"rows": rows}, row={"rows": len(rows), **shown})
 
     def config(self) -> dict[str, Any]:
-        """The resolved study and its precision."""
-        return {"study": self.study.resolved(), "dtype": dtype_name()}
+        """The resolved study, its precision, and what its files of data are relative to, where it has any."""
+        has_files = any(data.file is not None for data in _data_of(self.study))
+        home = {"folder": str(self.folder.resolve())} if has_files else {}
+        return {"study": self.study.resolved(), "dtype": dtype_name(), **home}
+
+    def identity(self) -> dict[str, Any]:
+        """The cells alone: they hold every setting, and what every file held."""
+        return {"cells": [cell.key for cell in self.cells()]}
 
     def result(self, store: Store, outcomes: Sequence[Outcome]) -> Findings:
         """The rows of all cells; those that failed are named."""

@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
 from workbench.checkpoint import Checkpoint
+from workbench.errors import InputError
 from workbench.experiment import DataConfig, Experiment
 from workbench.experiment.sweep import Point, SweptExperiment, named_point, parse_sweep
+from workbench.files import DAMAGED
 from workbench.jobs.base import Cell, Job, Progress, Record, Value
 from workbench.jobs.experiment import Setting
 from workbench.jobs.points import Points
@@ -72,6 +74,15 @@ class SweepJob(Job):
         self.folder = Path(folder)
         self.swept = parse_sweep(self.values, name)
 
+    @classmethod
+    def stored(cls, folder: Path, record: Mapping[str, Any], where: str) -> "SweepJob":
+        """The sweep that a folder keeps; files of data must lie where they were."""
+        try:
+            values, home = dict(record["config"]["sweep"]), Path(record["config"].get("folder", "."))
+        except DAMAGED as error:
+            raise InputError(f"{where}: is damaged ({error}); delete it and run the sweep again") from None
+        return cls(str(record["name"]), values, home)
+
     @cached_property
     def _places(self) -> dict[str, _Place]:
         """By key, so ordered that cells which share compiled programs follow each other."""
@@ -97,8 +108,14 @@ class SweepJob(Job):
         return setting.run(method, checkpoint, progress)[1]
 
     def config(self) -> dict[str, Any]:
-        """The experiment with its sweep, and the columns of what is swept."""
-        return {"sweep": self.values, "swept": self._keys}
+        """The experiment with its sweep, the columns of what is swept, and what a file of data is relative to."""
+        has_files = any(swept.experiment.data.file is not None for swept in self.swept)
+        home = {"folder": str(self.folder.resolve())} if has_files else {}
+        return {"sweep": self.values, "swept": self._keys, **home}
+
+    def identity(self) -> dict[str, Any]:
+        """The cells and what is swept."""
+        return {"cells": sorted(cell.key for cell in self.cells()), "swept": self._keys}
 
     @property
     def _keys(self) -> list[str]:
