@@ -1,17 +1,21 @@
 """Which rule of starts finds the best optimum how often: EM from every rule, over data sets, families and K.
 
     python benchmarks/starts.py [--cells 60] [--restarts 32] [--json FILE]
+    python benchmarks/starts.py --all --rules alternating      # the default rule in every cell of the data sets
 
 A cell is a data set (some of their columns, or a simulation), a covariance family and K = 2 to 6; cells are drawn at
-random by `--seed`, which also draws the starts. The optimum of a cell is the highest sound end, not suspicious and with
-no components merged, that any rule reached or that EM reaches from scikit-learn's answer (k-means starts). A rule finds
-it where the best sound end of its starts is no more than 0.05 nats below.
+random by `--seed`, which also draws the starts. `--all` takes every cell without simulations, and K = 1 as well. The
+optimum of a cell is the highest sound end, not suspicious and with no components merged, that any rule reached or that
+EM reaches from scikit-learn's answer (k-means starts), in this run or one before it: of the data sets they are kept in
+results/optima.json, which a run can only raise. A rule finds it where the best sound end of its starts is no more than
+0.05 nats below.
 """
 
 import argparse
 import itertools
+import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,11 +31,14 @@ from workbench.keys import named_key
 from workbench.methods.ends import EndsOnly
 from workbench.mixture import Mixture
 from workbench.run import run
+from workbench.selection.nesting import nested, padded, restored
 from workbench.starts import STARTS, Stated, draw_starts
 
 NEAR = 0.05  # nats below the optimum that still find it: other optima lie further apart, EM's ends much closer
 FEW = 8  # starts that are looked at by themselves
 PEER = "scikit-learn"
+PEERS = [*(name for name, start in STARTS.items() if not issubclass(start, Stated)), PEER]
+KNOWN = Path(__file__).parent / "results" / "optima.json"
 FAMILIES = {"full": "full", "tied": "tied", "diagonal": "diag", "spherical": "spherical"}  # as scikit-learn calls them
 COLUMNS: Mapping[str, tuple[tuple[str, ...], ...]] = {
     "faithful": (("waiting",), ("eruptions",)),
@@ -74,64 +81,90 @@ class Row:
     passes: float  # median
 
 
+class Optima:
+    """The optima known so far, in a file that is written whenever one is raised."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.values: dict[str, float] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+    def raised(self, cell: Cell, found: float) -> float:
+        """The optimum of a cell, now that another was found; of a simulation, which its seed changes, that one."""
+        name = f"{cell.data}; {cell.family}; {cell.components}"
+        before = self.values.get(name, -np.inf)
+        if cell.data.startswith("simulated"):
+            return found
+        # EM leaves less than this when it stops.
+        if found > before + 1e-3:
+            self.values[name] = round(float(found), 6)
+            self.path.write_text(json.dumps(dict(sorted(self.values.items())), indent=0) + "\n", encoding="utf-8")
+        return max(found, before)
+
+
 def main() -> None:
     """Run, print, and write where asked."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--cells", type=int, default=60, help="how many (60)")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--cells", type=int, default=60, help="how many, drawn at random (60)")
+    which.add_argument("--all", action="store_true", help="every cell of the data sets, K = 1 to 6, and no simulation")
+    parser.add_argument("--rules", nargs="+", choices=PEERS, default=PEERS, metavar="RULE", help="these alone")
     parser.add_argument("--restarts", type=int, default=32, help="starts of each rule (32)")
     parser.add_argument("--seed", type=int, default=0, help="of cells, simulations and starts (0)")
+    parser.add_argument("--known", type=Path, default=KNOWN, metavar="FILE", help="optima known so far, to be raised")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write one row for each cell and rule")
     asked = parser.parse_args()
     jax.config.update("jax_enable_x64", True)
-    data = dict(points(asked.seed))
-    every = list(grid(data))
-    chosen = np.random.default_rng(asked.seed).permutation(len(every))[: asked.cells]
-    rows: list[Row] = []
-    for cell in (every[i] for i in chosen):
+    data, known, rows = dict(points(asked.seed, simulate=not asked.all)), Optima(asked.known), list[Row]()
+    for cell in chosen(data, asked.cells, asked.seed) if not asked.all else grid(data, range(1, 7)):
         make_room()
-        rows += measure(data[cell.data], cell, asked.restarts, asked.seed)
-        print(line(rows[-len(rules()) - 1 :]), flush=True)
+        rows += measure(data[cell.data], cell, asked, known)
+        print(line(rows[-len(asked.rules) :]), flush=True)
         if asked.json is not None:
             setting.write(asked.json, [asdict(row) for row in rows])
     print(tables.starts([asdict(row) for row in rows], {}))
+    if asked.all:
+        print(
+            "\n".join(f"missed by {row.rule}: {missed(row)}" for row in rows if row.optimum is not None and not row.all)
+        )
 
 
-def points(seed: int) -> Iterator[tuple[str, np.ndarray]]:
-    """Every data set, some of their columns, and simulations, by name. [N, D]"""
+def chosen(data: Mapping[str, np.ndarray], cells: int, seed: int) -> Iterator[Cell]:
+    """So many cells at random, K = 2 to 6."""
+    every = list(grid(data, range(2, 7)))
+    yield from (every[i] for i in np.random.default_rng(seed).permutation(len(every))[:cells])
+
+
+def points(seed: int, *, simulate: bool) -> Iterator[tuple[str, np.ndarray]]:
+    """Every data set, some of their columns, and simulations if asked for, by name. [N, D]"""
     for name in wb.dataset_names():
         whole = wb.load_dataset(name)
         yield name, whole.x
         for columns in COLUMNS.get(name, ()):
             yield f"{name}: {', '.join(columns)}", whole.select(columns).x
-    for k, d, n, separation, imbalance, anisotropy in SIMULATED:
+    for k, d, n, separation, imbalance, anisotropy in SIMULATED if simulate else ():
         simulator = wb.Simulator(k, d, n, separation, imbalance, anisotropy)
         yield f"simulated: {k} groups, {d} columns", simulator.draw(seed).x
 
 
-def grid(data: Mapping[str, np.ndarray]) -> Iterator[Cell]:
+def grid(data: Mapping[str, np.ndarray], components: range) -> Iterator[Cell]:
     """All cells; of one column, full, diagonal and spherical are the same family."""
-    for name, family, k in itertools.product(data, FAMILIES, range(2, 7)):
+    for name, family, k in itertools.product(data, FAMILIES, components):
         if data[name].shape[1] > 1 or family in ("full", "tied"):
             yield Cell(name, family, k)
 
 
-def rules() -> list[str]:
-    """The rules that draw."""
-    return [name for name, start in STARTS.items() if not issubclass(start, Stated)]
-
-
-def measure(x: np.ndarray, cell: Cell, restarts: int, seed: int) -> list[Row]:
+def measure(x: np.ndarray, cell: Cell, asked: argparse.Namespace, known: Optima) -> list[Row]:
     """EM from all rules in one batch, and from scikit-learn's answer."""
-    problem = wb.Problem(x, cell.components, cell.family)
-    drawn = [draw_starts(STARTS[rule](), problem, restarts, seed) for rule in rules()]
-    drawn.append(by_scikit_learn(x, cell, seed))
+    problem, restarts = wb.Problem(x, cell.components, cell.family), asked.restarts
+    drawn = [by_scikit_learn(x, cell, asked.seed) if rule == PEER
+             else draw_starts(STARTS[rule](), problem, restarts, asked.seed) for rule in asked.rules]  # fmt: skip
     starts = jax.tree.map(lambda *leaves: np.concatenate(leaves), *drawn)
-    trace = run(EndsOnly(inner=wb.EM()), problem, starts, named_key(seed, "em"))
+    trace = climbed(problem, starts, named_key(asked.seed, "em"))
     score, sound, trusted = judge(problem, trace)
-    optimum = np.max(score[trusted], initial=-np.inf)
-    rows = []
-    for place, rule in enumerate([*rules(), PEER]):
-        mine = slice(place * restarts, (place + 1) * restarts)
+    optimum = known.raised(cell, np.max(score[trusted], initial=-np.inf))
+    rows, first = [], 0
+    for rule, own in zip(asked.rules, drawn, strict=True):
+        mine = slice(first, first := first + len(own.weights))
         ends = np.where(sound[mine], score[mine], -np.inf)
         found = ends >= optimum - NEAR if np.isfinite(optimum) else np.zeros(len(ends), bool)
         rows.append(
@@ -139,6 +172,12 @@ def measure(x: np.ndarray, cell: Cell, restarts: int, seed: int) -> list[Row]:
                 bool(found.any()), float(np.median(trace.passes[mine, -1])))
         )  # fmt: skip
     return rows
+
+
+def climbed(problem: wb.Problem, starts: Mixture, key: jax.Array) -> wb.Trace:
+    """The ends of EM, by one program for all K of a data set and a family."""
+    trace = run(EndsOnly(inner=wb.EM()), nested(problem), padded(starts, problem), key)
+    return replace(trace, mixtures=restored(trace.mixtures, problem))
 
 
 def judge(problem: wb.Problem, trace: wb.Trace) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -173,6 +212,12 @@ def line(rows: list[Row]) -> str:
     found = "  ".join(f"{row.rule} {100 * row.share:.0f}{'*' if row.few else ''}" for row in rows)
     optimum = "nothing sound" if first.optimum is None else f"{first.optimum:.3f}"
     return f"{first.data}, {first.family}, K = {first.K}: {optimum}; {found}"
+
+
+def missed(row: Row) -> str:
+    """A cell that a rule missed, and by how much."""
+    best = "nothing sound" if row.best is None else f"{row.best:.3f}"
+    return f"{row.data}, {row.family}, K = {row.K}: {best}, known {row.optimum:.3f}"
 
 
 def number(value: float) -> float | None:

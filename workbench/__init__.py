@@ -53,6 +53,8 @@ from workbench.starts import (
     Labellings,
     RandomPoints,
     RandomResponsibilities,
+    RawKMeans,
+    ShortEM,
     VariedSeeds,
 )
 from workbench.studies import Findings, Study
@@ -98,11 +100,13 @@ __all__ = [
     "Race",
     "RandomPoints",
     "RandomResponsibilities",
+    "RawKMeans",
     "Reference",
     "RelabelledDraws",
     "RelaxedEM",
     "Riemannian",
     "Selection",
+    "ShortEM",
     "Simulator",
     "Soundness",
     "StochasticAscent",

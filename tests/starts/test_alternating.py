@@ -14,7 +14,7 @@ from workbench.methods.ends import EndsOnly
 from workbench.mixture import Mixture
 from workbench.problem import Problem
 from workbench.run import run
-from workbench.starts import Alternating, Hierarchical, RandomPoints, VariedSeeds, draw_starts
+from workbench.starts import Alternating, Hierarchical, RandomPoints, RawKMeans, ShortEM, VariedSeeds, draw_starts
 
 Points = NDArray[np.float64]
 K = 3
@@ -25,10 +25,9 @@ def test_each_rule_has_its_own_starts_in_turn(restarts: int, problem_of: Callabl
     problem = problem_of("full")
     starts = draw_starts(Alternating(), problem, restarts, seed=4)
     assert len(starts.weights) == restarts
-    clusters, seeds, points = (
-        draw_starts(rule(), problem, 4, seed=4) for rule in (Hierarchical, VariedSeeds, RandomPoints)
-    )
-    own = [(clusters, 0), (seeds, 0), (points, 0), (seeds, 1), (clusters, 1), (seeds, 2), (points, 1), (seeds, 3)]
+    rules = (Hierarchical, ShortEM, RawKMeans, VariedSeeds)
+    clusters, short, raw, seeds = (draw_starts(rule(), problem, 4, seed=4) for rule in rules)
+    own = [(clusters, 0), (short, 0), (raw, 0), (short, 1), (clusters, 1), (short, 2), (seeds, 0), (short, 3)]
     for r, (mixtures, place) in enumerate(own[:restarts]):
         for a, b in zip(jax.tree.leaves(starts), jax.tree.leaves(mixtures), strict=True):
             # The draws are the same; sums over rows may be ordered otherwise in a batch of another size.
@@ -48,6 +47,9 @@ KNOWN = [
     ("wine13", "full", 4, -2654.452),
     ("ruspini", "spherical", 2, -727.573),
     ("acidity", "tied", 5, -175.118),
+    ("diabetes", "full", 4, -2892.072),
+    ("diabetes", "tied", 5, -3018.927),
+    ("synth_tr", "full", 4, -92.847),
 ]
 
 

@@ -13,7 +13,7 @@ from sklearn.cluster import KMeans as ScikitLearnKMeans
 
 from workbench.mixture import COVARIANCES
 from workbench.problem import Problem
-from workbench.starts import STARTS, Hierarchical, KMeans, KMeansPlusPlus, VariedSeeds, draw_starts
+from workbench.starts import STARTS, Hierarchical, KMeans, KMeansPlusPlus, RawKMeans, VariedSeeds, draw_starts
 from workbench.starts.agglomeration import agglomerate
 from workbench.starts.groups import GroupedStart, Groups, groups_of, principal_axes, scaled, varied_units
 from workbench.starts.kmeans import lloyd, nearest, seed_rows
@@ -21,7 +21,8 @@ from workbench.starts.kmeans import lloyd, nearest, seed_rows
 Points = NDArray[np.float64]
 K = 3
 RESTARTS = 4
-GROUPED = pytest.mark.parametrize("rule", [rule for rule, start in STARTS.items() if issubclass(start, GroupedStart)])
+GROUPED_RULES = [rule for rule, start in STARTS.items() if issubclass(start, GroupedStart)]
+GROUPED = pytest.mark.parametrize("rule", GROUPED_RULES)
 
 
 def three_groups(seed: int = 0, apart: float = 8.0) -> tuple[Points, NDArray[np.intp]]:
@@ -36,7 +37,7 @@ def same_groups(labels: NDArray[np.intp], others: NDArray[np.intp]) -> bool:
     return bool(np.array_equal(labels[:, None] == labels, others[:, None] == others))
 
 
-@GROUPED
+@pytest.mark.parametrize("rule", [*(rule for rule in GROUPED_RULES if rule != "raw_kmeans"), "short_em"])
 @pytest.mark.parametrize("family", ["full", "tied", "diagonal"])
 def test_units_of_the_columns_do_not_matter(rule: str, family: str, points: Points) -> None:
     units = np.array([1e3, 1e-2])
@@ -133,6 +134,18 @@ def test_kmeans_is_that_of_scikit_learn_from_the_same_seeds(points: Points) -> N
         seeds = z[seed_rows(z, K, np.random.default_rng(seed))]
         oracle = ScikitLearnKMeans(K, init=seeds, n_init=1, tol=0.0).fit(z)
         np.testing.assert_array_equal(lloyd(z, seeds), oracle.labels_)
+
+
+def test_raw_kmeans_takes_the_columns_as_they_are() -> None:
+    # Groups in the wide column, and in the narrow one noise that scaling would make as wide.
+    rng = np.random.default_rng(0)
+    labels = np.repeat([0, 1], 40)
+    x = np.column_stack([10.0 * labels + rng.normal(size=80), 0.01 * rng.choice([-1.0, 1.0], size=80)])
+    for r in range(5):
+        means = np.sort(np.asarray(draw_starts(RawKMeans(), Problem(x, 2), 5, seed=0).means)[r, :, 0])
+        np.testing.assert_allclose(means, [x[labels == k, 0].mean() for k in range(2)], rtol=1e-12)
+    oracle = ScikitLearnKMeans(2, n_init=1, tol=0.0, random_state=0).fit(x)
+    assert same_groups(oracle.labels_, labels)
 
 
 @pytest.mark.parametrize("family", COVARIANCES)

@@ -6,17 +6,20 @@ They are drawn from the rows held in memory: all of them, or an even sample of t
 from workbench.starts.alternating import Alternating
 from workbench.starts.base import Start, draw_starts
 from workbench.starts.hierarchical import Hierarchical
-from workbench.starts.kmeans import KMeans, KMeansPlusPlus, VariedSeeds
+from workbench.starts.kmeans import KMeans, KMeansPlusPlus, RawKMeans, VariedSeeds
 from workbench.starts.random import RandomPoints, RandomResponsibilities
+from workbench.starts.short_em import ShortEM
 from workbench.starts.stated import Given, Labellings, Stated
 
 STARTS: dict[str, type[Start]] = {
     "alternating": Alternating,
     "random_points": RandomPoints,
     "kmeans": KMeans,
+    "raw_kmeans": RawKMeans,
     "kmeans++": KMeansPlusPlus,
     "varied_seeds": VariedSeeds,
     "hierarchical": Hierarchical,
+    "short_em": ShortEM,
     "random_responsibilities": RandomResponsibilities,
     "given": Given,
     "labellings": Labellings,
@@ -32,6 +35,8 @@ __all__ = [
     "Labellings",
     "RandomPoints",
     "RandomResponsibilities",
+    "RawKMeans",
+    "ShortEM",
     "Start",
     "Stated",
     "VariedSeeds",

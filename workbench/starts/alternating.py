@@ -9,21 +9,24 @@ from workbench.mixture import Mixture
 from workbench.problem import Problem
 from workbench.starts.base import Start
 from workbench.starts.hierarchical import Hierarchical
-from workbench.starts.kmeans import VariedSeeds
-from workbench.starts.random import RandomPoints
+from workbench.starts.kmeans import RawKMeans, VariedSeeds
+from workbench.starts.short_em import ShortEM
 
-# From groups that fit, from seeds far apart, and from wide components anywhere: each leads to optima that the others
-# miss. Seeds have every second turn, because they reach the most by themselves and differ from restart to restart;
-# eight restarts hold both hierarchical starts of all rows. benchmarks/starts.py sets the rules side by side.
-SEEDS = VariedSeeds()
-TURNS: tuple[Start, ...] = (Hierarchical(), SEEDS, RandomPoints(), SEEDS)
+# Short EM has every second turn, because it reaches the most by itself; between its turns come groups that fit, k-means
+# in the data's own units, and seeds far apart, which lead to optima that it can miss. The first eight hold both
+# hierarchical starts of all rows. benchmarks/starts.py sets the rules side by side.
+SHORT, GROUPS = ShortEM(), Hierarchical()
+TURNS: tuple[Start, ...] = (GROUPS, SHORT, RawKMeans(), SHORT, GROUPS, SHORT, VariedSeeds(), SHORT)
 
 
 class Alternating(Start):
-    """Hierarchical clustering, varied seeds, random points, varied seeds in turn; each rule has its starts in order."""
+    """Every second start by short EM; between them hierarchical clustering, k-means, and varied seeds in turn.
+
+    Each rule has its starts in order.
+    """
 
     rule: Literal["alternating"] = "alternating"
-    summary: ClassVar[str] = "hierarchical, varied_seeds, random_points and varied_seeds in turn"
+    summary: ClassVar[str] = "short_em every second time; hierarchical, raw_kmeans, hierarchical, varied_seeds between"
 
     def draw(self, problem: Problem, restarts: int, seed: int) -> Mixture:
         """The first starts of each rule, in its places."""

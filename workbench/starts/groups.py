@@ -118,18 +118,22 @@ def varied_units(x: Points, rng: np.random.Generator, restart: int, most: int) -
     return whitened if restart % 3 == 1 else unwhitened * np.exp(rng.normal(size=unwhitened.shape[1]))
 
 
-def _moments(groups: Groups, least: float) -> tuple[Points, Points, Points]:
-    """Sizes, means and square roots of the scatters of groups. [K], [K, D], [K, D, D]
+def smoothed(groups: Groups, least: float) -> Points:
+    """Covariances of groups, with `least` rows' worth of the pooled one beside the rows of each. [K, D, D]
 
-    To the rows of each group come `least` rows' worth of the pooled covariance: as many as its own covariance needs
-    not to be singular. A group of few rows takes its shape from the pooled one, then, and one of many has its own.
+    As many as a group's own covariance needs not to be singular: a group of few rows takes its shape from the pooled
+    one, then, and one of many has its own.
     """
-    counts, means, covariances = groups
-    rows = counts[:, None, None]
-    counts, added = np.maximum(counts, 1.0), np.maximum(rows + least, 1.0)
-    variances, axes = np.linalg.eigh((rows * covariances + least * groups.pooled) / added)
+    rows = groups.counts[:, None, None]
+    return np.asarray((rows * groups.covariances + least * groups.pooled) / np.maximum(rows + least, 1.0))
+
+
+def _moments(groups: Groups, least: float) -> tuple[Points, Points, Points]:
+    """Sizes, means and square roots of the smoothed scatters of groups. [K], [K, D], [K, D, D]"""
+    counts = np.maximum(groups.counts, 1.0)
+    variances, axes = np.linalg.eigh(smoothed(groups, least))
     deviations = np.sqrt(counts[:, None] * np.maximum(variances, 0.0))
-    return counts, means, axes * deviations[:, None, :]
+    return counts, groups.means, axes * deviations[:, None, :]
 
 
 def _repeated(leaf: Points, components: int) -> Points:

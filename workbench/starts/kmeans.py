@@ -63,6 +63,23 @@ class KMeans(GroupedStart):
         return groups_of(x, lloyd(z, z[seeds]), components, x[seeds])
 
 
+class RawKMeans(GroupedStart):
+    """The groups of k-means in the data's own units, as scikit-learn's `GaussianMixture` begins.
+
+    Where columns are measured in one unit, their lengths say what counts, and dividing by their deviations hides it; so
+    this rule alone depends on the units of the columns.
+    """
+
+    rule: Literal["raw_kmeans"] = "raw_kmeans"
+    summary: ClassVar[str] = "the groups of k-means in the data's own units; k-means++ seeding for each restart"
+
+    def group(self, x: Points, components: int, rng: np.random.Generator, restart: int) -> Groups:
+        """Every row in the group of its nearest mean."""
+        z = (x - np.mean(x, axis=0)) / np.max(np.std(x, axis=0))  # one factor, against overflow
+        seeds = seed_rows(z, components, rng)
+        return groups_of(x, lloyd(z, z[seeds]), components, x[seeds])
+
+
 def around_seeds(x: Points, seeds: NDArray[np.intp], labels: NDArray[np.intp]) -> Groups:
     """Equal groups at the seeds, with the pooled covariance of all rows about the seeds of their groups."""
     apart, k = x - x[seeds][labels], len(seeds)

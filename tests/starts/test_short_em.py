@@ -1,0 +1,129 @@
+"""Starts by short EM: what climbs is EM, what is chosen is higher and no spike, and what it costs is bounded."""
+
+from collections.abc import Callable
+from time import process_time
+
+import jax
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from workbench.data import load_dataset
+from workbench.mixture import COVARIANCES, Mixture
+from workbench.problem import Problem
+from workbench.soundness import Soundness
+from workbench.starts import RandomPoints, ShortEM, VariedSeeds, climbing, draw_starts, short_em
+from workbench.starts.climbing import Climber, Mixtures
+from workbench.starts.short_em import in_data_units
+
+Points = NDArray[np.float64]
+K = 3
+FAMILIES = pytest.mark.parametrize("family", COVARIANCES)
+
+
+def climber_of(problem: Problem) -> Climber:
+    """The climber of all rows of a problem, in its working units."""
+    z = (problem.x - np.asarray(problem.rows.shift)) @ np.asarray(problem.rows.inverse).T
+    return Climber.of(z, problem.covariance, problem.components)
+
+
+def in_working_units(problem: Problem, starts: Mixture) -> Mixtures:
+    """Mixtures with leaves [R, ...] as the climber takes them."""
+    working = jax.vmap(problem.rows.to_working)(starts)
+    covariances = np.asarray(problem.covariance.square(working.scales))
+    per_component = {"full": 4, "tied": 4, "diagonal": 3, "spherical": 3}[problem.covariance.name]
+    if covariances.ndim < per_component:
+        axis = 1 if problem.covariance.name == "tied" else 2
+        covariances = np.expand_dims(covariances, axis)
+    return Mixtures(np.asarray(working.weights), np.asarray(working.means), covariances)
+
+
+@FAMILIES
+@pytest.mark.parametrize("in_one_product", [climbing.ONE_THREAD, 200])
+def test_short_climbs_are_steps_of_em(
+    family: str, in_one_product: int, problem_of: Callable[..., Problem], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # 200: blocks of a few rows, the last padded.
+    monkeypatch.setattr(climbing, "ONE_THREAD", in_one_product)
+    problem = problem_of(family)
+    starts = draw_starts(VariedSeeds(), problem, 4, seed=0)
+    ends, values = climber_of(problem).climb(in_working_units(problem, starts), 3)
+    for _ in range(3):
+        starts, _ = jax.vmap(problem.em_step)(starts)
+    expected = in_working_units(problem, starts)
+    # Three steps of a few hundred roundings each, in another order.
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-9), tuple(ends), tuple(expected))
+    shift = problem.num_points * float(problem.rows.log_determinant)
+    np.testing.assert_allclose(values - shift, jax.vmap(problem.log_likelihood)(starts), rtol=1e-11)
+
+
+@pytest.mark.parametrize("family", ["full", "diagonal", "spherical"])
+def test_what_is_usable_is_sound_and_not_suspicious(family: str) -> None:
+    # Few points for so many components: some climbs end on spikes.
+    x = np.random.default_rng(0).normal(size=(30, 2))
+    problem = Problem(x, 6, family)
+    climber, rule = climber_of(problem), Soundness()
+    starts = draw_starts(RandomPoints(), problem, 40, seed=0)
+    ends, _ = climber.climb(in_working_units(problem, starts), 60)
+    usable = climber.usable(ends)
+    assert 0 < np.sum(usable) < 40
+    kept = in_data_units(problem, Mixtures.stack([ends.at(r) for r in np.flatnonzero(usable)]))
+    for health in rule.check_all(problem, kept):
+        assert health.sound and not health.suspicious
+
+
+def test_of_few_steps_and_many_moves_a_start_is_higher_than_all_candidates() -> None:
+    problem = Problem(load_dataset("iris").x, 4)
+    reached = jax.vmap(problem.log_likelihood)(draw_starts(ShortEM(), problem, 4, seed=0))
+    for rule in (RandomPoints(), VariedSeeds()):
+        _, values = climber_of(problem).climb(in_working_units(problem, draw_starts(rule, problem, 20, seed=0)), 10)
+        short = values - problem.num_points * float(problem.rows.log_determinant)
+        # By so much that candidates of any luck are left behind; spikes are left out, which can be higher.
+        assert float(np.min(reached)) > float(np.median(short)) + 10
+
+
+@FAMILIES
+def test_no_start_is_on_its_way_into_a_singularity(family: str) -> None:
+    # Two rows next to each other: a component on them climbs without end.
+    x = np.concatenate([np.random.default_rng(1).normal(size=(40, 2)), [[9.0, 9.0], [9.0, 9.0 + 1e-6]]])
+    problem = Problem(x, 4, family)
+    for health in Soundness().check_all(problem, draw_starts(ShortEM(), problem, 8, seed=0)):
+        assert health.finite and not health.singular and not health.suspicious
+
+
+def test_fewer_distinct_rows_than_components_still_make_a_proper_start() -> None:
+    starts = draw_starts(ShortEM(), Problem(np.repeat([1.0, 2.0], 5), 3), 2, seed=0)
+    assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(starts))
+    # A third of the data's deviation of one half, or more: not on the way into a spike.
+    assert np.min(starts.scales) > 0.16 and np.min(starts.weights) > 0
+
+
+def test_short_runs_are_of_a_sample_of_many_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+    whole = Climber.of
+    monkeypatch.setattr(short_em.Climber, "of", lambda z, *rest: seen.append(len(z)) or whole(z, *rest))
+    draw_starts(ShortEM(), Problem(np.random.default_rng(0).normal(size=(5_000, 1)), 2), 2, seed=0)
+    assert seen == [short_em.MOST_ROWS] * 2
+
+
+def test_wide_data_take_fewer_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    rounds: list[int] = []
+    swapped = short_em._swapped
+    monkeypatch.setattr(short_em, "_swapped", lambda *given: rounds.append(0) or swapped(*given))
+    problem = Problem(np.random.default_rng(0).normal(size=(300, 3)), 2)
+    draw_starts(ShortEM(), problem, 1, seed=0)
+    assert len(rounds) == short_em.ROUNDS
+    monkeypatch.setattr(short_em, "MOST_WORK", 2 * 10 * 10 * 2 * 10 * 300 * 3)  # ten features: three rounds' worth
+    draw_starts(ShortEM(), problem, 1, seed=0)
+    assert len(rounds) == short_em.ROUNDS + 3
+
+
+@pytest.mark.slow
+@FAMILIES
+def test_thirty_two_starts_take_seconds(family: str) -> None:
+    rng = np.random.default_rng(0)
+    problem = Problem(rng.normal(size=(5_000, 8)) + 4.0 * rng.integers(4, size=(5_000, 1)), 8, family)
+    begun = process_time()
+    draw_starts(ShortEM(), problem, 32, seed=0)
+    # Of the processor's time: 5 to 11 on a busy machine.
+    assert process_time() - begun < 30

@@ -1,0 +1,268 @@
+"""Short climbs of EM for many mixtures of a few rows side by side: what a start is chosen from.
+
+In NumPy, on the host: there is nothing to compile, and a step for ten mixtures of 150 rows takes half a millisecond.
+Responsibilities and sums are two products with one matrix of features, as in `mixture/one_pass.py`.
+"""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from workbench.mixture.covariance import Covariance
+from workbench.mixture.covariance.vectors import LOG_2PI
+from workbench.soundness import NARROWEST, Soundness
+
+Points = NDArray[np.float64]
+Flags = NDArray[np.bool_]
+
+# What counts as on its way into a singularity, or as resting on a few close points, is what the default rule says of an
+# end.
+RULE = Soundness()
+
+# Multiplications in one product of matrices that OpenBLAS leaves to one thread (its `SMP_THRESHOLD_MIN` times
+# `GEMM_MULTITHREAD_THRESHOLD`): threads that wait for each other cost small products more than they save, on a busy
+# machine twenty times as much.
+ONE_THREAD = 2**18
+
+
+class Mixtures(NamedTuple):
+    """Mixtures in working units, leaves [C, ...]."""
+
+    weights: Points  # [C, K]
+    means: Points  # [C, K, D]
+    covariances: Points  # [C, K, D, D] (full), [C, 1, D, D] (tied), [C, K, D] (diagonal), [C, K, 1] (spherical)
+
+    def at(self, place: int) -> "Mixtures":
+        """One of them, without the leading axis."""
+        return Mixtures(*(leaf[place] for leaf in self))
+
+    @classmethod
+    def stack(cls, ones: list["Mixtures"]) -> "Mixtures":
+        """Mixtures without a leading axis, behind one another."""
+        return cls(*(np.stack(leaves) for leaves in zip(*ones, strict=True)))
+
+
+@dataclass(frozen=True)
+class Climber:
+    """EM on rows z [N, D] in working units, for C mixtures of one family at once."""
+
+    kind: "Kind"
+    fewest: int  # points that a covariance of the family needs for itself
+    num_rows: int  # N
+    features: Points  # [B, F, N']   1, z and the family's squares; blocks of rows, the last padded with zeros
+    total: Points  # [D, D]   sum_n z_n z_n^T
+
+    @classmethod
+    def of(cls, z: Points, family: Covariance, components: int) -> "Climber":
+        """The climber of rows z [N, D] for mixtures of K components."""
+        kind, (n, d) = KINDS[family.name], z.shape
+        features = np.concatenate([np.ones((1, n)), z.T, kind.squares(z)])
+        size = min(n, max(1, ONE_THREAD // (components * len(features))))
+        blocks = -(-n // size)
+        padded = np.pad(features, ((0, 0), (0, blocks * size - n))).reshape(len(features), blocks, size)
+        return cls(kind, family.fewest_points(d), n, np.ascontiguousarray(padded.swapaxes(0, 1)), z.T @ z)
+
+    def climb(self, mixtures: Mixtures, steps: int) -> tuple[Mixtures, Points]:
+        """So many EM steps (flat prior), and the log-likelihood [C] of where they lead; -inf where one is singular."""
+        for _ in range(steps):
+            mixtures = self._maximise(self._expect(mixtures)[1])
+        return mixtures, self._expect(mixtures)[0]
+
+    def usable(self, mixtures: Mixtures) -> Flags:
+        """Whether each could be an end worth reaching: no component starved, singular, or tight on a few rows. [C]"""
+        sizes, narrow = mixtures.weights * self.num_rows, self.kind.smallest(mixtures.covariances)  # [C, K]
+        few = sizes < RULE.small * self.fewest
+        bad = (sizes < max(self.fewest, 1)) | ~(narrow > NARROWEST**2) | (few & (narrow < RULE.tight))
+        return np.asarray(~np.any(bad, axis=1))
+
+    def _expect(self, mixtures: Mixtures) -> tuple[Points, Points]:
+        """Log-likelihoods [C], in working units, and responsibilities [C, B, K, N'], those of padding by the way."""
+        weights, means, _ = mixtures
+        d = means.shape[-1]
+        log_roots, linear, quadratic, shared, regular = self.kind.natural(mixtures, self.total)
+        constant = np.log(np.maximum(weights, np.finfo(float).tiny)) - log_roots - 0.5 * d * LOG_2PI
+        constant = constant - 0.5 * np.sum(linear * means, axis=-1)
+        coefficients = np.concatenate([constant[..., None], linear, quadratic], axis=-1)  # [C, K, F]
+        shares = coefficients[:, None] @ self.features  # [C, B, K, N']
+        largest = np.max(shares, axis=2, keepdims=True)
+        np.exp(np.subtract(shares, largest, out=shares), out=shares)
+        sums = np.sum(shares, axis=2, keepdims=True)
+        # The first feature is 1 for rows and 0 for padding.
+        values = np.sum((largest + np.log(sums))[:, :, 0] * self.features[:, 0], axis=(1, 2)) + shared
+        shares /= sums
+        return np.where(regular & np.isfinite(values), values, -np.inf), shares
+
+    def _maximise(self, responsibilities: Points) -> Mixtures:
+        """Weighted maximum likelihood (Bishop 2006, eq. 9.24-9.26)."""
+        d, n = len(self.total), self.num_rows
+        sums = np.sum(responsibilities @ self.features.swapaxes(-1, -2), axis=1)  # [C, K, F]
+        counts = np.maximum(sums[..., :1], np.finfo(float).tiny)  # [C, K, 1]
+        means, squares = sums[..., 1 : d + 1] / counts, sums[..., d + 1 :] / counts
+        weights = sums[..., 0] / n
+        return Mixtures(weights, means, self.kind.covariances(weights, means, squares, self.total / n))
+
+
+class Natural(NamedTuple):
+    """What log densities are linear in the features by."""
+
+    log_roots: Points  # [C, K] or [C, 1]   logarithms of the roots of the covariances' determinants
+    linear: Points  # [C, K, D]
+    quadratic: Points  # [C, K, Q]
+    shared: Points  # [C]   what the quadratic part adds to the log-likelihood where all components share it
+    regular: Flags  # [C]   whether all covariances are positive definite
+
+
+class Kind(ABC):
+    """What differs between the families."""
+
+    @abstractmethod
+    def squares(self, z: Points) -> Points:
+        """Quadratic features of rows [N, D]. [Q, N]"""
+
+    @abstractmethod
+    def of_dense(self, weights: Points, dense: Points) -> Points:
+        """The family's covariances from dense ones [K, D, D], with the weights [K] of the components."""
+
+    @abstractmethod
+    def natural(self, mixtures: Mixtures, total: Points) -> Natural:
+        """Coefficients of the features; `total` is the sum of all `z z^T`."""
+
+    @abstractmethod
+    def covariances(self, weights: Points, means: Points, squares: Points, second: Points) -> Points:
+        """The covariances that fit the mean `squares` [C, K, Q] of the components and the `second` moments of all."""
+
+    @abstractmethod
+    def smallest(self, covariances: Points) -> Points:
+        """The smallest eigenvalue of each component's covariance. [C, K] or [C, 1]"""
+
+
+class Matrices(Kind):
+    """Full covariances."""
+
+    def squares(self, z: Points) -> Points:
+        """Products of two columns, each pair once."""
+        i, j = np.triu_indices(z.shape[1])
+        return np.asarray(z.T[i] * z.T[j])
+
+    def of_dense(self, weights: Points, dense: Points) -> Points:
+        """As they are."""
+        return dense
+
+    def natural(self, mixtures: Mixtures, total: Points) -> Natural:
+        """Precisions; each pair of columns stands for both its orders."""
+        log_roots, precisions, regular = _inverses(mixtures.covariances)
+        d = len(total)
+        i, j = np.triu_indices(d)
+        linear = (precisions @ mixtures.means[..., None])[..., 0]
+        quadratic = precisions[..., i, j] * np.where(i == j, -0.5, -1.0)
+        return Natural(log_roots, linear, quadratic, np.zeros(len(regular)), regular)
+
+    def covariances(self, weights: Points, means: Points, squares: Points, second: Points) -> Points:
+        """Mean products less products of means. [C, K, D, D]"""
+        i, j = np.triu_indices(len(second))
+        dense = np.empty((*means.shape, len(second)))
+        dense[..., i, j] = dense[..., j, i] = squares
+        return dense - means[..., :, None] * means[..., None, :]
+
+    def smallest(self, covariances: Points) -> Points:
+        """By all eigenvalues; NaN is of no matrix."""
+        finite = np.all(np.isfinite(covariances), axis=(-2, -1), keepdims=True)
+        return np.asarray(np.linalg.eigvalsh(np.where(finite, covariances, 0.0))[..., 0])
+
+
+class SharedMatrix(Matrices):
+    """A tied covariance: responsibilities do not depend on the quadratic part, the log-likelihood does."""
+
+    def squares(self, z: Points) -> Points:
+        """None."""
+        return np.empty((0, len(z)))
+
+    def of_dense(self, weights: Points, dense: Points) -> Points:
+        """Their mean by weight. [1, D, D]"""
+        return np.asarray(np.tensordot(weights, dense, 1)[None])
+
+    def natural(self, mixtures: Mixtures, total: Points) -> Natural:
+        """The sum over rows of `z^T P z` is the trace of P times their total."""
+        log_roots, precisions, regular = _inverses(mixtures.covariances)
+        linear = mixtures.means @ precisions[:, 0]
+        shared = -0.5 * np.einsum("cij,ij->c", precisions[:, 0], total)
+        return Natural(log_roots, linear, np.empty((*linear.shape[:2], 0)), shared, regular)
+
+    def covariances(self, weights: Points, means: Points, squares: Points, second: Points) -> Points:
+        """What all rows spread less what the means do. [C, 1, D, D]"""
+        between = np.swapaxes(means * weights[..., None], -1, -2) @ means
+        return np.asarray((second - between)[:, None])
+
+
+class Variances(Kind):
+    """Diagonal covariances."""
+
+    def squares(self, z: Points) -> Points:
+        """Squares of the columns."""
+        return z.T**2
+
+    def of_dense(self, weights: Points, dense: Points) -> Points:
+        """The diagonals. [K, D]"""
+        return np.diagonal(dense, axis1=-2, axis2=-1).copy()
+
+    def natural(self, mixtures: Mixtures, total: Points) -> Natural:
+        """Precisions of the columns."""
+        variances, d = mixtures.covariances, len(total)
+        positive = variances > NARROWEST**2
+        variances = np.where(positive, variances, 1.0)
+        quadratic = -0.5 / variances
+        # One variance stands for D columns.
+        log_roots = 0.5 * np.sum(np.log(variances), axis=-1) * (d / variances.shape[-1])
+        regular = np.all(positive, axis=(1, 2))
+        return Natural(log_roots, mixtures.means / variances, quadratic, np.zeros(len(regular)), regular)
+
+    def covariances(self, weights: Points, means: Points, squares: Points, second: Points) -> Points:
+        """Mean squares less squares of means. [C, K, D]"""
+        return np.asarray(squares - means**2)
+
+    def smallest(self, covariances: Points) -> Points:
+        """The smallest variance."""
+        return np.asarray(np.min(covariances, axis=-1))
+
+
+class OneVariance(Variances):
+    """Spherical covariances."""
+
+    def squares(self, z: Points) -> Points:
+        """Squared lengths."""
+        return np.sum(z.T**2, axis=0, keepdims=True)
+
+    def of_dense(self, weights: Points, dense: Points) -> Points:
+        """The mean of the diagonals. [K, 1]"""
+        return np.mean(np.diagonal(dense, axis1=-2, axis2=-1), axis=-1, keepdims=True)
+
+    def covariances(self, weights: Points, means: Points, squares: Points, second: Points) -> Points:
+        """The mean over columns. [C, K, 1]"""
+        return np.asarray((squares - np.sum(means**2, axis=-1, keepdims=True)) / len(second))
+
+
+KINDS: dict[str, Kind] = {
+    "full": Matrices(), "tied": SharedMatrix(), "diagonal": Variances(), "spherical": OneVariance()
+}  # fmt: skip
+
+
+def _inverses(covariances: Points) -> tuple[Points, Points, Flags]:
+    """Logarithms of the roots of determinants [C, K'], inverses [C, K', D, D], and which have one in all [C].
+
+    In place of a covariance that is not positive definite stands the identity.
+    """
+    regular = np.ones(len(covariances), bool)
+    try:
+        roots = np.linalg.cholesky(covariances)
+    except np.linalg.LinAlgError:
+        finite = np.all(np.isfinite(covariances), axis=(-2, -1), keepdims=True)
+        kept = np.where(finite, covariances, 0.0)
+        positive = np.linalg.eigvalsh(kept)[..., 0] > NARROWEST**2  # [C, K']
+        regular = np.all(positive, axis=1)
+        roots = np.linalg.cholesky(np.where(positive[..., None, None], kept, np.eye(kept.shape[-1])))
+    inverse = np.linalg.inv(roots)
+    log_roots = np.sum(np.log(np.diagonal(roots, axis1=-2, axis2=-1)), axis=-1)
+    return log_roots, np.swapaxes(inverse, -1, -2) @ inverse, regular
