@@ -26,8 +26,9 @@ SMALLER = 16.0
 # Of more rows a random sample climbs, another for each restart.
 MOST_ROWS = 2**10
 
-# Multiplications in the moves of one restart, half a second or so: of wide data fewer rounds.
-MOST_WORK = 2**30
+# Multiplications in the moves of one restart, a tenth of a second or so: of many numbers fewer rounds. An exponential
+# takes as long as so many.
+MOST_WORK, EXPONENTIAL = 2**29, 16
 
 
 class ShortEM(Start):
@@ -66,7 +67,7 @@ def _best(problem: Problem, x: Points, rng: np.random.Generator, restart: int) -
         best, value = _highest(climber, first)
         if best is None:
             best = first.at(1)  # wide components at random rows: never singular
-        work = 2 * CANDIDATES * STEPS * k * climber.features.size
+        work = 2 * CANDIDATES * STEPS * k * len(z) * (climber.features.shape[1] + EXPONENTIAL)
         for _ in range(min(ROUNDS, max(1, MOST_WORK // work)) if k > 1 else 0):
             moved, reached = _highest(climber, _swapped(best, z, rng))
             if moved is not None and reached > value:
