@@ -29,16 +29,22 @@ OBJECTS_BETWEEN = 200_000
 FILES = {
     "atlas": "mapping",
     "claims": "claims",
+    "clean": "upkeep",
     "compare": "looking",
+    "diff": "upkeep",
+    "export": "upkeep",
     "list": "looking",
+    "merge": "upkeep",
     "plot": "looking",
     "posterior": "posterior",
+    "report": "looking",
     "run": "running",
     "schema": "looking",
     "select": "selecting",
     "status": "records",
     "table": "records",
     "validate": "looking",
+    "verify": "upkeep",
 }
 
 

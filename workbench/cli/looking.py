@@ -13,6 +13,7 @@ from workbench.data import dataset_names, describe
 from workbench.errors import InputError
 from workbench.experiment import RunConfig, read_experiment
 from workbench.jobs.experiment import load_results
+from workbench.jobs.told import found_in
 from workbench.methods import METHODS
 from workbench.mixture import COVARIANCES, PRIORS
 from workbench.report import redraw
@@ -25,16 +26,17 @@ from workbench.studies.reading import is_study, read_study, schema_of_files
 @click.argument("folders", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="DIR...")
 @click.option("--format", "form", type=click.Choice(["table", "json", "csv"]), default="table", show_default=True)
 def compare(folders: Sequence[Path], form: str) -> None:
-    """Print the comparison again, from disk. JSON is one object per experiment, each on a line."""
-    tables = [table(comparison) for folder in folders for comparison in load_results(folder)]
-    if form == "json":
-        click.echo("\n".join(each.to_json() for each in tables))
-    elif form == "csv":
-        texts = [each.to_csv() for each in tables]
+    """Print again, from disk, what every job of a folder found. JSON is one object per job, each on a line.
+
+    CSV has the methods of experiments; `workbench table` tells every record of every job.
+    """
+    if form == "csv":
+        texts = [table(comparison).to_csv() for folder in folders for comparison in load_results(folder)]
         # One header, then the rows of all.
         click.echo(texts[0] + "".join(text.partition("\n")[2] for text in texts[1:]), nl=False)
-    else:
-        click.echo("\n\n".join(str(each) for each in tables))
+        return
+    found = [each for folder in folders for each in found_in(folder)]
+    click.echo("\n".join(each.to_json() for each in found) if form == "json" else "\n\n".join(map(str, found)))
 
 
 @cli.command()
@@ -43,6 +45,9 @@ def plot(folder: Path) -> None:
     """Redraw every page and figure of a results folder from disk."""
     for path in redraw(folder):
         click.echo(path)
+
+
+cli.add_command(plot, "report")
 
 
 @cli.command("list")

@@ -24,7 +24,7 @@ def status(folder: Path, form: str) -> None:
     rows = []
     whys: Counter[str] = Counter()
     for store in stores_in(folder):
-        table = {str(row["key"]): row for row in rows_of(store, store.keys()).rows}
+        table = {str(row["key"]): row for row in rows_of(store, store.stored_keys()).rows}
         whys.update(str(row["why"]) for row in table.values() if "why" in row)
         for file, job in store.jobs():
             states = Counter(str(table[key]["state"]) if key in table else "missing" for key in job["cells"])

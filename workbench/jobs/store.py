@@ -175,7 +175,7 @@ class Store:
             raise self.damaged(key, _said(error)) from None
         return found, contents
 
-    def keys(self) -> list[str]:
+    def stored_keys(self) -> list[str]:
         """The cells that have a manifest, sound or not."""
         with suppress(FileNotFoundError, NotADirectoryError), os.scandir(self.folder / "cells") as entries:
             names = [entry.name for entry in entries if not entry.name.startswith(".")]

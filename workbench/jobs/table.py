@@ -165,7 +165,7 @@ def table_of_folder(folder: Path) -> Table:
         InputError: there is no such folder, or no cell in it.
     """
     stores = list(stores_in(folder))
-    rows = [row for store in stores for row in rows_of(store, store.keys()).rows]
+    rows = [row for store in stores for row in rows_of(store, store.stored_keys()).rows]
     if not rows:
         raise InputError(f"{folder}: no finished runs; give a folder that `workbench run` wrote")
     return Table.of(rows)

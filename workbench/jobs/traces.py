@@ -83,6 +83,7 @@ def _row(trace: Trace, problem: Problem, found: Sequence[Verdict], reference: Re
         "status": counts.most_common(1)[0][0] if counts else None,
         **{f"restarts_{status.lower()}": count for status, count in sorted(counts.items())},
         "restarts_run": trace.num_restarts,
+        "draws": trace.draws,
         "log_joint": None if place is None else float(trace.log_joint[place]),
         "log_likelihood": None if place is None else float(trace.log_likelihood[place]),
         "passes": float(np.sum(trace.passes[:, -1])),

@@ -1,0 +1,94 @@
+"""The commands that keep results in order: remove, merge, compare, pack, and check a pack by running it again."""
+
+import tempfile
+from pathlib import Path
+
+import click
+
+from workbench.cli.group import cli
+from workbench.cli.shared import progress
+from workbench.devices import ask_for_devices
+from workbench.errors import InputError
+from workbench.jobs import packs, upkeep
+from workbench.jobs.table import Table
+
+APART = 1
+
+
+@cli.command()
+@click.argument("folder", type=click.Path(path_type=Path), metavar="DIR")
+@click.option("--failed", is_flag=True, help="Remove cells that failed.")
+@click.option("--stale", is_flag=True, help="Remove cells that other code or other packages made.")
+@click.option("--damaged", is_flag=True, help="Remove cells that were changed after they were written.")
+@click.option("--dry-run", "dry", is_flag=True, help="Only say what would be removed.")
+def clean(folder: Path, failed: bool, stale: bool, damaged: bool, dry: bool) -> None:
+    """Remove the cells of DIR, or of every results folder in it, that are in a state."""
+    states = [name for name, asked in (("failed", failed), ("stale", stale), ("damaged", damaged)) if asked]
+    if not states:
+        raise InputError("clean: give at least one of --failed, --stale and --damaged")
+    removed = upkeep.clean(folder, states, dry=dry)
+    for row in removed.rows:
+        click.echo(f"{row['job']}/cells/{row['key']}: {row['state']}")
+    click.echo(f"{len(removed)} cells {'would be' if dry else 'are'} removed.")
+
+
+@cli.command()
+@click.argument("source", type=click.Path(path_type=Path), metavar="FROM")
+@click.argument("target", type=click.Path(path_type=Path), metavar="INTO")
+def merge(source: Path, target: Path) -> None:
+    """Copy what results folder FROM has, and INTO has not, into INTO; nothing sound there is replaced."""
+    merged = upkeep.merge(source, target)
+    for why in merged.left:
+        click.echo(f"left out: {why}", err=True)
+    click.echo(f"{merged.copied} cells copied, {merged.there} there already, {len(merged.left)} damaged and left out.")
+    click.echo(f"`workbench plot {target}` writes the pages of both.")
+
+
+@cli.command()
+@click.argument("first", type=click.Path(path_type=Path), metavar="A")
+@click.argument("second", type=click.Path(path_type=Path), metavar="B")
+@click.option("--tolerance", type=click.FloatRange(min=0), default=upkeep.RELATIVE, show_default=True, help="Relative.")
+@click.pass_context
+def diff(ctx: click.Context, first: Path, second: Path, tolerance: float) -> None:
+    """Say what sets two results folders apart: settings, versions and numbers.
+
+    The exit status is 1 where a number differs by more than the tolerance, or only one folder has a cell.
+    """
+    found = upkeep.difference(first, second, tolerance=tolerance)
+    click.echo(found)
+    if found.beyond:
+        ctx.exit(APART)
+
+
+@cli.command()
+@click.argument("folder", type=click.Path(path_type=Path), metavar="DIR")
+@click.option("--out", type=click.Path(path_type=Path), help="The ZIP file  [default: NAME.zip]")
+def export(folder: Path, out: Path | None) -> None:
+    """Pack a results folder in one file: jobs, cells, points, pages, figures, and every package's version."""
+    place = Path(f"{folder.resolve().name}.zip") if out is None else out
+    cells = packs.export(folder, place)
+    click.echo(f"{place}: {cells} cells; `workbench verify {place}` runs them again and compares")
+
+
+@cli.command()
+@click.argument("pack", type=click.Path(path_type=Path), metavar="PACK")
+@click.option("--tolerance", type=click.FloatRange(min=0), default=upkeep.RELATIVE, show_default=True, help="Relative.")
+@click.option("--quiet", is_flag=True, help="Print nothing but what differs.")
+@click.pass_context
+def verify(ctx: click.Context, pack: Path, tolerance: float, quiet: bool) -> None:
+    """Run every job of a pack again, and compare what comes out with what was packed.
+
+    The exit status is 1 where a cell fails, differs by more than the tolerance, or could not be checked.
+    """
+    ask_for_devices(None)
+    with tempfile.TemporaryDirectory(prefix="workbench-verify-") as place, progress(quiet) as watch:
+        packs.unpack(pack, Path(place) / "packed")
+        checked = packs.verify(Path(place) / "packed", Path(place) / "again", tolerance=tolerance, watch=watch)
+    rows = [{"cell": each.key, "state": each.state, "why": each.why or None} for each in checked]
+    wrong = [row for row in rows if row["state"] not in ("same", "within")]
+    if wrong or not quiet:
+        click.echo(Table.of(wrong if quiet else rows))
+    if not quiet:
+        click.echo(f"{len(rows) - len(wrong)} of {len(rows)} cells come out as they were packed.")
+    if wrong:
+        ctx.exit(APART)

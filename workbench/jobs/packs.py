@@ -1,0 +1,183 @@
+"""Packs: a results folder in one file, with what made it, that a reader can check by running it again."""
+
+import hashlib
+import json
+import platform
+import sys
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import distributions
+from pathlib import Path
+from typing import Any
+
+from workbench.errors import InputError, one_line, shown
+from workbench.files import DAMAGED, replacing
+from workbench.jobs.registry import stored_job
+from workbench.jobs.running import Reuse, Watch, run_job
+from workbench.jobs.store import DONE, DamagedCellError, Store
+from workbench.jobs.upkeep import differing_arrays, differing_rows
+from workbench.manifest import FORMAT, check_format
+
+# What of a results folder is packed.
+PARTS = ("jobs", "cells", "data", "pages", "figures")
+ABOUT = "pack.json"
+
+# A pack that unpacks to more is refused before it is read.
+MOST_BYTES = 2**36
+
+
+def export(folder: Path, out: Path) -> int:
+    """Pack a results folder: jobs, cells, points, pages, and the environment. Returns the number of cells.
+
+    Args:
+        folder: a results folder.
+        out: the ZIP file to write, whole or not at all.
+
+    Raises:
+        InputError: it is no results folder, a cell is damaged, or the file cannot be written.
+    """
+    store = Store(folder)
+    keys = store.stored_keys()
+    if not keys:
+        raise InputError(f"{folder}: no finished runs; give a folder that `workbench run` wrote")
+    for key in keys:
+        manifest = store.manifest(key)
+        if manifest is not None and manifest["status"] == DONE:
+            store.contents(key)
+    files = [file for part in PARTS for file in sorted((folder / part).rglob("*")) if file.is_file()]
+    files = [file for file in files if not file.name.startswith(".")]
+    files += [file for file in (folder / "report.html",) if file.is_file()]
+    digests = {file.relative_to(folder).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
+    about = {"format": FORMAT, "name": folder.resolve().name, "environment": environment(), "files": digests}
+    try:
+        with replacing(out) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as pack:
+            pack.writestr(ABOUT, json.dumps(about, indent=1))
+            for file in files:
+                pack.write(file, file.relative_to(folder).as_posix())
+    except OSError as error:
+        raise InputError(f"{out}: cannot be written ({error.strerror}); give another file with --out") from None
+    return len(keys)
+
+
+def environment() -> dict[str, Any]:
+    """Python, the machine, and every package that is installed."""
+    packages = {str(each.metadata["Name"]): each.version for each in distributions()}
+    machine = {"system": platform.system(), "machine": platform.machine()}
+    return {"python": sys.version.split()[0], **machine, "packages": dict(sorted(packages.items()))}
+
+
+def unpack(pack: Path, folder: Path) -> dict[str, Any]:
+    """Unpack into a new folder, and return what the pack says of itself.
+
+    Raises:
+        InputError: it is no pack, or any of its files is not what was packed.
+    """
+    try:
+        with zipfile.ZipFile(pack) as opened:
+            if sum(member.file_size for member in opened.infolist()) > MOST_BYTES:
+                raise ValueError("it would unpack to more than 64 GiB")
+            about = json.loads(opened.read(ABOUT))
+            check_format(about, str(pack))
+            for name, digest in dict(about["files"]).items():
+                parts = Path(name).parts
+                if Path(name).is_absolute() or ".." in parts or (parts[0] not in PARTS and name != "report.html"):
+                    raise ValueError(f"{shown(name)} is no file of a results folder")
+                content = opened.read(name)
+                if hashlib.sha256(content).hexdigest() != digest:
+                    raise ValueError(f"{shown(name)} is not what was packed")
+                place = folder / name
+                place.parent.mkdir(parents=True, exist_ok=True)
+                place.write_bytes(content)
+    except InputError:
+        raise
+    except FileNotFoundError:
+        raise InputError(f"{pack}: no such file; give a pack that `workbench export` wrote") from None
+    except DAMAGED as error:
+        raise InputError(f"{pack}: is no sound pack ({one_line(str(error), 200)}); ask for it again") from None
+    return dict(about)
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What became of one cell that was run again."""
+
+    key: str
+    state: str  # same, within, apart, failed, or not checked
+    why: str = ""
+
+
+def verify(folder: Path, scratch: Path, *, tolerance: float, watch: Watch | None = None) -> list[Checked]:
+    """Run every job of a results folder again, elsewhere, and hold what comes out against what is stored.
+
+    Args:
+        folder: the results, unpacked.
+        scratch: an empty folder to run in.
+        tolerance: relative, of numbers. Draws of samplers are the same bits on one kind of processor, and others
+            elsewhere: there they are not compared.
+        watch: gives a progress callback.
+
+    Raises:
+        InputError: the folder keeps no job.
+    """
+    stored, again = Store(folder), Store(scratch)
+    jobs = stored.jobs()
+    if not jobs:
+        raise InputError(f"{folder}: keeps no job; give a pack that `workbench export` wrote")
+    found: dict[str, Checked] = {}
+    for file, record in jobs:
+        try:
+            outcomes = run_job(stored_job(folder, record, str(file)), again, reuse=Reuse(), watch=watch)
+        except InputError as error:
+            found |= {key: Checked(key, "not checked", str(error)) for key in record["cells"] if key not in found}
+            continue
+        own = {outcome.cell.key: outcome.failure for outcome in outcomes}
+        for key in record["cells"]:
+            if key not in own:
+                found[key] = Checked(key, "not checked", "it is of another identity here: other data or precision")
+            else:
+                found[key] = _held(stored, again, key, own[key], tolerance)
+    return list(found.values())
+
+
+def _held(stored: Store, again: Store, key: str, failure: str | None, tolerance: float) -> Checked:
+    """One cell against what it was."""
+    try:
+        before = stored.manifest(key)
+        if before is None:
+            return Checked(key, "not checked", "it is not stored")
+        if before["status"] != DONE:
+            return Checked(key, "same" if failure else "apart", f"stored as failed: {before['failure']['message']}")
+        if failure is not None:
+            return Checked(key, "failed", failure)
+        mine, theirs = stored.load(key), again.load(key)
+    except DamagedCellError as error:
+        return Checked(key, "not checked", str(error))
+    exact = [*differing_rows(mine.row, theirs.row, 0.0), *differing_arrays(mine.arrays, theirs.arrays, 0.0)]
+    if not exact and _plain(mine.values) == _plain(theirs.values):
+        return Checked(key, "same")
+    if before["row"].get("draws"):
+        return Checked(key, "not checked", "a sampler's draws are other bits on this machine")
+    lines = [*differing_rows(mine.row, theirs.row, tolerance)]
+    lines += _apart(_plain(mine.values), _plain(theirs.values), tolerance)
+    return Checked(key, "apart", "; ".join(lines[:3])) if lines else Checked(key, "within")
+
+
+def _plain(value: Any) -> Any:
+    """Values without the times in them."""
+    if isinstance(value, Mapping):
+        return {name: _plain(inner) for name, inner in value.items() if "seconds" not in str(name)}
+    return [_plain(inner) for inner in value] if isinstance(value, list) else value
+
+
+def _apart(mine: Any, theirs: Any, tolerance: float, where: str = "") -> list[str]:
+    """Lines on values of JSON that differ by more than the tolerance."""
+    if isinstance(mine, Mapping) and isinstance(theirs, Mapping):
+        names = dict.fromkeys([*mine, *theirs])
+        return [
+            line for name in names for line in _apart(mine.get(name), theirs.get(name), tolerance, f"{where}.{name}")
+        ]
+    if isinstance(mine, list) and isinstance(theirs, list) and len(mine) == len(theirs):
+        pairs = enumerate(zip(mine, theirs, strict=True))
+        return [line for i, (a, b) in pairs for line in _apart(a, b, tolerance, f"{where}[{i}]")]
+    return list(differing_rows({where.lstrip("."): mine}, {where.lstrip("."): theirs}, tolerance))

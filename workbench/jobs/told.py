@@ -1,0 +1,83 @@
+"""What every job of a results folder found, as it is printed and as JSON."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from workbench.compare import table
+from workbench.errors import InputError
+from workbench.jobs.atlas import Atlases, AtlasJob, load_atlas_job
+from workbench.jobs.experiment import ExperimentJob, load_experiments
+from workbench.jobs.selection import SelectionJob, load_selection
+from workbench.jobs.store import Store
+from workbench.jobs.study import StudyJob, load_findings
+from workbench.jobs.sweep import SweepJob, load_sweep
+from workbench.studies import Findings
+from workbench.studies.table import table_of
+
+
+@dataclass(frozen=True)
+class Found:
+    """What one job found."""
+
+    text: str
+    values: str  # JSON
+
+    def to_json(self) -> str:
+        """On one line."""
+        return self.values
+
+    def __str__(self) -> str:
+        return self.text
+
+
+def found_in(folder: Path) -> list[Found]:
+    """What every job of a results folder found: experiments first, then the others, oldest first.
+
+    Raises:
+        InputError: there is no such folder, nothing in it is finished, or a job's file is damaged.
+    """
+    store = Store(folder)
+    jobs = [(file, job) for file, job in store.jobs() if job["kind"] != ExperimentJob.kind]
+    others = [found for file, job in jobs if (found := _found(store, file, job)) is not None]
+    if others and not store.jobs(ExperimentJob.kind):
+        return others
+    try:
+        tables = [table(comparison) for comparison, _ in load_experiments(folder)]
+    except InputError:
+        if not others:
+            raise
+        tables = []
+    return [Found(str(each), each.to_json()) for each in tables] + others
+
+
+def _found(store: Store, file: Path, job: Mapping[str, Any]) -> Found | None:
+    match job["kind"]:
+        case StudyJob.kind:
+            findings = load_findings(store, file, job)
+            return _study(findings) if findings.rows else None
+        case AtlasJob.kind:
+            atlases = load_atlas_job(store, file, job)
+            return _atlases(atlases) if atlases.atlases else None
+        case SelectionJob.kind:
+            selection = load_selection(store, file, job)
+            return Found(str(selection), selection.to_json())
+        case SweepJob.kind:
+            swept = load_sweep(store, job)
+            values = {"sweep": job["name"], "cells": json.loads(swept.to_json())}
+            return Found(f"{job['name']}\n{swept}\n{swept.reading}", json.dumps(values)) if len(swept) else None
+        case _:
+            return None
+
+
+def _study(findings: Findings) -> Found:
+    values = {"study": findings.study.study, "rows": findings.rows, "note": findings.note}
+    return Found(f"{findings.study.study}\n{table_of(findings)}", json.dumps(values))
+
+
+def _atlases(found: Atlases) -> Found:
+    name = found.comparison.name
+    values = {"atlas": name, "reading": found.reading, "atlases": [each.to_dict() for each in found.atlases]}
+    return Found("\n\n".join([*map(str, found.atlases), found.reading]), json.dumps(values))

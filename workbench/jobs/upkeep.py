@@ -1,0 +1,223 @@
+"""Keeping results folders in order: cells are removed by their state, folders merged, and two of them compared."""
+
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from workbench.errors import InputError, one_line, shown
+from workbench.files import replace_folder, replacing
+from workbench.jobs.base import Value
+from workbench.jobs.store import DONE, MANIFEST, DamagedCellError, Store
+from workbench.jobs.table import Table, rows_of, stores_in
+
+# Numbers of two machines differ by rounding, and what iterates to its end by as much as its tolerance leaves.
+RELATIVE = 1e-6
+
+# Columns that say how long something took, which is never the same twice.
+TIMES = ("seconds", "step_seconds", "compile_seconds")
+
+
+def clean(folder: Path, states: Sequence[str], *, dry: bool = False) -> Table:
+    """Remove the cells of a results folder, or of all in it, that are in some states.
+
+    Args:
+        folder: a results folder, or one that holds some.
+        states: of "failed", "stale" and "damaged".
+        dry: whether only to say what would be removed.
+
+    Returns:
+        The rows of what was removed.
+
+    Raises:
+        InputError: there is no such folder, or a cell cannot be removed.
+    """
+    removed = []
+    for store in stores_in(folder):
+        for row in rows_of(store, store.stored_keys()).rows:
+            if row["state"] in states:
+                removed.append(row)
+                if not dry:
+                    try:
+                        store.remove(str(row["key"]))
+                    except OSError as error:
+                        place = store.place(str(row["key"]))
+                        raise InputError(f"{place}: cannot be removed ({error.strerror})") from None
+    return Table.of(removed)
+
+
+@dataclass(frozen=True)
+class Merged:
+    """What has become of the cells of a folder that was merged into another."""
+
+    copied: int
+    there: int  # as good in the other one already
+    left: tuple[str, ...]  # damaged ones, and why
+
+
+def merge(source: Path, target: Path) -> Merged:
+    """Copy into a results folder what another one has and it has not.
+
+    A cell that both have stays as it is in the target, unless it is damaged, failed or stale there and not in the
+    source. What is damaged in the source is left out.
+
+    Raises:
+        InputError: there is no such folder, or the target cannot be written.
+    """
+    if not (source / "cells").is_dir():
+        raise InputError(f"{source}: holds no cells; give a folder that `workbench run` wrote")
+    own, other = Store(target), Store(source)
+    copied, there, left = 0, 0, []
+    try:
+        # Points first: a cell whose points are missing could not be shown.
+        for file in sorted([*source.glob("data/*.npz"), *source.glob("jobs/*.toml")]):
+            place = target / file.relative_to(source)
+            if not place.is_file():
+                with replacing(place) as temporary:
+                    shutil.copyfile(file, temporary)
+        for key in other.stored_keys():
+            try:
+                manifest = other.manifest(key)
+                if manifest is not None and manifest["status"] == DONE:
+                    other.contents(key)
+            except DamagedCellError as error:
+                left.append(str(error))
+                continue
+            if _standing(own, key) >= _standing(other, key):
+                there += 1
+                continue
+            files = {name: (other.place(key) / name).read_bytes() for name in (manifest or {}).get("files", ())}
+            files[MANIFEST] = (other.place(key) / MANIFEST).read_bytes()
+            replace_folder(own.place(key), files)
+            copied += 1
+    except OSError as error:
+        raise InputError(f"{target}: cannot be written ({error.strerror}); give another folder") from None
+    return Merged(copied, there, tuple(left))
+
+
+def _standing(store: Store, key: str) -> int:
+    """How good a cell is: nothing or damaged, failed, stale, done."""
+    (row,) = rows_of(store, [key]).rows
+    return ("missing", "damaged", "failed", "stale", "done").index(str(row["state"]).replace("damaged", "missing"))
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Two folders side by side."""
+
+    only_first: tuple[str, ...]  # keys
+    only_second: tuple[str, ...]
+    changed: tuple[str, ...]  # one line for each number, setting or version that differs
+    beyond: int  # lines of numbers beyond the tolerance, and of cells that one has and the other has not
+    same: int  # cells of which nothing differs
+
+    def __str__(self) -> str:
+        lines = [*(f"only in the first: {key}" for key in self.only_first)]
+        lines += [f"only in the second: {key}" for key in self.only_second]
+        said = f"{self.same} cells are the same; {self.beyond} differences are beyond the tolerance."
+        return "\n".join([*lines, *self.changed, said])
+
+
+def difference(first: Path, second: Path, *, tolerance: float = RELATIVE) -> Difference:
+    """What sets two results folders apart: jobs, cells, versions and numbers.
+
+    Args:
+        first: a results folder.
+        second: another.
+        tolerance: relative, of numbers; whatever took time is not compared.
+
+    Raises:
+        InputError: one is no results folder.
+    """
+    for folder in (first, second):
+        if not (folder / "cells").is_dir():
+            raise InputError(f"{folder}: holds no cells; give a folder that `workbench run` wrote")
+    one, two = Store(first), Store(second)
+    keys_one, keys_two = set(one.stored_keys()), set(two.stored_keys())
+    changed = list(_differing_jobs(one, two))
+    beyond, same = len(keys_one ^ keys_two), 0
+    for key in sorted(keys_one & keys_two):
+        lines, counted = _differing_cells(one, two, key, tolerance)
+        changed += [f"{key}: {line}" for line in lines]
+        beyond += counted
+        same += not lines
+    return Difference(
+        tuple(sorted(keys_one - keys_two)), tuple(sorted(keys_two - keys_one)), tuple(changed), beyond, same
+    )
+
+
+def _differing_jobs(one: Store, two: Store) -> Iterator[str]:
+    """Settings that differ between jobs of one kind and name."""
+    known = {(job["kind"], job["name"]): job["config"] for _, job in two.jobs()}
+    for _, job in one.jobs():
+        other = known.get((job["kind"], job["name"]))
+        if other is None or other == job["config"]:
+            continue
+        mine, theirs = dict(_flat(job["config"])), dict(_flat(other))
+        for key in sorted({*mine, *theirs}):
+            if mine.get(key) != theirs.get(key):
+                yield f"{job['name']}: {key}: {shown(mine.get(key), 40)} and {shown(theirs.get(key), 40)}"
+
+
+def _differing_cells(one: Store, two: Store, key: str, tolerance: float) -> tuple[list[str], int]:
+    """Lines on what differs in a cell that both have, and how many of them count."""
+    try:
+        mine, theirs = one.manifest(key), two.manifest(key)
+        assert mine is not None and theirs is not None
+        if mine["status"] != theirs["status"]:
+            return [f"{mine['status']} and {theirs['status']}"], 1
+        if mine["status"] != DONE:
+            return [], 0
+        numbers = [*differing_rows(mine["row"], theirs["row"], tolerance)]
+        numbers += differing_arrays(one.load(key).arrays, two.load(key).arrays, tolerance)
+    except DamagedCellError as error:
+        return [str(error)], 1
+    versions = {**mine["made"]["versions"]}
+    others = {**theirs["made"]["versions"]}
+    told = [f"{name} {versions.get(name)} and {others.get(name)}" for name in sorted({*versions, *others})
+            if versions.get(name) != others.get(name)]  # fmt: skip
+    if mine["made_by"].get("code") != theirs["made_by"].get("code"):
+        told.append("made by different code")
+    return numbers + told, len(numbers)
+
+
+def differing_rows(mine: Mapping[str, Value], theirs: Mapping[str, Value], tolerance: float) -> Iterator[str]:
+    """A line for each value of two rows that differs; of numbers, by more than the relative tolerance."""
+    for name in dict.fromkeys([*mine, *theirs]):
+        a, b = mine.get(name), theirs.get(name)
+        if name in TIMES or a == b:
+            continue
+        both = isinstance(a, int | float) and isinstance(b, int | float)
+        if not (both and np.isclose(float(a or 0), float(b or 0), rtol=tolerance, atol=0.0)):
+            yield f"{name}: {one_line(str(a), 40)} and {one_line(str(b), 40)}"
+
+
+def differing_arrays(mine: Mapping[str, np.ndarray], theirs: Mapping[str, np.ndarray], tolerance: float) -> list[str]:
+    """A line for each array of two records that differs, by more than the tolerance relative to its largest entry."""
+    lines = []
+    for name in sorted({*mine, *theirs}):
+        a, b = mine.get(name), theirs.get(name)
+        if a is None or b is None or a.shape != b.shape:
+            shapes = [None if each is None else each.shape for each in (a, b)]
+            lines.append(f"{name}: shapes {shapes[0]} and {shapes[1]}")
+        elif a.dtype.kind in "fc" and a.size:
+            largest = float(np.max(np.abs(a[np.isfinite(a)]), initial=0.0))
+            unequal = ~((a == b) | (np.isnan(a) & np.isnan(b)))
+            with np.errstate(invalid="ignore"):
+                worst = float(np.max(np.where(unequal, np.abs(a - b), 0.0), initial=0.0))
+            if not worst <= tolerance * largest:
+                lines.append(f"{name}: apart by {worst:.3g}, of {largest:.3g}")
+        elif not np.array_equal(a, b):
+            lines.append(f"{name}: {int(np.sum(a != b))} of {a.size} entries differ")
+    return lines
+
+
+def _flat(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from _flat(inner, f"{prefix}.{key}" if prefix else str(key))
+    else:
+        yield prefix, value
