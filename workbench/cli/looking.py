@@ -12,7 +12,9 @@ from workbench.compare import table
 from workbench.data import dataset_names, describe
 from workbench.errors import InputError
 from workbench.experiment import RunConfig, read_experiment
+from workbench.experiment.sweep import is_sweep, read_sweep
 from workbench.jobs.experiment import load_results
+from workbench.jobs.sweep import SweepJob
 from workbench.jobs.told import found_in
 from workbench.methods import METHODS
 from workbench.mixture import COVARIANCES, PRIORS
@@ -79,11 +81,11 @@ def validate(paths: Sequence[Path]) -> None:
     problems = []
     for file in files:
         try:
-            _check(file)
+            about = _check(file)
         except InputError as error:
             problems.append(str(error) if str(error).startswith(str(file)) else f"{file}: {error}")
             continue
-        click.echo(f"{file}: ok")
+        click.echo(f"{file}: ok{about}")
     if problems:
         raise InputError("\n".join(problems))
 
@@ -94,21 +96,26 @@ def schema() -> None:
     click.echo(json.dumps(schema_of_files(), indent=2))
 
 
-def _check(file: Path) -> None:
-    """Read a ledger, or an experiment or a study and its data; what is wrong is raised."""
+def _check(file: Path) -> str:
+    """Read a ledger, an experiment, a sweep or a study, and its data; what is wrong is raised. Returns a remark."""
     if is_ledger(file):
         read_ledger(file)
         read_ledger(file, quick=True)
-        return
+        return ""
     if is_study(file):
         study = read_study(file)
         for subject in getattr(study, "subjects", ()):
             subject.problem(study.seed, file.parent)
-        return
+        return ""
+    if is_sweep(file):
+        job = SweepJob(file.stem, read_sweep(file), file.parent, str(file))
+        job.check()
+        return f", {len(job.cells()):,} cells"
     experiment = read_experiment(file)
     train, _ = experiment.data.load(experiment.seed, file.parent)
     # On this machine's devices, not on those that it will run on.
     experiment.check(experiment.model_copy(update={"run": RunConfig()}).problem(train))
+    return ""
 
 
 def _first_comment(path: Path) -> str:

@@ -7,7 +7,7 @@ import click
 
 from workbench.cli.group import cli
 from workbench.errors import InputError
-from workbench.jobs.table import Table, rows_of, stores_in, table_of_folder
+from workbench.jobs.table import Table, checked_rows_of, stores_in, table_of_folder
 
 STATES = ("done", "stale", "failed", "damaged", "missing")
 
@@ -24,7 +24,7 @@ def status(folder: Path, form: str) -> None:
     rows = []
     whys: Counter[str] = Counter()
     for store in stores_in(folder):
-        table = {str(row["key"]): row for row in rows_of(store, store.stored_keys()).rows}
+        table = {str(row["key"]): row for row in checked_rows_of(store, store.stored_keys()).rows}
         whys.update(str(row["why"]) for row in table.values() if "why" in row)
         for file, job in store.jobs():
             states = Counter(str(table[key]["state"]) if key in table else "missing" for key in job["cells"])

@@ -122,7 +122,7 @@ def _run_sweep(file: Path, values: dict[str, Any], running: Running) -> bool:
     ask_for_devices(None)
     with progress(quiet) as watch:
         with named(file):
-            job = SweepJob(file.stem, values, file.parent)
+            job = SweepJob(file.stem, values, file.parent, str(file))
             found = job.result(store, running.run(job, watch))
         from workbench.report import publish, show_sweep
 

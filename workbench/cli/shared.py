@@ -102,6 +102,8 @@ def named(file: Path) -> Iterator[None]:
     try:
         yield
     except InputError as error:
+        if str(error).startswith(f"{file}: "):
+            raise
         raise InputError(f"{file}: {error}") from None
 
 

@@ -5,7 +5,6 @@ import json
 import platform
 import sys
 import zipfile
-from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import distributions
 from pathlib import Path
@@ -16,7 +15,7 @@ from workbench.files import DAMAGED, replacing
 from workbench.jobs.registry import stored_job
 from workbench.jobs.running import Reuse, Watch, run_job
 from workbench.jobs.store import DONE, DamagedCellError, Store
-from workbench.jobs.upkeep import differing_arrays, differing_rows
+from workbench.jobs.upkeep import differing_records
 from workbench.manifest import FORMAT, check_format
 
 # What of a results folder is packed.
@@ -81,7 +80,8 @@ def unpack(pack: Path, folder: Path) -> dict[str, Any]:
             check_format(about, str(pack))
             for name, digest in dict(about["files"]).items():
                 parts = Path(name).parts
-                if Path(name).is_absolute() or ".." in parts or (parts[0] not in PARTS and name != "report.html"):
+                inside = name == "report.html" or (len(parts) > 1 and parts[0] in PARTS)
+                if Path(name).is_absolute() or ".." in parts or not inside:
                     raise ValueError(f"{shown(name)} is no file of a results folder")
                 content = opened.read(name)
                 if hashlib.sha256(content).hexdigest() != digest:
@@ -153,31 +153,9 @@ def _held(stored: Store, again: Store, key: str, failure: str | None, tolerance:
         mine, theirs = stored.load(key), again.load(key)
     except DamagedCellError as error:
         return Checked(key, "not checked", str(error))
-    exact = [*differing_rows(mine.row, theirs.row, 0.0), *differing_arrays(mine.arrays, theirs.arrays, 0.0)]
-    if not exact and _plain(mine.values) == _plain(theirs.values):
+    if not differing_records(mine, theirs, 0.0):
         return Checked(key, "same")
     if before["row"].get("draws"):
         return Checked(key, "not checked", "a sampler's draws are other bits on this machine")
-    lines = [*differing_rows(mine.row, theirs.row, tolerance)]
-    lines += _apart(_plain(mine.values), _plain(theirs.values), tolerance)
+    lines = differing_records(mine, theirs, tolerance)
     return Checked(key, "apart", "; ".join(lines[:3])) if lines else Checked(key, "within")
-
-
-def _plain(value: Any) -> Any:
-    """Values without the times in them."""
-    if isinstance(value, Mapping):
-        return {name: _plain(inner) for name, inner in value.items() if "seconds" not in str(name)}
-    return [_plain(inner) for inner in value] if isinstance(value, list) else value
-
-
-def _apart(mine: Any, theirs: Any, tolerance: float, where: str = "") -> list[str]:
-    """Lines on values of JSON that differ by more than the tolerance."""
-    if isinstance(mine, Mapping) and isinstance(theirs, Mapping):
-        names = dict.fromkeys([*mine, *theirs])
-        return [
-            line for name in names for line in _apart(mine.get(name), theirs.get(name), tolerance, f"{where}.{name}")
-        ]
-    if isinstance(mine, list) and isinstance(theirs, list) and len(mine) == len(theirs):
-        pairs = enumerate(zip(mine, theirs, strict=True))
-        return [line for i, (a, b) in pairs for line in _apart(a, b, tolerance, f"{where}[{i}]")]
-    return list(differing_rows({where.lstrip("."): mine}, {where.lstrip("."): theirs}, tolerance))

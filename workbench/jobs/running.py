@@ -227,7 +227,7 @@ def run_if_free(
     with store.claimed(cell.key, wait) as held:
         if not held:
             return None
-        if not reuse.force and (found := _done_meanwhile(store, cell)) is not None:
+        if not reuse.force and (found := _done_meanwhile(store, cell, reuse)) is not None:
             return _as_kept(cell, found)
         return run_cell(job, store, cell, _told(job, cell, watch), afresh=reuse.force)
 
@@ -236,10 +236,12 @@ def _told(job: Job, cell: Cell, watch: Watch | None) -> Progress | None:
     return None if watch is None else watch(job.label(cell))
 
 
-def _done_meanwhile(store: Store, cell: Cell) -> Kept | None:
-    """What another process has made of a cell since this one looked."""
+def _done_meanwhile(store: Store, cell: Cell, reuse: Reuse) -> Kept | None:
+    """What another process has made of a cell since this one looked: a record, or a failure that is not tried again."""
     try:
         found = store.look(cell)
     except DamagedCellError:
         return None
-    return found if found is not None and found.stale is None and found.status == DONE else None
+    if found is None or found.stale is not None:
+        return None
+    return found if found.status == DONE or not reuse.retry else None

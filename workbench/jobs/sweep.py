@@ -8,7 +8,7 @@ from typing import Any, ClassVar, NamedTuple
 
 from workbench.checkpoint import Checkpoint
 from workbench.errors import InputError
-from workbench.experiment import DataConfig, Experiment
+from workbench.experiment import DataConfig, Experiment, RunConfig
 from workbench.experiment.sweep import Point, SweptExperiment, named_point, parse_sweep
 from workbench.files import DAMAGED
 from workbench.jobs.base import Cell, Job, Progress, Record, Value
@@ -58,6 +58,7 @@ class SweepJob(Job):
         name: shown in tables and pages.
         values: of the file, with its table `sweep`, as TOML holds them.
         folder: what a relative `data.file` is relative to.
+        where: the file, for messages; the name unless given.
 
     Raises:
         InputError: an experiment is none, or its data cannot be had.
@@ -66,13 +67,13 @@ class SweepJob(Job):
     kind: ClassVar[str] = "sweep"
     plural: ClassVar[str] = "cells"
     counted: ClassVar[bool] = True
-    failures: ClassVar[tuple[type[Exception], ...]] = (Exception,)  # wrong input too: it is of one cell alone
+    failures: ClassVar[tuple[type[Exception], ...]] = (InputError, Exception)  # wrong input is of one cell alone
 
-    def __init__(self, name: str, values: Mapping[str, Any], folder: Path | str = ".") -> None:
+    def __init__(self, name: str, values: Mapping[str, Any], folder: Path | str = ".", where: str = "") -> None:
         self.name = name
         self.values = dict(values)
         self.folder = Path(folder)
-        self.swept = parse_sweep(self.values, name)
+        self.swept = parse_sweep(self.values, where or name)
 
     @classmethod
     def stored(cls, folder: Path, record: Mapping[str, Any], where: str) -> "SweepJob":
@@ -81,7 +82,7 @@ class SweepJob(Job):
             values, home = dict(record["config"]["sweep"]), Path(record["config"].get("folder", "."))
         except DAMAGED as error:
             raise InputError(f"{where}: is damaged ({error}); delete it and run the sweep again") from None
-        return cls(str(record["name"]), values, home)
+        return cls(str(record["name"]), values, home, where)
 
     @cached_property
     def _places(self) -> dict[str, _Place]:
@@ -103,9 +104,28 @@ class SweepJob(Job):
     def run(self, cell: Cell, checkpoint: Checkpoint, progress: Progress | None) -> Record:
         """A method's trace."""
         _, swept, method, _ = self._places[cell.key]
-        setting, experiment = self._setting(swept.experiment), swept.experiment
-        experiment.model_copy(update={"methods": {method: experiment.methods[method]}}).check(setting.problem)
+        setting = self._setting(swept.experiment)
+        _check(setting, method)
         return setting.run(method, checkpoint, progress)[1]
+
+    def check(self) -> None:
+        """Refuse settings that no run can have; nothing is run.
+
+        Raises:
+            InputError: names each cell, and what its data, model or method do not suit.
+        """
+        problems = dict[str, None]()
+        for _, swept, method, _ in self._places.values():
+            # On this machine's devices, not on those that it will run on.
+            setting = self._setting(swept.experiment.model_copy(update={"run": RunConfig()}))
+            try:
+                _check(setting, method)
+            except InputError as error:
+                problems |= dict.fromkeys(
+                    f"{method} ({named_point(swept.point)}): {line}" for line in str(error).split("\n")
+                )
+        if problems:
+            raise InputError("\n".join(problems))
 
     def config(self) -> dict[str, Any]:
         """The experiment with its sweep, the columns of what is swept, and what a file of data is relative to."""
@@ -156,6 +176,12 @@ def load_sweep(store: Store, job: Mapping[str, Any]) -> Swept:
     """What is stored of a sweep that a folder keeps."""
     found = [row for row in rows_of(store, job["cells"]).rows if row["state"] != "missing"]
     return swept_of(found, [str(key) for key in job["config"].get("swept", [])])
+
+
+def _check(setting: Setting, method: str) -> None:
+    """Refuse a problem that is none, or that the method cannot solve."""
+    experiment = setting.experiment
+    experiment.model_copy(update={"methods": {method: experiment.methods[method]}}).check(setting.problem)
 
 
 @lru_cache(KEPT)

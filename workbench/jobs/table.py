@@ -22,6 +22,9 @@ FIRST = ("job", "kind", "name", "state", "method", "data")
 # Lines that are printed of a longer table.
 MOST_LINES = 40
 
+# The column that says which row it is, while a condition is asked.
+PLACE = "the_place_of_the_row"
+
 # What stands where there is no value.
 DASH = "–"
 
@@ -58,8 +61,11 @@ class Table:
         Raises:
             InputError: it is no condition on these columns.
         """
-        chosen = _chosen(self, condition)
-        return Table(self.columns, tuple(self.rows[i] for i in chosen), self.note)
+        found = _chosen(self, condition)
+        # Whatever was made of the condition, a row is one of these or none.
+        if not all(isinstance(place, int) and 0 <= place < len(self.rows) for place in found):
+            raise _no_condition(self, condition, "it asks for more than rows of this table")
+        return Table(self.columns, tuple(self.rows[place] for place in sorted(set(found))), self.note)
 
     def varying(self) -> "Table":
         """The columns that differ between rows, and those of `FIRST` that say what a row is."""
@@ -183,8 +189,21 @@ def stores_in(folder: Path) -> Iterator[Store]:
     yield from map(Store, places)
 
 
+def checked_rows_of(store: Store, keys: Sequence[str]) -> Table:
+    """As `rows_of`, of cells every file of which is read: one that is not what was written makes its cell damaged."""
+    rows = []
+    for row in rows_of(store, keys).rows:
+        if row["state"] in ("done", "stale"):
+            try:
+                store.contents(str(row["key"]))
+            except DamagedCellError as error:
+                row = {**row, "state": "damaged", "why": str(error)}
+        rows.append(row)
+    return Table.of(rows)
+
+
 def rows_of(store: Store, keys: Sequence[str]) -> Table:
-    """A row for each of some cells: where it stands, its setting, and what it found."""
+    """A row for each of some cells, from its manifest: where it stands, its setting, and what it found."""
     job = store.folder.resolve().name
     stale: dict[str, str | None] = {}
     rows: list[dict[str, Value]] = []
@@ -217,45 +236,51 @@ def rows_of(store: Store, keys: Sequence[str]) -> Table:
     return Table.of(rows)
 
 
-def _chosen(table: Table, condition: str) -> list[int]:
+def _chosen(table: Table, condition: str) -> list[Any]:
     """The places of the rows that meet a condition: by duckdb where it is installed, else by sqlite."""
     if find_spec("duckdb") is not None and find_spec("pyarrow") is not None:
         return _by_duckdb(table, condition)
     connection = sqlite3.connect(":memory:")
     quoted = ", ".join(f'"{name.replace(chr(34), chr(34) * 2)}"' for name in table.columns)
     try:
-        connection.execute(f"CREATE TABLE cells (place, {quoted})")
+        connection.execute(f"CREATE TABLE cells ({PLACE}, {quoted})")
         marks = ", ".join("?" * (len(table.columns) + 1))
         lines = [[i, *(_stored(row.get(name)) for name in table.columns)] for i, row in enumerate(table.rows)]
         connection.executemany(f"INSERT INTO cells VALUES ({marks})", lines)
         connection.commit()
         connection.execute("PRAGMA query_only = ON")
-        found = connection.execute(f"SELECT place FROM cells WHERE ({condition}) ORDER BY place").fetchall()
-    except sqlite3.Error as error:
-        raise _no_condition(table, condition, error) from None
+        found = connection.execute(_asked(condition)).fetchall()
+    except (sqlite3.Error, sqlite3.Warning) as error:  # a second statement is a warning until Python 3.12
+        raise _no_condition(table, condition, str(error)) from None
     finally:
         connection.close()
-    return [int(place) for (place,) in found]
+    return [row[0] for row in found]
 
 
-def _by_duckdb(table: Table, condition: str) -> list[int]:
+def _asked(condition: str) -> str:
+    return f"SELECT {PLACE} FROM cells WHERE ({condition}\n)"
+
+
+def _by_duckdb(table: Table, condition: str) -> list[Any]:
     import duckdb
     import pyarrow
 
     columns = {name: _of_one_type([_stored(row.get(name)) for row in table.rows]) for name in table.columns}
-    cells = pyarrow.table({"place": list(range(len(table.rows))), **columns})
+    cells = pyarrow.table({PLACE: list(range(len(table.rows))), **columns})
     with duckdb.connect(config={"enable_external_access": False}) as connection:
         try:
             connection.register("cells", cells)
-            found = connection.execute(f"SELECT place FROM cells WHERE ({condition}) ORDER BY place").fetchall()
+            if len(connection.extract_statements(_asked(condition))) != 1:
+                raise _no_condition(table, condition, "it is more than one statement")
+            found = connection.execute(_asked(condition)).fetchall()
         except duckdb.Error as error:
-            raise _no_condition(table, condition, error) from None
-    return [int(place) for (place,) in found]
+            raise _no_condition(table, condition, str(error)) from None
+    return [row[0] for row in found]
 
 
-def _no_condition(table: Table, condition: str, error: Exception) -> InputError:
+def _no_condition(table: Table, condition: str, why: str) -> InputError:
     return InputError(
-        f"--where {one_line(condition, 80)}: {one_line(str(error), 200)}; give a condition in SQL on "
+        f"--where {one_line(condition, 80)}: {one_line(why, 200)}; give a condition in SQL on "
         f"{', '.join(table.columns)}"
     )
 

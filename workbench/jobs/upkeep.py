@@ -10,9 +10,9 @@ import numpy as np
 
 from workbench.errors import InputError, one_line, shown
 from workbench.files import replace_folder, replacing
-from workbench.jobs.base import Value
+from workbench.jobs.base import Record, Value
 from workbench.jobs.store import DONE, MANIFEST, DamagedCellError, Store
-from workbench.jobs.table import Table, rows_of, stores_in
+from workbench.jobs.table import Table, checked_rows_of, stores_in
 
 # Numbers of two machines differ by rounding, and what iterates to its end by as much as its tolerance leaves.
 RELATIVE = 1e-6
@@ -37,7 +37,7 @@ def clean(folder: Path, states: Sequence[str], *, dry: bool = False) -> Table:
     """
     removed = []
     for store in stores_in(folder):
-        for row in rows_of(store, store.stored_keys()).rows:
+        for row in checked_rows_of(store, store.stored_keys()).rows:
             if row["state"] in states:
                 removed.append(row)
                 if not dry:
@@ -100,7 +100,7 @@ def merge(source: Path, target: Path) -> Merged:
 
 def _standing(store: Store, key: str) -> int:
     """How good a cell is: nothing or damaged, failed, stale, done."""
-    (row,) = rows_of(store, [key]).rows
+    (row,) = checked_rows_of(store, [key]).rows
     return ("missing", "damaged", "failed", "stale", "done").index(str(row["state"]).replace("damaged", "missing"))
 
 
@@ -171,8 +171,7 @@ def _differing_cells(one: Store, two: Store, key: str, tolerance: float) -> tupl
             return [f"{mine['status']} and {theirs['status']}"], 1
         if mine["status"] != DONE:
             return [], 0
-        numbers = [*differing_rows(mine["row"], theirs["row"], tolerance)]
-        numbers += differing_arrays(one.load(key).arrays, two.load(key).arrays, tolerance)
+        numbers = differing_records(one.load(key), two.load(key), tolerance)
     except DamagedCellError as error:
         return [str(error)], 1
     versions = {**mine["made"]["versions"]}
@@ -182,6 +181,35 @@ def _differing_cells(one: Store, two: Store, key: str, tolerance: float) -> tupl
     if mine["made_by"].get("code") != theirs["made_by"].get("code"):
         told.append("made by different code")
     return numbers + told, len(numbers)
+
+
+def differing_records(mine: Record, theirs: Record, tolerance: float) -> list[str]:
+    """A line for each number of two records that differs by more than the relative tolerance; times are left out."""
+    lines = [*differing_rows(mine.row, theirs.row, tolerance)]
+    lines += differing_values(plain(mine.values), plain(theirs.values), tolerance)
+    return list(dict.fromkeys(lines + differing_arrays(mine.arrays, theirs.arrays, tolerance)))
+
+
+def plain(value: Any) -> Any:
+    """Values without the times in them."""
+    if isinstance(value, Mapping):
+        return {name: plain(inner) for name, inner in value.items() if "seconds" not in str(name)}
+    return [plain(inner) for inner in value] if isinstance(value, list) else value
+
+
+def differing_values(mine: Any, theirs: Any, tolerance: float, where: str = "") -> list[str]:
+    """Lines on values of JSON that differ by more than the tolerance."""
+    if isinstance(mine, Mapping) and isinstance(theirs, Mapping):
+        names = dict.fromkeys([*mine, *theirs])
+        return [
+            line
+            for name in names
+            for line in differing_values(mine.get(name), theirs.get(name), tolerance, f"{where}.{name}")
+        ]
+    if isinstance(mine, list) and isinstance(theirs, list) and len(mine) == len(theirs):
+        pairs = enumerate(zip(mine, theirs, strict=True))
+        return [line for i, (a, b) in pairs for line in differing_values(a, b, tolerance, f"{where}[{i}]")]
+    return list(differing_rows({where.lstrip("."): mine}, {where.lstrip("."): theirs}, tolerance))
 
 
 def differing_rows(mine: Mapping[str, Value], theirs: Mapping[str, Value], tolerance: float) -> Iterator[str]:

@@ -41,5 +41,6 @@ def along(ax: "Axes", found: Swept, x: str, y: str, label: str) -> None:
             ax.plot(unique, [float(np.median(values[places == place])) for place in unique], color=colour, label=method)
     ax.set_xlabel(x.replace("_", " "))
     ax.set_ylabel(label)
-    ax.legend(frameon=False, fontsize="small")
+    if ax.lines:
+        ax.legend(frameon=False, fontsize="small")
     tidy(ax)

@@ -10,6 +10,7 @@ from pydantic.json_schema import models_json_schema
 from workbench.errors import InputError, shown
 from workbench.experiment import Experiment
 from workbench.experiment.reading import check_whole_numbers, explain, read_toml
+from workbench.experiment.sweep import SweepConfig
 from workbench.studies import STUDIES, Study
 
 
@@ -48,10 +49,11 @@ def parse_study(values: dict[str, Any], where: str) -> Study:
 
 
 def schema_of_files() -> dict[str, Any]:
-    """The JSON schema of config files: a study where the key `study` says so, else an experiment."""
-    models: list[type[BaseModel]] = [Experiment, *STUDIES.values()]
+    """The JSON schema of config files: a study where the key `study` says so, else an experiment, perhaps swept."""
+    models: list[type[BaseModel]] = [Experiment, SweepConfig, *STUDIES.values()]
     places, shared = models_json_schema([(model, "validation") for model in models])
     chosen: dict[str, Any] = places[Experiment, "validation"]
+    shared["$defs"][Experiment.__name__]["properties"]["sweep"] = places[SweepConfig, "validation"]
     for name, study in STUDIES.items():
         condition = {"properties": {"study": {"const": name}}, "required": ["study"]}
         chosen = {"if": condition, "then": places[study, "validation"], "else": chosen}
