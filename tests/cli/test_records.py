@@ -1,0 +1,80 @@
+"""`workbench status` counts where the cells of every job stand."""
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tomli_w
+from click.testing import CliRunner, Result
+from restamped import by_other_code
+
+from workbench.cli import cli
+from workbench.jobs.base import Cell, Record
+from workbench.jobs.store import Failure, Store
+from workbench.jobs.table import rows_of
+from workbench.provenance import Provenance
+
+MADE_BY = Provenance.of(rows_of)
+CELLS = [Cell("em", {"seed": seed}, MADE_BY, {"seed": seed}) for seed in range(7)]
+
+
+def command(*words: object) -> Result:
+    return CliRunner().invoke(cli, [str(word) for word in words], prog_name="workbench", catch_exceptions=False)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Of one job, a cell in each state, but two that were changed; and a second job of one cell that is done."""
+    out = tmp_path / "results" / "mine"
+    store = Store(out)
+    for cell in CELLS[:5]:
+        store.save("study", cell, Record({"rows": []}, {"x": np.arange(3.0)}), 0.5)
+    store.save_failure("study", CELLS[5], Failure("RuntimeError: no", "Traceback"), 0.1)
+    by_other_code(store.place(CELLS[2].key), jax="0.0.1")
+    (store.place(CELLS[3].key) / "arrays.npz").write_bytes(b"")
+    (store.place(CELLS[4].key) / "manifest.json").write_text("{}")
+    (out / "jobs").mkdir()
+    for name, cells in (("mine", CELLS[1:]), ("other", CELLS[:1])):
+        record = {"format": 2, "kind": "study", "name": name, "config": {}, "cells": [cell.key for cell in cells]}
+        (out / "jobs" / f"study-{name}.toml").write_text(tomli_w.dumps(record))
+    return out
+
+
+def test_cells_are_counted_by_their_state(folder):
+    result = command("status", folder, "--format", "json")
+    assert result.exit_code == 0
+    counted = {row["name"]: row for row in json.loads(result.stdout)}
+    states = ("cells", "done", "stale", "failed", "damaged", "missing")
+    assert [counted["mine"][state] for state in states] == [6, 1, 1, 1, 2, 1]
+    assert [counted["other"][state] for state in states] == [1, 1, 0, 0, 0, 0]
+
+
+def test_every_reason_is_told_below(folder):
+    lines = command("status", folder).stdout.splitlines()
+    assert "1 x RuntimeError: no" in lines
+    assert "1 x workbench 0.1.0, jax 0.0.1" in lines
+    assert sum("arrays.npz was changed after it was written" in line for line in lines) == 1
+
+
+def test_folders_in_one_are_counted_together_and_csv_says_the_same(folder):
+    told = json.loads(command("status", folder.parent, "--format", "json").stdout)
+    read = list(csv.DictReader(io.StringIO(command("status", folder.parent, "--format", "csv").stdout)))
+    assert read == [{name: str(value) for name, value in row.items()} for row in told]
+
+
+@pytest.mark.parametrize("place", ["nowhere", "empty"])
+def test_a_folder_without_jobs_is_refused(tmp_path, place):
+    (tmp_path / "empty").mkdir()
+    result = command("status", tmp_path / place)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "give a folder that `workbench run` wrote" in result.stderr
+
+
+def test_a_damaged_job_is_one_message(folder):
+    (folder / "jobs" / "study-mine.toml").write_text("cells = 3")
+    result = command("status", folder)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "study-mine.toml: is damaged" in result.stderr
