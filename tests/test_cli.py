@@ -15,7 +15,7 @@ from workbench import report
 from workbench.cli import cli, looking  # noqa: F401  # loaded before a test replaces what it imports
 from workbench.compare import Comparison
 from workbench.data import dataset_names
-from workbench.jobs import experiment as execution
+from workbench.jobs import setting as execution
 from workbench.methods import METHODS
 from workbench.mixture import COVARIANCES, PRIORS
 from workbench.starts import STARTS

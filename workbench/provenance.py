@@ -71,10 +71,10 @@ class Provenance:
         own = frozenset(roots)
         modules = modules_of(own, root)
         if any(name.startswith(PACKAGE) and name not in _sources(root) for name in modules):
-            return cls("", {}, tuple(sorted(own)), version(PACKAGE))
+            return cls("", {}, tuple(sorted(own)), version_of(PACKAGE))
         packages = sorted({package for name in modules for package in _packages(name, root)})
-        versions = {name: version(name) for name in packages}
-        return cls(code_digest(modules, root), versions, tuple(sorted(own)), version(PACKAGE))
+        versions = {name: version_of(name) for name in packages}
+        return cls(code_digest(modules, root), versions, tuple(sorted(own)), version_of(PACKAGE))
 
     def to_dict(self) -> dict[str, Any]:
         """As a record keeps it."""
@@ -96,6 +96,12 @@ class Provenance:
             differing.insert(0, _said(PACKAGE, stored.get(PACKAGE)))
         rest = [f"and {len(differing) - _MOST} more"] if len(differing) > _MOST else []
         return ", ".join(differing[:_MOST] + rest) or None
+
+
+@lru_cache
+def version_of(package: str) -> str:
+    """The version of an installed package, which is looked up in files: once."""
+    return version(package)
 
 
 def why_stale(stored: Any) -> str | None:

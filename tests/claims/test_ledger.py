@@ -16,7 +16,7 @@ from workbench.claims.checks import CHECKS
 from workbench.claims.decision import Decision, median_interval, number, undecided
 from workbench.cli import cli
 from workbench.errors import InputError
-from workbench.jobs import experiment as execution
+from workbench.jobs import setting as execution
 from workbench.jobs.claims import Judged, load_claims, plain, run_claims
 from workbench.jobs.running import Reuse
 from workbench.provenance import Provenance

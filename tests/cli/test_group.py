@@ -45,7 +45,7 @@ def test_a_process_that_is_asked_to_end_says_what_is_kept(config, tmp_path):
     # Ends itself where the first method would run, as `kill` would.
     program = (
         "import os, signal, sys\n"
-        "from workbench.jobs import experiment as execution\n"
+        "from workbench.jobs import setting as execution\n"
         "from workbench.cli import main\n"
         "execution.run = lambda *args, **kwargs: os.kill(os.getpid(), signal.SIGTERM)\n"
         f"sys.argv = ['workbench', 'run', {str(config)!r}, '--out', {str(tmp_path / 'out')!r}]\n"

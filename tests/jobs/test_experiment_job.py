@@ -12,7 +12,7 @@ from workbench.compare import Comparison, table
 from workbench.errors import InputError
 from workbench.experiment import parse_experiment, read_experiment
 from workbench.jobs import experiment as execution
-from workbench.jobs import traces
+from workbench.jobs import setting, traces
 from workbench.jobs.experiment import load_results
 from workbench.methods import Method
 from workbench.mixture import Mixture
@@ -74,7 +74,7 @@ def answers(monkeypatch: pytest.MonkeyPatch) -> Answers:
         "mixing_of": lambda *_: None,
         "verdicts": lambda *_: [],
     }.items():
-        monkeypatch.setattr(execution, name, stands_in)
+        monkeypatch.setattr(setting, name, stands_in)
     monkeypatch.setattr(traces, "checks", lambda *_: {})
     return stand_in
 
@@ -227,7 +227,7 @@ def test_a_run_that_is_cut_off_leaves_a_checkpoint_that_the_next_one_takes_up_an
         checkpoint.path.write_bytes(b"progress")
         return answers(*args, **options)
 
-    monkeypatch.setattr(execution, "run", cut_off)
+    monkeypatch.setattr(setting, "run", cut_off)
     answers.problems = {"em": KeyboardInterrupt()}
     for force in (False, True):
         with pytest.raises(KeyboardInterrupt):

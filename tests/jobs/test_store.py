@@ -28,7 +28,8 @@ from workbench.files import replacing
 from workbench.jobs import arrays as arrays_module
 from workbench.jobs import points
 from workbench.jobs.base import Cell, Record
-from workbench.jobs.experiment import Setting, load_results, run_experiment
+from workbench.jobs.experiment import load_results, run_experiment
+from workbench.jobs.setting import Setting
 from workbench.jobs.store import DONE, FAILED, DamagedCellError, Failure, Store
 from workbench.jobs.traces import arrays_of, trace_of
 from workbench.mixture import Mixture

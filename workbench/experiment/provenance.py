@@ -7,7 +7,7 @@ from workbench.provenance import Provenance
 from workbench.run import run
 
 # What hands the config's settings to what computes.
-GLUE = ("jobs.experiment", "experiment.config")
+GLUE = ("jobs.setting", "experiment.config")
 
 
 def provenance_of(experiment: Experiment, method: str) -> Provenance:

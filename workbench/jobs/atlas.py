@@ -18,8 +18,9 @@ from workbench.experiment import Experiment
 from workbench.experiment.config import AnyStart
 from workbench.files import DAMAGED
 from workbench.jobs.base import Cell, Job, Progress, Record
-from workbench.jobs.experiment import Setting, load_stored
+from workbench.jobs.experiment import load_stored
 from workbench.jobs.running import Outcome, Reuse, Watch, record_of, run_job
+from workbench.jobs.setting import Setting
 from workbench.jobs.store import DamagedCellError, Store
 from workbench.methods import Climber, Method
 from workbench.methods.base import check_smooth

@@ -1,119 +1,23 @@
 """The experiment as a job: a cell is a method on its problem. What is missing is run, and all methods are compared."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
-import jax.numpy as jnp
-
 from workbench.checkpoint import Checkpoint
-from workbench.compare import Comparison, Reference
-from workbench.compare.comparison import starts_of
-from workbench.diagnostics import mixing_of, verdicts
+from workbench.compare import Comparison
 from workbench.errors import InputError
 from workbench.experiment.config import Experiment
 from workbench.experiment.differences import tell_apart
-from workbench.experiment.provenance import provenance_of
-from workbench.experiment.reading import parse_experiment
 from workbench.files import DAMAGED
-from workbench.jobs.base import Cell, Job, Progress, Record, Value
-from workbench.jobs.points import Points, load_points
+from workbench.jobs.base import Cell, Job, Progress, Record
 from workbench.jobs.running import Outcome, Reuse, Watch, record_of, run_job
+from workbench.jobs.setting import Setting
 from workbench.jobs.store import DamagedCellError, Store
-from workbench.jobs.traces import record_of_trace, trace_of
-from workbench.keys import named_key
+from workbench.jobs.traces import trace_of
 from workbench.manifest import NEVER, why_missing
-from workbench.problem import Problem
-from workbench.run import run
 from workbench.trace import Trace
-
-
-@dataclass(frozen=True)
-class Setting:
-    """An experiment and its points: all that its cells need."""
-
-    experiment: Experiment
-    points: Points
-
-    @classmethod
-    def of(cls, experiment: Experiment, folder: Path | str) -> "Setting":
-        """An experiment with its points, which are read from its data.
-
-        Args:
-            experiment: the config.
-            folder: what a relative `data.file` is relative to.
-
-        Raises:
-            InputError: the data cannot be had.
-        """
-        points = Points(*experiment.data.load(experiment.seed, Path(folder)))
-        return cls(experiment.located(Path(folder)), points)
-
-    @classmethod
-    def stored(cls, folder: Path, record: Mapping[str, Any], where: str) -> "Setting":
-        """An experiment that a results folder keeps, with its points.
-
-        Raises:
-            InputError: its file or its points are damaged.
-        """
-        try:
-            values, digest = dict(record["config"]["experiment"]), str(record["config"]["data_digest"])
-        except DAMAGED as error:
-            raise InputError(f"{where}: is damaged ({error}); delete it and run the job again") from None
-        experiment = parse_experiment(values, where)
-        return cls(experiment, load_points(folder, digest, experiment, str(record["name"])))
-
-    @cached_property
-    def problem(self) -> Problem:
-        """What is solved.
-
-        Raises:
-            InputError: the points do not suit the model or the prior.
-        """
-        return self.experiment.problem(self.points.train)
-
-    @cached_property
-    def digest(self) -> str:
-        """Of the points."""
-        return self.points.digest
-
-    @property
-    def reference(self) -> Reference:
-        """What answers are judged by."""
-        return Reference.of(self.points.train, self.points.heldout, self.experiment.soundness)
-
-    def cell(self, method: str, coordinates: Mapping[str, Value] | None = None) -> Cell:
-        """One method's run. Its identity covers the data, the model, the starts, the seed and the method."""
-        experiment = self.experiment
-        resolved = experiment.resolved()
-        identity = {key: resolved[key] for key in ("seed", "model", "prior", "starts")}
-        identity |= {
-            "data": self.digest,
-            "dtype": str(jnp.result_type(float)),
-            "restarts": experiment.methods[method].num_restarts(experiment.restarts),
-            "name": method,
-            "method": resolved["methods"][method],
-        }
-        config = resolved | {"methods": {method: resolved["methods"][method]}}
-        own = {"data": named_data(experiment), "method": method, **flat(identity)}
-        return Cell(method, identity, provenance_of(experiment, method), own | dict(coordinates or {}), config)
-
-    def run(self, method: str, checkpoint: Checkpoint, progress: Progress | None) -> tuple[Trace, Record]:
-        """Run one method."""
-        experiment, problem = self.experiment, self.problem
-        config = experiment.methods[method]
-        starts = starts_of(config, problem, experiment.starts, experiment.restarts, experiment.seed)
-        key = named_key(experiment.seed, method)
-        trace = run(config, problem, starts, key, checkpoint=checkpoint, progress=progress)
-        found = verdicts(trace, problem, experiment.soundness, mixing_of(trace, problem))
-        return trace, record_of_trace(trace, problem, starts, found, self.reference)
-
-    def comparison(self, name: str, traces: Mapping[str, Trace]) -> Comparison:
-        """Traces with what the experiment knows."""
-        train = self.points.train
-        return Comparison(self.problem, traces, self.reference, name=name, columns=train.columns, units=train.units)
 
 
 class ExperimentJob(Job):
@@ -315,22 +219,6 @@ def _trace(store: Store, setting: Setting, outcome: Outcome) -> Trace:
 def _why_failed(outcome: Outcome) -> str:
     """In words, and what to do where it was not tried now."""
     return f"{outcome.failure} (in an earlier run; --retry tries it again)" if outcome.before else str(outcome.failure)
-
-
-def named_data(experiment: Experiment) -> str:
-    """The data in a word."""
-    data = experiment.data
-    return data.dataset or ("simulated" if data.file is None else Path(data.file).name)
-
-
-def flat(value: Any, prefix: str = "") -> dict[str, Value]:
-    """Settings as columns: `model.components` is `model_components`; lists, and the name of the method, left out."""
-    if isinstance(value, Mapping):
-        pairs = [flat(inner, f"{prefix}_{key}" if prefix else str(key)) for key, inner in value.items()]
-        return {key: inner for part in pairs for key, inner in part.items()}
-    if isinstance(value, list | tuple) or prefix in ("name", "data"):
-        return {}
-    return {prefix: value}
 
 
 def _choose(experiment: Experiment, only: Collection[str] | None) -> list[str]:

@@ -11,9 +11,9 @@ from workbench.errors import InputError
 from workbench.experiment import Experiment
 from workbench.files import DAMAGED
 from workbench.jobs.base import Cell, Job, Progress, Record, Value, digest_of_values
-from workbench.jobs.experiment import Setting, named_data
 from workbench.jobs.points import Points
 from workbench.jobs.running import Outcome, Reuse, Watch, record_of, run_job
+from workbench.jobs.setting import Setting, named_data
 from workbench.jobs.store import DamagedCellError, Store
 from workbench.provenance import Provenance, why_stale
 from workbench.selection.asked import (

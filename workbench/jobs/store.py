@@ -24,7 +24,6 @@ import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +37,7 @@ from workbench.jobs.arrays import packed, read_arrays
 from workbench.jobs.base import Cell, Job, Record, digest_of_values
 from workbench.manifest import FORMAT, check_format
 from workbench.precision import dtype_name
+from workbench.provenance import version_of
 
 MANIFEST, VALUES, ARRAYS, CONFIG = "manifest.json", "values.json", "arrays.npz", "config.toml"
 DONE, FAILED = "done", "failed"
@@ -314,7 +314,7 @@ def _machine(devices: int) -> dict[str, Any]:
     """Where and when something was made, and by which packages."""
     device = jax.devices()[0]
     return {
-        "versions": {package: version(package) for package in _PACKAGES},
+        "versions": {package: version_of(package) for package in _PACKAGES},
         "device": {"platform": device.platform, "kind": device.device_kind, "count": devices},
         "hosts": jax.process_count(),
         "dtype": dtype_name(),

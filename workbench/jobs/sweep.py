@@ -12,9 +12,9 @@ from workbench.experiment import DataConfig, Experiment, RunConfig
 from workbench.experiment.sweep import Point, SweptExperiment, named_point, parse_sweep
 from workbench.files import DAMAGED
 from workbench.jobs.base import Cell, Job, Progress, Record, Value
-from workbench.jobs.experiment import Setting
 from workbench.jobs.points import Points
 from workbench.jobs.running import Outcome
+from workbench.jobs.setting import Setting
 from workbench.jobs.store import Store
 from workbench.jobs.table import Table, rows_of
 
@@ -74,6 +74,7 @@ class SweepJob(Job):
         self.values = dict(values)
         self.folder = Path(folder)
         self.swept = parse_sweep(self.values, where or name)
+        self._latest: tuple[int, Setting] | None = None
 
     @classmethod
     def stored(cls, folder: Path, record: Mapping[str, Any], where: str) -> "SweepJob":
@@ -86,14 +87,14 @@ class SweepJob(Job):
 
     @cached_property
     def _places(self) -> dict[str, _Place]:
-        """By key, so ordered that cells which share compiled programs follow each other."""
+        """By key, so ordered that cells which share compiled programs follow each other, and those of one setting."""
         found = []
         for order, swept in enumerate(self.swept):
             setting = self._setting(swept.experiment)
             shape = (setting.points.train.x.shape, swept.experiment.model.covariance, swept.experiment.model.components)
             for method in swept.experiment.methods:
                 cell = setting.cell(method, _coordinates(swept.point))
-                found.append(((method, repr(shape)), _Place(cell, swept, method, order)))
+                found.append((repr(shape), _Place(cell, swept, method, order)))
         found.sort(key=lambda each: each[0])
         return {place.cell.key: place for _, place in found}
 
@@ -103,8 +104,11 @@ class SweepJob(Job):
 
     def run(self, cell: Cell, checkpoint: Checkpoint, progress: Progress | None) -> Record:
         """A method's trace."""
-        _, swept, method, _ = self._places[cell.key]
-        setting = self._setting(swept.experiment)
+        _, swept, method, order = self._places[cell.key]
+        if self._latest is None or self._latest[0] != order:
+            # What the methods of one setting share: the problem and the starts.
+            self._latest = order, self._setting(swept.experiment)
+        setting = self._latest[1]
         _check(setting, method)
         return setting.run(method, checkpoint, progress)[1]
 
