@@ -24,6 +24,7 @@ FEW: dict[str, dict[str, Any]] = {
     "mixed": {"num_warmup": 2, "num_samples": 4, "num_chains": 2, "max_tree_depth": 2},
     "gibbs": {"num_warmup": 4, "num_samples": 4, "num_chains": 2},
     "tempered_smc": {"num_samples": 8, "num_chains": 2},
+    "ibis": {"num_samples": 8, "num_chains": 2},
     "cavi": {"max_iterations": 3, "num_samples": 4},
     "variational": {"max_iterations": 3, "num_samples": 4},
     "permuted": {},

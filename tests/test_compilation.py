@@ -37,7 +37,7 @@ QUICK: dict[str, dict[str, int]] = {
 
 
 # Each compiles programs of its own for as long as all the others together.
-DEAR = ("permuted", "tempered_smc", "mixed", "variational", "cavi", "newton", "natural_gradient", "riemannian")
+DEAR = ("permuted", "tempered_smc", "ibis", "mixed", "variational", "cavi", "newton", "natural_gradient", "riemannian")
 EVERY = [pytest.param(name, marks=pytest.mark.slow if name in DEAR else ()) for name in METHODS]
 
 

@@ -29,6 +29,7 @@ FEW: dict[str, dict[str, Any]] = {
     "gibbs": DRAWS,
     "mixed": DRAWS | {"max_tree_depth": 3},
     "tempered_smc": DRAWS | {"num_warmup": 20},
+    "ibis": DRAWS | {"num_warmup": 60},
     "permuted": {"of": {"method": "nuts", **DRAWS, "max_tree_depth": 3}},
     "cavi": {"max_iterations": 20, "num_samples": 8},
     "variational": {"max_iterations": 20, "num_samples": 8},

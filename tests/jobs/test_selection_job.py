@@ -69,7 +69,7 @@ def test_it_prints_the_tables_the_warnings_and_the_choice(config, tmp_path):
     result = command(config, "--components", "1:3", "--out", tmp_path / "out")
     assert result.exit_code == 0
     lines = result.stdout.splitlines()
-    setting = "48 points in 1 column; tied covariance, conjugate prior; em, gibbs and tempered_smc from 8 starts"
+    setting = "48 points in 1 column; tied covariance, conjugate prior; em, gibbs and ibis from 8 starts"
     assert lines[0] == f"mine: {setting}"
     assert [line.split()[0] for line in lines[1:5]] == ["K", "1", "2", "3"]
     assert any(line.endswith("K = 3: beware 3.") for line in lines)

@@ -29,6 +29,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "gibbs": {"num_warmup": 10, "num_samples": 6, "num_chains": R},
     "mixed": {"num_warmup": 10, "num_samples": 6, "num_chains": R, "max_tree_depth": 5},
     "tempered_smc": {"num_warmup": 40, "num_samples": 8, "num_chains": R},
+    "ibis": {"num_warmup": 60, "num_samples": 8, "num_chains": R},
     "cavi": {"max_iterations": 60, "num_samples": 6},
     "variational": {"max_iterations": 200, "num_samples": 6},
     "permuted": {"of": {"method": "gibbs", "num_warmup": 10, "num_samples": 6, "num_chains": R}},
@@ -36,7 +37,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
 # The family of the problem, where a method does not take diagonal ones.
 FAMILIES = {"riemannian": "full"}
 # Each compiles for long, and has tests of its own.
-DEAR = ("mixed", "tempered_smc", "variational", "newton", "natural_gradient", "riemannian")
+DEAR = ("mixed", "tempered_smc", "ibis", "variational", "newton", "natural_gradient", "riemannian")
 EVERY = pytest.mark.parametrize(
     "name", [pytest.param(name, marks=pytest.mark.slow if name in DEAR else ()) for name in METHODS]
 )

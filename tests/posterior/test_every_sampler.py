@@ -27,6 +27,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     # 5,000 draws a chain meet too few runs to tell their error, and 20,000 enough.
     "mixed": {"num_warmup": 500, "num_samples": 20000},
     "tempered_smc": {"num_samples": 500},
+    "ibis": {"num_samples": 500},
     "permuted": {"of": Gibbs(num_warmup=50, num_samples=1000)},
 }
 

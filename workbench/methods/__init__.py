@@ -9,6 +9,7 @@ from workbench.methods.floored_em import FlooredEM
 from workbench.methods.gibbs import Gibbs
 from workbench.methods.gibbs_kernel import GibbsKernel
 from workbench.methods.gradient_ascent import GradientAscent
+from workbench.methods.ibis import IBIS
 from workbench.methods.mixed import Mixed
 from workbench.methods.natural_gradient import NaturalGradient
 from workbench.methods.newton import Newton
@@ -41,6 +42,7 @@ METHODS: dict[str, type[Method]] = {
     "gibbs": Gibbs,
     "mixed": Mixed,
     "tempered_smc": TemperedSMC,
+    "ibis": IBIS,
     "permuted": Permuted,
     "cavi": CAVI,
     "variational": Variational,
@@ -49,6 +51,7 @@ METHODS: dict[str, type[Method]] = {
 __all__ = [
     "CAVI",
     "EM",
+    "IBIS",
     "METHODS",
     "NUTS",
     "SQUAREM",

@@ -38,8 +38,8 @@ class Candidate:
     train: Dataset
     problem: Problem
     fit: Fit | Missing
-    posterior: Posterior | Missing  # of the chains that agree, for what predicts
-    particles: Posterior | Missing  # of tempered SMC, for the evidence
+    posterior: Posterior | Missing  # of the particles or chains that agree, for what predicts
+    particles: Posterior | Missing  # of IBIS or tempered SMC, for the evidence
 
     @property
     def num_parameters(self) -> int:

@@ -21,7 +21,9 @@ from workbench.run import run
 from workbench.trace import Trace
 
 # A pass of the larger problem of no more work than this: the passes that its components add cost less than compiling.
-SMALL = 2**15
+# Up to the second, problems of few components are nested in fewer.
+SMALL, MODERATE = 2**15, 2**18
+SIZES = (6, COMPONENTS)
 
 
 def run_nested(method: Method, problem: Problem, starts: Mixture, key: Array) -> Trace:
@@ -45,7 +47,22 @@ def nested(problem: Problem) -> Problem:
     if isinstance(family, Full) and problem.num_dimensions == 1 and isinstance(prior, FlatPrior | ConjugatePrior):
         h = h | {"scatter": h["scatter"][..., 0]} if "scatter" in h else h
         problem = Problem.tree_unflatten((k, Diagonal(), prior, labels), (rows, h, None))
-    return problem.nested_in(COMPONENTS)
+    return problem.nested_in(size_of(problem))
+
+
+def size_of(problem: Problem) -> int:
+    """How many components the larger problem has: it depends on the problem alone.
+
+    Fewer than the problem's own where there is none.
+    """
+    if _work(problem, COMPONENTS) <= SMALL:
+        return COMPONENTS
+    return next((size for size in SIZES if size >= problem.components and _work(problem, size) <= MODERATE), 0)
+
+
+def _work(problem: Problem, components: int) -> int:
+    """The work of a pass with so many components."""
+    return work_of(problem) // problem.components * components
 
 
 def restored(mixtures: Mixture, problem: Problem) -> Mixture:
@@ -62,22 +79,22 @@ def is_nested(method: Method, problem: Problem) -> bool:
     A component without points has no part in a mode, unless it shares its covariance with the others: then the prior of
     its mean has. A sampler integrates over it.
     """
-    prior, few = problem.prior, work_of(problem) / problem.components * COMPONENTS <= SMALL
+    prior = problem.prior
     flat = float(problem.hyperparameters.get("concentration", 1.0)) == 1.0
     alone = isinstance(prior, FlatPrior) or (isinstance(prior, ConjugatePrior) and problem.covariance.name != "tied")
     suits = prior.proper if isinstance(method, Sampler) else alone
-    return few and flat and suits and problem.components <= COMPONENTS
+    return flat and suits and problem.components <= size_of(problem)
 
 
 def padded(mixtures: Mixture, problem: Problem) -> Mixture:
     """Mixtures with leaves [R, ...], with more components that lie at the data's mean and are as wide as the data."""
-    family = nested(problem).covariance
+    family, size = nested(problem).covariance, size_of(problem)
     mixtures = mixtures if family == mixtures.covariance else of_variances(mixtures)
     k, d, rows = problem.components, problem.num_dimensions, problem.rows
     weights, means, scales = (np.asarray(leaf) for leaf in (mixtures.weights, mixtures.means, mixtures.scales))
-    restarts, more = len(weights), COMPONENTS - k
-    added = np.full((restarts, more), 1 / COMPONENTS)
-    weights = np.concatenate([weights * k / COMPONENTS, added], 1)
+    restarts, more = len(weights), size - k
+    added = np.full((restarts, more), 1 / size)
+    weights = np.concatenate([weights * k / size, added], 1)
     means = np.concatenate([means, np.broadcast_to(rows.shift, (restarts, more, d))], 1)
     if family.shape(1, d) != family.shape(2, d):
         wide = np.asarray(family.broadcast(rows.matrix @ rows.matrix.T, more))

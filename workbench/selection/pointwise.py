@@ -17,7 +17,7 @@ HELD = 2**23
 def log_likelihoods(draws: Mixture, x: NDArray[np.float64]) -> Iterator[np.ndarray]:
     """ln P(x_n | draw) for draws with leaves [R, S, ...], a block of the points x [N, D] at a time. [B, R, S]"""
     chains, kept = draws.weights.shape[:2]
-    flat = filled(jax.tree.map(lambda leaf: np.reshape(leaf, (-1, *leaf.shape[2:])), draws))
+    flat = filled(jax.tree.map(lambda leaf: np.reshape(np.asarray(leaf), (-1, *leaf.shape[2:])), draws))
     size = max(1, min(HELD // (chains * kept), len(x)))
     for first in range(0, len(x), size):
         block = np.asarray(x[first : first + size])

@@ -1,14 +1,16 @@
-"""The posterior of a candidate: by the sampler that mixes, and by tempered SMC, which tells the evidence.
+"""The posterior of a candidate: by particles, which tell the evidence, and by chains where particles do not agree.
 
-Chains of Gibbs under the conjugate prior, and of NUTS under others, agree where they find their way between the modes;
-where they do not, each stays in one. Tempered SMC reaches the modes while they are still joined. The order is fixed:
-chains, particles, four times as long chains of Gibbs, whose sweeps are cheap, and ever more particles. WAIC and
-PSIS-LOO read the first whose draws agree, by the one rule for all samplers (`diagnostics.Mixing`). Where none do, what
-they say is not eligible.
+Under the conjugate prior particles are those of IBIS, which take in the points one by one and move by exact sweeps;
+elsewhere those of tempered SMC. Both reach the modes while they are still joined. Chains, of Gibbs under the conjugate
+prior and of NUTS elsewhere, agree where they find their way between the modes; where they do not, each stays in one.
+The order is fixed: particles, which the evidence needs anyway; chains; four times as long chains of Gibbs, whose sweeps
+are cheap; and ever more particles. Where the evidence is exact, chains come first. WAIC and PSIS-LOO read the first
+whose draws agree, by the one rule for all samplers (`diagnostics.Mixing`). Where none do, what they say is not
+eligible.
 
-The evidence has a rule of its own. Each run of tempered SMC estimates it without bias, however its particles mix, and
-the spread of the runs' estimates is its error; that error means nothing where one run outweighs all the others
-together. Particles grow until none does.
+The evidence has a rule of its own. Each run of particles estimates it without bias, however they mix, and the spread of
+the runs' estimates is its error; that error means nothing where one run outweighs all the others together. Particles
+grow until none does.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -24,7 +26,7 @@ from workbench.diagnostics.status import Status
 from workbench.errors import InputError
 from workbench.experiment import Experiment
 from workbench.keys import named_key
-from workbench.methods import NUTS, Gibbs, Method, TemperedSMC
+from workbench.methods import IBIS, NUTS, Gibbs, Method, TemperedSMC
 from workbench.methods.sampler import Sampler
 from workbench.mixture import Mixture
 from workbench.problem import Problem
@@ -42,7 +44,7 @@ M = TypeVar("M", bound=Method)
 # tells a mean to 1/60 of the posterior standard deviation.
 SWEEPS, READ = 4000, 1000
 
-# Particles of each run at first, unless the experiment says otherwise.
+# Particles of each run of tempered SMC at first, unless the experiment says otherwise.
 PARTICLES = 500
 
 # Chains that do not agree are run once more, this much longer; runs that do not, with this many times the particles,
@@ -104,14 +106,16 @@ def chains_of(experiment: Experiment, problem: Problem) -> Sampler | None:
     return first_that_suits([*gibbs, *nuts], problem)
 
 
-def particles_of(experiment: Experiment, problem: Problem) -> TemperedSMC | None:
-    """Tempered SMC as the experiment has it; none without a proper prior."""
-    own = (method for method in experiment.methods.values() if isinstance(method, TemperedSMC))
+def particles_of(experiment: Experiment, problem: Problem) -> TemperedSMC | IBIS | None:
+    """Tempered SMC or IBIS as the experiment has it; else IBIS under the conjugate prior; none without a proper one."""
+    own = [method for method in experiment.methods.values() if isinstance(method, TemperedSMC | IBIS)]
+    if not problem.rows.shared:
+        own.append(IBIS())
     return first_that_suits([*own, TemperedSMC(num_samples=PARTICLES)], problem)
 
 
 def sampled(experiment: Experiment, problem: Problem) -> tuple[Posterior | Missing, Posterior | Missing]:
-    """What WAIC and PSIS-LOO read, and what the evidence does: the same particles where no chains agree."""
+    """What WAIC and PSIS-LOO read, and what the evidence does: the same particles where they agree."""
     chains, particles = chains_of(experiment, problem), particles_of(experiment, problem)
     if chains is None or particles is None:
         none = Missing("there is no posterior without a proper prior; give one, as --set prior.family=conjugate")
@@ -122,19 +126,23 @@ def sampled(experiment: Experiment, problem: Problem) -> tuple[Posterior | Missi
         trace = run_nested(sampler, problem, starts, named_key(experiment.seed, sampler.method))
         return Posterior.of(sampler.method, trace, problem, experiment.soundness)
 
-    found = drawn(chains)
-    if found.agrees and has_exact_evidence(problem):
+    found = drawn(chains) if has_exact_evidence(problem) else None
+    if found is not None and found.agrees:
         return found, Missing("the evidence is exact")
     grown = _grown(particles, problem.num_points)
-    tempered = _first(drawn, grown, lambda posterior: not posterior.is_carried)
-    assert tempered is not None
-    if not (found.agrees or tempered.agrees) and isinstance(chains, Gibbs):
+    told = _first(drawn, grown, lambda posterior: not posterior.is_carried)
+    assert told is not None
+    if told.agrees:
+        return told, told
+    found = drawn(chains) if found is None else found
+    if not found.agrees and isinstance(chains, Gibbs):
         longer = {"num_samples": GROWTH * chains.num_samples, "thinning": GROWTH * chains.thinning}
         found = drawn(chains.model_copy(update=longer))
-    if not (found.agrees or tempered.agrees):
-        more = _first(drawn, grown, lambda posterior: posterior.agrees)
-        tempered = tempered if more is None or more.is_carried else more
-    return (found if found.agrees or not tempered.agrees else tempered), tempered
+    if found.agrees:
+        return found, told
+    more = _first(drawn, grown, lambda posterior: posterior.agrees)
+    told = told if more is None or more.is_carried else more
+    return (told if told.agrees else found), told
 
 
 def first_that_suits(methods: Iterable[M], problem: Problem) -> M | None:
@@ -160,7 +168,7 @@ def _first(
     return found
 
 
-def _grown(particles: TemperedSMC, num_points: int) -> Iterator[TemperedSMC]:
+def _grown(particles: TemperedSMC | IBIS, num_points: int) -> Iterator[TemperedSMC | IBIS]:
     """The same with ever more particles."""
     count = particles.num_samples
     yield particles

@@ -1,0 +1,57 @@
+"""One point after the other gives what all points at once give, in every family."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from workbench.mixture import COVARIANCES, ConjugatePrior, Statistics
+from workbench.mixture.prior.sequential import Known, Tables, foresee, with_point
+from workbench.mixture.prior.update import Updated, log_predictive, not_updated, update
+from workbench.problem import Problem
+
+K = 3
+
+
+def updated_by(x: np.ndarray, labels: np.ndarray, problem: Problem) -> Updated:
+    """The prior after points of known components, by sums over all of them."""
+    hot, d = np.eye(K)[labels], x.shape[1]
+    second = np.einsum("nk,ni,nj->kij", hot, x, x)
+    parts: dict[str, Any] = {
+        "full": second,
+        "tied": second.sum(0),
+        "diagonal": np.diagonal(second, axis1=1, axis2=2),
+        "spherical": np.trace(second, axis1=1, axis2=2),
+    }
+    statistics = Statistics(
+        jnp.asarray(hot.sum(0)), jnp.asarray(hot.T @ x), jnp.asarray(parts[problem.covariance.name])
+    )
+    return update(statistics, jnp.zeros((K, d)), problem.hyperparameters, problem.covariance)
+
+
+def of_one(updated: Updated, problem: Problem) -> Known:
+    """A population of one particle, without its axis."""
+    one = Known.of(jax.tree.map(lambda leaf: jnp.asarray(leaf)[..., None], updated), problem.covariance)
+    return jax.tree.map(lambda leaf: leaf[..., 0], one)
+
+
+@pytest.mark.parametrize("dimensions", [1, 3])
+@pytest.mark.parametrize("covariance", sorted(COVARIANCES))
+def test_points_one_by_one_are_the_update_by_all_and_foreseen_by_students_t(covariance: str, dimensions: int) -> None:
+    rng = np.random.default_rng(0)
+    x, labels = rng.normal(size=(9, dimensions)) + 1.0, rng.integers(0, K, 9)
+    problem = Problem(x, K, covariance, ConjugatePrior(concentration=0.7))
+    h, family = problem.hyperparameters, problem.covariance
+    tables = Tables.of(len(x), h, family)
+    known = of_one(not_updated(h, K, family), problem)
+    for n, (point, label) in enumerate(zip(x, labels, strict=True)):
+        found, change = foresee(known, jnp.asarray(point), tables, h, family)
+        before = updated_by(x[:n], labels[:n], problem)
+        expected = jnp.log(before.counts + 0.7) + log_predictive(before, jnp.asarray(point)[None], family)[0]
+        # Rounding of a few products.
+        np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-9)
+        known = with_point(known, jnp.asarray(np.eye(K)[label]), change, family)
+    for part, whole in zip(known, of_one(updated_by(x, labels, problem), problem), strict=True):
+        np.testing.assert_allclose(part, whole, rtol=1e-9, atol=1e-9)

@@ -1,0 +1,158 @@
+"""IBIS: particles carried through the posteriors of ever more points, and the evidence told on the way."""
+
+from typing import Annotated, ClassVar, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from pydantic import Field
+
+from workbench.errors import InputError
+from workbench.methods.base import Algorithm, Info
+from workbench.methods.branch import only_where
+from workbench.methods.gibbs import check_conjugate
+from workbench.methods.population import Drawn, Setting, choose, nothing_drawn, nothing_known, sweep
+from workbench.methods.sampler import Sampler
+from workbench.methods.tempering import effective_size, log_mean_weight, systematic_ancestors
+from workbench.mixture import Mixture
+from workbench.mixture.logarithm import log
+from workbench.mixture.prior.sequential import Known, Tables, foresee, with_point
+from workbench.problem import Problem
+
+
+class IBIS(Sampler):
+    """Iterated batch importance sampling (Chopin 2002, Biometrika 89) of allocations (Fearnhead 2004).
+
+    A chain is a run of its own: `num_samples` particles, which never see its start, take in the points one by one, in
+    an order drawn for the run. A particle is an allocation of the points so far, all parameters integrated out. It is
+    weighed by the chance that it gives the next point, Student's t, and draws that point's component. Where the
+    effective sample size of the weights has fallen to a share of the particles, or the last point is in, they are
+    resampled by their weights and refreshed by sweeps of Gibbs over the points so far, which have no step to learn.
+    Few points rule out no allocation, so that particles begin in all modes and all labellings. A step is one such
+    stage; a run that does not see all points within `num_warmup` stages is not ok.
+
+    The product of the mean weights estimates the evidence, without bias but for the choice of where to resample, which
+    vanishes as particles grow in number. It is not a number where a run is not ok.
+
+    Each particle is a draw. They are told in the order of descent, as those of `tempered_smc`. To look at a point costs
+    a particle its share of a pass; the sweeps that brought it to the posterior are paid for with its draw.
+    """
+
+    method: Literal["ibis"] = "ibis"
+    num_warmup: Annotated[int, Field(ge=1)] = Field(400, description="stages at most, each of which resamples")
+    num_samples: Annotated[int, Field(ge=4)] = Field(1000, description="particles of a run, each of them a draw")
+    num_chains: Annotated[int, Field(ge=1)] = Field(4, description="independent runs")
+    ess_share: Annotated[float, Field(gt=0, lt=1)] = Field(
+        0.5, description="effective share of the particles below which they are resampled and refreshed"
+    )
+    num_moves: Annotated[int, Field(ge=1)] = Field(3, description="sweeps of Gibbs at each stage")
+
+    summary: ClassVar[str] = "IBIS: particles take in the points one by one, and tell the evidence; conjugate prior"
+
+    def check(self, problem: Problem) -> None:
+        """The conjugate prior, and points in memory."""
+        check_conjugate(problem, "IBIS")
+        if problem.rows.stream is not None:
+            raise InputError("x: IBIS takes in points one by one, in memory; use gibbs or tempered_smc of so many")
+
+    def bind(self, problem: Problem) -> Algorithm:
+        """A run whose state is its population."""
+        n, d = problem.num_points, problem.num_dimensions
+        z = jnp.moveaxis(problem.rows.z, 1, 2).reshape(-1, d)[:n]
+
+        def init(key: Array, start: Mixture) -> Cloud:
+            order = jax.random.permutation(key, n)
+            setting = setting_of(problem, z[order])
+            known = nothing_known(setting, self.num_samples)
+            zero = jnp.zeros((), problem.dtype)
+            drawn = nothing_drawn(known)
+            return Cloud(known, drawn, order, jnp.asarray(0), -n * problem.rows.log_determinant + zero, jnp.asarray(0))
+
+        def step(key: Array, state: Cloud) -> tuple[Cloud, Info]:
+            setting = setting_of(problem, z[state.order])
+            goes_on = (state.taken < self.num_warmup) & (state.seen < n)
+            end = only_where(goes_on, lambda now: self._stage(key, now, setting), state)
+            end = end._replace(taken=state.taken + 1)
+            never = jnp.asarray(False)
+            ok = (end.taken < self.num_warmup) | (end.seen >= n)
+            return end, Info(self._price(state, end, n), ok, never, never, never)
+
+        def mixture(state: Cloud) -> Mixture:
+            place = jnp.maximum(state.taken - self.num_warmup - 1, 0)
+            drawn = jax.tree.map(lambda leaf: leaf[..., place], state.drawn)
+            return problem.rows.from_working(drawn.mixture(problem.covariance))
+
+        def log_evidence(state: Cloud) -> Array:
+            return jnp.where(state.seen >= n, state.log_evidence, jnp.nan)
+
+        return Algorithm(init, step, mixture, log_evidence)
+
+    def _stage(self, key: Array, cloud: "Cloud", setting: Setting) -> "Cloud":
+        """Take in points until the particles are to be resampled, resample and refresh them."""
+        key_points, key_ancestors, key_moves = jax.random.split(key, 3)
+        known, log_weights, seen = take_in(key_points, cloud, setting, self.ess_share)
+        ancestors = systematic_ancestors(key_ancestors, log_weights)
+        known = jax.tree.map(lambda leaf: leaf[..., ancestors], known)
+
+        def once(carry: tuple[Known, Drawn], own: Array) -> tuple[tuple[Known, Drawn], None]:
+            return sweep(own, carry[0], seen, setting), None
+
+        moved, _ = jax.lax.scan(once, (known, cloud.drawn), jax.random.split(key_moves, self.num_moves))
+        log_evidence = cloud.log_evidence + log_mean_weight(log_weights)
+        return Cloud(*moved, cloud.order, seen, log_evidence, cloud.taken)
+
+    def _price(self, before: "Cloud", after: "Cloud", n: int) -> Array:
+        """Passes of a step: points taken in by all particles, and sweeps of all or of the one that is shown."""
+        told = (before.taken > self.num_warmup) & (after.seen >= n)
+        moved = jnp.where(before.seen < after.seen, jnp.where(after.seen < n, self.num_samples, 1), told)
+        looked = self.num_samples * (after.seen - before.seen) + self.num_moves * moved * after.seen
+        return looked / n
+
+
+class Cloud(NamedTuple):
+    """A run on its way."""
+
+    known: Known  # leaves [..., S]   relatives next to each other
+    drawn: Drawn  # leaves [..., S]   parameters from the last sweep
+    order: Array  # [N]   in which points are taken in
+    seen: Array  # []   points so far
+    log_evidence: Array  # []   of these
+    taken: Array  # []   steps
+
+
+def take_in(key: Array, cloud: Cloud, setting: Setting, share: float) -> tuple[Known, Array, Array]:
+    """Take in points while the effective share of the particles is larger; what is known, log weights [S], points."""
+    h, active, points, family = setting
+    tables = Tables.of(len(points), h, family)
+    size = cloud.known.counts.shape[-1]
+    places = jnp.sum(active)
+
+    def is_even(carry: tuple[Known, Array, Array]) -> Array:
+        _, log_weights, seen = carry
+        return (seen < len(points)) & (effective_size(log_weights) >= share * size)
+
+    def one_more(carry: tuple[Known, Array, Array]) -> tuple[Known, Array, Array]:
+        known, log_weights, seen = carry
+        uniform = jax.random.uniform(jax.random.fold_in(key, seen), (size,), log_weights.dtype)
+        log_chances, change = jax.vmap(lambda own: foresee(own, points[seen], tables, h, family), -1, -1)(known)
+        log_chances = jnp.where(active[:, None], log_chances, -jnp.inf)
+        largest = jnp.max(log_chances, axis=0)
+        chances = jnp.exp(log_chances - largest)
+        chosen = choose(chances, uniform)
+        known = jax.vmap(lambda own, here, what: with_point(own, here, what, family), -1, -1)(known, chosen, change)
+        log_chance = largest + log(jnp.sum(chances, axis=0))
+        log_total = jnp.log(seen + places * h["concentration"])
+        return known, log_weights + log_chance - log_total, seen + 1
+
+    return jax.lax.while_loop(is_even, one_more, (cloud.known, jnp.zeros(size, points.dtype), cloud.seen))
+
+
+def setting_of(problem: Problem, points: Array) -> Setting:
+    """What the particles of a problem share, for its working points [N, D] in some order."""
+    rows, family, h = problem.rows, problem.covariance, problem.hyperparameters
+    own = {
+        "mean_location": rows.inverse @ (h["mean_location"] - rows.shift),
+        "scatter": family.transform_second(h["scatter"], rows.inverse),
+    }
+    active = jnp.ones(problem.components, bool) if problem.active is None else problem.active
+    return Setting(h | own, jnp.asarray(active), points, family)

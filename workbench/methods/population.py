@@ -1,0 +1,211 @@
+"""A population of mixtures swept by Gibbs side by side, as few points as are known so far: what IBIS refreshes it by.
+
+A sweep draws each particle's parameters given what is known of its allocation, and then the allocation. Particles lie
+along the last axis of every array, where sums over components, features and points run over whole vectors, and all
+particles share the features of a point in one product. Everything is in working units.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from workbench.methods.gamma import log_gamma_draws
+from workbench.mixture import Mixture, Statistics
+from workbench.mixture.covariance import Covariance
+from workbench.mixture.covariance.base import Natural, product
+from workbench.mixture.covariance.many import (
+    lower_root_of_inverse,
+    lower_triangular_of,
+    products,
+    squares,
+)
+from workbench.mixture.logarithm import log
+from workbench.mixture.prior import Hyperparameters
+from workbench.mixture.prior.sequential import Known, shape_of
+from workbench.mixture.prior.update import Updated, update
+
+# Up to so many features a sum over them is written out.
+FEW_FEATURES = 16
+
+# Of a component that points cannot come from: less than any chance of another that is a number.
+NEXT_TO_NOTHING = float(np.log(np.finfo(np.float64).tiny))
+
+# Points that a population looks at together: the chances of as many, under all components of all particles, are to
+# stay in a core's cache.
+CACHE_BYTES = 2**20
+
+
+class Drawn(NamedTuple):
+    """Parameters of mixtures, by the root of each precision: `W` with `W^T W` the inverse of the covariance."""
+
+    log_weights: Array  # [K]
+    roots: Array  # the family's shape; lower triangular, or reciprocal standard deviations
+    white_means: Array  # [K, D]   W mu
+
+    def mixture(self, family: Covariance) -> Mixture:
+        """As a mixture."""
+        scales = family.whitener(self.roots)
+        trils = family.scale_trils(scales, *self.white_means.shape)
+        means = jnp.einsum("kij,kj->ki", trils, self.white_means, precision="highest")
+        return Mixture(jnp.exp(self.log_weights), means, scales, family)
+
+
+class Setting(NamedTuple):
+    """What all particles share."""
+
+    hyperparameters: Hyperparameters  # of the conjugate prior, in working units
+    active: Array  # [K]   components that points can come from
+    points: Array  # [N, D]   in the order in which they become known
+    family: Covariance
+
+
+def sweep(key: Array, known: Known, seen: Array, setting: Setting) -> tuple[Known, Drawn]:
+    """Parameters given what is known, leaves [..., S]; then allocations of the points seen so far, and what these tell.
+
+    Leaves the posterior of the first points as it is. The pair returned is a joint draw of it.
+    """
+    key_mixture, key_allocations = jax.random.split(key)
+    drawn = draw(key_mixture, known, setting)
+    return allocated(key_allocations, drawn, seen, setting), drawn
+
+
+def draw(key: Array, known: Known, setting: Setting) -> Drawn:
+    """A mixture from the conjugate posterior given the allocation, for each particle; leaves [..., S].
+
+    Bartlett's decomposition as in `prior.draw`: of M lower triangular with `M^T M ~ Wishart(nu, I)`, and `G^T G` the
+    inverse scatter, `W = M G`.
+    """
+    h, family = setting.hyperparameters, setting.family
+    k, d, size = known.locations.shape
+    b, _, _ = shape_of(family, d)
+    key_gamma, key_below, key_means = jax.random.split(key, 3)
+    degrees = h["degrees"] + jax.vmap(lambda counts: family.degrees(counts, d), -1, -1)(known.counts)
+    number = known.inverse.size // (b**2 * size)  # blocks of a particle
+    nu = degrees.reshape(-1, size)
+    half = 0.5 * (jnp.repeat(nu, number // len(nu), 0)[:, None] - b + jnp.arange(1.0, b + 1)[:, None])
+    shapes = jnp.concatenate([h["concentration"] + known.counts, half.reshape(-1, size)])
+    log_gamma = log_gamma_draws(key_gamma, shapes)
+    diagonal = jnp.exp(0.5 * (np.log(2.0) + log_gamma[k:])).reshape(half.shape)  # [blocks, b, S]
+    log_weights = jax.nn.log_softmax(log_gamma[:k], axis=0)
+    noise = jax.random.normal(key_means, known.locations.shape, diagonal.dtype)
+    noise /= jnp.sqrt(h["mean_shrinkage"] + known.counts)[:, None]
+    if not family.has_correlations:
+        roots = diagonal.reshape(known.inverse.shape) * jnp.sqrt(known.inverse)
+    else:
+        normals = jax.random.normal(key_below, (number, b * (b - 1) // 2, size), diagonal.dtype)
+        bartlett = lower_triangular_of(diagonal, normals)
+        roots = products(bartlett.reshape(known.inverse.shape), lower_root_of_inverse(known.inverse))
+    if not family.has_correlations:
+        white = roots.reshape(k, -1, size) * known.locations
+    else:
+        white = jnp.sum(roots * known.locations[:, None], -2)
+    return Drawn(log_weights, roots, white + noise)
+
+
+def allocated(key: Array, drawn: Drawn, seen: Array, setting: Setting) -> Known:
+    """What is known once each of the points seen is allocated to a component by its chances; leaves [..., S]."""
+    family, points, h = setting.family, setting.points, setting.hyperparameters
+    (n, d), (k, size) = points.shape, drawn.log_weights.shape
+    natural = naturals(drawn, setting)
+    blocks = jax.vmap(lambda own: (own.constant[:, None], *family.pack(own)), -1, -1)(natural)
+    widths = np.cumsum([block.shape[1] for block in blocks])[:-1]
+    coefficients = jnp.concatenate(blocks, 1)  # [K, F, S]
+    together = rows_together(n, k * size)
+    padded = jnp.pad(points, ((0, -n % together), (0, 0)))
+
+    def add(carry: tuple[Array, Array]) -> tuple[Array, Array]:
+        number, sums = carry
+        first = number * together
+        z = jax.lax.dynamic_slice_in_dim(padded, first, together).T  # [D, B]
+        features = jnp.concatenate([jnp.ones_like(z[:1]), *family.features(z)])
+        counted = (first + jnp.arange(together) < seen).astype(z.dtype)
+        log_joint = _log_joints(features, coefficients)
+        shares = jnp.exp(log_joint - jnp.max(log_joint, axis=0)).reshape(k, -1)
+        uniform = jax.random.uniform(jax.random.fold_in(key, number), shares.shape[1:], shares.dtype)
+        chosen = choose(shares, uniform).reshape(log_joint.shape)
+        return number + 1, sums + _sums(features * counted, chosen)
+
+    begun = (jnp.asarray(0), jnp.zeros_like(coefficients))
+    _, sums = jax.lax.while_loop(lambda carry: carry[0] * together < seen, add, begun)
+    counted = (jnp.arange(n) < seen).astype(points.dtype)
+    total = jnp.einsum("ni,n,nj->ij", points, counted, points, precision="highest")
+
+    def updated(sums: Array) -> Updated:
+        counts, *others = jnp.split(sums, widths, axis=1)
+        found = family.unpack(counts[:, 0], tuple(others), total)
+        return update(Statistics(*found), jnp.zeros((k, d), points.dtype), h, family)
+
+    return Known.of(jax.vmap(updated, -1, -1)(sums), family)
+
+
+def rows_together(points: int, numbers: int) -> int:
+    """Rows of a chunk, a power of two, where so many numbers belong to each."""
+    most = max(1, min(points, CACHE_BYTES // (8 * numbers)))
+    return 1 << (most - 1).bit_length() if most == points else 1 << (most.bit_length() - 1)
+
+
+def _log_joints(features: Array, coefficients: Array) -> Array:
+    """`sum_f c_kfs f_b` for features [F, B] and coefficients [K, F, S]. [K, B, S]
+
+    Of few features term by term: as a product it takes XLA up to nine times as long.
+    """
+    if len(features) > FEW_FEATURES:
+        return jnp.einsum("fb,kfs->kbs", features, coefficients, precision="highest")
+    terms = [row[:, None] * coefficients[:, f, None] for f, row in enumerate(features)]
+    return sum(terms[1:], terms[0])
+
+
+def _sums(features: Array, chosen: Array) -> Array:
+    """`sum_b f_b h_kbs` for features [F, B] and choices [K, B, S]. [K, F, S]"""
+    if len(features) > FEW_FEATURES:
+        return jnp.einsum("fb,kbs->kfs", features, chosen, precision="highest")
+    return jnp.stack([jnp.sum(row[:, None] * chosen, 1) for row in features], 1)
+
+
+def choose(chances: Array, uniform: Array) -> Array:
+    """One component for each of M uniform numbers, in proportion to `chances` [K, M]: 1 there, 0 elsewhere. [K, M]
+
+    By inversion. The sums up to each component are one product, which takes less time than a loop over them.
+    """
+    k = len(chances)
+    before = product(jnp.asarray(np.tril(np.ones((k, k)), -1)), chances)
+    level = uniform * jnp.sum(chances, axis=0)
+    place = jnp.sum(before <= level, axis=0) - 1
+    return (jnp.arange(k)[:, None] == place).astype(chances.dtype)
+
+
+def naturals(drawn: Drawn, setting: Setting) -> Natural:
+    """Natural parameters about the origin, but for the constant of the normal density; leaves [..., S]."""
+    family, (k, _, size) = setting.family, drawn.white_means.shape
+    log_weights = jnp.where(setting.active[:, None], drawn.log_weights, NEXT_TO_NOTHING)
+    if not family.has_correlations:
+        deviations = drawn.roots.reshape(k, -1, size)
+        logs = log(drawn.roots).reshape(k, -1, size)
+        precision, linear = drawn.roots**2, deviations * drawn.white_means
+        scale = drawn.white_means.shape[1] / deviations.shape[1]
+        log_roots = scale * jnp.sum(logs, 1)
+    else:
+        precision = squares(drawn.roots)
+        linear = jnp.sum(drawn.roots * drawn.white_means[:, :, None], -3)
+        log_roots = sum((log(drawn.roots[..., i, i, :]) for i in range(drawn.roots.shape[-2])), jnp.zeros(()))
+    constant = log_weights + log_roots - 0.5 * jnp.sum(drawn.white_means**2, 1)
+    return Natural(constant, linear, -0.5 * precision)
+
+
+def nothing_known(setting: Setting, particles: int) -> Known:
+    """Before the first point, for so many particles; leaves [..., S]."""
+    h, family, k = setting.hyperparameters, setting.family, len(setting.active)
+    d, dtype = setting.points.shape[1], setting.points.dtype
+    shape = family.shape(k, d)
+    nothing = Statistics(jnp.zeros(k, dtype), jnp.zeros((k, d), dtype), jnp.zeros(shape, dtype))
+    updated = update(nothing, jnp.broadcast_to(h["mean_location"], (k, d)), h, family)
+    one = Known.of(jax.tree.map(lambda leaf: leaf[..., None], updated), family)
+    return jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (*leaf.shape[:-1], particles)), one)
+
+
+def nothing_drawn(known: Known) -> Drawn:
+    """Zeros in place of parameters, leaves [..., S]."""
+    return Drawn(*(jnp.zeros_like(leaf) for leaf in (known.counts, known.inverse, known.locations)))
