@@ -7,11 +7,14 @@ import pytest
 
 from workbench.data import dataset_names
 from workbench.experiment import parse_experiment, read_experiment
+from workbench.experiment.sweep import is_sweep, read_sweep
+from workbench.jobs.sweep import SweepJob
 from workbench.studies.reading import is_study, schema_of_files
 
 FOLDER = Path(__file__).parents[2] / "experiments"
 LEDGER = FOLDER / "claims.toml"
-FILES = [file for file in sorted(FOLDER.glob("*.toml")) if file != LEDGER and not is_study(file)]
+SWEEPS = [file for file in sorted(FOLDER.glob("*.toml")) if is_sweep(file)]
+FILES = [file for file in sorted(FOLDER.glob("*.toml")) if file not in (LEDGER, *SWEEPS) and not is_study(file)]
 
 # Those that the issue asks for.
 PROMISED = {
@@ -48,7 +51,14 @@ def test_a_shipped_experiment_survives_being_resolved(file):
     assert parse_experiment(experiment.resolved(), "resolved") == experiment
 
 
-@pytest.mark.parametrize("file", FILES, ids=lambda f: f.stem)
+@pytest.mark.parametrize("file", SWEEPS, ids=lambda f: f.stem)
+def test_a_shipped_sweep_can_be_run(file):
+    job = SweepJob(file.stem, read_sweep(file), file.parent)
+    job.check()
+    assert len(job.cells()) > len(job.swept) > 1
+
+
+@pytest.mark.parametrize("file", [*FILES, *SWEEPS], ids=lambda f: f.stem)
 def test_a_shipped_experiment_names_its_schema_and_says_in_one_comment_what_it_shows(file):
     first, second, third = file.read_text(encoding="utf-8").splitlines()[:3]
     assert first == "#:schema ./schema.json"
