@@ -2,12 +2,14 @@
 
 import hashlib
 import os
+import platform
 import shutil
 import uuid
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 
 # What reading a damaged file of text, tables or arrays raises.
@@ -25,11 +27,46 @@ DAMAGED = (
 )
 
 
+def temporary_beside(path: Path) -> Path:
+    """A hidden name beside a path that says which process of which machine writes there."""
+    return path.with_name(f".{_machine()}-{os.getpid()}-{uuid.uuid4().hex[:6]}.{path.name}")
+
+
+def remove_abandoned(folder: Path) -> None:
+    """Delete what processes of this machine that have ended since were writing in a folder and just below."""
+    for path in [path for depth in ("", "*/", "figures/*/") for path in folder.glob(f"{depth}.{_machine()}-*")]:
+        process = path.name.split("-")[1]
+        if not process.isdecimal() or _runs(int(process)):
+            continue
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+
+@lru_cache
+def _machine() -> str:
+    """What tells processes of one number apart: the machine, since when it runs, and which processes it shows here."""
+    boot, space = Path("/proc/sys/kernel/random/boot_id"), Path("/proc/self/ns/pid")
+    told = [platform.node(), boot.read_text() if boot.is_file() else "", os.readlink(space) if space.exists() else ""]
+    return hashlib.sha256(repr(told).encode()).hexdigest()[:8]
+
+
+def _runs(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # it is another user's
+        return True
+    return True
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """A temporary path beside `path` to write to; it takes the place of `path` if the block ends without error."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{uuid.uuid4().hex[:8]}.{path.name}")
+    temporary = temporary_beside(path)
     try:
         yield temporary
         sync(temporary)
@@ -41,7 +78,7 @@ def replacing(path: Path) -> Iterator[Path]:
 def replace_folder(place: Path, files: Mapping[str, bytes]) -> None:
     """Write a folder of some files under a temporary name beside its place, then rename it: whole or not at all."""
     place.parent.mkdir(parents=True, exist_ok=True)
-    temporary = place.with_name(f".{place.name}.{uuid.uuid4().hex[:8]}")
+    temporary = temporary_beside(place)
     aside = temporary.with_name(f"{temporary.name}.old")
     temporary.mkdir()
     try:

@@ -107,6 +107,8 @@ def run_job(
             found = run_if_free(job, store, cell, reuse, own, wait=True)
             assert found is not None
             outcomes[key] = found
+    if leads() and not several():
+        store.tidy([key for key, outcome in outcomes.items() if outcome.failure is None])
     return [outcomes[key] for key in cells]
 
 

@@ -20,8 +20,7 @@ import os
 import shutil
 import time
 import tomllib
-import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,7 +31,7 @@ import jax
 import tomli_w
 
 from workbench.errors import InputError, one_line, shown
-from workbench.files import DAMAGED, replace_folder, replacing
+from workbench.files import DAMAGED, remove_abandoned, replace_folder, replacing, temporary_beside
 from workbench.jobs.arrays import packed, read_arrays
 from workbench.jobs.base import Cell, Job, Record, digest_of_values
 from workbench.manifest import FORMAT, check_format
@@ -271,9 +270,23 @@ class Store:
     def remove(self, key: str) -> None:
         """Delete a cell."""
         place = self.place(key)
-        gone = place.with_name(f".{key}.{uuid.uuid4().hex[:8]}")
+        gone = temporary_beside(place)
         os.replace(place, gone)
         shutil.rmtree(gone)
+
+    def tidy(self, finished: Iterable[str]) -> None:
+        """Delete what processes that were killed have left: half-written files, and locks and checkpoints of cells.
+
+        Args:
+            finished: keys of cells that nothing is to be done for any more.
+        """
+        remove_abandoned(self.folder)
+        there = {path.name for path in (self.folder / "cells").glob(".*")}
+        for key in finished:
+            if there & {self.checkpoint_place(key).name, f".{key}.lock"}:
+                with self.claimed(key, wait=False) as held:
+                    if held:
+                        self.checkpoint_place(key).unlink(missing_ok=True)
 
     @contextmanager
     def claimed(self, key: str, wait: bool) -> Iterator[bool]:
