@@ -68,7 +68,10 @@ class Provenance:
     @classmethod
     def from_roots(cls, roots: Iterable[str], root: Path = ROOT) -> "Provenance":
         """The present code that some modules reach, and its packages."""
-        own = frozenset(roots)
+        return _made_by(frozenset(roots), root)
+
+    @classmethod
+    def _of_modules(cls, own: frozenset[str], root: Path) -> "Provenance":
         modules = modules_of(own, root)
         if any(name.startswith(PACKAGE) and name not in _sources(root) for name in modules):
             return cls("", {}, tuple(sorted(own)), version_of(PACKAGE))
@@ -96,6 +99,11 @@ class Provenance:
             differing.insert(0, _said(PACKAGE, stored.get(PACKAGE)))
         rest = [f"and {len(differing) - _MOST} more"] if len(differing) > _MOST else []
         return ", ".join(differing[:_MOST] + rest) or None
+
+
+@lru_cache
+def _made_by(roots: frozenset[str], root: Path) -> Provenance:
+    return Provenance._of_modules(roots, root)
 
 
 @lru_cache

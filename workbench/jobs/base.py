@@ -69,6 +69,12 @@ class Job(ABC):
     name: str  # shown in tables and pages
     checkpoint_seconds: float = INTERVAL  # between two checkpoints of an unfinished cell
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What travels to a worker: not what can be worked out again."""
+        kind = type(self)
+        worked_out = {name for name in vars(self) if isinstance(getattr(kind, name, None), cached_property)}
+        return {name: value for name, value in vars(self).items() if name not in worked_out}
+
     @abstractmethod
     def cells(self) -> Sequence[Cell]:
         """Every cell, in the order in which they are run."""

@@ -6,6 +6,7 @@ lost takes nothing with it: its cell is claimed by nobody any more, and is run a
 """
 
 import logging
+import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -17,7 +18,7 @@ import jax
 from workbench.compilation import keep_compiled_programs
 from workbench.devices import ask_for_devices, num_cores
 from workbench.errors import InputError
-from workbench.jobs.base import Job
+from workbench.jobs.base import Cell, Job
 from workbench.jobs.running import Outcome, Reuse, run_if_free
 from workbench.jobs.store import Store
 
@@ -37,6 +38,17 @@ class Done(NamedTuple):
     elsewhere: bool = False  # whether another process has it
 
 
+class Known(NamedTuple):
+    """A job as a worker has it."""
+
+    job: Job
+    cells: dict[str, Cell]
+
+
+# The job that this process works for: its cells, what it has read, and what it has compiled serve many calls.
+_KNOWN: dict[str, Known] = {}
+
+
 @dataclass(frozen=True)
 class Work:
     """A job for workers: called with the key of a cell, it runs the cell in the worker's process.
@@ -50,13 +62,16 @@ class Work:
     reuse: Reuse
     devices: int  # for each worker
     x64: bool
+    token: str  # tells one job from others in a worker
 
     def __call__(self, key: str) -> Done:
         """Run a cell here, unless another process has it."""
-        _begin(self.devices, self.x64)
-        store = Store(self.folder)
-        cell = next(cell for cell in self.job.cells() if cell.key == key)
-        outcome: Outcome | None = run_if_free(self.job, store, cell, self.reuse)
+        if self.token not in _KNOWN:
+            _begin(self.devices, self.x64)
+            _KNOWN.clear()
+            _KNOWN[self.token] = Known(self.job, {cell.key: cell for cell in self.job.cells()})
+        known = _KNOWN[self.token]
+        outcome: Outcome | None = run_if_free(known.job, Store(self.folder), known.cells[key], self.reuse)
         return Done(key, None, elsewhere=True) if outcome is None else Done(key, outcome.failure)
 
 
@@ -90,7 +105,7 @@ class Workers:
         """
         devices = max(1, num_cores() // self.jobs)
         x64 = bool(jax.config.jax_enable_x64)  # type: ignore[attr-defined]  # set by JAX at import
-        work = Work(job, store.folder.resolve(), reuse, devices, x64)
+        work = Work(job, store.folder.resolve(), reuse, devices, x64, uuid.uuid4().hex)
         match self.executor:
             case "dask":
                 yield from _by_dask(work, keys, self.jobs, self.address)
@@ -110,6 +125,7 @@ def _begin(devices: int, x64: bool) -> None:
 def _by_loky(work: Work, keys: Sequence[str], jobs: int) -> Iterator[Done]:
     """In processes of this machine; where one is lost, what is left goes to new ones."""
     from joblib import Parallel, delayed
+    from joblib.externals.loky import get_reusable_executor
     from joblib.externals.loky.process_executor import BrokenProcessPool
 
     left, lost = list(keys), 0
@@ -128,6 +144,9 @@ def _by_loky(work: Work, keys: Sequence[str], jobs: int) -> Iterator[Done]:
                 continue
             yield from (Done(key, "the process that ran it was lost") for key in left)
             return
+        except BaseException:
+            get_reusable_executor().shutdown(wait=False, kill_workers=True)
+            raise
 
 
 def _by_dask(work: Work, keys: Sequence[str], jobs: int, address: str | None) -> Iterator[Done]:

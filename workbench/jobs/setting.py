@@ -36,6 +36,10 @@ class Setting:
     points: Points
     drawn: dict[int, Mixture] = field(default_factory=dict, compare=False, repr=False)  # starts, by their number
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What travels to a worker: not what can be worked out again."""
+        return {"experiment": self.experiment, "points": self.points, "drawn": {}}
+
     @classmethod
     def of(cls, experiment: Experiment, folder: Path | str) -> "Setting":
         """An experiment with its points, which are read from its data.

@@ -73,8 +73,18 @@ class SweepJob(Job):
         self.name = name
         self.values = dict(values)
         self.folder = Path(folder)
-        self.swept = parse_sweep(self.values, where or name)
+        self.where = where or name
         self._latest: tuple[int, Setting] | None = None
+        _ = self.swept  # what is wrong with it is said now
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What travels to a worker: the values that all is worked out from."""
+        return super().__getstate__() | {"_latest": None}
+
+    @cached_property
+    def swept(self) -> list[SweptExperiment]:
+        """The experiments, in order."""
+        return parse_sweep(self.values, self.where)
 
     @classmethod
     def stored(cls, folder: Path, record: Mapping[str, Any], where: str) -> "SweepJob":
