@@ -8,7 +8,7 @@ BENCH_VENV := .venv-bench
 BENCH_STAMP := $(BENCH_VENV)/.installed
 BENCH_PYTHON := env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE $(BENCH_VENV)/bin/python
 
-.PHONY: help setup demo why posterior test test-slow check format lock schema notebooks bench bench-quick bench-setup clean
+.PHONY: help setup demo why posterior test test-slow test-all check format lock schema notebooks bench bench-quick bench-setup clean
 
 help:
 	@echo "make demo       set up, then compare EM, gradient ascent and NUTS on Old Faithful"
@@ -17,6 +17,7 @@ help:
 	@echo "make posterior  what the third notebook reads: labels, exact posteriors, calibration, how many components"
 	@echo "make setup      prepare $(VENV) with the workbench command in it"
 	@echo "make test-slow  the tests marked slow"
+	@echo "make test-all   all tests"
 	@echo "make check      lint, format and type checks"
 	@echo "make notebooks  run the notebooks again and store their output"
 	@echo "make bench-quick  time an EM iteration beside scikit-learn, gmmx and pomegranate; a minute after the set-up"
@@ -54,6 +55,9 @@ test: setup
 
 test-slow: setup
 	$(BIN)/python -m pytest -m slow -n auto --dist loadfile
+
+test-all: setup
+	$(BIN)/python -m pytest -m "slow or not slow" -n auto --dist loadfile
 
 check: setup
 	$(BIN)/ruff check .
