@@ -121,11 +121,7 @@ def main() -> None:
         print(line(rows[-len(asked.rules) :]), flush=True)
         if asked.json is not None:
             setting.write(asked.json, [asdict(row) for row in rows])
-    print(tables.starts([asdict(row) for row in rows], {}))
-    if asked.all:
-        print(
-            "\n".join(f"missed by {row.rule}: {missed(row)}" for row in rows if row.optimum is not None and not row.all)
-        )
+    print((tables.starts_all if asked.all else tables.starts)([asdict(row) for row in rows], {}))
 
 
 def chosen(data: Mapping[str, np.ndarray], cells: int, seed: int) -> Iterator[Cell]:
@@ -212,12 +208,6 @@ def line(rows: list[Row]) -> str:
     found = "  ".join(f"{row.rule} {100 * row.share:.0f}{'*' if row.few else ''}" for row in rows)
     optimum = "nothing sound" if first.optimum is None else f"{first.optimum:.3f}"
     return f"{first.data}, {first.family}, K = {first.K}: {optimum}; {found}"
-
-
-def missed(row: Row) -> str:
-    """A cell that a rule missed, and by how much."""
-    best = "nothing sound" if row.best is None else f"{row.best:.3f}"
-    return f"{row.data}, {row.family}, K = {row.K}: {best}, known {row.optimum:.3f}"
 
 
 def number(value: float) -> float | None:

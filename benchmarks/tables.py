@@ -172,6 +172,19 @@ def starts(rows: Sequence[Row], about: Row) -> str:
     return table(head, lines)
 
 
+def starts_all(rows: Sequence[Row], about: Row) -> str:
+    """The same, and the cells that all starts miss, with the nats from the best sound end up to the optimum."""
+    missed: dict[str, list[str]] = {}
+    for row in rows:
+        if row["optimum"] is not None and not row["all"]:
+            short = "nothing sound" if row["best"] is None else f"{row['optimum'] - row['best']:.2f}"
+            missed.setdefault(row["data"], []).append(f"{row['family']} {row['K']} ({short})")
+    without = sum(row["optimum"] is None for row in rows)
+    lines = [f"- {data}: {', '.join(cells)}" for data, cells in missed.items()] or ["- none"]
+    head = f"Of {len(rows)} cells {without} have no sound optimum. Missed (family, K, nats below the optimum):"
+    return "\n".join([starts(rows, about), "", head, "", *lines])
+
+
 def table(head: Sequence[str], lines: Iterable[Sequence[object]]) -> str:
     """A Markdown table."""
     cells = [head, ["---"] * len(head), *lines]
@@ -195,6 +208,7 @@ TABLES: dict[str, Callable[[Sequence[Row], Row], str]] = {
     "samplers": samplers,
     "start": start,
     "starts": starts,
+    "starts_all": starts_all,
     "scaling": scaling,
 }
 

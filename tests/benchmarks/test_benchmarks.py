@@ -12,6 +12,7 @@ from scipy.stats import multivariate_normal
 
 import em
 import setting
+import starts
 import summary
 import tables
 from floor import FAMILIES, Rates, features, floor_seconds
@@ -114,9 +115,35 @@ def test_tables_are_written_once(results: Path) -> None:
     assert tables.renewed(once, results) == once
 
 
+def test_cells_that_all_starts_miss_are_listed_with_what_is_missing() -> None:
+    common = {"data": "iris", "family": "full", "rule": "alternating", "share": 0.5, "passes": 9.0}
+    rows = [
+        common | {"K": 2, "optimum": -214.0, "best": -214.01, "few": True, "all": True},
+        common | {"K": 5, "optimum": -128.0, "best": -130.5, "few": False, "all": False},
+        common | {"K": 6, "optimum": None, "best": None, "few": False, "all": False},
+    ]
+    shown = tables.starts_all(rows, {})
+    assert "| alternating | 50% | 1 of 2 | 1 of 2 | 0 | 9 |" in shown
+    assert "Of 3 cells 1 have no sound optimum." in shown
+    assert shown.endswith("- iris: full 5 (2.50)")
+
+
+def test_known_optima_are_only_raised(tmp_path: Path) -> None:
+    cell = starts.Cell("iris", "full", 5)
+    assert starts.Optima(tmp_path / "known.json").raised(cell, -128.0) == -128.0
+    again = starts.Optima(tmp_path / "known.json")
+    assert [again.raised(cell, found) for found in (-130.0, -np.inf, -127.0)] == [-128.0, -128.0, -127.0]
+    assert starts.Optima(tmp_path / "known.json").raised(cell, -200.0) == -127.0
+    # A simulation is another one for another seed.
+    assert again.raised(cell._replace(data="simulated: 3 groups, 2 columns"), -5.0) == -5.0
+    assert list(again.values) == ["iris; full; 5"]
+
+
 def test_the_page_has_a_place_for_every_table() -> None:
     page = (tables.HERE / "README.md").read_text()
-    assert all(f"<!-- {name} -->" in page and f"<!-- end {name} -->" in page for name in ("em", "restarts", "memory"))
+    assert all(
+        f"<!-- {name} -->" in page and f"<!-- end {name} -->" in page for name in tables.TABLES if name != "scaling"
+    )
 
 
 def test_summary_lists_the_cells_that_miss_a_goal() -> None:
