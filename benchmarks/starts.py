@@ -7,8 +7,8 @@ A cell is a data set (some of their columns, or a simulation), a covariance fami
 random by `--seed`, which also draws the starts. `--all` takes every cell without simulations, and K = 1 as well. The
 optimum of a cell is the highest sound end, not suspicious and with no components merged, that any rule reached or that
 EM reaches from scikit-learn's answer (k-means starts), in this run or one before it: of the data sets they are kept in
-results/optima.json, which a run can only raise. A rule finds it where the best sound end of its starts is no more than
-0.05 nats below.
+results/optima.json, which a run can only raise. A rule finds it where such an end of its starts is no more than 0.05
+nats below.
 """
 
 import argparse
@@ -162,7 +162,8 @@ def measure(x: np.ndarray, cell: Cell, asked: argparse.Namespace, known: Optima)
     for rule, own in zip(asked.rules, drawn, strict=True):
         mine = slice(first, first := first + len(own.weights))
         ends = np.where(sound[mine], score[mine], -np.inf)
-        found = ends >= optimum - NEAR if np.isfinite(optimum) else np.zeros(len(ends), bool)
+        # A suspicious end, however high, is not the optimum.
+        found = trusted[mine] & (ends >= optimum - NEAR)
         rows.append(
             Row(*cell, rule, number(optimum), number(np.max(ends)), float(np.mean(found)), bool(found[:FEW].any()),
                 bool(found.any()), float(np.median(trace.passes[mine, -1])))

@@ -177,7 +177,8 @@ def starts_all(rows: Sequence[Row], about: Row) -> str:
     missed: dict[str, list[str]] = {}
     for row in rows:
         if row["optimum"] is not None and not row["all"]:
-            short = "nothing sound" if row["best"] is None else f"{row['optimum'] - row['best']:.2f}"
+            below = None if row["best"] is None else row["optimum"] - row["best"]
+            short = "nothing sound" if below is None else f"{below:.2f}" if below > 0 else "a suspicious end higher up"
             missed.setdefault(row["data"], []).append(f"{row['family']} {row['K']} ({short})")
     without = sum(row["optimum"] is None for row in rows)
     lines = [f"- {data}: {', '.join(cells)}" for data, cells in missed.items()] or ["- none"]

@@ -120,12 +120,13 @@ def test_cells_that_all_starts_miss_are_listed_with_what_is_missing() -> None:
     rows = [
         common | {"K": 2, "optimum": -214.0, "best": -214.01, "few": True, "all": True},
         common | {"K": 5, "optimum": -128.0, "best": -130.5, "few": False, "all": False},
+        common | {"K": 4, "optimum": -157.0, "best": -151.0, "few": False, "all": False},
         common | {"K": 6, "optimum": None, "best": None, "few": False, "all": False},
     ]
     shown = tables.starts_all(rows, {})
-    assert "| alternating | 50% | 1 of 2 | 1 of 2 | 0 | 9 |" in shown
-    assert "Of 3 cells 1 have no sound optimum." in shown
-    assert shown.endswith("- iris: full 5 (2.50)")
+    assert "| alternating | 50% | 1 of 3 | 1 of 3 | 0 | 9 |" in shown
+    assert "Of 4 cells 1 have no sound optimum." in shown
+    assert shown.endswith("- iris: full 5 (2.50), full 4 (a suspicious end higher up)")
 
 
 def test_known_optima_are_only_raised(tmp_path: Path) -> None:
