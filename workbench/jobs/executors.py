@@ -123,46 +123,63 @@ def _begin(devices: int, x64: bool) -> None:
 
 
 def _by_loky(work: Work, keys: Sequence[str], jobs: int) -> Iterator[Done]:
-    """In processes of this machine; where one is lost, what is left goes to new ones."""
-    from joblib import Parallel, delayed
-    from joblib.externals.loky import get_reusable_executor
+    """In processes of this machine; where one is lost, what is left goes to new ones.
+
+    Nobody knows whose cell took a process with it. So what is left after some losses without a cell done goes one by
+    one, each in a process to itself, and one that loses its process as often again has failed.
+    """
+    left, lost = list(keys), 0
+    while left and lost < LOSSES:
+        before = len(left)
+        for done in _by_pool(work, left, jobs):
+            left.remove(done.key)
+            yield done
+        lost = lost + 1 if len(left) == before else 0
+    for key in left:
+        tries = (done for _ in range(LOSSES) for done in _by_pool(work, [key], 1))
+        yield next(tries, Done(key, "the process that ran it was lost"))
+
+
+def _by_pool(work: Work, keys: Sequence[str], jobs: int) -> Iterator[Done]:
+    """As far as no process is lost."""
+    from joblib.externals.loky import as_completed, get_reusable_executor
     from joblib.externals.loky.process_executor import BrokenProcessPool
 
-    left, lost = list(keys), 0
-    while left:
-        before = len(left)
-        try:
-            for done in Parallel(n_jobs=jobs, backend="loky", return_as="generator_unordered")(
-                delayed(work)(key) for key in left
-            ):
-                left.remove(done.key)
-                yield done
-        except BrokenProcessPool:
-            lost = lost + 1 if len(left) == before else 0
-            if lost < LOSSES:
-                _LOG.warning("a worker was lost: its cell is run again")
-                continue
-            yield from (Done(key, "the process that ran it was lost") for key in left)
-            return
-        except BaseException:
-            get_reusable_executor().shutdown(wait=False, kill_workers=True)
-            raise
+    pool = get_reusable_executor(max_workers=jobs)
+    try:
+        for future in as_completed([pool.submit(work, key) for key in keys]):
+            yield future.result()
+    except BrokenProcessPool:
+        _LOG.warning("a worker was lost: its cell is run again")
+    except BaseException:
+        # Interrupted, or input is wrong: what has not begun is not to begin.
+        pool.shutdown(wait=False, kill_workers=True)
+        raise
 
 
 def _by_dask(work: Work, keys: Sequence[str], jobs: int, address: str | None) -> Iterator[Done]:
     """By a Dask scheduler, or a cluster of this machine where none is named; Dask runs again what a worker loses."""
     from distributed import Client, LocalCluster, as_completed
+    from distributed.scheduler import KilledWorker
 
     options: dict[str, Any] = {"n_workers": jobs, "threads_per_worker": 1, "dashboard_address": None}
     cluster: Any = None if address is not None else LocalCluster(**options)  # type: ignore[no-untyped-call]
     try:
         with Client(address if cluster is None else cluster) as client:  # type: ignore[no-untyped-call]
             sent = {client.submit(work, key, pure=False, retries=0): key for key in keys}
+            suspected = []
             for future in as_completed(sent):  # type: ignore[no-untyped-call]
                 error = future.exception()
                 if isinstance(error, InputError):
                     raise error
+                if isinstance(error, KilledWorker):
+                    # It may only have waited on a worker that another cell took with it.
+                    suspected.append(sent[future])
+                    continue
                 yield future.result() if error is None else Done(sent[future], f"{type(error).__name__}: {error}")
+            for key in suspected:
+                error = (again := client.submit(work, key, pure=False, retries=0)).exception()
+                yield again.result() if error is None else Done(key, "the process that ran it was lost")
     finally:
         if cluster is not None:
             cluster.close()
