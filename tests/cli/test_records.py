@@ -13,7 +13,8 @@ from restamped import by_other_code
 
 from workbench.cli import cli
 from workbench.jobs.base import Cell, Record
-from workbench.jobs.store import Failure, Store
+from workbench.jobs.state import Failure
+from workbench.jobs.store import Store
 from workbench.jobs.table import rows_of
 from workbench.provenance import Provenance
 

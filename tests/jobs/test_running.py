@@ -18,7 +18,8 @@ from standins import Steps, begun
 from workbench.files import replacing
 from workbench.jobs import running
 from workbench.jobs.running import Outcome, Reuse, run_job
-from workbench.jobs.store import FAILED, Store
+from workbench.jobs.state import FAILED
+from workbench.jobs.store import Store
 from workbench.jobs.study import StudyJob, load_study
 
 Begin = Callable[[Steps], subprocess.Popen[str]]

@@ -30,7 +30,8 @@ from workbench.jobs import points
 from workbench.jobs.base import Cell, Record
 from workbench.jobs.experiment import load_results, run_experiment
 from workbench.jobs.setting import Setting
-from workbench.jobs.store import DONE, FAILED, DamagedCellError, Failure, Store
+from workbench.jobs.state import DONE, FAILED, DamagedCellError, Failure
+from workbench.jobs.store import Store
 from workbench.jobs.traces import arrays_of, trace_of
 from workbench.mixture import Mixture
 from workbench.problem import Problem

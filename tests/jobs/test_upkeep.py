@@ -14,7 +14,8 @@ from workbench.cli import cli
 from workbench.jobs.arrays import packed
 from workbench.jobs.base import Cell, Record
 from workbench.jobs.running import run_job
-from workbench.jobs.store import Failure, Store
+from workbench.jobs.state import Failure
+from workbench.jobs.store import Store
 from workbench.jobs.study import StudyJob
 from workbench.jobs.table import checked_rows_of, rows_of
 from workbench.provenance import Provenance

@@ -1,5 +1,6 @@
 """The group that every command belongs to: what it sets up, and how it turns wrong input into one message."""
 
+import errno
 import gc
 import importlib
 import os
@@ -79,11 +80,20 @@ class _Group(click.Group):
             return super().invoke(ctx)
         except InputError as error:
             raise _Stop(str(error), BAD_INPUT) from None
+        except OSError as error:
+            if error.errno not in _DISK:
+                raise
+            place = f"{error.filename}: " if error.filename else ""
+            said = f"{place}cannot be written ({error.strerror}); {_KEPT} elsewhere with --out, or once there is room"
+            raise _Stop(said, BAD_INPUT) from None
         except Terminated:
             raise _Stop(f"terminated; {_KEPT}", TERMINATED) from None
         except KeyboardInterrupt:
             raise _Stop(f"interrupted; {_KEPT}", INTERRUPTED) from None
 
+
+# What a disk says that is full, or that nobody may write to.
+_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
 
 _KEPT = "finished runs are kept, and the same command goes on"
 

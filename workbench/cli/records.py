@@ -28,7 +28,7 @@ def status(folder: Path, form: str) -> None:
         whys.update(str(row["why"]) for row in table.values() if "why" in row)
         for file, job in store.jobs():
             states = Counter(str(table[key]["state"]) if key in table else "missing" for key in job["cells"])
-            about = {"folder": store.folder.name, "job": file.stem, "name": str(job["name"])}
+            about = {"folder": store.folder.name, "id": file.stem, "name": str(job["name"])}
             rows.append(about | {"cells": len(job["cells"])} | {state: states[state] for state in STATES})
     if not rows:
         raise InputError(f"{folder}: no jobs; give a folder that `workbench run` wrote, or one that holds some")
@@ -55,9 +55,14 @@ def table_(folder: Path, where: str | None, columns: str | None, form: str, out:
     """
     found = table_of_folder(folder)
     if where is not None:
+        if not where.strip():
+            raise InputError("--where: is empty; give a condition in SQL, as --where \"method = 'em'\"")
         found = found.where(where)
     if columns is not None:
-        found = found.select([name.strip() for name in columns.split(",") if name.strip()])
+        names = [name.strip() for name in columns.split(",") if name.strip()]
+        if not names:
+            raise InputError("--columns: is empty; give names, as --columns method,passes")
+        found = found.select(names)
     elif form == "table":
         found = found.varying()
     if form == "parquet":

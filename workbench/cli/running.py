@@ -108,6 +108,9 @@ def _run_experiment(file: Path, experiment: Experiment, only: list[str] | None, 
                 shown = show_comparison(comparison, experiment, store.folder)
                 page, *_ = publish(Store(written), store.file_of(job), shown)
     found = table(comparison)
+    if quiet and hosts.leads():
+        for method, why in comparison.failures.items():
+            click.echo(f"{method} failed: {why}", err=True)
     if not quiet:
         click.echo(found)
         if len(comparison):
@@ -127,6 +130,8 @@ def _run_sweep(file: Path, values: dict[str, Any], running: Running) -> bool:
         from workbench.report import publish, show_sweep
 
         page, *_ = publish(store, store.file_of(job), show_sweep(found, file.stem, job.config()))
+    if quiet and found.failed:
+        click.echo(found.reading, err=True)
     if not quiet:
         click.echo(found)
         click.echo(f"{found.reading}\nReport: {page}")
@@ -147,6 +152,8 @@ def _run_study(file: Path, settings: tuple[str, ...], running: Running) -> bool:
             from workbench.report import publish, show_study
 
             page, *_ = publish(store, store.file_of(job), show_study(findings, file.stem, store.folder))
+    if quiet and findings.lost is not None:
+        click.echo(findings.lost, err=True)
     if not quiet:
         click.echo(table_of(findings))
         if findings.rows:

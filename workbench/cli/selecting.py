@@ -47,9 +47,10 @@ def select(
 
     FILE is an experiment; data, model and prior are enough. Its own number of components plays no part. Without a
     proper prior there is neither WAIC, nor PSIS-LOO, nor evidence: --set prior.family=conjugate. What rests on draws
-    that disagree is not eligible: it has a dash, and is never chosen. With --covariance the grid of families and
-    components is searched, with a table and a panel for each criterion. The same command again computes nothing and
-    redraws the page.
+    that disagree (WAIC, PSIS-LOO) is not eligible: it has a dash, and is never chosen. The evidence rests on weights
+    of independent runs, whose spread is its error, and is not eligible where one run carries the mean. It is sampled by
+    methods of its own, whatever the file's [methods] are. With --covariance the grid of families and components is
+    searched, with a table and a panel for each criterion. The same command again computes nothing and redraws the page.
     """
     wanted, families = _numbers(components), names_of("--covariance", covariance)
     experiment = _read(file, settings)

@@ -64,6 +64,7 @@ class Comparison(Mapping[str, Trace]):
     failures: Mapping[str, str] = field(default_factory=dict)  # methods that raised, and what
     missing: Mapping[str, str] = field(default_factory=dict)  # methods of the experiment without a stored run, and why
     stale: Mapping[str, str] = field(default_factory=dict)  # methods whose stored runs other code made, and which
+    starts: Start | None = None  # the rule that the restarts begin by, where it is known
 
     @property
     def rule(self) -> Soundness:
@@ -121,7 +122,7 @@ def compare(
         begun = starts_of(method, problem, rule, restarts, seed)
         progress = None if watch is None else watch(name)
         traces[name] = run(method, problem, begun, named_key(seed, name), progress=progress)
-    return Comparison(problem, traces, judge)
+    return Comparison(problem, traces, judge, starts=rule)
 
 
 def starts_of(method: Method, problem: Problem, rule: Start, restarts: int, seed: int) -> Mixture:

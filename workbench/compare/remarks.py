@@ -18,7 +18,7 @@ def remarks_on(comparison: Comparison) -> tuple[str, ...]:
     stale = [
         f"Beware: the run of {name} is STALE: other code made it ({why})." for name, why in comparison.stale.items()
     ]
-    return (*_on_row_numbers(comparison), *_on_followed_columns(comparison), *missing, *stale)
+    return (*_on_starts(comparison), *_on_row_numbers(comparison), *_on_followed_columns(comparison), *missing, *stale)
 
 
 def counts_rows(column: NDArray[np.float64]) -> bool:
@@ -27,6 +27,17 @@ def counts_rows(column: NDArray[np.float64]) -> bool:
     if not np.all(steps > 0):
         return False
     return bool(np.all(column == np.round(column)) or np.ptp(steps) <= EVEN * np.mean(steps))
+
+
+def _on_starts(comparison: Comparison) -> list[str]:
+    """That starts have climbed, where they have and a method climbs on from them."""
+    climbs = any(not trace.is_sampler for trace in comparison.values())
+    if comparison.starts is None or not comparison.starts.climbs or not climbs:
+        return []
+    return [
+        "The starts have climbed already (short runs of EM, which no method is charged for): passes count from there; "
+        "starts.rule = random_points begins at random."
+    ]
 
 
 def _on_row_numbers(comparison: Comparison) -> list[str]:

@@ -127,7 +127,7 @@ class ModelConfig(Config):
 
 
 # A method's name is a column of the table and part of a folder's name.
-MethodName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")]
+MethodName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 
 
 def _schema_of_methods(schema: dict[str, Any]) -> None:

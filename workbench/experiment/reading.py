@@ -53,7 +53,7 @@ def read_toml(path: Path | str, settings: Iterable[str] = ()) -> dict[str, Any]:
     """
     path = Path(path)
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); give a TOML experiment file") from None
     except UnicodeDecodeError:

@@ -21,7 +21,8 @@ from workbench.jobs.base import Cell, Job, Progress, Record
 from workbench.jobs.experiment import load_stored
 from workbench.jobs.running import Outcome, Reuse, Watch, record_of, run_job
 from workbench.jobs.setting import Setting
-from workbench.jobs.store import DamagedCellError, Store
+from workbench.jobs.state import DamagedCellError
+from workbench.jobs.store import Store
 from workbench.methods import Climber, Method
 from workbench.methods.base import check_smooth
 from workbench.provenance import Provenance, why_stale

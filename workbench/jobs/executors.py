@@ -6,6 +6,9 @@ lost takes nothing with it: its cell is claimed by nobody any more, and is run a
 """
 
 import logging
+import os
+import threading
+import time
 import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -26,6 +29,9 @@ EXECUTORS = ("loky", "dask", "slurm")
 
 # How often a cell may lose its worker before it counts as failed.
 LOSSES = 2
+
+# The thread of a worker that looks after its parent.
+_WATCH = "workbench-parent"
 
 _LOG = logging.getLogger("workbench")
 
@@ -63,11 +69,12 @@ class Work:
     devices: int  # for each worker
     x64: bool
     token: str  # tells one job from others in a worker
+    parent: int  # the process that began it all
 
     def __call__(self, key: str) -> Done:
         """Run a cell here, unless another process has it."""
         if self.token not in _KNOWN:
-            _begin(self.devices, self.x64)
+            _begin(self.devices, self.x64, self.parent)
             _KNOWN.clear()
             _KNOWN[self.token] = Known(self.job, {cell.key: cell for cell in self.job.cells()})
         known = _KNOWN[self.token]
@@ -105,7 +112,7 @@ class Workers:
         """
         devices = max(1, num_cores() // self.jobs)
         x64 = bool(jax.config.jax_enable_x64)  # type: ignore[attr-defined]  # set by JAX at import
-        work = Work(job, store.folder.resolve(), reuse, devices, x64, uuid.uuid4().hex)
+        work = Work(job, store.folder.resolve(), reuse, devices, x64, uuid.uuid4().hex, os.getpid())
         match self.executor:
             case "dask":
                 yield from _by_dask(work, keys, self.jobs, self.address)
@@ -115,11 +122,20 @@ class Workers:
                 yield from _by_loky(work, keys, self.jobs)
 
 
-def _begin(devices: int, x64: bool) -> None:
+def _begin(devices: int, x64: bool, parent: int) -> None:
     """Set a worker up as the command line sets itself up, before JAX begins."""
+    if os.getppid() == parent and not any(thread.name == _WATCH for thread in threading.enumerate()):
+        threading.Thread(target=_end_with, args=(parent,), name=_WATCH, daemon=True).start()
     ask_for_devices(devices)
     jax.config.update("jax_enable_x64", x64)
     keep_compiled_programs()
+
+
+def _end_with(parent: int) -> None:
+    """Wait until the process that began this one is gone, however it went, and go as well."""
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os._exit(1)
 
 
 def _by_loky(work: Work, keys: Sequence[str], jobs: int) -> Iterator[Done]:

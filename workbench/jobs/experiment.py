@@ -14,7 +14,8 @@ from workbench.files import DAMAGED
 from workbench.jobs.base import Cell, Job, Progress, Record
 from workbench.jobs.running import Outcome, Reuse, Watch, record_of, run_job
 from workbench.jobs.setting import Setting
-from workbench.jobs.store import DamagedCellError, Store
+from workbench.jobs.state import DamagedCellError, nothing_in
+from workbench.jobs.store import Store
 from workbench.jobs.traces import trace_of
 from workbench.manifest import NEVER, why_missing
 from workbench.trace import Trace
@@ -134,12 +135,17 @@ def run_experiment(
 
 
 def load_results(folder: Path | str) -> list[Comparison]:
-    """Every stored comparison of a results folder, oldest first.
+    """Every stored comparison of a results folder, oldest first: of experiments, then of each setting of its sweeps.
 
     Raises:
         InputError: there is no such folder, it holds no finished runs, or a file is damaged.
     """
-    return [comparison for comparison, _ in load_experiments(folder)]
+    from workbench.jobs.sweep import load_swept
+
+    swept = load_swept(Store(folder)) if Path(folder).is_dir() else []
+    if swept and not Store(folder).jobs(ExperimentJob.kind):
+        return swept
+    return [comparison for comparison, _ in load_experiments(folder)] + swept
 
 
 def load_experiments(folder: Path | str) -> list[tuple[Comparison, Experiment]]:
@@ -157,7 +163,7 @@ def load_experiments(folder: Path | str) -> list[tuple[Comparison, Experiment]]:
         lost = sorted({why for comparison, _ in loaded for why in comparison.missing.values() if why != NEVER})
         if lost:
             raise InputError(f"{store.folder}: no finished runs: {'; '.join(lost)}")
-        raise InputError(f"{store.folder}: no finished runs; give a folder that `workbench run` wrote")
+        raise InputError(f"{store.folder}: {nothing_in(store.folder)}")
     names = tell_apart([experiment for _, experiment in found])
     return [
         (replace(c, name=f"{c.name} ({suffix})") if suffix else c, e)

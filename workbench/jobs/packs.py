@@ -14,7 +14,8 @@ from workbench.errors import InputError, one_line, shown
 from workbench.files import DAMAGED, replacing
 from workbench.jobs.registry import stored_job
 from workbench.jobs.running import Reuse, Watch, run_job
-from workbench.jobs.store import DONE, DamagedCellError, Store
+from workbench.jobs.state import DONE, DamagedCellError
+from workbench.jobs.store import Store
 from workbench.jobs.upkeep import differing_records
 from workbench.manifest import FORMAT, check_format
 
@@ -78,6 +79,9 @@ def unpack(pack: Path, folder: Path) -> dict[str, Any]:
                 raise ValueError("it would unpack to more than 64 GiB")
             about = json.loads(opened.read(ABOUT))
             check_format(about, str(pack))
+            unlisted = [name for name in opened.namelist() if name != ABOUT and name not in about["files"]]
+            if unlisted:
+                raise ValueError(f"it holds {shown(unlisted[0])}, which it does not list")
             for name, digest in dict(about["files"]).items():
                 parts = Path(name).parts
                 inside = name == "report.html" or (len(parts) > 1 and parts[0] in PARTS)

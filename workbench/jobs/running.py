@@ -14,7 +14,8 @@ from workbench.compilation import make_room
 from workbench.errors import InputError
 from workbench.hosts import by_the_first, leads, several, told
 from workbench.jobs.base import Cell, Job, Progress, Record
-from workbench.jobs.store import DONE, FAILED, DamagedCellError, Failure, Kept, Store
+from workbench.jobs.state import DONE, FAILED, DamagedCellError, Failure, Kept
+from workbench.jobs.store import Store
 from workbench.provenance import announce_stale
 
 Watch = Callable[[str], Progress | None]  # what is run -> a progress callback
@@ -156,9 +157,10 @@ def run_cell(job: Job, store: Store, cell: Cell, progress: Progress | None = Non
             # What failed here, or was lost elsewhere, leaves the hosts out of step.
             raise
         failure = Failure.of(error, traceback.format_exc())
-        if not isinstance(error, PASSING):
-            store.save_failure(job.kind, cell, failure, time.perf_counter() - begun)
-            checkpoint.remove()
+        if isinstance(error, PASSING):
+            return Outcome(cell, failure=f"{failure.message}; it is no result, and the same command tries it again")
+        store.save_failure(job.kind, cell, failure, time.perf_counter() - begun)
+        checkpoint.remove()
         return Outcome(cell, failure=failure.message)
     checkpoint.remove()
     return Outcome(cell, record=record)

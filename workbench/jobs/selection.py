@@ -14,7 +14,8 @@ from workbench.jobs.base import Cell, Job, Progress, Record, Value, digest_of_va
 from workbench.jobs.points import Points
 from workbench.jobs.running import Outcome, Reuse, Watch, record_of, run_job
 from workbench.jobs.setting import Setting, named_data
-from workbench.jobs.store import DamagedCellError, Store
+from workbench.jobs.state import DamagedCellError
+from workbench.jobs.store import Store
 from workbench.provenance import Provenance, why_stale
 from workbench.selection.asked import (
     checked_components,
@@ -279,12 +280,13 @@ def _stored_families(file: Path, job: Mapping[str, Any]) -> dict[str, tuple[str,
 
 def _together(store: Store, about: About, keys: Sequence[str]) -> Selection:
     """The selection of some cells."""
-    choices, failures = [], {}
+    choices, failures, waiting = [], {}, list[int]()
     for key in keys:
         components = key.removeprefix("components-").partition("-")[0]
         try:
             manifest = store.manifest(key)
             if manifest is None:
+                waiting.append(int(components))
                 continue
             if "failure" in manifest:
                 failures[components] = str(manifest["failure"]["message"])
@@ -299,4 +301,4 @@ def _together(store: Store, about: About, keys: Sequence[str]) -> Selection:
             continue
         choices.append(replace(choice, stale=why_stale(manifest.get("made_by"))))
     ordered = tuple(sorted(choices, key=lambda choice: choice.components))
-    return Selection(about.name, about.setting, ordered, about.prior_remark, failures)
+    return Selection(about.name, about.setting, ordered, about.prior_remark, failures, tuple(sorted(waiting)))

@@ -100,7 +100,7 @@ class Setting:
             "method": resolved["methods"][method],
         }
         config = resolved | {"methods": {method: resolved["methods"][method]}}
-        own = {"data": named_data(experiment), "method": method, **flat(identity)}
+        own = {"data": named_data(experiment), "points": self.digest[:8], "method": method, **flat(identity)}
         return Cell(method, identity, provenance_of(experiment, method), own | dict(coordinates or {}), config)
 
     def run(self, method: str, checkpoint: Checkpoint, progress: Progress | None) -> tuple[Trace, Record]:
@@ -124,7 +124,15 @@ class Setting:
     def comparison(self, name: str, traces: Mapping[str, Trace]) -> Comparison:
         """Traces with what the experiment knows."""
         train = self.points.train
-        return Comparison(self.problem, traces, self.reference, name=name, columns=train.columns, units=train.units)
+        return Comparison(
+            self.problem,
+            traces,
+            self.reference,
+            name=name,
+            columns=train.columns,
+            units=train.units,
+            starts=self.experiment.starts,
+        )
 
 
 def named_data(experiment: Experiment) -> str:
@@ -138,6 +146,6 @@ def flat(value: Any, prefix: str = "") -> dict[str, Value]:
     if isinstance(value, Mapping):
         pairs = [flat(inner, f"{prefix}_{key}" if prefix else str(key)) for key, inner in value.items()]
         return {key: inner for part in pairs for key, inner in part.items()}
-    if isinstance(value, list | tuple) or prefix in ("name", "data"):
+    if isinstance(value, list | tuple) or prefix in ("name", "data", "method_method"):
         return {}
     return {prefix: value}

@@ -16,65 +16,29 @@ changed afterwards is taken for a result.
 
 import hashlib
 import json
+import logging
 import os
 import shutil
-import time
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import filelock
-import jax
 import tomli_w
 
 from workbench.errors import InputError, one_line, shown
 from workbench.files import DAMAGED, remove_abandoned, replace_folder, replacing, temporary_beside
 from workbench.jobs.arrays import packed, read_arrays
 from workbench.jobs.base import Cell, Job, Record, digest_of_values
+from workbench.jobs.machine import machine
+from workbench.jobs.state import DONE, FAILED, DamagedCellError, DamagedJobError, Failure, Kept
 from workbench.manifest import FORMAT, check_format
-from workbench.precision import dtype_name
-from workbench.provenance import version_of
 
 MANIFEST, VALUES, ARRAYS, CONFIG = "manifest.json", "values.json", "arrays.npz", "config.toml"
-DONE, FAILED = "done", "failed"
 
-# Packages whose versions are told, whether or not a cell's code imports them.
-_PACKAGES = ("workbench", "jax", "jaxlib", "numpyro", "numpy", "scipy", "optax", "arviz-stats")
-
-
-@dataclass(frozen=True)
-class Failure:
-    """Why a cell has no record."""
-
-    message: str  # the kind of the error and its first line
-    traceback: str
-
-    @classmethod
-    def of(cls, error: BaseException, traceback: str) -> "Failure":
-        """What an error says."""
-        lines = str(error).strip().splitlines() or [""]
-        return cls(f"{type(error).__name__}: {lines[0]}".rstrip(": "), traceback)
-
-
-@dataclass(frozen=True)
-class Kept:
-    """What is stored of a cell, as its manifest has it."""
-
-    status: str  # DONE or FAILED
-    manifest: Mapping[str, Any]
-    stale: str | None = None  # what other code made it, if any did
-
-    @property
-    def failure(self) -> str:
-        """Why it failed; empty where it has not."""
-        return str(self.manifest.get("failure", {}).get("message", ""))
-
-
-class DamagedCellError(InputError):
-    """A cell is on disk, and cannot be what was written."""
+_LOG = logging.getLogger("workbench")
 
 
 class Store:
@@ -184,24 +148,39 @@ class Store:
     def jobs(self, kind: str | None = None) -> list[tuple[Path, dict[str, Any]]]:
         """The jobs that are kept here, oldest first: file and content.
 
+        A damaged one is named in the log, and the others are told.
+
         Raises:
-            InputError: a file is damaged.
+            DamagedJobError: none is sound.
+            InputError: a newer workbench wrote one.
         """
-        files = sorted((self.folder / "jobs").glob(f"{kind or '*'}-*.toml"), key=lambda p: (p.stat().st_mtime_ns, p))
-        return [(file, self._job(file)) for file in files]
+        files = [file for file in (self.folder / "jobs").glob(f"{kind or '*'}-*.toml") if file.is_file()]
+        sound, damaged = [], []
+        for file in sorted(files, key=lambda p: (p.stat().st_mtime_ns, p)):
+            try:
+                sound.append((file, self._job(file)))
+            except DamagedJobError as error:
+                damaged.append(error)
+        if damaged and not sound:
+            raise damaged[0]
+        for each in damaged:
+            _LOG.warning("%s", each)
+        return sound
 
     def _job(self, file: Path) -> dict[str, Any]:
         try:
             job = tomllib.loads(file.read_text(encoding="utf-8"))
             check_format(job, str(file))
-            known = {"kind": str, "name": str, "config": dict, "cells": list}
+            known = {"kind": str, "name": str, "config": dict, "cells": list, "digest": str}
             wrong = [name for name, kind in known.items() if not isinstance(job.get(name), kind)]
             if wrong or not all(isinstance(key, str) and Path(key).name == key for key in job["cells"]):
                 raise ValueError(f"{', '.join(wrong) or 'cells'}: missing or of another kind")
+            if job.pop("digest") != digest_of_values(job):
+                raise ValueError("it was changed after it was written")
         except InputError:
             raise
         except DAMAGED as error:
-            raise InputError(f"{file}: is damaged ({_said(error)}); delete it and run the job again") from None
+            raise DamagedJobError(f"{file}: is damaged ({_said(error)}); delete it and run the job again") from None
         return job
 
     # What is written.
@@ -227,15 +206,23 @@ class Store:
         file = self.file_of(job)
         try:
             job.prepare(self.folder)
-            if not file.is_file():
+            if not self._is_kept(file):
+                # As TOML gives it back: the digest is of that.
+                plain = tomllib.loads(tomli_w.dumps(record))
                 with replacing(file) as temporary:
-                    temporary.write_text(tomli_w.dumps(record), encoding="utf-8")
+                    temporary.write_text(tomli_w.dumps(plain | {"digest": digest_of_values(plain)}), encoding="utf-8")
             (self.folder / "cells").mkdir(exist_ok=True)
         except OSError as error:
             raise InputError(
                 f"{self.folder}: cannot be written ({error.strerror}); give another folder with --out"
             ) from None
         return file
+
+    def _is_kept(self, file: Path) -> bool:
+        try:
+            return bool(self._job(file))
+        except InputError:
+            return False
 
     def save(self, kind: str, cell: Cell, record: Record, seconds: float) -> None:
         """Write the record of a cell, whole or not at all."""
@@ -259,7 +246,7 @@ class Store:
             "coordinates": dict(cell.coordinates),
             "identity": dict(cell.identity),
             "made_by": cell.made_by.to_dict(),
-            "made": _machine(devices),
+            "made": machine(devices),
             "files": {name: hashlib.sha256(content).hexdigest() for name, content in files.items()},
             **outcome,
         }
@@ -321,18 +308,6 @@ class Store:
     def damaged(self, key: str, why: str) -> DamagedCellError:
         """The error that says that a cell cannot be what was written."""
         return DamagedCellError(f"{self.place(key)}: the run is damaged ({why}); delete the folder and run it again")
-
-
-def _machine(devices: int) -> dict[str, Any]:
-    """Where and when something was made, and by which packages."""
-    device = jax.devices()[0]
-    return {
-        "versions": {package: version_of(package) for package in _PACKAGES},
-        "device": {"platform": device.platform, "kind": device.device_kind, "count": devices},
-        "hosts": jax.process_count(),
-        "dtype": dtype_name(),
-        "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-    }
 
 
 def _said(error: BaseException) -> str:

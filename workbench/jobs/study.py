@@ -14,7 +14,8 @@ from workbench.experiment import DataConfig
 from workbench.files import DAMAGED, digest_of_file
 from workbench.jobs.base import Cell, Job, Progress, Record, digest_of_values
 from workbench.jobs.running import Outcome, Reuse, Watch, record_of, run_job
-from workbench.jobs.store import DamagedCellError, Store
+from workbench.jobs.state import DamagedCellError
+from workbench.jobs.store import Store
 from workbench.precision import USUAL, dtype_name
 from workbench.provenance import Provenance
 from workbench.studies.base import Findings, Row, Study

@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
 from workbench.checkpoint import Checkpoint
+from workbench.compare import Comparison
 from workbench.errors import InputError
 from workbench.experiment import DataConfig, Experiment, RunConfig
 from workbench.experiment.sweep import Point, SweptExperiment, named_point, parse_sweep
 from workbench.files import DAMAGED
 from workbench.jobs.base import Cell, Job, Progress, Record, Value
+from workbench.jobs.experiment import load_stored
 from workbench.jobs.points import Points
 from workbench.jobs.running import Outcome
 from workbench.jobs.setting import Setting
@@ -100,7 +102,7 @@ class SweepJob(Job):
         """By key, so ordered that cells which share compiled programs follow each other, and those of one setting."""
         found = []
         for order, swept in enumerate(self.swept):
-            setting = self._setting(swept.experiment)
+            setting = self.setting_of(swept.experiment)
             shape = (setting.points.train.x.shape, swept.experiment.model.covariance, swept.experiment.model.components)
             for method in swept.experiment.methods:
                 cell = setting.cell(method, _coordinates(swept.point))
@@ -117,7 +119,7 @@ class SweepJob(Job):
         _, swept, method, order = self._places[cell.key]
         if self._latest is None or self._latest[0] != order:
             # What the methods of one setting share: the problem and the starts.
-            self._latest = order, self._setting(swept.experiment)
+            self._latest = order, self.setting_of(swept.experiment)
         setting = self._latest[1]
         _check(setting, method)
         return setting.run(method, checkpoint, progress)[1]
@@ -131,7 +133,7 @@ class SweepJob(Job):
         problems = dict[str, None]()
         for _, swept, method, _ in self._places.values():
             # On this machine's devices, not on those that it will run on.
-            setting = self._setting(swept.experiment.model_copy(update={"run": RunConfig()}))
+            setting = self.setting_of(swept.experiment.model_copy(update={"run": RunConfig()}))
             try:
                 _check(setting, method)
             except InputError as error:
@@ -168,7 +170,8 @@ class SweepJob(Job):
         rows = [{**found[key], **self._places[key].cell.coordinates, **lost.get(key, {})} for key in keys]
         return swept_of(rows, self._keys)
 
-    def _setting(self, experiment: Experiment) -> Setting:
+    def setting_of(self, experiment: Experiment) -> Setting:
+        """One of the experiments with its points."""
         located = experiment.located(self.folder)
         return Setting(located, _points(located.data, experiment.seed))
 
@@ -196,6 +199,23 @@ def _check(setting: Setting, method: str) -> None:
     """Refuse a problem that is none, or that the method cannot solve."""
     experiment = setting.experiment
     experiment.model_copy(update={"methods": {method: experiment.methods[method]}}).check(setting.problem)
+
+
+def load_swept(store: Store) -> list[Comparison]:
+    """The comparison of every setting of a folder's sweeps of which a run is finished.
+
+    Raises:
+        InputError: a job's file is damaged, or its data are nowhere to be had.
+    """
+    found = []
+    for file, record in store.jobs(SweepJob.kind):
+        job = SweepJob.stored(store.folder, record, str(file))
+        for swept in job.swept:
+            comparison = load_stored(
+                store, job.setting_of(swept.experiment), f"{job.name} ({named_point(swept.point)})"
+            )
+            found += [comparison] if len(comparison) else []
+    return found
 
 
 @lru_cache(KEPT)

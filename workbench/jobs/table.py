@@ -4,16 +4,19 @@ import csv
 import html
 import io
 import json
+import re
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from workbench.errors import InputError, one_line
 from workbench.jobs.base import Value
-from workbench.jobs.store import DONE, DamagedCellError, Store
+from workbench.jobs.state import DONE, DamagedCellError, nothing_in
+from workbench.jobs.store import Store
 from workbench.provenance import why_stale
 
 # Of the columns, those that come first, in this order.
@@ -126,6 +129,8 @@ class Table:
         lines = [list(self.columns), *self.lines(MOST_LINES)]
         widths = [max(len(line[i]) for line in lines) for i in range(len(self.columns))]
         texts = ["  ".join(cell.rjust(w) for cell, w in zip(line, widths, strict=True)).rstrip() for line in lines]
+        if not self.rows:
+            texts.append("no row")
         more = len(self.rows) - MOST_LINES
         below = [f"... and {more} rows more"] if more > 0 else []
         return "\n".join([*texts, *below, *filter(None, [self.note])])
@@ -142,6 +147,8 @@ def text_of(value: Any) -> str:
         case bool():
             return "yes" if value else "no"
         case float():
+            if value == int(value) and abs(value) < 1e15:
+                return f"{int(value)}"
             return format(value, ".3f") if 1 <= abs(value) < 1e6 else format(value, ".4g")
         case _:
             return one_line(str(value), 80)
@@ -173,8 +180,14 @@ def table_of_folder(folder: Path) -> Table:
     stores = list(stores_in(folder))
     rows = [row for store in stores for row in rows_of(store, store.stored_keys()).rows]
     if not rows:
-        raise InputError(f"{folder}: no finished runs; give a folder that `workbench run` wrote")
-    return Table.of(rows)
+        raise InputError(f"{folder}: {nothing_in(folder)}")
+    return Table.of(sorted(rows, key=_order))
+
+
+def _order(row: Mapping[str, Value]) -> list[str]:
+    """By job, kind and setting, so that what belongs together stands together."""
+    set_here = [f"{value:024.6f}" if isinstance(value, int | float) else str(value) for value in row.values()]
+    return [str(row.get("job")), str(row.get("kind")), str(row.get("name")), *set_here[4:]]
 
 
 def stores_in(folder: Path) -> Iterator[Store]:
@@ -278,10 +291,17 @@ def _by_duckdb(table: Table, condition: str) -> list[Any]:
     return [row[0] for row in found]
 
 
-def _no_condition(table: Table, condition: str, why: str) -> InputError:
+def _no_condition(table: Table, condition: str, why: object) -> InputError:
+    words = dict.fromkeys(re.findall(r"[A-Za-z_][\w.]*", re.sub(r"'[^']*'", "", condition)))
+    hints = []
+    for word in words:
+        near = get_close_matches(word.replace(".", "_"), table.columns, n=1)
+        if word not in table.columns and near:
+            hints.append(f"{word}: did you mean {near[0]}?")
+    said = "; ".join(hints) or one_line(str(why).partition("\n")[0], 200)
     return InputError(
-        f"--where {one_line(condition, 80)}: {one_line(why, 200)}; give a condition in SQL on "
-        f"{', '.join(table.columns)}"
+        f"--where {one_line(condition, 80)}: {said}; give a condition in SQL on the columns that "
+        "`workbench table --format csv` shows"
     )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from workbench.compare.comparison import Reference
-from workbench.diagnostics import Verdict, checks
+from workbench.diagnostics import Verdict, adjusted_rand_index, checks
 from workbench.jobs.base import Record, Value
 from workbench.mixture import Mixture
 from workbench.problem import Problem
@@ -79,7 +79,11 @@ def _row(trace: Trace, problem: Problem, found: Sequence[Verdict], reference: Re
     """What a table of many runs shows of one: its commonest status, its best sound answer, and its price."""
     counts = Counter(verdict.status.name for verdict in found)
     place = trace.best_place(problem, reference.rule)
-    return {
+    known: dict[str, Value] = {}
+    if reference.labels is not None and place is not None:
+        groups = np.asarray(trace.at(*place).predict(problem.x))
+        known = {"adjusted_rand_index": float(adjusted_rand_index(reference.labels, groups))}
+    return known | {
         "status": counts.most_common(1)[0][0] if counts else None,
         **{f"restarts_{status.lower()}": count for status, count in sorted(counts.items())},
         "restarts_run": trace.num_restarts,

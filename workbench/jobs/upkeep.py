@@ -11,11 +11,18 @@ import numpy as np
 from workbench.errors import InputError, one_line, shown
 from workbench.files import replace_folder, replacing
 from workbench.jobs.base import Record, Value
-from workbench.jobs.store import DONE, MANIFEST, DamagedCellError, Store
-from workbench.jobs.table import Table, checked_rows_of, stores_in
+from workbench.jobs.state import DONE, DamagedCellError
+from workbench.jobs.store import MANIFEST, Store
+from workbench.jobs.table import Table, checked_rows_of, stores_in, text_of
 
 # Numbers of two machines differ by rounding, and what iterates to its end by as much as its tolerance leaves.
 RELATIVE = 1e-6
+
+# Columns of a row that are found, and not set.
+NOT_SET = (
+    "job", "kind", "name", "state", "status", "key", "why", "seconds", "log_joint", "log_likelihood", "passes",
+    "step_seconds", "compile_seconds", "adjusted_rand_index", "restarts_run", "draws", "rows",
+)  # fmt: skip
 
 # Columns that say how long something took, which is never the same twice.
 TIMES = ("seconds", "step_seconds", "compile_seconds")
@@ -108,15 +115,15 @@ def _standing(store: Store, key: str) -> int:
 class Difference:
     """Two folders side by side."""
 
-    only_first: tuple[str, ...]  # keys
+    only_first: tuple[str, ...]  # keys, with the settings in which such cells differ
     only_second: tuple[str, ...]
     changed: tuple[str, ...]  # one line for each number, setting or version that differs
     beyond: int  # lines of numbers beyond the tolerance, and of cells that one has and the other has not
     same: int  # cells of which nothing differs
 
     def __str__(self) -> str:
-        lines = [*(f"only in the first: {key}" for key in self.only_first)]
-        lines += [f"only in the second: {key}" for key in self.only_second]
+        lines = [*(f"only in the first: {line}" for line in self.only_first)]
+        lines += [f"only in the second: {line}" for line in self.only_second]
         said = f"{self.same} cells are the same; {self.beyond} differences are beyond the tolerance."
         return "\n".join([*lines, *self.changed, said])
 
@@ -144,9 +151,23 @@ def difference(first: Path, second: Path, *, tolerance: float = RELATIVE) -> Dif
         changed += [f"{key}: {line}" for line in lines]
         beyond += counted
         same += not lines
-    return Difference(
-        tuple(sorted(keys_one - keys_two)), tuple(sorted(keys_two - keys_one)), tuple(changed), beyond, same
-    )
+    only_one, only_two = sorted(keys_one - keys_two), sorted(keys_two - keys_one)
+    alone = {
+        key: checked_rows_of(store, [key]).rows[0] for store, keys in ((one, only_one), (two, only_two)) for key in keys
+    }
+    settings = _settings(alone)
+    named_one, named_two = (tuple(settings[key] for key in keys) for keys in (only_one, only_two))
+    return Difference(named_one, named_two, tuple(changed), beyond, same)
+
+
+def _settings(rows: Mapping[str, Mapping[str, Value]]) -> dict[str, str]:
+    """Keys with the settings in which their cells differ."""
+    known = Table.of(list(rows.values())).varying()
+    told = [name for name in known.columns if name not in NOT_SET]
+    return {
+        key: f"{key} ({', '.join(f'{name} = {text_of(row[name])}' for name in told if name in row)})"
+        for key, row in rows.items()
+    }
 
 
 def _differing_jobs(one: Store, two: Store) -> Iterator[str]:

@@ -29,6 +29,7 @@ class Selection:
     choices: tuple[Choice, ...]
     prior_remark: str = ""  # whether the prior is the same for all K
     failures: dict[str, str] = field(default_factory=dict)  # K that raised, and what
+    waiting: tuple[int, ...] = ()  # K that were asked for and are not scored yet
 
     def __getitem__(self, components: int) -> Choice:
         """The choice of K components.
@@ -58,7 +59,8 @@ class Selection:
 
     def edge(self, criterion: str) -> str | None:
         """ "most" or "fewest" where the best K is the most or the fewest asked; a single component is no edge."""
-        best, asked = self.best(criterion), [choice.components for choice in self.choices]
+        best = self.best(criterion)
+        asked = sorted({*(choice.components for choice in self.choices), *map(int, self.failures), *self.waiting})
         if best is None or best not in (asked[0], asked[-1]) or best == 1:
             return None
         return "most" if best == asked[-1] else "fewest"
@@ -81,7 +83,8 @@ class Selection:
         chosen = f"Components chosen: {', '.join(parts)}." if parts else "No criterion has two K to choose from."
         more = any(self.edge(name) == "most" for name in CRITERIA)
         last = "Where the choice is the most asked, ask for more." if more else ""
-        return " ".join(filter(None, [chosen, self.exclusions, last]))
+        left = f"Not scored yet: K = {listed(list(self.waiting))}; the same command goes on." if self.waiting else ""
+        return " ".join(filter(None, [chosen, self.exclusions, last, left]))
 
     def _asides(self, criterion: str) -> list[str]:
         """What belongs to a choice: rivals, an edge of the range, and what it was made among."""

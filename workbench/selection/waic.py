@@ -25,5 +25,7 @@ def waic(candidate: Candidate) -> Score:
         terms.append(logsumexp(values, axis=1) - np.log(values.shape[1]) - variances[-1])
     large = int(np.sum(np.concatenate(variances) > LIMIT))
     total = len(candidate.problem.x)
-    warning = [f"{large} of {total} points ({large / total:.0%}) have a variance above {LIMIT}; trust PSIS-LOO more"]
+    warning = [
+        f"{large} of {total} points ({large / total:.0%}) have a variance above {LIMIT}, where WAIC is unreliable"
+    ]
     return posterior.judge(Score.of_terms(np.concatenate(terms), warning if large else []))

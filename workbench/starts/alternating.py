@@ -27,6 +27,7 @@ class Alternating(Start):
 
     rule: Literal["alternating"] = "alternating"
     summary: ClassVar[str] = "short_em every second time; hierarchical, raw_kmeans, hierarchical, varied_seeds between"
+    climbs: ClassVar[bool] = True
 
     def draw(self, problem: Problem, restarts: int, seed: int) -> Mixture:
         """The first starts of each rule, in its places."""

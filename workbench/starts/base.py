@@ -25,6 +25,7 @@ class Start(Config, ABC):
     """A frozen config that draws the mixtures at which restarts begin."""
 
     summary: ClassVar[str]
+    climbs: ClassVar[bool] = False  # whether a start is the end of a climb, which no method is charged for
 
     @abstractmethod
     def draw(self, problem: Problem, restarts: int, seed: int) -> Mixture:

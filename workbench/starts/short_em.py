@@ -45,6 +45,7 @@ class ShortEM(Start):
 
     rule: Literal["short_em"] = "short_em"
     summary: ClassVar[str] = "the best of ten short EM runs, then components moved while that climbs higher"
+    climbs: ClassVar[bool] = True
 
     def draw(self, problem: Problem, restarts: int, seed: int) -> Mixture:
         """Each restart by a generator of its own."""

@@ -16,7 +16,8 @@ from workbench.cli import cli
 from workbench.errors import InputError
 from workbench.jobs import table as table_module
 from workbench.jobs.base import Cell, Record
-from workbench.jobs.store import Failure, Store
+from workbench.jobs.state import Failure
+from workbench.jobs.store import Store
 from workbench.jobs.table import MOST_LINES, Table, results, rows_of, table_of_folder
 from workbench.provenance import Provenance
 

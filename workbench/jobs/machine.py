@@ -1,0 +1,24 @@
+"""Where, when and by which packages something was made, as its manifest says it."""
+
+import time
+from typing import Any
+
+import jax
+
+from workbench.precision import dtype_name
+from workbench.provenance import version_of
+
+# Packages whose versions are told, whether or not a cell's code imports them.
+_PACKAGES = ("workbench", "jax", "jaxlib", "numpyro", "numpy", "scipy", "optax", "arviz-stats")
+
+
+def machine(devices: int) -> dict[str, Any]:
+    """Where and when something was made, and by which packages."""
+    device = jax.devices()[0]
+    return {
+        "versions": {package: version_of(package) for package in _PACKAGES},
+        "device": {"platform": device.platform, "kind": device.device_kind, "count": devices},
+        "hosts": jax.process_count(),
+        "dtype": dtype_name(),
+        "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    }
