@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from workbench.studies import STUDIES, Row, Study
+from workbench.studies import Row, Study
 
 
 class Steps(Study):
@@ -36,9 +36,6 @@ class Steps(Study):
         if n == self.broken:
             raise {"RuntimeError": RuntimeError, "OSError": OSError, "MemoryError": MemoryError}[self.error]("no")
         return [{"square": n * n, "third": n / 3}, {"square": -n, "third": None}]
-
-
-STUDIES["steps"] = Steps
 
 
 def begun(log: Path | str) -> list[int]:

@@ -12,7 +12,7 @@ from click.testing import CliRunner, Result
 from restamped import by_other_code
 
 from workbench.cli import cli
-from workbench.jobs.base import Cell, Record
+from workbench.jobs.base import Cell, Record, digest_of_values
 from workbench.jobs.state import Failure
 from workbench.jobs.store import Store
 from workbench.jobs.table import rows_of
@@ -40,7 +40,8 @@ def folder(tmp_path: Path) -> Path:
     (out / "jobs").mkdir()
     for name, cells in (("mine", CELLS[1:]), ("other", CELLS[:1])):
         record = {"format": 2, "kind": "study", "name": name, "config": {}, "cells": [cell.key for cell in cells]}
-        (out / "jobs" / f"study-{name}.toml").write_text(tomli_w.dumps(record))
+        whole = record | {"digest": digest_of_values(record)}
+        (out / "jobs" / f"study-{name}.toml").write_text(tomli_w.dumps(whole))
     return out
 
 
@@ -74,8 +75,14 @@ def test_a_folder_without_jobs_is_refused(tmp_path, place):
     assert "give a folder that `workbench run` wrote" in result.stderr
 
 
-def test_a_damaged_job_is_one_message(folder):
+def test_a_damaged_job_is_named_and_the_others_are_told(folder, caplog):
     (folder / "jobs" / "study-mine.toml").write_text("cells = 3")
+    result = command("status", folder, "--format", "json")
+    assert result.exit_code == 0
+    assert [row["name"] for row in json.loads(result.stdout)] == ["other"]
+    assert "study-mine.toml: is damaged" in caplog.text
+    edited = folder / "jobs" / "study-other.toml"
+    edited.write_text(edited.read_text().replace('name = "other"', 'name = "another"'))
     result = command("status", folder)
     assert (result.exit_code, result.stdout) == (2, "")
-    assert "study-mine.toml: is damaged" in result.stderr
+    assert "is damaged (" in result.stderr

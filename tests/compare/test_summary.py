@@ -15,6 +15,7 @@ from workbench.methods import EM
 from workbench.mixture import Mixture
 from workbench.problem import Problem
 from workbench.soundness import Soundness
+from workbench.starts import RandomPoints
 from workbench.trace import Trace
 
 Shapes = dict[str, Mixture]
@@ -298,7 +299,7 @@ class TestSampler:
 
 
 def test_a_best_that_no_climb_has_come_to_the_end_of_is_said(two_groups: Problem) -> None:
-    cut = summarise(compare(two_groups, [EM(max_iterations=3)], restarts=2))[0]
+    cut = summarise(compare(two_groups, [EM(max_iterations=3)], restarts=2, starts=RandomPoints()))[0]
     assert (cut.converged_on_best, cut.statuses) == (0, {"BUDGET": 2})
-    whole = summarise(compare(two_groups, [EM()], restarts=2))[0]
+    whole = summarise(compare(two_groups, [EM()], restarts=2, starts=RandomPoints()))[0]
     assert whole.converged_on_best == whole.reached_best > 0

@@ -97,7 +97,7 @@ def test_what_it_found_is_printed_again(ran):
 
 def test_its_cells_are_counted_and_listed(ran, cells):
     (counted,) = json.loads(command("status", ran[1], "--format", "json").stdout)
-    assert (counted["job"], counted["cells"], counted["done"]) == (job_of(ran).stem, cells, cells)
+    assert (counted["id"], counted["cells"], counted["done"]) == (job_of(ran).stem, cells, cells)
     listed = json.loads(command("table", ran[1], "--format", "json").stdout)
     assert [(row["kind"], row["state"]) for row in listed] == [(ran[0], "done")] * cells
 

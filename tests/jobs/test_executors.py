@@ -23,6 +23,8 @@ from workbench.jobs.store import Store
 from workbench.jobs.study import StudyJob
 from workbench.jobs.sweep import SweepJob
 
+pytestmark = pytest.mark.usefixtures("steps_registered")
+
 # A cluster of Dask takes a quarter of a minute to come up where processors are busy.
 EXECUTORS = ["loky", pytest.param("dask", marks=pytest.mark.slow)]
 TESTS = Path(__file__).parents[1]

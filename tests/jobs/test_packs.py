@@ -22,6 +22,8 @@ from workbench.jobs.running import run_job
 from workbench.jobs.store import Store
 from workbench.jobs.study import StudyJob
 
+pytestmark = pytest.mark.usefixtures("steps_registered")
+
 
 def command(*words: object) -> Result:
     return CliRunner().invoke(cli, [str(word) for word in words], prog_name="workbench", catch_exceptions=False)

@@ -22,6 +22,8 @@ from workbench.jobs.state import FAILED
 from workbench.jobs.store import Store
 from workbench.jobs.study import StudyJob, load_study
 
+pytestmark = pytest.mark.usefixtures("steps_registered")
+
 Begin = Callable[[Steps], subprocess.Popen[str]]
 TESTS = Path(__file__).parents[1]
 PROGRAM = """
@@ -176,11 +178,12 @@ def test_a_failing_cell_ends_no_job_and_is_kept(log, out):
 def test_what_the_machine_lacked_is_not_kept_and_tried_again(log, out, error):
     study = Steps(log=str(log), broken=1, error=error)
     found = run(study, out)
-    assert [outcome.failure for outcome in found] == [None, f"{error}: no", None, None]
+    why = f"{error}: no; it is no result, and the same command tries it again"
+    assert [outcome.failure for outcome in found] == [None, why, None, None]
     assert len(Store(out).stored_keys()) == 3
     assert load_study(out, study) is None
     again = run(study, out)
-    assert (again[1].failure, again[1].before) == (f"{error}: no", False)
+    assert (again[1].failure, again[1].before) == (why, False)
     assert begun(log) == [0, 1, 2, 3, 1]
 
 

@@ -121,7 +121,7 @@ class TestConditions:
             TABLE.where(condition.format(file=file))
         message = str(caught.value)
         assert message.startswith("--where ") and "\n" not in message
-        assert message.endswith("give a condition in SQL on method, seed, log_joint, sound")
+        assert message.endswith("give a condition in SQL on the columns that `workbench table --format csv` shows")
         assert "root:" not in message.partition(": ")[2].replace("'/etc/passwd'", "")
         assert not file.exists()
 

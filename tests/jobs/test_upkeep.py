@@ -20,6 +20,8 @@ from workbench.jobs.study import StudyJob
 from workbench.jobs.table import checked_rows_of, rows_of
 from workbench.provenance import Provenance
 
+pytestmark = pytest.mark.usefixtures("steps_registered")
+
 MADE_BY = Provenance.of(rows_of)
 STATES = ("done", "failed", "stale", "damaged", "changed")
 CELLS = {name: Cell(name, {"state": name}, MADE_BY, {"state_of": name}) for name in STATES}

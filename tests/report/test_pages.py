@@ -12,6 +12,8 @@ from workbench.jobs.study import StudyJob
 from workbench.jobs.sweep import SweepJob
 from workbench.report.pages import publish, redraw, shown_of
 
+pytestmark = pytest.mark.usefixtures("steps_registered")
+
 HOSTILE = "<script>alert(1)</script>"
 
 
