@@ -12,6 +12,7 @@ from pydantic import Field, SerializeAsAny
 from workbench.errors import InputError
 from workbench.methods.base import Algorithm, Info, Method, Schedule
 from workbench.methods.gibbs import Gibbs
+from workbench.methods.ibis import IBIS
 from workbench.methods.mixed import Mixed
 from workbench.methods.nuts import NUTS
 from workbench.methods.sampler import Sampler
@@ -20,7 +21,7 @@ from workbench.mixture import Mixture
 from workbench.problem import Problem
 
 # The samplers whose draws can be permuted.
-INNER: tuple[type[Sampler], ...] = (NUTS, Gibbs, Mixed, TemperedSMC)
+INNER: tuple[type[Sampler], ...] = (NUTS, Gibbs, Mixed, TemperedSMC, IBIS)
 
 if TYPE_CHECKING:
     AnySampler: TypeAlias = Sampler
