@@ -17,7 +17,7 @@ import workbench as wb
         (lambda: wb.Permuted(of={}), "Permuted: of.method: missing; give one"),
         (
             lambda: wb.Permuted(of={"method": "nut"}),
-            "Permuted: of.method: unknown 'nut' (did you mean 'nuts'? allowed: nuts, gibbs, mixed, tempered_smc)",
+            "Permuted: of.method: unknown 'nut' (did you mean 'nuts'? allowed: nuts, gibbs, mixed, tempered_smc, ibis)",
         ),
     ],
 )
