@@ -22,13 +22,27 @@ SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 # Seconds that one command may take.
 LONGEST = 200.0
 
-Command = tuple[dict[str, Any], list[str]]  # a config, and the words before and after its file
+Command = tuple[dict[str, Any], list[str]]  # a config, and the words after its file
 
 
-def three_methods(tiny: dict[str, Any]) -> Command:
-    """A run of EM, ascent and Gibbs that writes checkpoints as often as can be."""
+def commands(tiny: dict[str, Any]) -> dict[str, Command]:
+    """Every kind of job, in small; checkpoints are written as often as can be."""
+    often = {"run": {"checkpoint_seconds": 0.01}}
     gibbs = {"num_warmup": 50, "num_samples": 100, "num_chains": 2}
-    return {**tiny, "run": {"checkpoint_seconds": 0.01}, "methods": {**tiny["methods"], "gibbs": gibbs}}, ["run"]
+    three = {**tiny, **often, "methods": {**tiny["methods"], "gibbs": gibbs}}
+    one = {**tiny, **often, "methods": {"em": {"max_iterations": 50}}}
+    simulate = {"components": 2, "dimensions": 2, "points": 16, "separation": 2.0}
+    subject = {"data": {"simulate": simulate}, "model": {"components": 3}, "rows": [0]}
+    subjects = [{"name": name, **subject} for name in ("cloud", "mist")]
+    study = {"study": "escape", "subjects": subjects, "widths": 6, "steps": 2, "restarts": 4, "iterations": 30}
+    select = {**one, "methods": {"em": {"max_iterations": 50}, "gibbs": gibbs}}
+    return {
+        "run": (three, ["run"]),
+        "sweep": ({**one, "sweep": {"grid": {"seed": [0, 1, 2]}}}, ["run", "--jobs", "2"]),
+        "atlas": (one, ["atlas", "--starts", "20"]),
+        "select": (select, ["select", "--components", "1:2"]),
+        "study": (study, ["run"]),
+    }
 
 
 @pytest.fixture(scope="module")
@@ -128,6 +142,13 @@ def check(name: str, command: Command, folder: Path, environment: dict[str, str]
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3000)
+@pytest.mark.parametrize("name", ["run", "sweep", "atlas", "select", "study"])
+def test_a_command_killed_at_random_moments_ends_with_the_same_bits(name, tiny, tmp_path, environment, processes):
+    check(name, commands(tiny)[name], tmp_path, environment, processes, 20)
+
+
+@pytest.mark.slow
 @pytest.mark.timeout(1000)
 def test_a_run_that_is_killed_a_few_times_ends_with_the_same_bits(tiny, tmp_path, environment, processes):
-    check("run", three_methods(tiny), tmp_path, environment, processes, 3)
+    check("run", commands(tiny)["run"], tmp_path, environment, processes, 3)
