@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as parquet
 import pytest
 import tomli_w
 from click.testing import CliRunner, Result
@@ -148,7 +149,6 @@ class TestForms:
         assert json.loads(TABLE.to_json()) == [dict(row) for row in ROWS]
 
     def test_parquet_reads_back(self, tmp_path):
-        parquet = pytest.importorskip("pyarrow.parquet")
         TABLE.to_parquet(tmp_path / "x.parquet")
         read = parquet.read_table(tmp_path / "x.parquet").to_pylist()
         assert read == [dict(row) for row in ROWS]
@@ -181,7 +181,6 @@ class TestForms:
         )
 
     def test_every_cell_is_a_row_of_a_frame(self, folder, monkeypatch):
-        pytest.importorskip("pyarrow")
         without(monkeypatch, "pandas", "polars")
         found = [row["seed"] for row in table_of_folder(folder).rows]
         assert results(folder).column("seed").to_pylist() == found
@@ -214,7 +213,6 @@ class TestCommands:
         )
 
     def test_parquet_needs_a_file_and_is_whole(self, folder, tmp_path):
-        parquet = pytest.importorskip("pyarrow.parquet")
         assert command("table", folder, "--format", "parquet").exit_code == 2
         assert command("table", folder, "--format", "parquet", "--out", tmp_path / "x.parquet").exit_code == 0
         read = parquet.read_table(tmp_path / "x.parquet").to_pylist()

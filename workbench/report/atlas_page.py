@@ -14,7 +14,7 @@ from workbench.jobs.atlas import Atlases
 from workbench.plots import atlas as drawing
 from workbench.plots.surface import surface
 from workbench.report.environment import environment
-from workbench.report.figures import DOTS_PER_INCH, svg_of
+from workbench.report.figures import save_all, svg_of
 from workbench.report.study_page import WIDE, StudyPicture
 
 # Atlases whose ends are drawn one by one, and optima that are drawn on the data: more would be too small to read.
@@ -55,13 +55,7 @@ def write_atlas_report(path: Path, found: Atlases, config: str) -> None:
 
 def save_atlas_figures(found: Atlases, folder: Path) -> list[Path]:
     """Write each figure to `folder/atlas_NAME.png` and return the paths. A reader never sees half a file."""
-    paths = []
-    for name, figure in atlas_figures(found).items():
-        path = folder / f"atlas_{name}.png"
-        with replacing(path) as temporary:
-            figure.savefig(temporary, format="png", dpi=DOTS_PER_INCH, metadata={"Software": None})
-        paths.append(path)
-    return paths
+    return save_all(atlas_figures(found), folder, "atlas_")
 
 
 def atlas_figures(found: Atlases) -> dict[str, Figure]:

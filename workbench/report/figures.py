@@ -1,7 +1,7 @@
 """The figures of a comparison, laid out and written: PNG files for a folder, SVG text for a page."""
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import matplotlib
@@ -44,10 +44,14 @@ def figures_of(comparison: Comparison) -> dict[str, Figure]:
 
 def save_figures(comparison: Comparison, folder: Path) -> list[Path]:
     """Write each figure to `folder/NAME.png` and return the paths. A reader never sees half a file."""
-    folder.mkdir(parents=True, exist_ok=True)
+    return save_all(figures_of(comparison), folder)
+
+
+def save_all(figures: Mapping[str, Figure], folder: Path, prefix: str = "") -> list[Path]:
+    """Write each figure to `folder/PREFIXNAME.png` and return the paths. A reader never sees half a file."""
     paths = []
-    for name, figure in figures_of(comparison).items():
-        path = folder / f"{name}.png"
+    for name, figure in figures.items():
+        path = folder / f"{prefix}{name}.png"
         with replacing(path) as temporary:
             figure.savefig(temporary, format="png", dpi=DOTS_PER_INCH, metadata={"Software": None})
         paths.append(path)

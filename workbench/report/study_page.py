@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from workbench.files import replacing
 from workbench.report.environment import environment
-from workbench.report.figures import DOTS_PER_INCH, svg_of
+from workbench.report.figures import save_all, svg_of
 from workbench.report.study_figures import STUDY_FIGURES
 from workbench.studies import Findings
 from workbench.studies.table import table_of
@@ -77,10 +77,4 @@ def study_pictures(findings: Findings) -> list[StudyPicture]:
 
 def save_study_figures(findings: Findings, folder: Path) -> list[Path]:
     """Write each figure to `folder/NAME.png` and return the paths. A reader never sees half a file."""
-    paths = []
-    for name, figure in study_figures(findings).items():
-        path = folder / f"{name}.png"
-        with replacing(path) as temporary:
-            figure.savefig(temporary, format="png", dpi=DOTS_PER_INCH, metadata={"Software": None})
-        paths.append(path)
-    return paths
+    return save_all(study_figures(findings), folder)

@@ -10,7 +10,7 @@ from workbench.files import replacing
 from workbench.jobs.sweep import Swept
 from workbench.plots import sweep as drawing
 from workbench.report.environment import environment
-from workbench.report.figures import DOTS_PER_INCH, svg_of
+from workbench.report.figures import save_all, svg_of
 
 
 def write_sweep_report(path: Path, found: Swept, title: str, config: str) -> None:
@@ -35,13 +35,7 @@ def write_sweep_report(path: Path, found: Swept, title: str, config: str) -> Non
 
 def save_sweep_figures(found: Swept, folder: Path) -> list[Path]:
     """Write each figure to `folder/NAME.png` and return the paths. A reader never sees half a file."""
-    paths = []
-    for name, figure in sweep_figures(found).items():
-        path = folder / f"{name}.png"
-        with replacing(path) as temporary:
-            figure.savefig(temporary, format="png", dpi=DOTS_PER_INCH, metadata={"Software": None})
-        paths.append(path)
-    return paths
+    return save_all(sweep_figures(found), folder)
 
 
 def sweep_figures(found: Swept) -> dict[str, Figure]:
