@@ -8,7 +8,6 @@ import importlib
 import importlib.metadata
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from functools import partial
 from typing import Any, ClassVar
 
 import jax
@@ -17,7 +16,7 @@ import numpy as np
 
 import workbench as wb
 from judge import Parameters
-from workbench.compilation import STEPPING
+from workbench.compilation import STEPPING, jit_with
 
 FAMILIES = ("full", "tied", "diagonal", "spherical")
 
@@ -80,7 +79,7 @@ class Workbench(Peer):
         return Parameters(np.asarray(result.weights, float), np.asarray(result.means, float), squared)
 
 
-@partial(jax.jit, compiler_options=STEPPING)
+@jit_with(STEPPING)
 def _em(problem: wb.Problem, mixture: wb.Mixture, iterations: int) -> tuple[wb.Mixture, jax.Array]:
     begun = (mixture, jnp.zeros((), problem.dtype))
     return jax.lax.fori_loop(0, iterations, lambda _, carry: problem.em_step(carry[0]), begun)

@@ -24,7 +24,7 @@ import numpy as np
 import setting
 import workbench as wb
 from workbench import hosts
-from workbench.compilation import STEPPING
+from workbench.compilation import STEPPING, jit_with
 from workbench.devices import ask_for_devices
 
 FAMILY = "full"
@@ -108,7 +108,7 @@ def fastest_step(n: int, d: int, k: int, devices: int) -> float:
     problem = wb.Problem(x, k, FAMILY, wb.ConjugatePrior(), devices=devices)
     scales = problem.covariance.broadcast(jnp.eye(d), k)
     mixture = wb.Mixture(jnp.full(k, 1 / k), jnp.asarray(x[:k]), scales, problem.covariance)
-    step = jax.jit(wb.Problem.em_step, compiler_options=STEPPING)
+    step = jit_with(STEPPING)(wb.Problem.em_step)
     jax.block_until_ready(step(problem, mixture))
     found: list[float] = []
     while hosts.told(sum(found) < SECONDS):

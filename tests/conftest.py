@@ -44,7 +44,8 @@ def pytest_configure(config: pytest.Config) -> None:
     XLA reads it when it first compiles. Compiling is most of what the tests do, and the older of XLA's two ways of it
     takes two thirds of the time; loops of steps say themselves how they are compiled, here as for users.
     """
-    os.environ.setdefault("XLA_FLAGS", "--xla_cpu_use_fusion_emitters=false")
+    if jax.__version_info__ < (0, 11):
+        os.environ.setdefault("XLA_FLAGS", "--xla_cpu_use_fusion_emitters=false")
     if not hasattr(config, "workerinput") and "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         folder = tempfile.TemporaryDirectory(prefix="workbench-tests-")
         config.add_cleanup(folder.cleanup)

@@ -1,5 +1,6 @@
 """Compiling happens once: for every method and shape in a process, and across processes for the command line."""
 
+import logging
 import os
 import subprocess
 import sys
@@ -14,10 +15,13 @@ import tomli_w
 
 from workbench.compare import compare
 from workbench.compilation import (
+    BRIEF,
     FEW_NUMBERS,
     cache_folder,
     jit_by_size,
+    jit_with,
     keep_compiled_programs,
+    known,
     make_room,
     processor,
 )
@@ -75,6 +79,21 @@ def test_few_data_are_compiled_briefly_to_the_same_numbers() -> None:
         np.testing.assert_array_equal(call(numbers, 2, x), 2 * x)
     # Two programs of one trace.
     assert traced == [2]
+
+
+def test_a_compile_option_that_xla_does_not_know_is_left_out_with_a_word_in_the_log(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    options = {"xla_of_another_version": True, **BRIEF}
+    with caplog.at_level(logging.DEBUG, "workbench"):
+        assert jit_with(options)(lambda x: 2 * x)(3) == 6
+    assert known(options) == known(BRIEF)
+    (said,) = [record.getMessage() for record in caplog.records if "xla_of_another_version" in record.getMessage()]
+    assert said.startswith("compile option xla_of_another_version is left out")
+
+
+def test_what_makes_brief_programs_brief_is_known_to_every_version() -> None:
+    assert "xla_backend_optimization_level" in known(BRIEF)
 
 
 def test_the_cache_lies_where_the_platform_keeps_caches() -> None:

@@ -1,10 +1,12 @@
 """How programs are compiled, and kept on disk, so that a second process steps at once instead of compiling again."""
 
 import hashlib
+import logging
 import os
 import platform
 import sys
 from collections.abc import Callable, Mapping
+from functools import cache, wraps
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -34,6 +36,49 @@ FEW_NUMBERS = 2**15
 
 T = TypeVar("T")
 
+_LOG = logging.getLogger(__package__ or "workbench")
+
+
+def jit_with(
+    options: Mapping[str, Any], static_argnums: int | tuple[int, ...] = ()
+) -> Callable[[Callable[..., T]], Callable[..., T]]:
+    """A decorator: `jax.jit` with those of some compile options that this version of XLA knows.
+
+    They are tried at the first call, because JAX begins with it.
+
+    Args:
+        options: of XLA, as `compiler_options` of `jax.jit`.
+        static_argnums: as of `jax.jit`.
+    """
+
+    def decorate(function: Callable[..., T]) -> Callable[..., T]:
+        @cache
+        def program() -> Callable[..., T]:
+            return jax.jit(function, static_argnums=static_argnums, compiler_options=known(options))
+
+        @wraps(function)
+        def call(*arguments: Any) -> T:
+            return program()(*arguments)
+
+        return call
+
+    return decorate
+
+
+def known(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of some compile options that this version of XLA knows. An unknown one is left out, as XLA would raise."""
+    return {name: value for name, value in options.items() if _is_known(name, value)}
+
+
+@cache
+def _is_known(name: str, value: Any) -> bool:
+    try:
+        jax.jit(lambda: 0, compiler_options={name: value}).lower().compile()
+    except jax.errors.JaxRuntimeError as error:
+        _LOG.debug("compile option %s is left out: %s", name, error)
+        return False
+    return True
+
 
 def jit_by_size(function: Callable[..., T], static_argnums: tuple[int, ...] = ()) -> Callable[..., T]:
     """`jax.jit` of a function that is called a handful of times: compiled briefly where data are few.
@@ -45,7 +90,7 @@ def jit_by_size(function: Callable[..., T], static_argnums: tuple[int, ...] = ()
     Returns:
         A function of the number of numbers in the data, and then the arguments of `function`.
     """
-    brief = jax.jit(function, static_argnums=static_argnums, compiler_options=BRIEF)
+    brief = jit_with(BRIEF, static_argnums)(function)
     full = jax.jit(function, static_argnums=static_argnums)
 
     def call(numbers: int, *arguments: Any) -> T:

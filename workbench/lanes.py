@@ -11,7 +11,7 @@ from jax import Array
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from jax.typing import ArrayLike
 
-from workbench.compilation import STEPPING, jit_by_size
+from workbench.compilation import STEPPING, jit_by_size, jit_with
 from workbench.keys import of_words, quick
 from workbench.methods import Method
 from workbench.methods.base import Algorithm, State
@@ -136,7 +136,7 @@ def seated(method: Method, problem: Problem, lanes: Walker) -> tuple[Problem, Wa
     return problem, jax.tree.map(lambda leaf: put(leaf.shape, data_callback=lambda index: leaf[index]), lanes)
 
 
-@partial(jax.jit, static_argnums=0, compiler_options=STEPPING)
+@jit_with(STEPPING, static_argnums=0)
 def advance(
     method: Method, problem: Problem, lanes: Walker, marks: ArrayLike, until: ArrayLike, limit: ArrayLike
 ) -> Stretch:

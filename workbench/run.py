@@ -2,14 +2,13 @@
 
 import time
 from collections.abc import Callable, Iterator
-from functools import partial
 
 import jax
 import numpy as np
 from jax import Array
 
 from workbench.checkpoint import Checkpoint
-from workbench.compilation import OLD_EMITTERS, STEPPING, make_room
+from workbench.compilation import OLD_EMITTERS, STEPPING, jit_with, make_room
 from workbench.crew import WORTH_COMPILING, Crew, work_of
 from workbench.hosts import told
 from workbench.lanes import Stretch, advance, seated
@@ -135,7 +134,7 @@ def _labelled(problem: Problem, mixtures: Mixture) -> Mixture:
     return jax.vmap(jax.vmap(problem.labelled))(mixtures)
 
 
-@partial(jax.jit, compiler_options=STEPPING | OLD_EMITTERS)
+@jit_with(STEPPING | OLD_EMITTERS)
 def _score(problem: Problem, mixtures: Mixture) -> tuple[Array, Array]:
     values = jax.vmap(problem.log_likelihood)(mixtures)
     return values + jax.vmap(problem.log_prior)(mixtures), values

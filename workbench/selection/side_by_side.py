@@ -6,7 +6,6 @@ a lane whose climb has ended takes the next. What is kept is where each climb en
 """
 
 from collections.abc import Sequence
-from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -14,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from workbench.compilation import STEPPING
+from workbench.compilation import STEPPING, jit_with
 from workbench.methods import EM
 from workbench.methods.base import State
 from workbench.mixture import Mixture
@@ -87,7 +86,7 @@ def climb_side_by_side(method: EM, problems: Sequence[Problem], starts: Sequence
     return traces
 
 
-@partial(jax.jit, static_argnums=0, compiler_options=STEPPING)
+@jit_with(STEPPING, static_argnums=0)
 def _ends(method: EM, problems: Problem, starts: Mixture, key: Array) -> Ends:
     """Of all climbs of problems with leaves [F, ...], from starts with leaves [F R, ...]."""
     count = len(starts.weights)
