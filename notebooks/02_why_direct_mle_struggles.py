@@ -32,7 +32,7 @@ from IPython.display import HTML
 
 import workbench as wb
 from workbench.diagnostics.surface import surface_of
-from workbench.jobs.claims import load_claims
+from workbench.jobs.judged import load_claims
 from workbench.plots.surface import surface
 from workbench.report import atlas_figures, ledger_table, study_figures
 

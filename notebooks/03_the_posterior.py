@@ -29,7 +29,7 @@ import numpy as np
 from IPython.display import HTML
 
 import workbench as wb
-from workbench.jobs.claims import load_claims
+from workbench.jobs.judged import load_claims
 from workbench.posterior import read_reference, z_scores
 from workbench.report import figures_of, ledger_table, selection_figure, study_figures
 

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import tomli_w
 from click.testing import CliRunner
-from restamped import by_other_code
 
 from workbench.claims import Verdict, read_ledger
 from workbench.claims.checks import CHECKS
@@ -17,11 +16,11 @@ from workbench.claims.decision import Decision, median_interval, number, undecid
 from workbench.cli import cli
 from workbench.errors import InputError
 from workbench.jobs import setting as execution
-from workbench.jobs.claims import Judged, load_claims, plain, run_claims
-from workbench.jobs.running import Reuse
-from workbench.provenance import Provenance
+from workbench.jobs.base import Record
+from workbench.jobs.claims import run_claims
+from workbench.jobs.judged import Judged, decision_of, load_claims, plain, reading_of, record_of_decision
 from workbench.report import write_claims
-from workbench.report.claims_page import ledger_table, reading_of
+from workbench.report.claims_page import ledger_table
 from workbench.report.page import render, write_report
 
 SHIPPED = Path(__file__).parents[2] / "experiments" / "claims.toml"
@@ -110,46 +109,6 @@ def test_a_ledger_without_claims_is_refused(folder: Path, values: dict[str, Any]
         read_ledger(path)
 
 
-def test_what_is_stored_is_not_run_again_and_the_quick_variant_is_another_run(
-    folder: Path, claim: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path, out = write(folder, {"a": {**claim, "quick": ["restarts=1"]}, "b": claim}), folder / "out"
-    first = run_claims(read_ledger(path), out=out)
-    assert [each.decision.verdict for each in first] == [Verdict.HOLDS] * 2
-    assert load_claims(out) == first
-    assert len(list((out / "tiny" / "cells").glob("em-*"))) == 1
-    quick = run_claims(read_ledger(path, quick=True), out=out, only=["a"], quick=True)
-    assert quick[0].settings == ("restarts=1",)
-    assert len(list((out / "tiny" / "cells").glob("em-*"))) == 2
-    # The other claim keeps its decision, in the ledger's order.
-    assert load_claims(out) == [quick[0], first[1]]
-
-    def fail(*args: object, **kwargs: object) -> None:
-        raise RuntimeError("it ran\nagain")
-
-    monkeypatch.setattr(execution, "run", fail)
-    assert run_claims(read_ledger(path), out=out) == first
-    lost = run_claims(read_ledger(path), out=folder / "new")
-    assert [each.decision.verdict for each in lost] == [Verdict.UNDECIDED] * 2
-    assert lost[0].failure == "tiny, em: RuntimeError: it ran"
-
-
-def test_a_claim_on_what_other_code_made_has_no_verdict(folder: Path, claim: dict[str, Any]) -> None:
-    path, out = write(folder, {"a": claim}), folder / "out"
-    first = run_claims(read_ledger(path), out=out)
-    (cell,) = (out / "tiny" / "cells").glob("em-*")
-    by_other_code(cell)
-    (kept,) = run_claims(read_ledger(path), out=out, reuse=Reuse(keep_stale=True))
-    assert kept.decision.verdict == Verdict.UNDECIDED
-    assert "It rests on runs that other code made (workbench 0.1.0)" in kept.decision.note
-    assert run_claims(read_ledger(path), out=out) == first
-    record = out / "claims.json"
-    record.write_text(record.read_text().replace(first[0].made_by["code"], "another"))
-    (told,) = load_claims(out)
-    assert told.decision.verdict == Verdict.UNDECIDED
-    assert "Other code judged it" in told.decision.note
-
-
 def test_a_false_claim_is_no_failure_and_a_failed_run_is_one(
     folder: Path, claim: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -159,7 +118,7 @@ def test_a_false_claim_is_no_failure_and_a_failed_run_is_one(
     assert result.stderr == ""
     assert "fails" in result.stdout and "holds" in result.stdout and HOSTILE in result.stdout
     assert "Of 2 claims 1 hold, 1 fail, 0 not decided." in result.stdout
-    page = (folder / "out" / "claims.html").read_text(encoding="utf-8")
+    page = (folder / "out" / "claims" / "report.html").read_text(encoding="utf-8")
     assert "<script" not in page and "http" not in page
     assert "<strong>fails</strong>" in page
     as_json = json.loads(command("claims", path, "--out", folder / "out", "--format", "json").stdout)
@@ -189,14 +148,17 @@ def test_the_page_of_an_experiment_shows_the_claims_that_rest_on_it(
     assert "Claims that rest on these runs" in shown and "EM climbs. &lt;script" in shown
     assert other == render([(tiny_run[1], "")])
     # Now that the experiment has a page, the ledger's page leads there.
-    write_claims(out / "claims.html", load_claims(out))
-    assert '<a href="tiny/report.html">' in (out / "claims.html").read_text(encoding="utf-8")
+    write_claims(out / "claims" / "report.html", load_claims(out), of=out / "claims")
+    assert '<a href="../tiny/report.html">' in (out / "claims" / "report.html").read_text(encoding="utf-8")
 
 
-def test_a_damaged_record_of_decisions_is_one_message(tmp_path: Path) -> None:
-    (tmp_path / "claims.json").write_text('[{"name": 3}]', encoding="utf-8")
-    with pytest.raises(InputError, match="is damaged"):
-        load_claims(tmp_path)
+@pytest.mark.parametrize("bound", [None, (0.1, 1000.0), (-float("inf"), float("inf"))])
+def test_a_decision_is_read_back_as_it_was_written(bound: tuple[float, float] | None) -> None:
+    decision = Decision(Verdict.HOLDS, 0.1, "nats", bound, "Two.")
+    kept = record_of_decision(decision, {"tiny/em-1": "ab"})
+    read = json.loads(json.dumps(dict(kept.values), allow_nan=False))
+    assert decision_of(Record(read)) == decision
+    assert decision_of(record_of_decision(undecided("why"), {})) == undecided("why")
 
 
 def test_figures_are_written_as_people_read_them() -> None:
@@ -227,13 +189,11 @@ def test_the_shipped_ledger_has_the_claims_that_were_promised_and_its_quick_vari
 
 def test_the_ledger_says_which_numbers_are_float32(tmp_path: Path) -> None:
     usual = Judged("a", "s", "1977", "c", "", (), (), Decision(Verdict.HOLDS, 1.0, "nats", note="Two."))
-    made_by = Provenance.of(run_claims).to_dict()
-    single = replace(usual, name="b", dtype="float32", made_by=made_by)
+    single = replace(usual, name="b", dtype="float32")
     assert "float" not in reading_of([usual]) and "float" not in ledger_table([usual])
     assert reading_of([single]).endswith("Computed in float32.")
     assert reading_of([usual, single]).endswith("Computed in float32 and float64.")
-    write_claims(tmp_path / "claims.html", [single])
+    write_claims(tmp_path / "claims.html", [single], of=tmp_path)
     assert "Two. Computed in float32." in ledger_table([single])
     assert "Computed in float32." in (tmp_path / "claims.html").read_text(encoding="utf-8")
-    (tmp_path / "claims.json").write_text(json.dumps([plain(single)]), encoding="utf-8")
-    assert load_claims(tmp_path) == [single]
+    assert json.loads(json.dumps(plain(single), allow_nan=False))["dtype"] == "float32"

@@ -1,6 +1,6 @@
 """The ledger: claims, each one sentence with its source, the config that tests it and the check that decides it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -9,11 +9,15 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field, ValidationError
 
 from workbench.claims.checks import CHECKS
+from workbench.claims.decision import Decision, undecided
+from workbench.claims.evidence import Ran
 from workbench.config import Config
 from workbench.errors import InputError
 from workbench.experiment import Experiment, read_experiment
+from workbench.experiment.provenance import provenance_of
 from workbench.experiment.reading import explain, read_toml
-from workbench.studies import Study
+from workbench.provenance import Provenance
+from workbench.studies import Findings, Study
 from workbench.studies.reading import is_study, read_study
 
 Text = Annotated[str, Field(min_length=1)]
@@ -40,6 +44,39 @@ class Entry:
     claim: Claim
     files: tuple[Path, ...]  # of the configs
     configs: tuple[Experiment | Study, ...]
+
+    @property
+    def rests_on(self) -> list[tuple[Path, Experiment | Study]]:
+        """Each config with its file."""
+        return list(zip(self.files, self.configs, strict=True))
+
+    @property
+    def made_by(self) -> Provenance:
+        """The present code of the check, and of all that it reads."""
+        roots = list(Provenance.of(CHECKS[self.claim.check].decide).roots)
+        for config in self.configs:
+            runs = [provenance_of(config, name) for name in config.methods] if isinstance(config, Experiment) else []
+            roots += [root for made_by in runs or [Provenance.of(config)] for root in made_by.roots]
+        return Provenance.from_roots(roots)
+
+    def decide(self, evidence: Sequence[Ran | Findings]) -> Decision:
+        """What the check says of evidence that is whole; nothing of what other code made.
+
+        Args:
+            evidence: what each config found.
+
+        Raises:
+            Exception: whatever the check raises.
+        """
+        check = CHECKS[self.claim.check]
+        stale = "; ".join(dict.fromkeys(each.stale for each in evidence if each.stale is not None))
+        if stale:
+            return undecided(f"It rests on runs that other code made ({stale}); run them again.")
+        try:
+            return check.decide(list(evidence) if check.several else evidence[0])
+        except InputError as error:
+            # Not of the command's input, but of this claim alone.
+            raise RuntimeError(f"{self.claim.check}: {error}") from error
 
 
 def is_ledger(path: Path | str) -> bool:

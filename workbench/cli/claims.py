@@ -1,7 +1,9 @@
 """The command that judges a ledger of claims."""
 
 import json
+from collections.abc import Collection
 from pathlib import Path
+from typing import NamedTuple
 
 import click
 from rich.console import Console
@@ -12,10 +14,11 @@ from workbench.claims import read_ledger
 from workbench.cli.group import cli
 from workbench.cli.shared import Folder, names_of, progress, reusing
 from workbench.devices import ask_for_devices
-from workbench.jobs.claims import Judged, plain, run_claims
-from workbench.jobs.running import Reuse
-from workbench.report import write_claims
-from workbench.report.claims_page import reading_of
+from workbench.jobs.claims import How, LedgerJob, beside
+from workbench.jobs.judged import Judged, plain, reading_of
+from workbench.jobs.running import Reuse, run_job
+from workbench.jobs.store import Store
+from workbench.report import publish, show_claims
 
 LEDGER = Path("experiments/claims.toml")
 FAILED = 1
@@ -29,7 +32,7 @@ PLAIN_WIDTH = 160
 @click.option("--quick", is_flag=True, help="Run each claim's quick variant.")
 @reusing
 @click.option("--only", metavar="NAME,NAME", help="Judge only these claims.")
-@click.option("--out", type=Folder(), help="Results folder  [default: results; results/quick]")
+@click.option("--out", type=Folder(), help="Folder of all results  [default: results; results/quick]")
 @click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
 @click.pass_context
 def claims(
@@ -43,23 +46,43 @@ def claims(
 ) -> None:
     """Run what the claims of a ledger need and is not stored, and print the verdict on each.
 
-    A claim that turns out false is no failure: the exit status is 1 only if a run failed. A claim on what other code
-    made has no verdict.
+    The runs of NAME.toml lie in NAME of the folder of results, and the decisions of the ledger LEDGER.toml in LEDGER.
+    A claim that turns out false is no failure: the exit status is 1 only if a run or a check failed. A claim on what
+    other code made has no verdict.
     """
-    ledger = read_ledger(file, quick=quick)
-    names = names_of("--only", only)
     folder = (Path("results/quick") if quick else Path("results")) if out is None else out
-    ask_for_devices(None)
-    with progress(quiet=False) as watch:
-        judged = run_claims(ledger, only=names, out=folder, quick=quick, reuse=reuse, watch=watch)
-    write_claims(folder / "claims.html", judged)
-    if form == "json":
-        click.echo(json.dumps([plain(each) for each in judged], indent=2, allow_nan=False))
-    else:
-        _print(judged)
-        click.echo(f"{reading_of(judged)}\nReport: {folder / 'claims.html'}")
-    if any(each.failure for each in judged):
+    asked = Asked(quick, names_of("--only", only), form)
+    if judge(file, Store(folder / file.stem), How(reuse), asked):
         ctx.exit(FAILED)
+
+
+class Asked(NamedTuple):
+    """What is asked of a ledger: its quick variant, only some claims, and how the decisions are told."""
+
+    quick: bool = False
+    only: Collection[str] | None = None
+    form: str = "table"  # or json; nothing is printed where it is empty
+
+
+def judge(file: Path, store: Store, how: How, asked: Asked) -> bool:
+    """Judge a ledger: run what is missing, print the decisions, and write the page; whether a run or a check failed."""
+    ledger = read_ledger(file, quick=asked.quick)
+    ask_for_devices(None)
+    with progress(quiet=not asked.form) as watch:
+        own = how._replace(watch=watch)
+        job = LedgerJob(file.stem, ledger, asked.only, root=beside(store.folder), quick=asked.quick, how=own)
+        judged = job.result(store, run_job(job, store, reuse=how.reuse, watch=watch))
+        page, *_ = publish(store, store.file_of(job), show_claims(judged, job.name, store.folder))
+    match asked.form:
+        case "json":
+            click.echo(json.dumps([plain(each) for each in judged], indent=2, allow_nan=False))
+        case "table":
+            _print(judged)
+            click.echo(f"{reading_of(judged)}\nReport: {page}")
+    failed = [each for each in judged if each.failure is not None]
+    for each in failed:
+        click.echo(f"{each.name} could not be judged: {each.failure}", err=True)
+    return bool(failed)
 
 
 def _print(judged: list[Judged]) -> None:

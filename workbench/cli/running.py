@@ -1,4 +1,4 @@
-"""The command that runs an experiment, a sweep of one, or a study."""
+"""The command that runs an experiment, a sweep of one, a study, or a ledger of claims."""
 
 import sys
 from dataclasses import dataclass, replace
@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from workbench import hosts
+from workbench.claims import is_ledger
 from workbench.cli.group import cli
 from workbench.cli.shared import Folder, named, names_of, progress, reusing, working
 from workbench.compare import MethodSummary, table
@@ -17,6 +18,7 @@ from workbench.errors import InputError
 from workbench.experiment import Experiment, read_experiment
 from workbench.experiment.sweep import is_sweep, read_sweep
 from workbench.jobs.base import Job
+from workbench.jobs.claims import How
 from workbench.jobs.executors import Workers
 from workbench.jobs.experiment import ExperimentJob
 from workbench.jobs.running import Outcome, Reuse, Watch, run_job
@@ -64,14 +66,22 @@ def run(
     workers: Workers | None,
     quiet: bool,
 ) -> None:
-    """Run what is missing of an experiment, a sweep or a study, print what it found, write results and report.
+    """Run what is missing of an experiment, sweep, study or ledger, print what it found, write results and report.
 
     What other code or other packages made is stale, and what was changed afterwards is damaged: either is said, and run
     again. What failed is kept with its reason.
     """
     store = Store(Path("results") / file.stem if out is None else out)
     running = Running(store, reuse, workers, quiet)
-    if is_study(file):
+    if is_ledger(file):
+        if methods is not None or swept or settings:
+            option = "--sweep" if swept else "--set" if settings else "--methods"
+            raise InputError(f"{option}: {file} is a ledger of claims; change the files that its claims rest on")
+        # What draws takes as long to load as JAX.
+        from workbench.cli.claims import Asked, judge
+
+        failed = judge(file, store, How(reuse, executor=workers), Asked(form="" if quiet else "table"))
+    elif is_study(file):
         if methods is not None or swept:
             option = "--sweep" if swept else "--methods"
             raise InputError(f"{option}: {file} is a study; give its own keys with --set")

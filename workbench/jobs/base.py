@@ -128,5 +128,17 @@ class Job(ABC):
         """A cell in words, for messages and progress."""
         return cell.name
 
+    def as_it_stands(self, store: Any, cell: Cell, kept: Any) -> Any:
+        """What is stored of a cell, as far as it still says what running it now would; None where it does not.
+
+        Most cells rest on nothing that another job stores, and stand as they are.
+
+        Args:
+            store: the `Store` that holds it.
+            cell: one of the cells.
+            kept: of `Store.look`.
+        """
+        return kept
+
     def prepare(self, folder: Path) -> None:  # noqa: B027  # most have nothing to share
         """Keep beside the cells what they share, as the data, before any of them runs."""

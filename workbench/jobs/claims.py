@@ -1,47 +1,265 @@
-"""Judging a ledger: what is missing is run and stored, what is there is loaded, and every claim gets its decision."""
+"""The ledger of claims as a job: a cell is one claim, which runs what it rests on, where that is missing, and decides.
 
-import json
+What a claim rests on lies in folders of their own beside the ledger's, as `workbench run` puts them there. Each record
+of a claim names the records that it was decided from, so that it is decided again when one of them is another.
+"""
+
+import re
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, NamedTuple
 
+from workbench.checkpoint import Checkpoint
 from workbench.claims.checks import CHECKS
-from workbench.claims.decision import Decision, Verdict, undecided
 from workbench.claims.evidence import Ran
-from workbench.claims.ledger import Entry
+from workbench.claims.ledger import Claim, Entry
 from workbench.errors import InputError
-from workbench.experiment import Experiment
-from workbench.experiment.provenance import provenance_of
-from workbench.files import replacing
-from workbench.jobs.base import Job
+from workbench.experiment import Experiment, parse_experiment
+from workbench.files import DAMAGED
+from workbench.jobs.base import Cell, Job, Progress, Record, digest_of_values
 from workbench.jobs.experiment import ExperimentJob
-from workbench.jobs.running import Reuse, Watch, run_job
+from workbench.jobs.judged import KIND, EvidenceError, Judged, decision_of, lost, outdated, record_of_decision, told
+from workbench.jobs.judged import rests_on as records_of
+from workbench.jobs.running import Executor, Outcome, Reuse, Watch, record_of, run_job
+from workbench.jobs.state import FAILED, DamagedCellError, Kept
 from workbench.jobs.store import Store
-from workbench.jobs.study import StudyJob
-from workbench.precision import USUAL, dtype_name
-from workbench.provenance import Provenance, why_stale
+from workbench.jobs.study import StudyJob, data_of
+from workbench.precision import dtype_name
 from workbench.studies import Findings, Study
-
-# Beside the folders of the runs.
-JUDGED = "claims.json"
+from workbench.studies.reading import parse_study
 
 
-@dataclass(frozen=True)
-class Judged:
-    """A claim, what was decided, and where the runs lie that it was decided from."""
+class How(NamedTuple):
+    """How what claims rest on is run."""
 
-    name: str
-    sentence: str
-    source: str
-    check: str
-    about: str  # what the check counts or compares
-    folders: tuple[str, ...]  # of the runs, under the results folder
-    settings: tuple[str, ...]  # laid over the configs, where this is the quick variant
-    decision: Decision
-    failure: str | None = None  # why a run failed
-    dtype: str = USUAL  # of the numbers in the runs
-    made_by: Mapping[str, Any] = field(default_factory=dict)  # the code of the check and of what it reads
+    reuse: Reuse = Reuse()
+    watch: Watch | None = None
+    executor: Executor | None = None  # the processes that run its cells; this one unless given
+
+
+class Evidence(NamedTuple):
+    """What a claim rests on: a job, and where its cells lie."""
+
+    job: ExperimentJob | StudyJob
+    store: Store
+
+    @property
+    def records(self) -> dict[str, tuple[Cell, Store]]:
+        """Its cells, named FOLDER/KEY."""
+        return {f"{self.store.folder.name}/{cell.key}": (cell, self.store) for cell in self.job.cells()}
+
+
+class LedgerJob(Job):
+    """A ledger of claims.
+
+    Args:
+        name: of the ledger; shown in tables and pages.
+        ledger: of `read_ledger`.
+        only: names of the claims to judge; all unless given.
+        root: the folder in which what the claims rest on lies: the runs of NAME.toml in its NAME.
+        quick: whether the ledger was read so; a quick ledger is another job.
+        how: what the claims rest on is run.
+
+    Raises:
+        InputError: a name is not in the ledger.
+    """
+
+    kind: ClassVar[str] = KIND
+    plural: ClassVar[str] = "claims"
+    counted: ClassVar[bool] = True
+    failures: ClassVar[tuple[type[Exception], ...]] = (Exception,)
+
+    def __init__(
+        self,
+        name: str,
+        ledger: Sequence[Entry],
+        only: Collection[str] | None = None,
+        *,
+        root: Path,
+        quick: bool = False,
+        how: How | None = None,
+    ) -> None:
+        self.name = name
+        self.ledger = list(ledger)
+        self.chosen = _choose(ledger, only)
+        self.root = root
+        self.quick = quick
+        self.how = How() if how is None else how
+        self._found: dict[Path, tuple[Ran | Findings | None, list[str]]] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What travels to a worker: neither what shows progress nor what can be read again."""
+        return super().__getstate__() | {"how": self.how._replace(watch=None, executor=None), "_found": {}}
+
+    @classmethod
+    def stored(cls, folder: Path, record: Mapping[str, Any], where: str) -> "LedgerJob":
+        """The ledger that a folder keeps; files of data must lie where they were."""
+        try:
+            config = record["config"]
+            configs = [_read_back(values, where) for values in config["configs"]]
+            ledger = []
+            for name, values in dict(config["claims"]).items():
+                rests_on = [configs[place] for place in values["configs"]]
+                claim = Claim.model_validate({key: value for key, value in values.items() if key != "configs"})
+                files, parsed = zip(*rests_on, strict=True)
+                ledger.append(Entry(name, claim, files, parsed))
+            if unknown := [entry.claim.check for entry in ledger if entry.claim.check not in CHECKS]:
+                raise ValueError(f"no check is called {unknown[0]}")
+        except InputError:
+            raise
+        except DAMAGED as error:
+            raise InputError(f"{where}: is damaged ({error}); delete it and judge the ledger again") from None
+        return cls(str(record["name"]), ledger, root=beside(folder), quick=bool(config["quick"]))
+
+    @cached_property
+    def _evidence(self) -> dict[str, list[Evidence]]:
+        """What each claim rests on."""
+        known: dict[str, Evidence] = {}
+        return {entry.name: [self._of(known, *each) for each in entry.rests_on] for entry in self.ledger}
+
+    def _of(self, known: dict[str, Evidence], file: Path, config: Experiment | Study) -> Evidence:
+        key = digest_of_values([str(file), config.resolved()])
+        if key not in known:
+            try:
+                job = (
+                    StudyJob(config, file.parent, file.stem)
+                    if isinstance(config, Study)
+                    else ExperimentJob.of(config, file.stem, file.parent)
+                )
+            except InputError as error:
+                raise InputError(f"{file}: {error}") from None
+            known[key] = Evidence(job, Store(self.root / file.stem))
+        return known[key]
+
+    @cached_property
+    def _cells(self) -> dict[str, tuple[Cell, Entry]]:
+        found = {}
+        for entry in self.ledger:
+            identity = {
+                "claim": entry.name,
+                "check": entry.claim.check,
+                "dtype": dtype_name(),
+                "rests_on": [
+                    {"folder": each.store.folder.name, "job": digest_of_values(each.job.identity())}
+                    for each in self._evidence[entry.name]
+                ],
+            }
+            about = {"claim": entry.name, "check": entry.claim.check}
+            readable = re.sub(r"[^A-Za-z0-9_-]", "_", entry.name)[:60]
+            cell = Cell(readable, identity, entry.made_by, about)
+            found[cell.key] = (cell, entry)
+        return found
+
+    def cells(self) -> Sequence[Cell]:
+        """One for each claim that was chosen."""
+        return [cell for cell, entry in self._cells.values() if entry.name in self.chosen]
+
+    def all_cells(self) -> Sequence[Cell]:
+        """One for each claim."""
+        return [cell for cell, _ in self._cells.values()]
+
+    def run(self, cell: Cell, checkpoint: Checkpoint, progress: Progress | None) -> Record:
+        """The decision on a claim, from runs that are run first where they are missing.
+
+        Raises:
+            EvidenceError: one of them failed.
+        """
+        _, entry = self._cells[cell.key]
+        evidence = self._evidence[entry.name]
+        read = [self._read(each, entry) for each in zip(evidence, entry.configs, strict=True)]
+        if failures := [failure for _, own in read for failure in own]:
+            raise EvidenceError("; ".join(failures))
+        decision = entry.decide([found for found, _ in read])
+        return record_of_decision(decision, {name: _digest(*place) for name, place in self._records(entry).items()})
+
+    def _records(self, entry: Entry) -> dict[str, tuple[Cell, Store]]:
+        """The cells that a claim rests on, named FOLDER/KEY."""
+        return {name: place for each in self._evidence[entry.name] for name, place in each.records.items()}
+
+    def _read(self, evidence: tuple[Evidence, Experiment | Study], entry: Entry) -> tuple[Any, list[str]]:
+        """Evidence, as far as it could be had, and what failed."""
+        (job, store), config = evidence
+        place = store.file_of(job)
+        if place not in self._found:
+            try:
+                outcomes = run_job(job, store, **self.how._asdict())
+                found = job.result(store, outcomes)
+            except InputError as error:
+                raise InputError(f"{job.name}: {error}") from None
+            if isinstance(found, Findings):
+                self._found[place] = (found, [] if found.lost is None else [f"{job.name}: {found.lost}"])
+            else:
+                assert isinstance(config, Experiment)
+                failures = [f"{job.name}, {name}: {why}" for name, why in found.failures.items()]
+                self._found[place] = (Ran(config, found), failures)
+        return self._found[place]
+
+    def as_it_stands(self, store: Store, cell: Cell, kept: Kept) -> Kept | None:
+        """A stored decision; None where one of the records that it was decided from is another now, or gone.
+
+        It is stale where one of them is. Where the decision failed because a run did, it waits for that run.
+        """
+        records = self._records(self._cells[cell.key][1])
+        there = {name: _manifest(own, place) for name, (own, place) in records.items()}
+        if kept.status == FAILED:
+            waits = any(found is not None and found["status"] == FAILED for found in there.values())
+            return kept if waits or not kept.failure.startswith(EvidenceError.__name__) else None
+        digests = {name: digest_of_values(found) for name, found in there.items() if found is not None}
+        if digests != records_of(store.load(cell.key)):
+            return None
+        whys = (own.made_by.why_stale((there[name] or {}).get("made_by")) for name, (own, _) in records.items())
+        return replace(kept, stale=kept.stale or next(filter(None, whys), None))
+
+    def config(self) -> dict[str, Any]:
+        """The claims, and the resolved configs of what they rest on."""
+        configs: list[dict[str, Any]] = []
+        claims = {}
+        for entry in self.ledger:
+            own = [_written(file, config) for file, config in entry.rests_on]
+            configs += [each for each in own if each not in configs]
+            claims[entry.name] = {
+                **entry.claim.model_dump(mode="json", exclude_none=True),
+                "configs": [configs.index(each) for each in own],
+            }
+        return {"quick": self.quick, "dtype": dtype_name(), "claims": claims, "configs": configs}
+
+    def identity(self) -> dict[str, Any]:
+        """A ledger keeps its place in a folder whatever is written into it; its quick variant has another."""
+        return {"quick": self.quick}
+
+    def label(self, cell: Cell) -> str:
+        """The name of the claim."""
+        return f"claim {cell.coordinates['claim']}"
+
+    def result(self, store: Store, outcomes: Sequence[Outcome]) -> list[Judged]:
+        """The decisions on the claims that were chosen."""
+        return [self._judged(store, outcome) for outcome in outcomes]
+
+    def _judged(self, store: Store, outcome: Outcome) -> Judged:
+        _, entry = self._cells[outcome.cell.key]
+        failure = None if outcome.failure is None else told(outcome.failure)
+        if failure is not None:
+            decision = lost(f"{failure} (in an earlier run; --retry tries it again)" if outcome.before else failure)
+        elif outcome.stale is not None:
+            decision = outdated(outcome.stale)
+        else:
+            decision = decision_of(record_of(store, outcome))
+        return Judged(
+            name=entry.name,
+            sentence=entry.claim.sentence,
+            source=entry.claim.source,
+            check=entry.claim.check,
+            about=CHECKS[entry.claim.check].about,
+            folders=tuple(dict.fromkeys(file.stem for file in entry.files)),
+            settings=entry.claim.quick if self.quick else (),
+            decision=decision,
+            failure=failure,
+            # What is stored in another precision is another run.
+            dtype=dtype_name(),
+            made_by=outcome.cell.made_by.to_dict(),
+        )
 
 
 def run_claims(
@@ -49,143 +267,68 @@ def run_claims(
     *,
     only: Collection[str] | None = None,
     out: Path | str = "results",
+    name: str = "claims",
     quick: bool = False,
     reuse: Reuse | None = None,
     watch: Watch | None = None,
 ) -> list[Judged]:
-    """Run what the claims need and is not stored, decide each of them, and keep the decisions beside the runs.
+    """Run what the claims need and is not stored, decide each of them, and keep the decisions.
+
+    A run or a check that raises leaves its claim undecided, and the others are judged.
 
     Args:
         ledger: of `read_ledger`.
         only: names of the claims to judge; all unless given.
-        out: the results folder; the runs of NAME.toml lie in its NAME, as `workbench run` puts them there.
-        quick: whether the ledger was read so; said in what is kept.
-        reuse: what becomes of stored runs; a claim that rests on one that other code made is not decided.
+        out: the folder of all results: the runs of NAME.toml lie in its NAME, as `workbench run` puts them there.
+        name: of the ledger; its decisions lie in the folder of that name.
+        quick: whether the ledger was read so.
+        reuse: what becomes of what is stored; a claim that rests on a run that other code made is not decided.
         watch: gives a progress callback for everything that runs.
 
     Raises:
         InputError: a name is not in the ledger, data cannot be had, or the folder cannot be written.
     """
-    out, found, judged = Path(out), {}, []
-    kept = Reuse() if reuse is None else reuse
-    for entry in _choose(ledger, only):
-        evidence, failures = [], []
-        for file, config in zip(entry.files, entry.configs, strict=True):
-            key = (file, json.dumps(config.resolved(), sort_keys=True))
-            if key not in found:
-                found[key] = _gather(file, config, out / file.stem, watch, kept)
-            evidence.append(found[key][0])
-            failures += found[key][1]
-        judged.append(_judge(entry, evidence, failures, quick))
-    _keep(out / JUDGED, judged, [entry.name for entry in ledger])
-    return judged
+    reuse = Reuse() if reuse is None else reuse
+    job = LedgerJob(name, ledger, only, root=Path(out), quick=quick, how=How(reuse, watch))
+    store = Store(Path(out) / name)
+    return job.result(store, run_job(job, store, reuse=reuse, watch=watch))
 
 
-def load_claims(out: Path | str) -> list[Judged]:
-    """The decisions kept in a results folder; none where no ledger has been judged there.
-
-    Raises:
-        InputError: the file is damaged.
-    """
-    path = Path(out) / JUDGED
-    try:
-        return [_from_plain(values) for values in json.loads(path.read_text(encoding="utf-8"))]
-    except FileNotFoundError:
-        return []
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise InputError(f"{path}: is damaged ({error}); delete it and run `workbench claims` again") from None
+def beside(folder: Path) -> Path:
+    """The folder that a results folder lies in."""
+    return folder.parent if folder.name else folder.resolve().parent
 
 
-def _choose(ledger: Sequence[Entry], only: Collection[str] | None) -> list[Entry]:
-    if only is None:
-        return list(ledger)
+def _choose(ledger: Sequence[Entry], only: Collection[str] | None) -> list[str]:
     names = [entry.name for entry in ledger]
-    unknown = [name for name in only if name not in names]
-    if unknown or not only:
+    unknown = [name for name in only or () if name not in names]
+    if unknown or (only is not None and not only):
         raise InputError(f"--only: {', '.join(unknown) or 'none given'}: not in the ledger; it has {', '.join(names)}")
-    return [entry for entry in ledger if entry.name in only]
+    return [name for name in names if only is None or name in only]
 
 
-def _gather(
-    file: Path, config: Experiment | Study, out: Path, watch: Watch | None, reuse: Reuse
-) -> tuple[Ran | Findings | None, list[str]]:
-    """Evidence, as far as it could be had, and what failed."""
-    store = Store(out)
+def _manifest(cell: Cell, store: Store) -> dict[str, Any] | None:
     try:
-        job: Job = (
-            StudyJob(config, file.parent, file.stem)
-            if isinstance(config, Study)
-            else ExperimentJob.of(config, file.stem, file.parent)
-        )
-        found = job.result(store, run_job(job, store, reuse=reuse, watch=watch))
-    except InputError as error:
-        raise InputError(f"{file}: {error}") from None
-    if isinstance(config, Study):
-        return found, [] if found.lost is None else [f"{file.stem}: {found.lost}"]
-    return Ran(config, found), [f"{file.stem}, {name}: {why}" for name, why in found.failures.items()]
+        return store.manifest(cell.key)
+    except DamagedCellError:
+        return None
 
 
-def _judge(entry: Entry, evidence: Sequence[Ran | Findings | None], failures: list[str], quick: bool) -> Judged:
-    check = CHECKS[entry.claim.check]
-    whole = [each for each in evidence if each is not None]
-    stale = "; ".join(dict.fromkeys(each.stale for each in whole if each.stale is not None))
-    if failures:
-        decision = undecided(f"A run failed: {'; '.join(failures)}.")
-    elif stale:
-        decision = undecided(f"It rests on runs that other code made ({stale}); run them again.")
-    else:
-        decision = check.decide(whole if check.several else whole[0])
-    return Judged(
-        entry.name,
-        entry.claim.sentence,
-        entry.claim.source,
-        entry.claim.check,
-        check.about,
-        tuple(dict.fromkeys(file.stem for file in entry.files)),
-        entry.claim.quick if quick else (),
-        decision,
-        "; ".join(failures) or None,
-        # What is stored in another precision is another run.
-        dtype_name(),
-        _made_by(entry).to_dict(),
-    )
+def _digest(cell: Cell, store: Store) -> str:
+    """Of a record as it is stored now: one that is run again has another, as it took another time."""
+    return digest_of_values(_manifest(cell, store))
 
 
-def _made_by(entry: Entry) -> Provenance:
-    """The present code of a claim's check, and of all that it reads."""
-    roots = list(Provenance.of(CHECKS[entry.claim.check].decide).roots)
-    for config in entry.configs:
-        runs = [provenance_of(config, name) for name in config.methods] if isinstance(config, Experiment) else []
-        roots += [root for made_by in runs or [Provenance.of(config)] for root in made_by.roots]
-    return Provenance.from_roots(roots)
+def _written(file: Path, config: Experiment | Study) -> dict[str, Any]:
+    """A config and where it comes from, as TOML holds it."""
+    kind = "study" if isinstance(config, Study) else "experiment"
+    home = {"folder": str(file.parent.resolve())} if any(data.file is not None for data in data_of(config)) else {}
+    return {"file": file.name, **home, kind: config.resolved()}
 
 
-def _keep(path: Path, judged: list[Judged], names: list[str]) -> None:
-    """What was judged now, with what was judged before of other claims that are still in the ledger."""
-    known = {each.name: each for each in load_claims(path.parent)} | {each.name: each for each in judged}
-    text = json.dumps([plain(known[name]) for name in names if name in known], indent=1, allow_nan=False)
-    try:
-        with replacing(path) as temporary:
-            temporary.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error.strerror}); give another folder with --out") from None
-
-
-def plain(judged: Judged) -> dict[str, Any]:
-    """As JSON can hold it."""
-    return asdict(judged)
-
-
-def _from_plain(values: dict[str, Any]) -> Judged:
-    decision = values["decision"]
-    interval = decision["interval"]
-    decision |= {
-        "verdict": Verdict(decision["verdict"]),
-        "interval": None if interval is None else (float(interval[0]), float(interval[1])),
-    }
-    lists = {name: tuple(values[name]) for name in ("folders", "settings")}
-    judged = Judged(**{**values, **lists, "decision": Decision(**decision)})
-    stale = why_stale(judged.made_by)
-    if stale is None:
-        return judged
-    return replace(judged, decision=undecided(f"Other code judged it ({stale}); run `workbench claims` again."))
+def _read_back(values: Mapping[str, Any], where: str) -> tuple[Path, Experiment | Study]:
+    """As `_written` wrote it."""
+    file = Path(values.get("folder", ".")) / Path(values["file"]).name
+    if "study" in values:
+        return file, parse_study(dict(values["study"]), where)
+    return file, parse_experiment(dict(values["experiment"]), where)

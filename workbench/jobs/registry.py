@@ -7,6 +7,7 @@ from typing import Any
 from workbench.errors import InputError, shown
 from workbench.jobs.atlas import AtlasJob
 from workbench.jobs.base import Job
+from workbench.jobs.claims import LedgerJob
 from workbench.jobs.experiment import ExperimentJob
 from workbench.jobs.selection import SelectionJob
 from workbench.jobs.study import StudyJob
@@ -18,6 +19,7 @@ JOBS: dict[str, type[Job]] = {
     StudyJob.kind: StudyJob,
     AtlasJob.kind: AtlasJob,
     SelectionJob.kind: SelectionJob,
+    LedgerJob.kind: LedgerJob,
 }
 
 

@@ -184,12 +184,15 @@ def _sort(job: Job, store: Store, cells: Sequence[Cell], reuse: Reuse) -> tuple[
     kept: dict[str, Kept] = {}
     damaged: list[str] = []
     stale: list[str | None] = []
+    superseded = 0
     for cell in cells if not reuse.force and leads() else []:
         try:
-            found = store.look(cell)
+            stored = store.look(cell)
+            found = None if stored is None else job.as_it_stands(store, cell, stored)
         except DamagedCellError as error:
             damaged.append(str(error).partition("; delete")[0])
             continue
+        superseded += stored is not None and found is None
         if found is not None and not (reuse.retry and found.status == FAILED):
             stale.append(found.stale)
             if found.stale is None or reuse.keep_stale:
@@ -197,6 +200,8 @@ def _sort(job: Job, store: Store, cells: Sequence[Cell], reuse: Reuse) -> tuple[
     announce_stale(stale, f"stored {job.plural}", kept=reuse.keep_stale)
     for each in damaged:
         _LOG.warning("%s: run again", each)
+    if superseded:
+        _LOG.warning("what %d stored %s rest on has changed since: run again", superseded, job.plural)
     there = np.asarray([cell.key in kept for cell in cells], bool)
     usable = told(there) if several() else there
     pending = {cell.key for cell, is_there in zip(cells, usable, strict=True) if not is_there}
@@ -231,7 +236,7 @@ def run_if_free(
     with store.claimed(cell.key, wait) as held:
         if not held:
             return None
-        if not reuse.force and (found := _done_meanwhile(store, cell, reuse)) is not None:
+        if not reuse.force and (found := _done_meanwhile(job, store, cell, reuse)) is not None:
             return _as_kept(cell, found)
         return run_cell(job, store, cell, _told(job, cell, watch), afresh=reuse.force)
 
@@ -240,10 +245,11 @@ def _told(job: Job, cell: Cell, watch: Watch | None) -> Progress | None:
     return None if watch is None else watch(job.label(cell))
 
 
-def _done_meanwhile(store: Store, cell: Cell, reuse: Reuse) -> Kept | None:
+def _done_meanwhile(job: Job, store: Store, cell: Cell, reuse: Reuse) -> Kept | None:
     """What another process has made of a cell since this one looked: a record, or a failure that is not tried again."""
     try:
-        found = store.look(cell)
+        stored = store.look(cell)
+        found: Kept | None = None if stored is None else job.as_it_stands(store, cell, stored)
     except DamagedCellError:
         return None
     if found is None or found.stale is not None:

@@ -206,9 +206,9 @@ class Store:
         file = self.file_of(job)
         try:
             job.prepare(self.folder)
-            if not self._is_kept(file):
-                # As TOML gives it back: the digest is of that.
-                plain = tomllib.loads(tomli_w.dumps(record))
+            # As TOML gives it back: the digest is of that.
+            plain = tomllib.loads(tomli_w.dumps(record))
+            if self._kept(file) != plain:
                 with replacing(file) as temporary:
                     temporary.write_text(tomli_w.dumps(plain | {"digest": digest_of_values(plain)}), encoding="utf-8")
             (self.folder / "cells").mkdir(exist_ok=True)
@@ -218,11 +218,12 @@ class Store:
             ) from None
         return file
 
-    def _is_kept(self, file: Path) -> bool:
+    def _kept(self, file: Path) -> dict[str, Any] | None:
+        """A job as it is written down already, if it is."""
         try:
-            return bool(self._job(file))
+            return self._job(file)
         except InputError:
-            return False
+            return None
 
     def save(self, kind: str, cell: Cell, record: Record, seconds: float) -> None:
         """Write the record of a cell, whole or not at all."""

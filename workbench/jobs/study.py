@@ -75,7 +75,7 @@ class StudyJob(Job):
 
     def config(self) -> dict[str, Any]:
         """The resolved study, its precision, and what its files of data are relative to, where it has any."""
-        has_files = any(data.file is not None for data in _data_of(self.study))
+        has_files = any(data.file is not None for data in data_of(self.study))
         home = {"folder": str(self.folder.resolve())} if has_files else {}
         return {"study": self.study.resolved(), "dtype": dtype_name(), **home}
 
@@ -220,17 +220,17 @@ def _told_lost(lost: Sequence[str], cells: int) -> str | None:
 
 def _digests(study: Study, folder: Path) -> list[str]:
     """A hash of each data file and data set that the study names, so that changed data are another study."""
-    own = [digest_of_file(folder / data.file) for data in _data_of(study) if data.file is not None]
+    own = [digest_of_file(folder / data.file) for data in data_of(study) if data.file is not None]
     # As they are in the package now, whatever the catalogue says.
-    return own + [digest_of(data.dataset) for data in _data_of(study) if data.dataset is not None]
+    return own + [digest_of(data.dataset) for data in data_of(study) if data.dataset is not None]
 
 
-def _data_of(config: Any) -> Iterator[DataConfig]:
+def data_of(config: Any) -> Iterator[DataConfig]:
     """The data that a config names, in any of its fields."""
     if isinstance(config, DataConfig):
         yield config
     elif isinstance(config, BaseModel):
-        yield from _data_of([getattr(config, name) for name in type(config).model_fields])
+        yield from data_of([getattr(config, name) for name in type(config).model_fields])
     elif isinstance(config, Mapping | list | tuple):
         for each in config.values() if isinstance(config, Mapping) else config:
-            yield from _data_of(each)
+            yield from data_of(each)

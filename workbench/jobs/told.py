@@ -1,7 +1,7 @@
 """What every job of a results folder found, as it is printed and as JSON."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,9 @@ from typing import Any
 from workbench.compare import table
 from workbench.errors import InputError
 from workbench.jobs.atlas import Atlases, AtlasJob, load_atlas_job
+from workbench.jobs.claims import LedgerJob
 from workbench.jobs.experiment import ExperimentJob, load_experiments
+from workbench.jobs.judged import Judged, load_ledger, plain, reading_of
 from workbench.jobs.selection import SelectionJob, load_selection
 from workbench.jobs.store import Store
 from workbench.jobs.study import StudyJob, load_findings
@@ -68,8 +70,17 @@ def _found(store: Store, file: Path, job: Mapping[str, Any]) -> Found | None:
             swept = load_sweep(store, job)
             values = {"sweep": job["name"], "cells": json.loads(swept.to_json())}
             return Found(f"{job['name']}\n{swept}\n{swept.reading}", json.dumps(values)) if len(swept) else None
+        case LedgerJob.kind:
+            judged = load_ledger(store, file, job)
+            return _claims(str(job["name"]), judged) if judged else None
         case _:
             return None
+
+
+def _claims(name: str, judged: Sequence[Judged]) -> Found:
+    lines = [f"{each.name}: {each.decision.verdict}, {each.decision.figure} ({each.decision.error})" for each in judged]
+    values = {"ledger": name, "reading": reading_of(judged), "claims": [plain(each) for each in judged]}
+    return Found("\n".join([name, *lines, reading_of(judged)]), json.dumps(values, allow_nan=False))
 
 
 def _study(findings: Findings) -> Found:

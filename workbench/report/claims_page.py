@@ -1,13 +1,11 @@
 """The page of a claim ledger, and what the page of an experiment says of the claims that rest on it."""
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from workbench.claims import Verdict
 from workbench.files import replacing
-from workbench.jobs.claims import Judged, load_claims
+from workbench.jobs.judged import Judged, load_claims, reading_of
 from workbench.precision import precision_note
 from workbench.report.environment import environment
 
@@ -29,15 +27,17 @@ class Line:
     settings: tuple[str, ...]
 
 
-def write_claims(path: Path, judged: Sequence[Judged], *, title: str = "The claim ledger") -> None:
+def write_claims(path: Path, judged: Sequence[Judged], *, title: str = "The claim ledger", of: Path) -> None:
     """Write the page of a ledger: one HTML file that needs no other, no network and no script.
 
     Args:
-        path: of the file, in the results folder; a reader never sees half of it.
+        path: of the file; a reader never sees half of it.
         judged: the claims with their decisions.
         title: of the page.
+        of: the ledger's results folder, beside which lie those of its runs.
     """
-    lines = [line_of(each, path.parent) for each in judged]
+    home = of.resolve().parent
+    lines = [line_of(each, home, "../") for each in judged]
     text = environment().get_template("claims.html").render(title=title, claims=lines, reading=reading_of(judged))
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
@@ -55,18 +55,14 @@ def resting_on(folder: Path) -> list[Line]:
     return [line_of(each, above) for each in load_claims(above) if folder.resolve().name in each.folders]
 
 
-def reading_of(judged: Sequence[Judged]) -> str:
-    """How many claims hold, fail and are not decided, in a sentence, and in another what precision is not float64."""
-    counts = Counter(each.decision.verdict for each in judged)
-    text = f"Of {len(judged)} claims {', '.join(f'{counts[v]} {_VERBS[v]}' for v in Verdict)}."
-    return f"{text} {precision_note(*(each.dtype for each in judged))}".rstrip()
+def line_of(judged: Judged, home: Path, way: str = "") -> Line:
+    """A claim as the templates read it; a run has a link where its page has been written.
 
-
-_VERBS = {Verdict.HOLDS: "hold", Verdict.FAILS: "fail", Verdict.UNDECIDED: "not decided"}
-
-
-def line_of(judged: Judged, out: Path) -> Line:
-    """A claim as the templates read it; a run has a link where its page has been written."""
+    Args:
+        judged: the claim.
+        home: the folder in which those of its runs lie.
+        way: from the page to that folder.
+    """
     pages = [(name, f"{name}/report.html") for name in judged.folders]
     decision = judged.decision
     return Line(
@@ -79,6 +75,6 @@ def line_of(judged: Judged, out: Path) -> Line:
         note=f"{decision.note} {precision_note(judged.dtype)}".strip(),
         check=judged.check,
         about=judged.about,
-        folders=[(name, page if (out / page).is_file() else "") for name, page in pages],
+        folders=[(name, f"{way}{page}" if (home / page).is_file() else "") for name, page in pages],
         settings=judged.settings,
     )

@@ -7,7 +7,7 @@ results/NAME/
 """
 
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,12 +19,15 @@ from workbench.errors import InputError
 from workbench.experiment import Experiment
 from workbench.files import replacing
 from workbench.jobs.atlas import Atlases, AtlasJob, load_atlas_job
+from workbench.jobs.claims import LedgerJob
 from workbench.jobs.experiment import ExperimentJob, load_experiment
+from workbench.jobs.judged import Judged, load_ledger
 from workbench.jobs.selection import SelectionJob, load_selection
 from workbench.jobs.store import MANIFEST, Store
 from workbench.jobs.study import StudyJob, load_findings
 from workbench.jobs.sweep import SweepJob, Swept, load_sweep
 from workbench.report.atlas_page import save_atlas_figures, write_atlas_report
+from workbench.report.claims_page import write_claims
 from workbench.report.environment import environment
 from workbench.report.figures import save_figures
 from workbench.report.page import write_report
@@ -40,6 +43,7 @@ KINDS = {
     AtlasJob.kind: "atlas of optima",
     SelectionJob.kind: "choice of K",
     SweepJob.kind: "sweep",
+    LedgerJob.kind: "ledger of claims",
 }
 
 
@@ -139,6 +143,9 @@ def shown_of(store: Store, file: Path, job: Mapping[str, Any]) -> Shown | None:
         case SweepJob.kind:
             found = load_sweep(store, job)
             return show_sweep(found, str(job["name"]), job["config"]) if len(found) else None
+        case LedgerJob.kind:
+            judged = load_ledger(store, file, job)
+            return show_claims(judged, str(job["name"]), store.folder) if judged else None
         case kind:
             raise InputError(f"{file}: kind: unknown {kind!r}; a newer workbench may know it: update this one")
 
@@ -174,6 +181,11 @@ def show_sweep(found: Swept, title: str, config: Mapping[str, Any]) -> Shown:
         lambda page: write_sweep_report(page, found, title, tomli_w.dumps(dict(config))),
         lambda figures: save_sweep_figures(found, figures),
     )
+
+
+def show_claims(judged: Sequence[Judged], title: str, folder: Path) -> Shown:
+    """A ledger: its claims with their decisions."""
+    return Shown(lambda page: write_claims(page, judged, title=f"The ledger of {title}", of=folder), lambda figures: [])
 
 
 def show_selection(selection: Selection | FamilySelection, experiment: Mapping[str, Any]) -> Shown:

@@ -1,0 +1,205 @@
+"""Claims as they were judged: what the ledger's records say, as far as they still stand."""
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from workbench.claims.checks import CHECKS
+from workbench.claims.decision import Decision, Verdict, undecided
+from workbench.claims.ledger import Claim
+from workbench.errors import InputError
+from workbench.files import DAMAGED
+from workbench.jobs.base import Record, digest_of_values
+from workbench.jobs.state import DamagedCellError
+from workbench.jobs.store import Store
+from workbench.precision import USUAL, precision_note
+from workbench.provenance import why_stale
+
+KIND = "claims"
+
+
+class EvidenceError(RuntimeError):
+    """What a claim rests on could not be had, and why."""
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A claim, what was decided, and what it was decided from."""
+
+    name: str
+    sentence: str
+    source: str
+    check: str
+    about: str  # what the check counts or compares
+    folders: tuple[str, ...]  # of the runs, beside the ledger's own
+    settings: tuple[str, ...]  # laid over the configs, where this is the quick variant
+    decision: Decision
+    failure: str | None = None  # why a run failed, or the check
+    dtype: str = USUAL  # of the numbers in the runs
+    made_by: Mapping[str, Any] = field(default_factory=dict)  # the code of the check and of what it reads
+
+
+def record_of_decision(decision: Decision, rests_on: Mapping[str, str]) -> Record:
+    """What the cell of a claim leaves.
+
+    Args:
+        decision: on the claim.
+        rests_on: digests of the records that it was decided from, by FOLDER/KEY.
+    """
+    low, high = decision.interval or (None, None)
+    numbers = {"value": _plain(decision.value), "low": _plain(low), "high": _plain(high)}
+    row = {"verdict": decision.verdict.value, "unit": decision.unit, **numbers}
+    listed = [{"record": name, "digest": digest} for name, digest in rests_on.items()]
+    return Record({"decision": {**row, "note": decision.note}, "rests_on": listed}, row=row)
+
+
+def decision_of(record: Record) -> Decision:
+    """As `record_of_decision` wrote it; raises what is in `DAMAGED` where it cannot be."""
+    values = dict(record.values["decision"])
+    low, high = values["low"], values["high"]
+    interval = None if low is None or high is None else (float(low), float(high))
+    value = None if values["value"] is None else float(values["value"])
+    return Decision(Verdict(values["verdict"]), value, str(values["unit"]), interval, str(values["note"]))
+
+
+def rests_on(record: Record) -> dict[str, str]:
+    """Digests of the records that a decision was made from, by FOLDER/KEY."""
+    return {str(each["record"]): str(each["digest"]) for each in record.values["rests_on"]}
+
+
+def lost(failure: str) -> Decision:
+    """The decision on a claim that could not be judged."""
+    return undecided(f"It could not be judged: {failure}.")
+
+
+def outdated(why: str) -> Decision:
+    """The decision on a claim that was judged on something else."""
+    return undecided(f"Other code judged it, or made what it rests on ({why}); run `workbench claims` again.")
+
+
+def told(failure: str) -> str:
+    """A kept failure without the name of the error, where that is ours and says nothing more."""
+    return failure.removeprefix(f"{EvidenceError.__name__}: ")
+
+
+def plain(judged: Judged) -> dict[str, Any]:
+    """As JSON can hold it."""
+    values = asdict(judged)
+    decision = values["decision"]
+    interval = None if decision["interval"] is None else [_plain(end) for end in decision["interval"]]
+    return values | {"decision": decision | {"value": _plain(decision["value"]), "interval": interval}}
+
+
+def reading_of(judged: Sequence[Judged]) -> str:
+    """How many claims hold, fail and are not decided, in a sentence, and in another what precision is not float64."""
+    counts = Counter(each.decision.verdict for each in judged)
+    text = f"Of {len(judged)} claims {', '.join(f'{counts[v]} {_VERBS[v]}' for v in Verdict)}."
+    return f"{text} {precision_note(*(each.dtype for each in judged))}".rstrip()
+
+
+_VERBS = {Verdict.HOLDS: "hold", Verdict.FAILS: "fail", Verdict.UNDECIDED: "not decided"}
+
+
+def load_claims(out: Path | str) -> list[Judged]:
+    """Every claim of every ledger that has been judged in a folder of results; none where none has.
+
+    Raises:
+        InputError: a ledger's file is damaged.
+    """
+    stores = [Store(place.parents[1]) for place in sorted(Path(out).glob(f"*/jobs/{KIND}-*.toml"))]
+    found = {store.folder: store for store in stores}
+    return [
+        judged
+        for store in found.values()
+        for file, record in store.jobs(KIND)
+        for judged in load_ledger(store, file, record)
+    ]
+
+
+def load_ledger(store: Store, file: Path, record: Mapping[str, Any]) -> list[Judged]:
+    """The claims of a ledger that a folder keeps; those that have never been judged are left out.
+
+    Raises:
+        InputError: its file is damaged.
+    """
+    found = []
+    try:
+        config = record["config"]
+        for (name, values), key in zip(dict(config["claims"]).items(), record["cells"], strict=True):
+            manifest_dtype = str(config["dtype"])
+            claim = Claim.model_validate({key: value for key, value in values.items() if key != "configs"})
+            decided = _as_stored(store, key)
+            if decided is None:
+                continue
+            decision, failure, made_by = decided
+            files = [str(config["configs"][place]["file"]) for place in values["configs"]]
+            about = CHECKS[claim.check].about if claim.check in CHECKS else ""
+            found.append(
+                Judged(
+                    name=str(name),
+                    sentence=claim.sentence,
+                    source=claim.source,
+                    check=claim.check,
+                    about=about,
+                    folders=tuple(dict.fromkeys(Path(each).stem for each in files)),
+                    settings=claim.quick if config["quick"] else (),
+                    decision=decision,
+                    failure=failure,
+                    dtype=manifest_dtype,
+                    made_by=made_by,
+                )
+            )
+    except InputError:
+        raise
+    except DAMAGED as error:
+        raise InputError(f"{file}: is damaged ({error}); delete it and judge the ledger again") from None
+    return found
+
+
+def _as_stored(store: Store, key: str) -> tuple[Decision, str | None, Mapping[str, Any]] | None:
+    """A decision, why there is none, and what code made it; None where the claim was never judged."""
+    try:
+        manifest = store.manifest(key)
+        if manifest is None:
+            return None
+        made_by = manifest["made_by"]
+        if "failure" in manifest:
+            failure = told(str(manifest["failure"]["message"]))
+            return lost(failure), failure, made_by
+        record = store.load(key)
+        try:
+            decision, records = decision_of(record), rests_on(record)
+        except DAMAGED as error:
+            raise store.damaged(key, str(error)) from None
+    except DamagedCellError as error:
+        return lost(str(error)), str(error), {}
+    stale = why_stale(made_by) or _changed_since(store, records)
+    return decision if stale is None else outdated(stale), None, made_by
+
+
+def _changed_since(store: Store, records: Mapping[str, str]) -> str | None:
+    """Which of the records that a decision was made from is another now; one that is not here says nothing."""
+    home = store.folder.resolve().parent
+    for name, digest in records.items():
+        folder, _, key = name.rpartition("/")
+        try:
+            manifest = Store(home / Path(folder).name).manifest(Path(key).name)
+        except DamagedCellError:
+            return f"{name} is damaged"
+        if manifest is not None:
+            why = why_stale(manifest.get("made_by"))
+            if why is not None:
+                return why
+            if digest_of_values(manifest) != digest:
+                return f"{name} was run again since"
+    return None
+
+
+def _plain(value: float | None) -> float | str | None:
+    """As JSON can hold it, where there is no bound too."""
+    if value is None:
+        return None
+    return float(value) if math.isfinite(value) else str(float(value))
