@@ -27,7 +27,7 @@ from floor import Rates, features, floor_seconds, measure
 from judge import AGREEMENT, Parameters, agree, log_likelihood
 from peers import FAMILIES, PEERS, Peer
 from summary import left_out_lines, summary
-from workbench.devices import use_all_cores
+from workbench.engine.devices import use_all_cores
 
 # Families, N, D, K.
 GRID = (FAMILIES, (1_000, 10_000, 100_000, 1_000_000), (1, 2, 8, 32, 64), (2, 5, 16, 64))

@@ -13,7 +13,7 @@ import numpy as np
 import workbench as wb
 from workbench.data import Simulator
 from workbench.diagnostics import pooled_evidence
-from workbench.keys import named_key
+from workbench.engine.keys import named_key
 from workbench.methods import IBIS, Sampler, TemperedSMC
 from workbench.problem import Problem
 from workbench.selection.nesting import run_nested

@@ -19,7 +19,7 @@ import numpy as np
 
 import setting
 import workbench as wb
-from workbench.devices import use_all_cores
+from workbench.engine.devices import use_all_cores
 
 KINDS = ("array", "mapped")
 DIMENSIONS, COMPONENTS, ITERATIONS = 8, 16, 3

@@ -16,7 +16,7 @@ import numpy as np
 
 import workbench as wb
 from judge import Parameters
-from workbench.compilation import STEPPING, jit_with
+from workbench.engine.compat.compilation import STEPPING, jit_with
 
 FAMILIES = ("full", "tied", "diagonal", "spherical")
 

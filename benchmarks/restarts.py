@@ -39,7 +39,7 @@ from threadpoolctl import threadpool_limits
 import setting
 import workbench as wb
 from judge import Parameters, log_likelihood
-from workbench.devices import use_all_cores
+from workbench.engine.devices import use_all_cores
 from workbench.methods import Race
 
 TOLERANCE = 1e-8  # rise of the mean log-likelihood per point

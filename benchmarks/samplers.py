@@ -35,10 +35,10 @@ from numpyro.infer.util import potential_energy
 
 import setting
 import workbench as wb
-from workbench.devices import use_all_cores
 from workbench.diagnostics.convergence import followed_rows, rank_statistics
-from workbench.keys import named_key
-from workbench.run import run, score
+from workbench.engine.devices import use_all_cores
+from workbench.engine.keys import named_key
+from workbench.loop.run import run, score
 
 # From process start: what is counted is drawn by then.
 WINDOW = 30.0

@@ -23,9 +23,9 @@ import numpy as np
 
 import setting
 import workbench as wb
-from workbench import hosts
-from workbench.compilation import STEPPING, jit_with
-from workbench.devices import ask_for_devices
+from workbench.engine import hosts
+from workbench.engine.compat.compilation import STEPPING, jit_with
+from workbench.engine.devices import ask_for_devices
 
 FAMILY = "full"
 SHAPES = ((2, 5), (8, 16), (32, 16))  # D, K

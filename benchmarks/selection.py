@@ -49,7 +49,7 @@ def selected(experiment: Path, components: str, out: str) -> dict[str, float]:
     import jax.monitoring
 
     import workbench.cli
-    from workbench.compilation import keep_compiled_programs
+    from workbench.engine.compat.compilation import keep_compiled_programs
 
     told = dict.fromkeys(PARTS, 0.0)
 

@@ -75,7 +75,7 @@ def step_at_once(asked: argparse.Namespace) -> None:
 
     command = importlib.import_module("workbench.cli")
     # The loop calls this once everything is compiled, and it takes the first step.
-    importlib.import_module("workbench.run")._stretches = end
+    importlib.import_module("workbench.loop.run")._stretches = end
     command.main()
 
 

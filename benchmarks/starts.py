@@ -26,11 +26,11 @@ from sklearn.mixture import GaussianMixture
 import setting
 import tables
 import workbench as wb
-from workbench.compilation import make_room
-from workbench.keys import named_key
+from workbench.engine.compat.compilation import make_room
+from workbench.engine.keys import named_key
+from workbench.loop.run import run
 from workbench.methods.ends import EndsOnly
 from workbench.mixture import Mixture
-from workbench.run import run
 from workbench.selection.nesting import nested, padded, restored
 from workbench.starts import STARTS, Stated, draw_starts
 

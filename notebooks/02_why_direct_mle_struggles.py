@@ -31,7 +31,7 @@ import numpy as np
 from IPython.display import HTML
 
 import workbench as wb
-from workbench.diagnostics.surface import surface_of
+from workbench.geometry.surface import surface_of
 from workbench.jobs.judged import load_claims
 from workbench.plots.surface import surface
 from workbench.report import atlas_figures, ledger_table, study_figures

@@ -19,15 +19,15 @@ from scipy.stats import multivariate_normal
 from standins import Steps
 
 from workbench.compare import Comparison
-from workbench.compilation import make_room
 from workbench.data import load_dataset
+from workbench.engine.compat.compilation import make_room
 from workbench.experiment import parse_experiment
 from workbench.jobs.experiment import run_experiment
+from workbench.loop.run import score
+from workbench.loop.trace import Trace
 from workbench.mixture import PRIORS, Mixture, covariance_named
 from workbench.problem import Problem
-from workbench.run import score
 from workbench.studies import STUDIES
-from workbench.trace import Trace
 
 jax.config.update("jax_enable_x64", True)
 

@@ -13,8 +13,9 @@ import jax.numpy as jnp
 import numpy as np
 
 import workbench as wb
-from workbench import hosts
-from workbench.mixture import COVARIANCES, one_pass
+from workbench.engine import hosts
+from workbench.engine.one_pass import one_pass
+from workbench.mixture import COVARIANCES
 
 # No multiple of anything: the last chunk is padded.
 N, D, K = 9_001, 2, 3

@@ -15,11 +15,11 @@ from numpyro.optim import Minimize
 from scipy.optimize import brentq
 
 from workbench.errors import InputError
+from workbench.loop.run import run
 from workbench.methods import EM, GradientAscent
 from workbench.mixture import IndependentPrior, Mixture
-from workbench.model import mixture_model
+from workbench.numpyro_model import mixture_model
 from workbench.problem import Problem
-from workbench.run import run
 from workbench.starts import RandomPoints, draw_starts
 
 X = np.array([0.0, 1.0, 10.0, 11.0, 12.0])

@@ -34,7 +34,7 @@ import resource
 import jax, numpy as np
 import workbench as wb
 
-from workbench.compilation import make_room
+from workbench.engine.compat.compilation import make_room
 
 jax.config.update("jax_enable_x64", True)
 make_room.__defaults__ = ({SHARE},)

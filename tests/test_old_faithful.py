@@ -10,8 +10,8 @@ import pytest
 import workbench as wb
 from workbench.compare import Comparison, summarise
 from workbench.diagnostics import mixing_of
+from workbench.loop.trace import Trace
 from workbench.methods import NUTS
-from workbench.trace import Trace
 
 ROOT = Path(__file__).parent.parent
 REFERENCE = Path(__file__).parent / "reference" / "old_faithful_nuts.json"

@@ -62,16 +62,16 @@ def edited(folder: Path, module: str, text: str) -> Path:
 DEPENDS = (
     ("methods/em.py", (True, False, True, False, True)),
     ("methods/gibbs.py", (False, True, False, False, True)),
-    ("mixture/one_pass.py", (True, True, True, True, True)),
+    ("engine/one_pass.py", (True, True, True, True, True)),
     ("mixture/prior/conjugate.py", (True, True, True, False, True)),
     ("mixture/prior/chen_tan.py", (False, False, False, False, False)),
     ("starts/random.py", (True, True, True, False, True)),
     ("diagnostics/convergence.py", (True, True, False, False, True)),
-    ("diagnostics/stationary.py", (False, False, True, True, False)),
+    ("geometry/stationary.py", (False, False, True, True, False)),
     ("studies/coupling.py", (False, False, False, True, False)),
     ("studies/rate.py", (False, False, False, False, False)),
     ("soundness.py", (True, True, True, True, True)),
-    ("keys.py", (True, True, True, True, True)),
+    ("engine/keys.py", (True, True, True, True, True)),
     ("report/page.py", (False, False, False, False, False)),
     ("plots/fit.py", (False, False, False, False, False)),
     ("cli/running.py", (False, False, False, False, False)),
@@ -126,18 +126,18 @@ def test_words_for_people_make_nothing_stale(tmp_path: Path) -> None:
 
 
 def test_code_whose_sources_cannot_be_read_is_never_the_same(tmp_path: Path) -> None:
-    made_by = Provenance.from_roots(["workbench.run"], tmp_path)
+    made_by = Provenance.from_roots(["workbench.loop.run"], tmp_path)
     assert made_by.why_stale(made_by.to_dict()) == UNKNOWN
-    assert why_stale(Provenance.from_roots(["workbench.run"]).to_dict()) is None
+    assert why_stale(Provenance.from_roots(["workbench.loop.run"]).to_dict()) is None
 
 
 def test_code_that_is_edited_while_it_runs_is_the_code_that_was_imported(tmp_path: Path) -> None:
     root = edited(tmp_path, "methods/em.py", "")
-    before = Provenance.from_roots(["workbench.keys"], root)
+    before = Provenance.from_roots(["workbench.engine.keys"], root)
     (root / "methods/em.py").write_text("EDITED = 1\n")
     after = Provenance.from_roots(["workbench.methods.em"], root)
     assert after.code == Provenance.from_roots(["workbench.methods.em"]).code
-    assert before.code == Provenance.from_roots(["workbench.keys"]).code
+    assert before.code == Provenance.from_roots(["workbench.engine.keys"]).code
 
 
 @pytest.mark.parametrize(
@@ -167,9 +167,9 @@ def test_a_comment_makes_nothing_stale(text: str, tmp_path: Path) -> None:
 
 def test_a_docstring_makes_nothing_stale(tmp_path: Path) -> None:
     made_by = provenance_of(EM, "em")
-    root = edited(tmp_path, "keys.py", "")
-    text = (root / "keys.py").read_text()
-    (root / "keys.py").write_text(text.replace('"""', '"""More. ', 1))
+    root = edited(tmp_path, "engine/keys.py", "")
+    text = (root / "engine/keys.py").read_text()
+    (root / "engine/keys.py").write_text(text.replace('"""', '"""More. ', 1))
     assert Provenance.from_roots(made_by.roots, root) == made_by
 
 
@@ -208,8 +208,8 @@ def executed(work: Callable[[], Any]) -> set[str]:
 # What runs, stores and tells, and decides no number: data have a digest of their own in the identity of what is stored.
 GLUE = (
     "cli", "experiment.provenance", "experiment.reading", "experiment.differences", "jobs",
-    "provenance", "compare", "quiet", "manifest", "files",
-    "data.simulate", "data.dataset", "data.randomness", "diagnostics.atlas", "errors", "precision",
+    "provenance", "compare", "engine.compat", "engine.files",
+    "data.simulate", "data.dataset", "data.randomness", "geometry.atlas", "errors", "engine.precision",
 )  # fmt: skip
 
 

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 from workbench.data import load_dataset
+from workbench.loop.run import run
+from workbench.loop.trace import Trace
 from workbench.methods import EM
 from workbench.problem import Problem
-from workbench.run import run
 from workbench.soundness import Soundness
 from workbench.starts import Given, RandomPoints, draw_starts
-from workbench.trace import Trace
 
 # The figures are given to three decimals.
 PRINTED = 6e-4

@@ -10,7 +10,7 @@ from pathlib import Path
 import every_program
 import pytest
 
-from workbench.devices import WAITING
+from workbench.engine.devices import WAITING
 from workbench.methods import METHODS
 
 # Handlers of LAPACK that wait, on a thread of XLA's pool, for pieces that only the pool computes: singular values of a

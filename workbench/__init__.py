@@ -1,21 +1,23 @@
 """Gaussian mixtures by EM, direct gradient ascent and MCMC, compared on the same terms."""
 
-import workbench.environment  # before anything that imports JAX
-import workbench.quiet  # noqa: F401
+import workbench.engine.compat.environment  # before anything that imports JAX
+import workbench.engine.compat.quiet  # noqa: F401
 from workbench import plots
 from workbench.compare import Comparison, Reference, compare, summarise, table
 from workbench.data import Dataset, Simulator, dataset_names, load_dataset, read_file
-from workbench.devices import use_all_cores
-from workbench.diagnostics.atlas import Atlas
-from workbench.diagnostics.survey import atlas
+from workbench.engine.devices import use_all_cores
 from workbench.errors import InputError
 from workbench.experiment import Experiment, read_experiment
 from workbench.export import to_arviz
+from workbench.geometry.atlas import Atlas
+from workbench.geometry.survey import atlas
 from workbench.jobs.atlas import load_atlases
-from workbench.jobs.experiment import load_results, run_experiment
+from workbench.jobs.experiment import run_experiment
 from workbench.jobs.selection import load_selections, select, select_families
 from workbench.jobs.study import load_studies, run_study
 from workbench.jobs.table import results
+from workbench.jobs.told import load_results
+from workbench.loop.trace import Trace
 from workbench.methods import (
     CAVI,
     EM,
@@ -39,7 +41,7 @@ from workbench.methods import (
     Variational,
 )
 from workbench.mixture import ConjugatePrior, FlatPrior, IndependentPrior, Mixture
-from workbench.model import latent_model, mixture_model
+from workbench.numpyro_model import latent_model, mixture_model
 from workbench.posterior import PosteriorSummary, RelabelledDraws, posterior_summary, relabel
 from workbench.problem import Problem
 from workbench.selection import FamilySelection, Selection
@@ -59,7 +61,6 @@ from workbench.starts import (
 )
 from workbench.studies import Findings, Study
 from workbench.studies.reading import read_study
-from workbench.trace import Trace
 
 __version__ = "0.1.0"
 

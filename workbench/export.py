@@ -10,12 +10,12 @@ import numpy as np
 
 from workbench.diagnostics.convergence import column_names
 from workbench.errors import InputError
+from workbench.loop.trace import Trace
 from workbench.mixture import Mixture
 from workbench.posterior.relabelled import check_sampler
 from workbench.posterior.relabelling import apply
 from workbench.problem import Problem
 from workbench.selection.pointwise import log_likelihoods
-from workbench.trace import Trace
 
 # Dimensions and values of one variable; those of every draw begin with chain and draw.
 Variable = tuple[tuple[str, ...], np.ndarray]

@@ -11,18 +11,11 @@ from jax import Array
 from workbench.data import Tie, as_points, check_points, default_columns, ties_of
 from workbench.data.collinear import is_collinear, relation
 from workbench.data.moments import Moments, check_scales, moments_of
-from workbench.devices import mesh_of
+from workbench.engine.devices import mesh_of
+from workbench.engine.one_pass import log_likelihood, one_pass
+from workbench.engine.rows import Rows
 from workbench.errors import InputError
-from workbench.mixture import (
-    FlatPrior,
-    Mixture,
-    Prior,
-    Rows,
-    Statistics,
-    covariance_named,
-    log_likelihood,
-    one_pass,
-)
+from workbench.mixture import FlatPrior, Mixture, Prior, Statistics, covariance_named
 from workbench.mixture.covariance import Covariance
 from workbench.mixture.prior import Hyperparameters
 

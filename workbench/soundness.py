@@ -9,10 +9,12 @@ import numpy as np
 from jax import Array
 from pydantic import Field
 
-from workbench.compilation import FEW_NUMBERS, jit_by_size
 from workbench.config import Config
 from workbench.data import Tie
-from workbench.mixture import Mixture, Rows, one_pass
+from workbench.engine.compat.compilation import FEW_NUMBERS, jit_by_size
+from workbench.engine.one_pass import one_pass
+from workbench.engine.rows import Rows
+from workbench.mixture import Mixture
 from workbench.mixture.filled import COMPONENTS, filled
 from workbench.problem import Problem
 
@@ -198,7 +200,7 @@ _belonging = jax.jit(Mixture.responsibilities)
 def _smallest_eigenvalues(trils: np.ndarray) -> np.ndarray:
     """Of `L L^T` for factors [K, D, D], as squared singular values: squaring L first would lose them. [K]
 
-    By NumPy: XLA computes singular values on the threads on which devices wait for each other (`devices.py`).
+    By NumPy: XLA computes singular values on the threads on which devices wait for each other (`engine/devices.py`).
     """
     finite = np.all(np.isfinite(trils), axis=(1, 2))
     smallest = np.full(len(trils), np.nan)

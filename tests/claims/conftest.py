@@ -8,11 +8,11 @@ import pytest
 from workbench.claims.evidence import Ran
 from workbench.compare import Comparison
 from workbench.experiment import parse_experiment
+from workbench.loop.trace import Trace
 from workbench.mixture import Mixture
 from workbench.problem import Problem
 from workbench.studies import Findings, Row
 from workbench.studies.bad_optima import BadOptima
-from workbench.trace import Trace
 
 
 @pytest.fixture(scope="session")

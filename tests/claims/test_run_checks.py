@@ -11,9 +11,9 @@ import pytest
 from workbench.claims import Verdict
 from workbench.claims.checks import CHECKS
 from workbench.claims.evidence import Ran
+from workbench.loop.trace import Trace
 from workbench.mixture import Mixture
 from workbench.problem import Problem
-from workbench.trace import Trace
 
 HOLDS, FAILS, UNDECIDED = Verdict
 Make = Callable[..., Any]

@@ -8,9 +8,9 @@ import pytest
 
 from workbench.compare import Comparison, summarise, table
 from workbench.compare.optima import same_optimum
+from workbench.loop.trace import Trace
 from workbench.mixture import Mixture
 from workbench.problem import Problem
-from workbench.trace import Trace
 
 
 @pytest.fixture(scope="module")

@@ -8,9 +8,9 @@ import pytest
 from workbench.compare import Comparison
 from workbench.compare.remarks import counts_rows, remarks_on
 from workbench.data import dataset_names, load_dataset
+from workbench.loop.trace import Trace
 from workbench.mixture import Mixture
 from workbench.problem import Problem
-from workbench.trace import Trace
 
 N = 40
 

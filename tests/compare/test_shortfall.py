@@ -9,9 +9,9 @@ import pytest
 
 from workbench.compare import Comparison, MethodSummary, summarise, table
 from workbench.compare.shortfall import remedies
+from workbench.loop.trace import Trace
 from workbench.mixture import ChenTanPrior, Mixture
 from workbench.problem import Problem
-from workbench.trace import Trace
 
 Shapes = dict[str, Mixture]
 

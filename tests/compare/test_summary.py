@@ -11,12 +11,12 @@ from sklearn.metrics import adjusted_rand_score
 from workbench.compare import Comparison, MethodSummary, Reference, compare, summarise
 from workbench.compare.optima import WITHIN
 from workbench.compare.summary import best_log_joint
+from workbench.loop.trace import Trace
 from workbench.methods import EM
 from workbench.mixture import Mixture
 from workbench.problem import Problem
 from workbench.soundness import Soundness
 from workbench.starts import RandomPoints
-from workbench.trace import Trace
 
 Shapes = dict[str, Mixture]
 

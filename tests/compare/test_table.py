@@ -12,9 +12,9 @@ import pytest
 
 from workbench.compare import Comparison, MethodSummary, Optimum, Table, summarise, table
 from workbench.compare.table import read
+from workbench.loop.trace import Trace
 from workbench.mixture import Mixture
 from workbench.problem import Problem
-from workbench.trace import Trace
 
 NAMES = [field.name for field in fields(MethodSummary)]
 

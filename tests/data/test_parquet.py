@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from workbench.data import files, read_file
 from workbench.data.moments import moments_of
 from workbench.data.parquet import ParquetPoints
+from workbench.engine import rows, stream
+from workbench.engine.keys import named_key
 from workbench.errors import InputError
-from workbench.keys import named_key
+from workbench.loop.run import run
 from workbench.methods import EM
-from workbench.mixture import rows, stream
 from workbench.problem import Problem
-from workbench.run import run
 from workbench.starts import RandomPoints, draw_starts
 
 Points = NDArray[np.float64]

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from workbench.diagnostics import checks
+from workbench.loop.trace import Trace
 from workbench.mixture import Mixture
 from workbench.problem import Problem
-from workbench.trace import Trace
 
 Doctor = Callable[[Trace], dict[str, Any]]
 

@@ -10,10 +10,10 @@ import pytest
 
 from workbench.diagnostics.clustering import co_clustering, hierarchical_order
 from workbench.diagnostics.thinning import evenly
+from workbench.loop.run import run
 from workbench.methods import Gibbs
 from workbench.mixture import Mixture
 from workbench.posterior import read_reference
-from workbench.run import run
 from workbench.starts import RandomPoints, draw_starts
 
 # Points, draws, components.

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from workbench.diagnostics import Mixing, Status, Verdict, verdicts
+from workbench.loop.trace import Trace
 from workbench.mixture import Mixture
 from workbench.problem import Problem
 from workbench.soundness import Soundness
-from workbench.trace import Trace
 
 Make = Callable[..., Trace]
 Shapes = dict[str, Mixture]

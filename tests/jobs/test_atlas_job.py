@@ -13,10 +13,10 @@ from click.testing import CliRunner, Result
 from restamped import by_other_code
 
 from workbench.cli import cli, mapping
-from workbench.diagnostics.stationary import Kind
-from workbench.diagnostics.surface import surface_of
 from workbench.errors import InputError
 from workbench.experiment import Experiment, parse_experiment
+from workbench.geometry.stationary import Kind
+from workbench.geometry.surface import surface_of
 from workbench.jobs import atlas as atlases
 from workbench.jobs.atlas import map_experiment
 from workbench.problem import Problem

@@ -13,11 +13,11 @@ from workbench.errors import InputError
 from workbench.experiment import parse_experiment, read_experiment
 from workbench.jobs import experiment as execution
 from workbench.jobs import setting, traces
-from workbench.jobs.experiment import load_results
+from workbench.jobs.told import load_results
+from workbench.loop.trace import Trace
 from workbench.methods import Method
 from workbench.mixture import Mixture
 from workbench.problem import Problem
-from workbench.trace import Trace
 
 # Bookkeeping needs no fit: these run in no time, because stand-ins take the place of all that computes.
 VALUES: dict[str, Any] = {

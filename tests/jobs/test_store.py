@@ -19,25 +19,26 @@ import numpy as np
 import pytest
 from restamped import by_other_code, restamp
 
-from workbench import files
 from workbench.compare import Comparison, table
 from workbench.diagnostics import Status, checks
+from workbench.engine import files
+from workbench.engine.files import replacing
 from workbench.errors import InputError
 from workbench.experiment import parse_experiment, read_experiment
-from workbench.files import replacing
 from workbench.jobs import arrays as arrays_module
 from workbench.jobs import points
 from workbench.jobs.base import Cell, Record
-from workbench.jobs.experiment import load_results, run_experiment
+from workbench.jobs.experiment import run_experiment
 from workbench.jobs.setting import Setting
 from workbench.jobs.state import DONE, FAILED, DamagedCellError, Failure
 from workbench.jobs.store import Store
+from workbench.jobs.told import load_results
 from workbench.jobs.traces import arrays_of, trace_of
+from workbench.loop.run import run
+from workbench.loop.trace import Trace
 from workbench.mixture import Mixture
 from workbench.problem import Problem
 from workbench.provenance import Provenance
-from workbench.run import run
-from workbench.trace import Trace
 
 Run = tuple[Path, Comparison]
 METHODS = ["em", "slope", "nuts"]

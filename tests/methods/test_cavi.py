@@ -15,8 +15,10 @@ from workbench.compare import Comparison, Reference
 from workbench.compare.summary import judge
 from workbench.compare.table import table
 from workbench.diagnostics import Status, heldout_log_density
+from workbench.engine.keys import named_key
 from workbench.errors import InputError
-from workbench.keys import named_key
+from workbench.loop.run import run
+from workbench.loop.trace import Trace
 from workbench.methods import CAVI
 from workbench.methods.base import geometric_marks
 from workbench.methods.cavi import Fit, coordinate_step, expected_mixture
@@ -25,9 +27,7 @@ from workbench.mixture.prior.draw import draw_mixture
 from workbench.mixture.prior.update import not_updated
 from workbench.posterior import exact_posterior, read_reference, reference_names, z_scores
 from workbench.problem import Problem
-from workbench.run import run
 from workbench.starts import RandomPoints, draw_starts
-from workbench.trace import Trace
 
 Points = NDArray[np.float64]
 FAMILIES = pytest.mark.parametrize("family", COVARIANCES)

@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from workbench.errors import InputError
+from workbench.loop.run import run
+from workbench.loop.trace import Trace
 from workbench.methods import METHODS, Method
 from workbench.methods.base import geometric_marks
 from workbench.mixture import Mixture
 from workbench.problem import Problem
-from workbench.run import run
 from workbench.starts import RandomPoints, draw_starts
-from workbench.trace import Trace
 
 R = 2
 # Long enough to converge, for those that do; NUTS walks a little and shows its mechanics.

@@ -9,10 +9,10 @@ import pytest
 from numpy.typing import NDArray
 from sklearn.mixture import GaussianMixture
 
+from workbench.loop.run import run
 from workbench.methods import FlooredEM
 from workbench.mixture import Mixture
 from workbench.problem import Problem
-from workbench.run import run
 
 Points = NDArray[np.float64]
 

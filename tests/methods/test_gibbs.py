@@ -14,16 +14,18 @@ from numpyro.infer import MCMC
 from scipy.special import digamma, polygamma
 from scipy.stats import invgamma, invwishart
 
+from workbench.engine import rows, stream
+from workbench.engine.rows import Rows
 from workbench.errors import InputError
+from workbench.loop.run import run
 from workbench.methods import Gibbs, GibbsKernel, gibbs
 from workbench.methods.allocation import allocate, allocated_statistics
-from workbench.mixture import COVARIANCES, PRIORS, ConjugatePrior, Mixture, Rows, covariance_named, rows, stream
+from workbench.mixture import COVARIANCES, PRIORS, ConjugatePrior, Mixture, covariance_named
 from workbench.mixture.prior.draw import draw_mixture
 from workbench.mixture.prior.update import Updated
-from workbench.model import mixture_model
+from workbench.numpyro_model import mixture_model
 from workbench.posterior import Reference, read_reference, z_scores
 from workbench.problem import Problem
-from workbench.run import run
 from workbench.starts import RandomPoints, draw_starts
 
 Points = NDArray[np.float64]

@@ -15,6 +15,7 @@ from scipy.optimize import minimize
 from workbench.charts import SCALES, WEIGHTS, Chart
 from workbench.data import load_dataset
 from workbench.errors import InputError
+from workbench.loop.run import run
 from workbench.methods import EM, GradientAscent
 from workbench.methods.directions import DIRECTIONS
 from workbench.methods.ends import EndsOnly
@@ -22,7 +23,6 @@ from workbench.methods.search import SUFFICIENT, TRIALS
 from workbench.methods.searched import Objective, at_start, trial
 from workbench.mixture import ConjugatePrior, Mixture
 from workbench.problem import Problem
-from workbench.run import run
 from workbench.starts import RandomPoints, draw_starts
 
 K = 3

@@ -5,17 +5,17 @@ import numpy as np
 import pytest
 
 from workbench.diagnostics import pooled_evidence
+from workbench.engine.keys import named_key
 from workbench.errors import InputError
-from workbench.keys import named_key
+from workbench.loop.run import run
+from workbench.loop.trace import Trace
 from workbench.methods import IBIS
 from workbench.mixture import COVARIANCES, ConjugatePrior, IndependentPrior
 from workbench.posterior import exact_posterior
 from workbench.problem import Problem
-from workbench.run import run
 from workbench.selection.exact import exact_evidence
 from workbench.selection.nesting import run_nested
 from workbench.starts import RandomPoints, draw_starts
-from workbench.trace import Trace
 
 # Two groups in the plane and a point between them.
 X = np.array([[-2.3, 0.1], [-1.9, -0.4], [-1.5, 0.5], [-1.2, 0.0], [0.1, 1.0], [1.4, -0.2], [1.8, 0.3], [2.2, -0.1]])

@@ -14,16 +14,16 @@ from numpy.typing import NDArray
 from numpyro.infer.util import log_density
 from scipy.special import logsumexp
 
-from workbench import model
+from workbench import numpyro_model as model
+from workbench.engine.keys import named_key
 from workbench.errors import InputError
-from workbench.keys import named_key
+from workbench.loop.run import run
 from workbench.methods import NUTS, Mixed
 from workbench.methods import mixed as module
 from workbench.mixture import PRIORS, IndependentPrior, Mixture
-from workbench.model import latent_model, swept_latent_model
+from workbench.numpyro_model import latent_model, swept_latent_model
 from workbench.posterior import read_reference
 from workbench.problem import Problem
-from workbench.run import run
 from workbench.starts import RandomPoints, draw_starts
 
 Points = NDArray[np.float64]

@@ -9,11 +9,11 @@ import pytest
 from numpy.typing import NDArray
 
 from workbench.errors import InputError
+from workbench.loop.run import run
+from workbench.loop.trace import Trace
 from workbench.methods import NUTS
 from workbench.mixture import PRIORS, ConjugatePrior, Mixture
 from workbench.problem import Problem
-from workbench.run import run
-from workbench.trace import Trace
 
 Points = NDArray[np.float64]
 CHAINS = 2

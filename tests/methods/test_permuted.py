@@ -11,6 +11,8 @@ import pytest
 from scipy.stats import chi2
 
 from workbench.errors import InputError
+from workbench.loop.run import run
+from workbench.loop.trace import Trace
 from workbench.methods import METHODS, NUTS, Gibbs, Method, Permuted, Sampler
 from workbench.methods.permuted import INNER
 from workbench.mixture import ConjugatePrior, Mixture
@@ -18,9 +20,7 @@ from workbench.posterior import label_switching, parameter_convergence, read_ref
 from workbench.posterior.relabelling.ordering import ordering
 from workbench.posterior.switching import Switching
 from workbench.problem import Problem
-from workbench.run import run
 from workbench.starts import RandomPoints, draw_starts
-from workbench.trace import Trace
 
 K, CHAINS, DRAWS = 3, 2, 600
 INSIDE = Gibbs(num_warmup=20, num_samples=DRAWS, num_chains=CHAINS)

@@ -10,18 +10,21 @@ import pytest
 from jax.flatten_util import ravel_pytree
 from numpy.typing import NDArray
 
+from workbench.engine import rows, stream
+from workbench.engine.one_pass import one_pass
+from workbench.engine.rows import Rows
 from workbench.errors import InputError
+from workbench.loop.run import run
+from workbench.loop.trace import Trace
 from workbench.methods import OnlineEM, StochasticAscent
 from workbench.methods.base import FIRST_FRACTION, fractional_marks
 from workbench.methods.directions import DECAY, NEIGHBOURHOOD
 from workbench.methods.minibatch import Minibatch
 from workbench.methods.online_em import PATIENCE, recentred
 from workbench.methods.stochastic_ascent import PROMISED
-from workbench.mixture import COVARIANCES, PRIORS, Mixture, Rows, Statistics, one_pass, rows, stream
+from workbench.mixture import COVARIANCES, PRIORS, Mixture, Statistics
 from workbench.problem import Problem
-from workbench.run import run
 from workbench.starts import KMeansPlusPlus, draw_starts
-from workbench.trace import Trace
 
 K = 3
 FAMILIES = pytest.mark.parametrize("family", COVARIANCES)

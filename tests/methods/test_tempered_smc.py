@@ -12,9 +12,11 @@ from arviz_stats.base import array_stats  # type: ignore[attr-defined]
 from numpy.typing import NDArray
 from scipy import integrate, stats
 
-from workbench.checkpoint import Checkpoint
 from workbench.diagnostics import Evidence, pooled_evidence
 from workbench.errors import InputError
+from workbench.loop.checkpoint import Checkpoint
+from workbench.loop.run import run
+from workbench.loop.trace import Trace
 from workbench.methods import TemperedSMC, tempered_smc
 from workbench.methods.hamiltonian import Particle, Trajectory, move, of_each
 from workbench.methods.tempered_smc import Population, warmed
@@ -22,9 +24,7 @@ from workbench.methods.tempering import effective_size, next_temperature, system
 from workbench.mixture import PRIORS, ConjugatePrior, IndependentPrior
 from workbench.posterior import exact_posterior, read_reference, z_scores
 from workbench.problem import Problem
-from workbench.run import run
 from workbench.starts import RandomPoints, draw_starts
-from workbench.trace import Trace
 
 Points = NDArray[np.float64]
 

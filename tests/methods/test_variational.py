@@ -7,17 +7,17 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from workbench.engine.keys import named_key
 from workbench.errors import InputError
-from workbench.keys import named_key
+from workbench.loop.run import run
+from workbench.loop.trace import Trace
 from workbench.methods import Variational
 from workbench.methods.base import geometric_marks
 from workbench.methods.variational import GUIDES
 from workbench.mixture import PRIORS, ConjugatePrior
 from workbench.posterior import exact_posterior, read_reference
 from workbench.problem import Problem
-from workbench.run import run
 from workbench.starts import RandomPoints, draw_starts
-from workbench.trace import Trace
 
 Points = NDArray[np.float64]
 METHOD = Variational(max_iterations=600, num_samples=200)

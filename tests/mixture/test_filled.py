@@ -4,7 +4,9 @@ import jax
 import numpy as np
 import pytest
 
-from workbench.mixture import COVARIANCES, Mixture, Rows, one_pass
+from workbench.engine.one_pass import one_pass
+from workbench.engine.rows import Rows
+from workbench.mixture import COVARIANCES, Mixture
 from workbench.mixture.filled import COMPONENTS, filled
 
 

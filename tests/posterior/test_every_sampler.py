@@ -7,11 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from workbench.keys import named_key
+from workbench.engine.keys import named_key
+from workbench.loop.run import run
 from workbench.methods import METHODS, NUTS, Approximation, Gibbs, Method, gibbs, nuts
-from workbench.model import mixture_of_sites
+from workbench.numpyro_model import mixture_of_sites
 from workbench.posterior import Reference, read_reference, z_scores
-from workbench.run import run
 from workbench.starts import RandomPoints, draw_starts
 
 # Approximations draw as well, but of another density.

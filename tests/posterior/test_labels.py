@@ -12,13 +12,13 @@ from scipy.integrate import trapezoid
 from scipy.special import gammaln, logsumexp, multigammaln
 from scipy.stats import t as student
 
-from workbench.keys import named_key
+from workbench.engine.keys import named_key
+from workbench.loop.run import run
+from workbench.loop.trace import Trace
 from workbench.methods import METHODS, Method, Sampler
 from workbench.posterior import Reference, read_reference, z_scores
 from workbench.problem import Labels, Problem
-from workbench.run import run
 from workbench.starts import RandomPoints, draw_starts
-from workbench.trace import Trace
 
 Points = NDArray[np.float64]
 TraceOf = Callable[[str, Labels], Trace]

@@ -12,13 +12,13 @@ from scipy.stats import norm
 
 from workbench.data import Dataset
 from workbench.diagnostics.evidence import Evidence
+from workbench.engine.keys import named_key
 from workbench.experiment import Experiment, parse_experiment
-from workbench.keys import named_key
+from workbench.loop.run import run
 from workbench.methods import Gibbs, TemperedSMC
 from workbench.mixture import COVARIANCES, ConjugatePrior
 from workbench.posterior import exact_posterior
 from workbench.problem import Problem
-from workbench.run import run
 from workbench.selection import CRITERIA
 from workbench.selection.candidate import Candidate, Fit, climbed
 from workbench.selection.heldout import FOLDS, folds, heldout

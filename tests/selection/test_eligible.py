@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from workbench.data import Dataset, load_dataset
+from workbench.engine.keys import named_key
 from workbench.experiment import parse_experiment
-from workbench.keys import named_key
+from workbench.loop.run import run
 from workbench.methods import Gibbs, TemperedSMC
 from workbench.methods.sampler import Sampler
-from workbench.run import run
 from workbench.selection import CRITERIA
 from workbench.selection.candidate import Candidate
 from workbench.selection.posterior import Missing, Posterior, chains_of

@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 
 from workbench.diagnostics import mixing_of, pooled_evidence
-from workbench.keys import named_key
+from workbench.engine.keys import named_key
+from workbench.loop.run import run
 from workbench.methods import EM, Gibbs, TemperedSMC
 from workbench.methods.ends import EndsOnly
 from workbench.mixture import COVARIANCES, ConjugatePrior, FlatPrior, Mixture
 from workbench.mixture.filled import first_components
 from workbench.posterior import exact_posterior
 from workbench.problem import Problem
-from workbench.run import run
 from workbench.selection import nesting
 from workbench.selection.nesting import COMPONENTS, is_nested, run_nested
 from workbench.starts import RandomPoints, draw_starts

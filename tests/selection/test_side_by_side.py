@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from workbench.keys import named_key
+from workbench.engine.keys import named_key
 from workbench.methods import EM
 from workbench.methods.ends import EndsOnly
 from workbench.problem import Problem

@@ -8,12 +8,12 @@ import pytest
 from numpy.typing import NDArray
 
 from workbench.data import load_dataset
-from workbench.keys import named_key
+from workbench.engine.keys import named_key
+from workbench.loop.run import run
 from workbench.methods import EM
 from workbench.methods.ends import EndsOnly
 from workbench.mixture import Mixture
 from workbench.problem import Problem
-from workbench.run import run
 from workbench.starts import Alternating, Hierarchical, RandomPoints, RawKMeans, ShortEM, VariedSeeds, draw_starts
 
 Points = NDArray[np.float64]

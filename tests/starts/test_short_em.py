@@ -9,9 +9,9 @@ import pytest
 from numpy.typing import NDArray
 
 from workbench.data import load_dataset
+from workbench.loop.run import score
 from workbench.mixture import COVARIANCES, Mixture
 from workbench.problem import Problem
-from workbench.run import score
 from workbench.soundness import Soundness
 from workbench.starts import RandomPoints, ShortEM, VariedSeeds, climbing, draw_starts, short_em
 from workbench.starts.climbing import Climber, Mixtures

@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from workbench.diagnostics.rate import crossing
+from workbench.geometry.rate import crossing
 from workbench.studies.base import Findings
 from workbench.studies.coupling import Coupling
 from workbench.studies.overspecified import Overspecified

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from workbench.diagnostics.standard_errors import Labelled
+from workbench.geometry.standard_errors import Labelled
 from workbench.methods import Gibbs
 from workbench.studies.coverage import Coverage
 from workbench.studies.standard_errors import WAYS, StandardErrors

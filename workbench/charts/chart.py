@@ -8,8 +8,9 @@ from jax import Array
 from workbench.charts.base import Coordinates, ScaleCoordinates, WeightCoordinates
 from workbench.charts.scales import SCALES
 from workbench.charts.weights import WEIGHTS
+from workbench.engine.rows import Rows
 from workbench.errors import InputError
-from workbench.mixture import Covariance, Mixture, Rows
+from workbench.mixture import Covariance, Mixture
 from workbench.problem import Problem
 
 

@@ -6,9 +6,9 @@ import numpy as np
 
 from workbench.compare import Comparison
 from workbench.experiment import Experiment
+from workbench.loop.trace import Trace
 from workbench.methods import Method
 from workbench.problem import Problem
-from workbench.trace import Trace
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from rich.text import Text
 from workbench.claims import read_ledger
 from workbench.cli.group import cli
 from workbench.cli.shared import Folder, names_of, progress, reusing
-from workbench.devices import ask_for_devices
+from workbench.engine.devices import ask_for_devices
 from workbench.jobs.claims import How, LedgerJob, beside
 from workbench.jobs.judged import Judged, plain, reading_of
 from workbench.jobs.running import Reuse, run_job

@@ -13,10 +13,10 @@ import click
 import jax
 
 import workbench
-from workbench.compilation import keep_compiled_programs
-from workbench.devices import check_environment
+from workbench.engine.compat.compilation import keep_compiled_programs
+from workbench.engine.devices import check_environment
+from workbench.engine.hosts import is_supervised
 from workbench.errors import InputError
-from workbench.hosts import is_supervised
 
 BAD_INPUT = 2
 # 128 and the number of the signal, as shells report it.

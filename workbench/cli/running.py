@@ -7,13 +7,13 @@ from typing import Any
 
 import click
 
-from workbench import hosts
 from workbench.claims import is_ledger
 from workbench.cli.group import cli
 from workbench.cli.shared import Folder, named, names_of, progress, reusing, working
 from workbench.compare import MethodSummary, table
-from workbench.devices import ask_for_devices
 from workbench.diagnostics import Status
+from workbench.engine import hosts
+from workbench.engine.devices import ask_for_devices
 from workbench.errors import InputError
 from workbench.experiment import Experiment, read_experiment
 from workbench.experiment.sweep import is_sweep, read_sweep

@@ -8,7 +8,7 @@ import click
 
 from workbench.cli.group import cli
 from workbench.cli.shared import Folder, named, names_of, progress, reusing
-from workbench.devices import ask_for_devices
+from workbench.engine.devices import ask_for_devices
 from workbench.errors import InputError
 from workbench.experiment import Experiment
 from workbench.experiment.reading import parse_experiment, read_toml

@@ -16,7 +16,7 @@ from workbench.errors import InputError
 from workbench.experiment import Experiment
 from workbench.jobs.executors import EXECUTORS, workers_of
 from workbench.jobs.running import Reuse
-from workbench.run import Progress as RunProgress
+from workbench.loop.run import Progress as RunProgress
 
 
 class Folder(click.Path):

@@ -7,7 +7,7 @@ import click
 
 from workbench.cli.group import cli
 from workbench.cli.shared import progress
-from workbench.devices import ask_for_devices
+from workbench.engine.devices import ask_for_devices
 from workbench.errors import InputError
 from workbench.jobs import packs, upkeep
 from workbench.jobs.table import Table

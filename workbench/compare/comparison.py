@@ -9,15 +9,15 @@ import numpy as np
 
 from workbench.data import Dataset, Truth, finite_points
 from workbench.data.randomness import check_seed
+from workbench.engine.keys import named_key
 from workbench.errors import InputError, shown
-from workbench.keys import named_key
+from workbench.loop.run import Progress, run
+from workbench.loop.trace import Trace
 from workbench.methods import Method
 from workbench.mixture import Mixture
 from workbench.problem import Problem
-from workbench.run import Progress, run
 from workbench.soundness import Soundness
 from workbench.starts import Alternating, Given, Start, draw_starts
-from workbench.trace import Trace
 
 # Which method is running, and its progress.
 Watch = Callable[[str], Progress | None]

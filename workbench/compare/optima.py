@@ -6,11 +6,11 @@ import jax
 import numpy as np
 
 from workbench.compare.comparison import Comparison
-from workbench.diagnostics.matching import SAME, Components, match
+from workbench.loop.run import score
+from workbench.loop.trace import Trace
 from workbench.mixture import Mixture
+from workbench.mixture.matching import SAME, Components, match
 from workbench.problem import Problem
-from workbench.run import score
-from workbench.trace import Trace
 
 # Two ends have one value when their log_joint are within this many nats of each other.
 WITHIN = 1e-3
@@ -49,7 +49,7 @@ def sound_ends(comparison: Comparison, trace: Trace) -> np.ndarray:
 def same_optimum(problem: Problem, one: Mixture, other: Mixture) -> bool:
     """Whether two mixtures of one value are one optimum, whatever the labels of their components.
 
-    They are where the complete data could hardly tell them apart (`diagnostics/matching.py`). What a stopping rule
+    They are where the complete data could hardly tell them apart (`mixture/matching.py`). What a stopping rule
     leaves over can be more than that where a climb is slow, and on a plateau mixtures of one value lie far apart: they
     are one, too, if half way between them, component by component, `log_joint` is no lower.
     """

@@ -8,10 +8,10 @@ import numpy as np
 
 from workbench.data import Tie
 from workbench.diagnostics.support import slivers
+from workbench.loop.trace import Trace
 from workbench.mixture import Mixture
 from workbench.problem import Problem
 from workbench.soundness import Health, Soundness, tie_under
-from workbench.trace import Trace
 
 # Columns named where a covariance is narrow. Directions are as narrow as the narrowest within this ratio of variances,
 # and a column lies along them if its unit vector has at least this share of the part in them that the foremost has.

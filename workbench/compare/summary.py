@@ -21,9 +21,9 @@ from workbench.diagnostics import (
     pooled_evidence,
     verdicts,
 )
+from workbench.loop.trace import Trace
 from workbench.mixture import Mixture
 from workbench.problem import Problem
-from workbench.trace import Trace
 
 # A restart is near the best when it is within this many nats *per point* of it: what a method that looks at some of the
 # rows at a time can come to, and what tells two fits apart by no prediction.

@@ -3,8 +3,8 @@
 import numpy as np
 
 from workbench.data import Truth
-from workbench.diagnostics.matching import assignment
 from workbench.mixture import Mixture
+from workbench.mixture.matching import assignment
 
 
 def adjusted_rand_index(labels: np.ndarray, predicted: np.ndarray) -> float:

@@ -2,9 +2,9 @@
 
 import numpy as np
 
+from workbench.loop.trace import Trace
 from workbench.mixture import Mixture
 from workbench.problem import Problem
-from workbench.trace import Trace
 
 # The one pass against the density evaluated point by point: agreement of two sums of N terms, relative.
 AGREEMENT = 1e-9

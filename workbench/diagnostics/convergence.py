@@ -15,12 +15,12 @@ import numpy as np
 from jax import Array
 from jax.scipy.special import logsumexp
 
-from workbench.compilation import jit_by_size
 from workbench.diagnostics.ranks import rank_statistics, tail_sizes
+from workbench.engine.compat.compilation import jit_by_size
+from workbench.loop.trace import Trace
 from workbench.mixture import Mixture
 from workbench.mixture.filled import filled
 from workbench.problem import Problem
-from workbench.trace import Trace
 
 # Rows at which the log density is followed, and coordinates of the means: each functional costs some milliseconds.
 FOLLOWED_ROWS = 8

@@ -6,9 +6,9 @@ from typing import NamedTuple
 import numpy as np
 
 from workbench.diagnostics.convergence import Mixing
+from workbench.loop.trace import Trace, passes_text
 from workbench.problem import Problem
 from workbench.soundness import Health, Soundness
-from workbench.trace import Trace, passes_text
 
 
 class Status(IntEnum):

@@ -19,9 +19,9 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
+from workbench.loop.run import score
 from workbench.mixture import Mixture
 from workbench.problem import Problem
-from workbench.run import score
 from workbench.soundness import VANISHED
 
 

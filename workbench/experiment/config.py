@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 import numpy as np
 from pydantic import BeforeValidator, Field, SerializeAsAny, model_validator
 
-from workbench.checkpoint import INTERVAL
 from workbench.config import Config
 from workbench.data import Dataset, Simulator, load_dataset, read_file
 from workbench.errors import InputError
+from workbench.loop.checkpoint import INTERVAL
 from workbench.methods import METHODS, Method
 from workbench.mixture import COVARIANCES, PRIORS, FlatPrior, Prior
 from workbench.problem import Labels, Problem

@@ -3,8 +3,8 @@
 from workbench.compare.comparison import starts_of
 from workbench.diagnostics import adjusted_rand_index, checks, mixing_of, verdicts
 from workbench.experiment.config import Experiment
+from workbench.loop.run import run
 from workbench.provenance import Provenance
-from workbench.run import run
 
 # What hands the config's settings to what computes.
 GLUE = ("jobs.setting", "experiment.config")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from workbench.files import replacing
+from workbench.engine.files import replacing
 
 # Arrays that unpack to more are refused before they are read.
 MOST_BYTES = 2**34

@@ -8,21 +8,21 @@ from typing import Any, ClassVar
 
 from pydantic import TypeAdapter
 
-from workbench.checkpoint import Checkpoint
 from workbench.compare import Comparison
-from workbench.diagnostics.atlas import Atlas, Basin
-from workbench.diagnostics.stationary import Kind
-from workbench.diagnostics.survey import atlas, numbered
+from workbench.engine.files import DAMAGED
 from workbench.errors import InputError
 from workbench.experiment import Experiment
 from workbench.experiment.config import AnyStart
-from workbench.files import DAMAGED
+from workbench.geometry.atlas import Atlas, Basin
+from workbench.geometry.stationary import Kind
+from workbench.geometry.survey import atlas, numbered
 from workbench.jobs.base import Cell, Job, Progress, Record
 from workbench.jobs.experiment import load_stored
 from workbench.jobs.running import Outcome, Reuse, Watch, record_of, run_job
 from workbench.jobs.setting import Setting
 from workbench.jobs.state import DamagedCellError
 from workbench.jobs.store import Store
+from workbench.loop.checkpoint import Checkpoint
 from workbench.methods import Climber, Method
 from workbench.methods.base import check_smooth
 from workbench.provenance import Provenance, why_stale

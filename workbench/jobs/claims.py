@@ -11,13 +11,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
-from workbench.checkpoint import Checkpoint
 from workbench.claims.checks import CHECKS
 from workbench.claims.evidence import Ran
 from workbench.claims.ledger import Claim, Entry
+from workbench.engine.files import DAMAGED
+from workbench.engine.precision import dtype_name
 from workbench.errors import InputError
 from workbench.experiment import Experiment, parse_experiment
-from workbench.files import DAMAGED
 from workbench.jobs.base import Cell, Job, Progress, Record, digest_of_values
 from workbench.jobs.experiment import ExperimentJob
 from workbench.jobs.judged import KIND, EvidenceError, Judged, decision_of, lost, outdated, record_of_decision, told
@@ -26,7 +26,7 @@ from workbench.jobs.running import Executor, Outcome, Reuse, Watch, record_of, r
 from workbench.jobs.state import FAILED, DamagedCellError, Kept
 from workbench.jobs.store import Store
 from workbench.jobs.study import StudyJob, data_of
-from workbench.precision import dtype_name
+from workbench.loop.checkpoint import Checkpoint
 from workbench.studies import Findings, Study
 from workbench.studies.reading import parse_study
 

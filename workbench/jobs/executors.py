@@ -18,8 +18,8 @@ from typing import Any, NamedTuple
 
 import jax
 
-from workbench.compilation import keep_compiled_programs
-from workbench.devices import ask_for_devices, num_cores
+from workbench.engine.compat.compilation import keep_compiled_programs
+from workbench.engine.devices import ask_for_devices, num_cores
 from workbench.errors import InputError
 from workbench.jobs.base import Cell, Job
 from workbench.jobs.running import Outcome, Reuse, run_if_free

@@ -5,20 +5,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
-from workbench.checkpoint import Checkpoint
 from workbench.compare import Comparison
+from workbench.engine.files import DAMAGED
 from workbench.errors import InputError
 from workbench.experiment.config import Experiment
 from workbench.experiment.differences import tell_apart
-from workbench.files import DAMAGED
 from workbench.jobs.base import Cell, Job, Progress, Record
+from workbench.jobs.manifest import NEVER, why_missing
 from workbench.jobs.running import Outcome, Reuse, Watch, record_of, run_job
 from workbench.jobs.setting import Setting
 from workbench.jobs.state import DamagedCellError, nothing_in
 from workbench.jobs.store import Store
 from workbench.jobs.traces import trace_of
-from workbench.manifest import NEVER, why_missing
-from workbench.trace import Trace
+from workbench.loop.checkpoint import Checkpoint
+from workbench.loop.trace import Trace
 
 
 class ExperimentJob(Job):
@@ -132,20 +132,6 @@ def run_experiment(
     """
     job, store = ExperimentJob.of(experiment, name, folder, only), Store(out)
     return job.result(store, run_job(job, store, reuse=Reuse(force, keep_stale, retry), watch=watch))
-
-
-def load_results(folder: Path | str) -> list[Comparison]:
-    """Every stored comparison of a results folder, oldest first: of experiments, then of each setting of its sweeps.
-
-    Raises:
-        InputError: there is no such folder, it holds no finished runs, or a file is damaged.
-    """
-    from workbench.jobs.sweep import load_swept
-
-    swept = load_swept(Store(folder)) if Path(folder).is_dir() else []
-    if swept and not Store(folder).jobs(ExperimentJob.kind):
-        return swept
-    return [comparison for comparison, _ in load_experiments(folder)] + swept
 
 
 def load_experiments(folder: Path | str) -> list[tuple[Comparison, Experiment]]:

@@ -10,12 +10,12 @@ from typing import Any
 from workbench.claims.checks import CHECKS
 from workbench.claims.decision import Decision, Verdict, undecided
 from workbench.claims.ledger import Claim
+from workbench.engine.files import DAMAGED
+from workbench.engine.precision import USUAL, precision_note
 from workbench.errors import InputError
-from workbench.files import DAMAGED
 from workbench.jobs.base import Record, digest_of_values
 from workbench.jobs.state import DamagedCellError
 from workbench.jobs.store import Store
-from workbench.precision import USUAL, precision_note
 from workbench.provenance import why_stale
 
 KIND = "claims"

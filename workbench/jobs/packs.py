@@ -10,14 +10,14 @@ from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 
+from workbench.engine.files import DAMAGED, replacing
 from workbench.errors import InputError, one_line, shown
-from workbench.files import DAMAGED, replacing
+from workbench.jobs.manifest import FORMAT, check_format
 from workbench.jobs.registry import stored_job
 from workbench.jobs.running import Reuse, Watch, run_job
 from workbench.jobs.state import DONE, DamagedCellError
 from workbench.jobs.store import Store
 from workbench.jobs.upkeep import differing_records
-from workbench.manifest import FORMAT, check_format
 
 # What of a results folder is packed.
 PARTS = ("jobs", "cells", "data", "pages", "figures")

@@ -8,9 +8,9 @@ import numpy as np
 
 from workbench.data import Dataset, Truth
 from workbench.data.moments import blocks_of
+from workbench.engine.files import DAMAGED
 from workbench.errors import InputError
 from workbench.experiment import Experiment
-from workbench.files import DAMAGED
 from workbench.jobs.arrays import read_arrays, write_arrays
 from workbench.jobs.base import digest_of_values
 

@@ -9,13 +9,13 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from workbench.checkpoint import Checkpoint
-from workbench.compilation import make_room
+from workbench.engine.compat.compilation import make_room
+from workbench.engine.hosts import by_the_first, leads, several, told
 from workbench.errors import InputError
-from workbench.hosts import by_the_first, leads, several, told
 from workbench.jobs.base import Cell, Job, Progress, Record
 from workbench.jobs.state import DONE, FAILED, DamagedCellError, Failure, Kept
 from workbench.jobs.store import Store
+from workbench.loop.checkpoint import Checkpoint
 from workbench.provenance import announce_stale
 
 Watch = Callable[[str], Progress | None]  # what is run -> a progress callback

@@ -6,16 +6,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
-from workbench.checkpoint import Checkpoint
+from workbench.engine.files import DAMAGED
 from workbench.errors import InputError
 from workbench.experiment import Experiment
-from workbench.files import DAMAGED
 from workbench.jobs.base import Cell, Job, Progress, Record, Value, digest_of_values
 from workbench.jobs.points import Points
 from workbench.jobs.running import Outcome, Reuse, Watch, record_of, run_job
 from workbench.jobs.setting import Setting, named_data
 from workbench.jobs.state import DamagedCellError
 from workbench.jobs.store import Store
+from workbench.loop.checkpoint import Checkpoint
 from workbench.provenance import Provenance, why_stale
 from workbench.selection.asked import (
     checked_components,

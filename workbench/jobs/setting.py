@@ -8,24 +8,24 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from workbench.checkpoint import Checkpoint
 from workbench.compare import Comparison, Reference
 from workbench.compare.comparison import starts_of
 from workbench.diagnostics import mixing_of, verdicts
+from workbench.engine.files import DAMAGED
+from workbench.engine.keys import named_key
 from workbench.errors import InputError
 from workbench.experiment.config import Experiment
 from workbench.experiment.provenance import provenance_of
 from workbench.experiment.reading import parse_experiment
-from workbench.files import DAMAGED
 from workbench.jobs.base import Cell, Progress, Record, Value
 from workbench.jobs.points import Points, load_points
 from workbench.jobs.traces import record_of_trace
-from workbench.keys import named_key
+from workbench.loop.checkpoint import Checkpoint
+from workbench.loop.run import run
+from workbench.loop.trace import Trace
 from workbench.methods import Method
 from workbench.mixture import Mixture
 from workbench.problem import Problem
-from workbench.run import run
-from workbench.trace import Trace
 
 
 @dataclass(frozen=True)

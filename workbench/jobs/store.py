@@ -28,13 +28,13 @@ from typing import Any
 import filelock
 import tomli_w
 
+from workbench.engine.files import DAMAGED, remove_abandoned, replace_folder, replacing, temporary_beside
 from workbench.errors import InputError, one_line, shown
-from workbench.files import DAMAGED, remove_abandoned, replace_folder, replacing, temporary_beside
 from workbench.jobs.arrays import packed, read_arrays
 from workbench.jobs.base import Cell, Job, Record, digest_of_values
 from workbench.jobs.machine import machine
+from workbench.jobs.manifest import FORMAT, check_format
 from workbench.jobs.state import DONE, FAILED, DamagedCellError, DamagedJobError, Failure, Kept
-from workbench.manifest import FORMAT, check_format
 
 MANIFEST, VALUES, ARRAYS, CONFIG = "manifest.json", "values.json", "arrays.npz", "config.toml"
 

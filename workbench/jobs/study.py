@@ -7,16 +7,16 @@ from typing import Any, ClassVar
 
 from pydantic import BaseModel
 
-from workbench.checkpoint import Checkpoint
 from workbench.data import digest_of
+from workbench.engine.files import DAMAGED, digest_of_file
+from workbench.engine.precision import USUAL, dtype_name
 from workbench.errors import InputError
 from workbench.experiment import DataConfig
-from workbench.files import DAMAGED, digest_of_file
 from workbench.jobs.base import Cell, Job, Progress, Record, digest_of_values
 from workbench.jobs.running import Outcome, Reuse, Watch, record_of, run_job
 from workbench.jobs.state import DamagedCellError
 from workbench.jobs.store import Store
-from workbench.precision import USUAL, dtype_name
+from workbench.loop.checkpoint import Checkpoint
 from workbench.provenance import Provenance
 from workbench.studies.base import Findings, Row, Study
 from workbench.studies.reading import parse_study

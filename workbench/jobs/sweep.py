@@ -6,12 +6,11 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
-from workbench.checkpoint import Checkpoint
 from workbench.compare import Comparison
+from workbench.engine.files import DAMAGED
 from workbench.errors import InputError
 from workbench.experiment import DataConfig, Experiment, RunConfig
 from workbench.experiment.sweep import Point, SweptExperiment, named_point, parse_sweep
-from workbench.files import DAMAGED
 from workbench.jobs.base import Cell, Job, Progress, Record, Value
 from workbench.jobs.experiment import load_stored
 from workbench.jobs.points import Points
@@ -19,6 +18,7 @@ from workbench.jobs.running import Outcome
 from workbench.jobs.setting import Setting
 from workbench.jobs.store import Store
 from workbench.jobs.table import Table, rows_of
+from workbench.loop.checkpoint import Checkpoint
 
 # Data sets that are kept in memory; cells that follow each other mostly share theirs.
 KEPT = 8

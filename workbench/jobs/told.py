@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from workbench.compare import table
+from workbench.compare import Comparison, table
 from workbench.errors import InputError
 from workbench.jobs.atlas import Atlases, AtlasJob, load_atlas_job
 from workbench.jobs.claims import LedgerJob
@@ -15,7 +15,7 @@ from workbench.jobs.judged import Judged, load_ledger, plain, reading_of
 from workbench.jobs.selection import SelectionJob, load_selection
 from workbench.jobs.store import Store
 from workbench.jobs.study import StudyJob, load_findings
-from workbench.jobs.sweep import SweepJob, load_sweep
+from workbench.jobs.sweep import SweepJob, load_sweep, load_swept
 from workbench.studies import Findings
 from workbench.studies.table import table_of
 
@@ -53,6 +53,18 @@ def found_in(folder: Path) -> list[Found]:
             raise
         tables = []
     return [Found(str(each), each.to_json()) for each in tables] + others
+
+
+def load_results(folder: Path | str) -> list[Comparison]:
+    """Every stored comparison of a results folder, oldest first: of experiments, then of each setting of its sweeps.
+
+    Raises:
+        InputError: there is no such folder, it holds no finished runs, or a file is damaged.
+    """
+    swept = load_swept(Store(folder)) if Path(folder).is_dir() else []
+    if swept and not Store(folder).jobs(ExperimentJob.kind):
+        return swept
+    return [comparison for comparison, _ in load_experiments(folder)] + swept
 
 
 def _found(store: Store, file: Path, job: Mapping[str, Any]) -> Found | None:

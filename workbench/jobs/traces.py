@@ -9,9 +9,9 @@ import numpy as np
 from workbench.compare.comparison import Reference
 from workbench.diagnostics import Verdict, adjusted_rand_index, checks
 from workbench.jobs.base import Record, Value
+from workbench.loop.trace import Trace
 from workbench.mixture import Mixture
 from workbench.problem import Problem
-from workbench.trace import Trace
 
 _PER_RESTART = ("log_joint", "log_likelihood", "passes", "ok", "converged", "collapsed")
 # Kept where the run has them.

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from workbench.engine.files import replace_folder, replacing
 from workbench.errors import InputError, one_line, shown
-from workbench.files import replace_folder, replacing
 from workbench.jobs.base import Record, Value
 from workbench.jobs.state import DONE, DamagedCellError
 from workbench.jobs.store import MANIFEST, Store

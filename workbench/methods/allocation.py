@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from workbench.mixture import Mixture, Rows, Statistics
+from workbench.engine.rows import Rows
+from workbench.mixture import Mixture, Statistics
 
 
 def allocated_statistics(key: Array, mixture: Mixture, rows: Rows) -> Statistics:

@@ -20,7 +20,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from workbench.mixture import Mixture, Rows
+from workbench.engine.rows import Rows
+from workbench.mixture import Mixture
 from workbench.mixture.covariance import Full, lower_triangular
 from workbench.mixture.covariance.base import product
 from workbench.problem import Problem

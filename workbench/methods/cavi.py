@@ -9,12 +9,13 @@ from jax import Array
 from jax.scipy.special import digamma
 from pydantic import Field
 
+from workbench.engine.one_pass import one_pass
 from workbench.methods.approximation import Approximation
 from workbench.methods.base import Algorithm, Info
 from workbench.methods.branch import only_where
 from workbench.methods.em import ROUNDING
 from workbench.methods.gibbs import check_conjugate
-from workbench.mixture import Covariance, Mixture, Statistics, one_pass
+from workbench.mixture import Covariance, Mixture, Statistics
 from workbench.mixture.prior.draw import draw_mixture
 from workbench.mixture.prior.update import (
     Updated,

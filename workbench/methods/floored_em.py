@@ -7,11 +7,12 @@ import jax.numpy as jnp
 from jax import Array
 from pydantic import Field
 
+from workbench.engine.one_pass import one_pass
 from workbench.methods.base import Algorithm, Climber, Info, Schedule, geometric_marks
 from workbench.methods.collapse import is_usable
 from workbench.methods.em import EMState, check_closed_form
 from workbench.methods.fixed_point import Map
-from workbench.mixture import Mixture, Statistics, one_pass
+from workbench.mixture import Mixture, Statistics
 from workbench.problem import Problem
 
 

@@ -5,8 +5,8 @@ from typing import Annotated
 from jax import Array
 from pydantic import Field
 
+from workbench.engine.rows import Rows
 from workbench.methods.base import Climber, Schedule, fractional_marks
-from workbench.mixture import Rows
 from workbench.problem import Problem
 
 

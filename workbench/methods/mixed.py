@@ -16,7 +16,7 @@ from workbench.methods.base import Algorithm, Info, State
 from workbench.methods.nuts import standard_mixture
 from workbench.methods.sampler import Sampler, check_proper
 from workbench.mixture import Mixture
-from workbench.model import (
+from workbench.numpyro_model import (
     mixture_log_densities,
     mixture_of_sites,
     site_units,

@@ -11,12 +11,13 @@ from jax.scipy.linalg import cho_factor, cho_solve
 from pydantic import Field
 
 from workbench.charts import Chart
+from workbench.engine.rows import Rows
 from workbench.methods.base import Algorithm, Info
 from workbench.methods.collapse import is_usable
 from workbench.methods.dense import DenseClimber
 from workbench.methods.search import weak_wolfe
 from workbench.methods.searched import STALLED
-from workbench.mixture import Mixture, Rows
+from workbench.mixture import Mixture
 from workbench.mixture.covariance.base import product
 from workbench.mixture.covariance.vectors import LOG_2PI
 from workbench.problem import Problem

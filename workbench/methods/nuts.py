@@ -12,7 +12,7 @@ from pydantic import Field
 from workbench.methods.base import Algorithm, Info, State
 from workbench.methods.sampler import Sampler, check_proper
 from workbench.mixture import Mixture
-from workbench.model import mixture_of_sites, site_units, sloped_potential, unconstrained_sites
+from workbench.numpyro_model import mixture_of_sites, site_units, sloped_potential, unconstrained_sites
 from workbench.problem import Problem
 
 Sites = dict[str, Array]

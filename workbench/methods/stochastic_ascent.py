@@ -9,12 +9,14 @@ from jax.flatten_util import ravel_pytree
 from pydantic import Field
 
 from workbench.charts import Chart, Coordinates
+from workbench.engine.one_pass import log_likelihood
+from workbench.engine.rows import Rows
 from workbench.methods.base import Algorithm, Info, check_smooth
 from workbench.methods.collapse import is_usable
 from workbench.methods.directions import DECAY, DIRECTIONS, Direction, Memory, Moved
 from workbench.methods.minibatch import Minibatch
 from workbench.methods.search import TRIALS
-from workbench.mixture import Mixture, Rows, log_likelihood
+from workbench.mixture import Mixture
 from workbench.problem import Problem
 
 # Of what the slope promises, a first step is to rise by this much: along a parabola it is then no longer than one over

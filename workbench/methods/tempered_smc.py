@@ -17,7 +17,7 @@ from workbench.methods.nuts import standard_mixture
 from workbench.methods.sampler import Sampler, check_proper
 from workbench.methods.tempering import log_mean_weight, next_temperature, systematic_ancestors
 from workbench.mixture import Mixture
-from workbench.model import mixture_of_sites, prior_potential, unconstrained_sites
+from workbench.numpyro_model import mixture_of_sites, prior_potential, unconstrained_sites
 from workbench.problem import Problem
 
 # Logarithm of the first step size, in units of the root mean square slope; it is learnt within a few moves.

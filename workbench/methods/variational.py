@@ -21,7 +21,7 @@ from workbench.methods.branch import only_where
 from workbench.methods.nuts import standard_mixture
 from workbench.methods.sampler import check_proper
 from workbench.mixture import Mixture
-from workbench.model import mixture_of_sites, potential, site_units, unconstrained_sites
+from workbench.numpyro_model import mixture_of_sites, potential, site_units, unconstrained_sites
 from workbench.problem import Problem
 
 GUIDES: dict[str, type[AutoContinuous]] = {"normal": AutoDiagonalNormal, "multivariate_normal": AutoMultivariateNormal}

@@ -1,8 +1,7 @@
-"""Gaussian mixtures: parameters, covariance families, priors and the one pass over the data."""
+"""Gaussian mixtures: parameters, covariance families and priors."""
 
 from workbench.mixture.covariance import COVARIANCES, Covariance, Statistics
 from workbench.mixture.mixture import Mixture, covariance_named
-from workbench.mixture.one_pass import log_likelihood, one_pass
 from workbench.mixture.prior import (
     PRIORS,
     BoundedRatioPrior,
@@ -12,7 +11,6 @@ from workbench.mixture.prior import (
     IndependentPrior,
     Prior,
 )
-from workbench.mixture.rows import Rows
 
 __all__ = [
     "COVARIANCES",
@@ -25,9 +23,6 @@ __all__ = [
     "IndependentPrior",
     "Mixture",
     "Prior",
-    "Rows",
     "Statistics",
     "covariance_named",
-    "log_likelihood",
-    "one_pass",
 ]

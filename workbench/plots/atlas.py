@@ -7,8 +7,8 @@ import numpy as np
 
 from workbench.compare import Comparison
 from workbench.compare.optima import WITHIN
-from workbench.diagnostics.atlas import Atlas, Basin
-from workbench.diagnostics.stationary import Kind
+from workbench.geometry.atlas import Atlas, Basin
+from workbench.geometry.stationary import Kind
 from workbench.plots.estimates import Estimate, Gaussians
 from workbench.plots.fit import draw_contours, draw_densities
 from workbench.plots.style import CYCLE, EDGE, axis_label, legend_above, plain, tidy

@@ -8,7 +8,7 @@ from workbench.compare import Comparison
 from workbench.compare.optima import WITHIN
 from workbench.compare.summary import best_log_joint, judge
 from workbench.diagnostics import Status
-from workbench.trace import Trace
+from workbench.loop.trace import Trace
 
 # The middle share of a sampler's draws that a band covers.
 BAND = (0.05, 0.95)

@@ -8,9 +8,9 @@ import numpy as np
 from workbench.compare import Comparison
 from workbench.compare.optima import WITHIN
 from workbench.diagnostics import Status
+from workbench.loop.trace import Trace
 from workbench.plots.ends import Gaps, last_rows, statuses, typical_restart
 from workbench.plots.style import EDGE, colours, legend_above, plain, strokes, tidy
-from workbench.trace import Trace
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from workbench.compare import Comparison
-from workbench.diagnostics.surface import Surface
+from workbench.geometry.surface import Surface
 from workbench.plots.style import colours, legend_above, plain, short_unit, strokes, tidy
 
 if TYPE_CHECKING:

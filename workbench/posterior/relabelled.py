@@ -5,10 +5,10 @@ from typing import NamedTuple
 import numpy as np
 
 from workbench.errors import InputError
+from workbench.loop.trace import Trace
 from workbench.mixture import Mixture
 from workbench.posterior.relabelling import RELABELLINGS, apply
 from workbench.problem import Problem
-from workbench.trace import Trace
 
 # The algorithm that is used where none is named.
 DEFAULT = "stephens"

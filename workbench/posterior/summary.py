@@ -9,11 +9,11 @@ import numpy as np
 
 from workbench.diagnostics.convergence import energy_fractions, functionals
 from workbench.diagnostics.ranks import rank_statistics, tail_sizes
+from workbench.loop.trace import Trace
 from workbench.posterior.relabelled import DEFAULT, check_sampler, relabel
 from workbench.posterior.relabelling import RELABELLINGS, agreement_matrix, apply, timed
 from workbench.posterior.switching import label_switching, parameters
 from workbench.problem import Problem
-from workbench.trace import Trace
 
 # Draws by which the relabelling algorithms are compared, spread evenly over all chains: agreement to some percent.
 COMPARED_DRAWS = 500

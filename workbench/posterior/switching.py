@@ -15,9 +15,9 @@ import numpy as np
 
 from workbench.diagnostics.convergence import column_names, functionals
 from workbench.diagnostics.ranks import rank_statistics
+from workbench.loop.trace import Trace
 from workbench.mixture import Mixture
 from workbench.problem import Problem
-from workbench.trace import Trace
 
 
 class Switching(NamedTuple):

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from workbench.diagnostics.convergence import E_BFMI_LIMIT
+from workbench.engine.precision import precision_note
 from workbench.posterior.summary import Estimate, PosteriorSummary
-from workbench.precision import precision_note
 
 
 @dataclass(frozen=True)

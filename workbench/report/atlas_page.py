@@ -7,9 +7,9 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from workbench.diagnostics.atlas import HEADINGS
-from workbench.diagnostics.surface import draws_surface, surface_of
-from workbench.files import replacing
+from workbench.engine.files import replacing
+from workbench.geometry.atlas import HEADINGS
+from workbench.geometry.surface import draws_surface, surface_of
 from workbench.jobs.atlas import Atlases
 from workbench.plots import atlas as drawing
 from workbench.plots.surface import surface

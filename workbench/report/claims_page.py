@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from workbench.files import replacing
+from workbench.engine.files import replacing
+from workbench.engine.precision import precision_note
 from workbench.jobs.judged import Judged, load_claims, reading_of
-from workbench.precision import precision_note
 from workbench.report.environment import environment
 
 

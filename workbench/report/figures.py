@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from workbench import plots
 from workbench.compare import Comparison
-from workbench.files import replacing
+from workbench.engine.files import replacing
 
 DOTS_PER_INCH = 150
 

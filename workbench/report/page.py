@@ -9,7 +9,7 @@ from pathlib import Path
 from workbench.compare import Comparison, table
 from workbench.compare.optima import WITHIN
 from workbench.compare.summary import judge
-from workbench.files import replacing
+from workbench.engine.files import replacing
 from workbench.posterior import posterior_summary
 from workbench.posterior.table import Grid, agreement_grid, chain_grid, estimate_grids, reading
 from workbench.report.captions import words_of, words_on_labels

@@ -15,9 +15,9 @@ from typing import Any
 import tomli_w
 
 from workbench.compare import Comparison
+from workbench.engine.files import replacing
 from workbench.errors import InputError
 from workbench.experiment import Experiment
-from workbench.files import replacing
 from workbench.jobs.atlas import Atlases, AtlasJob, load_atlas_job
 from workbench.jobs.claims import LedgerJob
 from workbench.jobs.experiment import ExperimentJob, load_experiment

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from workbench.files import replacing
+from workbench.engine.files import replacing
 from workbench.plots import selection as drawing
 from workbench.report.environment import environment
 from workbench.report.figures import DOTS_PER_INCH, svg_of

@@ -8,7 +8,7 @@ from pathlib import Path
 import tomli_w
 from matplotlib.figure import Figure
 
-from workbench.files import replacing
+from workbench.engine.files import replacing
 from workbench.report.environment import environment
 from workbench.report.figures import save_all, svg_of
 from workbench.report.study_figures import STUDY_FIGURES

@@ -6,7 +6,7 @@ from pathlib import Path
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from workbench.files import replacing
+from workbench.engine.files import replacing
 from workbench.jobs.sweep import Swept
 from workbench.plots import sweep as drawing
 from workbench.report.environment import environment

@@ -4,11 +4,11 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from workbench.data import Dataset
+from workbench.engine.precision import USUAL, dtype_name
+from workbench.engine.rows import SHARED_AT
 from workbench.errors import InputError
 from workbench.experiment import Experiment
 from workbench.mixture import COVARIANCES
-from workbench.mixture.rows import SHARED_AT
-from workbench.precision import USUAL, dtype_name
 from workbench.selection.candidate import climber_of
 from workbench.selection.criteria import CRITERIA
 from workbench.selection.posterior import chains_of, particles_of

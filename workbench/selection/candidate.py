@@ -9,17 +9,17 @@ import jax.numpy as jnp
 
 from workbench.compare.comparison import starts_of
 from workbench.data import Dataset
+from workbench.engine.keys import named_key
 from workbench.experiment import Experiment
-from workbench.keys import named_key
+from workbench.loop.run import run
+from workbench.loop.trace import Trace
 from workbench.methods import EM, Climber, GradientAscent
 from workbench.methods.ends import EndsOnly
 from workbench.mixture import Mixture
 from workbench.problem import Problem
-from workbench.run import run
 from workbench.selection.nesting import is_nested, run_nested
 from workbench.selection.posterior import Missing, Posterior, first_that_suits
 from workbench.selection.side_by_side import climb_side_by_side
-from workbench.trace import Trace
 
 
 class Fit(NamedTuple):

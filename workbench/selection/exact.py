@@ -4,7 +4,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from workbench.mixture import ConjugatePrior, Mixture, one_pass
+from workbench.engine.one_pass import one_pass
+from workbench.mixture import ConjugatePrior, Mixture
 from workbench.mixture.prior.update import log_marginal_likelihood, update
 from workbench.posterior import exact_posterior
 from workbench.posterior.enumeration import MOST_ALLOCATIONS

@@ -10,15 +10,15 @@ from dataclasses import replace
 import numpy as np
 from jax import Array
 
-from workbench.crew import work_of
+from workbench.loop.pool import work_of
+from workbench.loop.run import run
+from workbench.loop.trace import Trace
 from workbench.methods import Method
 from workbench.methods.sampler import Sampler
 from workbench.mixture import ConjugatePrior, FlatPrior, Mixture
 from workbench.mixture.covariance import Diagonal, Full
 from workbench.mixture.filled import COMPONENTS, first_components, of_variances
 from workbench.problem import Problem
-from workbench.run import run
-from workbench.trace import Trace
 
 # A pass of the larger problem of no more work than this: the passes that its components add cost less than compiling.
 # Up to the second, problems of few components are nested in fewer.

@@ -23,9 +23,10 @@ from workbench.compare.comparison import starts_of
 from workbench.diagnostics import mixing_of, verdicts
 from workbench.diagnostics.evidence import Evidence, pooled_evidence
 from workbench.diagnostics.status import Status
+from workbench.engine.keys import named_key
 from workbench.errors import InputError
 from workbench.experiment import Experiment
-from workbench.keys import named_key
+from workbench.loop.trace import Trace
 from workbench.methods import IBIS, NUTS, Gibbs, Method, TemperedSMC
 from workbench.methods.sampler import Sampler
 from workbench.mixture import Mixture
@@ -34,7 +35,6 @@ from workbench.selection.exact import has_exact_evidence
 from workbench.selection.nesting import run_nested
 from workbench.selection.score import Score
 from workbench.soundness import Soundness
-from workbench.trace import Trace
 
 M = TypeVar("M", bound=Method)
 

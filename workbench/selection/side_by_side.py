@@ -1,8 +1,8 @@
 """Climbing small problems of one shape side by side, by one call of one program, as the folds of a candidate are.
 
-The one loop (`run.py`) goes back to Python whenever a restart stops, to write rows, to tell how far it is and to keep a
-checkpoint. Where a climb takes less time than that, all climbs of all problems wait in one queue on the device instead:
-a lane whose climb has ended takes the next. What is kept is where each climb ends.
+The one loop (`loop/run.py`) goes back to Python whenever a restart stops, to write rows, to tell how far it is and to
+keep a checkpoint. Where a climb takes less time than that, all climbs of all problems wait in one queue on the device
+instead: a lane whose climb has ended takes the next. What is kept is where each climb ends.
 """
 
 from collections.abc import Sequence
@@ -13,14 +13,14 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from workbench.compilation import STEPPING, jit_with
+from workbench.engine.compat.compilation import STEPPING, jit_with
+from workbench.loop.run import score
+from workbench.loop.trace import Trace
 from workbench.methods import EM
 from workbench.methods.base import State
 from workbench.mixture import Mixture
 from workbench.problem import Problem
-from workbench.run import score
 from workbench.selection.nesting import nested, padded, restored
-from workbench.trace import Trace
 
 # Climbs side by side: as many as make the loop's own cost vanish, and few beside all, because the last lanes to end
 # keep the others waiting.

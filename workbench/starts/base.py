@@ -9,9 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from workbench.compilation import FEW_NUMBERS, jit_by_size
 from workbench.config import Config
-from workbench.keys import named_key
+from workbench.engine.compat.compilation import FEW_NUMBERS, jit_by_size
+from workbench.engine.keys import named_key
 from workbench.mixture import Mixture
 from workbench.mixture.covariance.base import product
 from workbench.mixture.filled import COMPONENTS, first_components

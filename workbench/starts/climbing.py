@@ -1,7 +1,7 @@
 """Short climbs of EM for many mixtures of a few rows side by side: what a start is chosen from.
 
 In NumPy, on the host: there is nothing to compile, and a step for ten mixtures of 150 rows takes half a millisecond.
-Responsibilities and sums are two products with one matrix of features, as in `mixture/one_pass.py`.
+Responsibilities and sums are two products with one matrix of features, as in `engine/one_pass.py`.
 """
 
 from abc import ABC, abstractmethod

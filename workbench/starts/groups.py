@@ -14,9 +14,9 @@ import numpy as np
 from jax import Array
 from numpy.typing import NDArray
 
-from workbench.compilation import jit_by_size
 from workbench.data.randomness import generator
-from workbench.hosts import told
+from workbench.engine.compat.compilation import jit_by_size
+from workbench.engine.hosts import told
 from workbench.mixture import FlatPrior, Mixture, Statistics
 from workbench.mixture.filled import first_components
 from workbench.problem import Problem

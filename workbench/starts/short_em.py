@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from workbench.data.randomness import generator
-from workbench.hosts import told
+from workbench.engine.hosts import told
 from workbench.mixture import Mixture
 from workbench.problem import Problem
 from workbench.starts.base import Start

@@ -8,9 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 from pydantic import Field
 
-from workbench.diagnostics.equivariance import Units, ascent_path, em_path, farthest, hessian_in
-from workbench.diagnostics.stability import Modes
 from workbench.errors import InputError
+from workbench.geometry.equivariance import Units, ascent_path, em_path, farthest, hessian_in
+from workbench.geometry.stability import Modes
 from workbench.problem import Problem
 from workbench.starts import RandomPoints, draw_starts
 from workbench.studies.base import Row, Study

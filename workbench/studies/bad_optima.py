@@ -14,16 +14,16 @@ from workbench.data.dataset import Truth
 from workbench.data.ring import ring
 from workbench.diagnostics import matched_error
 from workbench.diagnostics.proportion import Proportion
+from workbench.engine.keys import named_key
 from workbench.experiment.config import AnyMethods, AnyStart
-from workbench.keys import named_key
+from workbench.loop.run import run
+from workbench.loop.trace import Trace
 from workbench.methods import EM
 from workbench.mixture import Mixture
 from workbench.problem import Problem
-from workbench.run import run
 from workbench.soundness import Soundness
 from workbench.starts import KMeansPlusPlus, RandomPoints, draw_starts
 from workbench.studies.base import Row, Study
-from workbench.trace import Trace
 
 Listed = BeforeValidator(lambda v: tuple(v) if isinstance(v, list) else v)
 Count = Annotated[int, Field(ge=2)]

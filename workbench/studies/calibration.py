@@ -20,14 +20,14 @@ from workbench.diagnostics.calibration import (
     ranks_of,
     thinned,
 )
+from workbench.engine.keys import named_key, restart_keys
 from workbench.experiment.config import AnyMethods, AnyPrior, ModelConfig
-from workbench.keys import named_key, restart_keys
+from workbench.loop.run import run
 from workbench.methods.approximation import Approximation
 from workbench.mixture import Covariance, Mixture, Prior, covariance_named
 from workbench.mixture.prior import Hyperparameters
 from workbench.mixture.prior.base import as_tuples
 from workbench.problem import Problem
-from workbench.run import run
 from workbench.studies.base import Row, Study
 
 Place = tuple[Annotated[float, Field(allow_inf_nan=False)], ...]

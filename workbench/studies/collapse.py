@@ -12,18 +12,18 @@ from pydantic import BeforeValidator, Field, model_validator
 from workbench.config import Config
 from workbench.data import Simulator
 from workbench.diagnostics import Status, verdicts
-from workbench.diagnostics.monotonicity import falls, path_of
 from workbench.diagnostics.proportion import Proportion
+from workbench.engine.keys import named_key
 from workbench.experiment.config import AnyMethods, AnyPrior
-from workbench.keys import named_key
+from workbench.geometry.monotonicity import falls, path_of
+from workbench.loop.run import run
+from workbench.loop.trace import Trace
 from workbench.methods import EM, FlooredEM
 from workbench.mixture import FlatPrior
 from workbench.problem import Problem
-from workbench.run import run
 from workbench.soundness import Soundness
 from workbench.starts import RandomPoints, draw_starts
 from workbench.studies.base import Row, Study
-from workbench.trace import Trace
 
 Listed = BeforeValidator(lambda v: tuple(v) if isinstance(v, list) else v)
 Counts = Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1), Listed]

@@ -10,11 +10,11 @@ from pydantic import Field
 
 from workbench.compare.comparison import Comparison
 from workbench.compare.summary import best_log_joint, judge
-from workbench.diagnostics.outcomes import Outcome, outcomes, passes_to
+from workbench.engine.keys import named_key
 from workbench.experiment.config import AnyMethods
-from workbench.keys import named_key
+from workbench.geometry.outcomes import Outcome, outcomes, passes_to
+from workbench.loop.run import run
 from workbench.methods import GradientAscent, Method
-from workbench.run import run
 from workbench.starts import RandomPoints, draw_starts
 from workbench.studies.base import Row, Study
 from workbench.studies.charting import Charts

@@ -10,11 +10,11 @@ from pydantic import BeforeValidator, Field
 
 from workbench.charts import Chart
 from workbench.data import Simulator
-from workbench.diagnostics import coupling
-from workbench.diagnostics.curvature import places
-from workbench.diagnostics.information import Information
-from workbench.diagnostics.rate import rates
-from workbench.diagnostics.stationary import Nature
+from workbench.geometry import coupling
+from workbench.geometry.curvature import places
+from workbench.geometry.information import Information
+from workbench.geometry.rate import rates
+from workbench.geometry.stationary import Nature
 from workbench.mixture import Mixture
 from workbench.problem import Problem
 from workbench.studies.base import Row, Study

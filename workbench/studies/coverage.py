@@ -11,11 +11,11 @@ import numpy as np
 from jax import Array
 from pydantic import BeforeValidator, Field
 
-from workbench.diagnostics.coverage import Intervals, credible, in_order, percentile, wald
 from workbench.diagnostics.proportion import Proportion
-from workbench.diagnostics.standard_errors import names
+from workbench.engine.keys import named_key, restart_keys
 from workbench.experiment.config import FamilyName
-from workbench.keys import named_key, restart_keys
+from workbench.geometry.coverage import Intervals, credible, in_order, percentile, wald
+from workbench.geometry.standard_errors import names
 from workbench.methods import EM
 from workbench.mixture import ConjugatePrior, FlatPrior, Mixture, covariance_named
 from workbench.problem import Problem

@@ -9,8 +9,8 @@ import jax
 import numpy as np
 from pydantic import BeforeValidator, Field
 
-from workbench.diagnostics.monotonicity import path_of
-from workbench.diagnostics.singularity import Flat, escape
+from workbench.geometry.monotonicity import path_of
+from workbench.geometry.singularity import Flat, escape
 from workbench.methods import EM
 from workbench.problem import Problem
 from workbench.starts import RandomPoints, draw_starts

@@ -9,16 +9,16 @@ from jax import Array
 
 from workbench.charts import Chart
 from workbench.data import Dataset
-from workbench.diagnostics.curvature import curvature, raveled
-from workbench.diagnostics.information import Information, information
-from workbench.diagnostics.rate import displaced
-from workbench.diagnostics.stationary import Kind, Nature, classify
+from workbench.engine.keys import named_key, restart_keys
 from workbench.errors import InputError
-from workbench.keys import named_key, restart_keys
+from workbench.geometry.curvature import curvature, raveled
+from workbench.geometry.information import Information, information
+from workbench.geometry.rate import displaced
+from workbench.geometry.stationary import Kind, Nature, classify
+from workbench.loop.run import run
 from workbench.methods import GradientAscent
 from workbench.mixture import Mixture
 from workbench.problem import Problem
-from workbench.run import run
 from workbench.starts import KMeansPlusPlus, draw_starts
 
 # Of real data the truth is unknown: the best of so many climbs from k-means++ stands for it.

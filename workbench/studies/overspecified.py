@@ -7,8 +7,8 @@ from typing import Annotated, ClassVar, Literal
 import numpy as np
 from pydantic import BeforeValidator, Field
 
-from workbench.diagnostics.overspecified import fits, slope
-from workbench.keys import named_key
+from workbench.engine.keys import named_key
+from workbench.geometry.overspecified import fits, slope
 from workbench.studies.base import Row, Study
 
 Listed = BeforeValidator(lambda v: tuple(v) if isinstance(v, list) else v)

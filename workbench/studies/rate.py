@@ -11,9 +11,9 @@ from pydantic import BeforeValidator, Field
 
 from workbench.charts import Chart
 from workbench.data import Simulator
-from workbench.diagnostics.counting import Counted, passes_of_ascent, passes_to
-from workbench.diagnostics.rate import Rates, crossing, error_ratios, iterations_until, rates
-from workbench.diagnostics.stationary import Nature
+from workbench.geometry.counting import Counted, passes_of_ascent, passes_to
+from workbench.geometry.rate import Rates, crossing, error_ratios, iterations_until, rates
+from workbench.geometry.stationary import Nature
 from workbench.methods import EM, SQUAREM, Anderson, GradientAscent, Method
 from workbench.mixture import Mixture
 from workbench.problem import Problem

@@ -9,8 +9,8 @@ import numpy as np
 from pydantic import BeforeValidator, Field
 
 from workbench.charts import Chart
-from workbench.diagnostics.curvature import curvature_at
-from workbench.diagnostics.stability import Modes, ascent_passes, displaced, em_passes
+from workbench.geometry.curvature import curvature_at
+from workbench.geometry.stability import Modes, ascent_passes, displaced, em_passes
 from workbench.studies.base import Row, Study
 from workbench.studies.charting import Charts
 from workbench.studies.optimum import best_optimum

@@ -11,10 +11,11 @@ from jax import Array
 from pydantic import Field
 
 from workbench.charts import Chart
-from workbench.diagnostics.information import information
 from workbench.diagnostics.ranks import rank_statistics
-from workbench.diagnostics.rate import displaced
-from workbench.diagnostics.standard_errors import (
+from workbench.engine.keys import named_key
+from workbench.geometry.information import information
+from workbench.geometry.rate import displaced
+from workbench.geometry.standard_errors import (
     SCHEMES,
     Labelled,
     covariance_of,
@@ -27,11 +28,10 @@ from workbench.diagnostics.standard_errors import (
     refits,
     supplemented,
 )
-from workbench.keys import named_key
+from workbench.loop.run import run
 from workbench.methods import EM, Gibbs
 from workbench.mixture import ConjugatePrior, Mixture
 from workbench.problem import Problem
-from workbench.run import run
 from workbench.studies.base import Row, Study
 from workbench.studies.optimum import best_optimum, is_strict, number
 from workbench.studies.subjects import Subjects, subject_named

@@ -8,11 +8,11 @@ from workbench.claims.decision import Decision, Verdict, beside, median_interval
 from workbench.claims.evidence import Ran
 from workbench.compare.optima import WITHIN
 from workbench.compare.summary import arrivals, best_log_joint
-from workbench.diagnostics.monotonicity import falls
 from workbench.diagnostics.proportion import Proportion
+from workbench.geometry.monotonicity import falls
+from workbench.loop.trace import Trace
 from workbench.methods import EM, GradientAscent, Method
 from workbench.mixture import Mixture
-from workbench.trace import Trace
 
 
 def em_never_falls(evidence: Sequence[Ran]) -> Decision:

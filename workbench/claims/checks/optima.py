@@ -10,11 +10,11 @@ from workbench.claims.decision import Decision, Verdict, number, undecided
 from workbench.claims.evidence import Ran
 from workbench.compare.optima import WITHIN
 from workbench.compare.summary import best_log_joint
-from workbench.diagnostics.atlas import Atlas
 from workbench.diagnostics.proportion import Proportion
-from workbench.diagnostics.singularity import Flat, escape
-from workbench.diagnostics.stationary import Kind
-from workbench.diagnostics.survey import atlas_of
+from workbench.geometry.atlas import Atlas
+from workbench.geometry.singularity import Flat, escape
+from workbench.geometry.stationary import Kind
+from workbench.geometry.survey import atlas_of
 from workbench.methods import EM
 from workbench.mixture import Mixture
 

@@ -10,6 +10,7 @@ from workbench.claims.decision import Decision, Verdict, number, undecided
 from workbench.claims.evidence import Ran
 from workbench.diagnostics.convergence import R_HAT_LIMIT
 from workbench.diagnostics.thinning import thinned
+from workbench.loop.trace import Trace
 from workbench.mixture import Mixture
 from workbench.posterior import (
     RELABELLINGS,
@@ -20,7 +21,6 @@ from workbench.posterior import (
     parameter_convergence,
 )
 from workbench.posterior.relabelling import apply
-from workbench.trace import Trace
 
 # What Betancourt (2017) calls dreadful begins far below: chains that agree keep 1.01.
 R_HAT_OF_MEANS = 10.0

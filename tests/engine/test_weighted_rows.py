@@ -1,0 +1,72 @@
+"""Weighted rows: a row that counts twice is a row that occurs twice, for every family and in every pass."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from workbench.engine import rows
+from workbench.engine.one_pass import one_pass
+from workbench.engine.rows import Rows
+from workbench.errors import InputError
+from workbench.mixture import COVARIANCES, Mixture
+from workbench.problem import Problem
+
+Points = NDArray[np.float64]
+
+_pass_over_weighted = jax.jit(lambda mixture, of, weights: one_pass(mixture, of.weighted(weights)))
+
+
+def resampled(points: Points) -> tuple[Points, Points]:
+    """Weights [N] that sum to N, some of them zero, and the rows as often as they say."""
+    index = np.random.default_rng(1).integers(0, len(points), len(points))
+    return np.bincount(index, minlength=len(points)).astype(float), points[np.sort(index)]
+
+
+# The others compile their own programs, and differ in nothing that rows decide.
+FAMILIES = ["full", "tied", *(pytest.param(name, marks=pytest.mark.slow) for name in ("diagonal", "spherical"))]
+
+
+@pytest.mark.parametrize("covariance", FAMILIES)
+def test_a_row_of_weight_w_is_a_row_that_occurs_w_times(
+    covariance: str, points: Points, random_mixture: Callable[..., Mixture]
+) -> None:
+    weights, repeated = resampled(points)
+    mixture = random_mixture(points, 3, covariance, seed=2)
+    family = COVARIANCES[covariance]
+    found = _pass_over_weighted(mixture, Rows.of(points, family, 3), weights)
+    # The repeated rows have working units of their own: both passes are right to 1e-12 of the terms of their sums.
+    expected = one_pass(mixture, Rows.of(repeated, family, 3))
+    for got, wanted in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(got, wanted, rtol=0, atol=1e-11 * np.max(np.abs(wanted)) + 1e-9)
+
+
+def test_weights_are_scaled_to_the_number_of_points(
+    points: Points, random_mixture: Callable[..., Mixture], em_step: Callable[[Problem, Mixture], Any]
+) -> None:
+    problem = Problem(points, 3, "tied")
+    mixture, weights = random_mixture(points, 3, "tied", seed=2), jnp.linspace(0.5, 2.0, len(points))
+    plain, equal = em_step(problem, mixture), em_step(problem.over(problem.rows.weighted(jnp.full(60, 7.0))), mixture)
+    # A product with equal weights rounds once more.
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-12), plain, equal)
+    counts = _pass_over_weighted(mixture, problem.rows, weights)[1].counts
+    assert float(jnp.sum(counts)) == pytest.approx(len(points), rel=1e-13)
+
+
+def test_other_points_are_held_in_the_same_units(points: Points, random_mixture: Callable[..., Mixture]) -> None:
+    mixture, other = random_mixture(points, 3, "full", seed=2), points[:7] * 1.5
+    held = Rows.of(points, COVARIANCES["full"], 3).holding(jnp.asarray(other))
+    value, statistics = one_pass(mixture, held)
+    assert float(value) == pytest.approx(float(jnp.sum(mixture.log_density(other))), rel=1e-12)
+    assert held.num_points == 7
+    assert float(jnp.sum(statistics.counts)) == pytest.approx(7, rel=1e-13)
+
+
+def test_rows_that_are_streamed_are_not_weighted(points: Points, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rows, "RESIDENT_BYTES", 1)
+    with pytest.raises(InputError, match="cannot be weighted"):
+        Rows.of(points, COVARIANCES["full"]).weighted(jnp.ones(len(points)))

@@ -1,0 +1,77 @@
+"""Where rows lie: how they are cut into chunks, and which device holds which."""
+
+import os
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from numpy.typing import NDArray
+
+from workbench.engine.stream import READ_BYTES
+
+# The name of the mesh axis along which rows are shared out.
+ROWS = "rows"
+
+# Chunks of 128 to 1,024 rows measured best, the fewer the wider the row; products of fewer rows do not fill the units
+# of a core, and more rows of few columns gain nothing.
+FEWEST, MOST = 128, 1024
+
+# A row on a GPU is one thread's work: chunks are as large as keeps the intermediates of one small beside its memory.
+GPU_CHUNK_BYTES = 2**28
+
+
+class Layout(NamedTuple):
+    """How N rows are cut: C chunks of B rows, the last ones padded."""
+
+    chunks: int
+    size: int
+
+    @classmethod
+    def of(cls, num_points: int, row_bytes: int, devices: int) -> "Layout":
+        """Chunks of equal size whose intermediates, `row_bytes` for each row, fill half of a core's cache.
+
+        The number of chunks is a multiple of the number of devices, and their size one of 8, the width of a vector.
+        """
+        bound = GPU_CHUNK_BYTES if jax.default_backend() != "cpu" else _cache_bytes()
+        most = MOST if jax.default_backend() == "cpu" else bound
+        size = min(max(bound // (2 * row_bytes), FEWEST), most)
+        chunks = -(-num_points // (size * devices)) * devices
+        return cls(chunks, -(-num_points // (8 * chunks)) * 8)
+
+
+def placed(
+    x: NDArray[np.float64], shift: np.ndarray, inverse: np.ndarray, layout: Layout, mesh: Mesh | None
+) -> tuple[Array, Array]:
+    """Chunks [C, D, B] in working units and the points in each [C], every device's own share on it."""
+    n, d = x.shape
+    chunks, size = layout
+    counted = np.clip(n - size * np.arange(chunks), 0, size)
+    dtype = jnp.result_type(float)
+
+    def share(index: tuple[slice, ...]) -> np.ndarray:
+        first, last, _ = index[0].indices(chunks)
+        z = np.zeros((last - first, d, size), dtype)
+        step = max(1, READ_BYTES // (8 * d * size))
+        for c in range(first, last, step):
+            end = min(c + step, last)
+            piece = np.zeros(((end - c) * size, d))
+            points = (np.asarray(x[c * size : end * size]) - shift) @ inverse.T
+            piece[: len(points)] = points
+            z[c - first : end - first] = piece.reshape(end - c, size, d).transpose(0, 2, 1)
+        return z
+
+    if mesh is None:
+        return jnp.asarray(share((slice(None),))), jnp.asarray(counted)
+    sharding = NamedSharding(mesh, PartitionSpec(ROWS))
+    z = jax.make_array_from_callback((chunks, d, size), sharding, share)  # type: ignore[arg-type]
+    return z, jax.make_array_from_callback((chunks,), sharding, lambda index: counted[index])
+
+
+def _cache_bytes() -> int:
+    """A core's second-level cache; 1 MiB where the system does not say."""
+    name = "SC_LEVEL2_CACHE_SIZE"
+    known = os.sysconf(name) if name in getattr(os, "sysconf_names", {}) else 0
+    return known if known > 0 else 2**20

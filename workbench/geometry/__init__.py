@@ -1,0 +1,1 @@
+"""The shape of the likelihood: curvature, information, stationary points, rates, singularities, standard errors."""

@@ -1,0 +1,145 @@
+"""How far the score equations of a mixture are coupled: one Gaussian's separate, and those of a mixture do not."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.flatten_util import ravel_pytree
+from jax.scipy.linalg import cho_solve, cholesky, solve_triangular
+
+from workbench.geometry.curvature import PARAMETERS, Coordinated, Places, curvature
+from workbench.geometry.information import complete_fisher
+from workbench.mixture import FlatPrior, Mixture, Statistics
+from workbench.problem import Problem
+
+WEIGHTS = PARAMETERS.index("weights")
+
+
+class Blocks(NamedTuple):
+    """A partition of P coordinates into B blocks."""
+
+    of: np.ndarray  # [P]   the block of each coordinate
+    names: tuple[str, ...]  # [B]
+
+
+def equations(places: Places) -> Blocks:
+    """One block for each equation of the textbook: the weights together, each mean, each covariance.
+
+    With the responsibilities held fixed, each is solved on its own (Bishop 2006, eq. 9.17-9.22). The weights are one
+    equation because they share a constraint; so is a covariance that is tied.
+    """
+    component = np.where(places.parameter == WEIGHTS, -1, places.component)
+    return _partition(places.parameter, component)
+
+
+def components(places: Places) -> Blocks:
+    """One block for each component, its mean with its covariance; the weights, and a tied covariance, are one each."""
+    shared = (places.parameter == WEIGHTS) | (places.component < 0)
+    return _partition(np.where(shared, places.parameter, -1), np.where(shared, -1, places.component))
+
+
+def parameters(places: Places) -> Blocks:
+    """One block each for the weights, the means and the scales of all components."""
+    return _partition(places.parameter, np.full_like(places.component, -1))
+
+
+def whitened(information: Array, blocks: Blocks) -> Array:
+    """`D^-1/2 A D^-1/2`, D the diagonal blocks of A: every block of the diagonal becomes the identity. [P, P]
+
+    At a maximum, A minus the Hessian, the other blocks then hold the correlations between the errors of the equations;
+    their singular values change with no change of units or coordinates within the blocks. D^1/2 is Cholesky's; any
+    other turns the blocks. NaN where a block of the diagonal is not positive definite.
+    """
+    own = jnp.asarray(blocks.of[:, None] == blocks.of)
+    factor = cholesky(jnp.where(own, information, 0.0), lower=True)
+    half = solve_triangular(factor, information, lower=True)
+    return solve_triangular(factor, half.T, lower=True)
+
+
+def coupled_share(information: Array, blocks: Blocks) -> Array:
+    """The share of the Frobenius norm of `whitened` that lies outside the blocks of the diagonal, from 0 to 1. []
+
+    Zero if and only if the equations separate to first order: no coordinate of one moves the solution of another.
+    """
+    matrix = whitened(information, blocks)
+    own = jnp.asarray(blocks.of[:, None] == blocks.of)
+    return jnp.linalg.norm(jnp.where(own, 0.0, matrix)) / jnp.linalg.norm(matrix)
+
+
+class Residual(NamedTuple):
+    """Norms of the score, in the complete-data information: `sqrt(g^T F^-1 g)` with F at the same mixture."""
+
+    before: Array  # []
+    each: Array  # []   after each equation is solved with the responsibilities held fixed: one EM step
+    together: Array  # []   after all are solved together, linearised: one Newton step; NaN where it ends at no mixture
+
+
+def left_of_score(problem: Problem, mixture: Mixture, chart: Coordinated) -> Residual:
+    """What is left of the score after one step of either kind; the same in every chart.
+
+    One Gaussian is solved by both, because its responsibilities are fixed: the two steps are then the same.
+    """
+    each, _ = problem.em_step(mixture)
+    together = solved_together(problem, mixture)
+    return Residual(*(score_norm(problem, m, chart) for m in (mixture, each, together)))
+
+
+def score_norm(problem: Problem, mixture: Mixture, chart: Coordinated) -> Array:
+    """`sqrt(g^T F^-1 g)`, g the gradient of log_joint and F the complete-data Fisher information. []"""
+    gradient = curvature(problem, mixture, chart).gradient
+    factor = cholesky(complete_fisher(problem, mixture, chart), lower=True)
+    return jnp.sqrt(gradient @ cho_solve((factor, True), gradient))
+
+
+def solved_together(problem: Problem, mixture: Mixture) -> Mixture:
+    """One Newton step on the score equations `M(t) - t = 0`, t the expectation parameters and M the EM map.
+
+    For labelled points the score with respect to the natural parameters is `N (M(t) - t)`, M(t) the mean of the
+    responsibility-weighted statistics (Sundberg 1974). With K = 1, M is constant: the equations are affine in t, and
+    Newton's step from anywhere is the solution. In other coordinates, natural ones too, it takes several.
+    Nothing keeps the step inside the parameter space.
+    """
+    t, unravel = ravel_pytree(expectations(problem, mixture))
+
+    def em_map(v: Array) -> Array:
+        image, _ = problem.em_step(from_expectations(problem, unravel(v)))
+        return ravel_pytree(expectations(problem, image))[0]
+
+    jacobian = jax.jacfwd(em_map)(t)
+    step = jnp.linalg.solve(jnp.eye(len(t)) - jacobian, em_map(t) - t)
+    return from_expectations(problem, unravel(t + step))
+
+
+def expectations(problem: Problem, mixture: Mixture) -> Statistics:
+    """Expected statistics of one labelled point, in working units about the data's mean: pi, pi mu, pi E[z z^T]."""
+    working = problem.rows.to_working(mixture)
+    family, weights, means = working.covariance, working.weights, working.means
+    first = weights[:, None] * means
+    second = family.degrees(weights, working.num_dimensions) * family.square(working.scales)
+    return Statistics(weights, first, second + family.outer(first, means))
+
+
+def from_expectations(problem: Problem, statistics: Statistics) -> Mixture:
+    """Inverse of `expectations`: the M-step of the likelihood."""
+    family = problem.covariance
+    k, d = statistics.first.shape
+    unit = family.broadcast(jnp.eye(d, dtype=statistics.first.dtype), k)
+    centre = Mixture(statistics.counts, jnp.zeros_like(statistics.first), unit, family)
+    return problem.rows.from_working(FlatPrior().maximise(statistics, centre, {}))
+
+
+def _partition(parameter: np.ndarray, component: np.ndarray) -> Blocks:
+    """Coordinates of equal parameter and component form a block; -1 stands for any."""
+    pairs = np.stack([parameter, component], 1)
+    distinct, of = np.unique(pairs, axis=0, return_inverse=True)
+    return Blocks(of.reshape(-1), tuple(_name(int(p), int(k)) for p, k in distinct))
+
+
+def _name(parameter: int, component: int) -> str:
+    if parameter < 0:
+        return f"component {component + 1}"
+    if component < 0:
+        return PARAMETERS[parameter]
+    return f"{PARAMETERS[parameter].removesuffix('s')} {component + 1}"

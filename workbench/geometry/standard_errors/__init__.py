@@ -1,0 +1,24 @@
+"""Standard errors of a fitted mixture, by independent ways that should agree: information, EM's own, bootstraps."""
+
+from workbench.geometry.standard_errors.bootstrap import SCHEMES, Fitted, climb, refits
+from workbench.geometry.standard_errors.labels import Labelled, labelled_as
+from workbench.geometry.standard_errors.louis import missing_information
+from workbench.geometry.standard_errors.natural import covariance_of, delta, deviations, names, natural
+from workbench.geometry.standard_errors.supplemented import Supplemented, supplemented
+
+__all__ = [
+    "SCHEMES",
+    "Fitted",
+    "Labelled",
+    "Supplemented",
+    "climb",
+    "covariance_of",
+    "delta",
+    "deviations",
+    "labelled_as",
+    "missing_information",
+    "names",
+    "natural",
+    "refits",
+    "supplemented",
+]

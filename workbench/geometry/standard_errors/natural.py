@@ -1,0 +1,72 @@
+"""The parameters that standard errors are told of: all K weights, the means, and the entries of the covariances."""
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.scipy.linalg import cho_solve, cholesky
+
+from workbench.charts.scales import distinct
+from workbench.geometry.curvature import Coordinated, raveled
+from workbench.mixture import Covariance, Mixture
+from workbench.mixture.covariance.base import product
+from workbench.mixture.covariance.matrix import pairs
+
+
+def natural(mixture: Mixture) -> Array:
+    """Weights, means, and variances and covariances in the family's shape, each of the latter once. [Q]"""
+    family = mixture.covariance
+    entries = family.square(mixture.scales)
+    entries = distinct(entries) if family.has_correlations else entries
+    return jnp.concatenate([mixture.weights, mixture.means.ravel(), entries.ravel()])
+
+
+def names(family: Covariance, components: int, dimensions: int) -> tuple[str, ...]:
+    """What `natural` holds, in its order: "weight 2", "mean 2", "variance 2". [Q]
+
+    The first number is the component's, if it has the parameter to itself; with several columns theirs follow.
+    """
+    weights = [f"weight {k + 1}" for k in range(components)]
+    columns = _places(dimensions, alone=dimensions == 1)
+    means = [_called("mean", k + 1, *column) for k in range(components) for column in columns]
+    return (*weights, *means, *_covariance_names(family, components, dimensions))
+
+
+def covariance_of(information: Array) -> Array:
+    """The inverse of an information [P, P]; NaN where it is not positive definite. [P, P]"""
+    identity = jnp.eye(len(information), dtype=information.dtype)
+    return cho_solve((cholesky(information, lower=True), True), identity)
+
+
+def delta(mixture: Mixture, chart: Coordinated, covariance: Array) -> Array:
+    """Covariance of `natural` at a mixture from that of its coordinates [P, P], to first order. [Q, Q]
+
+    It is singular: the weights sum to one. Of an inverse information at a maximum the result is the same in all charts.
+    """
+    u, constrain = raveled(mixture, chart)
+    slopes = jax.jacfwd(lambda v: natural(constrain(v)))(u)  # [Q, P]
+    return product(product(slopes, covariance), slopes.T)
+
+
+def deviations(covariance: Array) -> Array:
+    """Standard errors: roots of the diagonal, NaN where it is no variance. [Q]"""
+    return jnp.sqrt(jnp.diagonal(covariance))
+
+
+def _covariance_names(family: Covariance, components: int, dimensions: int) -> list[str]:
+    # Of one component less, the tied family has as many numbers.
+    shared = family.num_parameters(2, dimensions) == family.num_parameters(1, dimensions)
+    owners = _places(components, alone=shared)
+    if family.has_correlations and dimensions > 1:
+        entries = [(int(i) + 1, int(j) + 1) for i, j in zip(*pairs(dimensions), strict=True)]
+        return [_called("variance" if i == j else "covariance", *own, i, j) for own in owners for i, j in entries]
+    columns = _places(dimensions, alone=family.num_parameters(1, dimensions) == 1)
+    return [_called("variance", *own, *column) for own in owners for column in columns]
+
+
+def _places(count: int, *, alone: bool) -> list[tuple[int, ...]]:
+    """Numbers from one, each on its own; no number where it would tell nothing."""
+    return [()] if alone else [(place + 1,) for place in range(count)]
+
+
+def _called(word: str, *places: int) -> str:
+    return " ".join([word, ",".join(map(str, places))]).strip()

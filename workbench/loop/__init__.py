@@ -1,0 +1,1 @@
+"""The one loop: restarts of any method, side by side, and the traces that they leave."""

@@ -1,0 +1,207 @@
+"""The one loop: advances any method from its starts, records rows on its schedule, and scores them off the clock."""
+
+import time
+from collections.abc import Callable, Iterator
+
+import jax
+import numpy as np
+from jax import Array
+
+from workbench.engine.compat.compilation import OLD_EMITTERS, STEPPING, jit_with, make_room
+from workbench.engine.hosts import told
+from workbench.loop.batch import Stretch, advance, seated
+from workbench.loop.checkpoint import Checkpoint
+from workbench.loop.pool import WORTH_COMPILING, Crew, work_of
+from workbench.loop.trace import Trace
+from workbench.methods import Method
+from workbench.mixture import Mixture
+from workbench.problem import Problem
+
+# A call of the compiled loop is to take about this many seconds, so that progress is shown and checkpoints are written.
+SLICE = 1.0
+
+# Mixtures scored side by side: shares the features of a chunk of rows without holding every row at once.
+SCORED_TOGETHER = (1, 4, 16, 64)
+# Of many numbers of data no more than these: a batch filled up with repeats would cost more than it shares.
+MANY_NUMBERS, FEW_TOGETHER = 2**18, 4
+
+Progress = Callable[[int, int], None]  # (rows recorded, rows at most), over all restarts
+
+
+def run(
+    method: Method,
+    problem: Problem,
+    starts: Mixture,
+    key: Array,
+    *,
+    checkpoint: Checkpoint | None = None,
+    progress: Progress | None = None,
+) -> Trace:
+    """Run a method from given starts and return its trace.
+
+    Restarts advance side by side in the lanes of one compiled program. When one stops, the next takes its lane; when
+    none waits, the batch shrinks. A restart that has stopped costs neither passes nor seconds, and one program serves
+    any number of restarts. Compiling is timed apart from stepping, scoring is not timed against the method. Where
+    labels are ordered, so are the components of every row (`Problem.labelled`).
+
+    Args:
+        method: a frozen config.
+        problem: what to solve.
+        starts: one mixture per restart, leaves [R, ...].
+        key: random key of this method; restart r uses the r-th key derived from it.
+        checkpoint: where progress is kept, and taken up again to the same bits.
+        progress: called with the number of rows recorded and the number there can be.
+
+    Raises:
+        InputError: the method cannot solve this problem.
+    """
+    method.check(problem)
+    # A loop over problems of other shapes compiles for each, and programs take up memory maps.
+    make_room()
+    schedule = method.schedule()
+    begun = time.perf_counter()
+    crew = Crew.at_starts(method, problem, starts, key)
+    compile_seconds = time.perf_counter() - begun
+    identity = f"{method.model_dump_json()} {crew.digest()}"
+    if checkpoint is not None:
+        checkpoint.restore(crew, identity)
+
+    last = len(schedule.marks)
+
+    def between() -> None:
+        if checkpoint is not None and checkpoint.is_due:
+            checkpoint.save(crew, identity)
+        if progress is not None:
+            told = np.where(crew.walkers.stopped | crew.dropped, last, crew.walkers.rows)
+            progress(int(np.sum(told)), len(told) * last)
+
+    race = method.racing()
+    if race is not None and crew.heat == 0:
+        # The first mark that is no earlier.
+        pause = min(last, 1 + int(np.searchsorted(schedule.marks, race.after)))
+        compile_seconds += _advance_all(method, problem, crew, pause, between)
+        compile_seconds += _judge(problem, crew, race.keep)
+    compile_seconds += _advance_all(method, problem, crew, last, between)
+
+    rows = crew.recorded()
+    mixtures = rows.mixture if problem.labels == "free" else jax.device_get(_labelled(problem, rows.mixture))
+    begun = time.perf_counter()
+    log_joint, log_likelihood = score(problem, mixtures)
+    return Trace(
+        mixtures=mixtures,
+        log_joint=log_joint,
+        log_likelihood=log_likelihood,
+        passes=np.asarray(rows.passes),
+        ok=np.asarray(rows.ok),
+        converged=np.asarray(crew.walkers.converged),
+        collapsed=np.asarray(crew.walkers.collapsed),
+        seconds=_shared_out(float(crew.clock), np.asarray(rows.passes)),
+        compile_seconds=compile_seconds,
+        score_seconds=time.perf_counter() - begun,
+        draws=schedule.draws,
+        dropped=None if race is None else crew.dropped,
+        log_evidence=jax.device_get(crew.walkers.log_evidence),
+        energy=None if rows.energy is None else np.asarray(rows.energy),
+        evidence_bound=jax.device_get(crew.walkers.evidence_bound),
+    )
+
+
+def score(problem: Problem, mixtures: Mixture) -> tuple[np.ndarray, np.ndarray]:
+    """The judge: log_joint and log_likelihood of saved mixtures with leaves [R, T, ...]. [R, T], [R, T]
+
+    A row that equals the one before it is not scored again.
+    """
+    fresh, asked = _fresh(mixtures), problem.of_any_size()
+    places = np.nonzero(fresh)
+    scores = np.empty((2, len(places[0])))
+    # Batches of one of a few sizes, the last filled up with repeats: few programs serve every trace of the problem, and
+    # a handful of mixtures does not cost the passes of many.
+    most = FEW_TOGETHER if problem.rows.z.size > MANY_NUMBERS else SCORED_TOGETHER[-1]
+    lanes = min(size for size in SCORED_TOGETHER if size >= min(scores.shape[1], most))
+    for first in range(0, scores.shape[1], lanes):
+        size = min(lanes, scores.shape[1] - first)
+        batch = tuple(np.resize(place[first : first + size], lanes) for place in places)
+        together = jax.tree.map(lambda leaf, b=batch: np.asarray(leaf)[b], mixtures)
+        scores[:, first : first + size] = np.stack(_score(asked, together))[:, :size]
+    # Every row has the score of the last fresh one up to it; the first of a restart is fresh.
+    log_joint, log_likelihood = scores[:, np.cumsum(fresh) - 1].reshape(2, *fresh.shape)
+    return log_joint, log_likelihood
+
+
+@jax.jit
+def _labelled(problem: Problem, mixtures: Mixture) -> Mixture:
+    """Every recorded mixture in a labelling that the problem allows, leaves [R, T, ...]."""
+    return jax.vmap(jax.vmap(problem.labelled))(mixtures)
+
+
+@jit_with(STEPPING | OLD_EMITTERS)
+def _score(problem: Problem, mixtures: Mixture) -> tuple[Array, Array]:
+    values = jax.vmap(problem.log_likelihood)(mixtures)
+    return values + jax.vmap(problem.log_prior)(mixtures), values
+
+
+def _fresh(mixtures: Mixture) -> np.ndarray:
+    """Whether a row differs from the one before it, in any number. [R, T]"""
+    leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(mixtures)]
+    fresh = np.zeros(leaves[0].shape[:2], bool)
+    fresh[:, 0] = True
+    for leaf in leaves:
+        fresh[:, 1:] |= np.any(leaf[:, 1:] != leaf[:, :-1], axis=tuple(range(2, leaf.ndim)))
+    return fresh
+
+
+def _advance_all(method: Method, problem: Problem, crew: Crew, until: int, between: Callable[[], None]) -> float:
+    """Advance every restart until it has stopped or recorded so many rows; the seconds that compiling took."""
+    compiled, seconds = 0, 0.0
+    while crew.take_seats():
+        if len(crew.seated) != compiled:
+            begun = time.perf_counter()
+            # A call of no steps only compiles.
+            jax.block_until_ready(
+                advance(method, *seated(method, problem, crew.lanes), method.schedule().marks, until, 0)
+            )
+            seconds += time.perf_counter() - begun
+            compiled = len(crew.seated)
+        for _ in _stretches(method, problem, crew, until):
+            between()
+    return seconds
+
+
+def _judge(problem: Problem, crew: Crew, keep: int) -> float:
+    """End the race: score where every restart is, and drop those that lose; the seconds that compiling took."""
+    begun = time.perf_counter()
+    score(problem, jax.tree.map(lambda leaf: leaf[:1], crew.ends))
+    compiled = time.perf_counter()
+    log_joint, _ = score(problem, crew.ends)
+    crew.clock += time.perf_counter() - compiled
+    crew.drop(log_joint[:, 0], keep)
+    return compiled - begun
+
+
+def _stretches(method: Method, problem: Problem, crew: Crew, until: int) -> Iterator[Stretch]:
+    """Call after call with the same restarts in the lanes, until one of them is done or the batch can shrink."""
+    marks, (placed, lanes) = method.schedule().marks, seated(method, problem, crew.lanes)
+    # Of a step, in lanes that double another.
+    waste = work_of(problem) * crew.idle
+    going = True
+    while going:
+        steps = int(crew.pace)
+        if waste > 0 and crew.wasted < WORTH_COMPILING:
+            # The batch may shrink once it has wasted enough: exactly then, whatever the clock says.
+            steps = min(steps, -(-(WORTH_COMPILING - int(crew.wasted)) // waste))
+        begun = time.perf_counter()
+        stretch = jax.block_until_ready(advance(method, placed, lanes, marks, until, steps))
+        # Hosts must agree on the steps of the next call, and clocks differ.
+        spent = float(told(time.perf_counter() - begun))
+        crew.clock += spent
+        crew.wasted += waste * int(stretch.steps)
+        crew.write(stretch)
+        lanes, going = stretch.lanes, not (np.any(stretch.done) or crew.can_shrink)
+        crew.pace[...] = np.clip(SLICE / max(spent / max(int(stretch.steps), 1), 1e-9), 1, 2 * crew.pace)
+        yield stretch
+
+
+def _shared_out(seconds: float, passes: np.ndarray) -> np.ndarray:
+    """Seconds spent on the rows up to each: those of the whole run, by their share of its passes. [T]"""
+    paid = np.sum(passes, axis=0)
+    return np.asarray(seconds * paid / paid[-1] if paid[-1] > 0 else np.zeros_like(paid))
