@@ -2,6 +2,13 @@ import json
 import subprocess
 import sys
 
+import pytest
+
+import workbench as wb
+from workbench.methods import METHODS
+from workbench.mixture import PRIORS
+from workbench.starts import STARTS
+
 # What importing the package must not load, so that it takes little more time than importing NumPyro: each is loaded
 # by the one place that needs it.
 HEAVY = [
@@ -34,6 +41,12 @@ def test_a_run_begins_without_what_it_needs_at_its_end():
     loaded = loaded_by("from workbench.cli import cli; cli.get_command(None, 'run')")
     assert "workbench.cli.running" in loaded
     assert loaded.isdisjoint(LATE)
+
+
+@pytest.mark.parametrize("kind", [*METHODS.values(), *PRIORS.values(), *STARTS.values()])
+def test_the_package_itself_offers_what_is_registered(kind: type) -> None:
+    assert kind.__name__ in wb.__all__
+    assert getattr(wb, kind.__name__) is kind
 
 
 def loaded_by(program: str) -> set[str]:

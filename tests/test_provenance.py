@@ -207,8 +207,8 @@ def executed(work: Callable[[], Any]) -> set[str]:
 
 # What runs, stores and tells, and decides no number: data have a digest of their own in the identity of what is stored.
 GLUE = (
-    "cli", "experiment.provenance", "experiment.reading", "experiment.differences", "jobs",
-    "provenance", "compare", "engine.compat", "engine.files",
+    "cli", "experiment.own", "experiment.provenance", "experiment.reading", "experiment.differences", "jobs",
+    "methods.registry", "provenance", "compare", "engine.compat", "engine.files",
     "data.simulate", "data.dataset", "data.randomness", "geometry.atlas", "errors", "engine.precision",
 )  # fmt: skip
 

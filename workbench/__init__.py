@@ -2,7 +2,7 @@
 
 import workbench.engine.compat.environment  # before anything that imports JAX
 import workbench.engine.compat.quiet  # noqa: F401
-from workbench import plots
+from workbench import methods, plots
 from workbench.compare import Comparison, Reference, compare, summarise, table
 from workbench.data import Dataset, Simulator, dataset_names, load_dataset, read_file
 from workbench.engine.devices import use_all_cores
@@ -21,9 +21,11 @@ from workbench.loop.trace import Trace
 from workbench.methods import (
     CAVI,
     EM,
+    IBIS,
     NUTS,
     SQUAREM,
     Anderson,
+    FlooredEM,
     Gibbs,
     GibbsKernel,
     GradientAscent,
@@ -40,7 +42,14 @@ from workbench.methods import (
     TemperedSMC,
     Variational,
 )
-from workbench.mixture import ConjugatePrior, FlatPrior, IndependentPrior, Mixture
+from workbench.mixture import (
+    BoundedRatioPrior,
+    ChenTanPrior,
+    ConjugatePrior,
+    FlatPrior,
+    IndependentPrior,
+    Mixture,
+)
 from workbench.numpyro_model import latent_model, mixture_model
 from workbench.posterior import PosteriorSummary, RelabelledDraws, posterior_summary, relabel
 from workbench.problem import Problem
@@ -67,11 +76,14 @@ __version__ = "0.1.0"
 __all__ = [
     "CAVI",
     "EM",
+    "IBIS",
     "NUTS",
     "SQUAREM",
     "Alternating",
     "Anderson",
     "Atlas",
+    "BoundedRatioPrior",
+    "ChenTanPrior",
     "Comparison",
     "ConjugatePrior",
     "Dataset",
@@ -79,6 +91,7 @@ __all__ = [
     "FamilySelection",
     "Findings",
     "FlatPrior",
+    "FlooredEM",
     "Gibbs",
     "GibbsKernel",
     "Given",
@@ -125,6 +138,7 @@ __all__ = [
     "load_results",
     "load_selections",
     "load_studies",
+    "methods",
     "mixture_model",
     "plots",
     "posterior_summary",

@@ -38,7 +38,7 @@ class Config(BaseModel, metaclass=_Refusing):
         InputError: from its constructor, names the class, the field, the value and what is allowed.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, ser_json_inf_nan="constants")
 
 
 # Pydantic's words for types, in TOML's.

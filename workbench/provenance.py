@@ -7,11 +7,13 @@ computes the numbers. It is derived from the imports: nobody has to remember to 
 import ast
 import hashlib
 import logging
+import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib.metadata import version
+from importlib.metadata import packages_distributions, version
+from importlib.util import resolve_name
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -29,6 +31,12 @@ ALONE = "="
 
 # What made a record that does not say.
 UNKNOWN = "an unknown version"
+
+# Where installed modules lie, and those of Python itself.
+_INSTALLED = ("site-packages", "dist-packages", str(Path(ast.__file__).parent))
+
+# The name of a module, as roots have it.
+_MODULE = re.compile(rf"{ALONE}?[^\W\d]\w*(\.[^\W\d]\w*)*")
 
 # Packages named of those that differ, and characters shown of what a record says of itself.
 _MOST, _SHOWN = 8, 40
@@ -73,7 +81,7 @@ class Provenance:
     @classmethod
     def _of_modules(cls, own: frozenset[str], root: Path) -> "Provenance":
         modules = modules_of(own, root)
-        if any(name.startswith(PACKAGE) and name not in _sources(root) for name in modules):
+        if any(_is_ours(name) and _source(name, root) is None for name in modules):
             return cls("", {}, tuple(sorted(own)), version_of(PACKAGE))
         packages = sorted({package for name in modules for package in _packages(name, root)})
         versions = {name: version_of(name) for name in packages}
@@ -119,8 +127,11 @@ def why_stale(stored: Any) -> str | None:
         stored: what the record keeps, of `Provenance.to_dict`.
     """
     roots = stored.get("roots") if isinstance(stored, Mapping) else None
-    if not isinstance(roots, list) or not all(isinstance(root, str) for root in roots):
+    if not isinstance(roots, list) or not all(isinstance(root, str) and _MODULE.fullmatch(root) for root in roots):
         return UNKNOWN
+    absent = [root for root in roots if root.split(".")[0].removeprefix(ALONE) != PACKAGE and root not in sys.modules]
+    if absent:
+        return _said(absent[0], "is not imported")
     return Provenance.from_roots(roots).why_stale(stored)
 
 
@@ -178,8 +189,11 @@ def _homes(value: Any) -> Iterator[str]:
         for name in type(value).model_fields:
             yield from _homes(getattr(value, name))
     elif callable(value):
-        homes = [each.__module__ for each in getattr(value, "__mro__", (value,))]
-        yield from (home for home in homes if home.split(".")[0] == PACKAGE or _source(home, ROOT) is not None)
+        for each in getattr(value, "__mro__", (value,)):
+            home = each.__module__
+            installed = isinstance(each, type) and issubclass(each, BaseModel) and home.split(".")[0] != "pydantic"
+            if installed or _is_ours(home):
+                yield home
     elif isinstance(value, Mapping):
         for each in value.values():
             yield from _homes(each)
@@ -190,7 +204,7 @@ def _homes(value: Any) -> Iterator[str]:
 
 @lru_cache
 def _imports(name: str, root: Path) -> tuple[str, ...]:
-    """The modules of ours that a module imports from, at any depth of its code."""
+    """The modules of ours, and of a user's own, that a module imports from, at any depth of its code."""
     found: set[str] = set()
     for module, imported in _imported(name, root):
         found |= {module} if imported is None else set(_definition(module, imported, root))
@@ -198,12 +212,20 @@ def _imports(name: str, root: Path) -> tuple[str, ...]:
 
 
 def _imported(name: str, root: Path) -> Iterator[tuple[str, str | None]]:
-    """What a module imports of ours: modules, or names from modules."""
+    """What a module imports of ours, or a user's own of theirs: modules, or names from modules."""
     for node in ast.walk(_tree(name, root)):
-        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == PACKAGE:
-            yield from ((str(node.module), alias.name) for alias in node.names)
+        if isinstance(node, ast.ImportFrom):
+            module = _absolute(name, node)
+            if _is_ours(module):
+                yield from ((module, alias.name) for alias in node.names)
         elif isinstance(node, ast.Import):
-            yield from ((alias.name, None) for alias in node.names if alias.name.split(".")[0] == PACKAGE)
+            yield from ((alias.name, None) for alias in node.names if _is_ours(alias.name))
+
+
+def _absolute(name: str, node: ast.ImportFrom) -> str:
+    """The module that is imported from, also where its name is relative, as in a user's own package."""
+    package = getattr(sys.modules.get(name), "__package__", None) or ""
+    return resolve_name("." * node.level + (node.module or ""), package) if node.level else str(node.module)
 
 
 def _definition(module: str, imported: str, root: Path) -> list[str]:
@@ -218,12 +240,14 @@ def _definition(module: str, imported: str, root: Path) -> list[str]:
                     return _definition(str(node.module), alias.name, root)
         elif isinstance(node, ast.AnnAssign) and ast.unparse(node.target) == imported:
             return [] if ast.unparse(node.annotation).startswith("dict[str, type[") else [module]
-    return [module]
+    return [f"{module}.{imported}"] if f"{module}.{imported}" in sys.modules and module not in sources else [module]
 
 
 @lru_cache
 def _packages(name: str, root: Path) -> tuple[str, ...]:
-    """The distributions that decide numbers and that a module imports."""
+    """The distributions that decide numbers and that a module imports; its own, where it is an installed one."""
+    if not _is_ours(name):
+        return tuple(packages_distributions().get(name.split(".")[0], ()))
     tops: set[str] = set()
     for node in ast.walk(_tree(name, root)):
         if isinstance(node, ast.ImportFrom):
@@ -255,9 +279,20 @@ def _source(name: str, root: Path) -> bytes | None:
     """The text of a module: one of the package, or a user's own that has been imported."""
     if name in _sources(root):
         return _sources(root)[name].text
-    own = getattr(sys.modules.get(name), "__file__", None) or ""
-    installed = "site-packages" in own or own.startswith(sys.base_prefix)
-    return Path(own).read_bytes() if own.endswith(".py") and not installed and Path(own).is_file() else None
+    own = Path(getattr(sys.modules.get(name), "__file__", None) or "")
+    return own.read_bytes() if _is_ours(name) and own.suffix == ".py" and own.is_file() else None
+
+
+def _is_ours(name: str) -> bool:
+    """Whether a module is of this package or of a user's own: neither installed nor of Python itself."""
+    top = name.split(".")[0]
+    if top == PACKAGE:
+        return True
+    if name not in sys.modules or top in sys.builtin_module_names:
+        return False
+    file = getattr(sys.modules[name], "__file__", None) or ""
+    # A notebook is a module without a file.
+    return name == "__main__" or (bool(file) and not any(place in file for place in _INSTALLED))
 
 
 @lru_cache

@@ -6,6 +6,7 @@ import importlib
 import os
 import signal
 import sys
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -16,7 +17,8 @@ import workbench
 from workbench.engine.compat.compilation import keep_compiled_programs
 from workbench.engine.devices import check_environment
 from workbench.engine.hosts import is_supervised
-from workbench.errors import InputError
+from workbench.errors import VALUE, InputError, cut
+from workbench.experiment.own import import_method
 
 BAD_INPUT = 2
 # 128 and the number of the signal, as shells report it.
@@ -100,9 +102,21 @@ _KEPT = "finished runs are kept, and the same command goes on"
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(workbench.__version__, prog_name="workbench")
-def cli() -> None:
+@click.option(
+    "--import",
+    "imported",
+    multiple=True,
+    metavar="MODULE:CLASS",
+    help="Execute a module of your own, here or on PYTHONPATH, and register its method; for results that it made.",
+)
+def cli(imported: tuple[str, ...]) -> None:
     """Gaussian mixtures by EM, gradient ascent and MCMC, compared on the same terms."""
     check_environment()
+    for home in imported:
+        try:
+            import_method(home, Path())
+        except InputError as error:
+            raise InputError(f"--import {cut(home, VALUE)}: {error}") from None
     # float64 unless the user's environment decides.
     if "JAX_ENABLE_X64" not in os.environ:
         jax.config.update("jax_enable_x64", True)

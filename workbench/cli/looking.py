@@ -8,6 +8,7 @@ import click
 
 from workbench.claims import is_ledger, read_ledger
 from workbench.cli.group import cli
+from workbench.cli.shared import import_own
 from workbench.compare import table
 from workbench.data import dataset_names, describe
 from workbench.errors import InputError
@@ -101,6 +102,7 @@ def _check(file: Path) -> str:
         read_ledger(file)
         read_ledger(file, quick=True)
         return ""
+    import_own(file)
     if is_study(file):
         study = read_study(file)
         for subject in getattr(study, "subjects", ()):

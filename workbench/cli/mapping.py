@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from workbench.cli.group import cli
-from workbench.cli.shared import Folder, named, names_of, progress, reusing
+from workbench.cli.shared import Folder, import_own, named, names_of, progress, reusing
 from workbench.engine.devices import ask_for_devices
 from workbench.errors import InputError
 from workbench.experiment import read_experiment
@@ -43,6 +43,7 @@ def atlas(
     One atlas for each optimising method and rule of starts; samplers are left out. Restarts and races of the file play
     no part. The same command again computes nothing and redraws the page.
     """
+    import_own(file, settings)
     experiment = read_experiment(file, settings)
     if experiment.run.hosts > 1:
         raise InputError(f"{file}: run.hosts: an atlas runs on one host; add --set run.hosts=1")

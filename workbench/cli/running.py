@@ -9,7 +9,7 @@ import click
 
 from workbench.claims import is_ledger
 from workbench.cli.group import cli
-from workbench.cli.shared import Folder, named, names_of, progress, reusing, working
+from workbench.cli.shared import Folder, import_own, named, names_of, progress, reusing, working
 from workbench.compare import MethodSummary, table
 from workbench.diagnostics import Status
 from workbench.engine import hosts
@@ -73,6 +73,7 @@ def run(
     """
     store = Store(Path("results") / file.stem if out is None else out)
     running = Running(store, reuse, workers, quiet)
+    import_own(file, settings)
     if is_ledger(file):
         if methods is not None or swept or settings:
             option = "--sweep" if swept else "--set" if settings else "--methods"

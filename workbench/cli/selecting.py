@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from workbench.cli.group import cli
-from workbench.cli.shared import Folder, named, names_of, progress, reusing
+from workbench.cli.shared import Folder, import_own, named, names_of, progress, reusing
 from workbench.engine.devices import ask_for_devices
 from workbench.errors import InputError
 from workbench.experiment import Experiment
@@ -101,6 +101,7 @@ def _read(file: Path, settings: tuple[str, ...]) -> Experiment:
     """The experiment in a file, which may leave out its methods and its number of components."""
     if is_study(file):
         raise InputError(f"{file}: is a study; give an experiment, or a file with [data] and [model]")
+    import_own(file, settings)
     values: dict[str, Any] = read_toml(file, settings)
     values.setdefault("methods", {"em": {}})
     if isinstance(model := values.setdefault("model", {}), dict):

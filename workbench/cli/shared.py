@@ -1,4 +1,4 @@
-"""What several commands share: the progress bar, and how a config is shown."""
+"""What several commands share: the progress bar, how a config is shown, and which code of a user's own it may name."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -14,6 +14,8 @@ from workbench.cli.stalling import watching
 from workbench.compare.comparison import Watch
 from workbench.errors import InputError
 from workbench.experiment import Experiment
+from workbench.experiment.own import import_methods
+from workbench.experiment.reading import read_toml
 from workbench.jobs.executors import EXECUTORS, workers_of
 from workbench.jobs.running import Reuse
 from workbench.loop.run import Progress as RunProgress
@@ -105,6 +107,17 @@ def named(file: Path) -> Iterator[None]:
         if str(error).startswith(f"{file}: "):
             raise
         raise InputError(f"{file}: {error}") from None
+
+
+def import_own(file: Path, settings: tuple[str, ...] = ()) -> None:
+    """Import the methods of a user's own that a config names, whose code the user so asks to be executed.
+
+    Raises:
+        InputError: the file cannot be read, or such a method cannot be had.
+    """
+    values = read_toml(file, settings)
+    with named(file):
+        import_methods(values, file.parent)
 
 
 def reusing(command: Callable[..., Any]) -> Callable[..., Any]:

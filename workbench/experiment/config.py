@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 import numpy as np
-from pydantic import BeforeValidator, Field, SerializeAsAny, model_validator
+from pydantic import BeforeValidator, Field, SerializeAsAny, WrapSerializer, WrapValidator, model_validator
 
 from workbench.config import Config
 from workbench.data import Dataset, Simulator, load_dataset, read_file
 from workbench.errors import InputError
+from workbench.experiment.own import CLASS, validate_own, with_classes
 from workbench.loop.checkpoint import INTERVAL
 from workbench.methods import METHODS, Method
 from workbench.mixture import COVARIANCES, PRIORS, FlatPrior, Prior
@@ -30,7 +31,7 @@ else:
     # Tagged unions over the registries: what is registered can be configured.
     AnyPrior = Annotated[reduce(or_, PRIORS.values()), Field(discriminator="family")]
     AnyStart = Annotated[reduce(or_, STARTS.values()), Field(discriminator="rule")]
-    AnyMethod = Annotated[reduce(or_, METHODS.values()), Field(discriminator="method")]
+    AnyMethod = Annotated[reduce(or_, METHODS.values()), Field(discriminator="method"), WrapValidator(validate_own)]
     FamilyName = Literal[tuple(COVARIANCES)]
 
 
@@ -135,16 +136,22 @@ def _schema_of_methods(schema: dict[str, Any]) -> None:
     ((pattern, branches),) = schema.pop("patternProperties").items()
     schema["propertyNames"] = {"pattern": pattern}
     schema["properties"] = {name: {"$ref": ref} for name, ref in branches["discriminator"]["mapping"].items()}
-    schema["additionalProperties"] = {"oneOf": [{"allOf": [b], "required": ["method"]} for b in branches["oneOf"]]}
+    own = {
+        "type": "object",
+        "required": [CLASS],
+        "properties": {CLASS: {"type": "string", "pattern": r"^[\w.]+:[\w.]+$"}},
+    }
+    named = [{"allOf": [branch], "required": ["method"]} for branch in branches["oneOf"]]
+    schema["additionalProperties"] = {"oneOf": [*named, own]}
 
 
 def _infer_methods(value: Any) -> Any:
-    """A method's table may leave `method` out where its own name says it: [methods.em]."""
+    """A method's table may leave `method` out where its own name or its class says it: [methods.em]."""
     if not isinstance(value, dict):
         return value
     named = {}
     for name, table in value.items():
-        infer = isinstance(table, dict) and "method" not in table and name in METHODS
+        infer = isinstance(table, dict) and not {"method", CLASS} & set(table) and name in METHODS
         named[name] = {"method": name, **table} if infer else table
     return named
 
@@ -154,6 +161,7 @@ AnyMethods = Annotated[
     dict[MethodName, SerializeAsAny[AnyMethod]],
     Field(min_length=1, json_schema_extra=_schema_of_methods),
     BeforeValidator(_infer_methods),
+    WrapSerializer(with_classes),
 ]
 
 

@@ -24,6 +24,7 @@ from workbench.errors import InputError
 from workbench.jobs.base import Cell, Job
 from workbench.jobs.running import Outcome, Reuse, run_if_free
 from workbench.jobs.store import Store
+from workbench.methods import Method, own_methods, register
 
 EXECUTORS = ("loky", "dask", "slurm")
 
@@ -70,11 +71,14 @@ class Work:
     x64: bool
     token: str  # tells one job from others in a worker
     parent: int  # the process that began it all
+    own: tuple[type[Method], ...] = ()  # methods that a user has registered
 
     def __call__(self, key: str) -> Done:
         """Run a cell here, unless another process has it."""
         if self.token not in _KNOWN:
             _begin(self.devices, self.x64, self.parent)
+            for kind in self.own:
+                register(kind)
             _KNOWN.clear()
             _KNOWN[self.token] = Known(self.job, {cell.key: cell for cell in self.job.cells()})
         known = _KNOWN[self.token]
@@ -112,7 +116,7 @@ class Workers:
         """
         devices = max(1, num_cores() // self.jobs)
         x64 = bool(jax.config.jax_enable_x64)  # type: ignore[attr-defined]  # set by JAX at import
-        work = Work(job, store.folder.resolve(), reuse, devices, x64, uuid.uuid4().hex, os.getpid())
+        work = Work(job, store.folder.resolve(), reuse, devices, x64, uuid.uuid4().hex, os.getpid(), own_methods())
         match self.executor:
             case "dask":
                 yield from _by_dask(work, keys, self.jobs, self.address)

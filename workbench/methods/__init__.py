@@ -1,4 +1,4 @@
-"""Methods: one file each, found by name in `METHODS`."""
+"""Methods: one file each, found by name in `METHODS`; `register` adds one that lives elsewhere."""
 
 from workbench.methods.anderson import Anderson
 from workbench.methods.approximation import Approximation
@@ -17,6 +17,7 @@ from workbench.methods.nuts import NUTS
 from workbench.methods.online_em import OnlineEM
 from workbench.methods.overrelaxed import OverRelaxed
 from workbench.methods.permuted import Permuted
+from workbench.methods.registry import METHODS, home_of, own_methods, register
 from workbench.methods.relaxed_em import RelaxedEM
 from workbench.methods.riemannian import Riemannian
 from workbench.methods.sampler import Sampler
@@ -25,7 +26,7 @@ from workbench.methods.stochastic_ascent import StochasticAscent
 from workbench.methods.tempered_smc import TemperedSMC
 from workbench.methods.variational import Variational
 
-METHODS: dict[str, type[Method]] = {
+METHODS |= {
     "em": EM,
     "squarem": SQUAREM,
     "anderson": Anderson,
@@ -79,4 +80,7 @@ __all__ = [
     "StochasticAscent",
     "TemperedSMC",
     "Variational",
+    "home_of",
+    "own_methods",
+    "register",
 ]

@@ -1,0 +1,115 @@
+"""Methods of a user's own that a config names: imported where the user runs the config, and nowhere else."""
+
+import importlib
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_core import InitErrorDetails
+
+from workbench.errors import VALUE, InputError, cut, shown
+from workbench.methods import METHODS, Method, home_of, own_methods, register
+
+# The key of a method's table that names its class.
+CLASS = "class"
+
+
+def import_methods(values: Mapping[str, Any], folder: Path) -> None:
+    """Import and register the classes that the methods of a config name. This executes the code of their modules.
+
+    A module is looked for where Python looks, and then in the config's folder, in which workers find it, too.
+
+    Args:
+        values: of a config, as TOML has them.
+        folder: the config's.
+
+    Raises:
+        InputError: there is no such module or class, or it is no method.
+    """
+    methods = values.get("methods")
+    for name, table in methods.items() if isinstance(methods, Mapping) else ():
+        if isinstance(table, Mapping) and CLASS in table:
+            try:
+                import_method(table[CLASS], folder)
+            except InputError as error:
+                raise InputError(f"methods.{name}.{CLASS}: {error}") from None
+
+
+def import_method(home: Any, folder: Path) -> type[Method]:
+    """Import and register one class. This executes the code of its module.
+
+    Raises:
+        InputError: there is no such module or class, or it is no method.
+    """
+    module, _, qualified = home.partition(":") if isinstance(home, str) else ("", "", "")
+    if not all(part.isidentifier() for part in f"{module}.{qualified}".split(".")):
+        raise InputError(f'{shown(home)} is no class; give module and class, as "my_module:Mine"')
+    own = str(folder.resolve())
+    if own not in sys.path:
+        sys.path.append(own)
+    try:
+        found: Any = importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name != module.split(".")[0] and error.name != module:
+            raise
+        raise InputError(f"no module {shown(module)} in {own}, nor where PYTHONPATH points") from None
+    for part in qualified.split("."):
+        if not hasattr(found, part):
+            raise InputError(f"module {module} has no {shown(qualified)}")
+        found = getattr(found, part)
+    return register(found)
+
+
+def validate_own(value: Any, handler: Any) -> Any:
+    """A method whose table names its class, or whose name was registered, by that class; any other by the handler.
+
+    Raises:
+        ValueError: the class that the table names is not registered. It is not imported here.
+    """
+    if isinstance(value, Method):
+        return value if _is_own(type(value)) else handler(value)
+    if not isinstance(value, Mapping):
+        return handler(value)
+    kind = METHODS.get(value.get("method", "")) if CLASS not in value else _registered(value[CLASS])
+    if kind is None or (CLASS not in value and not _is_own(kind)):
+        return handler(value)
+    return _validated(kind, {key: inner for key, inner in value.items() if key != CLASS})
+
+
+def with_classes(methods: Mapping[str, Method], handler: Any) -> dict[str, Any]:
+    """Methods as tables, those of a user's own with the name of their class."""
+    dumped: dict[str, Any] = handler(methods)
+    return {
+        name: table | ({CLASS: home_of(type(methods[name]))} if _is_own(type(methods[name])) else {})
+        for name, table in dumped.items()
+    }
+
+
+def _is_own(kind: type[Method]) -> bool:
+    return kind in own_methods()
+
+
+def _registered(home: Any) -> type[Method]:
+    for kind in METHODS.values():
+        if home_of(kind) == home:
+            return kind
+    raise ValueError(
+        f"{shown(home)} is code of a user's own that is not imported; running its config imports it, "
+        f"`workbench --import {cut(str(home), VALUE)} COMMAND ...` does for other commands, and "
+        "workbench.methods.register in Python"
+    )
+
+
+def _validated(kind: type[Method], table: dict[str, Any]) -> Method:
+    """The method in a table; errors lie where those of other methods do, below the name of the method."""
+    name = kind.model_fields["method"].default
+    try:
+        return kind.model_validate({"method": name, **table})
+    except ValidationError as error:
+        details = [
+            InitErrorDetails(type=each["type"], loc=(name, *each["loc"]), input=each["input"], ctx=each.get("ctx", {}))
+            for each in error.errors()
+        ]
+        raise ValidationError.from_exception_data(kind.__name__, details) from None
