@@ -31,6 +31,9 @@ from workbench.studies import STUDIES
 
 jax.config.update("jax_enable_x64", True)
 
+# `--slow-part`.
+pytest_plugins = ["slow_part"]
+
 Points = NDArray[np.float64]
 
 # How many tests this process has begun.

@@ -11,6 +11,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from patience import LONG
 
 import workbench as wb
 from workbench.engine import hosts
@@ -95,6 +96,8 @@ def main() -> None:
     """Join, answer, print."""
     jax.config.update("jax_enable_x64", True)
     number = int(sys.argv[1])
+    # Compiling on a busy machine can keep a host from every sign of life for longer than users have to wait.
+    hosts.HEARTBEAT = hosts.MEETING = int(LONG)
     with hosts.joined(number):
         found = answers(None, sys.argv[2:]) | {"devices": jax.device_count()}
         if "traces" in sys.argv[2:]:

@@ -82,7 +82,7 @@ def log_likelihood(mixture: Mixture, x: NDArray[np.float64]) -> float:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1500)
+@pytest.mark.timeout(6000)
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux limits the memory maps of a process")
 def test_three_hundred_problems_of_as_many_sizes_stay_within_bounds() -> None:
     environment = os.environ | {"JAX_ENABLE_COMPILATION_CACHE": "false"}

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import pytest
 import tomli_w
+from patience import LONG
 
 from workbench.methods import METHODS
 from workbench.mixture import COVARIANCES
@@ -40,9 +41,6 @@ ITERATIONS = 20
 DENSE, MOST_PARAMETERS = ("newton", "natural_gradient"), 150
 # NumPyro's Gibbs within HMC visits the points one after the other.
 ONE_BY_ONE, MOST_POINTS = ("mixed",), 100
-
-# Seconds on two cores that others use too; the largest takes a fraction of it where they do not.
-LIMIT = 280
 
 
 class Size(NamedTuple):
@@ -111,7 +109,7 @@ def test_every_method_ends_at_ordinary_sizes(size: Size, methods: tuple[str, ...
     # Of this process's own settings none: devices, threads and compilation as a user has them.
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("JAX_", "XLA_", "NPROC"))}
     command = [sys.executable, "-m", "workbench", "run", str(config), "--out", str(tmp_path / "out")]
-    ended = subprocess.run(command, env=kept, capture_output=True, text=True, timeout=LIMIT)
+    ended = subprocess.run(command, env=kept, capture_output=True, text=True, timeout=LONG)
     # 1: not one sound answer, as where a hundred points are too few for eight full covariances of forty columns.
     assert ended.returncode in (0, 1), ended.stderr
     assert "Traceback" not in ended.stderr

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import every_program
 import pytest
+from patience import LONG
 
 from workbench.engine.devices import WAITING
 from workbench.methods import METHODS
@@ -38,7 +39,7 @@ def test_no_program_of_several_devices_can_hold_up_more_threads_than_the_pool_ha
 ) -> None:
     written = f"--xla_dump_to={tmp_path} --xla_dump_hlo_as_text --xla_dump_hlo_pass_re=none"
     command = [sys.executable, every_program.__file__, family, name]
-    subprocess.run(command, env=environment(XLA_FLAGS=written), check=True, timeout=280)
+    subprocess.run(command, env=environment(XLA_FLAGS=written), check=True, timeout=LONG)
     held: Counter[str] = Counter()
     met = 0
     for file in tmp_path.glob("*after_optimizations.txt"):
@@ -63,7 +64,7 @@ print(os.environ.get("NPROC"), 1 if mesh is None else mesh.size)
 def pool(begun: bool = False, devices: int | None = None, **changes: str) -> subprocess.CompletedProcess[str]:
     """The width that XLA is told, and how many devices share a problem."""
     command = [sys.executable, "-c", POOL.format(begun=begun, devices=devices)]
-    return subprocess.run(command, env=environment(**changes), capture_output=True, text=True, timeout=200)
+    return subprocess.run(command, env=environment(**changes), capture_output=True, text=True, timeout=LONG)
 
 
 def test_the_pool_is_wider_than_what_devices_wait_for() -> None:

@@ -1,54 +1,71 @@
 """A command that stays in one place says so, and one that moves on does not."""
 
-import time
+import threading
 from pathlib import Path
 
 import click
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from patience import MOMENTS
 
 from workbench.cli import shared, stalling
-from workbench.cli.stalling import watching
+from workbench.cli.stalling import Stand, watching
 
-# Seconds; a busy machine may take as long for a step of Python.
-PATIENCE = 0.4
+# Seconds until the first word, where a thread waits for it.
+PATIENCE = 0.1
+
+HERE, THERE = ("in workbench.here", 1), ("in workbench.there", 1)
 
 
-def test_a_thread_that_stays_in_one_place_is_told_with_what_it_came_to_and_ever_more_rarely() -> None:
-    said: list[str] = []
-    with watching(said.append, PATIENCE) as come_to:
-        come_to("em at 3 of 5")
-        time.sleep(PATIENCE * 5)
-    # After one, two and four times the patience: 3 words where every second one of a clock would be 5.
-    assert 1 <= len(said) <= 3
-    assert said[0].startswith("em at 3 of 5: nothing new for ")
-    assert "of CPU time used since" in said[0]
+def test_one_that_stays_is_told_with_what_it_came_to_and_ever_more_rarely() -> None:
+    stand, told = Stand(patience=10.0), ["em at 3 of 5"]
+    said = {second: stand.look(HERE, told, 100.0 + second, 7.0 + second / 2) for second in range(100)}
+    spoken = {second: line for second, line in said.items() if line is not None}
+    # After one, two, four and eight times the patience.
+    assert list(spoken) == [10, 20, 40, 80]
+    assert spoken[20] == "em at 3 of 5: nothing new for 20 s, in workbench.here; 10 s of CPU time used since"
+
+
+@pytest.mark.parametrize("moves", ["to another place", "by telling something new"])
+def test_one_that_moves_on_is_left_alone(moves: str) -> None:
+    stand, told = Stand(patience=10.0), ["em at 0 of 14"]
+    for second in range(100):
+        if second % 9 == 0 and moves == "by telling something new":
+            told.append("em at 1 of 14")
+        place = THERE if moves == "to another place" and second // 9 % 2 else HERE
+        assert stand.look(place, told, float(second), 0.0) is None
+
+
+class Listener:
+    """Hears what is said, and lets the thread that is talked about wait for it."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self.heard = threading.Event()
+
+    def __call__(self, line: str) -> None:
+        self.lines.append(line)
+        self.heard.set()
 
 
 def test_the_place_is_the_innermost_function_of_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
-    said: list[str] = []
     # This file as the package.
     monkeypatch.setattr(stalling, "_PACKAGE", str(Path(__file__).parent))
+    listener = Listener()
 
     def waits() -> None:
-        np.apply_along_axis(lambda _: time.sleep(PATIENCE * 3), 0, np.zeros(1))
+        np.apply_along_axis(lambda _: listener.heard.wait(MOMENTS), 0, np.zeros(1))
 
-    with watching(said.append, PATIENCE):
+    with watching(listener, PATIENCE):
         waits()
-    assert "in workbench.test_stalling.test_the_place_is" in said[0] and "waits.<locals>.<lambda>, line" in said[0]
-
-
-def test_a_thread_that_tells_something_new_is_left_alone() -> None:
-    said: list[str] = []
-    with watching(said.append, 5 * PATIENCE) as come_to:
-        for number in range(14):
-            come_to(f"em at {number} of 14")
-            time.sleep(PATIENCE / 2)
-    assert said == []
+    (said, *_) = listener.lines
+    assert "in workbench.test_stalling.test_the_place_is" in said and "waits.<locals>.<lambda>, line" in said
 
 
 def test_commands_say_it_on_standard_error_also_where_that_is_no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    listener = Listener()
+
     @click.command()
     def slow() -> None:
         with shared.progress(quiet=False) as watch:
@@ -56,9 +73,12 @@ def test_commands_say_it_on_standard_error_also_where_that_is_no_terminal(monkey
             count = watch("em")
             assert count is not None
             count(3, 5)
-            time.sleep(PATIENCE * 3)
+            listener.heard.wait(MOMENTS)
 
-    monkeypatch.setattr(shared, "watching", lambda say: watching(say, PATIENCE))
+    def both(say: object) -> object:
+        return watching(lambda line: (say(line), listener(line)), PATIENCE)
+
+    monkeypatch.setattr(shared, "watching", both)
     result = CliRunner().invoke(slow, catch_exceptions=False)
     assert result.stdout == ""
     assert result.stderr.startswith("em at 3 of 5: nothing new for")

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import tomli_w
 from click.testing import CliRunner
+from patience import LONG
 from standins import Steps, begun
 
 from workbench.cli import cli
@@ -50,7 +51,7 @@ def run(settings: dict[str, Any], out: Path, executor: str, jobs: int = 2) -> li
     """Why each cell failed, by workers."""
     words = [sys.executable, "-c", PROGRAM, json.dumps(settings), out, executor, str(jobs)]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(TESTS), str(TESTS.parent)]), "JAX_ENABLE_X64": "1"}
-    done = subprocess.run(words, capture_output=True, text=True, env=environment, check=False, timeout=250)
+    done = subprocess.run(words, capture_output=True, text=True, env=environment, check=False, timeout=LONG)
     assert done.returncode == 0, done.stderr
     return list(json.loads(done.stdout.splitlines()[-1]))
 

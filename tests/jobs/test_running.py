@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from patience import LONG
 from standins import Steps, begun
 
 from workbench.engine.files import replacing
@@ -67,7 +68,7 @@ def begin(out: Path, gate: Path) -> Iterator[Begin]:
 
 
 def ended(process: subprocess.Popen[str]) -> dict[str, Any]:
-    told, said = process.communicate(timeout=200)
+    told, said = process.communicate(timeout=LONG)
     assert process.returncode == 0, said
     return {**json.loads(told), "said": said}
 
@@ -138,7 +139,7 @@ def test_a_process_that_is_killed_in_a_cell_leaves_it_free_and_the_next_run_does
     study = Steps(upto=2, log=str(log), fatal=1, deaths=1)
     process = begin(study)
     gate.touch()
-    process.communicate(timeout=200)
+    process.communicate(timeout=LONG)
     assert process.returncode == -signal.SIGKILL
     assert len(Store(out).stored_keys()) == 1
     found = run(study, out)
@@ -154,7 +155,7 @@ def test_a_process_that_waits_for_a_killed_one_takes_its_cell(log, out, gate, be
     while not begun(log):
         time.sleep(0.01)
     assert [outcome.failure for outcome in run(study, out)] == [None]
-    process.communicate(timeout=200)
+    process.communicate(timeout=LONG)
     assert process.returncode == -signal.SIGKILL
     assert begun(log) == [0, 0]
 

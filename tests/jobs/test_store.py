@@ -17,6 +17,7 @@ from typing import Any
 import jax
 import numpy as np
 import pytest
+from patience import LONG
 from restamped import by_other_code, restamp
 
 from workbench.compare import Comparison, table
@@ -272,7 +273,7 @@ class TestClaims:
             "    assert held\n"
             "    os.kill(os.getpid(), signal.SIGKILL)\n"
         )
-        done = subprocess.run([sys.executable, "-c", program], check=False, timeout=200)
+        done = subprocess.run([sys.executable, "-c", program], check=False, timeout=LONG)
         assert done.returncode == -signal.SIGKILL
         with Store(tmp_path).claimed(EM.key, wait=False) as held:
             assert held

@@ -6,6 +6,7 @@ import jupytext
 import nbclient
 import nbformat
 import pytest
+from patience import LONG
 
 import workbench as wb
 from workbench.claims import read_ledger
@@ -121,7 +122,7 @@ def posterior(tmp_path: Path) -> Path:
     [
         ("01_three_methods", "three_methods"),
         pytest.param("02_why_direct_mle_struggles", "why", marks=pytest.mark.slow),
-        pytest.param("03_the_posterior", "posterior", marks=[pytest.mark.slow, pytest.mark.timeout(900)]),
+        pytest.param("03_the_posterior", "posterior", marks=[pytest.mark.slow, pytest.mark.timeout(3600)]),
     ],
 )
 # jupyter_client tells of its transport; nothing that a notebook could change.
@@ -132,7 +133,7 @@ def test_a_notebook_runs_from_stored_runs(
     path = ROOT / "notebooks" / f"{name}.ipynb"
     monkeypatch.setenv("WORKBENCH_RESULTS", str(request.getfixturevalue(stored)))
     notebook = nbformat.read(path, as_version=4)
-    nbclient.NotebookClient(notebook, timeout=240, resources={"metadata": {"path": str(path.parent)}}).execute()
+    nbclient.NotebookClient(notebook, timeout=int(LONG), resources={"metadata": {"path": str(path.parent)}}).execute()
     outputs = [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
     assert sum("image/png" in output.get("data", {}) for output in outputs) >= 3
     assert not [output for output in outputs if output.output_type == "stream" and output.name == "stderr"]

@@ -35,7 +35,7 @@ def test_a_spread_is_refused_where_labels_are_in_doubt() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(2400)
 def test_every_way_agrees_on_acidity() -> None:
     study = study_of("acidity", 2, "tied", replicates=500, sampler=Gibbs(num_samples=1000, num_chains=2))
     rows = study.measure(dict(study.cells()[0]), Path())
@@ -51,7 +51,7 @@ def test_every_way_agrees_on_acidity() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(2400)
 def test_coverage_is_counted_for_every_parameter_and_way() -> None:
     study = Coverage(separations=(4.0,), points=(50,), replications=40, replicates=20, num_samples=100, num_warmup=20)
     rows = study.measure(dict(study.cells()[0]), Path())

@@ -3,13 +3,15 @@
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
 # Seconds in one place before the first word; the next ones come after two, four, eight times as many.
 PATIENCE = 60.0
+
+Place = tuple[str, int]  # a function in words, and the instruction it is at
 
 _PACKAGE = str(Path(__file__).parents[1])
 
@@ -32,15 +34,11 @@ def watching(say: Callable[[str], object], patience: float = PATIENCE) -> Iterat
     ended = threading.Event()
 
     def watch(thread: int) -> None:
-        known, since, used, due = (_place_of(thread), 1), time.monotonic(), time.process_time(), patience
+        stand = Stand(patience)
         while not ended.wait(min(1.0, patience / 4)):
-            now = (_place_of(thread), len(told))
-            if now != known:
-                known, since, used, due = now, time.monotonic(), time.process_time(), patience
-            elif (waited := time.monotonic() - since) >= due:
-                busy = time.process_time() - used
-                say(f"{told[-1]}: nothing new for {waited:.0f} s, {now[0][0]}; {busy:.0f} s of CPU time used since")
-                due *= 2
+            line = stand.look(_place_of(thread), told, time.monotonic(), time.process_time())
+            if line is not None:
+                say(line)
 
     watcher = threading.Thread(target=watch, args=(threading.get_ident(),), daemon=True)
     watcher.start()
@@ -51,7 +49,39 @@ def watching(say: Callable[[str], object], patience: float = PATIENCE) -> Iterat
         watcher.join()
 
 
-def _place_of(thread: int) -> tuple[str, int]:
+class Stand:
+    """Where a thread was met last, and since when.
+
+    Args:
+        patience: seconds in one place before the first word; the next ones come after two, four, eight times as many.
+    """
+
+    def __init__(self, patience: float) -> None:
+        self.patience = patience
+        self.met: tuple[Place, int] | None = None
+
+    def look(self, place: Place, told: Sequence[str], now: float, used: float) -> str | None:
+        """A line where the thread has stood in one place for long; None where it moves, or a line is not due.
+
+        Args:
+            place: where it is met now.
+            told: all that it has told of itself.
+            now: seconds of a clock.
+            used: seconds of CPU time.
+        """
+        if self.met != (place, len(told)):
+            self.met, self.since, self.used, self.due = (place, len(told)), now, used, self.patience
+            return None
+        waited = now - self.since
+        if waited < self.due:
+            return None
+        self.due *= 2
+        return (
+            f"{told[-1]}: nothing new for {waited:.0f} s, {place[0]}; {used - self.used:.0f} s of CPU time used since"
+        )
+
+
+def _place_of(thread: int) -> Place:
     """The innermost function of this package in a thread, in words, and the instruction it is at."""
     frame: FrameType | None = sys._current_frames().get(thread)
     while frame is not None and not frame.f_code.co_filename.startswith(_PACKAGE):

@@ -27,8 +27,9 @@ T = TypeVar("T")
 # Exit status of a host that cannot go on because another is gone.
 LOST = 3
 
-# Seconds without a sign of life after which a host counts as lost.
-HEARTBEAT = 30
+# Seconds without a sign of life after which a host counts as lost, as JAX has it. A busy machine can hold one up for
+# longer than 30; one whose connection closes is noticed at once.
+HEARTBEAT = 100
 # Seconds that hosts wait for each other at the start, and for the first to finish writing at the end.
 MEETING = 300
 
