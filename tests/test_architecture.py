@@ -12,7 +12,7 @@ ROOT = Path(workbench.__file__).parent
 # Bottom to top; a module imports from lower layers, or from its own package.
 LAYERS = (
     ("errors",),
-    ("config", "data", "provenance"),
+    ("config", "data", "provenance", "table"),
     ("mixture",),
     ("engine",),
     ("problem",),

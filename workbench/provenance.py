@@ -26,6 +26,9 @@ PACKAGE = __package__ or "workbench"
 
 _LOG = logging.getLogger(PACKAGE)
 
+# Shows what was computed, and is never asked for a number: what imports it does not rest on it.
+SHOWING = f"{PACKAGE}.table"
+
 # Beside a module's name: the module itself counts, and what it imports does not.
 ALONE = "="
 
@@ -167,7 +170,7 @@ def modules_of(roots: frozenset[str], root: Path = ROOT) -> frozenset[str]:
     ahead = [name for name in roots if not name.startswith(ALONE)]
     while ahead:
         name = ahead.pop()
-        if name not in seen:
+        if name not in seen and name != SHOWING:
             seen.add(name)
             ahead += _imports(name, root)
     return frozenset(seen | alone)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from workbench.compare import Comparison, MethodSummary, Optimum, Table, summarise, table
+from workbench.compare import Comparison, ComparisonTable, MethodSummary, Optimum, summarise, table
 from workbench.compare.table import read
 from workbench.loop.trace import Trace
 from workbench.mixture import Mixture
@@ -64,7 +64,7 @@ def failed(two_groups: Problem) -> MethodSummary:
 
 
 def test_json_parses_back_to_the_summaries(em, nuts):
-    found = json.loads(Table("faithful", (em, nuts)).to_json())
+    found = json.loads(ComparisonTable("faithful", (em, nuts)).to_json())
     assert found["experiment"] == "faithful"
     assert [set(method) for method in found["methods"]] == [set(NAMES)] * 2
     assert found["methods"][0]["best_log_joint"] == em.best_log_joint
@@ -73,11 +73,11 @@ def test_json_parses_back_to_the_summaries(em, nuts):
 
 
 def test_json_is_one_line(em, nuts):
-    assert "\n" not in Table("two\nlines", (em, nuts)).to_json()
+    assert "\n" not in ComparisonTable("two\nlines", (em, nuts)).to_json()
 
 
 def test_json_has_null_where_a_figure_does_not_apply(em, nuts, failed):
-    methods = json.loads(Table("x", (em, nuts, failed)).to_json())["methods"]
+    methods = json.loads(ComparisonTable("x", (em, nuts, failed)).to_json())["methods"]
     assert methods[0]["r_hat_max"] is methods[0]["ess_min"] is None
     assert methods[1]["r_hat_max"] == 1.004
     assert methods[2]["best_log_joint"] is methods[2]["passes_to_best"] is None
@@ -91,12 +91,12 @@ def test_json_has_no_number_that_is_not_finite(em, value):
     def refuse(constant: str) -> None:
         raise AssertionError(f"{constant} is not JSON")
 
-    method = json.loads(Table("x", (spoilt,)).to_json(), parse_constant=refuse)["methods"][0]
+    method = json.loads(ComparisonTable("x", (spoilt,)).to_json(), parse_constant=refuse)["methods"][0]
     assert method["r_hat_max"] is method["matched_error"] is method["heldout_standard_error"] is None
 
 
 def test_csv_parses_back_to_the_summaries(em, nuts, failed):
-    text = Table('a "b", c', (replace(em, method="e,m\n"), nuts, failed)).to_csv()
+    text = ComparisonTable('a "b", c', (replace(em, method="e,m\n"), nuts, failed)).to_csv()
     rows = list(csv.DictReader(io.StringIO(text)))
     assert list(rows[0]) == ["experiment", "dtype", *NAMES]
     assert [row["method"] for row in rows] == ["e,m\n", "nuts", "broken"]
@@ -111,7 +111,7 @@ def test_csv_parses_back_to_the_summaries(em, nuts, failed):
     ("seconds", "shown"), [(2.5, "2.5 s"), (0.0321, "32.1 ms"), (1e-3, "1 ms"), (4.56e-7, "0.456 µs"), (None, "–")]
 )
 def test_the_time_of_a_pass_has_the_unit_that_suits_it(em, seconds, shown):
-    lines = dict(Table("x", (em, replace(em, seconds_per_pass=seconds))).lines)
+    lines = dict(ComparisonTable("x", (em, replace(em, seconds_per_pass=seconds))).lines)
     assert lines["time of a pass"][1] == shown
 
 
@@ -133,14 +133,14 @@ class _Page(HTMLParser):
 def test_html_escapes_what_a_user_named(em, failed):
     name = '<script>alert("x")</script>'
     page = _Page()
-    page.feed(Table(name, (replace(em, method=name), replace(failed, failure="<b>no</b>")))._repr_html_())
+    page.feed(ComparisonTable(name, (replace(em, method=name), replace(failed, failure="<b>no</b>")))._repr_html_())
     assert "script" not in page.tags
     assert "b" not in page.tags
     assert name in page.text
 
 
 def test_html_and_text_show_the_same_figures(em, nuts):
-    shown = Table("faithful", (em, nuts))
+    shown = ComparisonTable("faithful", (em, nuts))
     page = _Page()
     page.feed(shown._repr_html_())
     for heading, cells in shown.lines:
@@ -152,18 +152,18 @@ def test_html_and_text_show_the_same_figures(em, nuts):
 
 
 def test_text_is_plain_and_keeps_brackets_of_names(em):
-    text = str(Table("x", (replace(em, method="[red]em[/red]"),)))
-    assert "[red]em[/red]" in text.splitlines()[2]
+    text = str(ComparisonTable("x", (replace(em, method="[red]em[/red]"),)))
+    assert "[red]em[/red]" in text.splitlines()[1]
     assert "\x1b" not in text
 
 
 @pytest.mark.parametrize("name", ["[bold]x[/bold]", "galaxies[/]"])
 def test_text_keeps_brackets_of_the_experiments_name(em, name):
-    assert str(Table(name, (em,))).startswith(name)
+    assert str(ComparisonTable(name, (em,))).startswith(name)
 
 
 def test_figures_are_printed_with_their_digits(em, nuts):
-    lines = dict(Table("", (em, nuts)).lines)
+    lines = dict(ComparisonTable("", (em, nuts)).lines)
     assert lines["best sound log-likelihood"][0] == "-1130.264"
     assert lines["held-out log density per point"][0] == "-4.123 ± 0.057"
     assert lines["reached the best (within 0.001)"] == ["6 of 8", "6 of 4"]
@@ -178,47 +178,55 @@ def test_figures_are_printed_with_their_digits(em, nuts):
 
 def test_ends_lower_than_ems_are_said_in_a_line_of_their_own(em):
     heading = "ended lower than em (by 1e-06)"
-    assert dict(Table("", (em, replace(em, method="anderson", lower_than_em=2))).lines)[heading] == ["–", "2 of 8"]
-    assert dict(Table("", (em, replace(em, method="anderson", lower_than_em=0))).lines)[heading] == ["–", "0 of 8"]
-    assert heading not in dict(Table("", (em,)).lines)
+    assert dict(ComparisonTable("", (em, replace(em, method="anderson", lower_than_em=2))).lines)[heading] == [
+        "–",
+        "2 of 8",
+    ]
+    assert dict(ComparisonTable("", (em, replace(em, method="anderson", lower_than_em=0))).lines)[heading] == [
+        "–",
+        "0 of 8",
+    ]
+    assert heading not in dict(ComparisonTable("", (em,)).lines)
 
 
 def test_the_evidence_is_printed_with_its_error(em, nuts):
     smc = replace(nuts, log_evidence=-1161.23456, log_evidence_standard_error=0.0421)
-    assert dict(Table("", (em, smc)).lines)["log evidence"] == ["–", "-1161.235 ± 0.042"]
-    assert "log evidence" not in dict(Table("", (em, nuts)).lines)
+    assert dict(ComparisonTable("", (em, smc)).lines)["log evidence"] == ["–", "-1161.235 ± 0.042"]
+    assert "log evidence" not in dict(ComparisonTable("", (em, nuts)).lines)
 
 
 def test_a_line_without_a_figure_is_left_out(em):
-    headings = [heading for heading, _ in Table("", (em,)).lines]
+    headings = [heading for heading, _ in ComparisonTable("", (em,)).lines]
     assert "R-hat, largest" not in headings
     assert "adjusted Rand index" in headings
-    assert "adjusted Rand index" not in [h for h, _ in Table("", (replace(em, adjusted_rand_index=None),)).lines]
+    assert "adjusted Rand index" not in [
+        h for h, _ in ComparisonTable("", (replace(em, adjusted_rand_index=None),)).lines
+    ]
 
 
 class TestReading:
     def test_it_says_who_reached_the_best_how_often_and_at_what_price(self, em):
         slow = replace(em, method="slow", reached_best=0, best_log_joint=-1150.0, passes_to_best=None)
         lost = replace(em, method="lost", reached_best=0, best_log_joint=None, passes_to_best=None)
-        reading = Table("", (em, slow, lost)).reading
+        reading = ComparisonTable("", (em, slow, lost)).reading
         assert "Best sound log-joint -1143.500" in reading
         assert "em reaches it from 6 of 8 starts in 31.5 passes" in reading
         assert "slow never reaches it (-1150.000)" in reading
         assert "lost has no sound answer" in reading
 
     def test_it_says_whether_chains_agree(self, em, nuts):
-        assert "The 4 chains of nuts agree (R-hat 1.004, ESS 812)" in Table("", (em, nuts)).reading
+        assert "The 4 chains of nuts agree (R-hat 1.004, ESS 812)" in ComparisonTable("", (em, nuts)).reading
         apart = replace(nuts, statuses={"BUDGET": 4})
-        assert "nuts do not agree yet" in Table("", (em, apart)).reading
+        assert "nuts do not agree yet" in ComparisonTable("", (em, apart)).reading
 
     def test_chains_that_do_not_agree_come_with_what_to_try(self, em, nuts):
-        assert "Try a longer warm-up" not in Table("", (em, nuts)).reading
+        assert "Try a longer warm-up" not in ComparisonTable("", (em, nuts)).reading
         apart = replace(nuts, statuses={"BUDGET": 4})
-        reading = Table("", (em, apart, replace(apart, method="gibbs"))).reading
+        reading = ComparisonTable("", (em, apart, replace(apart, method="gibbs"))).reading
         assert reading.count("Try a longer warm-up and more draws.") == 1
         assert "tempered_smc weighs modes against each other" in reading
         # A lone chain has none to disagree with.
-        assert "Try a longer warm-up" not in Table("", (em, replace(apart, restarts=1))).reading
+        assert "Try a longer warm-up" not in ComparisonTable("", (em, replace(apart, restarts=1))).reading
 
     def test_it_warns_of_a_best_where_climbs_were_cut_off(self, em):
         beware = "Beware: no start that reaches it has converged."
@@ -229,20 +237,20 @@ class TestReading:
         assert beware in read((replace(em, converged_on_best=0), replace(em, reached_best=0, converged_on_best=0)))
 
     def test_it_warns_of_a_suspicious_best(self, em):
-        assert "Beware" not in Table("", (em,)).reading
-        assert "Beware: the best of em" in Table("", (replace(em, suspicious=True),)).reading
+        assert "Beware" not in ComparisonTable("", (em,)).reading
+        assert "Beware: the best of em" in ComparisonTable("", (replace(em, suspicious=True),)).reading
         sliver = replace(em, sliver="a component of 12 points' worth, narrow along x1, that adds 8.0 nats where")
-        assert "Beware: the best of em has a component of 12 points' worth" in Table("", (sliver,)).reading
+        assert "Beware: the best of em has a component of 12 points' worth" in ComparisonTable("", (sliver,)).reading
 
     def test_it_names_what_failed_and_why(self, em, failed):
-        assert "broken failed: RuntimeError: out of memory" in Table("", (em, failed)).reading
+        assert "broken failed: RuntimeError: out of memory" in ComparisonTable("", (em, failed)).reading
 
     def test_it_says_so_where_nothing_is_sound(self, em):
         lost = replace(em, best_log_joint=None)
-        assert Table("", (lost,)).reading == "No method has a sound answer."
+        assert ComparisonTable("", (lost,)).reading == "No method has a sound answer."
 
     def test_it_names_what_failed_where_nothing_else_ran(self, failed):
-        assert "out of memory" in Table("", (failed,)).reading
+        assert "out of memory" in ComparisonTable("", (failed,)).reading
 
 
 def test_the_table_of_a_real_run_has_what_applies_to_each_method(tiny_run: tuple[Path, Comparison]):
@@ -265,7 +273,7 @@ def test_the_table_is_named_after_its_comparison(
 
 
 def test_another_precision_is_said_in_text_page_json_and_csv(em, nuts):
-    usual, single = Table("t", (em, nuts)), Table("t", (em, nuts), dtype="float32")
+    usual, single = ComparisonTable("t", (em, nuts)), ComparisonTable("t", (em, nuts), dtype="float32")
     assert "float" not in str(usual) and "float" not in usual._repr_html_()
     for text in (str(single), single._repr_html_(), single.to_dict()["reading"]):
         assert "Computed in float32." in text

@@ -186,8 +186,8 @@ def test_a_folder_that_cannot_be_written_is_one_clear_message(tmp_path: Path) ->
 
 def test_the_table_shows_single_values_and_dashes() -> None:
     found = Findings(Squares(), [{"n": 0, "square": 0, "root": None, "many": [0]}])
-    assert table_of(found).headings == ["n", "square", "root"]
-    assert table_of(found).lines == [["0", "0", "-"]]
+    assert table_of(found).heads == ["n", "square", "root"]
+    assert table_of(found).lines() == [["0", "0", "–"]]
 
 
 @pytest.mark.parametrize("file", STUDY_FILES, ids=lambda file: file.stem)

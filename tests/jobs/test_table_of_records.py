@@ -19,7 +19,17 @@ from workbench.jobs import table as table_module
 from workbench.jobs.base import Cell, Record
 from workbench.jobs.state import Failure
 from workbench.jobs.store import Store
-from workbench.jobs.table import MOST_LINES, Table, results, rows_of, table_of_folder
+from workbench.jobs.table import (
+    MOST_LINES,
+    results,
+    rows_of,
+    selected,
+    table_of,
+    table_of_folder,
+    to_parquet,
+    varying,
+    where,
+)
 from workbench.provenance import Provenance
 
 MADE_BY = Provenance.of(rows_of)
@@ -28,7 +38,7 @@ ROWS = (
     {"method": "em", "seed": 1, "log_joint": None, "sound": False},
     {"method": 'o"brien; --', "seed": 2, "log_joint": 1e-12, "sound": None},
 )
-TABLE = Table.of(ROWS)
+TABLE = table_of(ROWS)
 HOSTILE = [
     "",
     ";",
@@ -113,13 +123,13 @@ class TestConditions:
         ],
     )
     def test_both_engines_choose_the_same_rows_in_order(self, engine, condition, seeds):
-        assert [row["seed"] for row in TABLE.where(condition).rows] == seeds
+        assert [row["seed"] for row in where(TABLE, condition).rows] == seeds
 
     @pytest.mark.parametrize("condition", HOSTILE)
     def test_what_is_no_condition_is_one_message(self, engine, condition, tmp_path):
         file = tmp_path / "file"
         with pytest.raises(InputError) as caught:
-            TABLE.where(condition.format(file=file))
+            where(TABLE, condition.format(file=file))
         message = str(caught.value)
         assert message.startswith("--where ") and "\n" not in message
         assert message.endswith("give a condition in SQL on the columns that `workbench table --format csv` shows")
@@ -127,16 +137,16 @@ class TestConditions:
         assert not file.exists()
 
     def test_rows_that_a_union_adds_are_rows_of_the_table_or_none(self, engine):
-        found = TABLE.where(f"seed = 2) UNION SELECT {table_module.PLACE} FROM cells WHERE (seed = 0")
+        found = where(TABLE, f"seed = 2) UNION SELECT {table_module.PLACE} FROM cells WHERE (seed = 0")
         assert [row["seed"] for row in found.rows] == [0, 2]
 
     def test_a_column_of_numbers_and_text_is_compared_as_text(self, engine):
-        found = Table.of([{"a": 1}, {"a": "x"}]).where("a = 'x'")
+        found = where(table_of([{"a": 1}, {"a": "x"}]), "a = 'x'")
         assert [row["a"] for row in found.rows] == ["x"]
 
     def test_names_of_columns_are_quoted(self, engine):
         hostile = 'a") ; DROP TABLE cells; --'
-        assert len(Table.of([{hostile: 1, "b": 2}]).where("b = 2")) == 1
+        assert len(where(table_of([{hostile: 1, "b": 2}]), "b = 2")) == 1
 
 
 class TestForms:
@@ -149,33 +159,33 @@ class TestForms:
         assert json.loads(TABLE.to_json()) == [dict(row) for row in ROWS]
 
     def test_parquet_reads_back(self, tmp_path):
-        TABLE.to_parquet(tmp_path / "x.parquet")
+        to_parquet(TABLE, tmp_path / "x.parquet")
         read = parquet.read_table(tmp_path / "x.parquet").to_pylist()
         assert read == [dict(row) for row in ROWS]
 
     def test_parquet_says_what_it_needs_and_where_it_cannot_write(self, tmp_path, monkeypatch):
         with pytest.raises(InputError, match=r"nowhere.*cannot be written"):
-            TABLE.to_parquet(tmp_path / "nowhere" / "x.parquet")
+            to_parquet(TABLE, tmp_path / "nowhere" / "x.parquet")
         without(monkeypatch, "pyarrow")
         with pytest.raises(InputError, match=r"needs pyarrow; pip install 'workbench\[parquet\]'"):
-            TABLE.to_parquet(tmp_path / "x.parquet")
+            to_parquet(TABLE, tmp_path / "x.parquet")
 
     def test_html_is_escaped(self):
-        page = Table.of([{"<b>": "<script>"}]).to_html()
+        page = table_of([{"<b>": "<script>"}]).to_html()
         assert "<script>" not in page and "<b>" not in page
 
     def test_print_is_cut_and_says_how_much_is_left(self):
-        lines = str(Table.of([{"n": n} for n in range(MOST_LINES + 3)])).splitlines()
-        assert len(lines) == MOST_LINES + 2
+        lines = str(table_of([{"n": n} for n in range(MOST_LINES + 3)])).splitlines()
+        assert len(lines) == MOST_LINES + 3
         assert lines[-1] == "... and 3 rows more"
 
     def test_columns_are_those_asked_for_in_their_order(self):
-        assert TABLE.select(["seed", "method"]).to_csv().splitlines()[0] == "seed,method"
+        assert selected(TABLE, ["seed", "method"]).to_csv().splitlines()[0] == "seed,method"
         with pytest.raises(InputError, match=r"--columns: sed: no such column; there are method, seed"):
-            TABLE.select(["sed"])
+            selected(TABLE, ["sed"])
 
     def test_columns_that_are_the_same_everywhere_are_left_out_of_print(self):
-        assert Table.of([{"state": "done", "a": 1, "b": 1}, {"state": "done", "a": 1, "b": 2}]).varying().columns == (
+        assert varying(table_of([{"state": "done", "a": 1, "b": 1}, {"state": "done", "a": 1, "b": 2}])).columns == (
             "state",
             "b",
         )

@@ -10,7 +10,7 @@ import pytest
 
 from workbench.posterior.relabelling import RELABELLINGS, apply
 from workbench.posterior.summary import posterior_summary
-from workbench.posterior.table import agreement_grid, csv_of, estimate_grids, reading, text_of, to_dict
+from workbench.posterior.table import agreement_table, csv_of, estimate_tables, reading, text_of, to_dict
 
 R, S = 4, 100
 
@@ -96,16 +96,16 @@ def test_nothing_is_read_off_the_r_hat_of_an_approximation(chains, three_groups,
 
 
 def test_every_figure_is_printed_and_the_reading_says_what_matters(summary):
-    functionals, parameters = estimate_grids(summary)
-    assert [row[0] for row in functionals.rows] == [e.name for e in summary.functionals]
-    assert [row[0] for row in parameters.rows] == [e.name for e in summary.parameters]
+    functionals, parameters = estimate_tables(summary)
+    assert [line[0] for line in functionals.lines()] == [e.name for e in summary.functionals]
+    assert [line[0] for line in parameters.lines()] == [e.name for e in summary.parameters]
     assert "relabelled by stephens" in parameters.title
     said = reading(summary)
     assert "4 chains of 100 draws" in said and "Of 6 labellings the chains visit 1, 1, 1, 1; 2 between them." in said
     text = text_of(summary, "mine: nuts")
     assert text.startswith("mine: nuts\n4 chains")
     assert all(name in text for name in RELABELLINGS)
-    assert agreement_grid(summary).rows[0][1:] == ("100 %",) * len(RELABELLINGS)
+    assert agreement_table(summary).lines()[0][1:] == ["100 %"] * len(RELABELLINGS)
 
 
 def test_a_mean_is_printed_to_the_second_digit_of_its_error(summary):
@@ -113,7 +113,7 @@ def test_a_mean_is_printed_to_the_second_digit_of_its_error(summary):
     shown = [
         replace(first, mean=m, mcse=e) for m, e in ((-1300.1234, 0.077), (12345.6, 34.0), (2e-7, 1e-9), (0.9, 0.0))
     ]
-    rows = estimate_grids(replace(summary, parameters=tuple(shown)))[1].rows
+    rows = estimate_tables(replace(summary, parameters=tuple(shown)))[1].lines()
     assert [row[3] for row in rows] == ["0.077", "34", "1.0e-09", "0.0"]
     assert [row[1] for row in rows] == ["-1,300.123", "12,346", "2e-07", "0.9"]
 

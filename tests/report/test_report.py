@@ -11,7 +11,7 @@ import pytest
 import workbench as wb
 from workbench.compare import Comparison, table
 from workbench.posterior import posterior_summary
-from workbench.posterior.table import agreement_grid, chain_grid, estimate_grids, reading
+from workbench.posterior.table import agreement_table, chain_table, estimate_tables, reading
 from workbench.report import figures_of, render, save_figures, write_report
 from workbench.report.captions import words_on_labels
 from workbench.report.figures import svg_of
@@ -123,8 +123,8 @@ def test_the_page_says_what_the_draws_of_each_sampler_say(read, comparison) -> N
     summary = posterior_summary(comparison[HOSTILE], comparison.problem, columns=comparison.columns)
     assert f"Posterior: {HOSTILE}" in read.text
     assert reading(summary) in read.text
-    for grid in (*estimate_grids(summary), chain_grid(summary), agreement_grid(summary)):
-        assert all(cell in read.text for row in grid.rows for cell in row)
+    for grid in (*estimate_tables(summary), chain_table(summary), agreement_table(summary)):
+        assert all(cell in read.text for row in grid.lines() for cell in row)
     assert len(read.all("details")) == 4 + 2  # four tables of one sampler, and the configs of two comparisons
     assert any(e.name == f"means[1, {HOSTILE}]" for e in summary.parameters)
 

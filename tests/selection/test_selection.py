@@ -94,10 +94,10 @@ def test_a_note_is_told_once_for_all_that_it_holds_of(selection: Selection) -> N
 
 
 def test_the_tables_star_the_best_and_tell_the_others_in_nats_below_it(selection: Selection) -> None:
-    column = selection.values.headings.index("held-out")
-    assert [line[column] for line in selection.values.lines] == ["-6.00", "-4.00 *", "-4.05"]
-    column = selection.differences.headings.index("held-out")
-    assert [line[column].split(" ±")[0] for line in selection.differences.lines] == ["2.00", "0.00", "0.05"]
+    column = selection.values.heads.index("held-out")
+    assert [line[column] for line in selection.values.lines()] == ["-6.00", "-4.00 *", "-4.05"]
+    column = selection.differences.heads.index("held-out")
+    assert [line[column].split(" ±")[0] for line in selection.differences.lines()] == ["2.00", "0.00", "0.05"]
     assert selection.reading in str(selection)
 
 
@@ -134,8 +134,8 @@ def test_what_is_not_eligible_is_never_best_nor_a_rival_nor_in_a_difference(disp
     assert disputed.best("loo") == 2
     assert disputed.difference("loo", 3) is None
     assert disputed.rivals("loo") == []
-    column = disputed.values.headings.index("PSIS-LOO")
-    assert [line[column] for line in disputed.values.lines] == ["-3.00 *", "–", "-7.00"]
+    column = disputed.values.heads.index("PSIS-LOO")
+    assert [line[column] for line in disputed.values.lines()] == ["-3.00 *", "–", "-7.00"]
     score = json.loads(disputed.to_json())["choices"][1]["scores"]["loo"]
     assert score["value"] is score["below_best"] is None
     assert (score["rejected"], score["why"], score["notes"]) == (100.0, "draws do not agree", ["gibbs: R-hat 1.50"])

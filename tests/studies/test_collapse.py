@@ -78,7 +78,7 @@ def test_the_table_sums_over_the_grid(found: Findings) -> None:
     for row in table:
         own = found.where(remedy=row["remedy"])
         assert row["starts"] == 32 and row["collapsed"] == own.column("collapsed").sum()
-    assert len(table_of(found).lines) == 3
+    assert len(table_of(found)) == 3
 
 
 def test_figures_show_every_curve(found: Findings) -> None:

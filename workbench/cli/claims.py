@@ -6,25 +6,19 @@ from pathlib import Path
 from typing import NamedTuple
 
 import click
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from workbench.claims import read_ledger
 from workbench.cli.group import cli
 from workbench.cli.shared import Folder, names_of, progress, reusing
 from workbench.engine.devices import ask_for_devices
 from workbench.jobs.claims import How, LedgerJob, beside
-from workbench.jobs.judged import Judged, plain, reading_of
+from workbench.jobs.judged import plain, reading_of, table_of_claims
 from workbench.jobs.running import Reuse, run_job
 from workbench.jobs.store import Store
 from workbench.report import publish, show_claims
 
 LEDGER = Path("experiments/claims.toml")
 FAILED = 1
-
-# Wide enough for a line of each claim where the output is no terminal.
-PLAIN_WIDTH = 160
 
 
 @cli.command()
@@ -77,25 +71,8 @@ def judge(file: Path, store: Store, how: How, asked: Asked) -> bool:
         case "json":
             click.echo(json.dumps([plain(each) for each in judged], indent=2, allow_nan=False))
         case "table":
-            _print(judged)
-            click.echo(f"{reading_of(judged)}\nReport: {page}")
+            click.echo(f"{table_of_claims(judged)}\n{reading_of(judged)}\nReport: {page}")
     failed = [each for each in judged if each.failure is not None]
     for each in failed:
         click.echo(f"{each.name} could not be judged: {each.failure}", err=True)
     return bool(failed)
-
-
-def _print(judged: list[Judged]) -> None:
-    table = Table(show_edge=False, pad_edge=False)
-    for heading in ("claim", "verdict", "figure", "error", "runs"):
-        table.add_column(heading, overflow="fold")
-    for each in judged:
-        decision = each.decision
-        sentence = f"{each.name}: {each.sentence}"
-        cells = (sentence, decision.verdict.value, decision.figure, decision.error, ", ".join(each.folders))
-        # As text: a sentence may hold square brackets.
-        table.add_row(*map(Text, cells))
-    console = Console()
-    if not console.is_terminal:
-        console.width = PLAIN_WIDTH
-    console.print(table)

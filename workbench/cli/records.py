@@ -7,7 +7,17 @@ import click
 
 from workbench.cli.group import cli
 from workbench.errors import InputError
-from workbench.jobs.table import Table, checked_rows_of, stores_in, table_of_folder
+from workbench.jobs.table import (
+    checked_rows_of,
+    selected,
+    stores_in,
+    table_of,
+    table_of_folder,
+    to_parquet,
+    varying,
+)
+from workbench.jobs.table import where as chosen
+from workbench.table import Table
 
 STATES = ("done", "stale", "failed", "damaged", "missing")
 
@@ -32,7 +42,7 @@ def status(folder: Path, form: str) -> None:
             rows.append(about | {"cells": len(job["cells"])} | {state: states[state] for state in STATES})
     if not rows:
         raise InputError(f"{folder}: no jobs; give a folder that `workbench run` wrote, or one that holds some")
-    found = Table.of(rows)
+    found = table_of(rows)
     click.echo(_told(found, form))
     if form == "table":
         for why, count in whys.most_common():
@@ -57,18 +67,18 @@ def table_(folder: Path, where: str | None, columns: str | None, form: str, out:
     if where is not None:
         if not where.strip():
             raise InputError("--where: is empty; give a condition in SQL, as --where \"method = 'em'\"")
-        found = found.where(where)
+        found = chosen(found, where)
     if columns is not None:
         names = [name.strip() for name in columns.split(",") if name.strip()]
         if not names:
             raise InputError("--columns: is empty; give names, as --columns method,passes")
-        found = found.select(names)
+        found = selected(found, names)
     elif form == "table":
-        found = found.varying()
+        found = varying(found)
     if form == "parquet":
         if out is None:
             raise InputError("--format parquet: needs a file; give --out FILE")
-        found.to_parquet(out)
+        to_parquet(found, out)
         click.echo(out)
         return
     click.echo(_told(found, form))

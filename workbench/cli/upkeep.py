@@ -10,7 +10,7 @@ from workbench.cli.shared import progress
 from workbench.engine.devices import ask_for_devices
 from workbench.errors import InputError
 from workbench.jobs import packs, upkeep
-from workbench.jobs.table import Table
+from workbench.jobs.table import table_of
 
 APART = 1
 
@@ -87,7 +87,7 @@ def verify(ctx: click.Context, pack: Path, tolerance: float, quiet: bool) -> Non
     rows = [{"cell": each.key, "state": each.state, "why": each.why or None} for each in checked]
     wrong = [row for row in rows if row["state"] not in ("same", "within")]
     if wrong or not quiet:
-        click.echo(Table.of(wrong if quiet else rows))
+        click.echo(table_of(wrong if quiet else rows))
     if not quiet:
         click.echo(f"{len(rows) - len(wrong)} of {len(rows)} cells come out as they were packed.")
     if wrong:

@@ -3,6 +3,6 @@
 from workbench.compare.comparison import Comparison, Reference, compare
 from workbench.compare.optima import Optimum
 from workbench.compare.summary import MethodSummary, summarise
-from workbench.compare.table import Table, table
+from workbench.compare.table import ComparisonTable, table
 
-__all__ = ["Comparison", "MethodSummary", "Optimum", "Reference", "Table", "compare", "summarise", "table"]
+__all__ = ["Comparison", "ComparisonTable", "MethodSummary", "Optimum", "Reference", "compare", "summarise", "table"]

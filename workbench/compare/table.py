@@ -1,7 +1,5 @@
-"""The table of a comparison, with a one-line reading of it: as text, HTML, JSON or CSV."""
+"""The table of a comparison, with a reading of it in a few sentences: as text, HTML, JSON or CSV."""
 
-import csv
-import io
 import json
 import math
 from collections.abc import Callable
@@ -18,6 +16,7 @@ from workbench.diagnostics import Status
 from workbench.diagnostics.convergence import E_BFMI_LIMIT
 from workbench.engine.precision import USUAL, dtype_name, precision_note
 from workbench.loop.trace import passes_text
+from workbench.table import Table, plain
 
 Cell = Callable[[MethodSummary], str]
 
@@ -124,7 +123,7 @@ LINES: tuple[tuple[str, Cell], ...] = (
 
 
 @dataclass(frozen=True)
-class Table:
+class ComparisonTable:
     """The summaries of one comparison; prints as text, and as HTML in a notebook."""
 
     experiment: str
@@ -141,44 +140,29 @@ class Table:
         return [(heading, cells) for heading, cells in filled if any(c not in _EMPTY for c in cells)]
 
     @property
+    def shown(self) -> Table:
+        """A line for each quantity, a column for each method."""
+        lines = [[heading, *cells] for heading, cells in self.lines]
+        return Table.of_lines(["", *(s.method for s in self.summaries)], lines, words=("0",))
+
+    @property
     def reading(self) -> str:
         """What the table says, in a sentence or two."""
         text, note = read(self.summaries, self.components, self.advice), precision_note(self.dtype)
         return " ".join([text, *self.remarks, *([note] if note else [])])
 
     def __str__(self) -> str:
-        # Imported here because it is needed only to print, and importing the package must stay quick.
-        from rich.console import Console
-        from rich.table import Table as RichTable
-
-        table = RichTable()
-        table.add_column("")
-        for summary in self.summaries:
-            table.add_column(summary.method, justify="right")
-        for heading, cells in self.lines:
-            table.add_row(heading, *cells)
-        out = io.StringIO()
-        width = 40 + 20 * len(self.summaries)
-        Console(file=out, width=width, color_system=None, force_jupyter=False, markup=False).print(table)
-        title = f"{self.experiment}\n" if self.experiment else ""
-        return f"{title}{out.getvalue().rstrip()}\n{self.reading}"
+        return "\n".join([*filter(None, [self.experiment]), str(self.shown), self.reading])
 
     def __repr__(self) -> str:
         return str(self)
 
     def _repr_html_(self) -> str:
-        head = "".join(f"<th>{escape(s.method)}</th>" for s in self.summaries)
-        body = "".join(
-            f"<tr><th>{escape(heading)}</th>{''.join(f'<td>{escape(c)}</td>' for c in cells)}</tr>"
-            for heading, cells in self.lines
-        )
-        return (
-            f"<table><thead><tr><th></th>{head}</tr></thead><tbody>{body}</tbody></table><p>{escape(self.reading)}</p>"
-        )
+        return f"{self.shown.to_html()}<p>{escape(self.reading)}</p>"
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values: `experiment`, `dtype`, `reading`, and a list `methods`. What is not a finite number is None."""
-        methods = [_plain(asdict(s)) for s in self.summaries]
+        methods = [plain(asdict(s)) for s in self.summaries]
         return {"experiment": self.experiment, "dtype": self.dtype, "reading": self.reading, "methods": methods}
 
     def to_json(self) -> str:
@@ -187,17 +171,12 @@ class Table:
 
     def to_csv(self) -> str:
         """One row for each method, headed; the statuses and optima as JSON in their cells."""
-        out = io.StringIO()
-        names = ["experiment", "dtype", *(f.name for f in fields(MethodSummary))]
-        writer = csv.DictWriter(out, names, lineterminator="\n")
-        writer.writeheader()
-        for row in self.to_dict()["methods"]:
-            nested = {k: json.dumps(v) if isinstance(v, dict | list) else v for k, v in row.items()}
-            writer.writerow({"experiment": self.experiment, "dtype": self.dtype, **nested})
-        return out.getvalue()
+        about = {"experiment": self.experiment, "dtype": self.dtype}
+        rows = tuple(about | row for row in self.to_dict()["methods"])
+        return Table((*about, *(each.name for each in fields(MethodSummary))), rows).to_csv()
 
 
-def table(comparison: Comparison) -> Table:
+def table(comparison: Comparison) -> ComparisonTable:
     """The table of a comparison."""
     summaries, problem = tuple(summarise(comparison)), comparison.problem
     best = _best(summaries)
@@ -205,7 +184,7 @@ def table(comparison: Comparison) -> Table:
     tied = any("equal" in (s.unsound or "") for s in summaries)
     advice = remedies(problem, tied=tied) if len(comparison) and (best is None or best.merged) else ""
     dtype = dtype_name(*(trace.mixtures.means for trace in comparison.values()))
-    return Table(comparison.name, summaries, problem.components, advice, dtype, remarks_on(comparison))
+    return ComparisonTable(comparison.name, summaries, problem.components, advice, dtype, remarks_on(comparison))
 
 
 def read(summaries: tuple[MethodSummary, ...], components: int | None = None, advice: str = "") -> str:
@@ -313,11 +292,3 @@ def _arrival(s: MethodSummary) -> str:
 
 
 _EMPTY = {"–", "0 of 0"}
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {k: _plain(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(v) for v in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,6 +1,5 @@
 """The atlas of optima: the distinct ends of thousands of starts, what each is, and how large its basin."""
 
-import io
 import json
 import math
 from collections.abc import Mapping
@@ -14,6 +13,7 @@ from workbench.diagnostics.proportion import Proportion
 from workbench.engine.precision import USUAL, precision_note
 from workbench.geometry.stationary import Kind
 from workbench.mixture import Mixture, covariance_named
+from workbench.table import Table
 
 
 @dataclass(frozen=True)
@@ -94,19 +94,13 @@ class Atlas:
         text = f"{ends}; the best strict sound maximum, {best.log_joint:.3f}, is reached from {share}."
         return f"{text} {note}".rstrip()
 
-    def __str__(self) -> str:
-        # Imported here because it is needed only to print, and importing the package must stay quick.
-        from rich.console import Console
-        from rich.table import Table
+    @property
+    def table(self) -> Table:
+        """The optima, best first, then one line for each kind of others."""
+        return Table.of_lines(HEADINGS, self.lines, words=("kind", "why"))
 
-        table = Table()
-        for heading, justify in HEADINGS.items():
-            table.add_column(heading, justify=justify)
-        for line in self.lines:
-            table.add_row(*line)
-        out = io.StringIO()
-        Console(file=out, width=150, color_system=None, force_jupyter=False, markup=False).print(table)
-        return f"{self.method} from {self.rule}\n{out.getvalue().rstrip()}\n{self.reading}"
+    def __str__(self) -> str:
+        return f"{self.method} from {self.rule}\n{self.table}\n{self.reading}"
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values; what is not a finite number is None."""
@@ -148,16 +142,7 @@ class Atlas:
 # Of the table; what is beyond is counted in one line.
 MOST_LINES = 15
 
-# Of the table, and how their cells are aligned.
-HEADINGS: dict[str, Any] = {
-    "log-joint": "right",
-    "kind": "left",
-    "starts": "right",
-    "share (95 % interval)": "right",
-    "passes (median)": "right",
-    "largest eigenvalue": "right",
-    "why": "left",
-}
+HEADINGS = ("log-joint", "kind", "starts", "share (95 % interval)", "passes (median)", "largest eigenvalue", "why")
 
 
 def _line(basin: Basin) -> tuple[str, ...]:

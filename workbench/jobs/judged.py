@@ -17,6 +17,7 @@ from workbench.jobs.base import Record, digest_of_values
 from workbench.jobs.state import DamagedCellError
 from workbench.jobs.store import Store
 from workbench.provenance import why_stale
+from workbench.table import Table
 
 KIND = "claims"
 
@@ -101,6 +102,16 @@ def reading_of(judged: Sequence[Judged]) -> str:
 
 
 _VERBS = {Verdict.HOLDS: "hold", Verdict.FAILS: "fail", Verdict.UNDECIDED: "not decided"}
+
+
+def table_of_claims(judged: Sequence[Judged]) -> Table:
+    """A line for each claim."""
+    heads = ("claim", "verdict", "figure", "error", "runs")
+    lines = []
+    for each in judged:
+        found, runs = each.decision, ", ".join(each.folders)
+        lines.append((f"{each.name}: {each.sentence}", found.verdict.value, found.figure, found.error, runs))
+    return Table.of_lines(heads, lines, words=("claim", "figure", "error", "runs"))
 
 
 def load_claims(out: Path | str) -> list[Judged]:

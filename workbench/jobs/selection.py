@@ -113,7 +113,7 @@ class SelectionJob(Job):
                     scored, *parts, alone=("jobs.selection", "selection.asked", "experiment.config")
                 )
                 k = candidate.model.components
-                about: dict[str, Value] = {"data": named_data(candidate), "components": k, "covariance": of}
+                about: dict[str, Value] = {"data": named_data(candidate), "model_components": k, "model_covariance": of}
                 identity = family.group | {"components": k}
                 cell = Cell(f"components-{k}", identity, made_by, about, candidate.resolved())
                 found[cell.key] = (cell, candidate)
@@ -132,7 +132,8 @@ class SelectionJob(Job):
     def config(self) -> dict[str, Any]:
         """The experiment, a digest of its points, and for each family what its candidates have in common."""
         keys = {
-            of: [k for k, (c, _) in self._cells.items() if c.coordinates["covariance"] == of] for of in self.families
+            of: [k for k, (c, _) in self._cells.items() if c.coordinates["model_covariance"] == of]
+            for of in self.families
         }
         families = {
             of: {"group": digest_of_values(family.group), "about": family.about._asdict(), "cells": keys[of]}
@@ -155,10 +156,10 @@ class SelectionJob(Job):
         """Every criterion over K; over families as well, where they were asked for."""
         found = {}
         for of, family in self.families.items():
-            own = [outcome for outcome in outcomes if outcome.cell.coordinates["covariance"] == of]
+            own = [outcome for outcome in outcomes if outcome.cell.coordinates["model_covariance"] == of]
             done = [(o, record_of(store, o)) for o in own if o.failure is None]
             choices = tuple(replace(Choice.from_dict(dict(r.values["choice"])), stale=o.stale) for o, r in done)
-            failures = {str(o.cell.coordinates["components"]): o.failure for o in own if o.failure is not None}
+            failures = {str(o.cell.coordinates["model_components"]): o.failure for o in own if o.failure is not None}
             about = family.about
             found[of] = Selection(about.name, about.setting, choices, about.prior_remark, failures)
         return FamilySelection(self.name, found) if self.is_grid else next(iter(found.values()))

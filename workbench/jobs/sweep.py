@@ -1,5 +1,7 @@
 """The sweep as a job: a cell is one method on one of the experiments."""
 
+import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -7,6 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
 from workbench.compare import Comparison
+from workbench.compare.optima import WITHIN
 from workbench.engine.files import DAMAGED
 from workbench.errors import InputError
 from workbench.experiment import DataConfig, Experiment, RunConfig
@@ -17,16 +20,23 @@ from workbench.jobs.points import Points
 from workbench.jobs.running import Outcome
 from workbench.jobs.setting import Setting
 from workbench.jobs.store import Store
-from workbench.jobs.table import Table, rows_of
+from workbench.jobs.table import MOST_LINES, rows_of
 from workbench.loop.checkpoint import Checkpoint
+from workbench.table import Table, text_of
 
 # Data sets that are kept in memory; cells that follow each other mostly share theirs.
 KEPT = 8
 
 
+# Columns that say what is maximised, by how they begin: log-joints of others are no measure of each other.
+OBJECTIVE = ("points", "model_", "prior_", "dtype")
+
+
 @dataclass(frozen=True, repr=False)
 class Swept(Table):
     """What a sweep found: a row for each cell."""
+
+    swept: tuple[str, ...] = ()  # the columns of settings that were swept
 
     @property
     def failed(self) -> int:
@@ -35,13 +45,35 @@ class Swept(Table):
 
     @property
     def reading(self) -> str:
-        """How many cells there are, how many failed and why, and how long they took."""
+        """The best cell, how many cells there are, how many failed and why, and how long they took."""
         seconds = sum(float(row.get("seconds") or 0.0) for row in self.rows)
         whys = dict.fromkeys(str(row["why"]) for row in self.rows if row["state"] == "failed")
         lost = f", {self.failed} failed ({'; '.join(whys)})" if self.failed else ""
         stale = sum(row["state"] == "stale" for row in self.rows)
         beware = f", {stale} STALE: other code made them" if stale else ""
-        return f"{len(self.rows):,} cells{lost}{beware}; {seconds:.1f} s in all."
+        return f"{self.best} {len(self.rows):,} cells{lost}{beware}; {seconds:.1f} s in all.".lstrip()
+
+    @property
+    def best(self) -> str:
+        """The highest log-joint where all cells have one objective; else which method has the highest how often."""
+        problems: dict[str, list[Mapping[str, Value]]] = {}
+        for row in self.rows:
+            if isinstance(row.get("log_joint"), float):
+                objective = {name: value for name, value in row.items() if name.startswith(OBJECTIVE)}
+                problems.setdefault(json.dumps(objective, sort_keys=True), []).append(row)
+        tops = [max(float(row["log_joint"] or 0.0) for row in rows) for rows in problems.values()]
+        if not problems:
+            return "No cell has a sound answer."
+        if len(problems) == 1:
+            (rows,) = problems.values()
+            row = next(row for row in rows if row["log_joint"] == tops[0])
+            place = ", ".join(f"{name} = {text_of(row[name])}" for name in self.swept if name in row)
+            return f"Highest log-joint {tops[0]:.3f}, by {row['method']} at {place}."
+        wins: Counter[str] = Counter()
+        for rows, top in zip(problems.values(), tops, strict=True):
+            wins.update({str(row["method"]) for row in rows if top - float(row["log_joint"] or 0.0) <= WITHIN})
+        told = ", ".join(f"{method} on {count}" for method, count in wins.most_common())
+        return f"Of {len(problems):,} problems (data, model and prior) the highest log-joint is reached by {told}."
 
 
 class _Place(NamedTuple):
@@ -186,7 +218,8 @@ def swept_of(rows: Sequence[Mapping[str, Value]], keys: Sequence[str]) -> Swept:
     there = dict.fromkeys(name for row in rows for name in row)
     ends = sorted(name for name in there if name.startswith("restarts_") and name != "restarts_run")
     wanted = ("method", *keys, "state", "status", *ends, "log_joint", "passes", "step_seconds")
-    return Swept(tuple(name for name in dict.fromkeys(wanted) if name in there), tuple(rows))
+    columns = tuple(name for name in dict.fromkeys(wanted) if name in there)
+    return Swept(columns, tuple(rows), most=MOST_LINES, keep=("method", *keys, *wanted), swept=tuple(keys))
 
 
 def load_sweep(store: Store, job: Mapping[str, Any]) -> Swept:

@@ -1,13 +1,10 @@
 """One table for every record of every job: a row for each cell, from the manifests alone."""
 
-import csv
-import html
-import io
 import json
 import re
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from difflib import get_close_matches
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,140 +15,80 @@ from workbench.jobs.base import Value
 from workbench.jobs.state import DONE, DamagedCellError, nothing_in
 from workbench.jobs.store import Store
 from workbench.provenance import why_stale
+from workbench.table import Table
 
 # Of the columns, those that come first, in this order.
 FIRST = ("job", "kind", "name", "state", "method", "data")
 
-# Lines that are printed of a longer table.
+# Those that are printed where not all fit, the most needed first.
+KEPT = ("method", "claim", "state", "job", "log_joint", "status", "verdict", "seed", "why", "passes", "value")
+
+# Rows that are printed of a longer table.
 MOST_LINES = 40
 
 # The column that says which row it is, while a condition is asked.
 PLACE = "the_place_of_the_row"
 
-# What stands where there is no value.
-DASH = "–"
+
+def table_of(rows: Sequence[Mapping[str, Value]], note: str = "") -> Table:
+    """A table of all columns that a row has, those of `FIRST` first."""
+    found = dict.fromkeys(key for row in rows for key in row)
+    first = [name for name in FIRST if name in found]
+    columns = (*first, *(name for name in found if name not in first))
+    return Table(columns, tuple(rows), note=note, words=("why",), most=MOST_LINES, keep=KEPT)
 
 
-@dataclass(frozen=True)
-class Table:
-    """Rows under named columns, in every form in which a table is told."""
+def selected(table: Table, columns: Sequence[str]) -> Table:
+    """Some columns, in their order.
 
-    columns: tuple[str, ...]
-    rows: tuple[Mapping[str, Value], ...]
-    note: str = ""
-
-    @classmethod
-    def of(cls, rows: Sequence[Mapping[str, Value]], note: str = "") -> "Table":
-        """A table of all columns that a row has, those of `FIRST` first."""
-        found = dict.fromkeys(key for row in rows for key in row)
-        first = [name for name in FIRST if name in found]
-        return cls((*first, *(name for name in found if name not in first)), tuple(rows), note)
-
-    def select(self, columns: Sequence[str]) -> "Table":
-        """Some columns, in their order.
-
-        Raises:
-            InputError: there is none of a name.
-        """
-        unknown = [name for name in columns if name not in self.columns]
-        if unknown:
-            raise InputError(f"--columns: {', '.join(unknown)}: no such column; there are {', '.join(self.columns)}")
-        return Table(tuple(columns), self.rows, self.note)
-
-    def where(self, condition: str) -> "Table":
-        """The rows that meet a condition in SQL, as `method = 'em' and status = 'CONVERGED'`.
-
-        Raises:
-            InputError: it is no condition on these columns.
-        """
-        found = _chosen(self, condition)
-        # Whatever was made of the condition, a row is one of these or none.
-        if not all(isinstance(place, int) and 0 <= place < len(self.rows) for place in found):
-            raise _no_condition(self, condition, "it asks for more than rows of this table")
-        return Table(self.columns, tuple(self.rows[place] for place in sorted(set(found))), self.note)
-
-    def varying(self) -> "Table":
-        """The columns that differ between rows, and those of `FIRST` that say what a row is."""
-        kept = [
-            name
-            for name in self.columns
-            if name in ("method", "state") or len({json.dumps(row.get(name)) for row in self.rows}) > 1
-        ]
-        return Table(tuple(kept), self.rows, self.note)
-
-    def to_csv(self) -> str:
-        """CSV with a header; empty where there is no value."""
-        out = io.StringIO()
-        writer = csv.writer(out, lineterminator="\n")
-        writer.writerow(self.columns)
-        writer.writerows(
-            [["" if (value := row.get(name)) is None else value for name in self.columns] for row in self.rows]
-        )
-        return out.getvalue()
-
-    def to_json(self) -> str:
-        """A list of objects."""
-        return json.dumps([{name: row.get(name) for name in self.columns} for row in self.rows], allow_nan=False)
-
-    def to_html(self) -> str:
-        """A table of HTML; whatever is in it is escaped."""
-        head = "".join(f"<th scope=col>{html.escape(name)}</th>" for name in self.columns)
-        body = "".join(
-            f"<tr>{''.join(f'<td>{html.escape(text)}</td>' for text in line)}</tr>\n" for line in self.lines()
-        )
-        return f"<table class=figures><thead><tr>{head}</tr></thead>\n<tbody>\n{body}</tbody></table>\n"
-
-    def to_parquet(self, path: Path) -> None:
-        """A Parquet file.
-
-        Raises:
-            InputError: pyarrow is not installed, or the file cannot be written.
-        """
-        if find_spec("pyarrow") is None:
-            raise InputError("--format parquet: needs pyarrow; pip install 'workbench[parquet]'")
-        import pyarrow
-        import pyarrow.parquet
-
-        columns = {name: [_stored(row.get(name)) for row in self.rows] for name in self.columns}
-        try:
-            pyarrow.parquet.write_table(pyarrow.table({k: _of_one_type(v) for k, v in columns.items()}), path)
-        except OSError as error:
-            raise InputError(f"{path}: cannot be written ({error.strerror})") from None
-
-    def lines(self, most: int | None = None) -> list[list[str]]:
-        """The rows as text."""
-        return [[text_of(row.get(name)) for name in self.columns] for row in self.rows[:most]]
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __str__(self) -> str:
-        lines = [list(self.columns), *self.lines(MOST_LINES)]
-        widths = [max(len(line[i]) for line in lines) for i in range(len(self.columns))]
-        texts = ["  ".join(cell.rjust(w) for cell, w in zip(line, widths, strict=True)).rstrip() for line in lines]
-        if not self.rows:
-            texts.append("no row")
-        more = len(self.rows) - MOST_LINES
-        below = [f"... and {more} rows more"] if more > 0 else []
-        return "\n".join([*texts, *below, *filter(None, [self.note])])
-
-    def __repr__(self) -> str:
-        return str(self)
+    Raises:
+        InputError: there is none of a name.
+    """
+    unknown = [name for name in columns if name not in table.columns]
+    if unknown:
+        raise InputError(f"--columns: {', '.join(unknown)}: no such column; there are {', '.join(table.columns)}")
+    return replace(table, columns=tuple(columns), keep=())
 
 
-def text_of(value: Any) -> str:
-    """A value as a table prints it: four digits of a number, a dash where there is none."""
-    match value:
-        case None:
-            return DASH
-        case bool():
-            return "yes" if value else "no"
-        case float():
-            if value == int(value) and abs(value) < 1e15:
-                return f"{int(value)}"
-            return format(value, ".3f") if 1 <= abs(value) < 1e6 else format(value, ".4g")
-        case _:
-            return one_line(str(value), 80)
+def where(table: Table, condition: str) -> Table:
+    """The rows that meet a condition in SQL, as `method = 'em' and status = 'CONVERGED'`.
+
+    Raises:
+        InputError: it is no condition on these columns.
+    """
+    found = _chosen(table, condition)
+    # Whatever was made of the condition, a row is one of these or none.
+    if not all(isinstance(place, int) and 0 <= place < len(table.rows) for place in found):
+        raise _no_condition(table, condition, "it asks for more than rows of this table")
+    return replace(table, rows=tuple(table.rows[place] for place in sorted(set(found))))
+
+
+def varying(table: Table) -> Table:
+    """The columns that differ between rows, and those that say what a row is."""
+    kept = [
+        name
+        for name in table.columns
+        if name in ("method", "state") or len({json.dumps(row.get(name)) for row in table.rows}) > 1
+    ]
+    return replace(table, columns=tuple(kept))
+
+
+def to_parquet(table: Table, path: Path) -> None:
+    """Write a Parquet file.
+
+    Raises:
+        InputError: pyarrow is not installed, or the file cannot be written.
+    """
+    if find_spec("pyarrow") is None:
+        raise InputError("--format parquet: needs pyarrow; pip install 'workbench[parquet]'")
+    import pyarrow
+    import pyarrow.parquet
+
+    columns = {name: [_stored(row.get(name)) for row in table.rows] for name in table.columns}
+    try:
+        pyarrow.parquet.write_table(pyarrow.table({k: _of_one_type(v) for k, v in columns.items()}), path)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error.strerror})") from None
 
 
 def results(folder: Path | str) -> Any:
@@ -181,7 +118,7 @@ def table_of_folder(folder: Path) -> Table:
     rows = [row for store in stores for row in rows_of(store, store.stored_keys()).rows]
     if not rows:
         raise InputError(f"{folder}: {nothing_in(folder)}")
-    return Table.of(sorted(rows, key=_order))
+    return table_of(sorted(rows, key=_order))
 
 
 def _order(row: Mapping[str, Value]) -> list[str]:
@@ -212,7 +149,7 @@ def checked_rows_of(store: Store, keys: Sequence[str]) -> Table:
             except DamagedCellError as error:
                 row = {**row, "state": "damaged", "why": str(error)}
         rows.append(row)
-    return Table.of(rows)
+    return table_of(rows)
 
 
 def rows_of(store: Store, keys: Sequence[str]) -> Table:
@@ -246,7 +183,7 @@ def rows_of(store: Store, keys: Sequence[str]) -> Table:
             "key": key,
         }
         rows.append(row if why is None else row | {"why": str(why)})
-    return Table.of(rows)
+    return table_of(rows)
 
 
 def _chosen(table: Table, condition: str) -> list[Any]:

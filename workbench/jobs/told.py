@@ -11,7 +11,7 @@ from workbench.errors import InputError
 from workbench.jobs.atlas import Atlases, AtlasJob, load_atlas_job
 from workbench.jobs.claims import LedgerJob
 from workbench.jobs.experiment import ExperimentJob, load_experiments
-from workbench.jobs.judged import Judged, load_ledger, plain, reading_of
+from workbench.jobs.judged import Judged, load_ledger, plain, reading_of, table_of_claims
 from workbench.jobs.selection import SelectionJob, load_selection
 from workbench.jobs.store import Store
 from workbench.jobs.study import StudyJob, load_findings
@@ -90,9 +90,8 @@ def _found(store: Store, file: Path, job: Mapping[str, Any]) -> Found | None:
 
 
 def _claims(name: str, judged: Sequence[Judged]) -> Found:
-    lines = [f"{each.name}: {each.decision.verdict}, {each.decision.figure} ({each.decision.error})" for each in judged]
     values = {"ledger": name, "reading": reading_of(judged), "claims": [plain(each) for each in judged]}
-    return Found("\n".join([name, *lines, reading_of(judged)]), json.dumps(values, allow_nan=False))
+    return Found(f"{name}\n{table_of_claims(judged)}\n{reading_of(judged)}", json.dumps(values, allow_nan=False))
 
 
 def _study(findings: Findings) -> Found:

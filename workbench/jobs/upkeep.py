@@ -13,7 +13,8 @@ from workbench.errors import InputError, one_line, shown
 from workbench.jobs.base import Record, Value
 from workbench.jobs.state import DONE, DamagedCellError
 from workbench.jobs.store import MANIFEST, Store
-from workbench.jobs.table import Table, checked_rows_of, stores_in, text_of
+from workbench.jobs.table import checked_rows_of, stores_in, table_of, varying
+from workbench.table import Table, text_of
 
 # Numbers of two machines differ by rounding, and what iterates to its end by as much as its tolerance leaves.
 RELATIVE = 1e-6
@@ -22,6 +23,7 @@ RELATIVE = 1e-6
 NOT_SET = (
     "job", "kind", "name", "state", "status", "key", "why", "seconds", "log_joint", "log_likelihood", "passes",
     "step_seconds", "compile_seconds", "adjusted_rand_index", "restarts_run", "draws", "rows",
+    "verdict", "value", "unit", "low", "high",
 )  # fmt: skip
 
 # Columns that say how long something took, which is never the same twice.
@@ -53,7 +55,7 @@ def clean(folder: Path, states: Sequence[str], *, dry: bool = False) -> Table:
                     except OSError as error:
                         place = store.place(str(row["key"]))
                         raise InputError(f"{place}: cannot be removed ({error.strerror})") from None
-    return Table.of(removed)
+    return table_of(removed)
 
 
 @dataclass(frozen=True)
@@ -162,7 +164,7 @@ def difference(first: Path, second: Path, *, tolerance: float = RELATIVE) -> Dif
 
 def _settings(rows: Mapping[str, Mapping[str, Value]]) -> dict[str, str]:
     """Keys with the settings in which their cells differ."""
-    known = Table.of(list(rows.values())).varying()
+    known = varying(table_of(list(rows.values())))
     told = [name for name in known.columns if name not in NOT_SET]
     return {
         key: f"{key} ({', '.join(f'{name} = {text_of(row[name])}' for name in told if name in row)})"

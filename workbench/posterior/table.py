@@ -1,27 +1,15 @@
-"""The posterior table as people read it: grids of text for the terminal and the page, JSON and CSV."""
+"""The tables of what the draws of a sampler say, for the terminal and the page, as JSON and CSV."""
 
-import csv
-import io
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict
 from typing import Any
-
-import numpy as np
 
 from workbench.diagnostics.convergence import E_BFMI_LIMIT
 from workbench.engine.precision import precision_note
 from workbench.posterior.summary import Estimate, PosteriorSummary
-
-
-@dataclass(frozen=True)
-class Grid:
-    """One table: a heading, and rows that begin with their name."""
-
-    name: str
-    title: str
-    heads: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
+from workbench.table import Table
+from workbench.table import plain as plain_values
 
 
 def _number(value: float | None, form: str) -> str:
@@ -81,15 +69,15 @@ def _on_chains(summary: PosteriorSummary) -> str:
     )
 
 
-def estimate_grids(summary: PosteriorSummary) -> list[Grid]:
+def estimate_tables(summary: PosteriorSummary) -> list[Table]:
     """The functionals, and the parameters with their raw R-hat beside the one that counts."""
     return [
-        _grid("functionals", "Label-invariant functionals", summary.functionals, _CELLS),
-        _grid("parameters", f"Parameters, relabelled by {summary.relabelling}", summary.parameters, _CELLS + _RAW),
+        _of_estimates("Label-invariant functionals", summary.functionals, _CELLS),
+        _of_estimates(f"Parameters, relabelled by {summary.relabelling}", summary.parameters, _CELLS + _RAW),
     ]
 
 
-def chain_grid(summary: PosteriorSummary) -> Grid:
+def chain_table(summary: PosteriorSummary) -> Table:
     """How many labellings each chain visits, how often it changes between them, and how it explores its energies."""
     energies = summary.e_bfmi or [None] * summary.chains
     counts = zip(summary.modes_visited, summary.switches, energies, strict=True)
@@ -97,90 +85,66 @@ def chain_grid(summary: PosteriorSummary) -> Grid:
         (f"chain {r}", f"{m} of {summary.labellings:,}", f"{n:,}", _number(e, ".2f"))
         for r, (m, n, e) in enumerate(counts, 1)
     )
-    return Grid("chains", "Labellings visited by each chain", ("", "labellings", "switches", "E-BFMI"), rows)
+    return _table("Labellings visited by each chain", ("", "labellings", "switches", "E-BFMI"), rows)
 
 
-def agreement_grid(summary: PosteriorSummary) -> Grid:
+def agreement_table(summary: PosteriorSummary) -> Table:
     """Share of the draws on which each pair of relabelling algorithms agrees."""
     compared = summary.compared
     shares = zip(compared.names, compared.agreement, strict=True)
     rows = tuple((name, *(f"{100 * share:.3g} %" for share in line)) for name, line in shares)
     title = f"Agreement of relabelling algorithms on {compared.draws:,} draws"
-    return Grid("agreement", title, ("", *compared.names), rows)
+    return _table(title, ("", *compared.names), rows)
 
 
-def cost_grid(summary: PosteriorSummary) -> Grid:
+def cost_table(summary: PosteriorSummary) -> Table:
     """Seconds of each relabelling algorithm; they differ from run to run, so no stored page shows them."""
     compared = summary.compared
     costs = zip(compared.names, compared.seconds, compared.compile_seconds, strict=True)
     rows = tuple((name, f"{seconds:.2g}", f"{compiling:.2g}") for name, seconds, compiling in costs)
-    return Grid("cost", f"Cost of relabelling {compared.draws:,} draws", ("", "seconds", "seconds compiling"), rows)
+    return _table(f"Cost of relabelling {compared.draws:,} draws", ("", "seconds", "seconds compiling"), rows)
 
 
 def text_of(summary: PosteriorSummary, title: str) -> str:
     """All of it for a terminal."""
-    grids = [*estimate_grids(summary), chain_grid(summary), agreement_grid(summary), cost_grid(summary)]
-    return "\n\n".join([f"{title}\n{reading(summary)}", *map(_printed, grids)])
+    tables = [*estimate_tables(summary), chain_table(summary), agreement_table(summary), cost_table(summary)]
+    return "\n\n".join([f"{title}\n{reading(summary)}", *map(str, tables)])
 
 
 def to_dict(summary: PosteriorSummary) -> dict[str, Any]:
     """Plain values; what is not a finite number is None."""
     values = asdict(summary)
     values["compared"]["agreement"] = summary.compared.agreement.tolist()
-    plain: dict[str, Any] = _plain(values)
-    return plain
+    return dict(plain_values(values))
 
 
 def csv_of(summaries: Sequence[tuple[str, str, PosteriorSummary]]) -> str:
     """One row for each quantity of experiments and methods, headed; what is not a finite number is empty."""
-    out = io.StringIO()
-    names = ["experiment", "method", "relabelling", "dtype", "stale", "kind", *Estimate.__dataclass_fields__]
-    writer = csv.DictWriter(out, names, lineterminator="\n")
-    writer.writeheader()
+    about = ("experiment", "method", "relabelling", "dtype", "stale", "kind")
+    rows = []
     for experiment, method, summary in summaries:
         shared = {"experiment": experiment, "method": method, "relabelling": summary.relabelling}
         shared |= {"dtype": summary.dtype, "stale": summary.stale or ""}
         for kind, estimates in (("functional", summary.functionals), ("parameter", summary.parameters)):
-            for estimate in estimates:
-                writer.writerow({**shared, "kind": kind, **_plain(asdict(estimate))})
-    return out.getvalue()
+            rows += [{**shared, "kind": kind, **asdict(estimate)} for estimate in estimates]
+    return Table((*about, *Estimate.__dataclass_fields__), tuple(rows)).to_csv()
 
 
 def _labellings(summary: PosteriorSummary) -> str:
     return "one labelling" if summary.labellings == 1 else f"{summary.labellings:,} labellings"
 
 
-def _grid(
-    name: str, title: str, estimates: Sequence[Estimate], cells: Sequence[tuple[str, Callable[[Estimate], str]]]
-) -> Grid:
-    rows = tuple((estimate.name, *(cell(estimate) for _, cell in cells)) for estimate in estimates)
-    return Grid(name, title, ("", *(head for head, _ in cells)), rows)
+def _of_estimates(
+    title: str, estimates: Sequence[Estimate], cells: Sequence[tuple[str, Callable[[Estimate], str]]]
+) -> Table:
+    lines = ((estimate.name, *(cell(estimate) for _, cell in cells)) for estimate in estimates)
+    return _table(title, ("", *(head for head, _ in cells)), lines)
+
+
+def _table(title: str, heads: Sequence[str], lines: Iterable[Sequence[str]]) -> Table:
+    return Table.of_lines(heads, lines, title=title, words=("0",))
 
 
 def _largest(estimates: Sequence[Estimate], field: str) -> str:
     values = [getattr(estimate, field) for estimate in estimates]
     return _number(max((value for value in values if not math.isnan(value)), default=math.nan), ".3f")
-
-
-def _printed(grid: Grid) -> str:
-    # Imported here because it is needed only to print, and importing the package must stay quick.
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(title=grid.title, title_justify="left", title_style="")
-    for head in grid.heads:
-        table.add_column(head, justify="right" if head else "left")
-    for row in grid.rows:
-        table.add_row(*row)
-    out = io.StringIO()
-    width = 32 + 18 * len(grid.heads)
-    Console(file=out, width=width, color_system=None, force_jupyter=False, markup=False).print(table)
-    return "\n".join(line.rstrip() for line in out.getvalue().rstrip().splitlines())
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {k: _plain(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(v) for v in value]
-    return None if isinstance(value, float | np.floating) and not math.isfinite(value) else value

@@ -11,11 +11,12 @@ from workbench.compare.optima import WITHIN
 from workbench.compare.summary import judge
 from workbench.engine.files import replacing
 from workbench.posterior import posterior_summary
-from workbench.posterior.table import Grid, agreement_grid, chain_grid, estimate_grids, reading
+from workbench.posterior.table import agreement_table, chain_table, estimate_tables, reading
 from workbench.report.captions import words_of, words_on_labels
 from workbench.report.claims_page import Line, resting_on
 from workbench.report.environment import environment
 from workbench.report.figures import figures_of, svg_of
+from workbench.table import Table
 
 TITLE = "Mixtures compared"
 
@@ -47,7 +48,7 @@ class Posterior:
 
     method: str
     reading: str
-    grids: list[Grid]
+    grids: list[Table]
 
 
 @dataclass(frozen=True)
@@ -146,7 +147,7 @@ def _posteriors(comparison: Comparison) -> list[Posterior]:
     for name, trace in comparison.items():
         if trace.is_sampler:
             summary = posterior_summary(trace, comparison.problem, columns=comparison.columns)
-            grids = [*estimate_grids(summary), chain_grid(summary), agreement_grid(summary)]
+            grids = [*estimate_tables(summary), chain_table(summary), agreement_table(summary)]
             found.append(Posterior(name, reading(summary), grids))
     return found
 

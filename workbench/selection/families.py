@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from workbench.selection.criteria import CRITERIA
 from workbench.selection.score import Difference, Score, number_text
 from workbench.selection.selection import Selection, short
-from workbench.studies.table import StudyTable
+from workbench.table import Table
 
 
 class Cell(NamedTuple):
@@ -101,7 +101,7 @@ class FamilySelection:
             families.setdefault(selection.exclusions, []).append(of)
         return [f"{', '.join(of).capitalize()}: {text[0].lower()}{text[1:]}" for text, of in families.items() if text]
 
-    def table(self, criterion: str) -> StudyTable:
+    def table(self, criterion: str) -> Table:
         """K down, families across, the best starred."""
         scores, best = self.scores(criterion), self.best(criterion)
 
@@ -111,7 +111,7 @@ class FamilySelection:
 
         asked = sorted({cell.components for cell in scores})
         lines = [[str(k), *(text(Cell(family, k)) for family in self.families)] for k in asked]
-        return StudyTable(["K", *self.families], lines, 0)
+        return Table.of_lines(["K", *self.families], lines)
 
     @property
     def remarks(self) -> list[str]:

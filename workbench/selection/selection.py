@@ -10,7 +10,7 @@ from typing import Any
 from workbench.selection.choice import Choice
 from workbench.selection.criteria import CRITERIA
 from workbench.selection.score import Difference, number_text
-from workbench.studies.table import StudyTable
+from workbench.table import Table
 
 SCALE = (
     "All values are in nats and the largest is best: AIC, BIC and ICL are -1/2 of the textbook's, half of mclust's; "
@@ -129,16 +129,16 @@ class Selection:
         return stale + lines + [f"K = {k} failed: {why}." for k, why in self.failures.items()]
 
     @property
-    def values(self) -> StudyTable:
+    def values(self) -> Table:
         """The table of values, the best of each column starred."""
         first = [[str(c.components), str(c.parameters), number_text(c.log_likelihood)] for c in self.choices]
-        return StudyTable(["K", "parameters", "log L", *headings()], self._columns(first, self._value), 0)
+        return Table.of_lines(["K", "parameters", "log L", *headings()], self._columns(first, self._value))
 
     @property
-    def differences(self) -> StudyTable:
+    def differences(self) -> Table:
         """The table of nats below the best K, with the standard error of the difference where there is one."""
         first = [[str(choice.components)] for choice in self.choices]
-        return StudyTable(["K", *headings()], self._columns(first, self._below), 0)
+        return Table.of_lines(["K", *headings()], self._columns(first, self._below))
 
     @property
     def remarks(self) -> list[str]:

@@ -1,0 +1,283 @@
+"""The table: whatever is told in rows and columns, as text that fits the terminal, as CSV, JSON and HTML.
+
+No number depends on it, so that it is no part of the code that a stored record rests on.
+"""
+
+import csv
+import html
+import io
+import json
+import math
+import re
+import shutil
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import zip_longest
+from typing import Any, Self
+
+from workbench.errors import one_line
+
+# What stands where there is no value.
+DASH = "–"
+
+# Columns of text where the output is no terminal and the environment says nothing (COLUMNS).
+PLAIN_WIDTH = 120
+
+# Rows of a page; CSV and JSON have all.
+PAGE_ROWS = 500
+
+# Characters of a cell that is not wrapped, and the fewest that a wrapped one is narrowed to.
+LONGEST, NARROWEST = 80, 14
+
+BETWEEN = "  "
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows under named columns, in every form in which a table is told.
+
+    Attributes:
+        columns: names, as the rows have them; CSV and JSON are headed by them.
+        rows: a value or None for each column; a cell that is text already is shown as it is.
+        title: above the text.
+        note: below it.
+        headings: what stands above a column, where that is not its name.
+        words: columns that hold words: aligned left, and wrapped where that is needed to fit.
+        most: rows that are printed; all unless given.
+        keep: the columns to keep where not all fit, the most needed first; what is left out is named. Unless given, all
+            are shown, in blocks below each other that each begin with the first column.
+    """
+
+    columns: tuple[str, ...]
+    rows: tuple[Mapping[str, Any], ...]
+    title: str = ""
+    note: str = ""
+    headings: Mapping[str, str] = field(default_factory=dict)
+    words: tuple[str, ...] = ()
+    most: int | None = None
+    keep: tuple[str, ...] = ()
+
+    @classmethod
+    def of_lines(cls, heads: Sequence[str], lines: Iterable[Sequence[Any]], **more: Any) -> Self:
+        """A table of cells in the order of its columns; `more` are the other attributes."""
+        columns = tuple(str(i) if not head or heads.index(head) != i else head for i, head in enumerate(heads))
+        rows = tuple(dict(zip(columns, line, strict=True)) for line in lines)
+        return cls(columns, rows, headings=dict(zip(columns, heads, strict=True)), **more)
+
+    @property
+    def heads(self) -> list[str]:
+        """What stands above each column."""
+        return [self.headings.get(name, name) for name in self.columns]
+
+    def lines(self, most: int | None = None) -> list[list[str]]:
+        """The rows as text, so many of them."""
+        return [[text_of(row.get(name), name in self.words) for name in self.columns] for row in self.rows[:most]]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def to_csv(self) -> str:
+        """CSV with a header: empty where there is no value, lists and mappings as JSON."""
+        out = io.StringIO()
+        writer = csv.writer(out, lineterminator="\n")
+        writer.writerow(self.columns)
+        writer.writerows([[_csv(row.get(name)) for name in self.columns] for row in self.rows])
+        return out.getvalue()
+
+    def to_json(self) -> str:
+        """A list of objects on one line; null where there is no finite number."""
+        rows = [{name: plain(row.get(name)) for name in self.columns} for row in self.rows]
+        return json.dumps(rows, allow_nan=False)
+
+    def to_html(self) -> str:
+        """A table of HTML; whatever is in it is escaped. The first column heads its row."""
+        head = "".join(f'<th scope="col"{self._class(i)}>{html.escape(text)}</th>' for i, text in enumerate(self.heads))
+        body = "".join(f"<tr>{self._html_line(line)}</tr>\n" for line in self.lines(PAGE_ROWS))
+        more = len(self.rows) - PAGE_ROWS
+        below = f'<p class="note">... and {more:,} rows more.</p>\n' if more > 0 else ""
+        return f'<table class="figures">\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}</tbody>\n</table>\n{below}'
+
+    def _html_line(self, line: Sequence[str]) -> str:
+        first, *rest = (html.escape(text).replace("\n", "<br>") for text in line)
+        cells = "".join(f"<td{self._class(i)}>{text}</td>" for i, text in enumerate(rest, 1))
+        return f'<th scope="row"{self._class(0)}>{first}</th>{cells}'
+
+    def _class(self, column: int) -> str:
+        return ' class="words"' if self.columns[column] in self.words else ""
+
+    def text(self, width: int | None = None) -> str:
+        """As it is printed.
+
+        Args:
+            width: characters of a line; those of the terminal unless given. Where the columns do not fit, headings and
+                words are wrapped first, then columns are left out or put below, as `keep` says.
+        """
+        width = shutil.get_terminal_size((PLAIN_WIDTH, 24)).columns if width is None else width
+        shown = self.lines(self.most)
+        parts = [self.title] if self.title else []
+        blocks, left_out = self._blocks(shown, width)
+        parts += ["\n".join(_printed(block)) for block in blocks]
+        below = ["no row"] if not self.rows else []
+        if len(self.rows) > len(shown):
+            below.append(f"... and {len(self.rows) - len(shown):,} rows more")
+        if left_out:
+            below += textwrap.wrap(f"Left out, to fit {width} characters: {', '.join(left_out)}.", max(width, 20))
+        return "\n".join([*parts, *below, *filter(None, [self.note])])
+
+    def _blocks(self, lines: Sequence[Sequence[str]], width: int) -> tuple[list[list["_Column"]], list[str]]:
+        """Columns that stand beside each other and fit, for each block, and the headings of those left out."""
+        columns = [
+            _Column.of(head, [line[i] for line in lines], name in self.words)
+            for i, (name, head) in enumerate(zip(self.columns, self.heads, strict=True))
+        ]
+        if (fitted := _fitted(columns, width)) is not None:
+            return [fitted], []
+        if self.keep:
+            kept, gone = dict(zip(self.columns, columns, strict=True)), []
+            others = [name for name in self.columns if name not in self.keep]
+            for name in [*reversed(others), *(name for name in reversed(self.keep) if name in kept)][:-1]:
+                del kept[name]
+                gone.append(name)
+                if (fitted := _fitted(list(kept.values()), width)) is not None:
+                    return [fitted], [self.headings.get(name, name) for name in self.columns if name in gone]
+        blocks, first, rest = list[list[_Column]](), columns[0], columns[1:]
+        while rest:
+            count = next((n for n in range(len(rest), 1, -1) if _fitted([first, *rest[:n]], width) is not None), 1)
+            together = [first, *rest[:count]]
+            blocks.append(_fitted(together, width) or [column.narrowed() for column in together])
+            rest = rest[count:]
+        return blocks or [columns], []
+
+    def titled(self, title: str) -> Self:
+        """The same under another title."""
+        return replace(self, title=title)
+
+    def __str__(self) -> str:
+        return self.text()
+
+    def __repr__(self) -> str:
+        return self.text()
+
+    def _repr_html_(self) -> str:
+        return self.to_html()
+
+
+@dataclass(frozen=True)
+class _Column:
+    """One column as it is printed: pieces of its heading and of its cells, each a line."""
+
+    head: tuple[str, ...]
+    cells: tuple[tuple[str, ...], ...]
+    words: bool
+
+    @classmethod
+    def of(cls, head: str, cells: Sequence[str], words: bool) -> "_Column":
+        return cls((head,), tuple(tuple(cell.split("\n")) for cell in cells), words)
+
+    @property
+    def width(self) -> int:
+        return max([*map(len, self.head), *(len(line) for cell in self.cells for line in cell)], default=0)
+
+    @property
+    def least(self) -> int:
+        """How narrow it can be made: as its longest word, where it holds words."""
+        inside = max((len(line) for cell in self.cells for line in cell), default=0)
+        if self.words:
+            inside = min(inside, max([NARROWEST, *(len(w) for c in self.cells for line in c for w in line.split())]))
+        return max([inside, 1, *map(len, _words_of(" ".join(self.head)))])
+
+    def narrowed(self, width: int | None = None) -> "_Column":
+        """Wrapped to a width, as far as it can be."""
+        width = max(self.least, width or 0)
+        head = tuple(_wrapped(" ".join(self.head), width))
+        if not self.words:
+            return replace(self, head=head)
+        wrap = textwrap.TextWrapper(width, break_on_hyphens=False).wrap
+        cells = tuple(tuple(piece for line in cell for piece in wrap(line) or [""]) for cell in self.cells)
+        return replace(self, head=head, cells=cells)
+
+
+def _fitted(columns: Sequence[_Column], width: int) -> list[_Column] | None:
+    """The columns, narrowed as far as they must be; None where they do not fit."""
+    room = width - len(BETWEEN) * (len(columns) - 1)
+    widths = [column.width for column in columns]
+    least = [column.least for column in columns]
+    if sum(least) > room:
+        return None
+    while sum(widths) > room:
+        widest = max((i for i in range(len(columns)) if widths[i] > least[i]), key=lambda i: widths[i])
+        widths[widest] -= 1
+    return [c if c.width <= w else c.narrowed(w) for c, w in zip(columns, widths, strict=True)]
+
+
+def _printed(columns: Sequence[_Column]) -> list[str]:
+    """The lines of columns beside each other: headings above a rule, then the rows."""
+    widths = [column.width for column in columns]
+    tall = max(len(column.head) for column in columns)
+    heads = [("",) * (tall - len(column.head)) + column.head for column in columns]
+    body = [[column.cells[i] for column in columns] for i in range(len(columns[0].cells))]
+    rows: list[list[tuple[str, ...]]] = [heads, [("─" * width,) for width in widths], *body]
+    texts = []
+    for row in rows:
+        for pieces in zip_longest(*row, fillvalue=""):
+            padded = [
+                piece.ljust(width) if column.words else piece.rjust(width)
+                for piece, width, column in zip(pieces, widths, columns, strict=True)
+            ]
+            texts.append(BETWEEN.join(padded).rstrip())
+    return texts
+
+
+def _words_of(text: str) -> list[str]:
+    """Where a heading can be broken: after spaces and underscores."""
+    return re.findall(r"[^\s_]*_+|[^\s_]+", text) or [""]
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    """A heading on several lines."""
+    lines = [""]
+    for word in re.findall(r"\s*(?:[^\s_]*_+|[^\s_]+)", text):
+        if lines[-1] and len(lines[-1] + word) > width:
+            lines.append(word.lstrip())
+        else:
+            lines[-1] += word
+    return lines
+
+
+def text_of(value: Any, whole: bool = False) -> str:
+    """A value as a table shows it: four digits of a number, a dash where there is none.
+
+    Args:
+        value: to be shown.
+        whole: whether text is shown at any length.
+    """
+    match value:
+        case None:
+            return DASH
+        case bool():
+            return "yes" if value else "no"
+        case float():
+            if not math.isfinite(value):
+                return str(value)
+            if value == int(value) and abs(value) < 1e15:
+                return f"{int(value)}"
+            return format(value, ".3f") if 1 <= abs(value) < 1e6 else format(value, ".4g")
+        case _:
+            most = 10 * LONGEST if whole else LONGEST
+            return "\n".join(one_line(line, most) for line in str(value).split("\n"))
+
+
+def plain(value: Any) -> Any:
+    """A value as JSON can hold it: what is not a finite number is None."""
+    if isinstance(value, Mapping):
+        return {name: plain(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _csv(value: Any) -> Any:
+    if isinstance(value, Mapping | list | tuple):
+        return json.dumps(plain(value))
+    return "" if value is None or (isinstance(value, float) and not math.isfinite(value)) else value
