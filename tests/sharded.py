@@ -80,7 +80,8 @@ def traces(function: str) -> int:
 
 def agreements() -> dict[str, Any]:
     """What this host hears of the first."""
-    heard = {"number": int(hosts.told(jax.process_index())), "array": hosts.told(np.full(3, hosts.leads())).tolist()}
+    number, array = hosts.from_first_host((jax.process_index(), np.full(3, hosts.leads())))
+    heard = {"number": int(number), "array": array.tolist()}
 
     def refuse() -> None:
         raise wb.InputError(f"field: refused by {jax.process_index()}")

@@ -145,7 +145,7 @@ def test_the_first_host_tells_the_others(two_hosts: list[dict[str, Any]]) -> Non
 
 def test_one_host_is_the_first_and_hears_itself(tmp_path: Path) -> None:
     assert hosts.leads() and not hosts.several()
-    assert hosts.told(3) == 3
+    assert hosts.from_first_host(3) == 3
     with hosts.folder_of_the_first(tmp_path) as folder:
         assert folder == tmp_path
     with pytest.raises(InputError, match="field: refused by 0"):

@@ -22,7 +22,7 @@ METHOD: dict[str, Method] = {
     "ascent": GradientAscent(),
     "nuts": NUTS(num_warmup=20, num_samples=100, num_chains=2, max_tree_depth=4),
 }
-# More restarts than lanes, so that some wait while others are on their way.
+# More restarts than a batch holds, so that some wait while others are on their way.
 R = 19
 KEY = jax.random.key(5)
 

@@ -9,10 +9,10 @@ import pytest
 from numpy.typing import NDArray
 
 from workbench.errors import InputError
-from workbench.loop import pool as crew
+from workbench.loop import pool
 from workbench.loop import run as loop
 from workbench.loop.batch import MOST_ROWS
-from workbench.loop.pool import LANES
+from workbench.loop.pool import BATCH_SIZES
 from workbench.loop.run import SCORED_TOGETHER, run, score
 from workbench.methods import EM, NUTS, Algorithm, Climber, Info, Race, Schedule
 from workbench.mixture import Mixture
@@ -168,9 +168,9 @@ def test_a_problem_that_the_method_cannot_solve_is_refused_before_any_work(
 
 
 class TestRestartsBeyondTheLanes:
-    """More restarts than lanes, of many lengths: the next takes the lane of one that has stopped."""
+    """More restarts than a batch holds, of many lengths: the next takes the slot of one that has stopped."""
 
-    COUNT = 3 * LANES[-1] + 5
+    COUNT = 3 * BATCH_SIZES[-1] + 5
 
     @pytest.fixture
     def many(self, problem: Problem) -> Mixture:
@@ -192,12 +192,14 @@ class TestRestartsBeyondTheLanes:
     ) -> None:
         whole = run(Walk(), problem, many, KEY)
         sizes = []
-        monkeypatch.setattr(crew, "WORTH_COMPILING", 1)
-        seated = crew.Crew.take_seats
-        monkeypatch.setattr(crew.Crew, "take_seats", lambda self: (seated(self), sizes.append(len(self.seated)))[0])
+        monkeypatch.setattr(pool, "WORTH_COMPILING", 1)
+        fill = pool.RestartPool.fill_batch
+        monkeypatch.setattr(
+            pool.RestartPool, "fill_batch", lambda self: (fill(self), sizes.append(len(self.in_batch)))[0]
+        )
         monkeypatch.setattr(loop, "WORTH_COMPILING", 1)
         shrunk = run(Walk(), problem, many, KEY)
-        assert set(sizes) >= {1, 4, LANES[-1]}
+        assert set(sizes) >= {1, 4, BATCH_SIZES[-1]}
         np.testing.assert_array_equal(whole.passes, shrunk.passes)
         np.testing.assert_array_equal(whole.mixtures.means, shrunk.mixtures.means)
 

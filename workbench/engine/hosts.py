@@ -58,7 +58,7 @@ def leads() -> bool:
     return not several() or jax.process_index() == 0
 
 
-def told(value: T) -> T:
+def from_first_host(value: T) -> T:
     """A pytree of numbers and arrays as the first host has it; every host must call this, with equal shapes."""
     return multihost_utils.broadcast_one_to_all(value) if several() else value
 
@@ -78,7 +78,7 @@ def by_the_first(act: Callable[[], None]) -> None:
             act()
         except InputError as error:
             message = str(error).encode()[:_MESSAGE]
-    heard = bytes(told(np.frombuffer(message.ljust(_MESSAGE), np.uint8))).rstrip()
+    heard = bytes(from_first_host(np.frombuffer(message.ljust(_MESSAGE), np.uint8))).rstrip()
     if heard:
         raise InputError(heard.decode(errors="replace"))
 
@@ -168,7 +168,7 @@ def _join(hosts: int) -> None:
         ) from None
     with _silent_output():
         # The first meeting, which gloo announces on standard output.
-        told(0)
+        from_first_host(0)
 
 
 @contextmanager

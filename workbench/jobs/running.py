@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from workbench.engine.compat.compilation import make_room
-from workbench.engine.hosts import by_the_first, leads, several, told
+from workbench.engine.hosts import by_the_first, from_first_host, leads, several
 from workbench.errors import InputError
 from workbench.jobs.base import Cell, Job, Progress, Record
 from workbench.jobs.state import DONE, FAILED, DamagedCellError, Failure, Kept
@@ -203,7 +203,7 @@ def _sort(job: Job, store: Store, cells: Sequence[Cell], reuse: Reuse) -> tuple[
     if superseded:
         _LOG.warning("what %d stored %s rest on has changed since: run again", superseded, job.plural)
     there = np.asarray([cell.key in kept for cell in cells], bool)
-    usable = told(there) if several() else there
+    usable = from_first_host(there) if several() else there
     pending = {cell.key for cell, is_there in zip(cells, usable, strict=True) if not is_there}
     if several() and not leads():
         kept = {cell.key: Kept(DONE, {}) for cell in cells if cell.key not in pending}

@@ -1,4 +1,4 @@
-"""Lanes: restarts of any method side by side in one compiled program, which serves however many restarts there are."""
+"""Batches: restarts of any method side by side in one compiled program, which serves any number of restarts."""
 
 from collections.abc import Callable
 from functools import partial
@@ -19,25 +19,25 @@ from workbench.methods.base import Algorithm, State
 from workbench.mixture import Mixture
 from workbench.problem import Problem
 
-# Rows a lane can record in one call: enough to make the call's own cost vanish where every step is a row, and no more
-# than so many bytes of all lanes, if that leaves the fewest.
+# Rows that a call records of each restart: enough that the cost of the call itself vanishes where every step is a row.
+# The rows of a batch take at most so many bytes, unless that leaves fewer than the fewest.
 FEWEST_ROWS, MOST_ROWS = 16, 400
 BLOCK_BYTES = 2**22
 
-# Up to so many numbers of data, and where there are enough lanes, devices share the lanes and not the rows: a core's
-# cache holds all rows, and devices need not meet in every pass.
+# Up to so many numbers of data, and where there are enough restarts, devices share the batch and not the rows: the
+# cache of a core holds all rows, and devices need not meet in every pass.
 ROWS_SHARED_BEYOND = 2**18
 
-# Devices that share the lanes meet to see whether a lane of any of them is done: after so many products of numbers,
-# some milliseconds, beside which a meeting is short, and after so many steps at most.
+# Devices that share a batch meet to see whether any restart is done. They do so after this many multiplications, which
+# take some milliseconds, beside which a meeting is short, and after this many steps at most.
 WORK_BETWEEN, MOST_BETWEEN = 2**22, 32
 
-# The name of the mesh axis along which lanes are shared out.
-LANES = "lanes"
+# The name of the mesh axis along which a batch is shared out.
+BATCH_AXIS = "batch"
 
 
-class Walker(NamedTuple):
-    """One restart on its way."""
+class RestartState(NamedTuple):
+    """How far one restart is."""
 
     state: State
     key: Array
@@ -62,10 +62,10 @@ class Row(NamedTuple):
     energy: Array | None  # []
 
 
-class Stretch(NamedTuple):
+class Advanced(NamedTuple):
     """What one call of `advance` did."""
 
-    lanes: Walker  # leaves [L, ...]
+    states: RestartState  # leaves [L, ...]
     rows: Row  # leaves [L, B, ...]   B the most that a call records
     filled: Array  # [L]   how many of the rows were recorded
     done: Array  # [L]   stopped, or recorded its last row
@@ -73,13 +73,13 @@ class Stretch(NamedTuple):
 
 
 class KeyData(NamedTuple):
-    """A random key as numbers, so that walkers can leave the device and be written to disk."""
+    """A random key as numbers, so that it can leave the device and be written to disk."""
 
     numbers: Array
 
 
-def begin(method: Method, problem: Problem, starts: Mixture, key: Array, restarts: ArrayLike) -> Walker:
-    """Walkers at their starts, leaves [L, ...]; restart r uses the r-th key derived from `key`."""
+def begin(method: Method, problem: Problem, starts: Mixture, key: Array, restarts: ArrayLike) -> RestartState:
+    """Restarts at their starts, leaves [L, ...]; restart r uses the r-th key derived from `key`."""
     return _begin(problem.rows.z.size, method, _asked(method, problem), starts, quick(key), jnp.asarray(restarts))
 
 
@@ -88,14 +88,14 @@ def _asked(method: Method, problem: Problem) -> Problem:
     return problem.of_any_size() if method.takes_any_size else problem
 
 
-def _at_starts(method: Method, problem: Problem, starts: Mixture, key: Array, restarts: Array) -> Walker:
-    """Lanes are shared out as `advance` shares them: then JAX need not trace anew there what it has traced here."""
-    mesh = _lanes_mesh(problem.rows, len(restarts))
+def _at_starts(method: Method, problem: Problem, starts: Mixture, key: Array, restarts: Array) -> RestartState:
+    """The batch is shared out as `advance` shares it, so that JAX does not trace there again what it traced here."""
+    mesh = _batch_mesh(problem.rows, len(restarts))
     if mesh is None:
-        return _walkers(method, problem, starts, key, restarts)
-    everywhere, own = PartitionSpec(), PartitionSpec(LANES)
-    shared: Callable[..., Walker] = jax.shard_map(
-        partial(_walkers, method),
+        return _states_at(method, problem, starts, key, restarts)
+    everywhere, own = PartitionSpec(), PartitionSpec(BATCH_AXIS)
+    shared: Callable[..., RestartState] = jax.shard_map(
+        partial(_states_at, method),
         mesh=mesh,
         in_specs=(everywhere, own, everywhere, own),
         out_specs=own,
@@ -104,63 +104,63 @@ def _at_starts(method: Method, problem: Problem, starts: Mixture, key: Array, re
     return shared(problem.over(problem.rows.whole), starts, key, restarts)
 
 
-def _walkers(method: Method, problem: Problem, starts: Mixture, key: Array, restarts: Array) -> Walker:
+def _states_at(method: Method, problem: Problem, starts: Mixture, key: Array, restarts: Array) -> RestartState:
     algorithm = method.bind(problem)
 
-    def one(start: Mixture, restart: Array) -> Walker:
+    def one(start: Mixture, restart: Array) -> RestartState:
         own = jax.random.fold_in(key, restart)
         zero, no = jnp.asarray(0), jnp.asarray(False)
         state = algorithm.init(own, start)
-        return Walker(state, own, jnp.zeros(()), zero, zero, ~no, no, no, no, *_told(algorithm, state))
+        return RestartState(state, own, jnp.zeros(()), zero, zero, ~no, no, no, no, *_reported(algorithm, state))
 
-    return _plain(jax.vmap(one)(starts, restarts))
+    return _with_key_data(jax.vmap(one)(starts, restarts))
 
 
 _begin = jit_by_size(_at_starts, static_argnums=(0,))
 
 
-def seated(method: Method, problem: Problem, lanes: Walker) -> tuple[Problem, Walker]:
-    """A problem and walkers from the host, where `advance` wants them and leaves them.
+def placed(method: Method, problem: Problem, batch: RestartState) -> tuple[Problem, RestartState]:
+    """A problem and a batch from the host, on the devices where `advance` wants them and leaves them.
 
-    It would be compiled anew for walkers that lie elsewhere, and would move the points in every call.
+    For a batch that lies elsewhere `advance` would be compiled again, and it would move the points in every call.
     """
     problem = _asked(method, problem)
-    mesh, spec = _lanes_mesh(problem.rows, len(lanes.steps)), PartitionSpec(LANES)
+    mesh, spec = _batch_mesh(problem.rows, len(batch.steps)), PartitionSpec(BATCH_AXIS)
     if mesh is not None:
         problem = jax.device_put(problem, NamedSharding(mesh, PartitionSpec()))
     elif problem.rows.shared:
         mesh, spec = problem.rows.mesh, PartitionSpec()
     if mesh is None:
-        return problem, lanes
+        return problem, batch
     place = NamedSharding(mesh, spec)
     put = partial(jax.make_array_from_callback, sharding=place)
-    return problem, jax.tree.map(lambda leaf: put(leaf.shape, data_callback=lambda index: leaf[index]), lanes)
+    return problem, jax.tree.map(lambda leaf: put(leaf.shape, data_callback=lambda index: leaf[index]), batch)
 
 
 @jit_with(STEPPING, static_argnums=0)
 def advance(
-    method: Method, problem: Problem, lanes: Walker, marks: ArrayLike, until: ArrayLike, limit: ArrayLike
-) -> Stretch:
-    """Advance all lanes together, recording each at its marks.
+    method: Method, problem: Problem, batch: RestartState, marks: ArrayLike, until: ArrayLike, limit: ArrayLike
+) -> Advanced:
+    """Advance all restarts of a batch together, recording each at its marks.
 
-    It ends when a lane is done (its restart has stopped, or has recorded `until` rows) or has filled its block of rows,
-    and after `limit` steps. None of the lanes is ever done on entry.
+    The call ends when a restart is done (it has stopped, or has recorded `until` rows) or has filled its block of rows,
+    and after `limit` steps. No restart of the batch is done on entry.
 
-    Devices share the rows in every pass, or, where passes are short, the lanes: then a lane may be done for up to
-    `MOST_BETWEEN` steps before the others hear of it, and the limit is rounded up to their next meeting.
+    Devices share the rows in every pass, or, where passes are short, the batch. In the second case a restart may be
+    done for up to `MOST_BETWEEN` steps before the others learn of it, and the limit is rounded up to the next meeting.
 
     Args:
         method: a frozen config.
         problem: what to solve.
-        lanes: walkers on their way, leaves [L, ...], as `seated` places them.
+        batch: restarts on their way, leaves [L, ...], as `placed` puts them.
         marks: of the method's schedule. [T - 1]
-        until: rows after which a lane is done.
+        until: rows after which a restart is done.
         limit: most steps; zero only compiles.
     """
-    mesh = _lanes_mesh(problem.rows, len(lanes.steps))
+    mesh = _batch_mesh(problem.rows, len(batch.steps))
     if mesh is None:
-        return _advance(method, problem, lanes, jnp.asarray(marks), until, limit)
-    everywhere, own = PartitionSpec(), PartitionSpec(LANES)
+        return _advance(method, problem, batch, jnp.asarray(marks), until, limit)
+    everywhere, own = PartitionSpec(), PartitionSpec(BATCH_AXIS)
     shared: Callable[..., tuple[Any, ...]] = jax.shard_map(
         lambda *given: tuple(_advance(method, *given, meets=True)),
         mesh=mesh,
@@ -168,127 +168,127 @@ def advance(
         out_specs=(own, own, own, own, everywhere),
         check_vma=False,
     )
-    return Stretch._make(shared(problem.over(problem.rows.whole), lanes, jnp.asarray(marks), until, limit))
+    return Advanced._make(shared(problem.over(problem.rows.whole), batch, jnp.asarray(marks), until, limit))
 
 
 def _advance(
     method: Method,
     problem: Problem,
-    lanes: Walker,
+    batch: RestartState,
     marks: Array,
     until: ArrayLike,
     limit: ArrayLike,
     *,
     meets: bool = False,
-) -> Stretch:
-    """Advance the lanes of a device, which meets the others or is the only one."""
+) -> Advanced:
+    """Advance the restarts of one device, which meets the others or is the only one."""
     schedule = method.schedule()
     algorithm = method.bind(problem)
-    work = problem.rows.num_numbers * problem.components * len(lanes.steps)
+    work = problem.rows.num_numbers * problem.components * len(batch.steps)
     between = min(max(WORK_BETWEEN // work, 1), MOST_BETWEEN)
     most = np.inf if schedule.max_steps is None else schedule.max_steps
 
     def put(rows: Array, row: Array, place: Array) -> Array:
         return rows.at[place].set(row)
 
-    def is_due(walkers: Walker) -> Array:
-        clock = walkers.passes if schedule.clock == "passes" else walkers.steps
-        return walkers.stopped | (clock >= marks[walkers.rows])  # [L]
+    def is_due(states: RestartState) -> Array:
+        clock = states.passes if schedule.clock == "passes" else states.steps
+        return states.stopped | (clock >= marks[states.rows])  # [L]
 
-    def step(walker: Walker) -> Walker:
-        state, info = algorithm.step(jax.random.fold_in(walker.key, walker.steps), walker.state)
-        log_evidence, energy, evidence_bound = _told(algorithm, state)
-        return walker._replace(
+    def step(restart: RestartState) -> RestartState:
+        state, info = algorithm.step(jax.random.fold_in(restart.key, restart.steps), restart.state)
+        log_evidence, energy, evidence_bound = _reported(algorithm, state)
+        return restart._replace(
             state=state,
-            passes=walker.passes + info.passes,
-            steps=walker.steps + 1,
-            ok=walker.ok & info.ok,
+            passes=restart.passes + info.passes,
+            steps=restart.steps + 1,
+            ok=restart.ok & info.ok,
             converged=info.converged,
             collapsed=info.collapsed,
-            stopped=info.stopped | (walker.steps + 1 >= most),
+            stopped=info.stopped | (restart.steps + 1 >= most),
             log_evidence=log_evidence,
             energy=energy,
             evidence_bound=evidence_bound,
         )
 
-    def to_next_mark(now: Stretch, limit: ArrayLike) -> Stretch:
-        walkers, steps = jax.lax.while_loop(
+    def to_next_mark(now: Advanced, limit: ArrayLike) -> Advanced:
+        states, steps = jax.lax.while_loop(
             lambda carry: ~jnp.any(is_due(carry[0])) & (carry[1] < limit),
             lambda carry: (jax.vmap(step)(carry[0]), carry[1] + 1),
-            (now.lanes, now.steps),
+            (now.states, now.steps),
         )
-        due = is_due(walkers)
-        row = Row(jax.vmap(algorithm.mixture)(walkers.state), walkers.passes, walkers.ok, walkers.energy)
-        # A lane that is not due writes as well, where its next row will take the place.
+        due = is_due(states)
+        row = Row(jax.vmap(algorithm.mixture)(states.state), states.passes, states.ok, states.energy)
+        # A restart that is not due writes as well; its next row will overwrite what it writes.
         rows = jax.tree.map(lambda block, one: jax.vmap(put)(block, one, now.filled), now.rows, row)
-        walkers = walkers._replace(rows=walkers.rows + due)
-        done = due & (walkers.stopped | (walkers.rows >= until))
-        return Stretch(walkers, rows, now.filled + due, done, steps)
+        states = states._replace(rows=states.rows + due)
+        done = due & (states.stopped | (states.rows >= until))
+        return Advanced(states, rows, now.filled + due, done, steps)
 
-    def has_ended(now: Stretch) -> Array:
+    def has_ended(now: Advanced) -> Array:
         return jnp.any(now.done) | jnp.any(now.filled >= block)
 
-    def alone(now: Stretch, limit: ArrayLike) -> Stretch:
+    def alone(now: Advanced, limit: ArrayLike) -> Advanced:
         return jax.lax.while_loop(
             lambda now: (now.steps < limit) & ~has_ended(now), lambda now: to_next_mark(now, limit), now
         )
 
-    def together(now: Stretch) -> Stretch:
-        def to_meeting(carry: tuple[Stretch, Array, Array]) -> tuple[Stretch, Array, Array]:
+    def together(now: Advanced) -> Advanced:
+        def to_meeting(carry: tuple[Advanced, Array, Array]) -> tuple[Advanced, Array, Array]:
             now = alone(carry[0], carry[1] + between)
-            return now, carry[1] + between, jax.lax.pmax(has_ended(now), LANES)
+            return now, carry[1] + between, jax.lax.pmax(has_ended(now), BATCH_AXIS)
 
         zero, no = jnp.asarray(0), jnp.asarray(False)
         end, _, _ = jax.lax.while_loop(lambda carry: (carry[1] < limit) & ~carry[2], to_meeting, (now, zero, no))
-        return end._replace(steps=jax.lax.pmax(end.steps, LANES))
+        return end._replace(steps=jax.lax.pmax(end.steps, BATCH_AXIS))
 
-    walkers = _typed(lanes)
-    none = jnp.zeros_like(walkers.rows)
-    first = Row(jax.vmap(algorithm.mixture)(walkers.state), walkers.passes, walkers.ok, walkers.energy)
+    states = _with_keys(batch)
+    none = jnp.zeros_like(states.rows)
+    first = Row(jax.vmap(algorithm.mixture)(states.state), states.passes, states.ok, states.energy)
     block = block_of(first)
     rows = jax.tree.map(lambda leaf: jnp.zeros((len(leaf), block, *leaf.shape[1:]), leaf.dtype), first)
-    begun = Stretch(walkers, rows, none, none > 0, jnp.asarray(0))
+    begun = Advanced(states, rows, none, none > 0, jnp.asarray(0))
     end = together(begun) if meets else alone(begun, limit)
-    return end._replace(lanes=_plain(end.lanes))
+    return end._replace(states=_with_key_data(end.states))
 
 
 def block_of(row: Row) -> int:
-    """How many rows like this one, of all lanes, a call records at most."""
+    """How many rows a call records of each restart at most, by the size of one row of all restarts."""
     size = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(row))
     return min(max(BLOCK_BYTES // size, FEWEST_ROWS), MOST_ROWS)
 
 
-def _lanes_mesh(rows: Rows, lanes: int) -> Mesh | None:
-    """The devices that share so many lanes, equally many each; None where they do not."""
+def _batch_mesh(rows: Rows, size: int) -> Mesh | None:
+    """The devices that share a batch of a size, equally many restarts each; None where they do not share it."""
     if rows.mesh is None or rows.mesh.is_multi_process or rows.num_numbers > ROWS_SHARED_BEYOND:
         return None
-    count = max(number for number in range(1, rows.mesh.size + 1) if lanes % number == 0)
+    count = max(number for number in range(1, rows.mesh.size + 1) if size % number == 0)
     if count == 1 or (rows.shared and count < rows.mesh.size):
         return None
-    return Mesh(rows.mesh.devices[:count], (LANES,), axis_types=(AxisType.Auto,))
+    return Mesh(rows.mesh.devices[:count], (BATCH_AXIS,), axis_types=(AxisType.Auto,))
 
 
-def _told(algorithm: Algorithm, state: State) -> tuple[Array | None, Array | None, Array | None]:
+def _reported(algorithm: Algorithm, state: State) -> tuple[Array | None, Array | None, Array | None]:
     """The estimate of the evidence, the energy, and the lower bound of the evidence, where the method has them."""
-    told = (algorithm.log_evidence, algorithm.energy, algorithm.evidence_bound)
-    return tuple(None if of is None else of(state) for of in told)  # type: ignore[return-value]
+    parts = (algorithm.log_evidence, algorithm.energy, algorithm.evidence_bound)
+    return tuple(None if of is None else of(state) for of in parts)  # type: ignore[return-value]
 
 
-def _plain(walkers: Walker) -> Walker:
-    """Keys as numbers, and no weak types: a weakly typed walker would make the second call compile anew."""
+def _with_key_data(states: RestartState) -> RestartState:
+    """Keys as numbers, and no weak types: a weakly typed state would make the second call compile anew."""
 
     def plain(leaf: Array) -> Any:
         if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
             return KeyData(jax.random.key_data(leaf))
         return jax.lax.convert_element_type(leaf, leaf.dtype)
 
-    return Walker(*jax.tree.map(plain, tuple(walkers)))
+    return RestartState(*jax.tree.map(plain, tuple(states)))
 
 
-def _typed(walkers: Walker) -> Walker:
-    """Inverse of `_plain`."""
+def _with_keys(states: RestartState) -> RestartState:
+    """Inverse of `_with_key_data`."""
 
     def typed(leaf: Any) -> Any:
         return of_words(leaf.numbers) if isinstance(leaf, KeyData) else leaf
 
-    return Walker(*jax.tree.map(typed, tuple(walkers), is_leaf=lambda leaf: isinstance(leaf, KeyData)))
+    return RestartState(*jax.tree.map(typed, tuple(states), is_leaf=lambda leaf: isinstance(leaf, KeyData)))

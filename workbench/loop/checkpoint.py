@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from workbench.engine.files import DAMAGED, replacing
-from workbench.engine.hosts import leads, told
+from workbench.engine.hosts import from_first_host, leads
 
 # Seconds between checkpoints: writing one takes a small part of that.
 INTERVAL = 30.0
@@ -51,7 +51,7 @@ class Checkpoint:
         """Overwrite the arrays of a run's progress with those on disk, and say whether they were there and fitted."""
         arrays = _arrays(progress)
         found = self._read(arrays, identity) if leads() else None
-        there, values = told((np.asarray(found is not None), arrays if found is None else found))
+        there, values = from_first_host((np.asarray(found is not None), arrays if found is None else found))
         for array, value in zip(arrays, values, strict=True):
             array[...] = value
         return bool(there)

@@ -1,4 +1,6 @@
-"""The crew: all restarts of a run between calls of the compiled loop, who sits in which lane, and what is recorded."""
+"""The restart pool: all restarts of a run between calls of the compiled loop, which of them make up the batch, and
+what is recorded.
+"""
 
 import hashlib
 from dataclasses import dataclass
@@ -8,13 +10,13 @@ import jax
 import numpy as np
 from jax import Array
 
-from workbench.loop.batch import Row, Stretch, Walker, begin
+from workbench.loop.batch import Advanced, RestartState, Row, begin
 from workbench.methods import Method
 from workbench.mixture import Mixture
 from workbench.problem import Problem
 
-# Sizes of a batch. More lanes than the largest would save no time per restart, and need more memory.
-LANES = (1, 2, 4, 8, 16)
+# Sizes of a batch. A larger one would save no time per restart, and need more memory.
+BATCH_SIZES = (1, 2, 4, 8, 16)
 
 # Once a batch has wasted this much work, in the units of `work_of`, what is left of it is worth a smaller program: the
 # waste took about as long as compiling one takes, 2 seconds. Counted and not timed, so that equal runs give equal bits.
@@ -22,29 +24,29 @@ WORTH_COMPILING = 3 * 10**10
 
 
 @dataclass
-class Crew:
+class RestartPool:
     """NumPy arrays, brought up to date in place; a checkpoint holds them all."""
 
-    walkers: Walker  # leaves [R, ...]
+    states: RestartState  # leaves [R, ...]
     rows: Row  # leaves [R, T, ...]
-    seats: np.ndarray  # [L]   the restart in each lane, L the largest batch; -1 beyond the batch
+    slots: np.ndarray  # [L]   the restart in each slot of the batch, L the largest; -1 beyond the batch
     finished: np.ndarray  # [R]   stopped, or recorded the last row
-    wasted: np.ndarray  # []   work in lanes that doubled another, since the batch last shrank
+    wasted: np.ndarray  # []   work in slots that doubled another, since the batch last shrank
     clock: np.ndarray  # []   seconds of stepping
     dropped: np.ndarray  # [R]   lost the race
-    heat: np.ndarray  # []   races run so far
-    pace: np.ndarray  # []   steps that the next call may take; it changes no number
+    races: np.ndarray  # []   races run so far
+    steps_per_call: np.ndarray  # []   that the next call may take; it changes no number
 
     @classmethod
-    def at_starts(cls, method: Method, problem: Problem, starts: Mixture, key: Array) -> "Crew":
-        """Every restart at its start, none in a lane."""
+    def at_starts(cls, method: Method, problem: Problem, starts: Mixture, key: Array) -> "RestartPool":
+        """Every restart at its start, none in the batch."""
         restarts = len(starts.weights)
-        size = lanes_for(restarts)
+        size = batch_size(restarts)
         blocks = []
         for first in range(0, restarts, size):
             batch = np.minimum(np.arange(first, first + size), restarts - 1)
             blocks.append(jax.device_get(begin(method, problem, _at(starts, batch), key, batch)))
-        walkers = jax.tree.map(lambda *leaves: np.concatenate(leaves)[:restarts].copy(), *blocks)
+        states = jax.tree.map(lambda *leaves: np.concatenate(leaves)[:restarts].copy(), *blocks)
         num_rows = 1 + len(method.schedule().marks)
 
         def first_row(leaf: Any) -> np.ndarray:
@@ -54,97 +56,97 @@ class Crew:
             return rows
 
         return cls(
-            walkers=walkers,
-            rows=jax.tree.map(first_row, Row(starts, walkers.passes, walkers.ok, walkers.energy)),
-            seats=np.full(LANES[-1], -1),
+            states=states,
+            rows=jax.tree.map(first_row, Row(starts, states.passes, states.ok, states.energy)),
+            slots=np.full(BATCH_SIZES[-1], -1),
             finished=np.zeros(restarts, bool),
             wasted=np.asarray(0),
             clock=np.asarray(0.0),
             dropped=np.zeros(restarts, bool),
-            heat=np.asarray(0),
-            pace=np.asarray(16),
+            races=np.asarray(0),
+            steps_per_call=np.asarray(16),
         )
 
     @property
-    def seated(self) -> np.ndarray:
-        """The restart in each lane of the batch. [L]"""
-        return self.seats[self.seats >= 0]
+    def in_batch(self) -> np.ndarray:
+        """The restart in each slot of the batch. [L]"""
+        return self.slots[self.slots >= 0]
 
     @property
     def idle(self) -> int:
-        """Lanes that double another."""
-        return len(self.seated) - len(np.unique(self.seated))
+        """Slots that double another."""
+        return len(self.in_batch) - len(np.unique(self.in_batch))
 
     @property
-    def lanes(self) -> Walker:
-        """The walkers in the lanes, leaves [L, ...]."""
-        return _at(self.walkers, self.seated)
+    def batch(self) -> RestartState:
+        """The states of the restarts in the batch, leaves [L, ...]."""
+        return _at(self.states, self.in_batch)
 
     @property
     def can_shrink(self) -> bool:
         """Whether a smaller batch would hold all that still go on, and the present one has wasted enough."""
-        needed = lanes_for(int(np.sum(~self.finished)))
-        return bool(self.wasted >= WORTH_COMPILING and needed < len(self.seated))
+        needed = batch_size(int(np.sum(~self.finished)))
+        return bool(self.wasted >= WORTH_COMPILING and needed < len(self.in_batch))
 
     def digest(self) -> str:
-        """A hash of the walkers and the rows' first mixtures: of the starts, the key and the problem they came from."""
-        leaves = jax.tree.leaves((self.walkers, jax.tree.map(lambda leaf: leaf[:, 0], self.rows)))
+        """A hash of the states and the rows' first mixtures: of the starts, the key and the problem they came from."""
+        leaves = jax.tree.leaves((self.states, jax.tree.map(lambda leaf: leaf[:, 0], self.rows)))
         return hashlib.sha256(b"".join(np.ascontiguousarray(leaf).tobytes() for leaf in leaves)).hexdigest()
 
-    def take_seats(self) -> bool:
-        """Seat restarts for the next call, and say whether any still goes on.
+    def fill_batch(self) -> bool:
+        """Choose the restarts of the next call, and say whether any still goes on.
 
-        A restart keeps its lane until it has finished; then the next takes it. Where none waits, the lane doubles
+        A restart keeps its slot until it has finished; then the next takes it. Where none waits, the slot doubles
         another until the batch can shrink.
         """
         going = np.nonzero(~self.finished)[0]
         if len(going) == 0:
             return False
-        seats = self.seated
-        if len(seats) == 0 or self.can_shrink:
+        slots = self.in_batch
+        if len(slots) == 0 or self.can_shrink:
             self.wasted[...] = 0
-            seats = np.full(lanes_for(len(going)), -1)
-        seats = np.where((seats >= 0) & ~self.finished[seats], seats, -1)
-        waiting, free = np.setdiff1d(going, seats), np.nonzero(seats < 0)[0]
+            slots = np.full(batch_size(len(going)), -1)
+        slots = np.where((slots >= 0) & ~self.finished[slots], slots, -1)
+        waiting, free = np.setdiff1d(going, slots), np.nonzero(slots < 0)[0]
         count = min(len(waiting), len(free))
-        seats[free[:count]] = waiting[:count]
-        self.seats[:] = -1
-        self.seats[: len(seats)] = np.where(seats < 0, np.max(seats), seats)
+        slots[free[:count]] = waiting[:count]
+        self.slots[:] = -1
+        self.slots[: len(slots)] = np.where(slots < 0, np.max(slots), slots)
         return True
 
-    def write(self, stretch: Stretch) -> None:
-        """Keep the rows that a call recorded, and its walkers."""
-        restarts, lanes = np.unique(self.seated, return_index=True)
-        filled, rows = np.asarray(stretch.filled), jax.device_get(stretch.rows)
-        for restart, lane in zip(restarts, lanes, strict=True):
-            first, count = 1 + self.walkers.rows[restart], filled[lane]
+    def write(self, advanced: Advanced) -> None:
+        """Keep the rows that a call recorded, and the states that it ended in."""
+        restarts, places = np.unique(self.in_batch, return_index=True)
+        filled, rows = np.asarray(advanced.filled), jax.device_get(advanced.rows)
+        for restart, place in zip(restarts, places, strict=True):
+            first, count = 1 + self.states.rows[restart], filled[place]
             for kept, new in zip(jax.tree.leaves(self.rows), jax.tree.leaves(rows), strict=True):
-                kept[restart, first : first + count] = new[lane, :count]
-        for kept, new in zip(jax.tree.leaves(self.walkers), jax.tree.leaves(stretch.lanes), strict=True):
-            kept[restarts] = np.asarray(new)[lanes]
-        self.finished[restarts] = np.asarray(stretch.done)[lanes]
+                kept[restart, first : first + count] = new[place, :count]
+        for kept, new in zip(jax.tree.leaves(self.states), jax.tree.leaves(advanced.states), strict=True):
+            kept[restarts] = np.asarray(new)[places]
+        self.finished[restarts] = np.asarray(advanced.done)[places]
 
     @property
     def ends(self) -> Mixture:
         """The last recorded mixture of every restart: leaves [R, 1, ...]."""
-        place = np.arange(len(self.finished))[:, None], self.walkers.rows[:, None]
+        place = np.arange(len(self.finished))[:, None], self.states.rows[:, None]
         return jax.tree.map(lambda leaf: leaf[place], self.rows.mixture)
 
     def drop(self, log_joint: np.ndarray, keep: int) -> None:
-        """Let those that have not stopped go on if they are among the best. Judging cost each restart a pass."""
+        """Let those that have not stopped go on if they are among the best. Scoring cost each restart a pass."""
         order = np.argsort(-np.nan_to_num(log_joint, nan=-np.inf), kind="stable")
-        self.finished[:] = self.walkers.stopped
+        self.finished[:] = self.states.stopped
         self.dropped[order[keep:]] = ~self.finished[order[keep:]]
         self.finished |= self.dropped
-        self.walkers.passes[...] += 1
+        self.states.passes[...] += 1
         ended = np.nonzero(self.finished)[0]
-        self.rows.passes[ended, self.walkers.rows[ended]] += 1
-        self.seats[:] = -1
-        self.heat += 1
+        self.rows.passes[ended, self.states.rows[ended]] += 1
+        self.slots[:] = -1
+        self.races += 1
 
     def recorded(self) -> Row:
         """Rows up to the last of any restart; one that has stopped repeats its last. Leaves [R, T, ...]"""
-        last = self.walkers.rows
+        last = self.states.rows
         places = np.minimum(np.arange(1 + np.max(last)), last[:, None])  # [R, T]
         return Row(*jax.tree.map(lambda leaf: leaf[np.arange(len(last))[:, None], places], tuple(self.rows)))
 
@@ -154,9 +156,9 @@ def work_of(problem: Problem) -> int:
     return problem.num_points * problem.components * (problem.num_dimensions**2 + 16)
 
 
-def lanes_for(restarts: int) -> int:
+def batch_size(restarts: int) -> int:
     """The smallest batch that holds so many restarts, or the largest there is."""
-    return next((size for size in LANES if size >= restarts), LANES[-1])
+    return next((size for size in BATCH_SIZES if size >= restarts), BATCH_SIZES[-1])
 
 
 def _at(tree: Any, index: np.ndarray) -> Any:

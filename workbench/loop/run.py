@@ -8,10 +8,10 @@ import numpy as np
 from jax import Array
 
 from workbench.engine.compat.compilation import OLD_EMITTERS, STEPPING, jit_with, make_room
-from workbench.engine.hosts import told
-from workbench.loop.batch import Stretch, advance, seated
+from workbench.engine.hosts import from_first_host
+from workbench.loop.batch import Advanced, advance, placed
 from workbench.loop.checkpoint import Checkpoint
-from workbench.loop.pool import WORTH_COMPILING, Crew, work_of
+from workbench.loop.pool import WORTH_COMPILING, RestartPool, work_of
 from workbench.loop.trace import Trace
 from workbench.methods import Method
 from workbench.mixture import Mixture
@@ -39,7 +39,7 @@ def run(
 ) -> Trace:
     """Run a method from given starts and return its trace.
 
-    Restarts advance side by side in the lanes of one compiled program. When one stops, the next takes its lane; when
+    Restarts advance side by side in batches, by one compiled program. When one stops, the next takes its place; when
     none waits, the batch shrinks. A restart that has stopped costs neither passes nor seconds, and one program serves
     any number of restarts. Compiling is timed apart from stepping, scoring is not timed against the method. Where
     labels are ordered, so are the components of every row (`Problem.labelled`).
@@ -60,30 +60,30 @@ def run(
     make_room()
     schedule = method.schedule()
     begun = time.perf_counter()
-    crew = Crew.at_starts(method, problem, starts, key)
+    pool = RestartPool.at_starts(method, problem, starts, key)
     compile_seconds = time.perf_counter() - begun
-    identity = f"{method.model_dump_json()} {crew.digest()}"
+    identity = f"{method.model_dump_json()} {pool.digest()}"
     if checkpoint is not None:
-        checkpoint.restore(crew, identity)
+        checkpoint.restore(pool, identity)
 
     last = len(schedule.marks)
 
     def between() -> None:
         if checkpoint is not None and checkpoint.is_due:
-            checkpoint.save(crew, identity)
+            checkpoint.save(pool, identity)
         if progress is not None:
-            told = np.where(crew.walkers.stopped | crew.dropped, last, crew.walkers.rows)
-            progress(int(np.sum(told)), len(told) * last)
+            recorded = np.where(pool.states.stopped | pool.dropped, last, pool.states.rows)
+            progress(int(np.sum(recorded)), len(recorded) * last)
 
     race = method.racing()
-    if race is not None and crew.heat == 0:
+    if race is not None and pool.races == 0:
         # The first mark that is no earlier.
         pause = min(last, 1 + int(np.searchsorted(schedule.marks, race.after)))
-        compile_seconds += _advance_all(method, problem, crew, pause, between)
-        compile_seconds += _judge(problem, crew, race.keep)
-    compile_seconds += _advance_all(method, problem, crew, last, between)
+        compile_seconds += _advance_all(method, problem, pool, pause, between)
+        compile_seconds += _end_race(problem, pool, race.keep)
+    compile_seconds += _advance_all(method, problem, pool, last, between)
 
-    rows = crew.recorded()
+    rows = pool.recorded()
     mixtures = rows.mixture if problem.labels == "free" else jax.device_get(_labelled(problem, rows.mixture))
     begun = time.perf_counter()
     log_joint, log_likelihood = score(problem, mixtures)
@@ -93,21 +93,21 @@ def run(
         log_likelihood=log_likelihood,
         passes=np.asarray(rows.passes),
         ok=np.asarray(rows.ok),
-        converged=np.asarray(crew.walkers.converged),
-        collapsed=np.asarray(crew.walkers.collapsed),
-        seconds=_shared_out(float(crew.clock), np.asarray(rows.passes)),
+        converged=np.asarray(pool.states.converged),
+        collapsed=np.asarray(pool.states.collapsed),
+        seconds=_shared_out(float(pool.clock), np.asarray(rows.passes)),
         compile_seconds=compile_seconds,
         score_seconds=time.perf_counter() - begun,
         draws=schedule.draws,
-        dropped=None if race is None else crew.dropped,
-        log_evidence=jax.device_get(crew.walkers.log_evidence),
+        dropped=None if race is None else pool.dropped,
+        log_evidence=jax.device_get(pool.states.log_evidence),
         energy=None if rows.energy is None else np.asarray(rows.energy),
-        evidence_bound=jax.device_get(crew.walkers.evidence_bound),
+        evidence_bound=jax.device_get(pool.states.evidence_bound),
     )
 
 
 def score(problem: Problem, mixtures: Mixture) -> tuple[np.ndarray, np.ndarray]:
-    """The judge: log_joint and log_likelihood of saved mixtures with leaves [R, T, ...]. [R, T], [R, T]
+    """Score all methods alike: log_joint and log_likelihood of saved mixtures with leaves [R, T, ...]. [R, T], [R, T]
 
     A row that equals the one before it is not scored again.
     """
@@ -117,12 +117,12 @@ def score(problem: Problem, mixtures: Mixture) -> tuple[np.ndarray, np.ndarray]:
     # Batches of one of a few sizes, the last filled up with repeats: few programs serve every trace of the problem, and
     # a handful of mixtures does not cost the passes of many.
     most = FEW_TOGETHER if problem.rows.z.size > MANY_NUMBERS else SCORED_TOGETHER[-1]
-    lanes = min(size for size in SCORED_TOGETHER if size >= min(scores.shape[1], most))
-    for first in range(0, scores.shape[1], lanes):
-        size = min(lanes, scores.shape[1] - first)
-        batch = tuple(np.resize(place[first : first + size], lanes) for place in places)
-        together = jax.tree.map(lambda leaf, b=batch: np.asarray(leaf)[b], mixtures)
-        scores[:, first : first + size] = np.stack(_score(asked, together))[:, :size]
+    together = min(size for size in SCORED_TOGETHER if size >= min(scores.shape[1], most))
+    for first in range(0, scores.shape[1], together):
+        size = min(together, scores.shape[1] - first)
+        batch = tuple(np.resize(place[first : first + size], together) for place in places)
+        chosen = jax.tree.map(lambda leaf, b=batch: np.asarray(leaf)[b], mixtures)
+        scores[:, first : first + size] = np.stack(_score(asked, chosen))[:, :size]
     # Every row has the score of the last fresh one up to it; the first of a restart is fresh.
     log_joint, log_likelihood = scores[:, np.cumsum(fresh) - 1].reshape(2, *fresh.shape)
     return log_joint, log_likelihood
@@ -150,55 +150,56 @@ def _fresh(mixtures: Mixture) -> np.ndarray:
     return fresh
 
 
-def _advance_all(method: Method, problem: Problem, crew: Crew, until: int, between: Callable[[], None]) -> float:
+def _advance_all(method: Method, problem: Problem, pool: RestartPool, until: int, between: Callable[[], None]) -> float:
     """Advance every restart until it has stopped or recorded so many rows; the seconds that compiling took."""
     compiled, seconds = 0, 0.0
-    while crew.take_seats():
-        if len(crew.seated) != compiled:
+    while pool.fill_batch():
+        if len(pool.in_batch) != compiled:
             begun = time.perf_counter()
             # A call of no steps only compiles.
             jax.block_until_ready(
-                advance(method, *seated(method, problem, crew.lanes), method.schedule().marks, until, 0)
+                advance(method, *placed(method, problem, pool.batch), method.schedule().marks, until, 0)
             )
             seconds += time.perf_counter() - begun
-            compiled = len(crew.seated)
-        for _ in _stretches(method, problem, crew, until):
+            compiled = len(pool.in_batch)
+        for _ in _calls(method, problem, pool, until):
             between()
     return seconds
 
 
-def _judge(problem: Problem, crew: Crew, keep: int) -> float:
+def _end_race(problem: Problem, pool: RestartPool, keep: int) -> float:
     """End the race: score where every restart is, and drop those that lose; the seconds that compiling took."""
     begun = time.perf_counter()
-    score(problem, jax.tree.map(lambda leaf: leaf[:1], crew.ends))
+    score(problem, jax.tree.map(lambda leaf: leaf[:1], pool.ends))
     compiled = time.perf_counter()
-    log_joint, _ = score(problem, crew.ends)
-    crew.clock += time.perf_counter() - compiled
-    crew.drop(log_joint[:, 0], keep)
+    log_joint, _ = score(problem, pool.ends)
+    pool.clock += time.perf_counter() - compiled
+    pool.drop(log_joint[:, 0], keep)
     return compiled - begun
 
 
-def _stretches(method: Method, problem: Problem, crew: Crew, until: int) -> Iterator[Stretch]:
-    """Call after call with the same restarts in the lanes, until one of them is done or the batch can shrink."""
-    marks, (placed, lanes) = method.schedule().marks, seated(method, problem, crew.lanes)
-    # Of a step, in lanes that double another.
-    waste = work_of(problem) * crew.idle
+def _calls(method: Method, problem: Problem, pool: RestartPool, until: int) -> Iterator[Advanced]:
+    """Call after call with the same restarts in the batch, until one of them is done or the batch can shrink."""
+    marks, (here, batch) = method.schedule().marks, placed(method, problem, pool.batch)
+    # Of a step, in slots that double another.
+    waste = work_of(problem) * pool.idle
     going = True
     while going:
-        steps = int(crew.pace)
-        if waste > 0 and crew.wasted < WORTH_COMPILING:
+        steps = int(pool.steps_per_call)
+        if waste > 0 and pool.wasted < WORTH_COMPILING:
             # The batch may shrink once it has wasted enough: exactly then, whatever the clock says.
-            steps = min(steps, -(-(WORTH_COMPILING - int(crew.wasted)) // waste))
+            steps = min(steps, -(-(WORTH_COMPILING - int(pool.wasted)) // waste))
         begun = time.perf_counter()
-        stretch = jax.block_until_ready(advance(method, placed, lanes, marks, until, steps))
+        advanced = jax.block_until_ready(advance(method, here, batch, marks, until, steps))
         # Hosts must agree on the steps of the next call, and clocks differ.
-        spent = float(told(time.perf_counter() - begun))
-        crew.clock += spent
-        crew.wasted += waste * int(stretch.steps)
-        crew.write(stretch)
-        lanes, going = stretch.lanes, not (np.any(stretch.done) or crew.can_shrink)
-        crew.pace[...] = np.clip(SLICE / max(spent / max(int(stretch.steps), 1), 1e-9), 1, 2 * crew.pace)
-        yield stretch
+        spent = float(from_first_host(time.perf_counter() - begun))
+        pool.clock += spent
+        pool.wasted += waste * int(advanced.steps)
+        pool.write(advanced)
+        batch, going = advanced.states, not (np.any(advanced.done) or pool.can_shrink)
+        steps_in_a_slice = SLICE / max(spent / max(int(advanced.steps), 1), 1e-9)
+        pool.steps_per_call[...] = np.clip(steps_in_a_slice, 1, 2 * pool.steps_per_call)
+        yield advanced
 
 
 def _shared_out(seconds: float, passes: np.ndarray) -> np.ndarray:

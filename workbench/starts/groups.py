@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from workbench.data.randomness import generator
 from workbench.engine.compat.compilation import jit_by_size
-from workbench.engine.hosts import told
+from workbench.engine.hosts import from_first_host
 from workbench.mixture import FlatPrior, Mixture, Statistics
 from workbench.mixture.filled import first_components
 from workbench.problem import Problem
@@ -56,7 +56,7 @@ class GroupedStart(Start):
         x, least = problem.sample, problem.covariance.fewest_points(problem.num_dimensions)
         drawn = [_moments(self._group(x, problem, seed, restart), least) for restart in range(restarts)]
         # Libraries of linear algebra may round otherwise on another host.
-        moments = told(tuple(np.stack(leaves) for leaves in zip(*drawn, strict=True)))
+        moments = from_first_host(tuple(np.stack(leaves) for leaves in zip(*drawn, strict=True)))
         # A covariance that all share would have a share of the groups that are repeated.
         family, d = problem.covariance, problem.num_dimensions
         asked = problem if family.shape(1, d) == family.shape(2, d) else nested(problem)

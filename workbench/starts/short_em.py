@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from workbench.data.randomness import generator
-from workbench.engine.hosts import told
+from workbench.engine.hosts import from_first_host
 from workbench.mixture import Mixture
 from workbench.problem import Problem
 from workbench.starts.base import Start
@@ -52,7 +52,7 @@ class ShortEM(Start):
         x = np.asarray(problem.sample, float)
         found = Mixtures.stack([_best(problem, x, generator(seed, f"short_em {r}"), r) for r in range(restarts)])
         # Libraries of linear algebra may round otherwise on another host.
-        return in_data_units(problem, Mixtures(*told(tuple(found))))
+        return in_data_units(problem, Mixtures(*from_first_host(tuple(found))))
 
 
 def _best(problem: Problem, x: Points, rng: np.random.Generator, restart: int) -> Mixtures:
