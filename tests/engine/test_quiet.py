@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
 
 # Reads one program from the cache where an earlier process has left it.
 ONE_PROGRAM = "jax.jit(lambda x: x + 1)(1.0)"

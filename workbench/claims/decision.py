@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 import numpy as np
-from scipy.stats import binom
 
 
 class Verdict(StrEnum):
@@ -77,5 +76,8 @@ def median_interval(values: np.ndarray) -> tuple[float, float] | None:
     where there are fewer than six values, which is too few to say.
     """
     ordered, n = np.sort(values), len(values)
+    # Imported here because it takes long, and importing the package must stay quick.
+    from scipy.stats import binom
+
     rank = int(binom.ppf(0.025, n, 0.5))
     return None if rank < 1 else (float(ordered[rank - 1]), float(ordered[n - rank]))
