@@ -37,7 +37,7 @@ import workbench as wb
 from workbench.engine.compat.compilation import make_room
 
 jax.config.update("jax_enable_x64", True)
-make_room.__defaults__ = ({SHARE},)
+make_room.__defaults__ = ({SHARE}, 0.0)
 rng, found = np.random.default_rng(0), []
 for number in range({PROBLEMS}):
     x = rng.normal(size=(100 + number, 1)) + 6 * rng.integers(3, size=(100 + number, 1))

@@ -216,13 +216,21 @@ def _imports(name: str, root: Path) -> tuple[str, ...]:
 
 def _imported(name: str, root: Path) -> Iterator[tuple[str, str | None]]:
     """What a module imports of ours, or a user's own of theirs: modules, or names from modules."""
+    for module, imported in _all_imported(name, root):
+        if _is_ours(module):
+            yield module, imported
+
+
+@lru_cache
+def _all_imported(name: str, root: Path) -> tuple[tuple[str, str | None], ...]:
+    """What a module imports, wherever in it: modules, or names from modules."""
+    found: list[tuple[str, str | None]] = []
     for node in ast.walk(_tree(name, root)):
         if isinstance(node, ast.ImportFrom):
-            module = _absolute(name, node)
-            if _is_ours(module):
-                yield from ((module, alias.name) for alias in node.names)
+            found += [(_absolute(name, node), alias.name) for alias in node.names]
         elif isinstance(node, ast.Import):
-            yield from ((alias.name, None) for alias in node.names if _is_ours(alias.name))
+            found += [(alias.name, None) for alias in node.names]
+    return tuple(found)
 
 
 def _absolute(name: str, node: ast.ImportFrom) -> str:
@@ -251,12 +259,7 @@ def _packages(name: str, root: Path) -> tuple[str, ...]:
     """The distributions that decide numbers and that a module imports; its own, where it is an installed one."""
     if not _is_ours(name):
         return tuple(packages_distributions().get(name.split(".")[0], ()))
-    tops: set[str] = set()
-    for node in ast.walk(_tree(name, root)):
-        if isinstance(node, ast.ImportFrom):
-            tops.add((node.module or "").split(".")[0])
-        elif isinstance(node, ast.Import):
-            tops |= {alias.name.split(".")[0] for alias in node.names}
+    tops = {module.split(".")[0] for module, _ in _all_imported(name, root)}
     return tuple(package for top in sorted(tops) for package in _DECIDING.get(top, ()))
 
 

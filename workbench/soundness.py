@@ -1,6 +1,7 @@
 """The rule of what counts as a sound mixture: the one place where a spike is told from a maximum."""
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated
 
 import jax
@@ -81,13 +82,28 @@ class Soundness(Config):
 
     def check(self, problem: Problem, mixture: Mixture) -> Health:
         """The health of one mixture on a problem; costs one pass."""
-        trils, sizes, gaps = _margins(problem, mixture)
-        eigenvalues = _smallest_eigenvalues(trils)
+        (health,) = self.check_all(problem, _alone(mixture))
+        return health
+
+    def check_all(self, problem: Problem, mixtures: Mixture) -> list[Health]:
+        """The health of every mixture of a batch with leaves [R, ...]; costs one pass for each."""
+        trils, sizes, gaps = _margins(problem, mixtures)
+        found = zip(_smallest_eigenvalues(trils), sizes, gaps, strict=True)
+        return [
+            self._health(problem, jax.tree.map(lambda leaf, r=r: leaf[r], mixtures), *margins)
+            for r, margins in enumerate(found)
+        ]
+
+    def _health(
+        self, problem: Problem, mixture: Mixture, eigenvalues: np.ndarray, sizes: np.ndarray, gaps: np.ndarray
+    ) -> Health:
+        """Of a mixture with such eigenvalues [K], sizes [K] and distances between its components [K, K]."""
         fewest = problem.covariance.fewest_points(problem.num_dimensions)
         finite = bool(np.all(np.isfinite(eigenvalues)) and np.all(np.isfinite(sizes)))
         tight, vanished = eigenvalues < self.tight, sizes < VANISHED
         sought = np.flatnonzero(tight & ~vanished) if finite else ()
-        ties = {int(k): tie for k in sought if (tie := tie_under(problem, mixture, int(k))) is not None}
+        found = {int(k): tie_under(problem, mixture, int(k), float(sizes[k])) for k in sought}
+        ties = {k: tie for k, tie in found.items() if tie is not None}
         narrow = eigenvalues < self.min_relative_eigenvalue
         weak = self._rests_on_few(problem, sizes) | np.isin(np.arange(len(sizes)), list(ties))
         groups = _groups(gaps[np.ix_(~vanished, ~vanished)] < MERGED)
@@ -105,11 +121,6 @@ class Soundness(Config):
             distinct=len(np.unique(groups)),
             tie=next(iter(ties.values()), None),
         )
-
-    def check_all(self, problem: Problem, mixtures: Mixture) -> list[Health]:
-        """The health of every mixture of a batch with leaves [R, ...]."""
-        each = range(len(mixtures.weights))
-        return [self.check(problem, jax.tree.map(lambda leaf, r=r: leaf[r], mixtures)) for r in each]
 
     def _rests_on_few(self, problem: Problem, sizes: np.ndarray) -> np.ndarray:
         """Whether the covariance of each component rests on few points: its own, or all less K if it is shared. [K]"""
@@ -132,6 +143,9 @@ VANISHED = 1e-2
 # Rows looked at when components are compared, spread evenly over the data.
 COMPARED_ROWS = 512
 
+# Mixtures looked at side by side where data are few: a call takes longer than the passes of a few more.
+FEW_TOGETHER = 8
+
 # Two components whose log densities agree to 0.3 on every row are one component: EM on a plateau stops when they are
 # this close, while the components of a maximum differ by much more on some row.
 MERGED = 0.3
@@ -146,12 +160,21 @@ MOST = 0.5
 
 def merged_groups(problem: Problem, mixture: Mixture) -> np.ndarray:
     """The group of each component: equal for those that no row tells apart. [K]"""
-    return _groups(_margins(problem, mixture)[2] < MERGED)
+    _, _, (gaps,) = _margins(problem, _alone(mixture))
+    return _groups(gaps < MERGED)
 
 
-def tie_under(problem: Problem, mixture: Mixture, component: int) -> Tie | None:
-    """The equal rows, or else the equal values of a column, that most of a component's points are; None if none are."""
-    size = float(_margins(problem, mixture)[1][component])
+def tie_under(problem: Problem, mixture: Mixture, component: int, size: float | None = None) -> Tie | None:
+    """The equal rows, or else the equal values of a column, that most of a component's points are; None if none are.
+
+    Args:
+        problem: whose points they are.
+        mixture: whose component it is.
+        component: its number.
+        size: points' worth of responsibility that it holds; costs one pass unless given.
+    """
+    if size is None:
+        size = float(_margins(problem, _alone(mixture))[1][0, component])
     some = problem.sample
     for tie in problem.ties:
         tied = some[tie.match(some)]
@@ -171,16 +194,37 @@ def _groups(close: np.ndarray) -> np.ndarray:
     return groups
 
 
-def _margins(problem: Problem, mixture: Mixture) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Cholesky factor in working units and size of every component, and how far apart each two are.
+def _alone(mixture: Mixture) -> Mixture:
+    """A batch of one, leaves [1, ...]."""
+    batch: Mixture = jax.tree.map(lambda leaf: np.asarray(leaf)[None], mixture)
+    return batch
 
-    [K, D, D], [K], [K, K]
+
+def _margins(problem: Problem, mixtures: Mixture) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Cholesky factor in working units and size of every component, and how far apart each two are, of a batch.
+
+    [R, K, D, D], [R, K], [R, K, K]
     """
-    k, numbers = mixture.num_components, problem.rows.z.size
+    k, numbers = mixtures.num_components, problem.rows.z.size
     few = numbers * COMPONENTS <= FEW_NUMBERS
-    rows = problem.rows.of_any_size()
-    trils, sizes, gaps = (np.asarray(part) for part in _margins_of(numbers, rows, filled(mixture) if few else mixture))
-    return trils[:k], sizes[:k], gaps[:k, :k]
+    asked = filled(mixtures) if few else mixtures
+    total, size = len(mixtures.weights), FEW_TOGETHER if few else 1
+    found = []
+    for first in range(0, total, size):
+        places = np.minimum(np.arange(first, first + size), total - 1)
+        batch = jax.tree.map(lambda leaf, places=places: np.asarray(leaf)[places], asked)
+        found.append(jax.device_get(_margins_of(numbers, problem.rows.of_any_size(), batch)))
+    trils, sizes, gaps = (np.concatenate(parts)[:total] for parts in zip(*found, strict=True))
+    return trils[:, :k], sizes[:, :k], gaps[:, :k, :k]
+
+
+def _margins_of_all(rows: Rows, mixtures: Mixture) -> tuple[Array, Array, Array]:
+    """Of mixtures with leaves [R, ...]; of one without a batch, in which what is streamed cannot be read."""
+    if len(mixtures.weights) > 1:
+        return jax.vmap(partial(_margins_in, rows))(mixtures)
+    alone = jax.tree.map(lambda leaf: leaf[0], mixtures)
+    found: tuple[Array, Array, Array] = jax.tree.map(lambda leaf: leaf[None], _margins_in(rows, alone))
+    return found
 
 
 def _margins_in(rows: Rows, mixture: Mixture) -> tuple[Array, Array, Array]:
@@ -193,16 +237,16 @@ def _margins_in(rows: Rows, mixture: Mixture) -> tuple[Array, Array, Array]:
     return trils, one_pass(mixture, rows)[1].counts, gaps
 
 
-_margins_of = jit_by_size(_margins_in)
+_margins_of = jit_by_size(_margins_of_all)
 _belonging = jax.jit(Mixture.responsibilities)
 
 
 def _smallest_eigenvalues(trils: np.ndarray) -> np.ndarray:
-    """Of `L L^T` for factors [K, D, D], as squared singular values: squaring L first would lose them. [K]
+    """Of `L L^T` for factors [R, K, D, D], as squared singular values: squaring L first would lose them. [R, K]
 
     By NumPy: XLA computes singular values on the threads on which devices wait for each other (`engine/devices.py`).
     """
-    finite = np.all(np.isfinite(trils), axis=(1, 2))
-    smallest = np.full(len(trils), np.nan)
+    finite = np.all(np.isfinite(trils), axis=(2, 3))
+    smallest = np.full(finite.shape, np.nan)
     smallest[finite] = np.linalg.svd(trils[finite], compute_uv=False)[:, -1] ** 2
     return smallest

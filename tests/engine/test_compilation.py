@@ -148,10 +148,13 @@ def test_programs_are_forgotten_only_where_room_is_short() -> None:
         return x + 1
 
     program(1.0)
-    make_room(share=1.0)
+    make_room(share=1.0, every=0.0)
     program(1.0)
     assert len(traced) == 1
     make_room(share=0.0)
+    program(1.0)
+    assert len(traced) == 1  # counted a moment ago
+    make_room(share=0.0, every=0.0)
     program(1.0)
     assert len(traced) == 2
 

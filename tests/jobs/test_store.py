@@ -32,7 +32,7 @@ from workbench.jobs.base import Cell, Record
 from workbench.jobs.experiment import run_experiment
 from workbench.jobs.setting import Setting
 from workbench.jobs.state import DONE, FAILED, DamagedCellError, Failure
-from workbench.jobs.store import Store
+from workbench.jobs.store import WORTH_WAITING, Store
 from workbench.jobs.told import load_results
 from workbench.jobs.traces import arrays_of, trace_of
 from workbench.loop.run import run
@@ -213,10 +213,10 @@ class TestWriting:
             raise error
 
         if before:
-            store.save("experiment", EM, record_of(trace), 0.0)
+            store.save("experiment", EM, record_of(trace), WORTH_WAITING)
         monkeypatch.setattr(os if place == "os.replace" else files, place.rpartition(".")[2], fail)
         with pytest.raises(type(error)):
-            store.save("experiment", EM, record_of(trace), 0.0)
+            store.save("experiment", EM, record_of(trace), WORTH_WAITING)
         monkeypatch.undo()
         assert {p.name for p in (store.folder / "cells").iterdir()} <= {EM.key}
         if before or store.look(EM) is not None:

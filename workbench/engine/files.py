@@ -75,8 +75,14 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def replace_folder(place: Path, files: Mapping[str, bytes]) -> None:
-    """Write a folder of some files under a temporary name beside its place, then rename it: whole or not at all."""
+def replace_folder(place: Path, files: Mapping[str, bytes], *, durable: bool = True) -> None:
+    """Write a folder of some files under a temporary name beside its place, then rename it: whole or not at all.
+
+    Args:
+        place: where the folder is to be.
+        files: content by name.
+        durable: whether to wait for the disk, so that a power cut a moment later leaves the files whole as well.
+    """
     place.parent.mkdir(parents=True, exist_ok=True)
     temporary = temporary_beside(place)
     aside = temporary.with_name(f"{temporary.name}.old")
@@ -84,12 +90,14 @@ def replace_folder(place: Path, files: Mapping[str, bytes]) -> None:
     try:
         for name, content in files.items():
             (temporary / name).write_bytes(content)
-            sync(temporary / name)
+            if durable:
+                sync(temporary / name)
         if place.exists():
             # Aside first: a folder cannot be replaced in one step, and the old one must not be lost before.
             os.replace(place, aside)
         os.replace(temporary, place)
-        sync(place.parent)
+        if durable:
+            sync(place.parent)
     finally:
         if aside.exists() and not place.exists():
             os.replace(aside, place)

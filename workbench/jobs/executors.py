@@ -7,9 +7,11 @@ lost takes nothing with it: its cell is claimed by nobody any more, and is run a
 
 import logging
 import os
+import sys
 import threading
 import time
 import uuid
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -31,6 +33,12 @@ EXECUTORS = ("loky", "dask", "slurm")
 # How often a cell may lose its worker before it counts as failed.
 LOSSES = 2
 
+# A call of a worker begins no further cell after so many seconds, so that progress is shown and no worker waits for
+# what another has been given; and is given no more cells than so many, and than took half of the time before.
+SLICE, MOST = 1.0, 64
+
+LOST = "the process that ran it was lost"
+
 # The thread of a worker that looks after its parent.
 _WATCH = "workbench-parent"
 
@@ -43,6 +51,13 @@ class Done(NamedTuple):
     key: str
     failure: str | None  # why there is no record
     elsewhere: bool = False  # whether another process has it
+
+
+class Share(NamedTuple):
+    """What a call of a worker has come to."""
+
+    done: tuple[Done, ...]
+    seconds: float
 
 
 class Known(NamedTuple):
@@ -58,7 +73,7 @@ _KNOWN: dict[str, Known] = {}
 
 @dataclass(frozen=True)
 class Work:
-    """A job for workers: called with the key of a cell, it runs the cell in the worker's process.
+    """A job for workers: called with the keys of cells, it runs them in the worker's process.
 
     It travels to workers as these libraries send functions, between processes of one user's; nothing that lies in a
     results folder is read so.
@@ -73,17 +88,24 @@ class Work:
     parent: int  # the process that began it all
     own: tuple[type[Method], ...] = ()  # methods that a user has registered
 
-    def __call__(self, key: str) -> Done:
-        """Run a cell here, unless another process has it."""
+    def __call__(self, *keys: str) -> Share:
+        """Run the first cell here, and of the others as many as begin within a second, but for what others have.
+
+        Cells that follow each other share data, starts and programs, and a call takes longer than a small cell.
+        """
         if self.token not in _KNOWN:
             _begin(self.devices, self.x64, self.parent)
             for kind in self.own:
                 register(kind)
             _KNOWN.clear()
             _KNOWN[self.token] = Known(self.job, {cell.key: cell for cell in self.job.cells()})
-        known = _KNOWN[self.token]
-        outcome: Outcome | None = run_if_free(known.job, Store(self.folder), known.cells[key], self.reuse)
-        return Done(key, None, elsewhere=True) if outcome is None else Done(key, outcome.failure)
+        known, begun = _KNOWN[self.token], time.monotonic()
+        done: list[Done] = []
+        while len(done) < len(keys) and (not done or time.monotonic() < begun + SLICE):
+            key = keys[len(done)]
+            outcome: Outcome | None = run_if_free(known.job, Store(self.folder), known.cells[key], self.reuse)
+            done.append(Done(key, None if outcome is None else outcome.failure, elsewhere=outcome is None))
+        return Share(tuple(done), time.monotonic() - begun)
 
 
 @dataclass(frozen=True)
@@ -148,27 +170,39 @@ def _by_loky(work: Work, keys: Sequence[str], jobs: int) -> Iterator[Done]:
     Nobody knows whose cell took a process with it. So what is left after some losses without a cell done goes one by
     one, each in a process to itself, and one that loses its process as often again has failed.
     """
-    left, lost = list(keys), 0
+    left, lost, most = list(keys), 0, MOST
     while left and lost < LOSSES:
         before = len(left)
-        for done in _by_pool(work, left, jobs):
+        for done in _by_pool(work, left, jobs, most):
             left.remove(done.key)
             yield done
-        lost = lost + 1 if len(left) == before else 0
+        # From the first loss on each cell travels by itself, and takes no other with it.
+        most, lost = 1, lost + 1 if len(left) == before else 0
     for key in left:
-        tries = (done for _ in range(LOSSES) for done in _by_pool(work, [key], 1))
-        yield next(tries, Done(key, "the process that ran it was lost"))
+        tries = (done for _ in range(LOSSES) for done in _by_pool(work, [key], 1, 1))
+        yield next(tries, Done(key, LOST))
 
 
-def _by_pool(work: Work, keys: Sequence[str], jobs: int) -> Iterator[Done]:
-    """As far as no process is lost."""
-    from joblib.externals.loky import as_completed, get_reusable_executor
+def _by_pool(work: Work, keys: Sequence[str], jobs: int, most: int) -> Iterator[Done]:
+    """As far as no process is lost, and up to so many cells in one call."""
+    from joblib.externals.loky import get_reusable_executor, wait
     from joblib.externals.loky.process_executor import BrokenProcessPool
 
+    # An interrupted process ends at once, and leaves loky's watcher to remove its semaphores: no reason to warn.
+    sys.warnoptions.append("ignore:resource_tracker")
     pool = get_reusable_executor(max_workers=jobs)
+    ahead, sent, size = deque(keys), dict[Any, tuple[str, ...]](), 1
     try:
-        for future in as_completed([pool.submit(work, key) for key in keys]):
-            yield future.result()
+        while ahead or sent:
+            # One call waits for each that runs, so that no worker waits for this process.
+            while ahead and len(sent) < 2 * jobs:
+                given = tuple(ahead.popleft() for _ in range(min(size, len(ahead))))
+                sent[pool.submit(work, *given)] = given
+            for future in wait(sent, return_when="FIRST_COMPLETED").done:
+                given, share = sent.pop(future), future.result()
+                ahead.extendleft(reversed(given[len(share.done) :]))
+                size = max(1, min(int(len(share.done) * SLICE / 2 / max(share.seconds, 1e-3)), 2 * size, most))
+                yield from share.done
     except BrokenProcessPool:
         _LOG.warning("a worker was lost: its cell is run again")
     except BaseException:
@@ -196,10 +230,13 @@ def _by_dask(work: Work, keys: Sequence[str], jobs: int, address: str | None) ->
                     # It may only have waited on a worker that another cell took with it.
                     suspected.append(sent[future])
                     continue
-                yield future.result() if error is None else Done(sent[future], f"{type(error).__name__}: {error}")
+                if error is None:
+                    yield from future.result().done
+                else:
+                    yield Done(sent[future], f"{type(error).__name__}: {error}")
             for key in suspected:
                 error = (again := client.submit(work, key, pure=False, retries=0)).exception()
-                yield again.result() if error is None else Done(key, "the process that ran it was lost")
+                yield from again.result().done if error is None else [Done(key, LOST)]
     finally:
         if cluster is not None:
             cluster.close()
@@ -215,7 +252,7 @@ def _by_slurm(work: Work, keys: Sequence[str], jobs: int) -> Iterator[Done]:
     sent = dict(zip(executor.map_array(work, list(keys)), keys, strict=True))
     for job, key in sent.items():
         try:
-            yield job.result()
+            yield from job.result().done
         except submitit.core.utils.UncompletedJobError as error:
             yield Done(key, f"the job that ran it was lost ({str(error).splitlines()[0]})")
 

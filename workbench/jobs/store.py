@@ -38,6 +38,10 @@ from workbench.jobs.state import DONE, FAILED, DamagedCellError, DamagedJobError
 
 MANIFEST, VALUES, ARRAYS, CONFIG = "manifest.json", "values.json", "arrays.npz", "config.toml"
 
+# Seconds that a cell has taken from which on its writer waits for the disk, some milliseconds for each file. A power
+# cut can damage what took less and was written just before; the digests tell, and it is run again.
+WORTH_WAITING = 1.0
+
 _LOG = logging.getLogger("workbench")
 
 
@@ -227,7 +231,7 @@ class Store:
 
     def save(self, kind: str, cell: Cell, record: Record, seconds: float) -> None:
         """Write the record of a cell, whole or not at all."""
-        files = {VALUES: (json.dumps(dict(record.values), allow_nan=False, indent=1) + "\n").encode()}
+        files = {VALUES: _lines_of(record.values).encode()}
         if record.arrays:
             files[ARRAYS] = packed(record.arrays)
         self._write(kind, cell, files, {"status": DONE, "row": dict(record.row), "seconds": seconds}, record.devices)
@@ -252,8 +256,9 @@ class Store:
             **outcome,
         }
         manifest = json.loads(json.dumps(manifest, allow_nan=False))
-        text = json.dumps(manifest | {"digest": digest_of_values(manifest)}, indent=1) + "\n"
-        replace_folder(self.place(cell.key), {**files, MANIFEST: text.encode()})
+        text = _lines_of(manifest | {"digest": digest_of_values(manifest)})
+        durable = manifest["seconds"] >= WORTH_WAITING
+        replace_folder(self.place(cell.key), {**files, MANIFEST: text.encode()}, durable=durable)
 
     def remove(self, key: str) -> None:
         """Delete a cell."""
@@ -315,3 +320,9 @@ def _said(error: BaseException) -> str:
     """What an error says, as a line of a message has it."""
     named = f"{error} is missing" if isinstance(error, KeyError) else str(error)
     return one_line(named or type(error).__name__, 200)
+
+
+def _lines_of(values: Mapping[str, Any]) -> str:
+    """A table as JSON, a line for each key."""
+    lines = (f" {json.dumps(str(key))}: {json.dumps(value, allow_nan=False)}" for key, value in values.items())
+    return "{\n" + ",\n".join(lines) + "\n}\n"

@@ -117,7 +117,7 @@ class RestartPool:
     def write(self, advanced: Advanced) -> None:
         """Keep the rows that a call recorded, and the states that it ended in."""
         restarts, places = np.unique(self.in_batch, return_index=True)
-        filled, rows = np.asarray(advanced.filled), jax.device_get(advanced.rows)
+        filled, rows = np.asarray(advanced.filled), jax.tree.map(np.asarray, advanced.rows)
         for restart, place in zip(restarts, places, strict=True):
             first, count = 1 + self.states.rows[restart], filled[place]
             for kept, new in zip(jax.tree.leaves(self.rows), jax.tree.leaves(rows), strict=True):

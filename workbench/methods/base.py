@@ -6,6 +6,7 @@ A new method is a new file beside this one with a class derived from `Method`, a
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Annotated, Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -123,12 +124,15 @@ def check_smooth(problem: Problem) -> None:
         )
 
 
+@lru_cache
 def geometric_marks(limit: int, ratio: float = 1.1) -> np.ndarray:
-    """1, 2, 3, ... growing by `ratio` once that is more than one, ending at `limit`. [T - 1]"""
+    """1, 2, 3, ... growing by `ratio` once that is more than one, ending at `limit`; read-only. [T - 1]"""
     marks = [1]
     while marks[-1] < limit:
         marks.append(min(limit, max(marks[-1] + 1, round(marks[-1] * ratio))))
-    return np.asarray(marks)
+    found = np.asarray(marks)
+    found.setflags(write=False)
+    return found
 
 
 def fractional_marks(limit: float, ratio: float = 1.1) -> np.ndarray:

@@ -1,5 +1,6 @@
 """The Gaussian mixture: its parameters, its density, and what can be asked of it."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import jax
@@ -94,30 +95,14 @@ class Mixture:
 
     def component_log_joint(self, x: ArrayLike) -> Array:
         """`log pi_k + log N(x_n | mu_k, Sigma_k)` for points x [N, D]. [N, K]"""
-        family = self.covariance
-        whitener = family.whitener(self.scales)
-        constant = jnp.log(self.weights) - 0.5 * self.num_dimensions * LOG_2PI
-        constant -= family.log_determinants(self.scales, self.num_components, self.num_dimensions)
-
-        def at(point: Array) -> Array:
-            white = family.whiten(whitener, (point - self.means)[..., None])[..., 0]
-            return constant - 0.5 * jnp.sum(white**2, -1)
-
-        return jax.lax.map(at, self._points(x), batch_size=BLOCK)
+        return _called(_component_log_joint, self, self._points(x))
 
     def log_density(self, x: ArrayLike) -> Array:
         """`log P(x_n)` for points x [N, D]. [N]
 
         Its derivative by a weight is `N(x_n | mu_k, Sigma_k) / P(x_n)`, by a weight of zero as well.
         """
-        absent = self.weights == 0
-        joint = replace(self, weights=jnp.where(absent, 1.0, self.weights)).component_log_joint(x)
-        largest = jax.lax.stop_gradient(jnp.max(jnp.where(absent, -jnp.inf, joint), axis=-1, keepdims=True))
-        # Points that no component can reach: -inf, not NaN.
-        largest = jnp.where(jnp.isfinite(largest), largest, 0.0)
-        shares = jnp.exp(jnp.minimum(joint - largest, np.log(np.finfo(joint.dtype).max)))
-        factors = jnp.where(absent, self.weights, 1.0)
-        return largest[:, 0] + jnp.log(jnp.sum(factors * shares, axis=-1))
+        return _called(_log_density, self, self._points(x))
 
     def responsibilities(self, x: ArrayLike) -> Array:
         """`P(k | x_n)` for points x [N, D]; rows sum to one. [N, K]
@@ -208,6 +193,43 @@ class Mixture:
                 raise InputError(f"x: expected points [N, {self.num_dimensions}], got shape {list(x.shape)}")
             return points.astype(self.means.dtype)
         return jnp.asarray(finite_points(x, self.num_dimensions), self.means.dtype)
+
+
+def _component_log_joint(mixture: Mixture, points: Array) -> Array:
+    """Point by point. [N, K]"""
+    family, (k, d) = mixture.covariance, mixture.means.shape
+    whitener = family.whitener(mixture.scales)
+    constant = jnp.log(mixture.weights) - 0.5 * d * LOG_2PI - family.log_determinants(mixture.scales, k, d)
+
+    def at(point: Array) -> Array:
+        white = family.whiten(whitener, (point - mixture.means)[..., None])[..., 0]
+        return constant - 0.5 * jnp.sum(white**2, -1)
+
+    return jax.lax.map(at, points, batch_size=BLOCK)
+
+
+def _log_density(mixture: Mixture, points: Array) -> Array:
+    """The log of the sum over components, finite where one of them is. [N]"""
+    absent = mixture.weights == 0
+    joint = _component_log_joint(replace(mixture, weights=jnp.where(absent, 1.0, mixture.weights)), points)
+    largest = jax.lax.stop_gradient(jnp.max(jnp.where(absent, -jnp.inf, joint), axis=-1, keepdims=True))
+    # Points that no component can reach: -inf, not NaN.
+    largest = jnp.where(jnp.isfinite(largest), largest, 0.0)
+    shares = jnp.exp(jnp.minimum(joint - largest, np.log(np.finfo(joint.dtype).max)))
+    factors = jnp.where(absent, mixture.weights, 1.0)
+    return largest[:, 0] + jnp.log(jnp.sum(factors * shares, axis=-1))
+
+
+def _called(function: Callable[[Mixture, Array], Array], mixture: Mixture, points: Array) -> Array:
+    """A function of a mixture and points: as one program, where each operation by itself would be called by itself."""
+    if any(isinstance(leaf, jax.core.Tracer) for leaf in (points, *jax.tree.leaves(mixture))):
+        return function(mixture, points)
+    return _PROGRAMS[function](mixture, points)
+
+
+_PROGRAMS: dict[Callable[[Mixture, Array], Array], Callable[..., Array]] = {
+    function: jax.jit(function) for function in (_component_log_joint, _log_density)
+}
 
 
 def _in_family(family: Covariance, sigma: np.ndarray, components: int, dimensions: int) -> np.ndarray:

@@ -5,6 +5,7 @@ import logging
 import os
 import platform
 import sys
+import time
 from collections.abc import Callable, Mapping
 from functools import cache, wraps
 from pathlib import Path
@@ -120,12 +121,26 @@ def keep_compiled_programs() -> None:
         jax.config.update("jax_compilation_cache_dir", str(folder))
 
 
-def make_room(share: float = 0.5) -> None:
+# Seconds between two counts of memory maps, which take milliseconds each. No process compiles half of what it may have
+# in this time.
+COUNT_EVERY = 1.0
+_COUNTED = {"at": -float("inf")}
+
+
+def make_room(share: float = 0.5, every: float = COUNT_EVERY) -> None:
     """Forget the programs compiled so far where this share of the memory maps that a process may have is taken.
 
     Each program on a CPU holds a few; beyond the limit (Linux: vm.max_map_count, 65,530 unless set) the next one
     crashes the process. What is needed again is compiled again, or read from disk.
+
+    Args:
+        share: of the maps that a process may have.
+        every: seconds since the last count; where fewer have passed nothing is done.
     """
+    now = time.monotonic()
+    if now < _COUNTED["at"] + every:
+        return
+    _COUNTED["at"] = now
     limit, maps = Path("/proc/sys/vm/max_map_count"), Path("/proc/self/maps")
     if limit.is_file() and maps.is_file():
         with maps.open("rb") as lines:
