@@ -203,4 +203,4 @@ def mixture_log_densities(mixture: Mixture, x: Array) -> Array:
     """`log N(x_n | mu_k, Sigma_k)` for points x [N, D], whatever the weights. [K, N]"""
     family, (k, d) = mixture.covariance, mixture.means.shape
     squares = family.squared_distances(family.whitener(mixture.scales), mixture.means, x.T)
-    return -family.log_determinants(mixture.scales, k, d)[:, None] - 0.5 * (squares + d * jnp.log(2.0 * jnp.pi))
+    return -family.half_log_determinants(mixture.scales, k, d)[:, None] - 0.5 * (squares + d * jnp.log(2.0 * jnp.pi))

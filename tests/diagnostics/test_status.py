@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from workbench.diagnostics import Mixing, Status, Verdict, verdicts
+from workbench.diagnostics import Mixing, RestartStatus, Status, verdicts
 from workbench.loop.trace import Trace
 from workbench.mixture import Mixture
 from workbench.problem import Problem
@@ -29,10 +29,10 @@ DEFECTS: dict[Status, tuple[str, dict[str, Any]]] = {
 
 
 @pytest.fixture
-def verdict(two_groups: Problem, shapes: Shapes, trace_of: Make) -> Callable[..., Verdict]:
+def verdict(two_groups: Problem, shapes: Shapes, trace_of: Make) -> Callable[..., RestartStatus]:
     """The verdict on one restart that goes from one shape to another."""
 
-    def of(end: str, *, start: str = "start", rule: Soundness | None = None, **changes: Any) -> Verdict:
+    def of(end: str, *, start: str = "start", rule: Soundness | None = None, **changes: Any) -> RestartStatus:
         trace = trace_of(two_groups, [[shapes[start], shapes[end]]], **changes)
         (found,) = verdicts(trace, two_groups, rule or Soundness(), None)
         return found

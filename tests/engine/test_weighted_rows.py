@@ -66,6 +66,27 @@ def test_other_points_are_held_in_the_same_units(points: Points, random_mixture:
     assert float(jnp.sum(statistics.counts)) == pytest.approx(7, rel=1e-13)
 
 
+def test_a_minibatch_of_weighted_rows_keeps_their_weights(
+    points: Points, random_mixture: Callable[..., Mixture]
+) -> None:
+    """The mean over many minibatches is the weighted sum, to four standard errors; of equal weights it is far off."""
+    mixture, weights = random_mixture(points, 3, "full", seed=2), jnp.linspace(0.1, 2.0, len(points)) ** 3
+    scaled = weights * (len(points) / jnp.sum(weights))
+    every = Rows.of(points, COVARIANCES["full"], 3).weighted(weights)
+    densities = mixture.log_density(points)
+    keys = jax.random.split(jax.random.key(0), 400)
+    found = jax.lax.map(lambda key: one_pass(mixture, every.minibatch(key, 20))[0], keys) / 20
+    error = float(jnp.std(found, ddof=1)) / np.sqrt(len(keys))
+    assert float(jnp.mean(found)) == pytest.approx(float(jnp.mean(scaled * densities)), abs=4 * error)
+    assert abs(float(jnp.mean(densities) - jnp.mean(found))) > 8 * error
+
+
+def test_weighted_rows_are_not_replaced_by_points_without_weights(points: Points) -> None:
+    every = Rows.of(points, COVARIANCES["full"], 3).weighted(jnp.ones(len(points)))
+    with pytest.raises(InputError, match="weighted rows are not replaced"):
+        every.holding(jnp.asarray(points[:7]))
+
+
 def test_rows_that_are_streamed_are_not_weighted(points: Points, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rows, "RESIDENT_BYTES", 1)
     with pytest.raises(InputError, match="cannot be weighted"):

@@ -43,7 +43,13 @@ class Walk(Climber):
             # The restart is written into the start's second mean.
             stopped = taken + 1 >= 2 * (mixture.means[1, 0] + 1)
             moved = Mixture(mixture.weights, mixture.means.at[0].add(1.0), mixture.scales, mixture.covariance)
-            info = Info(jnp.asarray(2), taken < 3, stopped & (taken < 3), stopped & (taken >= 3), stopped)
+            info = Info(
+                passes=jnp.asarray(2),
+                ok=taken < 3,
+                converged=stopped & (taken < 3),
+                collapsed=stopped & (taken >= 3),
+                stopped=stopped,
+            )
             return (moved, taken + 1), info
 
         return Algorithm(init, step, lambda state: state[0])

@@ -12,8 +12,8 @@ from workbench.compare.shortfall import sliver_in, why_unsound
 from workbench.data import default_columns
 from workbench.diagnostics import (
     Mixing,
+    RestartStatus,
     Status,
-    Verdict,
     adjusted_rand_index,
     heldout_log_density,
     matched_error,
@@ -115,7 +115,7 @@ def summarise(comparison: Comparison) -> list[MethodSummary]:
     return summaries + [_failed(name, why) for name, why in comparison.failures.items()]
 
 
-def judge(comparison: Comparison, name: str) -> tuple[list[Verdict], Mixing | None]:
+def judge(comparison: Comparison, name: str) -> tuple[list[RestartStatus], Mixing | None]:
     """Verdicts on every restart of a method, and the mixing of its chains."""
     trace = comparison[name]
     mixing = mixing_of(trace, comparison.problem)

@@ -5,14 +5,14 @@ from workbench.diagnostics.checks import checks
 from workbench.diagnostics.convergence import Mixing, mixing_of
 from workbench.diagnostics.evidence import Evidence, pooled_evidence
 from workbench.diagnostics.predictive import Predictive, heldout_log_density
-from workbench.diagnostics.status import Status, Verdict, verdicts
+from workbench.diagnostics.status import RestartStatus, Status, verdicts
 
 __all__ = [
     "Evidence",
     "Mixing",
     "Predictive",
+    "RestartStatus",
     "Status",
-    "Verdict",
     "adjusted_rand_index",
     "checks",
     "heldout_log_density",

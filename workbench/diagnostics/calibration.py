@@ -44,7 +44,7 @@ def quantities(mixture: Mixture, problem: Problem, at: ArrayLike) -> dict[str, A
     pairs, same = logs[0][:, None] + logs[1], jnp.eye(mixture.num_components, dtype=bool)
     together, apart = (logsumexp(jnp.where(mask, pairs, -jnp.inf)) for mask in (same, ~same))
     k, d = mixture.means.shape
-    halves = mixture.covariance.log_determinants(mixture.scales, k, d)  # [K]
+    halves = mixture.covariance.half_log_determinants(mixture.scales, k, d)  # [K]
     means, densities = jnp.sort(mixture.means[:, 0]), mixture.log_density(at)
     return {
         "log_joint": log_likelihood + problem.log_prior(mixture),

@@ -171,11 +171,10 @@ def _sorted_parts(draws: Mixture, log_determinants: np.ndarray) -> list[np.ndarr
     [R, S, K], [R, S, K] and [R, S, K * 4]; no weight where there is one component, and one determinant where all share
     their covariance.
     """
-    (k, d), family = draws.means.shape[-2:], draws.covariance
-    shared = family.num_parameters(2, d) == family.num_parameters(1, d)
+    k = draws.means.shape[-2]
     weights = np.sort(np.asarray(draws.weights))[..., : k if k > 1 else 0]
     means = np.sort(np.asarray(draws.means)[..., :FOLLOWED_COLUMNS], axis=-2)
-    volumes = np.sort(log_determinants[..., : 1 if shared else k])
+    volumes = np.sort(log_determinants[..., : 1 if draws.covariance.is_shared else k])
     return [weights, volumes, means.reshape(*means.shape[:2], -1)]
 
 
@@ -190,7 +189,7 @@ def _of_each_draw(mixtures: Mixture, rows: Array) -> tuple[Array, Array, Array]:
         member = joint - density[:, None]
         pairs = member[:-1, :, None] + member[1:, None, :]  # [7, K, K]
         together, apart = (logsumexp(jnp.where(mask, pairs, -jnp.inf), axis=(1, 2)) for mask in (same, ~same))
-        volumes = 2.0 * mixture.covariance.log_determinants(mixture.scales, k, d)
+        volumes = 2.0 * mixture.covariance.half_log_determinants(mixture.scales, k, d)
         return density, jnp.clip(together - apart, -FAR, FAR), volumes
 
     return jax.lax.map(of_one, mixtures, batch_size=BATCH)

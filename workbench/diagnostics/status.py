@@ -27,14 +27,14 @@ class Status(IntEnum):
 FALL = 1e-9
 
 
-class Verdict(NamedTuple):
+class RestartStatus(NamedTuple):
     """A status and what it means for this restart."""
 
     status: Status
     message: str
 
 
-def verdicts(trace: Trace, problem: Problem, rule: Soundness, mixing: Mixing | None) -> list[Verdict]:
+def verdicts(trace: Trace, problem: Problem, rule: Soundness, mixing: Mixing | None) -> list[RestartStatus]:
     """One verdict for each restart of a trace. [R]
 
     Args:
@@ -51,52 +51,56 @@ def verdicts(trace: Trace, problem: Problem, rule: Soundness, mixing: Mixing | N
     return [_of_estimate(trace, r, health) for r, health in enumerate(healths)]
 
 
-def _of_estimate(trace: Trace, restart: int, health: Health) -> Verdict:
+def _of_estimate(trace: Trace, restart: int, health: Health) -> RestartStatus:
     first, last = trace.log_joint[restart, 0], trace.log_joint[restart, -1]
     if not (health.finite and np.isfinite(last)):
-        return Verdict(Status.NONFINITE, f"log_joint is {last} at the end")
+        return RestartStatus(Status.NONFINITE, f"log_joint is {last} at the end")
     if not trace.ok[restart, -1]:
         broken = "log_joint fell, no rise was found, or it left the mixtures"
-        return Verdict(Status.DIVERGENT, f"a step broke the method's promise: {broken}")
+        return RestartStatus(Status.DIVERGENT, f"a step broke the method's promise: {broken}")
     if last < first - FALL * abs(first):
-        return Verdict(Status.DIVERGENT, f"ended {first - last:.3g} nats below its start")
+        return RestartStatus(Status.DIVERGENT, f"ended {first - last:.3g} nats below its start")
     if trace.collapsed[restart]:
-        return Verdict(Status.COLLAPSED, "the next step is a singular covariance or an empty component")
+        return RestartStatus(Status.COLLAPSED, "the next step is a singular covariance or an empty component")
     if health.singular:
         eigenvalue = health.smallest_relative_eigenvalue
-        return Verdict(Status.COLLAPSED, f"a covariance is singular: relative eigenvalue {eigenvalue:.2g}")
+        return RestartStatus(Status.COLLAPSED, f"a covariance is singular: relative eigenvalue {eigenvalue:.2g}")
     if health.starved:
-        return Verdict(Status.COLLAPSED, f"a component holds {health.smallest_component_size:.3g} points' worth")
+        return RestartStatus(Status.COLLAPSED, f"a component holds {health.smallest_component_size:.3g} points' worth")
     if health.merged:
-        return Verdict(Status.PLATEAU, "two components have merged into one")
+        return RestartStatus(Status.PLATEAU, "two components have merged into one")
     if trace.dropped is not None and trace.dropped[restart]:
-        return Verdict(Status.DROPPED, f"lost the race after {passes_text(trace.passes[restart, -1])} passes")
+        return RestartStatus(Status.DROPPED, f"lost the race after {passes_text(trace.passes[restart, -1])} passes")
     if not trace.converged[restart]:
-        return Verdict(Status.BUDGET, f"ran out of iterations after {passes_text(trace.passes[restart, -1])} passes")
-    return Verdict(Status.CONVERGED, f"met its stopping rule after {passes_text(trace.passes[restart, -1])} passes")
+        return RestartStatus(
+            Status.BUDGET, f"ran out of iterations after {passes_text(trace.passes[restart, -1])} passes"
+        )
+    return RestartStatus(
+        Status.CONVERGED, f"met its stopping rule after {passes_text(trace.passes[restart, -1])} passes"
+    )
 
 
-def _of_chain(trace: Trace, chain: int, mixing: Mixing) -> Verdict:
+def _of_chain(trace: Trace, chain: int, mixing: Mixing) -> RestartStatus:
     draws = trace.log_joint[chain, -trace.draws :]
     if not np.all(np.isfinite(draws)):
-        return Verdict(Status.NONFINITE, "a draw has a log_joint that is not finite")
+        return RestartStatus(Status.NONFINITE, "a draw has a log_joint that is not finite")
     if not trace.ok[chain, -1]:
-        return Verdict(Status.DIVERGENT, "a transition after warm-up diverged, or the posterior was not reached")
+        return RestartStatus(Status.DIVERGENT, "a transition after warm-up diverged, or the posterior was not reached")
     if not mixing.converged:
         if mixing.alone:
-            return Verdict(Status.BUDGET, f"one chain has none to agree with; its halves have {mixing.facts}")
-        return Verdict(Status.BUDGET, f"the chains do not agree yet: {mixing.facts}")
-    return Verdict(Status.CONVERGED, f"the chains agree: {mixing.facts}")
+            return RestartStatus(Status.BUDGET, f"one chain has none to agree with; its halves have {mixing.facts}")
+        return RestartStatus(Status.BUDGET, f"the chains do not agree yet: {mixing.facts}")
+    return RestartStatus(Status.CONVERGED, f"the chains agree: {mixing.facts}")
 
 
-def _of_approximation(trace: Trace, restart: int, bound: float) -> Verdict:
+def _of_approximation(trace: Trace, restart: int, bound: float) -> RestartStatus:
     draws = trace.log_joint[restart, -trace.draws :]
     if not (np.all(np.isfinite(draws)) and np.isfinite(bound)):
-        return Verdict(Status.NONFINITE, f"a draw has a log_joint that is not finite, or the bound is {bound}")
+        return RestartStatus(Status.NONFINITE, f"a draw has a log_joint that is not finite, or the bound is {bound}")
     if not trace.ok[restart, -1]:
-        return Verdict(Status.DIVERGENT, "a step broke the method's promise: the evidence lower bound fell")
+        return RestartStatus(Status.DIVERGENT, "a step broke the method's promise: the evidence lower bound fell")
     facts = f"after {passes_text(trace.passes[restart, -1])} passes; its lower bound of ln P(x) is {bound:.3f}"
     caveat = "how near the posterior is, this does not say"
     if not trace.converged[restart]:
-        return Verdict(Status.BUDGET, f"fitted until its iterations ran out, {facts}; {caveat}")
-    return Verdict(Status.CONVERGED, f"the fit met its stopping rule {facts}; {caveat}")
+        return RestartStatus(Status.BUDGET, f"fitted until its iterations ran out, {facts}; {caveat}")
+    return RestartStatus(Status.CONVERGED, f"the fit met its stopping rule {facts}; {caveat}")

@@ -58,8 +58,9 @@ def slivers(problem: Problem, mixture: Mixture) -> tuple[Sliver, ...]:
 def _own_parameters(problem: Problem) -> int | None:
     """Free parameters of one component: a weight, a mean, a covariance; None where covariances are shared."""
     d, family = problem.num_dimensions, problem.covariance
-    one, two = (family.num_parameters(k, d) for k in (1, 2))
-    return None if one == two else 1 + d + one
+    if family.is_shared:
+        return None
+    return 1 + d + family.num_parameters(2, d) - family.num_parameters(1, d)
 
 
 def _narrowest(covariances: np.ndarray) -> list[int]:

@@ -160,15 +160,15 @@ def _expanded(working: Mixture, rows: Rows) -> tuple[Array, Statistics]:
     # From about zero to about c: sum r (z - c)(z - c)^T = S - f c^T - c f^T + n c c^T.
     counts, first, second = statistics
     origins = jax.lax.stop_gradient(working.means)
-    second = second - family.outer(first, origins) - family.outer(origins, first)
-    second = second + family.outer(counts[:, None] * origins, origins)
+    second = second - family.cross_products(first, origins) - family.cross_products(origins, first)
+    second = second + family.cross_products(counts[:, None] * origins, origins)
     return value, Statistics(counts, first - counts[:, None] * origins, second)
 
 
 def _whitened(working: Mixture, rows: Rows) -> tuple[Array, Statistics]:
     family = working.covariance
     k, d = working.means.shape
-    constant = jnp.log(working.weights) - family.log_determinants(working.scales, k, d) - 0.5 * d * LOG_2PI
+    constant = jnp.log(working.weights) - family.half_log_determinants(working.scales, k, d) - 0.5 * d * LOG_2PI
 
     origins = jax.lax.stop_gradient(working.means)
 

@@ -239,18 +239,28 @@ class Rows:
     def minibatch(self, key: Array, size: int) -> "Rows":
         """`size` random rows, drawn with replacement; of streamed rows, a run of consecutive ones at a random place.
 
-        In the same working units, so that a pass over them is an estimate of `size / N` of a pass over all.
+        In the same working units and with their weights, so that a pass over them is an estimate of `size / N` of a
+        pass over all.
         """
+        weights = None
         if self.stream is None:
             index = jax.random.randint(key, (size,), 0, self.num_points)
-            z = self.z[index // self.z.shape[-1], :, index % self.z.shape[-1]].T  # [D, B]
+            chunk, place = index // self.z.shape[-1], index % self.z.shape[-1]
+            z = self.z[chunk, :, place].T  # [D, B]
+            weights = None if self.weights is None else self.weights[chunk, place]
         else:
             first = jax.random.randint(key, (), 0, self.num_points - size + 1)
             z = product(self.inverse, self.stream.run(first, size).T - self.shift[:, None])
-        return self._of_working(z)
+        return self._of_working(z, weights)
 
     def holding(self, x: Array) -> "Rows":
-        """Other points x [N', D] in the same working units, in one chunk on one device."""
+        """Other points x [N', D] in the same working units, in one chunk on one device.
+
+        Raises:
+            InputError: these rows are weighted, and nothing says how often the others count.
+        """
+        if self.weights is not None:
+            raise InputError("x: weighted rows are not replaced by points without weights; replace those first")
         return self._of_working(product(self.inverse, x.T - self.shift[:, None]))
 
     def weighted(self, weights: Array) -> "Rows":
@@ -269,12 +279,13 @@ class Rows:
         total = jnp.einsum("cib,cb,cjb->ij", self.z, placed, self.z, precision="highest")
         return replace(self, weights=placed, total=total)
 
-    def _of_working(self, z: Array) -> "Rows":
-        """Rows of working points z [D, B] in one chunk."""
-        size, total = z.shape[-1], product(z, z.T)
+    def _of_working(self, z: Array, weights: Array | None = None) -> "Rows":
+        """Rows of working points z [D, B] in one chunk, each once or as often as its weight [B] says."""
+        size, total = z.shape[-1], product(z if weights is None else z * weights, z.T)
+        held = None if weights is None else weights[None]
         counted = jnp.full(1, size)
         return replace(
-            self, z=z[None], counted=counted, total=total, num_points=size, mesh=None, stream=None, weights=None
+            self, z=z[None], counted=counted, total=total, num_points=size, mesh=None, stream=None, weights=held
         )
 
     @property

@@ -66,7 +66,13 @@ def _of_ascent(problem: Problem, starts: Mixture, step: Array, level: Array, lim
 
         def move(key: Array, u: Array) -> tuple[Array, Info]:
             u = u + step * slope(u)
-            return u, Info(jnp.asarray(1), jnp.all(jnp.isfinite(u)), no, no, ~jnp.all(jnp.isfinite(u)))
+            return u, Info(
+                passes=jnp.asarray(1),
+                ok=jnp.all(jnp.isfinite(u)),
+                converged=no,
+                collapsed=no,
+                stopped=~jnp.all(jnp.isfinite(u)),
+            )
 
         return _count(Algorithm(init, move, constrain), problem, start, level, limit)
 

@@ -118,7 +118,7 @@ def expectations(problem: Problem, mixture: Mixture) -> Statistics:
     family, weights, means = working.covariance, working.weights, working.means
     first = weights[:, None] * means
     second = family.degrees(weights, working.num_dimensions) * family.square(working.scales)
-    return Statistics(weights, first, second + family.outer(first, means))
+    return Statistics(weights, first, second + family.cross_products(first, means))
 
 
 def from_expectations(problem: Problem, statistics: Statistics) -> Mixture:

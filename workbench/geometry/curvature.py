@@ -69,10 +69,9 @@ PARAMETERS = ("weights", "means", "scales")
 def places(mixture: Mixture, chart: Coordinated) -> Places:
     """The parameter and the component of each coordinate, in the order of `raveled`."""
     coordinates = chart.unconstrain(mixture)
-    shared = mixture.covariance.num_parameters(2, 1) == mixture.covariance.num_parameters(1, 1)
 
     def components(name: int, leaf: np.ndarray) -> np.ndarray:
-        if name == PARAMETERS.index("scales") and shared:
+        if name == PARAMETERS.index("scales") and mixture.covariance.is_shared:
             return np.full(leaf.shape, -1)
         first = np.arange(leaf.shape[0])
         return np.broadcast_to(first.reshape(-1, *[1] * (leaf.ndim - 1)), leaf.shape)

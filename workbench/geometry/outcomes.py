@@ -4,7 +4,7 @@ from enum import StrEnum
 
 import numpy as np
 
-from workbench.diagnostics.status import Status, Verdict
+from workbench.diagnostics.status import RestartStatus, Status
 from workbench.loop.trace import Trace
 
 
@@ -24,7 +24,7 @@ class Outcome(StrEnum):
 SAME = 1e-3
 
 
-def outcomes(trace: Trace, verdicts: list[Verdict], best: float, within: float) -> list[Outcome]:
+def outcomes(trace: Trace, verdicts: list[RestartStatus], best: float, within: float) -> list[Outcome]:
     """The outcome of every restart of a trace that is no sampler's. [R]
 
     Args:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from workbench.compare.comparison import Reference
-from workbench.diagnostics import Verdict, adjusted_rand_index, checks
+from workbench.diagnostics import RestartStatus, adjusted_rand_index, checks
 from workbench.jobs.base import Record, Value
 from workbench.loop.trace import Trace
 from workbench.mixture import Mixture
@@ -19,7 +19,7 @@ _OPTIONAL = ("dropped", "log_evidence", "energy", "evidence_bound")
 
 
 def record_of_trace(
-    trace: Trace, problem: Problem, starts: Mixture, found: Sequence[Verdict], reference: Reference
+    trace: Trace, problem: Problem, starts: Mixture, found: Sequence[RestartStatus], reference: Reference
 ) -> Record:
     """A trace with its statuses, checks, seconds and passes."""
     values = {
@@ -75,7 +75,7 @@ def trace_of(record: Record, problem: Problem) -> Trace:
     )
 
 
-def _row(trace: Trace, problem: Problem, found: Sequence[Verdict], reference: Reference) -> dict[str, Value]:
+def _row(trace: Trace, problem: Problem, found: Sequence[RestartStatus], reference: Reference) -> dict[str, Value]:
     """What a table of many runs shows of one: its commonest status, its best sound answer, and its price."""
     counts = Counter(verdict.status.name for verdict in found)
     place = trace.best_place(problem, reference.rule)

@@ -53,7 +53,7 @@ class RestartState(NamedTuple):
     evidence_bound: Array | None  # []   None where the method climbs none
 
 
-class Row(NamedTuple):
+class RecordedRow(NamedTuple):
     """One restart at one mark."""
 
     mixture: Mixture
@@ -66,7 +66,7 @@ class Advanced(NamedTuple):
     """What one call of `advance` did."""
 
     states: RestartState  # leaves [L, ...]
-    rows: Row  # leaves [L, B, ...]   B the most that a call records
+    rows: RecordedRow  # leaves [L, B, ...]   B the most that a call records
     filled: Array  # [L]   how many of the rows were recorded
     done: Array  # [L]   stopped, or recorded its last row
     steps: Array  # []   that every lane took
@@ -218,7 +218,7 @@ def _advance(
             (now.states, now.steps),
         )
         due = is_due(states)
-        row = Row(jax.vmap(algorithm.mixture)(states.state), states.passes, states.ok, states.energy)
+        row = RecordedRow(jax.vmap(algorithm.mixture)(states.state), states.passes, states.ok, states.energy)
         # A restart that is not due writes as well; its next row will overwrite what it writes.
         rows = jax.tree.map(lambda block, one: jax.vmap(put)(block, one, now.filled), now.rows, row)
         states = states._replace(rows=states.rows + due)
@@ -244,7 +244,7 @@ def _advance(
 
     states = _with_keys(batch)
     none = jnp.zeros_like(states.rows)
-    first = Row(jax.vmap(algorithm.mixture)(states.state), states.passes, states.ok, states.energy)
+    first = RecordedRow(jax.vmap(algorithm.mixture)(states.state), states.passes, states.ok, states.energy)
     block = block_of(first)
     rows = jax.tree.map(lambda leaf: jnp.zeros((len(leaf), block, *leaf.shape[1:]), leaf.dtype), first)
     begun = Advanced(states, rows, none, none > 0, jnp.asarray(0))
@@ -252,7 +252,7 @@ def _advance(
     return end._replace(states=_with_key_data(end.states))
 
 
-def block_of(row: Row) -> int:
+def block_of(row: RecordedRow) -> int:
     """How many rows a call records of each restart at most, by the size of one row of all restarts."""
     size = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(row))
     return min(max(BLOCK_BYTES // size, FEWEST_ROWS), MOST_ROWS)

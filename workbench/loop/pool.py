@@ -10,7 +10,7 @@ import jax
 import numpy as np
 from jax import Array
 
-from workbench.loop.batch import Advanced, RestartState, Row, begin
+from workbench.loop.batch import Advanced, RecordedRow, RestartState, begin
 from workbench.methods import Method
 from workbench.mixture import Mixture
 from workbench.problem import Problem
@@ -28,7 +28,7 @@ class RestartPool:
     """NumPy arrays, brought up to date in place; a checkpoint holds them all."""
 
     states: RestartState  # leaves [R, ...]
-    rows: Row  # leaves [R, T, ...]
+    rows: RecordedRow  # leaves [R, T, ...]
     slots: np.ndarray  # [L]   the restart in each slot of the batch, L the largest; -1 beyond the batch
     finished: np.ndarray  # [R]   stopped, or recorded the last row
     wasted: np.ndarray  # []   work in slots that doubled another, since the batch last shrank
@@ -57,7 +57,7 @@ class RestartPool:
 
         return cls(
             states=states,
-            rows=jax.tree.map(first_row, Row(starts, states.passes, states.ok, states.energy)),
+            rows=jax.tree.map(first_row, RecordedRow(starts, states.passes, states.ok, states.energy)),
             slots=np.full(BATCH_SIZES[-1], -1),
             finished=np.zeros(restarts, bool),
             wasted=np.asarray(0),
@@ -144,11 +144,11 @@ class RestartPool:
         self.slots[:] = -1
         self.races += 1
 
-    def recorded(self) -> Row:
+    def recorded(self) -> RecordedRow:
         """Rows up to the last of any restart; one that has stopped repeats its last. Leaves [R, T, ...]"""
         last = self.states.rows
         places = np.minimum(np.arange(1 + np.max(last)), last[:, None])  # [R, T]
-        return Row(*jax.tree.map(lambda leaf: leaf[np.arange(len(last))[:, None], places], tuple(self.rows)))
+        return RecordedRow(*jax.tree.map(lambda leaf: leaf[np.arange(len(last))[:, None], places], tuple(self.rows)))
 
 
 def work_of(problem: Problem) -> int:

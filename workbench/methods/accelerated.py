@@ -108,7 +108,9 @@ class Accelerated(Climber):
             back = settle._replace(
                 trial=state.image, leapt=~leapt, settling=~leapt, quiet=quiet, memory=self.refused(state.memory)
             )
-            info = Info(jnp.asarray(1), ~fell, converged, collapsed, converged | collapsed)
+            info = Info(
+                passes=jnp.asarray(1), ok=~fell, converged=converged, collapsed=collapsed, stopped=converged | collapsed
+            )
             return _choose(settles, settle, _choose(refused, back, onward)), info
 
         def arrive(state: AcceleratedState, image: Mixture, log_joint: Array, rest: Array) -> AcceleratedState:

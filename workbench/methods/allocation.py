@@ -21,7 +21,7 @@ def allocated_statistics(key: Array, mixture: Mixture, rows: Rows) -> Statistics
     """
     working = rows.to_working(mixture)
     family, (k, d) = working.covariance, working.means.shape
-    constant = jnp.log(working.weights) - family.log_determinants(working.scales, k, d)
+    constant = jnp.log(working.weights) - family.half_log_determinants(working.scales, k, d)
 
     def chunk(parameters: tuple[Array, ...], own: Array, z: Array, counted: Array) -> Any:
         constant, means, whitener = parameters

@@ -23,15 +23,17 @@ State = Any  # private to each method; a pytree
 # The first row of a method whose steps cost fractions of a pass. Where a step costs more, rows of one price repeat.
 FIRST_FRACTION = 0.01
 
+NEVER: Any = np.False_
+
 
 class Info(NamedTuple):
-    """What one step reports."""
+    """What one step reports; made by keyword."""
 
     passes: Array  # []   passes over the data that the step cost; of B rows out of N, B / N of one
     ok: Array  # []   False where the step broke what the method's theory promises
-    converged: Array  # []   the method's own stopping rule is met
-    collapsed: Array  # []   the next mixture has a singular covariance or an empty component
-    stopped: Array  # []   no further step is possible or useful
+    converged: Array = NEVER  # []   the method's own stopping rule is met
+    collapsed: Array = NEVER  # []   the next mixture has a singular covariance or an empty component
+    stopped: Array = NEVER  # []   no further step is possible or useful
 
 
 class Algorithm(NamedTuple):

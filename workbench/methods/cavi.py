@@ -75,8 +75,7 @@ class CAVI(Approximation):
             searching = fitting & ~state.converged
             state = only_where(searching, climb, state)
             state = only_where(~fitting, lambda now: draw(key, now), state)
-            never = jnp.asarray(False)
-            info = Info(jnp.where(searching, 1, 0), state.rose, state.converged, never, never)
+            info = Info(passes=jnp.where(searching, 1, 0), ok=state.rose, converged=state.converged)
             return state._replace(steps=state.steps + 1), info
 
         return Algorithm(init, step, lambda state: state.mixture, evidence_bound=lambda state: state.bound)

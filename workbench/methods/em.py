@@ -64,7 +64,13 @@ class EM(FixedPoint):
             converged = ~fell & (rise <= jnp.maximum(self.tolerance * size, 0.0))
             usable = is_usable(proposed, problem)
             keep = jax.tree.map(lambda new, old: jnp.where(usable, new, old), proposed, state.mixture)
-            info = Info(jnp.asarray(1), ~fell, converged & usable, ~usable, converged | ~usable)
+            info = Info(
+                passes=jnp.asarray(1),
+                ok=~fell,
+                converged=converged & usable,
+                collapsed=~usable,
+                stopped=converged | ~usable,
+            )
             return EMState(keep, log_joint), info
 
         return Algorithm(init, step, lambda state: state.mixture)

@@ -74,7 +74,13 @@ class FlooredEM(Climber):
             converged = jnp.abs(log_joint - state.log_joint) <= self.tolerance * size
             usable = is_usable(proposed, problem)
             keep = jax.tree.map(lambda new, old: jnp.where(usable, new, old), proposed, state.mixture)
-            info = Info(jnp.asarray(1), jnp.isfinite(log_joint), converged & usable, ~usable, converged | ~usable)
+            info = Info(
+                passes=jnp.asarray(1),
+                ok=jnp.isfinite(log_joint),
+                converged=converged & usable,
+                collapsed=~usable,
+                stopped=converged | ~usable,
+            )
             return EMState(keep, log_joint), info
 
         return Algorithm(init, step, lambda state: state.mixture)

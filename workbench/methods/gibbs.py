@@ -46,8 +46,7 @@ class Gibbs(Sampler):
         """A chain whose state is its mixture."""
 
         def step(key: Array, state: Mixture) -> tuple[Mixture, Info]:
-            never = jnp.asarray(False)
-            return sweep(key, state, problem), Info(jnp.asarray(1), ~never, never, never, never)
+            return sweep(key, state, problem), Info(passes=jnp.asarray(1), ok=jnp.asarray(True))
 
         return Algorithm(lambda key, start: start, step, lambda state: state)
 

@@ -105,7 +105,9 @@ class GradientAscent(Climber):
         collapsed = outcome.kept & ~usable
         ok = ~outcome.failed | converged
         stopped = converged | collapsed | outcome.failed | (climb.iterations >= self.max_iterations)
-        return Info(jnp.asarray(1), ok, converged & ~collapsed, collapsed, stopped)
+        return Info(
+            passes=jnp.asarray(1), ok=ok, converged=converged & ~collapsed, collapsed=collapsed, stopped=stopped
+        )
 
     def _fixed(self, problem: Problem, chart: Chart, optimiser: optax.GradientTransformationExtraArgs) -> Algorithm:
         loss = partial(_loss, problem, chart)
@@ -129,7 +131,9 @@ class GradientAscent(Climber):
                 left = _is_finite(u) & ~is_feasible(mixture)
                 reached = jax.tree.map(lambda new, old: jnp.where(left, old, new), reached, state)
                 ok, collapsed, stopped = ok & ~left, collapsed | left, stopped | left
-            return reached, Info(state.owed + 1, ok, converged & ~collapsed, collapsed, stopped)
+            return reached, Info(
+                passes=state.owed + 1, ok=ok, converged=converged & ~collapsed, collapsed=collapsed, stopped=stopped
+            )
 
         return Algorithm(init, step, lambda state: chart.constrain(state.u))
 

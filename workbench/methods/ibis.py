@@ -73,9 +73,8 @@ class IBIS(Sampler):
             goes_on = (state.taken < self.num_warmup) & (state.seen < n)
             end = only_where(goes_on, lambda now: self._stage(key, now, setting), state)
             end = end._replace(taken=state.taken + 1)
-            never = jnp.asarray(False)
             ok = (end.taken < self.num_warmup) | (end.seen >= n)
-            return end, Info(self._price(state, end, n), ok, never, never, never)
+            return end, Info(passes=self._price(state, end, n), ok=ok)
 
         def mixture(state: Cloud) -> Mixture:
             place = jnp.maximum(state.taken - self.num_warmup - 1, 0)

@@ -86,8 +86,7 @@ class Mixed(Sampler):
             # A block is evaluated anew where the other has moved.
             refreshed = [any_changed(old.z, new.z) for old, new in zip(blocks, after.block_states, strict=True)]
             passes = _sweep_passes(problem) + hmc.num_steps + sum(jnp.asarray(moved, int) for moved in refreshed)
-            never = jnp.asarray(False)
-            return after, Info(passes, ~hmc.diverging | (hmc.i <= self.num_warmup), never, never, never)
+            return after, Info(passes=passes, ok=~hmc.diverging | (hmc.i <= self.num_warmup))
 
         return Algorithm(begin, step, lambda state: mixture_of_sites(problem, state.hmc_state.z))
 

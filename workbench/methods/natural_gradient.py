@@ -87,7 +87,13 @@ class NaturalGradient(DenseClimber):
             collapsed = ~is_usable(chart.constrain(u), problem)
             ok = jnp.isfinite(found.value) & (moved | converged | collapsed)
             passes = state.owed + 1 + 0.5 * x.size + found.trials
-            info = Info(passes, ok, converged & ~collapsed, collapsed, converged | collapsed | ~ok)
+            info = Info(
+                passes=passes,
+                ok=ok,
+                converged=converged & ~collapsed,
+                collapsed=collapsed,
+                stopped=converged | collapsed | ~ok,
+            )
             return NaturalState(u, found.value, found.gradient, jnp.asarray(0)), info
 
         return Algorithm(init, step, lambda state: chart.constrain(state.u))
@@ -111,7 +117,7 @@ def empirical_fisher(constrain: Callable[[Array], Mixture], x: Array, rows: Rows
     working = rows.to_working(constrain(x))
     family, origins = working.covariance, working.means
     k, d = origins.shape
-    constant = jnp.log(working.weights) - family.log_determinants(working.scales, k, d) - 0.5 * d * LOG_2PI
+    constant = jnp.log(working.weights) - family.half_log_determinants(working.scales, k, d) - 0.5 * d * LOG_2PI
 
     def natural(y: Array) -> Array:
         near = rows.to_working(constrain(y))
@@ -120,7 +126,7 @@ def empirical_fisher(constrain: Callable[[Array], Mixture], x: Array, rows: Rows
     def features(shares: Array, differences: Array) -> Array:
         """Of one row: its share r_k in every component times the powers of z - mu_k. [K], [K, D] -> [Q]"""
         first = shares[:, None] * differences
-        return jnp.concatenate([shares, first.ravel(), family.outer(first, differences).ravel()])
+        return jnp.concatenate([shares, first.ravel(), family.cross_products(first, differences).ravel()])
 
     def chunk(parameters: tuple[Array, ...], z: Array, counted: Array) -> Array:
         constant, means, whitener, derivative = parameters

@@ -87,7 +87,13 @@ class Newton(DenseClimber):
             lost = ~jnp.isfinite(here.value + steepest) | (radius < SMALLEST * self.radius)
             ok = ~lost | converged | collapsed
             passes = 1 + jnp.where(state.known, 0, 1 + x.size)
-            info = Info(passes, ok, converged & ~collapsed, collapsed, converged | collapsed | lost)
+            info = Info(
+                passes=passes,
+                ok=ok,
+                converged=converged & ~collapsed,
+                collapsed=collapsed,
+                stopped=converged | collapsed | lost,
+            )
             return NewtonState(u, here, ~kept, radius), info
 
         return Algorithm(init, step, lambda state: chart.constrain(state.u))

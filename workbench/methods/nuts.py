@@ -67,8 +67,7 @@ class NUTS(Sampler):
         def step(key: Array, state: State) -> tuple[State, Info]:
             state = sample(state._replace(rng_key=key), (problem,), {})
             ok = ~state.diverging | (state.i <= self.num_warmup)
-            never = jnp.asarray(False)
-            return state, Info(state.num_steps, ok, never, never, never)
+            return state, Info(passes=state.num_steps, ok=ok)
 
         def mixture(state: State) -> Mixture:
             return mixture_of_sites(problem, _times(state.z, units))

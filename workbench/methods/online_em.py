@@ -66,7 +66,9 @@ class OnlineEM(Minibatch):
             collapsed = refused >= PATIENCE
             average = recentred(average, mixture.means - state.mixture.means, family)
             price = jnp.asarray(rows.num_points / problem.num_points)
-            info = Info(price, jnp.asarray(True), jnp.asarray(False), collapsed, collapsed)
+            info = Info(
+                passes=price, ok=jnp.asarray(True), converged=jnp.asarray(False), collapsed=collapsed, stopped=collapsed
+            )
             return OnlineState(mixture, average, t, refused), info
 
         return Algorithm(init, step, lambda state: state.mixture)
@@ -88,5 +90,10 @@ def recentred(statistics: Statistics, shifts: Array, family: Covariance) -> Stat
     """
     counts, first, second = statistics
     moved = counts[:, None] * shifts
-    second = second - family.outer(first, shifts) - family.outer(shifts, first) + family.outer(moved, shifts)
+    second = (
+        second
+        - family.cross_products(first, shifts)
+        - family.cross_products(shifts, first)
+        + family.cross_products(moved, shifts)
+    )
     return Statistics(counts, first - moved, second)

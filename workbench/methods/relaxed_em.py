@@ -73,7 +73,11 @@ class RelaxedEM(Climber):
             mixture = jax.tree.map(choose, relaxed, image, state.mixture)
             kept = ~fell if self.length <= 1 else jnp.isfinite(log_joint)
             return EMState(mixture, log_joint), Info(
-                jnp.asarray(1), kept, converged & usable, ~usable, converged | ~usable
+                passes=jnp.asarray(1),
+                ok=kept,
+                converged=converged & usable,
+                collapsed=~usable,
+                stopped=converged | ~usable,
             )
 
         return Algorithm(init, step, lambda state: state.mixture)

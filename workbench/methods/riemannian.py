@@ -87,7 +87,13 @@ class Riemannian(Climber):
             collapsed = ~is_usable(unaugment(point, problem.rows)[0], problem)
             finite = jnp.isfinite(found.value)
             ok = finite & (moved | converged | collapsed)
-            info = Info(state.owed + found.trials, ok, converged & ~collapsed, collapsed, converged | collapsed | ~ok)
+            info = Info(
+                passes=state.owed + found.trials,
+                ok=ok,
+                converged=converged & ~collapsed,
+                collapsed=collapsed,
+                stopped=converged | collapsed | ~ok,
+            )
             path = state.path - found.length * ascent
             length = jnp.where(moved, found.length, state.length)
             return RiemannianState(point, found.value, found.gradient, path, inner, length, jnp.asarray(0)), info

@@ -80,7 +80,9 @@ class StochasticAscent(Minibatch):
             finite = jnp.all(jnp.array([jnp.all(jnp.isfinite(leaf)) for leaf in after.u]))
             usable = is_usable(chart.constrain(after.u), problem)
             price = jnp.asarray(rows.num_points / problem.num_points)
-            info = Info(price, finite, jnp.asarray(False), finite & ~usable, ~usable)
+            info = Info(
+                passes=price, ok=finite, converged=jnp.asarray(False), collapsed=finite & ~usable, stopped=~usable
+            )
             return _where(usable, after, state), info
 
         return Algorithm(init, step, lambda state: chart.constrain(state.u))

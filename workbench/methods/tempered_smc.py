@@ -73,9 +73,8 @@ class TemperedSMC(Sampler):
             rises = (state.taken < self.num_warmup) & (state.temperature < 1)
             end = only_where(rises, lambda now: warmed(key, now, self, space.evaluate), state)
             end = end._replace(taken=state.taken + 1)
-            never = jnp.asarray(False)
             ok = (end.taken < self.num_warmup) | (end.temperature >= 1)
-            return end, Info(self._price(state, end), ok, never, never, never)
+            return end, Info(passes=self._price(state, end), ok=ok)
 
         def mixture(state: Population) -> Mixture:
             return space.mixture(state.particles.z[jnp.maximum(state.taken - self.num_warmup - 1, 0)])

@@ -91,8 +91,7 @@ class Variational(Approximation):
             fitting = state.steps < self.max_iterations
             state = only_where(fitting, lambda now: climb(key, now), state)
             state = only_where(~fitting, lambda now: draw(key, now), state)
-            never = jnp.asarray(False)
-            info = Info(jnp.where(fitting, self.num_particles, 0), ~never, never, never, never)
+            info = Info(passes=jnp.where(fitting, self.num_particles, 0), ok=jnp.asarray(True))
             return state._replace(steps=state.steps + 1), info
 
         return Algorithm(init, step, lambda state: state.mixture, evidence_bound=lambda state: state.bound)

@@ -199,7 +199,7 @@ def _component_log_joint(mixture: Mixture, points: Array) -> Array:
     """Point by point. [N, K]"""
     family, (k, d) = mixture.covariance, mixture.means.shape
     whitener = family.whitener(mixture.scales)
-    constant = jnp.log(mixture.weights) - 0.5 * d * LOG_2PI - family.log_determinants(mixture.scales, k, d)
+    constant = jnp.log(mixture.weights) - 0.5 * d * LOG_2PI - family.half_log_determinants(mixture.scales, k, d)
 
     def at(point: Array) -> Array:
         white = family.whiten(whitener, (point - mixture.means)[..., None])[..., 0]

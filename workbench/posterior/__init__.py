@@ -1,7 +1,7 @@
 """The whole posterior: what is known of it exactly, and the labels of its draws."""
 
 from workbench.posterior.enumeration import ExactPosterior, exact_posterior
-from workbench.posterior.reference import Reference, read_reference, reference_names
+from workbench.posterior.reference import ReferencePosterior, read_reference, reference_names
 from workbench.posterior.relabelled import RelabelledDraws, relabel
 from workbench.posterior.relabelling import RELABELLINGS
 from workbench.posterior.scoring import z_scores
@@ -19,7 +19,7 @@ __all__ = [
     "Convergence",
     "ExactPosterior",
     "PosteriorSummary",
-    "Reference",
+    "ReferencePosterior",
     "RelabelledDraws",
     "Switching",
     "exact_posterior",

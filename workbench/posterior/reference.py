@@ -21,7 +21,7 @@ AGREEMENT = 1e-10
 
 
 @dataclass(frozen=True)
-class Reference:
+class ReferencePosterior:
     """A problem, its exact posterior, and how it was found."""
 
     name: str
@@ -38,7 +38,7 @@ def reference_names() -> list[str]:
     return sorted(file.name.removesuffix(".json") for file in FOLDER.iterdir() if file.name.endswith(".json"))
 
 
-def read_reference(name: str) -> Reference:
+def read_reference(name: str) -> ReferencePosterior:
     """One of `reference_names`.
 
     Raises:
@@ -52,7 +52,7 @@ def read_reference(name: str) -> Reference:
     problem = Problem(np.asarray(asked["x"]), asked["components"], asked["covariance"], prior)
     arrays: dict[str, Any] = {k: np.asarray(v) if isinstance(v, list) else v for k, v in answer.items()}
     told = {key: kept[key] for key in ("about", "checks", "settings", "versions")}
-    return Reference(name=name, problem=problem, posterior=ExactPosterior(**arrays), **told)
+    return ReferencePosterior(name=name, problem=problem, posterior=ExactPosterior(**arrays), **told)
 
 
 def make_reference(name: str, about: str, problem: Problem, at: np.ndarray) -> str:

@@ -41,5 +41,5 @@ def missing_information(problem: Problem, mixture: Mixture, chart: Coordinated) 
 def _component_log_joint(working: Mixture, z: Array) -> Array:
     """Of rows z [D, B] in working units, but for a constant. [K, B]"""
     family, (k, d) = working.covariance, working.means.shape
-    constant = jnp.log(working.weights) - family.log_determinants(working.scales, k, d)
+    constant = jnp.log(working.weights) - family.half_log_determinants(working.scales, k, d)
     return constant[:, None] - 0.5 * family.squared_distances(family.whitener(working.scales), working.means, z)

@@ -53,9 +53,7 @@ def deviations(covariance: Array) -> Array:
 
 
 def _covariance_names(family: Covariance, components: int, dimensions: int) -> list[str]:
-    # Of one component less, the tied family has as many numbers.
-    shared = family.num_parameters(2, dimensions) == family.num_parameters(1, dimensions)
-    owners = _places(components, alone=shared)
+    owners = _places(components, alone=family.is_shared)
     if family.has_correlations and dimensions > 1:
         entries = [(int(i) + 1, int(j) + 1) for i, j in zip(*pairs(dimensions), strict=True)]
         return [_called("variance" if i == j else "covariance", *own, i, j) for own in owners for i, j in entries]

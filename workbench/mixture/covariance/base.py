@@ -66,6 +66,7 @@ class Covariance(ABC):
 
     name: str
     has_correlations: bool
+    is_shared: bool = False  # one covariance serves all components, and scales have no axis of components
 
     def __eq__(self, other: object) -> bool:
         return type(self) is type(other)
@@ -144,7 +145,7 @@ class Covariance(ABC):
         """Natural parameters, given `shifts = means - origins` [K, D]."""
 
     @abstractmethod
-    def outer(self, a: Array, b: Array) -> Array:
+    def cross_products(self, a: Array, b: Array) -> Array:
         """The family's part of the products `a_k b_k^T`, for `a` and `b` of shape [K, D]; tied sums them over k."""
 
     @abstractmethod
@@ -223,7 +224,7 @@ class Covariance(ABC):
     # Determinants and priors
 
     @abstractmethod
-    def log_determinants(self, scales: Array, components: int, dimensions: int) -> Array:
+    def half_log_determinants(self, scales: Array, components: int, dimensions: int) -> Array:
         """Half the log-determinant of every component's covariance. [K]"""
 
     @abstractmethod

@@ -60,7 +60,7 @@ class Diagonal(DeviationCovariance):
         constant -= jnp.sum(jnp.log(scales), -1)
         return Natural(constant, precision * shifts, -0.5 * precision)
 
-    def outer(self, a: Array, b: Array) -> Array:
+    def cross_products(self, a: Array, b: Array) -> Array:
         """`a_kd b_kd`. [K, D]"""
         return a * b
 
@@ -92,7 +92,7 @@ class Diagonal(DeviationCovariance):
         """`sum_n r_nk d_nkd^2`. [K, D]"""
         return jnp.einsum("kb,kdb->kd", responsibilities, difference**2, precision="highest")
 
-    def log_determinants(self, scales: Array, components: int, dimensions: int) -> Array:
+    def half_log_determinants(self, scales: Array, components: int, dimensions: int) -> Array:
         """`sum_d log sigma_kd`. [K]"""
         return jnp.sum(jnp.log(scales), -1)
 

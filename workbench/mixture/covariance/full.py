@@ -54,11 +54,11 @@ class Full(MatrixCovariance):
         inverse = self.whitener(scales)
         white = jnp.einsum("kij,kj->ki", inverse, shifts)
         constant = log_weights - 0.5 * (shifts.shape[-1] * LOG_2PI + jnp.sum(white**2, -1))
-        constant -= self.log_determinants(scales, *shifts.shape)
+        constant -= self.half_log_determinants(scales, *shifts.shape)
         linear = jnp.einsum("kij,ki->kj", inverse, white)
         return Natural(constant, linear, -0.5 * product(jnp.swapaxes(inverse, -1, -2), inverse))
 
-    def outer(self, a: Array, b: Array) -> Array:
+    def cross_products(self, a: Array, b: Array) -> Array:
         """`a_k b_k^T`. [K, D, D]"""
         return a[:, :, None] * b[:, None, :]
 
@@ -134,7 +134,7 @@ class Full(MatrixCovariance):
         """
         return 4 * components > max(16, dimensions)
 
-    def log_determinants(self, scales: Array, components: int, dimensions: int) -> Array:
+    def half_log_determinants(self, scales: Array, components: int, dimensions: int) -> Array:
         """`sum_i log L_k,ii`. [K]"""
         return jnp.sum(jnp.log(jnp.diagonal(scales, axis1=-2, axis2=-1)), -1)
 

@@ -63,7 +63,7 @@ class Spherical(DeviationCovariance):
         constant -= dimensions * jnp.log(scales)
         return Natural(constant, precision[:, None] * shifts, -0.5 * precision)
 
-    def outer(self, a: Array, b: Array) -> Array:
+    def cross_products(self, a: Array, b: Array) -> Array:
         """`<a_k, b_k>`. [K]"""
         return jnp.sum(a * b, -1)
 
@@ -95,7 +95,7 @@ class Spherical(DeviationCovariance):
         """`sum_n r_nk |d_nk|^2`. [K]"""
         return jnp.einsum("kb,kdb->k", responsibilities, difference**2, precision="highest")
 
-    def log_determinants(self, scales: Array, components: int, dimensions: int) -> Array:
+    def half_log_determinants(self, scales: Array, components: int, dimensions: int) -> Array:
         """`D log sigma_k`. [K]"""
         return dimensions * jnp.log(scales)
 

@@ -18,6 +18,7 @@ class Tied(MatrixCovariance):
     """Sigma, one matrix for all components."""
 
     name = "tied"
+    is_shared = True
 
     def shape(self, components: int, dimensions: int) -> tuple[int, ...]:
         """[D, D]."""
@@ -55,10 +56,10 @@ class Tied(MatrixCovariance):
         inverse = self.whitener(scales)
         white = product(shifts, inverse.T)
         constant = log_weights - 0.5 * (shifts.shape[-1] * LOG_2PI + jnp.sum(white**2, -1))
-        constant -= self.log_determinants(scales, *shifts.shape)
+        constant -= self.half_log_determinants(scales, *shifts.shape)
         return Natural(constant, product(white, inverse), -0.5 * product(inverse.T, inverse))
 
-    def outer(self, a: Array, b: Array) -> Array:
+    def cross_products(self, a: Array, b: Array) -> Array:
         """`sum_k a_k b_k^T`. [D, D]"""
         return product(a.T, b)
 
@@ -95,7 +96,7 @@ class Tied(MatrixCovariance):
         weighted = responsibilities[:, None] * difference
         return jnp.einsum("kib,kjb->ij", weighted, difference, precision="highest")
 
-    def log_determinants(self, scales: Array, components: int, dimensions: int) -> Array:
+    def half_log_determinants(self, scales: Array, components: int, dimensions: int) -> Array:
         """`sum_i log L_ii`, the same for all. [K]"""
         return jnp.broadcast_to(jnp.sum(jnp.log(jnp.diagonal(scales))), (components,))
 

@@ -122,7 +122,7 @@ class ConjugatePrior(Prior):
         white = family.whiten(family.whitener(mixture.scales), difference)[..., 0]
         kappa = h["mean_shrinkage"]
         log_means = -0.5 * d * (LOG_2PI - jnp.log(kappa)) - 0.5 * kappa * jnp.sum(white**2, -1)
-        log_means -= family.log_determinants(mixture.scales, k, d)
+        log_means -= family.half_log_determinants(mixture.scales, k, d)
         return blocks + jnp.sum(log_means) + log_dirichlet(mixture.weights, h["concentration"])
 
     def maximise(self, statistics: Statistics, mixture: Mixture, hyperparameters: Hyperparameters) -> Mixture:
@@ -134,8 +134,8 @@ class ConjugatePrior(Prior):
         pull = h["mean_location"] - mixture.means  # [K, D], seen from the origins of the statistics
         step = (first + kappa * pull) / (counts + kappa)[:, None]
         # Scatter about the new mean, of the points and of the prior's kappa pseudo-points at m.
-        scatter = h["scatter"] + second + kappa * family.outer(pull, pull)
-        scatter = scatter - family.outer((counts + kappa)[:, None] * step, step)
+        scatter = h["scatter"] + second + kappa * family.cross_products(pull, pull)
+        scatter = scatter - family.cross_products((counts + kappa)[:, None] * step, step)
         degrees = h["degrees"] + family.block_dimension(d) + 1 + family.degrees(counts + 1.0, d)
         pseudo = h["concentration"] - 1.0
         weights = (counts + pseudo) / (jnp.sum(counts) + pseudo * len(counts))

@@ -55,7 +55,7 @@ def centred(statistics: Statistics, covariance: Covariance) -> tuple[Array, Arra
     """
     counts, first, second = statistics
     step = first / jnp.where(counts > 0, counts, 1.0)[:, None]
-    return step, second - covariance.outer(first, step)
+    return step, second - covariance.cross_products(first, step)
 
 
 def uniform_sites(components: int, dimensions: int, covariance: Covariance) -> Mixture:

@@ -44,8 +44,8 @@ def update(statistics: Statistics, origins: Array, hyperparameters: Hyperparamet
     pull = h["mean_location"] - origins
     step = (first + h["mean_shrinkage"] * pull) / shrinkages[:, None]
     # Scatter about the new location, of the points and of the prior's kappa pseudo-points at m.
-    scatter = h["scatter"] + second + h["mean_shrinkage"] * family.outer(pull, pull)
-    scatter = scatter - family.outer(shrinkages[:, None] * step, step)
+    scatter = h["scatter"] + second + h["mean_shrinkage"] * family.cross_products(pull, pull)
+    scatter = scatter - family.cross_products(shrinkages[:, None] * step, step)
     degrees = h["degrees"] + family.degrees(counts, d)
     return Updated(counts, origins + step, shrinkages, degrees, scatter)
 
@@ -90,7 +90,7 @@ def log_predictive(updated: Updated, x: Array, family: Covariance) -> Array:
     shrunk = (updated.shrinkages / (updated.shrinkages + 1.0))[:, None]  # [K, 1]
     half = 0.5 * jnp.broadcast_to(updated.degrees.reshape(-1, 1), (k, blocks))
     constants = jnp.sum(multigammaln(half + 0.5 * delta, b) - multigammaln(half, b), -1)
-    constants += 0.5 * d * (jnp.log(shrunk[:, 0]) - LOG_PI) - family.log_determinants(scales, k, d)
+    constants += 0.5 * d * (jnp.log(shrunk[:, 0]) - LOG_PI) - family.half_log_determinants(scales, k, d)
     tails = (half + 0.5 * delta)[..., None] * jnp.log1p(shrunk[..., None] * distances)
     return (constants[:, None] - jnp.sum(tails, 1)).T
 
