@@ -13,11 +13,14 @@ from scipy.stats import multivariate_normal
 import em
 import setting
 import starts
+import store as many_cells
 import summary
 import tables
 from floor import FAMILIES, Rates, features, floor_seconds
 from judge import Parameters, agree, log_likelihood
 from peers import PEERS, ScikitLearn, Workbench
+from workbench.jobs.store import Store
+from workbench.jobs.table import checked_rows_of
 
 RATES = Rates(products=1e9, exponentials=1e6, bandwidth=1e9)
 OURS, SKLEARN = PEERS[:2]
@@ -175,3 +178,12 @@ def test_the_thinned_grid_has_every_pair_of_values() -> None:
 def test_no_benchmark_hides_a_module_of_the_standard_library() -> None:
     # A script's folder comes first on Python's path: a `select.py` there stops every script that starts a process.
     assert not {file.stem for file in Path(em.__file__).parent.glob("*.py")} & sys.stdlib_module_names
+
+
+def test_a_folder_of_many_cells_is_one_that_the_workbench_opens(tmp_path: Path) -> None:
+    many_cells.write(tmp_path / "many", 16)
+    folder = Store(tmp_path / "many")
+    ((_, job),) = folder.jobs()
+    rows = checked_rows_of(folder, folder.stored_keys()).rows
+    assert sorted(job["cells"]) == [row["key"] for row in rows]
+    assert {row["state"] for row in rows} == {"done"}

@@ -144,9 +144,10 @@ class Store:
 
     def stored_keys(self) -> list[str]:
         """The cells that have a manifest, sound or not."""
-        with suppress(FileNotFoundError, NotADirectoryError), os.scandir(self.folder / "cells") as entries:
+        entries_of = self.folder / "cells"
+        with suppress(FileNotFoundError, NotADirectoryError), os.scandir(entries_of) as entries:
             names = [entry.name for entry in entries if not entry.name.startswith(".")]
-            return sorted(name for name in names if (self.place(name) / MANIFEST).exists())
+            return sorted(name for name in names if os.path.exists(os.path.join(entries_of, name, MANIFEST)))
         return []
 
     def jobs(self, kind: str | None = None) -> list[tuple[Path, dict[str, Any]]]:

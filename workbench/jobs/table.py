@@ -1,6 +1,5 @@
 """One table for every record of every job: a row for each cell, from the manifests alone."""
 
-import json
 import re
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,6 +11,7 @@ from typing import Any
 
 from workbench.errors import InputError, one_line
 from workbench.jobs.base import Value
+from workbench.jobs.index import Summary, summaries_of
 from workbench.jobs.state import DONE, DamagedCellError, nothing_in
 from workbench.jobs.store import Store
 from workbench.provenance import why_stale
@@ -65,10 +65,11 @@ def where(table: Table, condition: str) -> Table:
 
 def varying(table: Table) -> Table:
     """The columns that differ between rows, and those that say what a row is."""
+    first = table.rows[0] if table.rows else {}
     kept = [
         name
         for name in table.columns
-        if name in ("method", "state") or len({json.dumps(row.get(name)) for row in table.rows}) > 1
+        if name in ("method", "state") or any(row.get(name) != first.get(name) for row in table.rows)
     ]
     return replace(table, columns=tuple(kept))
 
@@ -115,16 +116,26 @@ def table_of_folder(folder: Path) -> Table:
         InputError: there is no such folder, or no cell in it.
     """
     stores = list(stores_in(folder))
-    rows = [row for store in stores for row in rows_of(store, store.stored_keys()).rows]
+    rows = [row for store in stores for row in _rows(store, store.stored_keys(), checked=False)]
     if not rows:
         raise InputError(f"{folder}: {nothing_in(folder)}")
-    return table_of(sorted(rows, key=_order))
+    return table_of(_in_order(rows))
 
 
-def _order(row: Mapping[str, Value]) -> list[str]:
-    """By job, kind and setting, so that what belongs together stands together."""
-    set_here = [f"{value:024.6f}" if isinstance(value, int | float) else str(value) for value in row.values()]
-    return [str(row.get("job")), str(row.get("kind")), str(row.get("name")), *set_here[4:]]
+def _in_order(rows: list[dict[str, Value]]) -> list[dict[str, Value]]:
+    """By job, kind and setting, so that what belongs together stands together; numbers before words, where both are."""
+
+    def setting(row: Mapping[str, Value]) -> tuple[Any, ...]:
+        values = tuple(row.values())
+        return values[:3] + values[4:]  # but for the state
+
+    def ranked(row: Mapping[str, Value]) -> list[tuple[int, Any]]:
+        return [(0, value) if isinstance(value, int | float) else (1, str(value)) for value in setting(row)]
+
+    try:
+        return sorted(rows, key=setting)
+    except TypeError:
+        return sorted(rows, key=ranked)
 
 
 def stores_in(folder: Path) -> Iterator[Store]:
@@ -141,49 +152,50 @@ def stores_in(folder: Path) -> Iterator[Store]:
 
 def checked_rows_of(store: Store, keys: Sequence[str]) -> Table:
     """As `rows_of`, of cells every file of which is read: one that is not what was written makes its cell damaged."""
-    rows = []
-    for row in rows_of(store, keys).rows:
-        if row["state"] in ("done", "stale"):
-            try:
-                store.contents(str(row["key"]))
-            except DamagedCellError as error:
-                row = {**row, "state": "damaged", "why": str(error)}
-        rows.append(row)
-    return table_of(rows)
+    return table_of(_rows(store, keys, checked=True))
 
 
 def rows_of(store: Store, keys: Sequence[str]) -> Table:
     """A row for each of some cells, from its manifest: where it stands, its setting, and what it found."""
+    return table_of(_rows(store, keys, checked=False))
+
+
+def _rows(store: Store, keys: Sequence[str], *, checked: bool) -> list[dict[str, Value]]:
     job = store.folder.resolve().name
-    stale: dict[str, str | None] = {}
+    stale: dict[int, str | None] = {}
     rows: list[dict[str, Value]] = []
-    for key in keys:
-        try:
-            manifest = store.manifest(key)
-        except DamagedCellError as error:
-            rows.append({"job": job, "name": key, "state": "damaged", "key": key, "why": str(error)})
-            continue
-        if manifest is None:
+    for key, found in zip(keys, summaries_of(store, keys, checked=checked), strict=True):
+        if found is None:
             rows.append({"job": job, "name": key, "state": "missing", "key": key})
             continue
-        made_by = json.dumps(manifest.get("made_by"), sort_keys=True)
+        if isinstance(found, DamagedCellError):
+            rows.append({"job": job, "name": key, "state": "damaged", "key": key, "why": str(found)})
+            continue
+        made_by = id(found["made_by"])
         if made_by not in stale:
-            stale[made_by] = why_stale(manifest.get("made_by"))
-        failed = manifest["status"] != DONE
-        state = "failed" if failed else "stale" if stale[made_by] is not None else "done"
-        why = manifest.get("failure", {}).get("message") if failed else stale[made_by]
+            stale[made_by] = why_stale(found["made_by"])
+        state, why = _standing(found, stale[made_by])
         row: dict[str, Value] = {
             "job": job,
-            "kind": str(manifest["kind"]),
-            "name": str(manifest["name"]),
+            "kind": str(found["kind"]),
+            "name": str(found["name"]),
             "state": state,
-            **manifest["coordinates"],
-            **manifest["row"],
-            "seconds": manifest["seconds"],
+            **found["coordinates"],
+            **found["row"],
+            "seconds": found["seconds"],
             "key": key,
         }
         rows.append(row if why is None else row | {"why": str(why)})
-    return table_of(rows)
+    return rows
+
+
+def _standing(found: Summary, stale: str | None) -> tuple[str, Value]:
+    """The state of a cell, and why it is no better."""
+    if found["status"] != DONE:
+        return "failed", found.get("failure", {}).get("message")
+    if "damaged" in found:
+        return "damaged", found["damaged"]
+    return ("done" if stale is None else "stale"), stale
 
 
 def _chosen(table: Table, condition: str) -> list[Any]:
