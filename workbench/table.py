@@ -33,6 +33,23 @@ LONGEST, NARROWEST = 80, 14
 BETWEEN = "  "
 
 
+class Linked(str):
+    """Text that is a link where a page can have one; `html` is what the page holds, and is not escaped."""
+
+    html: str
+
+    def __new__(cls, text: str, html: str) -> Self:
+        """The text, and the HTML in its place."""
+        made = super().__new__(cls, text)
+        made.html = html
+        return made
+
+    @classmethod
+    def to(cls, text: str, address: str) -> Self:
+        """A link; both are escaped."""
+        return cls(text, f'<a href="{html.escape(address)}">{html.escape(text)}</a>')
+
+
 @dataclass(frozen=True)
 class Table:
     """Rows under named columns, in every form in which a table is told.
@@ -93,13 +110,13 @@ class Table:
     def to_html(self) -> str:
         """A table of HTML; whatever is in it is escaped. The first column heads its row."""
         head = "".join(f'<th scope="col"{self._class(i)}>{html.escape(text)}</th>' for i, text in enumerate(self.heads))
-        body = "".join(f"<tr>{self._html_line(line)}</tr>\n" for line in self.lines(PAGE_ROWS))
+        body = "".join(f"<tr>{self._html_line(row)}</tr>\n" for row in self.rows[:PAGE_ROWS])
         more = len(self.rows) - PAGE_ROWS
         below = f'<p class="note">... and {more:,} rows more.</p>\n' if more > 0 else ""
         return f'<table class="figures">\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}</tbody>\n</table>\n{below}'
 
-    def _html_line(self, line: Sequence[str]) -> str:
-        first, *rest = (html.escape(text).replace("\n", "<br>") for text in line)
+    def _html_line(self, row: Mapping[str, Any]) -> str:
+        first, *rest = (_html(row.get(name), name in self.words) for name in self.columns)
         cells = "".join(f"<td{self._class(i)}>{text}</td>" for i, text in enumerate(rest, 1))
         return f'<th scope="row"{self._class(0)}>{first}</th>{cells}'
 
@@ -266,6 +283,10 @@ def text_of(value: Any, whole: bool = False) -> str:
         case _:
             most = 10 * LONGEST if whole else LONGEST
             return "\n".join(one_line(line, most) for line in str(value).split("\n"))
+
+
+def _html(value: Any, whole: bool) -> str:
+    return value.html if isinstance(value, Linked) else html.escape(text_of(value, whole))
 
 
 def plain(value: Any) -> Any:

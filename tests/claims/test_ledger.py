@@ -1,6 +1,7 @@
 """Claims about the ledger: strictly read, every mistake at once, run once, kept, printed and shown."""
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,10 +19,8 @@ from workbench.errors import InputError
 from workbench.jobs import setting as execution
 from workbench.jobs.base import Record
 from workbench.jobs.claims import run_claims
-from workbench.jobs.judged import Judged, decision_of, load_claims, plain, reading_of, record_of_decision
-from workbench.report import write_claims
-from workbench.report.claims_page import ledger_table
-from workbench.report.page import render, write_report
+from workbench.jobs.judged import Judged, decision_of, plain, reading_of, record_of_decision
+from workbench.report import ledger_table, redraw, show_claims
 
 SHIPPED = Path(__file__).parents[2] / "experiments" / "claims.toml"
 HOSTILE = '<script>alert("1")</script>'
@@ -137,19 +136,23 @@ def test_an_unknown_claim_is_bad_input(folder: Path, claim: dict[str, Any]) -> N
     assert "--only: b: not in the ledger; it has a" in result.stderr
 
 
-def test_the_page_of_an_experiment_shows_the_claims_that_rest_on_it(
-    folder: Path, claim: dict[str, Any], tiny_run: Any
-) -> None:
+def test_the_page_of_an_experiment_and_of_its_claims_lead_to_each_other(folder: Path, claim: dict[str, Any]) -> None:
     out = folder / "out"
-    run_claims(read_ledger(write(folder, {"a": claim})), out=out)
-    write_report(out / "tiny" / "report.html", [(tiny_run[1], "")])
-    write_report(out / "other" / "report.html", [(tiny_run[1], "")])
-    shown, other = ((out / name / "report.html").read_text(encoding="utf-8") for name in ("tiny", "other"))
-    assert "Claims that rest on these runs" in shown and "EM climbs. &lt;script" in shown
-    assert other == render([(tiny_run[1], "")])
-    # Now that the experiment has a page, the ledger's page leads there.
-    write_claims(out / "claims" / "report.html", load_claims(out), of=out / "claims")
-    assert '<a href="../tiny/report.html">' in (out / "claims" / "report.html").read_text(encoding="utf-8")
+    run_claims(read_ledger(write(folder, {"a": claim, HOSTILE: claim})), out=out)
+    redraw(out / "tiny")
+    page = (out / "tiny" / "report.html").read_text(encoding="utf-8")
+    assert "Claims that rest on these runs" in page and "EM climbs. &lt;script" in page
+    # Now that the experiment has a page, the ledger's page leads there, wherever it lies.
+    redraw(out / "claims")
+    (own,) = (out / "claims" / "pages").iterdir()
+    for place in (own, out / "claims" / "report.html"):
+        text = place.read_text(encoding="utf-8")
+        assert "<script" not in text
+        (way,) = set(re.findall(r'href="([^"#]*tiny[^"]*)"', text))
+        assert (place.parent / way).resolve() == (out / "tiny" / "report.html").resolve()
+    targets = set(re.findall(r'href="#([^"]*)"', text))
+    assert len(targets) == 2
+    assert targets <= set(re.findall(r'id="([^"]*)"', text))
 
 
 @pytest.mark.parametrize("bound", [None, (0.1, 1000.0), (-float("inf"), float("inf"))])
@@ -193,7 +196,6 @@ def test_the_ledger_says_which_numbers_are_float32(tmp_path: Path) -> None:
     assert "float" not in reading_of([usual]) and "float" not in ledger_table([usual])
     assert reading_of([single]).endswith("Computed in float32.")
     assert reading_of([usual, single]).endswith("Computed in float32 and float64.")
-    write_claims(tmp_path / "claims.html", [single], of=tmp_path)
     assert "Two. Computed in float32." in ledger_table([single])
-    assert "Computed in float32." in (tmp_path / "claims.html").read_text(encoding="utf-8")
+    assert "Two. Computed in float32." in show_claims([single], "mine", tmp_path, {}).page.html()
     assert json.loads(json.dumps(plain(single), allow_nan=False))["dtype"] == "float32"

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import tomli_w
 from click.testing import CliRunner, Result
+from reader import Reader
 
 from workbench.cli import cli
 from workbench.jobs.registry import JOBS, stored_job
@@ -77,6 +78,15 @@ def test_its_page_and_figures_are_written_under_its_own_name(ran):
     assert (ran[0] == "claims") == (not drawn)  # a ledger has its words and its table
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in drawn)
     assert list(out.rglob(".*")) == []
+
+
+def test_its_page_is_sound_and_says_how_it_is_run_again(ran):
+    page = Reader((ran[1] / "report.html").read_text(encoding="utf-8"))
+    page.check()
+    verb = {"atlas": "atlas", "select": "select", "claims": "claims"}.get(ran[0], "run")
+    assert f"Run again by workbench {verb} NAME.toml" in page.text
+    assert page.text.index("Where it comes from") < page.text.index("Run again by")
+    assert len(page.all("img")) == len(list((ran[1] / "figures").rglob("*.png")))
 
 
 def test_its_page_and_figures_are_redrawn_from_disk_to_the_byte(ran):

@@ -64,7 +64,7 @@ def test_the_page_of_a_folder_leads_to_jobs_of_different_kinds(sweeps, tmp_path)
     files = [put(store, sweeps[0]), put(store, StudyJob(Steps(log=str(tmp_path / "log"))))]
     index = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert all(f'href="pages/{file.stem}.html"' in index for file in files)
-    assert "<td>sweep</td>" in index and "<td>study</td>" in index
+    assert all(f'<td class="words">{kind}</td>' in index for kind in ("sweep", "study"))
 
 
 def test_a_job_of_which_nothing_is_finished_is_named_without_a_page(tmp_path):

@@ -2,11 +2,11 @@
 
 import dataclasses
 import re
-from html.parser import HTMLParser
 
 import matplotlib
 import numpy as np
 import pytest
+from reader import Reader
 
 import workbench as wb
 from workbench.compare import Comparison, table
@@ -42,32 +42,6 @@ def plain(comparison) -> Comparison:
 @pytest.fixture(scope="session")
 def page(comparison, plain) -> str:
     return render([(comparison, CONFIG), (plain, "")])
-
-
-class Reader(HTMLParser):
-    """Keeps the tags with their attributes, and whether every tag is closed in turn."""
-
-    VOID = frozenset({"meta", "img"})
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.open: list[str] = []
-        self.text = ""
-
-    def handle_starttag(self, tag, attrs) -> None:
-        self.tags.append((tag, dict(attrs)))
-        if tag not in self.VOID:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data) -> None:
-        self.text += data
-
-    def all(self, tag: str) -> list[dict[str, str | None]]:
-        return [attributes for name, attributes in self.tags if name == tag]
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from workbench.report import save_selection_figure, write_selection_report
+from workbench.report import show_selection
 from workbench.selection import CRITERIA, Cell, Choice, FamilySelection, Score, Selection
 
 # Two terms a point, by family and K.
@@ -69,8 +69,9 @@ def test_json_and_csv_tell_differences_from_the_best_of_the_grid(grid: FamilySel
 
 
 def test_page_and_figure_show_every_family(grid: FamilySelection, tmp_path: Path) -> None:
-    write_selection_report(tmp_path / "page.html", grid, "seed = 0")
-    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    shown = show_selection(grid, {"seed": 0})
+    page = shown.page.html()
     assert all(f">{family}</th>" in page for family in TERMS)
     assert grid.reading in page
-    assert save_selection_figure(grid, tmp_path).read_bytes().startswith(b"\x89PNG")
+    (drawn,) = shown.draw(tmp_path)
+    assert drawn.read_bytes().startswith(b"\x89PNG")

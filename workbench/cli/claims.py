@@ -12,7 +12,7 @@ from workbench.cli.group import cli
 from workbench.cli.shared import Folder, names_of, progress, reusing
 from workbench.engine.devices import ask_for_devices
 from workbench.jobs.claims import How, LedgerJob, beside
-from workbench.jobs.judged import plain, reading_of, table_of_claims
+from workbench.jobs.judged import load_ledger, plain, reading_of, table_of_claims
 from workbench.jobs.running import Reuse, run_job
 from workbench.jobs.store import Store
 from workbench.report import publish, show_claims
@@ -66,7 +66,9 @@ def judge(file: Path, store: Store, how: How, asked: Asked) -> bool:
         own = how._replace(watch=watch)
         job = LedgerJob(file.stem, ledger, asked.only, root=beside(store.folder), quick=asked.quick, how=own)
         judged = job.result(store, run_job(job, store, reuse=how.reuse, watch=watch))
-        page, *_ = publish(store, store.file_of(job), show_claims(judged, job.name, store.folder))
+        # Of all claims, those that were judged before among them.
+        kept = load_ledger(store, store.file_of(job), store.record_of(job))
+        page, *_ = publish(store, store.file_of(job), show_claims(kept, job.name, store.folder, job.config()))
     match asked.form:
         case "json":
             click.echo(json.dumps([plain(each) for each in judged], indent=2, allow_nan=False))

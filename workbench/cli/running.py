@@ -162,7 +162,7 @@ def _run_study(file: Path, settings: tuple[str, ...], running: Running) -> bool:
         if findings.rows:
             from workbench.report import publish, show_study
 
-            page, *_ = publish(store, store.file_of(job), show_study(findings, file.stem, store.folder))
+            page, *_ = publish(store, store.file_of(job), show_study(findings, file.stem))
     if quiet and findings.lost is not None:
         click.echo(findings.lost, err=True)
     if not quiet:

@@ -195,20 +195,18 @@ class Store:
         same = {"kind": job.kind, "name": job.name, "job": job.identity()}
         return self.folder / "jobs" / f"{job.kind}-{digest_of_values(same)[:10]}.toml"
 
+    def record_of(self, job: Job) -> dict[str, Any]:
+        """What is written down of a job."""
+        cells = [cell.key for cell in job.all_cells()]
+        return {"format": FORMAT, "kind": job.kind, "name": job.name, "config": job.config(), "cells": cells}
+
     def keep(self, job: Job) -> Path:
         """Write down a job and what its cells share, so that it can be shown again from this folder alone.
 
         Raises:
             InputError: the folder cannot be written.
         """
-        record = {
-            "format": FORMAT,
-            "kind": job.kind,
-            "name": job.name,
-            "config": job.config(),
-            "cells": [cell.key for cell in job.all_cells()],
-        }
-        file = self.file_of(job)
+        record, file = self.record_of(job), self.file_of(job)
         try:
             job.prepare(self.folder)
             # As TOML gives it back: the digest is of that.

@@ -1,33 +1,26 @@
-"""What a person reads of a comparison or a study: figures as files, and a page of HTML that needs nothing else."""
+"""What a person reads of a job: figures as files, and pages of HTML that need nothing else."""
 
-from workbench.report.atlas_page import atlas_figures, save_atlas_figures, write_atlas_report
-from workbench.report.claims_page import ledger_table, write_claims
+from workbench.report.atlas_page import atlas_figures, show_atlases
+from workbench.report.claims_page import ledger_table, show_claims
+from workbench.report.comparison_page import render, show_comparison, write_report
 from workbench.report.figures import figures_of, save_figures
-from workbench.report.page import render, write_report
-from workbench.report.pages import (
-    publish,
-    redraw,
-    show_atlases,
-    show_claims,
-    show_comparison,
-    show_selection,
-    show_study,
-    show_sweep,
-)
-from workbench.report.selection_page import save_selection_figure, selection_figure, write_selection_report
-from workbench.report.study_page import save_study_figures, study_figures, write_study_report
+from workbench.report.page import Page, Section, Shown
+from workbench.report.pages import publish, redraw
+from workbench.report.selection_page import selection_figure, show_selection
+from workbench.report.study_page import show_study, study_figures
+from workbench.report.sweep_page import show_sweep, sweep_figures
 
 __all__ = [
+    "Page",
+    "Section",
+    "Shown",
     "atlas_figures",
     "figures_of",
     "ledger_table",
     "publish",
     "redraw",
     "render",
-    "save_atlas_figures",
     "save_figures",
-    "save_selection_figure",
-    "save_study_figures",
     "selection_figure",
     "show_atlases",
     "show_claims",
@@ -36,9 +29,6 @@ __all__ = [
     "show_study",
     "show_sweep",
     "study_figures",
-    "write_atlas_report",
-    "write_claims",
+    "sweep_figures",
     "write_report",
-    "write_selection_report",
-    "write_study_report",
 ]

@@ -1,21 +1,30 @@
 """The page and the figures of the atlases of an experiment."""
 
-import base64
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Any
 
+from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from workbench.engine.files import replacing
-from workbench.geometry.atlas import HEADINGS
 from workbench.geometry.surface import draws_surface, surface_of
 from workbench.jobs.atlas import Atlases
 from workbench.plots import atlas as drawing
 from workbench.plots.surface import surface
-from workbench.report.environment import environment
-from workbench.report.figures import save_all, svg_of
-from workbench.report.study_page import WIDE, StudyPicture
+from workbench.report.page import Grid, Page, Picture, Section, Shown, Words, of_picture, reproduce, toml_of
+
+LEAD = Markup(
+    "Every start is climbed to its end; ends that are equal up to the labels of components are one optimum. Its kind "
+    "is read from the gradient and the exact Hessian there: a <em>maximum</em> descends in every direction, a "
+    "<em>saddle</em> does not, a <em>plateau</em> is flat because components have merged or a weight has vanished, and "
+    "what is <em>degenerate</em> rests on too few points. The <em>log-joint</em> is the log-likelihood plus the log "
+    "prior, in nats."
+)
+OF_NUMBERS = Words(
+    "Intervals are Wilson's, at 95 %. The largest eigenvalue is that of the Hessian in the complete-data information: "
+    "-1 where nothing is missing, 0 where the objective is flat; EM's rate there is 1 plus it.",
+    "note",
+)
 
 # Atlases whose ends are drawn one by one, and optima that are drawn on the data: more would be too small to read.
 MOST_ENDS = 6
@@ -33,45 +42,30 @@ class AtlasFigure:
     applies: Callable[[Atlases], bool] = lambda _: True
 
 
-def write_atlas_report(path: Path, found: Atlases, config: str) -> None:
-    """Write the page: one HTML file that needs no other, no network and no script. A reader never sees half of it."""
-    text = (
-        environment()
-        .get_template("atlas.html")
-        .render(
-            title=f"Where the starts end: {found.comparison.name}",
-            reading=found.reading,
-            left_out=found.left_out,
-            failures=found.failures,
-            pictures=_pictures(found),
-            headings=list(HEADINGS),
-            atlases=found.atlases,
-            config=config,
-        )
-    )
-    with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
-
-
-def save_atlas_figures(found: Atlases, folder: Path) -> list[Path]:
-    """Write each figure to `folder/atlas_NAME.png` and return the paths. A reader never sees half a file."""
-    return save_all(atlas_figures(found), folder, "atlas_")
+def show_atlases(found: Atlases, experiment: Mapping[str, Any]) -> Shown:
+    """The atlases of an experiment, whose config is given resolved."""
+    figures = atlas_figures(found)
+    notes = [f"{name} samples and is left out: it does not end on a point." for name in found.left_out]
+    notes += [f"{name} failed: {why}" for name, why in found.failures.items()]
+    lead = [Words(LEAD), Words(found.reading, "reading"), *(Words(note, "note") for note in notes)]
+    sections = []
+    for name, drawn in figures.items():
+        own = FIGURES[name]
+        sections.append(of_picture(Picture.of(drawn, own.title, f"{own.alt} {found.comparison.name}.", own.caption)))
+    for each in found.atlases:
+        title = f"{each.method} from {each.rule}"
+        sections.append(Section(title, [Words(each.reading, "reading"), Grid(each.table, f"Optima of {title}")]))
+    starts = max((each.starts for each in found.atlases), default=0)
+    rules = ",".join(dict.fromkeys(each.rule for each in found.atlases))
+    command = f"workbench atlas NAME.toml --starts {starts} --rules {rules}"
+    where = reproduce(command, toml_of(experiment), "Resolved configuration", OF_NUMBERS)
+    page = Page(f"Where the starts end: {found.comparison.name}", lead, [*sections, where])
+    return Shown(page, {f"atlas_{name}": figure for name, figure in figures.items()})
 
 
 def atlas_figures(found: Atlases) -> dict[str, Figure]:
     """The figures of the atlases by name, those that apply."""
     return {name: figure.draw(found) for name, figure in _applying(found).items()}
-
-
-def _pictures(found: Atlases) -> list[StudyPicture]:
-    pictures = []
-    for figure in _applying(found).values():
-        drawn = figure.draw(found)
-        width, height = drawn.get_size_inches()
-        source = f"data:image/svg+xml;base64,{base64.b64encode(svg_of(drawn).encode()).decode()}"
-        alt = f"{figure.alt} {found.comparison.name}."
-        pictures.append(StudyPicture(figure.title, alt, figure.caption, source, width > WIDE * height))
-    return pictures
 
 
 def _applying(found: Atlases) -> dict[str, AtlasFigure]:

@@ -1,45 +1,78 @@
 """The page and the figure of a choice among numbers of components."""
 
-import base64
-from pathlib import Path
+from collections.abc import Mapping
+from typing import Any
 
+from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from workbench.engine.files import replacing
 from workbench.plots import selection as drawing
-from workbench.report.environment import environment
-from workbench.report.figures import DOTS_PER_INCH, svg_of
+from workbench.report.page import Grid, Heading, Page, Part, Picture, Section, Shown, Words, reproduce, toml_of
 from workbench.selection import CRITERIA, FamilySelection, Selection
 
 COLUMNS = 4
 
+OF_ONE = (
+    "Nats below the best K, linear down to 10 and logarithmic below; the large dot is the K that the criterion "
+    "chooses, and a hollow one what is not eligible, for the reason told below: it is compared with nothing. Bars are "
+    "one standard error of the difference from that K: over the points for the held-out score, WAIC and PSIS-LOO, over "
+    "independent runs for the evidence where it is sampled."
+)
+OF_FAMILIES = (
+    "Nats below the best model of all families, linear down to 10 and logarithmic below; the large dot is the model "
+    "that the criterion chooses. A hollow dot at the lower edge is what is not eligible, for the reason told below: it "
+    "is compared with nothing."
+)
 
-def write_selection_report(path: Path, selection: Selection | FamilySelection, config: str) -> None:
-    """Write the page: one HTML file that needs no other, no network and no script. A reader never sees half of it."""
+
+def show_selection(selection: Selection | FamilySelection, experiment: Mapping[str, Any]) -> Shown:
+    """A choice of K for an experiment, whose config is given resolved."""
     is_grid = isinstance(selection, FamilySelection)
-    drawn = base64.b64encode(svg_of(selection_figure(selection)).encode()).decode()
-    text = (
-        environment()
-        .get_template("selection_families.html" if is_grid else "selection.html")
-        .render(
-            title=f"{'Which family, and how' if is_grid else 'How'} many components: {selection.name}",
-            selection=selection,
-            criteria=CRITERIA,
-            source=f"data:image/svg+xml;base64,{drawn}",
-            config=config,
-        )
+    figure = selection_figure(selection)
+    remarks = " ".join(selection.remarks)
+    lead = [Words(remarks if isinstance(selection, FamilySelection) else f"{selection.setting}. {remarks}")]
+    lead.append(Words(selection.reading, "reading"))
+    by = ", by covariance family" if is_grid else ""
+    lines = ", with a line for each covariance family" if is_grid else ""
+    alt = f"Each criterion in a panel of its own, over the number of components{lines}. {selection.reading}"
+    picture = Picture.of(figure, f"The criteria over K{by}", alt, OF_FAMILIES if is_grid else OF_ONE)
+    sections = [Section(picture.title, [picture]), Section("Values", _values(selection))]
+    if selection.notes:
+        sections.append(Section("What to beware of", [Words(tuple(selection.notes))]))
+    about = [Markup("<strong>{}</strong>: {}.").format(each.heading, each.summary) for each in CRITERIA.values()]
+    sections.append(Section("What the criteria are", [Words(tuple(about))]))
+    sections.append(reproduce(_command(selection), toml_of(experiment)))
+    title = f"{'Which family, and how' if is_grid else 'How'} many components: {selection.name}"
+    return Shown(Page(title, lead, sections), {"selection": figure})
+
+
+def _values(selection: Selection | FamilySelection) -> list[Part]:
+    if isinstance(selection, FamilySelection):
+        parts: list[Part] = []
+        for name, criterion in CRITERIA.items():
+            of = Grid(selection.table(name), f"{criterion.heading} of each family and K")
+            parts += [Heading(criterion.heading), of]
+        return [*parts, Words(f"The best model of each criterion is starred; {OF_DASHES}.", "note")]
+    of_values = Markup(
+        "The best of each column is starred; {}. <em>log L</em> is the log-likelihood of the best sound fit."
     )
-    with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    return [
+        Grid(selection.values, "Value of each criterion for each K"),
+        Words(of_values.format(OF_DASHES), "note"),
+        Heading("Nats below the best K, ± the standard error of the difference"),
+        Grid(selection.differences, "Difference of each K from the best"),
+    ]
 
 
-def save_selection_figure(selection: Selection | FamilySelection, folder: Path) -> Path:
-    """Write the figure to `folder/selection.png` and return the path. A reader never sees half a file."""
-    path = folder / "selection.png"
-    with replacing(path) as temporary:
-        figure = selection_figure(selection)
-        figure.savefig(temporary, format="png", dpi=DOTS_PER_INCH, metadata={"Software": None})
-    return path
+OF_DASHES = "a dash is what has no eligible value, and why stands below"
+
+
+def _command(selection: Selection | FamilySelection) -> str:
+    families = selection.families if isinstance(selection, FamilySelection) else {}
+    each = [selection] if isinstance(selection, Selection) else list(selection.families.values())
+    asked = sorted({choice.components for one in each for choice in one.choices})
+    covariance = f" --covariance {','.join(families)}" if families else ""
+    return f"workbench select NAME.toml --components {','.join(map(str, asked))}{covariance}"
 
 
 def selection_figure(selection: Selection | FamilySelection) -> Figure:

@@ -1,41 +1,41 @@
 """The page and the figure of a sweep."""
 
-import base64
-from pathlib import Path
+from collections.abc import Mapping
+from typing import Any
 
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from workbench.engine.files import replacing
 from workbench.jobs.sweep import Swept
 from workbench.plots import sweep as drawing
-from workbench.report.environment import environment
-from workbench.report.figures import save_all, svg_of
+from workbench.report.page import Grid, Page, Picture, Section, Shown, Words, reproduce, toml_of
+
+OF_CELLS = Markup(
+    "A dash stands where there is no number. <code>workbench table</code> tells every column, as CSV, JSON or Parquet."
+)
 
 
-def write_sweep_report(path: Path, found: Swept, title: str, config: str) -> None:
-    """Write the page: one HTML file that needs no other, no network and no script. A reader never sees half of it."""
-    sources = [base64.b64encode(svg_of(figure).encode()).decode() for figure in sweep_figures(found).values()]
-    text = (
-        environment()
-        .get_template("sweep.html")
-        .render(
-            title=title,
-            reading=found.reading,
-            sources=[f"data:image/svg+xml;base64,{source}" for source in sources],
-            swept=", ".join(drawing.swept_columns(found)),
-            # Its cells are escaped where it is made.
-            table=Markup(found.to_html()),
-            config=config,
-        )
+def show_sweep(found: Swept, title: str, config: Mapping[str, Any]) -> Shown:
+    """A sweep: its rows, and how they differ along what was swept.
+
+    Args:
+        found: the rows.
+        title: of the page.
+        config: of the job.
+    """
+    figures = sweep_figures(found)
+    caption = (
+        "Each mark is a cell; lines are medians over the cells of one method at one place. What was swept: "
+        f"{', '.join(drawing.swept_columns(found))}. Log-joints of different data are no measure of each other."
     )
-    with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
-
-
-def save_sweep_figures(found: Swept, folder: Path) -> list[Path]:
-    """Write each figure to `folder/NAME.png` and return the paths. A reader never sees half a file."""
-    return save_all(sweep_figures(found), folder)
+    alt = "Best log-joint and passes of every method along the sweep."
+    pictures = [Picture.of(figure, "Along the sweep", alt, caption) for figure in figures.values()]
+    sections = [Section(picture.title, [picture]) for picture in pictures]
+    sections.append(Section("Cells", [Grid(found, f"Cells of {title}"), Words(OF_CELLS, "note")]))
+    home = [Words(f"A file of data is relative to {config['folder']}.", "note")] if "folder" in config else []
+    text = toml_of(config.get("sweep", {}))
+    where = reproduce("workbench run NAME.toml", text, "The sweep, as it was run", *home)
+    return Shown(Page(title, [Words(found.reading, "reading")], [*sections, where]), figures)
 
 
 def sweep_figures(found: Swept) -> dict[str, Figure]:
