@@ -47,7 +47,7 @@ SMALL = {
 FILES = {"collapse": "remedies"}  # where the file is not called as the study
 
 # What compiles more than 20 s.
-SLOW = ("affine", "calibration", "coordinates", "coverage", "rate", "stability", "standard_errors")
+SLOW = ("affine", "calibration", "coupling", "coordinates", "coverage", "rate", "stability", "standard_errors")
 NAMES = [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in STUDIES]
 
 
