@@ -1,12 +1,16 @@
 """Random keys: split by name, and the numbers of JAX whatever is drawn."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 
 import jax
 import numpy as np
 import pytest
 
-from workbench.engine.keys import GENERATOR, named_key, quick, restart_keys
+from workbench.engine.compat.generator import GENERATOR, PLAIN
+from workbench.engine.keys import named_key, quick, restart_keys
 
 DRAWS: dict[str, Callable[[jax.Array], jax.Array]] = {
     "float64": lambda key: jax.random.uniform(key, (1_003,)),
@@ -54,3 +58,25 @@ def test_names_and_restarts_have_keys_of_their_own() -> None:
     few, many = restart_keys(named_key(0, "em"), 3), restart_keys(named_key(0, "em"), 5)
     np.testing.assert_array_equal(words(few), words(many)[:3])
     assert len(np.unique(words(many), axis=0)) == 5
+
+
+def test_jaxs_own_loop_can_be_chosen_and_gives_the_same_numbers() -> None:
+    """Another process, because the generator is chosen at import."""
+    draw = (
+        "import jax; from workbench.engine.keys import named_key; "
+        "key = named_key(3, 'em'); print(key.dtype, jax.random.bits(key, (4,)).tolist())"
+    )
+    said = [
+        subprocess.run([sys.executable, "-c", draw], env=os.environ | own, capture_output=True, text=True, check=True)
+        for own in ({PLAIN: "0"}, {PLAIN: "1"})
+    ]
+    straight, plain = (each.stdout.split(maxsplit=1) for each in said)
+    assert (straight[0], plain[0]) == ("key<straight>", "key<fry>")
+    assert straight[1] == plain[1] == f"{jax.random.bits(named_key(3, 'em'), (4,)).tolist()}\n"
+
+
+def test_keys_mix_with_jaxs_own() -> None:
+    """A key of JAX's and the same key of the package's own draw the same, side by side in one program."""
+    plain = jax.random.key(11)
+    both = jax.jit(lambda a, b: (jax.random.normal(a, (5,)), jax.random.normal(b, (5,))))(plain, quick(plain))
+    np.testing.assert_array_equal(*both)

@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 from numpyro.infer.mcmc import MCMCKernel
-from numpyro.util import is_prng_key
 
+from workbench.engine.compat.numpyro import is_prng_key
 from workbench.errors import InputError
 from workbench.methods.gibbs import check_conjugate, sweep
 from workbench.mixture import Mixture

@@ -7,9 +7,9 @@ import jax.numpy as jnp
 from jax import Array
 from jax.flatten_util import ravel_pytree
 from numpyro.infer import NUTS, DiscreteHMCGibbs
-from numpyro.infer.gibbs import any_changed
 from pydantic import Field
 
+from workbench.engine.compat.numpyro import any_changed
 from workbench.errors import InputError
 from workbench.methods.allocation import allocate
 from workbench.methods.base import Algorithm, Info, State

@@ -6,9 +6,9 @@ from typing import Annotated, ClassVar, Literal
 import jax
 import jax.numpy as jnp
 from jax import Array
-from numpyro.infer.hmc import hmc
 from pydantic import Field
 
+from workbench.engine.compat.numpyro import hmc
 from workbench.methods.base import Algorithm, Info, State
 from workbench.methods.sampler import Sampler, check_proper
 from workbench.mixture import Mixture
