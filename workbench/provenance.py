@@ -11,7 +11,7 @@ import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from importlib.metadata import packages_distributions, version
 from importlib.util import resolve_name
 from pathlib import Path
@@ -181,7 +181,7 @@ def code_digest(modules: frozenset[str], root: Path = ROOT) -> str:
     """A digest of the syntax trees of some modules."""
     hashed = hashlib.sha256()
     for name in sorted(modules):
-        hashed.update(f"{name}\n{_tree_digest(name, root)}\n".encode())
+        hashed.update(f"{name}\n{_read(name, root).digest}\n".encode())
     return hashed.hexdigest()[:16]
 
 
@@ -205,7 +205,7 @@ def _homes(value: Any) -> Iterator[str]:
             yield from _homes(each)
 
 
-@lru_cache
+@lru_cache(4096)
 def _imports(name: str, root: Path) -> tuple[str, ...]:
     """The modules of ours, and of a user's own, that a module imports from, at any depth of its code."""
     found: set[str] = set()
@@ -221,22 +221,16 @@ def _imported(name: str, root: Path) -> Iterator[tuple[str, str | None]]:
             yield module, imported
 
 
-@lru_cache
-def _all_imported(name: str, root: Path) -> tuple[tuple[str, str | None], ...]:
+def _all_imported(name: str, root: Path) -> Iterator[tuple[str, str | None]]:
     """What a module imports, wherever in it: modules, or names from modules."""
-    found: list[tuple[str, str | None]] = []
-    for node in ast.walk(_tree(name, root)):
-        if isinstance(node, ast.ImportFrom):
-            found += [(_absolute(name, node), alias.name) for alias in node.names]
-        elif isinstance(node, ast.Import):
-            found += [(alias.name, None) for alias in node.names]
-    return tuple(found)
+    for level, module, imported in _read(name, root).imported:
+        yield (_absolute(name, level, module) if level else module), imported
 
 
-def _absolute(name: str, node: ast.ImportFrom) -> str:
+def _absolute(name: str, level: int, module: str) -> str:
     """The module that is imported from, also where its name is relative, as in a user's own package."""
     package = getattr(sys.modules.get(name), "__package__", None) or ""
-    return resolve_name("." * node.level + (node.module or ""), package) if node.level else str(node.module)
+    return resolve_name("." * level + module, package)
 
 
 def _definition(module: str, imported: str, root: Path) -> list[str]:
@@ -244,17 +238,15 @@ def _definition(module: str, imported: str, root: Path) -> list[str]:
     sources = _sources(root)
     if f"{module}.{imported}" in sources:
         return [f"{module}.{imported}"]
-    for node in _tree(module, root).body if module in sources and sources[module].is_package else []:
-        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == PACKAGE:
-            for alias in node.names:
-                if imported == (alias.asname or alias.name):
-                    return _definition(str(node.module), alias.name, root)
-        elif isinstance(node, ast.AnnAssign) and ast.unparse(node.target) == imported:
-            return [] if ast.unparse(node.annotation).startswith("dict[str, type[") else [module]
+    found = _read(module, root).offered.get(imported) if module in sources and sources[module].is_package else None
+    if isinstance(found, tuple):
+        return _definition(*found, root)
+    if found is not None:
+        return [] if found.startswith("dict[str, type[") else [module]
     return [f"{module}.{imported}"] if f"{module}.{imported}" in sys.modules and module not in sources else [module]
 
 
-@lru_cache
+@lru_cache(4096)
 def _packages(name: str, root: Path) -> tuple[str, ...]:
     """The distributions that decide numbers and that a module imports; its own, where it is an installed one."""
     if not _is_ours(name):
@@ -301,15 +293,36 @@ def _is_ours(name: str) -> bool:
     return name == "__main__" or (bool(file) and not any(place in file for place in _INSTALLED))
 
 
-@lru_cache
-def _tree(name: str, root: Path) -> ast.Module:
-    source = _source(name, root)
-    return ast.Module([], []) if source is None else ast.parse(source)
+class Read(NamedTuple):
+    """What is read off the text of a module."""
+
+    digest: str  # of its syntax tree
+    imported: tuple[tuple[int, str, str | None], ...]  # dots, module, and the name from it or None
+    offered: Mapping[str, tuple[str, str] | str]  # names at its top: where one comes from, or how one is annotated
 
 
-@lru_cache
-def _tree_digest(name: str, root: Path) -> str:
-    return hashlib.sha256(repr(_plain(_tree(name, root))).encode()).hexdigest()
+def _read(name: str, root: Path) -> Read:
+    return _read_text(_source(name, root) or b"")
+
+
+@cache
+def _read_text(text: bytes) -> Read:
+    """By the text alone: of two copies of the package, what is the same in both is read once."""
+    tree = ast.parse(text)
+    imported: list[tuple[int, str, str | None]] = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom):
+            imported += [(node.level, node.module or "", alias.name) for alias in node.names]
+        elif isinstance(node, ast.Import):
+            imported += [(0, alias.name, None) for alias in node.names]
+    offered: dict[str, tuple[str, str] | str] = {}
+    for each in reversed(tree.body):
+        if isinstance(each, ast.ImportFrom) and (each.module or "").split(".")[0] == PACKAGE:
+            offered |= {alias.asname or alias.name: (str(each.module), alias.name) for alias in reversed(each.names)}
+        elif isinstance(each, ast.AnnAssign):
+            offered[ast.unparse(each.target)] = ast.unparse(each.annotation)
+    digest = hashlib.sha256(repr(_plain(tree)).encode()).hexdigest()
+    return Read(digest, tuple(imported), offered)
 
 
 def _plain(node: Any) -> Any:
