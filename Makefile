@@ -8,7 +8,10 @@ BENCH_VENV := .venv-bench
 BENCH_STAMP := $(BENCH_VENV)/.installed
 BENCH_PYTHON := env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE $(BENCH_VENV)/bin/python
 
-.PHONY: help setup demo why posterior test test-slow test-all check format lock schema notebooks bench bench-quick bench-setup clean
+# The day whose part of the slow tests `make test-day` takes along.
+DAY ?= $(shell date -u +%F)
+
+.PHONY: help setup demo why posterior test test-day test-slow test-all coverage mutation check format lock schema notebooks bench bench-quick bench-setup clean
 
 help:
 	@echo "make demo       set up, then compare EM, gradient ascent and NUTS on Old Faithful"
@@ -18,6 +21,9 @@ help:
 	@echo "make setup      prepare $(VENV) with the workbench command in it"
 	@echo "make test-slow  the tests marked slow"
 	@echo "make test-all   all tests"
+	@echo "make test-day   the tests, and the slow ones of the day: one part in sixteen, another each day"
+	@echo "make coverage   the tests, and which lines of the package they run"
+	@echo "make mutation   changes the code in 60 small ways and counts how many the tests notice; an hour"
 	@echo "make check      lint, format and type checks"
 	@echo "make notebooks  run the notebooks again and store their output"
 	@echo "make bench-quick  time an EM iteration beside scikit-learn, gmmx and pomegranate; a minute after the set-up"
@@ -58,6 +64,15 @@ test-slow: setup
 
 test-all: setup
 	$(BIN)/python -m pytest -m "slow or not slow" -n auto --dist loadfile
+
+test-day: setup
+	$(BIN)/python -m pytest -m "slow or not slow" --slow-part $(DAY) -n auto --dist loadfile
+
+coverage: setup
+	$(BIN)/python -m pytest -n auto --dist loadfile --cov --cov-report=term
+
+mutation: setup
+	$(BIN)/python tests/mutation.py --sample 60 --seed 0
 
 check: setup
 	$(BIN)/ruff check .

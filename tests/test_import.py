@@ -28,7 +28,7 @@ HEAVY = [
 
 
 # What a run begins without: figures and pages come at its end, and a bar is drawn on a terminal only.
-LATE = ["matplotlib.figure", "rich", "scipy.optimize", "scipy.stats", "workbench.claims", "workbench.report"]
+LATE = ["matplotlib.figure", "rich", "scipy.optimize", "scipy.stats", "workbench.report"]
 
 
 def test_importing_the_package_loads_nothing_that_only_some_need():

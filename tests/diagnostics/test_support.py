@@ -42,6 +42,17 @@ def test_points_that_happen_to_lie_in_a_strip_are_a_sliver(cloud: np.ndarray, fa
     assert found.gain < found.price
 
 
+def test_the_price_counts_no_axis_as_wider_than_the_data(cloud: np.ndarray) -> None:
+    far = np.abs(cloud[:, 0]) > 0.9
+    few = np.isin(np.arange(N), np.flatnonzero(far)[np.argsort(np.abs(cloud[far, 1] - 0.3))[:FEW]])
+    (found,) = slivers(*groups(cloud, few))
+    white = np.linalg.solve(np.linalg.cholesky(np.cov(cloud.T, bias=True)), cloud.T)
+    narrow, wide = np.sqrt(np.linalg.eigvalsh(np.cov(white[:, few], bias=True)))
+    assert wide > 1.0
+    # Six parameters of its own; one axis is narrow, and the angle turns it into one that is as wide as the data.
+    assert found.price == pytest.approx(3 * np.log(FEW) - 2 * np.log(narrow), rel=1e-9)
+
+
 @pytest.mark.parametrize("scale", [1.0, 1e-6])
 def test_a_small_group_apart_is_none_however_narrow(cloud: np.ndarray, scale: float) -> None:
     x, few = cloud.copy(), np.arange(N) < FEW

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from workbench.data import moments
 from workbench.engine import rows, stream
 from workbench.engine.keys import named_key
 from workbench.engine.one_pass import log_likelihood, one_pass
@@ -31,7 +32,8 @@ def many() -> Points:
 
 @pytest.fixture
 def streaming(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Everything is too large to copy, blocks hold a thousand rows, and 500 rows are sampled."""
+    """Everything is too large to copy, blocks hold a thousand rows, on the host too, and 500 rows are sampled."""
+    monkeypatch.setattr(moments, "BLOCK_BYTES", 16_000)
     monkeypatch.setattr(rows, "RESIDENT_BYTES", 0)
     monkeypatch.setattr(rows, "SAMPLED_ROWS", 500)
     monkeypatch.setattr(stream, "READ_BYTES", 16_000)
