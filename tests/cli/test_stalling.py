@@ -15,7 +15,7 @@ from workbench.cli.stalling import Stand, watching
 # Seconds until the first word, where a thread waits for it.
 PATIENCE = 0.1
 
-HERE, THERE = ("in workbench.here", 1), ("in workbench.there", 1)
+HERE, THERE = ("here", 1), ("there", 1)
 
 
 def test_one_that_stays_is_told_with_what_it_came_to_and_ever_more_rarely() -> None:
@@ -24,7 +24,16 @@ def test_one_that_stays_is_told_with_what_it_came_to_and_ever_more_rarely() -> N
     spoken = {second: line for second, line in said.items() if line is not None}
     # After one, two, four and eight times the patience.
     assert list(spoken) == [10, 20, 40, 80]
-    assert spoken[20] == "em at 3 of 5: nothing new for 20 s, in workbench.here; 10 s of CPU time used since"
+    assert spoken[20] == "em at 3 of 5: nothing new for 20 s; computing (10 s of CPU time used since)"
+
+
+def test_one_that_uses_no_processor_waits() -> None:
+    stand = Stand(patience=10.0)
+    assert stand.look(HERE, ["started"], 0.0, 1.0) is None
+    assert (
+        stand.look(HERE, ["started"], 10.0, 1.5)
+        == "started: nothing new for 10 s; waiting (0 s of CPU time used since)"
+    )
 
 
 @pytest.mark.parametrize("moves", ["to another place", "by telling something new"])
@@ -49,7 +58,7 @@ class Listener:
         self.heard.set()
 
 
-def test_the_place_is_the_innermost_function_of_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_function_of_the_package_is_one_place_whatever_it_calls(monkeypatch: pytest.MonkeyPatch) -> None:
     # This file as the package.
     monkeypatch.setattr(stalling, "_PACKAGE", str(Path(__file__).parent))
     listener = Listener()
@@ -60,7 +69,9 @@ def test_the_place_is_the_innermost_function_of_the_package(monkeypatch: pytest.
     with watching(listener, PATIENCE):
         waits()
     (said, *_) = listener.lines
-    assert "in workbench.test_stalling.test_the_place_is" in said and "waits.<locals>.<lambda>, line" in said
+    # For people: no name of a function, no line of a source.
+    assert said.startswith("started: nothing new for 0 s; ")
+    assert "lambda" not in said and "line" not in said
 
 
 def test_commands_say_it_on_standard_error_also_where_that_is_no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:

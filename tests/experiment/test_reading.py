@@ -9,6 +9,7 @@ import tomli_w
 
 from workbench.errors import InputError
 from workbench.experiment import Experiment, parse_experiment, read_experiment
+from workbench.experiment.reading import read_toml
 from workbench.methods import METHODS
 from workbench.mixture import PRIORS
 from workbench.starts import STARTS
@@ -337,3 +338,19 @@ class TestSettings:
             read("model.components=0")
         with pytest.raises(InputError, match=r"x\.toml: seed: must be a valid integer"):
             read("seed=three")
+
+
+@pytest.mark.parametrize("key", ["a\nb", "a\x1b[31mb", "a\r\nb"])
+def test_a_key_that_holds_what_is_no_character_to_print_leaves_a_message_of_one_line(key, tmp_path):
+    values = {"data": {"dataset": "faithful"}, "model": {"components": 2}, "methods": {"em": {}}}
+    for mistake in ({key: 1}, {"model": {"components": 2, key: 1}}, {"methods": {"em": {key: 1}}}):
+        with pytest.raises(InputError) as refused:
+            parse_experiment({**values, **mistake}, "mine.toml")
+        assert str(refused.value).isprintable()
+        assert "unknown key" in str(refused.value)
+    file = tmp_path / "mine.toml"
+    file.write_text("", encoding="utf-8")
+    for setting in (f"{key}=1", f"{key}", f"model.components={key}"):
+        with pytest.raises(InputError) as refused:
+            read_toml(file, [setting])
+        assert str(refused.value).isprintable()

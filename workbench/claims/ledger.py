@@ -12,7 +12,7 @@ from workbench.claims.checks import CHECKS
 from workbench.claims.decision import Decision, undecided
 from workbench.claims.evidence import Ran
 from workbench.config import Config
-from workbench.errors import InputError
+from workbench.errors import VALUE, InputError, one_line
 from workbench.experiment import Experiment, read_experiment
 from workbench.experiment.provenance import provenance_of
 from workbench.experiment.reading import explain, read_toml
@@ -102,7 +102,7 @@ def read_ledger(path: Path | str, *, quick: bool = False) -> list[Entry]:
     path = Path(path)
     values = read_toml(path)
     tables = values.get("claims")
-    problems = [f"{path}: {key}: unknown key (allowed: claims)" for key in values if key != "claims"]
+    problems = [f"{path}: {one_line(key)}: unknown key (allowed: claims)" for key in values if key != "claims"]
     if not isinstance(tables, dict) or not tables:
         raise InputError("\n".join([*problems, f"{path}: claims: missing; give tables [claims.NAME]"]))
     entries = []
@@ -110,7 +110,7 @@ def read_ledger(path: Path | str, *, quick: bool = False) -> list[Entry]:
         try:
             entries.append(_entry(name, table, path.parent, quick))
         except InputError as error:
-            problems += [f"{path}: claims.{name}{line}" for line in str(error).splitlines()]
+            problems += [f"{path}: claims.{one_line(str(name), VALUE)}{line}" for line in str(error).splitlines()]
     if problems:
         raise InputError("\n".join(problems))
     return entries

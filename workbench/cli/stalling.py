@@ -11,7 +11,10 @@ from types import FrameType
 # Seconds in one place before the first word; the next ones come after two, four, eight times as many.
 PATIENCE = 60.0
 
-Place = tuple[str, int]  # a function in words, and the instruction it is at
+Place = tuple[str, int]  # a function, and the instruction it is at
+
+# The share of the time in which a processor works for a command that computes and does not wait.
+BUSY = 0.1
 
 _PACKAGE = str(Path(__file__).parents[1])
 
@@ -76,17 +79,16 @@ class Stand:
         if waited < self.due:
             return None
         self.due *= 2
-        return (
-            f"{told[-1]}: nothing new for {waited:.0f} s, {place[0]}; {used - self.used:.0f} s of CPU time used since"
-        )
+        busy = used - self.used
+        what = "waiting" if busy < BUSY * waited else "computing"
+        return f"{told[-1]}: nothing new for {waited:.0f} s; {what} ({busy:.0f} s of CPU time used since)"
 
 
 def _place_of(thread: int) -> Place:
-    """The innermost function of this package in a thread, in words, and the instruction it is at."""
+    """The innermost function of this package in a thread, and the instruction it is at."""
     frame: FrameType | None = sys._current_frames().get(thread)
     while frame is not None and not frame.f_code.co_filename.startswith(_PACKAGE):
         frame = frame.f_back
     if frame is None:
-        return "outside of this package", 0
-    module = Path(frame.f_code.co_filename).relative_to(_PACKAGE).with_suffix("").as_posix().replace("/", ".")
-    return f"in workbench.{module}.{frame.f_code.co_qualname}, line {frame.f_lineno}", frame.f_lasti
+        return "", 0
+    return f"{frame.f_code.co_filename}: {frame.f_code.co_qualname}", frame.f_lasti

@@ -9,7 +9,7 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 
 from workbench.config import explain_value, innermost
-from workbench.errors import VALUE, InputError, cut, shown
+from workbench.errors import VALUE, InputError, one_line, shown
 from workbench.experiment.config import DataConfig, Experiment, ModelConfig, RunConfig, SimulateConfig
 from workbench.methods import METHODS
 from workbench.mixture import PRIORS
@@ -65,7 +65,7 @@ def read_toml(path: Path | str, settings: Iterable[str] = ()) -> dict[str, Any]:
         raise InputError(f"{path}: is not valid TOML: {error}") from None
     for setting in settings:
         key, value = parse_setting(setting)
-        set_key(values, key, value, f"--set {cut(setting, VALUE)}")
+        set_key(values, key, value, f"--set {one_line(setting, VALUE)}")
     return values
 
 
@@ -84,7 +84,9 @@ def check_whole_numbers(values: dict[str, Any], where: str) -> dict[str, Any]:
             for inner in value:
                 check(inner, path)
         elif isinstance(value, int) and abs(value) > LARGEST:
-            raise InputError(f"{where}: {path}: {shown(value)} is beyond 64 bits; give a number of at most {LARGEST}")
+            raise InputError(
+                f"{where}: {one_line(path)}: {shown(value)} is beyond 64 bits; give a number of at most {LARGEST}"
+            )
 
     check(values, "")
     return values
@@ -99,7 +101,7 @@ def parse_setting(setting: str, option: str = "--set") -> tuple[str, Any]:
     key, equals, raw = setting.partition("=")
     key, raw = key.strip(), raw.strip()
     if not equals or not _KEY.fullmatch(key):
-        raise InputError(f"{option} {cut(setting, VALUE)}: give key.path=value, as in {option} model.components=3")
+        raise InputError(f"{option} {one_line(setting, VALUE)}: give key.path=value, as in {option} model.components=3")
     try:
         parsed = tomllib.loads(f"value = {raw}")
         if len(parsed) != 1:
@@ -107,7 +109,9 @@ def parse_setting(setting: str, option: str = "--set") -> tuple[str, Any]:
         value = parsed["value"]
     except (ValueError, RecursionError):
         if not _BARE_WORD.fullmatch(raw):
-            raise InputError(f"{option} {cut(setting, VALUE)}: {shown(raw)} is not a TOML value; quote text") from None
+            raise InputError(
+                f"{option} {one_line(setting, VALUE)}: {shown(raw)} is not a TOML value; quote text"
+            ) from None
         value = raw
     return key, value
 
@@ -146,7 +150,7 @@ def explain(error: Any, root: type[BaseModel]) -> str:
     """
     location = [str(part) for part in error["loc"]]
     model, path = _locate(location, root)
-    key = ".".join(cut(part, VALUE) for part in path)
+    key = ".".join(one_line(part, VALUE) for part in path)
     fields = sorted(model.model_fields) if model is not None else []
     return explain_value(error, key, fields, _tags(path))
 

@@ -1,5 +1,6 @@
 """Running a job: what is missing is run and stored, what is there is taken as it is, and what is wrong is said."""
 
+import json
 import logging
 import time
 import traceback
@@ -21,6 +22,12 @@ from workbench.provenance import announce_stale
 Watch = Callable[[str], Progress | None]  # what is run -> a progress callback
 
 _LOG = logging.getLogger("workbench")
+
+# What of an identity says which data a cell is of.
+DIGESTS_OF_DATA = ("data", "files")
+
+# Stored cells of one name in which the data of a new one are looked for.
+MOST_LOOKED_AT = 200
 
 # Failures of the machine and not of the cell: they are no result, and the cell is tried again the next time.
 PASSING = (OSError, MemoryError)
@@ -88,6 +95,8 @@ def run_job(
     cells = {cell.key: cell for cell in job.cells()}
     by_the_first(lambda: _keep(store, job))
     kept, pending = _sort(job, store, list(cells.values()), reuse)
+    if leads():
+        _tell_changed_data(store, [cells[key] for key in cells if key in pending])
     outcomes = {key: _as_kept(cells[key], found) for key, found in kept.items()}
     counting = watch(job.name) if watch is not None and (job.counted or executor is not None) else None
     own = watch if counting is None else None
@@ -208,6 +217,28 @@ def _sort(job: Job, store: Store, cells: Sequence[Cell], reuse: Reuse) -> tuple[
     if several() and not leads():
         kept = {cell.key: Kept(DONE, {}) for cell in cells if cell.key not in pending}
     return kept, pending
+
+
+def _tell_changed_data(store: Store, pending: Sequence[Cell]) -> None:
+    """Say where the folder has the first cell of some that are to be run, all alike but the data."""
+    cell = pending[0] if pending else None
+    if cell is None or store.place(cell.key).exists():
+        return
+    own = _without_data(json.loads(json.dumps(dict(cell.identity))))
+    config = None if cell.config is None else dict(cell.config)
+    for key in [key for key in store.stored_keys() if key.rpartition("-")[0] == cell.name][:MOST_LOOKED_AT]:
+        try:
+            found = store.manifest(key)
+        except InputError:
+            continue
+        if found is not None and _without_data(found["identity"]) == own and store.config(key) == config:
+            since = time.strftime("%Y-%m-%d %H:%M", time.localtime(store.place(key).stat().st_mtime))
+            _LOG.warning("the data have changed since %s, when %s was run: run anew", since, key)
+            return
+
+
+def _without_data(identity: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in identity.items() if name not in DIGESTS_OF_DATA}
 
 
 def _as_kept(cell: Cell, kept: Kept) -> Outcome:

@@ -121,6 +121,13 @@ class Store:
             raise self.damaged(key, _said(error)) from None
         return Record(values, arrays, found["row"])
 
+    def config(self, key: str) -> dict[str, Any] | None:
+        """What would run a cell alone; None where nothing can, or it cannot be read."""
+        try:
+            return tomllib.loads((self.place(key) / CONFIG).read_text(encoding="utf-8"))
+        except DAMAGED:
+            return None
+
     def contents(self, key: str) -> tuple[dict[str, Any], dict[str, bytes]]:
         """The manifest of a cell that is done, and its files, which are what was written.
 

@@ -205,7 +205,7 @@ class SweepJob(Job):
     def setting_of(self, experiment: Experiment) -> Setting:
         """One of the experiments with its points."""
         located = experiment.located(self.folder)
-        return Setting(located, _points(located.data, experiment.seed))
+        return Setting(located, _points(located.data, experiment.seed, _stamp(located.data)))
 
 
 def swept_of(rows: Sequence[Mapping[str, Value]], keys: Sequence[str]) -> Swept:
@@ -252,8 +252,19 @@ def load_swept(store: Store) -> list[Comparison]:
 
 
 @lru_cache(KEPT)
-def _points(data: DataConfig, seed: int) -> Points:
+def _points(data: DataConfig, seed: int, stamp: tuple[int, ...]) -> Points:
+    """As the file of data is now: `stamp` is another where it has changed."""
     return Points(*data.load(seed, Path()))
+
+
+def _stamp(data: DataConfig) -> tuple[int, ...]:
+    if data.file is None:
+        return ()
+    try:
+        found = Path(data.file).stat()
+    except OSError:  # whoever reads it says why
+        return ()
+    return found.st_mtime_ns, found.st_size, found.st_ino
 
 
 def _coordinates(point: Point) -> dict[str, Value]:
