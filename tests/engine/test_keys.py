@@ -64,7 +64,7 @@ def test_jaxs_own_loop_can_be_chosen_and_gives_the_same_numbers() -> None:
     """Another process, because the generator is chosen at import."""
     draw = (
         "import jax; from workbench.engine.keys import named_key; "
-        "key = named_key(3, 'em'); print(key.dtype, jax.random.bits(key, (4,)).tolist())"
+        "key = named_key(3, 'em'); print(key.dtype, jax.random.bits(key, (4,), 'uint32').tolist())"
     )
     said = [
         subprocess.run([sys.executable, "-c", draw], env=os.environ | own, capture_output=True, text=True, check=True)
@@ -72,7 +72,7 @@ def test_jaxs_own_loop_can_be_chosen_and_gives_the_same_numbers() -> None:
     ]
     straight, plain = (each.stdout.split(maxsplit=1) for each in said)
     assert (straight[0], plain[0]) == ("key<straight>", "key<fry>")
-    assert straight[1] == plain[1] == f"{jax.random.bits(named_key(3, 'em'), (4,)).tolist()}\n"
+    assert straight[1] == plain[1] == f"{jax.random.bits(named_key(3, 'em'), (4,), 'uint32').tolist()}\n"
 
 
 def test_keys_mix_with_jaxs_own() -> None:
