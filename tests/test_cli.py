@@ -12,7 +12,7 @@ from click.testing import CliRunner, Result
 from restamped import restamp
 
 from workbench import report
-from workbench.cli import cli, looking  # noqa: F401  # loaded before a test replaces what it imports
+from workbench.cli import cli
 from workbench.compare import Comparison
 from workbench.data import dataset_names
 from workbench.jobs import setting as execution

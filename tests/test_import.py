@@ -39,7 +39,7 @@ def test_importing_the_package_loads_nothing_that_only_some_need():
 
 def test_a_run_begins_without_what_it_needs_at_its_end():
     loaded = loaded_by("from workbench.cli import cli; cli.get_command(None, 'run')")
-    assert "workbench.cli.running" in loaded
+    assert "workbench.cli.run" in loaded
     assert loaded.isdisjoint(LATE)
 
 

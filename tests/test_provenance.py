@@ -75,7 +75,7 @@ DEPENDS = (
     ("engine/keys.py", (True, True, True, True, True)),
     ("report/page.py", (False, False, False, False, False)),
     ("plots/fit.py", (False, False, False, False, False)),
-    ("cli/running.py", (False, False, False, False, False)),
+    ("cli/run.py", (False, False, False, False, False)),
     ("compare/table.py", (False, False, False, False, False)),
     ("selection/loo.py", (False, False, False, False, True)),
     ("selection/selection.py", (False, False, False, False, False)),

@@ -13,10 +13,10 @@ from workbench.geometry.atlas import Atlas
 from workbench.geometry.survey import atlas
 from workbench.jobs.atlas import load_atlases
 from workbench.jobs.experiment import run_experiment
+from workbench.jobs.results import load_results
 from workbench.jobs.selection import load_selections, select, select_families
 from workbench.jobs.study import load_studies, run_study
 from workbench.jobs.table import results
-from workbench.jobs.told import load_results
 from workbench.loop.trace import Trace
 from workbench.methods import (
     CAVI,

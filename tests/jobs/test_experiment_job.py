@@ -13,7 +13,7 @@ from workbench.errors import InputError
 from workbench.experiment import parse_experiment, read_experiment
 from workbench.jobs import experiment as execution
 from workbench.jobs import setting, traces
-from workbench.jobs.told import load_results
+from workbench.jobs.results import load_results
 from workbench.loop.trace import Trace
 from workbench.methods import Method
 from workbench.mixture import Mixture

@@ -30,10 +30,10 @@ from workbench.jobs import arrays as arrays_module
 from workbench.jobs import points
 from workbench.jobs.base import Cell, Record
 from workbench.jobs.experiment import run_experiment
+from workbench.jobs.results import load_results
 from workbench.jobs.setting import Setting
 from workbench.jobs.state import DONE, FAILED, DamagedCellError, Failure
 from workbench.jobs.store import WORTH_WAITING, Store
-from workbench.jobs.told import load_results
 from workbench.jobs.traces import arrays_of, trace_of
 from workbench.loop.run import run
 from workbench.loop.trace import Trace

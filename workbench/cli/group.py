@@ -30,23 +30,23 @@ OBJECTS_BETWEEN = 200_000
 
 # The file of each command. One is loaded when its command is asked for, so that none waits for what others need.
 FILES = {
-    "atlas": "mapping",
+    "atlas": "atlas",
     "claims": "claims",
     "clean": "upkeep",
-    "compare": "looking",
+    "compare": "inspect",
     "diff": "upkeep",
     "export": "upkeep",
-    "list": "looking",
+    "list": "inspect",
     "merge": "upkeep",
-    "plot": "looking",
+    "plot": "inspect",
     "posterior": "posterior",
-    "report": "looking",
-    "run": "running",
-    "schema": "looking",
-    "select": "selecting",
+    "report": "inspect",
+    "run": "run",
+    "schema": "inspect",
+    "select": "select",
     "status": "records",
     "table": "records",
-    "validate": "looking",
+    "validate": "inspect",
     "verify": "upkeep",
 }
 
