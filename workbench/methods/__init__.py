@@ -1,4 +1,4 @@
-"""Methods: one file each, found by name in `METHODS`; `register` adds one that lives elsewhere."""
+"""Methods, one file each, looked up by name in `METHODS`; `register` adds one that is defined elsewhere."""
 
 from workbench.methods.anderson import Anderson
 from workbench.methods.approximation import Approximation

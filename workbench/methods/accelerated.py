@@ -1,4 +1,4 @@
-"""Acceleration: leaps between steps of a fixed-point map, each kept only if `log_joint` does not fall."""
+"""Acceleration: extrapolations (leaps) between steps of a fixed-point map, kept only if `log_joint` does not fall."""
 
 from abc import abstractmethod
 from typing import Any, ClassVar, NamedTuple
@@ -22,22 +22,22 @@ Memory = Any  # private to each accelerator; a pytree
 
 
 class Visit(NamedTuple):
-    """A point where the map is known, in unconstrained coordinates."""
+    """A point at which the map has been evaluated, in unconstrained coordinates."""
 
     x: Array  # [P]
     residual: Array  # [P]   image minus point
 
 
 class Accelerated(Climber):
-    """Wraps a fixed-point method: plain steps and *leaps*, in the coordinates of a chart.
+    """Wraps a fixed-point method: plain steps and *leaps*, which are extrapolations in the coordinates of a chart.
 
-    Every step evaluates the map once, which gives `log_joint` at the point for nothing: a step costs one pass. A leap
-    that lands lower than the point it left is followed by one plain step, which repairs most. If that is lower still,
-    or no mixture to go on from, the leap is refused and the next step is the plain one from the point it left. The
-    mixture of a state is the last one accepted, whose `log_joint` never falls.
+    Every step evaluates the map once, which also gives `log_joint` at the point, so a step costs one pass. If a leap
+    lands lower than the point it left, one plain step follows, which repairs most such leaps. If the result is still
+    lower, or is not a usable mixture, the leap is refused and the next step is the plain one from the point that the
+    leap left. A state's mixture is the last one accepted, and its `log_joint` never falls.
 
-    The rule that ends it is the wrapped method's own, a plain step that raises `log_joint` by no more than the
-    tolerance; besides, the last leap must not have gained more either.
+    The stopping rule is that of the wrapped method: a plain step raises `log_joint` by no more than the tolerance. In
+    addition, the last leap must not have gained more than the tolerance.
     """
 
     takes_any_size: ClassVar[bool] = True
@@ -45,28 +45,28 @@ class Accelerated(Climber):
 
     @abstractmethod
     def begin(self, x: Array) -> Memory:
-        """What is remembered at the start, a point with coordinates x [P]."""
+        """The memory at the start, a point with coordinates x [P]."""
 
     @abstractmethod
     def leap(self, memory: Memory, last: Visit, now: Visit, leapt: Array) -> tuple[Memory, Array, Array]:
-        """Where to go from `now`.
+        """The point to try next.
 
         Args:
             memory: of this accelerator.
-            last: the point before.
+            last: the point accepted before `now`.
             now: the point just accepted.
-            leapt: [] whether it was reached by a leap.
+            leapt: [] whether `now` was reached by a leap.
 
         Returns:
-            the memory, the point to try [P], and whether it is a leap []; where it is not, the plain step is taken.
+            the memory, the point to try [P], and whether it is a leap []; if it is not, the plain step is taken.
         """
 
     @abstractmethod
     def refused(self, memory: Memory) -> Memory:
-        """What is remembered after a leap that was refused."""
+        """The memory after a leap has been refused."""
 
     def check(self, problem: Problem) -> None:
-        """Refuses what the wrapped method refuses, and a race of its own for that one."""
+        """Refuses what the wrapped method refuses, and a race that is given to the wrapped method."""
         if self.of.race is not None:
             raise InputError(
                 f"{self.method}.of.race: the restarts of {self.method} race, not those of the method it wraps, "
@@ -79,7 +79,7 @@ class Accelerated(Climber):
         return Schedule(geometric_marks(self.of.max_iterations), "passes", self.of.max_iterations)
 
     def bind(self, problem: Problem) -> Algorithm:
-        """Steps that each evaluate the map once, at a plain step's image or at a leap's landing."""
+        """Steps that each evaluate the map once, at the image of a plain step or at the end of a leap."""
         chart = Chart.of(problem)
         evaluate = self.of.map(problem)
 
@@ -95,7 +95,7 @@ class Accelerated(Climber):
             size = jnp.maximum(jnp.abs(log_joint), 1.0)
             small = rise <= jnp.maximum(self.of.tolerance * size, 0.0)
             fell = ~leapt & (rise < -ROUNDING * float(np.finfo(size.dtype).eps) * size)
-            lower = leapt & ~(usable & (rise >= 0))  # also where the rise is not a number
+            lower = leapt & ~(usable & (rise >= 0))  # also True where the rise is NaN
             settles = lower & usable & jnp.isfinite(log_joint) & ~state.settling
             refused = lower & ~settles
             quiet = jnp.where(leapt, refused | small, state.quiet)
@@ -114,24 +114,24 @@ class Accelerated(Climber):
             return _choose(settles, settle, _choose(refused, back, onward)), info
 
         def arrive(state: AcceleratedState, image: Mixture, log_joint: Array, rest: Array) -> AcceleratedState:
-            """The trial accepted, and where to go from it; the plain way where it has to rest."""
+            """Accepts the trial and chooses the next one; the next step is a plain one where `rest` holds."""
             x, unravel = ravel_pytree(chart.unconstrain(state.trial))
             now = Visit(x, ravel_pytree(chart.unconstrain(image))[0] - x)
             memory, target, wanted = self.leap(state.memory, state.now, now, state.leapt)
             landing = chart.constrain(unravel(target))
-            first = ~jnp.isfinite(state.log_joint)  # nothing to leap from
+            first = ~jnp.isfinite(state.log_joint)  # no earlier point to extrapolate from
             possible = is_usable(landing, problem)
             leaps = wanted & ~first & ~rest & possible
             memory = _choose(first, state.memory, memory)
             trial = _choose(leaps, landing, image)
-            no, barred = jnp.zeros_like(leaps), wanted & ~first & ~possible  # as good as refused
+            no, barred = jnp.zeros_like(leaps), wanted & ~first & ~possible  # such a leap counts as refused
             return AcceleratedState(state.trial, image, log_joint, now, trial, leaps, no, barred, memory)
 
         return Algorithm(init, step, lambda state: state.point)
 
 
 class AcceleratedState(NamedTuple):
-    """The last accepted point with what the map gave there, and the point to evaluate next."""
+    """The last accepted point with the map's value there, and the point to evaluate next."""
 
     point: Mixture
     image: Mixture
@@ -139,7 +139,7 @@ class AcceleratedState(NamedTuple):
     now: Visit
     trial: Mixture
     leapt: Array  # []   the trial was reached by a leap
-    settling: Array  # []   and a plain step after it
+    settling: Array  # []   the trial is the plain step after a leap
     quiet: Array  # []   the last leap gained no more than the tolerance
     memory: Memory
 

@@ -1,4 +1,4 @@
-"""The random pass: every point allocated to one component, drawn by its responsibilities, and statistics of that."""
+"""The random pass: each point's component is drawn by its responsibilities, and statistics of the result are summed."""
 
 from typing import Any
 
@@ -11,10 +11,10 @@ from workbench.mixture import Mixture, Statistics
 
 
 def allocated_statistics(key: Array, mixture: Mixture, rows: Rows) -> Statistics:
-    """Statistics of the components' points after `z_n ~ Categorical(r_n1, ..., r_nK)`, about the mixture's means.
+    """Statistics of each component's points after `z_n ~ Categorical(r_n1, ..., r_nK)`, about the mixture's means.
 
-    One pass: chunk by chunk, an allocation is drawn, summed and forgotten. Their expectation is the statistics of
-    `one_pass`. Log-joints are taken in the whitened form, which no distance from the origin spoils.
+    It costs one pass: allocations are drawn chunk by chunk, summed and discarded. The expectation of the statistics is
+    what `one_pass` returns. Log-joints are computed in the whitened form, which does not cancel far from the origin.
 
     Returns:
         `Statistics` in the data's units: counts [K], first [K, D] and second moments in the family's shape.
@@ -33,14 +33,14 @@ def allocated_statistics(key: Array, mixture: Mixture, rows: Rows) -> Statistics
 
 
 def allocate(key: Array, log_joint: Array) -> Array:
-    """One component for each row, drawn in proportion to `exp(log_joint)` [K, B]: 1 there, 0 elsewhere. [K, B]
+    """One component for each row, drawn in proportion to `exp(log_joint)` [K, B], as 1 there and 0 elsewhere. [K, B]
 
-    By inversion: one uniform number a row, where Gumbel's way takes K and as many logarithms.
+    It draws by inversion, which takes one uniform number for each row. The Gumbel trick takes K and as many logarithms.
     """
     shares = jnp.exp(log_joint - jnp.max(log_joint, axis=0))
     below = jnp.cumsum(shares, axis=0)
     level = below[-1] * jax.random.uniform(key, log_joint.shape[1:], log_joint.dtype)
-    # Rounding never leaves a row without a component. All K are counted, although K - 1 would do: of K = 2, the sum of
-    # one row would be none to XLA, which would then draw anew for every component and product.
+    # The minimum gives every row a component in spite of rounding. All K are counted although K - 1 would be enough:
+    # for K = 2, XLA would drop the sum over one row, and then draw again for every component and product.
     chosen = jnp.minimum(jnp.sum(below <= level, axis=0), len(below) - 1)
     return jax.nn.one_hot(chosen, len(log_joint), axis=0, dtype=log_joint.dtype)

@@ -1,4 +1,4 @@
-"""Anderson acceleration: the next point is where the residuals of the last few, combined, all but vanish."""
+"""Anderson acceleration: the next point combines the last few so that their combined residual is least."""
 
 from typing import Annotated, ClassVar, Literal, NamedTuple
 
@@ -11,11 +11,11 @@ from pydantic import Field
 from workbench.methods.accelerated import Accelerated, Visit
 
 # Henderson & Varadhan (2019), sec. 3.2: the squared norm of the damped coefficients is 1 / (1 + BASE^(HALFWAY - trust))
-# of the undamped. Theirs is HALFWAY = 25, but refusals already guard the leaps here, and 5 saves a tenth of the passes.
+# of the undamped. They use HALFWAY = 25. Here refusals already guard the leaps, and 5 saves a tenth of the passes.
 BASE = 1.2
 HALFWAY = 5.0
 
-# Newton's iteration for the damping, from zero, converges in fewer on every problem tried.
+# Newton's iterations for the damping, begun at zero. Fewer were enough on every problem tried.
 REFINEMENTS = 20
 
 
@@ -26,8 +26,8 @@ class Anderson(Accelerated):
     `f - (X + F) g`, where g minimises `|f - F g|^2 + lambda |g|^2`. The damping lambda falls as leaps are kept and
     rises as they are refused; the differences are dropped when there are `order` of them.
 
-    Where EM runs away from a saddle, a zero of the residual lies behind: a leap that opposes the plain step is turned
-    round.
+    Where EM moves away from a saddle point, the zero of the residual that the formula finds is the saddle itself.
+    Therefore a leap that opposes the plain step is reversed.
     """
 
     method: Literal["anderson"] = "anderson"
@@ -36,7 +36,7 @@ class Anderson(Accelerated):
     summary: ClassVar[str] = "EM accelerated by damped Anderson extrapolation with restarts"
 
     def begin(self, x: Array) -> "History":
-        """No differences, no trust."""
+        """An empty history with trust zero."""
         empty = jnp.zeros((min(self.order, x.size), x.size), x.dtype)
         return History(empty, empty, jnp.asarray(0), jnp.zeros((), x.dtype))
 
@@ -55,12 +55,12 @@ class Anderson(Accelerated):
         return history, now.x + step, jnp.asarray(True)
 
     def refused(self, memory: "History") -> "History":
-        """Less trust; the differences are true and stay."""
+        """Lowers the trust; the differences remain valid and are kept."""
         return memory._replace(trust=memory.trust - 1)
 
 
 class History(NamedTuple):
-    """Differences of successive points and of their residuals, and how far they are trusted."""
+    """Differences of successive points and of their residuals, and the trust in them."""
 
     x: Array  # [m, P]   rows not yet filled are zero
     f: Array  # [m, P]
@@ -69,10 +69,10 @@ class History(NamedTuple):
 
 
 def damped_least_squares(f: Array, target: Array, share: Array) -> Array:
-    """The g that minimises `|target - f^T g|^2 + lambda |g|^2`, with lambda such that `|g|^2` is a share of that at 0.
+    """The g [m] that minimises `|target - f^T g|^2 + lambda |g|^2`, where `|g|^2` is a given share of that at lambda 0.
 
-    Rows of f [m, P] that are zero, or depend on others to rounding, get no weight. The damping is found by Newton's
-    iteration on `1 / |g|` (Henderson & Varadhan 2019, appendix; Hebden 1973). [m]
+    Rows of f [m, P] that are zero, or that depend on other rows up to rounding, get no weight. lambda is found by
+    Newton's iteration on `1 / |g|` (Henderson & Varadhan 2019, appendix; Hebden 1973).
     """
     u, d, vt = jnp.linalg.svd(f.T, full_matrices=False)  # [P, m], [m], [m, m]
     negligible = d <= len(target) * float(np.finfo(d.dtype).eps) * d[0]

@@ -1,17 +1,17 @@
-"""The augmented form: each Gaussian as one positive definite matrix, in which its mean and covariance curve together.
+"""The augmented form: each Gaussian is one positive definite matrix, which holds its mean and its covariance.
 
-With y = (1, z) the density of a Gaussian is that of a zero-mean one in D + 1 dimensions, up to a constant, if
+With y = (1, z) the density of a Gaussian is, up to a constant, that of a zero-mean Gaussian in D + 1 dimensions, if
 
     S = [[s,   s t^T        ],
          [s t, U + s t t^T  ]]        t: mean, U: covariance, s = 1
 
 (Hosseini & Sra 2015, "Matrix manifold optimization for Gaussian mixtures", NeurIPS, sec. 3; they put the corner last).
-With the corner s free, `log q(y; S) = log N(z; t, U) + (1 - log s - 1/s) / 2`, whose last term is never positive
-and zero at s = 1 only: the maxima are those of the mixture (their Theorem 2).
+With the corner s free, `log q(y; S) = log N(z; t, U) + (1 - log s - 1/s) / 2`. The last term is never positive, and it
+is zero at s = 1 only, so the maxima are those of the mixture (their Theorem 2).
 
-Positive definite matrices carry the affine-invariant metric `<X, Y>_S = tr(S^-1 X S^-1 Y)`. A point is kept as a root
+Positive definite matrices carry the affine-invariant metric `<X, Y>_S = tr(S^-1 X S^-1 Y)`. A point is stored as a root
 B, `S = B B^T`, and a tangent X as the symmetric `A = B^-1 X B^-T`, so that the metric is the dot product. The geodesic
-is `B exp(A) B^T`; with the root `B exp(A / 2)` at its end, parallel transport along it leaves every A as it is.
+is `B exp(A) B^T`. With the root `B exp(A / 2)` at its end, parallel transport along it does not change A.
 """
 
 from typing import NamedTuple
@@ -42,7 +42,7 @@ class Tangent(NamedTuple):
 
 
 def augment(mixture: Mixture, rows: Rows) -> Augmented:
-    """The point of a full mixture with positive weights; its corners are one."""
+    """The point of a mixture with full covariances and positive weights; its corners s are one."""
     working = rows.to_working(mixture)
     k, d = working.means.shape
     corner = jnp.zeros((k, 1, d), working.means.dtype)
@@ -53,7 +53,7 @@ def augment(mixture: Mixture, rows: Rows) -> Augmented:
 
 
 def unaugment(point: Augmented, rows: Rows) -> tuple[Mixture, Array]:
-    """The mixture at the point, whatever its corners, and the corners s [K]."""
+    """The mixture at the point, for any value of its corners, and the corners s [K]."""
     lower = lower_triangular(point.roots)  # [[sqrt s, 0], [t sqrt s, root of U]]
     root = lower[:, 0, 0]
     weights = jax.nn.softmax(jnp.append(point.logits, 0.0))
@@ -62,29 +62,29 @@ def unaugment(point: Augmented, rows: Rows) -> tuple[Mixture, Array]:
 
 
 def log_joint(problem: Problem, point: Augmented) -> Array:
-    """The reformulated objective, one pass: `log_joint` where all corners are one, never above it elsewhere. []
+    """The augmented objective, in one pass: `log_joint` where all corners are one, and never above it elsewhere. []
 
-    A corner's term multiplies the weight of its component, so that the mixture's own pass serves, with weights that do
-    not sum to one.
+    The term of a corner multiplies the weight of its component. The ordinary pass therefore computes the objective,
+    with weights that do not sum to one.
     """
     mixture, corners = unaugment(point, problem.rows)
     shares = jnp.exp(0.5 * (1.0 - jnp.log(corners) - 1.0 / corners))
-    lessened = Mixture(mixture.weights * shares, mixture.means, mixture.scales, mixture.covariance)
-    return problem.log_likelihood(lessened) + problem.log_prior(mixture)
+    unnormalised = Mixture(mixture.weights * shares, mixture.means, mixture.scales, mixture.covariance)
+    return problem.log_likelihood(unnormalised) + problem.log_prior(mixture)
 
 
 def geodesic(point: Augmented, tangent: Tangent) -> Augmented:
-    """The end of the geodesic with this beginning, and the frame transported along it."""
+    """The end of the geodesic from the point along the tangent, with the frame transported along it."""
     values, vectors = jnp.linalg.eigh(tangent.matrices)
     grown = product(vectors * jnp.exp(0.5 * values)[:, None, :], jnp.swapaxes(vectors, -1, -2))
     return Augmented(point.logits + tangent.logits, product(point.roots, grown))
 
 
 def value_and_gradient(problem: Problem, point: Augmented) -> tuple[Array, Tangent]:
-    """The reformulated objective and its Riemannian gradient, in the frame of the point; one pass."""
+    """The augmented objective and its Riemannian gradient, in the frame of the point; one pass."""
 
     def near(tangent: Tangent) -> Array:
-        # To first order the geodesic.
+        # This agrees with the geodesic to first order.
         roots = point.roots + 0.5 * product(point.roots, tangent.matrices)
         return log_joint(problem, Augmented(point.logits + tangent.logits, roots))
 

@@ -1,4 +1,4 @@
-"""What a method is: a frozen config that binds to a problem and yields pure functions.
+"""The interface of methods: a method is a frozen config that binds to a problem and yields pure functions.
 
 A new method is a new file beside this one with a class derived from `Method`, and one line in `METHODS`.
 """
@@ -20,17 +20,18 @@ from workbench.problem import Problem
 
 State = Any  # private to each method; a pytree
 
-# The first row of a method whose steps cost fractions of a pass. Where a step costs more, rows of one price repeat.
+# Passes at the first row of a method whose steps cost fractions of a pass. Where a step costs more than the distance
+# between two marks, several rows show the same state at the same price.
 FIRST_FRACTION = 0.01
 
 NEVER: Any = np.False_
 
 
 class Info(NamedTuple):
-    """What one step reports; made by keyword."""
+    """What one step reports; construct it by keyword."""
 
-    passes: Array  # []   passes over the data that the step cost; of B rows out of N, B / N of one
-    ok: Array  # []   False where the step broke what the method's theory promises
+    passes: Array  # []   passes over the data that the step cost; a minibatch of B of the N rows costs B / N
+    ok: Array  # []   False where the step broke a promise of the method's theory
     converged: Array = NEVER  # []   the method's own stopping rule is met
     collapsed: Array = NEVER  # []   the next mixture has a singular covariance or an empty component
     stopped: Array = NEVER  # []   no further step is possible or useful
@@ -41,47 +42,47 @@ class Algorithm(NamedTuple):
 
     init: Callable[[Array, Mixture], State]  # (key, start) -> state
     step: Callable[[Array, State], tuple[State, Info]]  # (key, state) -> state, info
-    mixture: Callable[[State], Mixture]  # always constrained: what makes traces comparable
-    log_evidence: Callable[[State], Array] | None = None  # its estimate, where the method has one
+    mixture: Callable[[State], Mixture]  # in constrained parameters, so that traces of all methods are comparable
+    log_evidence: Callable[[State], Array] | None = None  # estimate of ln p(x), where the method has one
     energy: Callable[[State], Array] | None = None  # the Hamiltonian of a draw, where the method has one
-    evidence_bound: Callable[[State], Array] | None = None  # a lower bound of it, where the method climbs one
+    evidence_bound: Callable[[State], Array] | None = None  # lower bound of ln p(x), where the method climbs one
 
 
 @dataclass(frozen=True)
 class Schedule:
     """What to record, and when to end.
 
-    `marks` are counted in `clock`; a row is recorded when each restart's clock has reached the mark. The last `draws`
+    `marks` are in units of `clock`. A row of a restart is recorded when its clock reaches a mark. The last `draws`
     rows are posterior draws.
     """
 
     marks: np.ndarray  # [T - 1]   row 0 is the start
     clock: str  # "passes" or "steps"
-    max_steps: int | None  # None: it ends at the last mark
+    max_steps: int | None  # None: the run ends at the last mark
     draws: int = 0
 
 
 class Race(Config):
     """Drop hopeless starts after a short run (small EM: Biernacki, Celeux & Govaert 2003, CSDA 41).
 
-    All restarts run for `after` passes; then the harness judges them, for one pass each, and only the `keep` of highest
-    `log_joint` go on.
+    All restarts run for `after` passes. The harness then scores them, for one pass each, and only the `keep` restarts
+    of highest `log_joint` go on.
     """
 
-    after: Annotated[int, Field(ge=1)] = Field(description="passes after which the restarts are judged")
-    keep: Annotated[int, Field(ge=1)] = Field(description="how many of them go on")
+    after: Annotated[int, Field(ge=1)] = Field(description="passes after which the restarts are scored")
+    keep: Annotated[int, Field(ge=1)] = Field(description="number of restarts that go on")
 
 
 class Method(Config, ABC):
-    """A frozen, validated config. It round-trips through TOML, and is the key of its compiled programs."""
+    """A frozen, validated config. It round-trips through TOML and serves as the key of its compiled programs."""
 
     summary: ClassVar[str]
-    takes_any_size: ClassVar[bool] = False  # whether N may be an array where it is bound, and one program serve many N
+    takes_any_size: ClassVar[bool] = False  # whether `bind` accepts N as an array, so that one program serves many N
     method: str
 
     @abstractmethod
     def bind(self, problem: Problem) -> Algorithm:
-        """Pure functions for this problem; called inside `jit`, so it must not look at values."""
+        """Pure functions for this problem. It is called inside `jit`, so it must not depend on the values of arrays."""
 
     @abstractmethod
     def schedule(self) -> Schedule:
@@ -95,7 +96,7 @@ class Method(Config, ABC):
         """
 
     def racing(self) -> Race | None:
-        """After what the worst restarts are dropped; None where all go on to the end."""
+        """When to drop the worst restarts; None where all of them run to the end."""
         return None
 
     def num_restarts(self, restarts: int) -> int:
@@ -104,7 +105,7 @@ class Method(Config, ABC):
 
 
 class Climber(Method, ABC):
-    """A method whose answer is its last mixture, so that its restarts can race."""
+    """A method whose result is its last mixture, so that its restarts can race."""
 
     race: Race | None = Field(None, description="drop hopeless restarts after a short run; none unless given")
 
@@ -114,7 +115,7 @@ class Climber(Method, ABC):
 
 
 def check_smooth(problem: Problem) -> None:
-    """Gradient methods need an objective whose maxima are stationary.
+    """Refuse a prior under which a maximum need not be stationary; gradient methods need one that is.
 
     Raises:
         InputError: the prior bounds the mixtures, and a maximum can lie on the bound.
@@ -128,16 +129,16 @@ def check_smooth(problem: Problem) -> None:
 
 @lru_cache
 def geometric_marks(limit: int, ratio: float = 1.1) -> np.ndarray:
-    """1, 2, 3, ... growing by `ratio` once that is more than one, ending at `limit`; read-only. [T - 1]"""
+    """Marks 1, 2, 3, ... up to `limit`, each `ratio` times the last once that adds more than one; read-only. [T - 1]"""
     marks = [1]
     while marks[-1] < limit:
         marks.append(min(limit, max(marks[-1] + 1, round(marks[-1] * ratio))))
-    found = np.asarray(marks)
-    found.setflags(write=False)
-    return found
+    frozen = np.asarray(marks)
+    frozen.setflags(write=False)
+    return frozen
 
 
 def fractional_marks(limit: float, ratio: float = 1.1) -> np.ndarray:
-    """`FIRST_FRACTION` of a pass, growing by `ratio`, ending at `limit`. [T - 1]"""
+    """Marks from `FIRST_FRACTION` of a pass up to `limit`, each `ratio` times the last. [T - 1]"""
     growths = max(0, int(np.ceil(np.log(limit / FIRST_FRACTION) / np.log(ratio) - 0.5)))
     return np.append(FIRST_FRACTION * ratio ** np.arange(growths), limit)

@@ -13,11 +13,11 @@ Carry = TypeVar("Carry")
 def only_where(predicate: Array, change: Callable[[Carry], Carry], carry: Carry) -> Carry:
     """`change(carry)` where the predicate holds, else the carry.
 
-    A loop of at most one turn, so that nothing is computed unless the predicate holds for one of a batch: under `vmap`,
-    a `cond` computes both sides.
+    It is a loop of at most one turn, so that nothing is computed unless the predicate holds for some restart of the
+    batch. Under `vmap`, a `cond` computes both sides.
     """
 
-    def turn(going: tuple[Array, Carry]) -> tuple[Array, Carry]:
-        return jnp.zeros_like(going[0]), change(going[1])
+    def turn(state: tuple[Array, Carry]) -> tuple[Array, Carry]:
+        return jnp.zeros_like(state[0]), change(state[1])
 
-    return jax.lax.while_loop(lambda going: going[0], turn, (predicate, carry))[1]
+    return jax.lax.while_loop(lambda state: state[0], turn, (predicate, carry))[1]

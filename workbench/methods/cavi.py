@@ -1,4 +1,4 @@
-"""Coordinate-ascent variational Bayes under the conjugate prior: EM's two steps, on distributions."""
+"""Coordinate-ascent variational Bayes under the conjugate prior: the two steps of EM, applied to distributions."""
 
 from dataclasses import replace
 from typing import Annotated, ClassVar, Literal, NamedTuple
@@ -28,12 +28,12 @@ from workbench.problem import Problem
 
 
 class CAVI(Approximation):
-    """Variational Bayes with `q(z, theta) = q(z) q(theta)`, each the best given the other (Attias 1999; Bishop 2006,
-    sec. 10.2).
+    """Variational Bayes with `q(z, theta) = q(z) q(theta)`, each factor optimal given the other (Attias 1999; Bishop
+    2006, sec. 10.2).
 
-    q(theta) has the form of the prior. Its expected log density of a point is that of a Gaussian mixture whose weights
-    sum to less than one, so that an iteration is the one pass at that mixture and a conjugate update: as dear as
-    one of EM. The evidence lower bound never falls.
+    q(theta) has the form of the prior. The expected log density of a point under it is that of a Gaussian mixture
+    whose weights sum to less than one. An iteration is therefore the one pass at that mixture and a conjugate update,
+    and costs as much as one of EM. The evidence lower bound never falls.
     """
 
     method: Literal["cavi"] = "cavi"
@@ -48,13 +48,13 @@ class CAVI(Approximation):
         check_conjugate(problem, "cavi")
 
     def bind(self, problem: Problem) -> Algorithm:
-        """Coordinate ascent from a start whose allocations are EM's; then draws."""
+        """Coordinate ascent whose first responsibilities are those of EM at the start; then draws."""
         h, family = problem.hyperparameters, problem.covariance
 
         def init(key: Array, start: Mixture) -> CAVIState:
             low = jnp.asarray(-jnp.inf, start.means.dtype)
             zero, no = jnp.asarray(0), jnp.asarray(False)
-            # A point is no density: infinitely far from the prior, so that the first bound is no bound.
+            # The start is a point, not a density: its divergence from the prior is infinite, and so is the first bound.
             return CAVIState(start, Fit(not_updated(h, problem.components, family), start, -low), low, zero, ~no, no)
 
         def climb(state: CAVIState) -> CAVIState:
@@ -62,7 +62,7 @@ class CAVI(Approximation):
             rise, size = bound - state.bound, jnp.maximum(jnp.abs(bound), 1.0)
             fell = rise < -ROUNDING * float(np.finfo(size.dtype).eps) * size
             converged = ~fell & (rise <= self.tolerance * size)
-            # The middle of q: mean weights, mean means, and the inverses of the mean precisions.
+            # The centre of q: mean weights, mean means, and the inverses of the mean precisions.
             alpha = h["concentration"] + fit.updated.counts
             middle = replace(fit.expected, weights=alpha / jnp.sum(alpha))
             return state._replace(mixture=middle, fit=fit, bound=bound, rose=~fell, converged=converged)
@@ -82,7 +82,7 @@ class CAVI(Approximation):
 
 
 class Fit(NamedTuple):
-    """q(theta), and what the next iteration needs of it."""
+    """q(theta), and the quantities derived from it that the next iteration needs."""
 
     updated: Updated
     expected: Mixture  # `exp E_q[ln pi_k N(x | mu_k, Sigma_k)]`, weights not normalised
@@ -90,7 +90,7 @@ class Fit(NamedTuple):
 
 
 class CAVIState(NamedTuple):
-    """Where the climb is, or one of the draws."""
+    """The fit so far and its mixture, or one of the draws."""
 
     mixture: Mixture
     fit: Fit
@@ -101,16 +101,16 @@ class CAVIState(NamedTuple):
 
 
 def coordinate_step(fit: Fit, problem: Problem) -> tuple[Fit, Array]:
-    """The best q(z) given q(theta), then the best q(theta) given q(z), and the evidence lower bound *before* it.
+    """The best q(z) given q(theta), then the best q(theta) given q(z), and the evidence lower bound *before* the step.
 
-    One pass. With `r_nk` in proportion to `rho_nk = exp E_q[ln pi_k N(x_n | mu_k, Sigma_k)]` the bound is
-    `sum_n ln sum_k rho_nk - KL(q(theta) | prior)` (Bishop 2006, eq. 10.46-10.49 and 10.70, the terms summed up).
+    It costs one pass. With `r_nk` in proportion to `rho_nk = exp E_q[ln pi_k N(x_n | mu_k, Sigma_k)]` the bound is
+    `sum_n ln sum_k rho_nk - KL(q(theta) | prior)` (Bishop 2006, eq. 10.46-10.49 and 10.70, the terms added up).
     """
     h, family, origins = problem.hyperparameters, problem.covariance, fit.expected.means
     value, statistics = one_pass(fit.expected, problem.rows)
     updated = update(statistics, origins, h, family)
     expected = expected_mixture(updated, h["concentration"], family)
-    # q is the prior times exp<statistics, T(theta)>, over the normaliser that is the marginal likelihood.
+    # q is the prior times exp<statistics, T(theta)>, divided by the normaliser, which is the marginal likelihood.
     log_normaliser = log_allocation_prior(statistics.counts, h["concentration"])
     log_normaliser += log_marginal_likelihood(updated, h, family)
     divergence = _inner(statistics, expected, origins) - log_normaliser
@@ -120,21 +120,21 @@ def coordinate_step(fit: Fit, problem: Problem) -> tuple[Fit, Array]:
 def expected_mixture(updated: Updated, concentration: Array, family: Covariance) -> Mixture:
     """`exp E_q[ln pi_k N(x | mu_k, Sigma_k)]` as a mixture whose weights sum to less than one.
 
-    The expected precision is `degrees / scatter`; what Jensen's inequality takes from the logarithms of weights and
-    precisions, and the spread of the means, lessen the weights (Bishop 2006, eq. 10.64-10.66).
+    The expected precision is `degrees / scatter`. Two things lower the weights: the Jensen gaps of the logarithms of
+    weights and precisions, and the spread of the means (Bishop 2006, eq. 10.64-10.66).
     """
     (k, d), b = updated.locations.shape, family.block_dimension(updated.locations.shape[-1])
     alpha = concentration + updated.counts
     log_weights = digamma(alpha) - digamma(jnp.sum(alpha)) - 0.5 * d / updated.shrinkages
     half = 0.5 * jnp.broadcast_to(updated.degrees.reshape(-1), k)[:, None]  # [K, 1]
-    lost = digamma(half - 0.5 * jnp.arange(b)) - jnp.log(half)  # [K, b]
-    log_weights += 0.5 * (d // b) * jnp.sum(lost, -1)
-    # A weight never vanishes, so that its logarithm stays finite.
+    gaps = digamma(half - 0.5 * jnp.arange(b)) - jnp.log(half)  # [K, b]
+    log_weights += 0.5 * (d // b) * jnp.sum(gaps, -1)
+    # The lower bound keeps the logarithm of a weight finite.
     weights = jnp.maximum(jnp.exp(log_weights), float(np.finfo(half.dtype).tiny))
     return Mixture(weights, updated.locations, family.factor(updated.scatter / updated.degrees), family)
 
 
 def _inner(statistics: Statistics, mixture: Mixture, origins: Array) -> Array:
-    """`sum_nk r_nk ln rho_nk`, of statistics about the origins. []"""
+    """`sum_nk r_nk ln rho_nk`, from statistics about the origins. []"""
     natural = mixture.covariance.natural(jnp.log(mixture.weights), mixture.means - origins, mixture.scales)
     return sum((jnp.sum(s * n) for s, n in zip(statistics, natural, strict=True)), jnp.zeros(()))

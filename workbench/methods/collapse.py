@@ -1,4 +1,4 @@
-"""When a climb has run into a singularity of the likelihood, and further steps say nothing more."""
+"""The test for a climb that has run into a singularity of the likelihood, where further steps are useless."""
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +10,7 @@ from workbench.soundness import NARROWEST
 
 
 def is_usable(mixture: Mixture, problem: Problem) -> Array:
-    """Finite, and no component narrower than `NARROWEST` in working units. []"""
+    """Whether all parameters are finite and no component is narrower than `NARROWEST` in working units. []"""
     finite = jnp.all(jnp.array([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(mixture)]))
     inverse = mixture.covariance.whitener(problem.rows.to_working(mixture).scales)
     # The Frobenius norm of L^-1 is the reciprocal of the smallest width, to within a factor of sqrt(D).

@@ -1,4 +1,4 @@
-"""What methods with a dense matrix over the coordinates share: whom they refuse, and rows of few dear steps."""
+"""The base of methods that use a dense matrix over the coordinates: their limit on size, and their schedule."""
 
 from abc import ABC
 from typing import Annotated
@@ -9,7 +9,7 @@ from workbench.errors import InputError
 from workbench.methods.base import Climber, Schedule, check_smooth, geometric_marks
 from workbench.problem import Problem
 
-# Most coordinates: a step then costs as many passes, and factors a matrix of this side.
+# Most coordinates. A step costs about as many passes, and factors a square matrix of this size.
 MOST_PARAMETERS = 500
 
 
@@ -19,7 +19,7 @@ class DenseClimber(Climber, ABC):
     max_iterations: Annotated[int, Field(ge=1)] = 500
 
     def check(self, problem: Problem) -> None:
-        """Refuses more coordinates than a dense matrix is for, and a prior with a hard bound.
+        """Refuses a problem with too many coordinates for a dense matrix, and a prior with a hard bound.
 
         Raises:
             InputError: there are more than `MOST_PARAMETERS`, or the prior is not smooth.

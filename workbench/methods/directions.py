@@ -1,4 +1,4 @@
-"""Directions of an ascent whose lengths are searched, found by name in `DIRECTIONS`: what each remembers of the way."""
+"""Search directions, looked up by name in `DIRECTIONS`. Each has a memory of earlier steps."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -11,38 +11,38 @@ Memory = Any  # private to each rule; a pytree
 # Steps that L-BFGS remembers (Nocedal & Wright 2006, sec. 7.2: 3 to 20).
 REMEMBERED = 10
 
-# A pair of differences is remembered where its curvature is at least this share of the change's square: a direction is
-# then always one of descent (Li & Fukushima 2001, SIAM J. Optim. 11).
+# A pair of differences is remembered if its curvature is at least this share of the square of the gradient's change.
+# Every direction is then one of descent (Li & Fukushima 2001, SIAM J. Optim. 11).
 CURVED = 1e-10
 
-# The decay of momentum, and Adam's of its two moments, with what keeps it from dividing by zero: those of their authors
-# (Kingma & Ba 2015, alg. 1; Polyak 1964 leaves the number open, and 0.9 is what it is set to everywhere).
+# The decay of momentum and of Adam's first moment, the decay of Adam's second moment, and the number that keeps Adam
+# from dividing by zero, as in Kingma & Ba (2015, alg. 1). Polyak (1964) leaves the decay open; 0.9 is usual.
 DECAY, SQUARES_DECAY, TINY = 0.9, 0.999, 1e-8
 
-# Adam moves every coordinate by about as much, however little its gradient says: by no more than a tenth of a standard
-# deviation, or of a width, so that the gradients it averages are those of one neighbourhood.
+# Adam moves every coordinate by about the same amount, however small its gradient is. A step is limited to a tenth of a
+# standard deviation or of a width, so that the gradients that Adam averages belong to one neighbourhood.
 NEIGHBOURHOOD = 0.1
 
 
 class Direction(NamedTuple):
-    """A rule for the direction in which a minimisation goes on; vectors are [P]."""
+    """A rule for the next direction of a minimisation; vectors are [P]."""
 
-    init: Callable[[Array], Memory]  # of a vector of that size -> nothing remembered
+    init: Callable[[Array], Memory]  # a vector [P] -> an empty memory for vectors of that size
     turn: Callable[[Memory, "Moved"], tuple[Array, Memory]]  # -> direction [P], memory
-    scaled: bool  # whether its own length is the one to try first
-    farthest: float = float("inf")  # that a coordinate moves in one step
+    scaled: bool  # whether the first length to try is the direction's own
+    farthest: float = float("inf")  # most that a coordinate may move in one step
 
 
 class Moved(NamedTuple):
-    """A step that was kept; of zeros where there was none."""
+    """A step that was kept; step and change are zero before the first one."""
 
     step: Array  # [P]
     change: Array  # [P]   of the gradient
-    gradient: Array  # [P]   at its end
+    gradient: Array  # [P]   at the end of the step
 
 
 class Pairs(NamedTuple):
-    """The last steps of L-BFGS, oldest first; zeros where there were none."""
+    """The last steps of L-BFGS, oldest first; rows not yet filled are zero."""
 
     steps: Array  # [M, P]
     changes: Array  # [M, P]
@@ -62,7 +62,7 @@ def steepest() -> Direction:
 
 
 def heavy_ball() -> Direction:
-    """The gradient and what is left of the direction before (Polyak 1964)."""
+    """The gradient plus the decayed previous direction (Polyak 1964)."""
 
     def turn(memory: Array, moved: Moved) -> tuple[Array, Array]:
         direction = DECAY * memory - moved.gradient
@@ -72,7 +72,7 @@ def heavy_ball() -> Direction:
 
 
 def adam() -> Direction:
-    """The mean of the gradients over the root of that of their squares, coordinate by coordinate (Kingma & Ba 2015)."""
+    """For each coordinate, the mean of its gradients over the root of their mean square (Kingma & Ba 2015)."""
 
     def turn(memory: Moments, moved: Moved) -> tuple[Array, Moments]:
         steps = memory.steps + 1
@@ -100,7 +100,7 @@ def lbfgs(remembered: int = REMEMBERED) -> Direction:
         curvatures = jnp.sum(steps * changes, axis=-1)  # [M]
         known = curvatures > 0
         inverse = jnp.where(known, 1.0 / jnp.where(known, curvatures, 1.0), 0.0)
-        # Unrolled: a loop of so few short turns costs more than what it does.
+        # The loop is unrolled: with so few short turns, its overhead would cost more than its work.
         q, shares = moved.gradient, []
         for i in reversed(range(remembered)):
             shares.append(inverse[i] * _dot(steps[i], q))
@@ -123,5 +123,5 @@ DIRECTIONS: dict[str, Callable[[], Direction]] = {
 
 
 def _dot(a: Array, b: Array) -> Array:
-    """A sum of products that needs no call of a matrix product. []"""
+    """The dot product, without a call of a matrix-product routine. []"""
     return jnp.sum(a * b)

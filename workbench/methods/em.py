@@ -1,4 +1,4 @@
-"""Expectation-maximisation: responsibilities, then a weighted closed-form fit, until nothing changes."""
+"""Expectation-maximisation: responsibilities and a weighted fit in closed form, in turn until nothing changes."""
 
 from typing import Annotated, ClassVar, Literal, NamedTuple
 
@@ -15,9 +15,9 @@ from workbench.methods.fixed_point import FixedPoint, Map
 from workbench.mixture import Mixture
 from workbench.problem import Problem
 
-# A fall of log_joint by less than this many eps of its size is the arithmetic's, not the algorithm's. The largest seen
-# is 350 eps in 120,000 steps (every data set and family, K = 3, flat prior, random points), and 5,000 eps on the brink
-# of a singular covariance (iris, full).
+# A fall of log_joint by less than this many eps of its size is due to rounding, not to the algorithm. The largest such
+# fall observed is 350 eps in 120,000 steps (every data set and family, K = 3, flat prior, random points), and 5,000 eps
+# close to a singular covariance (iris, full).
 ROUNDING = 1e4
 
 
@@ -60,7 +60,7 @@ class EM(FixedPoint):
             size = jnp.maximum(jnp.abs(log_joint), 1.0)
             rounding = ROUNDING * float(np.finfo(size.dtype).eps) * size
             fell = rise < -rounding
-            # Signed: a fall beyond rounding is never convergence.
+            # The rise is signed: a fall beyond rounding never counts as convergence.
             converged = ~fell & (rise <= jnp.maximum(self.tolerance * size, 0.0))
             usable = is_usable(proposed, problem)
             keep = jax.tree.map(lambda new, old: jnp.where(usable, new, old), proposed, state.mixture)
@@ -77,17 +77,17 @@ class EM(FixedPoint):
 
 
 class EMState(NamedTuple):
-    """A mixture and the log_joint of the one before it."""
+    """A mixture and the log_joint of the previous one."""
 
     mixture: Mixture
     log_joint: Array  # []
 
 
 def check_closed_form(problem: Problem) -> None:
-    """EM needs a closed-form M-step and, for a bounded density, a concentration of at least one.
+    """Refuse a prior without a closed-form M-step, or with a concentration below one, where the density is unbounded.
 
     Raises:
-        InputError: the prior has no such step, or no such mode.
+        InputError: the prior has no closed-form M-step, or its concentration is below one.
     """
     if not problem.prior.closed_form:
         raise InputError(

@@ -1,4 +1,4 @@
-"""A method that keeps nothing of its climb but the end: for thousands of starts, whose paths nobody looks at."""
+"""A method that records only the start and the end of each climb, for thousands of starts whose paths nobody needs."""
 
 from typing import ClassVar
 
@@ -9,9 +9,9 @@ from workbench.problem import Problem
 
 
 class EndsOnly(Method):
-    """Another method, step by step, with one row after the start, recorded where it stops.
+    """Runs another method's steps and records one row after the start, where it stops.
 
-    It runs no race: where the starts lead that a race would drop is asked as well.
+    It runs no race, because it must also show where those starts lead that a race would drop.
     """
 
     method: str = "ends_only"
@@ -20,11 +20,11 @@ class EndsOnly(Method):
     summary: ClassVar[str] = "another method's end, without the way to it"
 
     def check(self, problem: Problem) -> None:
-        """What the other method refuses."""
+        """Refuses what the other method refuses."""
         self.inner.check(problem)
 
     def schedule(self) -> Schedule:
-        """The other method's last mark alone."""
+        """Only the other method's last mark."""
         whole = self.inner.schedule()
         return Schedule(whole.marks[-1:], whole.clock, whole.max_steps)
 

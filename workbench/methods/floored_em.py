@@ -1,4 +1,4 @@
-"""EM with a floor: the habit of adding a small number to every covariance's diagonal, shown for what it is."""
+"""EM with a floor: the common practice of adding a small number to the diagonal of every covariance."""
 
 from typing import Annotated, ClassVar, Literal
 
@@ -19,14 +19,14 @@ from workbench.problem import Problem
 class FlooredEM(Climber):
     """EM whose M-step adds `reg_covar` to the diagonal of every covariance, as scikit-learn's does.
 
-    It is the M-step of other points: of the data with noise of variance `reg_covar` laid over each of them, while the
-    E-step looks at the data as they are. The two halves of a step then climb two objectives, and no objective is known
-    that the whole step never lowers: neither the likelihood nor, with a prior, `log_joint`. It promises nothing but
-    finite numbers, and ends where `log_joint` stands still, which is a stationary point of neither. A floor that is
+    This M-step fits the data with noise of variance `reg_covar` added to every point, while the E-step uses the data as
+    they are. The two halves of a step climb different objectives, and no objective is known that a whole step never
+    lowers: neither the likelihood nor, with a prior, `log_joint`. The method guarantees finite numbers and nothing
+    else. It ends where `log_joint` no longer changes, which need not be a stationary point of either. A floor that is
     part of the objective is a prior: `ChenTanPrior`, `BoundedRatioPrior`, `ConjugatePrior`.
 
-    The floor is in the squared units of the data, so that it binds in some units and not in others. Under a prior
-    other than the flat one, the noise is laid over the points before the prior has its say. A step costs one pass.
+    The floor is in the squared units of the data, so it matters in some units and not in others. Under a prior other
+    than the flat one, the noise is added to the points before the prior is applied. A step costs one pass.
     """
 
     method: Literal["em_floor"] = "em_floor"
@@ -50,7 +50,7 @@ class FlooredEM(Climber):
         return Schedule(geometric_marks(self.max_iterations), "passes", self.max_iterations)
 
     def map(self, problem: Problem) -> Map:
-        """E-step on the points, M-step on the points and the noise."""
+        """E-step on the points, M-step on the points with noise."""
         family, d = problem.covariance, problem.num_dimensions
 
         def step(mixture: Mixture) -> tuple[Mixture, Array]:
@@ -62,7 +62,7 @@ class FlooredEM(Climber):
         return step
 
     def bind(self, problem: Problem) -> Algorithm:
-        """The map, until `log_joint` stands still."""
+        """Repeats the map until `log_joint` no longer changes."""
         floored = self.map(problem)
 
         def init(key: Array, start: Mixture) -> EMState:

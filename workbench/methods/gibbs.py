@@ -21,13 +21,13 @@ from workbench.problem import Problem
 class Gibbs(Sampler):
     """Data augmentation for mixtures (Diebolt & Robert 1994, JRSS B 56): a sweep draws allocations, then parameters.
 
-    A sweep costs one pass. Each chunk of rows draws by a key of its own, so that the same seed gives other draws where
-    another number of devices shares the rows.
+    A sweep costs one pass. Each chunk of rows uses its own key, so that the same seed gives different draws when a
+    different number of devices shares the rows.
     """
 
     method: Literal["gibbs"] = "gibbs"
     thinning: Annotated[int, Field(ge=1)] = Field(
-        1, description="sweeps from one draw to the next; of num_samples sweeps so many times fewer are draws"
+        1, description="sweeps from one draw to the next; num_samples sweeps give num_samples / thinning draws"
     )
 
     summary: ClassVar[str] = "Gibbs sampling of allocations and parameters; needs the conjugate prior"
@@ -52,27 +52,27 @@ class Gibbs(Sampler):
 
 
 def sweep(key: Array, mixture: Mixture, problem: Problem) -> Mixture:
-    """Allocations given the mixture, then the mixture given its allocations. Leaves the posterior as it is.
+    """Draw allocations given the mixture, then the mixture given its allocations. Leaves the posterior invariant.
 
     A component without points is drawn from the prior.
     """
     key_allocations, key_mixture = jax.random.split(key)
     h, family = problem.hyperparameters, problem.covariance
     statistics = allocated_statistics(key_allocations, problem.active_part(mixture), problem.rows)
-    # Nothing is nothing about any origin; about the prior's own location nothing cancels.
+    # The sums of a component without points are zero about any origin. About the prior's location nothing cancels.
     origins = jnp.where(statistics.counts[:, None] > 0, mixture.means, h["mean_location"])
     return draw_mixture(key_mixture, update(statistics, origins, h, family), h["concentration"], family)
 
 
 def check_conjugate(problem: Problem, who: str = "Gibbs") -> None:
-    """Closed-form conditionals take the conjugate prior.
+    """Refuse every prior but the conjugate one, which the closed-form conditional distributions need.
 
     Args:
-        problem: what is asked.
-        who: asks, as a message names it.
+        problem: the problem to check.
+        who: the method, as the message names it.
 
     Raises:
-        InputError: the prior is another.
+        InputError: the prior is not the conjugate one.
     """
     if not isinstance(problem.prior, ConjugatePrior):
         raise InputError(

@@ -1,4 +1,4 @@
-"""Gibbs as a kernel of NumPyro: `numpyro.infer.MCMC(GibbsKernel(), ...).run(key, problem)`."""
+"""Gibbs sampling as a NumPyro kernel: `numpyro.infer.MCMC(GibbsKernel(), ...).run(key, problem)`."""
 
 from functools import partial
 from typing import Any, NamedTuple
@@ -28,24 +28,24 @@ class GibbsState(NamedTuple):
 
 
 class GibbsKernel(MCMCKernel):  # type: ignore[misc]
-    """The sweep of `Gibbs`, for those who run NumPyro's own `MCMC`. Its one argument is the problem.
+    """The sweep of `Gibbs` for use with NumPyro's own `MCMC`. The model's only argument is the problem.
 
     `init_params` are values of the model's sites, as `problem.prior.site_values` gives them, with a leading axis of
-    chains where there are several; unless given, a chain begins at a draw from the prior.
+    chains where there are several. If they are not given, each chain begins at a draw from the prior.
     """
 
     @property
     def sample_field(self) -> str:
-        """The sites."""
+        """Name of the field that holds the values of the sites."""
         return "z"
 
     def init(
         self, rng_key: Array, num_warmup: int, init_params: Sites | None, model_args: tuple[Any, ...], model_kwargs: Any
     ) -> GibbsState:
-        """States at the given sites, or at draws from the prior; nothing adapts, so that warm-up only forgets them.
+        """States at the given sites, or at draws from the prior. Nothing adapts during warm-up.
 
         Raises:
-            InputError: the arguments are other than one problem under the conjugate prior.
+            InputError: the arguments are not exactly one problem, under the conjugate prior.
         """
         if len(model_args) != 1 or not isinstance(model_args[0], Problem) or model_kwargs:
             raise InputError("GibbsKernel: its one argument is the problem; call MCMC's run(key, problem)")

@@ -1,4 +1,4 @@
-"""Direct gradient ascent on the sum inside the log, in unconstrained coordinates."""
+"""Direct gradient ascent on the log of the sum over components, in unconstrained coordinates."""
 
 from functools import partial
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple
@@ -23,20 +23,20 @@ from workbench.problem import Problem
 class GradientAscent(Climber):
     """Maximises `log_joint` in a chart, along the direction of an optimiser.
 
-    The gradient is that of `log_joint` per point, so that a step size means the same for every N. The length of a step
-    is searched (`searched`): `log_joint` rises at each step, by rounding at least, and no step size is to be chosen.
-    Every trial of a search costs one pass, and is what the harness calls a step, so that restarts side by side do not
-    wait for each other's searches; `max_iterations` counts the searches that ended.
+    The gradient is that of `log_joint` per point, so that a step size means the same for every N. By default a line
+    search finds the length of each step (`searched`): `log_joint` never falls beyond rounding, and the user chooses no
+    step size. Every trial of a search costs one pass and counts as one step of the harness, so that the restarts of a
+    batch do not wait for each other's searches. `max_iterations` counts the searches that have ended.
 
-    A `learning_rate` fixes the step size instead, as textbooks do and as studies of step sizes need: one pass a step,
-    and nothing promises a rise. In raw coordinates such a step can leave the set of mixtures. The restart then stops at
-    its last mixture, collapsed and with its promise broken: no other event here is both.
+    A `learning_rate` fixes the step size instead, as textbooks do and as studies of step sizes need. A step then costs
+    one pass, and `log_joint` may fall. In raw coordinates such a step can leave the set of mixtures. The restart then
+    stops at its last mixture and reports both `collapsed` and not `ok`; no other event of this method reports both.
     """
 
     method: Literal["ascent"] = "ascent"
     optimizer: Literal["gradient", "momentum", "adam", "lbfgs"] = "lbfgs"
     learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = Field(
-        None, description="a fixed step size; left out, every length is searched; L-BFGS always searches"
+        None, description="a fixed step size; if left out, a line search finds it; L-BFGS always searches"
     )
     weights: Literal["softmax", "log_ratio", "stick_breaking", "raw"] = Field(
         "softmax", description="coordinates of the weights"
@@ -99,7 +99,7 @@ class GradientAscent(Climber):
 
     def _info(self, climb: Climb, outcome: Outcome, usable: Array) -> Info:
         largest = jnp.max(jnp.abs(climb.gradient))
-        # A search that finds no rise where the gradient is this small has met the rounding of the objective.
+        # If a search finds no rise although the gradient is this small, rounding of the objective hides the rise.
         tolerance = jnp.where(outcome.failed, STALLED * self.gradient_tolerance, self.gradient_tolerance)
         converged = (outcome.kept | outcome.failed) & (largest <= tolerance) & (climb.iterations >= 0)
         collapsed = outcome.kept & ~usable
@@ -139,18 +139,18 @@ class GradientAscent(Climber):
 
 
 class FixedState(NamedTuple):
-    """Where the optimiser is, and the gradient there."""
+    """The optimiser's point, and the gradient there."""
 
     u: Coordinates
     gradient: Coordinates
     inner: Any
-    owed: Array  # []   passes spent before the first step
+    owed: Array  # []   passes of `init`, which the first step counts in its price
 
 
 def optimiser_named(
     name: Literal["gradient", "momentum", "adam"], rate: float
 ) -> optax.GradientTransformationExtraArgs:
-    """The optimiser of optax, with a fixed step size."""
+    """The optax optimiser of that name, with a fixed step size."""
     match name:
         case "gradient":
             return optax.with_extra_args_support(optax.sgd(rate))

@@ -1,4 +1,4 @@
-"""Hamiltonian moves of a population of particles at one temperature: what tempered SMC refreshes them by."""
+"""Hamiltonian moves of a population of particles at one temperature, with which tempered SMC refreshes them."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -7,28 +7,28 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-# Particles that move side by side: their chunks of rows are to share a core's cache.
+# Particles that move together in one batch; so few that their chunks of rows share a core's cache.
 TOGETHER = 64
 
-# The share of proposals accepted at the best step size lies between 0.65 and 0.8 (Betancourt, Byrne & Girolami 2014,
-# arXiv:1411.6669); the upper end is the safer one, and NUTS's default.
+# Target acceptance rate. At the best step size it lies between 0.65 and 0.8 (Betancourt, Byrne & Girolami 2014,
+# arXiv:1411.6669); the upper end is safer, and it is the default of NUTS.
 TARGET = 0.8
 
-# What the logarithm of the step size gains for each unit of acceptance above the target. All particles say what the
-# acceptance is, so that it is hardly noise, and each move may make up for most of what the one before it missed.
+# Change of the log step size for each unit of acceptance rate above the target. The rate is a mean over all particles
+# and has little noise, so each move may correct most of the error of the one before.
 GAIN = 1.0
 
-# Step sizes vary by so much about their centre, so that no orbit closes on itself (Neal 2011, sec. 3.2).
+# Step sizes are drawn within this share of their centre, so that no orbit closes on itself (Neal 2011, sec. 3.2).
 JITTER = 0.4
 
 
 class Particle(NamedTuple):
-    """A point, and the two parts of its potential with their slopes: a temperature weighs them."""
+    """A point, and the two parts of its potential with their gradients; a temperature weights the second."""
 
     z: Array  # [P]   unconstrained
     prior: Array  # []   minus its log density
     prior_slope: Array  # [P]
-    log_likelihood: Array  # []   minus infinity where any of this is no number
+    log_likelihood: Array  # []   minus infinity where any field is not finite
     likelihood_slope: Array  # [P]
 
     def potential(self, temperature: Array) -> Array:
@@ -36,7 +36,7 @@ class Particle(NamedTuple):
         return self.prior - temperature * self.log_likelihood
 
     def slope(self, temperature: Array) -> Array:
-        """Of the potential. [P]"""
+        """Gradient of the potential. [P]"""
         return self.prior_slope - temperature * self.likelihood_slope
 
 
@@ -44,7 +44,7 @@ Evaluate = Callable[[Array], Particle]  # z [P] -> the particle there, one pass 
 
 
 class Trajectory(NamedTuple):
-    """How a particle moves; the same for all particles at one temperature."""
+    """Settings of a trajectory; all particles at one temperature share them."""
 
     temperature: Array  # []
     steps: Array  # [P]   the step size of each coordinate, of unit mass
@@ -54,17 +54,18 @@ class Trajectory(NamedTuple):
 def refresh(
     keys: Array, particles: Particle, temperature: Array, log_step: Array, *, evaluate: Evaluate, num_steps: int
 ) -> tuple[Particle, Array]:
-    """Move all particles some times, learning the step size on the way; each move costs each `num_steps` passes.
+    """Move all particles M times and adapt the step size on the way. A move costs `num_steps` passes a particle.
 
-    Coordinates are measured by their root mean square slope, which is the curvature of where particles are (the mean of
-    slope times slope is that of the Hessian). The spread of the particles would measure the distance between modes.
+    The scale of each coordinate is the reciprocal of its root mean square gradient. This measures the local curvature,
+    because the mean of the squared gradient is the mean of the Hessian. The spread of the particles would instead
+    measure the distance between modes.
 
     Args:
         keys: one for each move. [M]
         particles: leaves [S, ...].
-        temperature: [].
-        log_step: logarithm of the step size in those units. []
-        evaluate: a particle from its coordinates.
+        temperature: power of the likelihood in the posterior. []
+        log_step: logarithm of the step size in units of those scales. []
+        evaluate: makes a particle from its coordinates.
         num_steps: leapfrog steps of a move.
 
     Returns:
@@ -85,9 +86,9 @@ def refresh(
 
 
 def move(key: Array, particle: Particle, trajectory: Trajectory, evaluate: Evaluate) -> tuple[Particle, Array]:
-    """One trajectory of Hamiltonian Monte Carlo (Neal 2011), and the chance with which its end was accepted.
+    """One trajectory of Hamiltonian Monte Carlo (Neal 2011), and its acceptance probability.
 
-    Leaves the tempered posterior as it is.
+    Leaves the tempered posterior invariant.
     """
     temperature, steps, num_steps = trajectory
     key_momentum, key_steps, key_accept = jax.random.split(key, 3)
@@ -103,18 +104,18 @@ def move(key: Array, particle: Particle, trajectory: Trajectory, evaluate: Evalu
     (end, last), _ = jax.lax.scan(leap, (particle, momentum), length=num_steps)
     before = particle.potential(temperature) + 0.5 * jnp.sum(momentum**2)
     after = end.potential(temperature) + 0.5 * jnp.sum(last**2)
-    # An end that is no number is refused.
+    # An end whose energy is NaN is refused.
     chance = jnp.nan_to_num(jnp.exp(jnp.minimum(before - after, 0.0)))
     accepted = jax.random.uniform(key_accept, dtype=chance.dtype) < chance
     return jax.tree.map(lambda new, old: jnp.where(accepted, new, old), end, particle), chance
 
 
 def of_each(function: Callable[[Any], Any], tree: Any) -> Any:
-    """A function of each of S items, leaves [S, ...], `TOGETHER` at most side by side."""
+    """Apply a function to each of S items, leaves [S, ...], in batches of at most `TOGETHER`."""
     count = len(jax.tree.leaves(tree)[0])
     batches = -(-count // TOGETHER)
     size = -(-count // batches)
-    # The last batch is filled up from the front.
+    # The last batch is filled up with the first items.
     places = (jnp.arange(batches * size) % count).reshape(batches, size)
-    found = jax.lax.map(lambda place: jax.vmap(function)(jax.tree.map(lambda leaf: leaf[place], tree)), places)
-    return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:])[:count], found)
+    values = jax.lax.map(lambda place: jax.vmap(function)(jax.tree.map(lambda leaf: leaf[place], tree)), places)
+    return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:])[:count], values)

@@ -1,4 +1,4 @@
-"""The mixed sampler: allocations and parameters drawn in turn, as NumPyro does it for any model with discrete sites."""
+"""The mixed sampler: NumPyro's sampler for models with discrete sites draws allocations and parameters in turn."""
 
 from typing import Annotated, ClassVar, Literal
 
@@ -25,30 +25,31 @@ from workbench.numpyro_model import (
 )
 from workbench.problem import Problem
 
-# Passes that one sweep over the allocations may cost: beyond, a chain of the default length takes a million.
+# Most passes that one sweep over the allocations may cost. With more, a chain of default length takes over a million.
 MOST_PASSES = 1000
 
 
 class Mixed(Sampler):
     """NumPyro's `DiscreteHMCGibbs` on the explicit latent model: Gibbs updates of z_n one by one, then NUTS given z.
 
-    It knows nothing of mixtures: to update one z_n it evaluates the joint density of *all* points once for each other
-    component (Liu 1996, "Peskun's theorem and a modified discrete-state Gibbs sampler", is its reference). A transition
-    therefore costs N (K - 1) passes for the allocations, one for each leapfrog step, and one for each of the two
-    blocks whose density the other has changed. What summing z out saves is what NUTS and Gibbs cost less.
+    It is a general algorithm that does not use the structure of mixtures: to update one z_n it evaluates the joint
+    density of *all* points once for each other component (Liu 1996, "Peskun's theorem and a modified discrete-state
+    Gibbs sampler"). A transition therefore costs N (K - 1) passes for the allocations, one for each leapfrog step, and
+    one for each of the two blocks whose density the other block has changed. Its price beside those of NUTS and Gibbs
+    shows what is saved by summing z out, or by drawing all z_n in one pass.
     """
 
     method: Literal["mixed"] = "mixed"
     target_accept_prob: Annotated[float, Field(gt=0, lt=1)] = Field(
         0.95,
-        description="one step size must suit every allocation; where a component is left empty, 0.8 diverges",
+        description="one step size must suit every allocation; with an empty component, 0.8 leads to divergences",
     )
     max_tree_depth: Annotated[int, Field(ge=1, le=15)] = 10
 
     summary: ClassVar[str] = "NumPyro's DiscreteHMCGibbs over the latent allocations; few points, a proper prior"
 
     def check(self, problem: Problem) -> None:
-        """Refuses an improper prior, and more points than a sweep one by one can bear."""
+        """Refuses an improper prior, and so many points that a sweep costs more than `MOST_PASSES`."""
         check_proper(problem, "the mixed sampler")
         sweep = _sweep_passes(problem)
         if sweep > MOST_PASSES:
@@ -60,7 +61,7 @@ class Mixed(Sampler):
     def bind(self, problem: Problem) -> Algorithm:
         """NumPyro's composite kernel with the problem as its argument."""
         blank = standard_mixture(problem)
-        # The data's units are the first guess of the mass matrix, so that the price does not depend on them.
+        # The first mass matrix is in units of the data, so that the price does not depend on these.
         units = site_units(problem, unconstrained_sites(problem, blank))
         inner = NUTS(
             swept_latent_model,
@@ -75,7 +76,7 @@ class Mixed(Sampler):
             sites = {**unconstrained_sites(problem, start), "z": _allocations(key_z, start, problem)}
             return kernel.init(key_kernel, self.num_warmup, sites, (problem,), {})
 
-        # NumPyro's kernels keep what they learn of the model when they begin. What is begun here is never computed.
+        # NumPyro's kernels set themselves up in their first `init`, with the model's shapes. Its result is not used.
         begin(jax.random.key(0), blank)
 
         def step(key: Array, state: State) -> tuple[State, Info]:
@@ -83,7 +84,7 @@ class Mixed(Sampler):
             blocks = tuple(block._replace(rng_key=own) for block, own in zip(state.block_states, keys, strict=True))
             after = kernel.sample(state._replace(block_states=blocks), (problem,), {})
             hmc = after.hmc_state
-            # A block is evaluated anew where the other has moved.
+            # A block is evaluated again if the other block has moved.
             refreshed = [any_changed(old.z, new.z) for old, new in zip(blocks, after.block_states, strict=True)]
             passes = _sweep_passes(problem) + hmc.num_steps + sum(jnp.asarray(moved, int) for moved in refreshed)
             return after, Info(passes=passes, ok=~hmc.diverging | (hmc.i <= self.num_warmup))

@@ -1,4 +1,4 @@
-"""Natural gradient ascent: steps measured by how much they change the density of the observed rows."""
+"""Natural gradient ascent: the length of a step is how much it changes the density of the observed rows."""
 
 from collections.abc import Callable
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple
@@ -24,25 +24,25 @@ from workbench.problem import Problem
 
 
 class NaturalGradient(DenseClimber):
-    """Steps `(F + damping)^-1 gradient`, F the Fisher information of the observed rows, estimated from their scores.
+    """Steps `(F + damping)^-1 gradient`, with F the Fisher information of the observed rows, from their scores.
 
-    The metric is `F = sum_n g_n g_n^T / N`, g_n the gradient of `log P(x_n)` in a chart without redundant direction:
-    the exact Fisher information of a mixture has no closed form. This is the scoring of Berndt, Hall, Hall & Hausman
-    (1974, Annals of Economic and Social Measurement 3) and natural gradient ascent (Amari 1998, Neural Computation 10)
-    in that metric. Where the model is right, F tends to the negative Hessian as N grows, and steps of length one
-    converge ever faster; where it is wrong they differ, and far from an optimum F says little of the curvature
-    (Kunstner, Hennig & Balles 2019, NeurIPS) and is all but singular where components look alike. Hence the damping,
-    at whose default the metric of a component with a tenth of the points counts for half, and a line search for the
-    length, so that `log_joint` never falls.
+    The metric is `F = sum_n g_n g_n^T / N`, with g_n the gradient of `log P(x_n)` in a chart without redundant
+    directions, because the exact Fisher information of a mixture has no closed form. In this metric, scoring (Berndt,
+    Hall, Hall & Hausman 1974, Annals of Economic and Social Measurement 3) and natural gradient ascent (Amari 1998,
+    Neural Computation 10) are the same. If the model is right, F tends to the negative Hessian as N grows, and steps of
+    length one converge superlinearly. If it is wrong, the two matrices differ. Far from an optimum F says little about
+    the curvature (Kunstner, Hennig & Balles 2019, NeurIPS), and it is nearly singular where components are alike.
+    Therefore the metric is damped (at the default, the metric of a component with a tenth of the points counts for
+    half), and a line search finds the length, so that `log_joint` never falls.
 
-    EM is a natural gradient step as well, of length one in the metric of the *complete* data (Sato 2001, Neural
-    Computation 13): as if the labels had been seen. That metric is larger by the information that is missing and its
-    steps are shorter by as much, which is why EM is slow exactly there; it also splits into components, so that an EM
-    step costs no more than its pass.
+    EM is a natural gradient step as well: of length one in the metric of the *complete* data, with observed labels
+    (Sato 2001, Neural Computation 13). That metric is larger by the missing information and its steps are shorter
+    accordingly, which is why EM is slow where much information is missing. It also splits into components, so that an
+    EM step costs no more than its pass.
 
-    The price counts sweeps over the rows. A trial of the line search costs one pass. The metric costs 1 + P / 2, P the
-    number of coordinates: a sweep for the scores, and their products with one another, P^2 / 2 distinct ones a row
-    where a pass takes about P. (Operations counted in the compiled programs: 0.25 to 0.7 P passes, the most for full.)
+    The price counts sweeps over the rows. A trial of the line search costs one pass. The metric costs 1 + P / 2, where
+    P is the number of coordinates: one sweep for the scores, and P^2 / 2 distinct products a row where a pass takes
+    about P. (Counted in the compiled programs, it takes 0.25 to 0.7 P passes, most for full covariances.)
     """
 
     method: Literal["natural_gradient"] = "natural_gradient"
@@ -81,7 +81,7 @@ class NaturalGradient(DenseClimber):
             )
             moved = found.length > 0
             u = unravel(x + found.length * direction)
-            # A search that finds no fall where the gradient is this small has met the rounding of the objective.
+            # If a search finds no fall although the gradient is this small, rounding of the objective hides the fall.
             tolerance = jnp.where(moved, self.gradient_tolerance, STALLED * self.gradient_tolerance)
             converged = jnp.max(jnp.abs(found.gradient)) <= tolerance
             collapsed = ~is_usable(chart.constrain(u), problem)
@@ -100,19 +100,19 @@ class NaturalGradient(DenseClimber):
 
 
 class NaturalState(NamedTuple):
-    """Where the climb is, with minus the objective per point and its gradient there."""
+    """The point of the climb, with minus the objective per point and its gradient there."""
 
     u: Any
     value: Array  # []
     gradient: Array  # [P]
-    owed: Array  # []   passes spent before the first step
+    owed: Array  # []   passes of `init`, which the first step counts in its price
 
 
 def empirical_fisher(constrain: Callable[[Array], Mixture], x: Array, rows: Rows) -> Array:
     """Sum over the rows of the outer products of their scores, the gradients of `log P(x_n)` at x [P]. [P, P]
 
-    A row's score pairs its responsibility-weighted features with the derivative of the natural parameters, as the
-    gradient of all rows pairs their sums (Fisher's identity).
+    A row's score is the product of its responsibility-weighted features with the derivative of the natural parameters,
+    just as the gradient of all rows is the product of their sums with it (Fisher's identity).
     """
     working = rows.to_working(constrain(x))
     family, origins = working.covariance, working.means
@@ -124,7 +124,7 @@ def empirical_fisher(constrain: Callable[[Array], Mixture], x: Array, rows: Rows
         return ravel_pytree(family.natural(jnp.log(near.weights), near.means - origins, near.scales))[0]
 
     def features(shares: Array, differences: Array) -> Array:
-        """Of one row: its share r_k in every component times the powers of z - mu_k. [K], [K, D] -> [Q]"""
+        """Features of one row: its responsibilities r_k times the powers of z - mu_k. [K], [K, D] -> [Q]"""
         first = shares[:, None] * differences
         return jnp.concatenate([shares, first.ravel(), family.cross_products(first, differences).ravel()])
 

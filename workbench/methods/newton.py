@@ -1,4 +1,4 @@
-"""Newton's method in a trust region: exact curvature, few steps, each of them dear."""
+"""Newton's method in a trust region: exact curvature, and few but expensive steps."""
 
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
@@ -18,30 +18,30 @@ from workbench.methods.trust_region import Model, lowest_in_ball
 from workbench.mixture import Mixture
 from workbench.problem import Problem
 
-# A step is kept if the objective changes by at least this share of what the quadratic says; and the region shrinks
-# below POOR of it and grows above GOOD (Nocedal & Wright 2006, algorithm 4.1).
+# A step is kept if the objective falls by at least the share KEPT of what the quadratic model predicts. The region
+# shrinks below the share POOR and grows above GOOD (Nocedal & Wright 2006, algorithm 4.1).
 KEPT, POOR, GOOD = 1e-3, 0.25, 0.75
 
-# No region is larger: a hundred standard deviations of the data, or a width that changes by a factor of exp(100).
+# Largest radius: a hundred standard deviations of the data, or a factor of exp(100) in width.
 LARGEST = 100.0
 
-# No region is smaller, relative to the first: where nothing so near is better, nothing is.
+# Smallest radius relative to the first. If no point so near is better, the climb ends.
 SMALLEST = 1e-10
 
-# Changes of the objective per point below this many eps of its size are the arithmetic's: they count as foreseen.
+# Changes of the objective per point below this many eps of its size are rounding, and count as predicted.
 ROUNDING = 100.0
 
 
 class Newton(DenseClimber):
-    """Maximises `log_joint` by its exact Hessian in a chart without redundant direction.
+    """Maximises `log_joint` with its exact Hessian, in a chart without redundant directions.
 
-    Each step goes to the highest point of the quadratic within a ball, whose radius follows how well the quadratic
-    foresees (Nocedal & Wright 2006, algorithm 4.1). Near a strict maximum it is Newton's step and converges
-    quadratically; a saddle is left along its negative curvature. `log_joint` never falls.
+    Each step goes to the highest point of the quadratic model within a ball, whose radius follows how well the model
+    predicts (Nocedal & Wright 2006, algorithm 4.1). Near a strict maximum this is Newton's step and converges
+    quadratically. From a saddle point the step follows the negative curvature. `log_joint` never falls.
 
-    The price counts sweeps over the rows. A trial costs one, kept or refused. The gradient and the Hessian at a point
-    cost 1 + P, P the number of coordinates: the one pass and its derivative along each of them, which is a sweep of
-    its own.
+    The price counts sweeps over the rows. A trial costs one, whether it is kept or refused. The gradient and the
+    Hessian at a point cost 1 + P, where P is the number of coordinates: the one pass, and one more sweep for its
+    derivative along each coordinate.
     """
 
     method: Literal["newton"] = "newton"
@@ -75,7 +75,7 @@ class Newton(DenseClimber):
             reached = loss(unravel(x + move))
             noise = ROUNDING * float(np.finfo(x.dtype).eps) * jnp.maximum(jnp.abs(here.value), 1.0)
             share = (here.value - reached + noise) / (noise - model.change(move))
-            kept = share >= KEPT  # not where it is no number
+            kept = share >= KEPT  # False where the share is NaN
             u = jax.tree.map(lambda new, old: jnp.where(kept, new, old), unravel(x + move), state.u)
 
             full = jnp.linalg.norm(move) > 0.99 * state.radius
@@ -100,7 +100,7 @@ class Newton(DenseClimber):
 
 
 class NewtonState(NamedTuple):
-    """Where the climb is, and what is known of the objective there."""
+    """The point of the climb, and the derivatives of the objective there."""
 
     u: Any
     here: Derivatives

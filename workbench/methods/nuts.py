@@ -1,4 +1,4 @@
-"""NUTS: draws from the posterior, through NumPyro's own kernel on the one-pass model."""
+"""NUTS: draws from the posterior by NumPyro's own kernel, on the one-pass model."""
 
 from collections.abc import Callable
 from typing import Annotated, ClassVar, Literal
@@ -19,12 +19,12 @@ Sites = dict[str, Array]
 
 
 class NUTS(Sampler):
-    """The No-U-Turn sampler of Hoffman & Gelman (2014), as NumPyro runs it.
+    """The No-U-Turn sampler of Hoffman & Gelman (2014), as NumPyro implements it.
 
-    It moves in the units of the data, so that its price does not depend on them.
+    Its coordinates are scaled to the units of the data, so that its price does not depend on these.
 
-    Where labels are ordered it moves in the region of ordered means only, by coordinates of NumPyro's own: the first
-    mean, and the logarithms of the gaps to the next. Its path, mixing and price are then others than with free labels.
+    With ordered labels it moves only in the region of ordered means, in NumPyro's own coordinates: the first mean, and
+    the logarithms of the gaps to the next. Its path, mixing and price then differ from those with free labels.
 
     A transition costs as many passes as it takes leapfrog steps. Options are named as in NumPyro.
     """
@@ -37,7 +37,7 @@ class NUTS(Sampler):
     summary: ClassVar[str] = "NumPyro's No-U-Turn sampler on the marginal likelihood; needs a proper prior"
 
     def check(self, problem: Problem) -> None:
-        """A posterior needs a proper prior."""
+        """Refuses an improper prior, under which there is no posterior."""
         check_proper(problem, "NUTS")
 
     def bind(self, problem: Problem) -> Algorithm:
@@ -61,7 +61,7 @@ class NUTS(Sampler):
                 rng_key=key,
             )
 
-        # NumPyro's kernel keeps its settings from `initialise`, so it is primed once, without computing anything.
+        # NumPyro's kernel keeps its settings from `initialise`, so it is called once here, without computing anything.
         jax.eval_shape(begin, jax.random.key(0), blank)
 
         def step(key: Array, state: State) -> tuple[State, Info]:
@@ -76,7 +76,7 @@ class NUTS(Sampler):
 
 
 def standard_mixture(problem: Problem) -> Mixture:
-    """Any mixture of the problem's shapes: standard normal components."""
+    """A mixture of the problem's shapes, with standard normal components of equal weight."""
     k, d, family = problem.components, problem.num_dimensions, problem.covariance
     scales = family.broadcast(jnp.eye(d, dtype=problem.dtype), k)
     return Mixture(jnp.full(k, 1.0 / k, problem.dtype), jnp.zeros((k, d), problem.dtype), scales, family)

@@ -1,4 +1,4 @@
-"""Over-relaxation: the plain step, lengthened by a factor that grows for as long as it pays."""
+"""Over-relaxation: the plain step is lengthened by a factor that grows as long as steps are kept."""
 
 from typing import Annotated, ClassVar, Literal
 
@@ -12,26 +12,25 @@ from workbench.methods.accelerated import Accelerated, Visit
 class OverRelaxed(Accelerated):
     """Adaptive over-relaxation (Salakhutdinov & Roweis 2003, "Adaptive overrelaxed bound optimization methods", ICML).
 
-    The leap from x goes by eta times the plain step. One that is kept makes eta grow, one that is
-    refused makes it 1.
+    The leap from x is eta times the plain step. eta grows when a leap is kept, and is reset to 1 when one is refused.
     """
 
     method: Literal["overrelaxed"] = "overrelaxed"
     growth: Annotated[float, Field(gt=1, allow_inf_nan=False)] = Field(
-        1.1, description="by what the length of the step is multiplied after every step that was kept"
+        1.1, description="factor by which the step grows after every step that was kept"
     )
 
     summary: ClassVar[str] = "EM with steps that are lengthened while it pays"
 
     def begin(self, x: Array) -> Array:
-        """The plain step's length."""
+        """The length of the plain step, 1."""
         return jnp.ones((), x.dtype)
 
     def leap(self, memory: Array, last: Visit, now: Visit, leapt: Array) -> tuple[Array, Array, Array]:
-        """A longer step than the one before."""
+        """A longer step than the last one."""
         eta = memory * self.growth
         return eta, now.x + eta * now.residual, jnp.asarray(True)
 
     def refused(self, memory: Array) -> Array:
-        """The plain step's length again."""
+        """The length of the plain step, 1."""
         return jnp.ones_like(memory)

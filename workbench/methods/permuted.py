@@ -1,4 +1,4 @@
-"""Permuted: any sampler with its labels permuted at random, so that every chain visits all K! labellings."""
+"""The random permutation sampler: it permutes the labels of any sampler, so that chains visit all K! labellings."""
 
 from functools import reduce
 from operator import or_
@@ -30,18 +30,18 @@ else:
 
 
 class Permuted(Method):
-    """The random permutation sampler (Fruehwirth-Schnatter 2001, JASA 96): the symmetric posterior, all of it.
+    """The random permutation sampler (Fruehwirth-Schnatter 2001, JASA 96): draws from the whole symmetric posterior.
 
-    Each transition of a sampler is followed by a permutation of the components, uniform over all K! and independent of
-    everything else. It leaves a posterior invariant that does not tell components apart. Raw parameters then have the
-    same posterior for every component, as they must, however far apart the modes lie: the ground truth of what a plain
-    chain misses by staying in one of them. It says nothing new of what is blind to labels, and repairs no chain that
-    has not found a mode of another shape.
+    A permutation of the components follows each transition of a sampler. It is uniform over all K! permutations and
+    independent of everything else, and leaves invariant every posterior that is symmetric in the components. Each raw
+    parameter then has the same posterior for every component, as it must, however far apart the modes are: this shows
+    what a plain chain misses by staying in one labelling. The permutation adds nothing about quantities that do not
+    depend on labels, and does not help a chain that has missed a mode of another kind.
 
-    What is permuted is the draw and not the state that the sampler goes on from. For a sampler that treats all
-    components alike, as Gibbs does, that is the same chain in law, because a product of uniform permutations is
-    uniform and independent of its factors. Others keep what they have learnt of each component: the mass matrix of
-    NUTS fits the mode that it is in. A permutation costs no pass.
+    The draw is permuted, not the state from which the sampler continues. For a sampler that treats all components
+    alike, such as Gibbs, the law of the chain is the same either way, because a product of uniform permutations is
+    uniform and independent of its factors. Other samplers keep what they have adapted to each component: the mass
+    matrix of NUTS fits the mode that the chain is in. A permutation costs no pass.
     """
 
     method: Literal["permuted"] = "permuted"
@@ -72,7 +72,7 @@ class Permuted(Method):
         return self.of.num_restarts(restarts)
 
     def bind(self, problem: Problem) -> Algorithm:
-        """The inner sampler's chain, and beside its state the order in which the components of the draw are told."""
+        """The inner sampler's chain; the state also holds the order of the components in the draw."""
         inner, k = self.of.bind(problem), problem.components
         log_evidence, energy = inner.log_evidence, inner.energy
 
@@ -94,7 +94,7 @@ class Permuted(Method):
 
 
 class PermutedState(NamedTuple):
-    """Where the inner chain is, and how its components are told."""
+    """The state of the inner chain, and the order of the components in the draw."""
 
     inner: Any
     order: Array  # [K]

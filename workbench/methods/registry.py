@@ -1,4 +1,4 @@
-"""The registry of methods: those of the package, which its `__init__` enters, and those that users register."""
+"""The registry of methods: those of the package, which `methods/__init__.py` adds, and those that users register."""
 
 import inspect
 import re
@@ -9,32 +9,32 @@ from workbench.methods.base import Method
 
 METHODS: dict[str, type[Method]] = {}
 
-# Names of those that users have registered.
+# Names of the methods that users have registered.
 _OWN: set[str] = set()
 
 M = TypeVar("M", bound=Method)
 
 
 def own_methods() -> tuple[type[Method], ...]:
-    """Those that `register` has added."""
+    """The methods that `register` has added."""
     return tuple(METHODS[name] for name in METHODS if name in _OWN)
 
 
 def home_of(kind: type[Method]) -> str:
-    """Where a method's class lives, as a config names it: `my_module:Mine`."""
+    """Module and name of a method's class, as a config writes them: `my_module:Mine`."""
     return f"{kind.__module__}:{kind.__qualname__}"
 
 
 def register(kind: type[M]) -> type[M]:
-    """Add a method of a user's own to `METHODS`, so that configs can name it. Can decorate its class.
+    """Add a user's own method to `METHODS`, so that configs can name it. It can be used as a class decorator.
 
-    A class of the same home takes the place of the one before, as where a cell of a notebook is run again.
+    A class from the same module with the same name replaces the earlier one, as when a notebook cell is run again.
 
     Args:
         kind: a class derived from `Method`, whose field `method` is a literal with that literal as its default.
 
     Raises:
-        InputError: it is no complete method, or another class has the name.
+        InputError: the class is not a complete method, or another class already has the name.
     """
     if not (isinstance(kind, type) and issubclass(kind, Method)) or inspect.isabstract(kind):
         raise InputError(f"{shown(kind)} is no method; give a class derived from workbench.methods.Method")

@@ -1,4 +1,4 @@
-"""Relaxed EM: EM's step taken at a fixed length other than one."""
+"""Relaxed EM: the step of EM times a fixed length other than one."""
 
 from typing import Annotated, ClassVar, Literal
 
@@ -16,23 +16,23 @@ from workbench.problem import Problem
 
 
 class RelaxedEM(Climber):
-    """`theta + rho (M(theta) - theta)` with a fixed rho, in the weights, means and covariances.
+    """Steps `theta + rho (M(theta) - theta)` with a fixed rho, in the weights, means and covariances.
 
-    EM is a gradient step with a preconditioner of its own (Xu & Jordan 1996, Neural Computation 8), and this gives that
-    step a length. It converges to a strict maximum near by for every 0 < rho < 2 (Peters & Walker 1978, SIAM J. Appl.
-    Math. 35, Theorem 2): a direction in which EM's error shrinks by r has the rate 1 - rho (1 - r). The length is fixed
-    all along; `OverRelaxed` adapts it.
+    EM is a gradient step with its own preconditioner (Xu & Jordan 1996, Neural Computation 8); here that step gets a
+    length rho. It converges locally to a strict maximum for every 0 < rho < 2 (Peters & Walker 1978, SIAM J. Appl.
+    Math. 35, Theorem 2): in a direction in which EM's error shrinks by the factor r, its error shrinks by
+    1 - rho (1 - r). The length is fixed throughout; `OverRelaxed` adapts it.
 
-    The coordinates are those of the theory. They are EM's own units: the steps commute with affine maps of the data and
-    with permutations. With rho at most 1, `log_joint` never falls: EM's surrogate, the prior included, rises all along
-    the segment from theta to M(theta), since `Sigma_t >= (1 - t) Sigma_0` bounds the one term of the wrong sign in its
-    slope. Beyond 1 nothing is promised, and far from an optimum the step may leave the positive definite matrices or
-    the simplex: it is then taken at length one. A step costs one pass.
+    The coordinates are those of the theory. In them the steps commute with affine maps of the data and with
+    permutations. With rho at most 1, `log_joint` never falls: EM's surrogate, with the prior, rises along the whole
+    segment from theta to M(theta), since `Sigma_t >= (1 - t) Sigma_0` bounds the only term of the wrong sign in its
+    slope. Beyond 1 there is no such guarantee, and far from an optimum the step may leave the positive definite
+    matrices or the simplex; it is then taken at length one. A step costs one pass.
     """
 
     method: Literal["relaxed_em"] = "relaxed_em"
     length: Annotated[float, Field(gt=0, lt=2)] = Field(
-        1.5, description="rho, by what EM's step is multiplied: 1 is EM, 2 the edge of stability"
+        1.5, description="rho, the factor on EM's step: 1 is EM, 2 the edge of stability"
     )
     tolerance: Annotated[float, Field(ge=0)] = Field(
         1e-10, description="stop when log_joint rises by less than this share of its size"
@@ -61,7 +61,7 @@ class RelaxedEM(Climber):
             rise = log_joint - state.log_joint
             size = jnp.maximum(jnp.abs(log_joint), 1.0)
             fell = rise < -ROUNDING * float(np.finfo(size.dtype).eps) * size
-            # Near a maximum every step rises, whatever rho: a fall means that it is far.
+            # Near a maximum every step rises, for every rho; after a fall the maximum is still far away.
             converged = ~fell & (rise <= jnp.maximum(self.tolerance * size, 0.0))
             relaxed = between(state.mixture, image, self.length)
             usable = is_usable(image, problem)
@@ -84,7 +84,7 @@ class RelaxedEM(Climber):
 
 
 def between(first: Mixture, last: Mixture, length: float) -> Mixture:
-    """`(1 - length) first + length last` in weights, means and covariances; NaN where no covariance results."""
+    """`(1 - length) first + length last` in weights, means and covariances; NaN where that is no covariance."""
     family = first.covariance
 
     def mix(a: Array, b: Array) -> Array:

@@ -22,13 +22,13 @@ class Riemannian(Climber):
     """Maximises the augmented form of `log_joint` over positive definite matrices (Hosseini & Sra 2015, NeurIPS; 2020,
     Math. Programming 181), with the weights as log ratios.
 
-    The steps follow geodesics of the affine-invariant metric, and L-BFGS transports its memory along them; in the frame
-    that `augmented` keeps, transport changes nothing, so that the memory is that of the flat method. Full covariances
-    only: the augmented form of any other family is no whole manifold of matrices. Any prior may be added, a mixture's
-    density under it being a function on the manifold like any other.
+    The steps follow geodesics of the affine-invariant metric, and L-BFGS transports its memory along them. In the frame
+    that `augmented` uses, transport changes no coordinates, so that the memory is that of ordinary L-BFGS. Only full
+    covariances are accepted, because the augmented forms of another family do not fill the manifold of matrices. Any
+    prior is accepted, because its log density is a function on the manifold like any other.
 
-    The augmented objective is `log_joint` at the start and where it ends, and below the recorded score in between. It
-    rises at each step. A step costs one pass for every trial of its line search.
+    The augmented objective equals `log_joint` at the start and at a maximum, and is at most the recorded score in
+    between. It rises at each step. A step costs one pass for every trial of its line search.
     """
 
     method: Literal["riemannian"] = "riemannian"
@@ -72,7 +72,7 @@ class Riemannian(Climber):
             _, unravel = ravel_pytree(Tangent(*state.point))
             steepest = state.gradient
             ascent, inner = directions.update(steepest, state.inner, state.path)
-            # A step that met no curvature condition can spoil the memory: then the gradient serves.
+            # A step that met no curvature condition can spoil the memory; then the gradient is used.
             ascent = jnp.where(jnp.vdot(ascent, steepest) > 0, ascent, steepest)
             begin = jnp.ones_like(state.length) if self.direction == "lbfgs" else state.length
 
@@ -102,12 +102,12 @@ class Riemannian(Climber):
 
 
 class RiemannianState(NamedTuple):
-    """Where the climb is, with minus the objective per point and its gradient there."""
+    """The point of the climb, with minus the objective per point and its gradient there."""
 
     point: Augmented
     value: Array  # []
     gradient: Array  # [P]   in the frame of the point's roots
-    path: Array  # [P]   sum of all steps, each in its frame: what a quasi-Newton memory takes differences of
+    path: Array  # [P]   sum of all steps, each in its frame; the quasi-Newton memory takes differences of it
     inner: optax.OptState
     length: Array  # []   of the last step
     owed: Array  # []   passes spent before the first step

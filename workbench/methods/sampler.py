@@ -1,4 +1,4 @@
-"""What all samplers of chains share: their counts, named as in NumPyro, and a row for every draw."""
+"""The base of samplers that run chains: their counts, named as in NumPyro, and a row for every draw."""
 
 from abc import ABC
 from typing import Annotated
@@ -12,11 +12,10 @@ from workbench.problem import Problem
 
 
 class Sampler(Method, ABC):
-    """A method whose answer is its draws. Chain r begins at start r; warm-up is paid for and left out of the answer.
+    """A method whose result is its draws. Chain r begins at start r; warm-up counts in the price, not in the result.
 
-    A sampler may sample the posterior of free labels whatever the problem's labels: the loop puts the components of its
-    draws in order where those of the problem are, which makes them draws of the ordered posterior
-    (`Problem.labelled`). It need not know.
+    A sampler may always sample the posterior with free labels. Where the problem's labels are ordered, the loop puts
+    the components of each draw in order, which makes it a draw of the ordered posterior (`Problem.labelled`).
     """
 
     num_warmup: Annotated[int, Field(ge=1, le=10_000_000)] = 500
@@ -35,11 +34,11 @@ class Sampler(Method, ABC):
 
 
 def check_proper(problem: Problem, who: str) -> None:
-    """A posterior can be drawn from only where it is one.
+    """Refuse an improper prior, under which there is no posterior to draw from.
 
     Args:
-        problem: what is asked.
-        who: asks, as a message names it.
+        problem: the problem to check.
+        who: the method, as the message names it.
 
     Raises:
         InputError: the prior is improper.

@@ -1,4 +1,4 @@
-"""The line search of methods that choose a direction themselves, one trial at a time, so that it can be carried."""
+"""A line search for the weak Wolfe conditions, one trial at a time, so that a state can carry it from step to step."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -8,20 +8,20 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-# Most trials in one search. One that has found no fall after so many has met the rounding of the objective.
+# Most trials in one search. After so many trials without a fall, rounding of the objective hides any fall.
 TRIALS = 20
 
-# Of the weak Wolfe conditions, as is usual with quasi-Newton directions (Nocedal & Wright 2006, sec. 3.1).
+# Constants of the weak Wolfe conditions, usual with quasi-Newton directions (Nocedal & Wright 2006, sec. 3.1).
 SUFFICIENT, CURVATURE = 1e-4, 0.9
 
-# A trial lies no nearer to an end of its bracket than this share of it, and no farther from a lower end of zero than
-# half: the usual safeguards of interpolation (Nocedal & Wright 2006, sec. 3.5), so that a bracket shrinks.
+# A trial keeps at least this share of the bracket from either end, and lies in its lower half if the lower end is zero.
+# These are the usual safeguards of interpolation (Nocedal & Wright 2006, sec. 3.5), with which a bracket shrinks.
 NEAREST = 0.1
 
-# Falls of the objective below this many eps of its size are its rounding: they do not tell better from worse.
+# Changes of the objective below this many eps of its size are rounding, and say nothing about which point is better.
 ROUNDING = 10.0
 
-# length -> value [] and gradient [P] there, the gradient in coordinates in which the direction stays what it is
+# length -> value [] and gradient [P] there, the gradient in coordinates in which the direction does not change
 Evaluate = Callable[[Array], tuple[Array, Array]]
 
 
@@ -34,9 +34,10 @@ class End(NamedTuple):
 
 
 class Search(NamedTuple):
-    """What is known of the objective along a direction between two trials (Lewis & Overton 2013, alg. 2.6).
+    """The state of a bisection along a direction between two trials (Lewis & Overton 2013, alg. 2.6).
 
-    `lower` falls enough and is still steep; `upper` does not fall enough, and is infinite until one is found.
+    The value at `lower` has fallen enough, and its slope is still steep. The value at `upper` has not fallen enough;
+    its length is infinite until such a trial has been made.
     """
 
     value: Array  # []   at length zero
@@ -48,24 +49,24 @@ class Search(NamedTuple):
 
     @classmethod
     def along(cls, value: Array, slope: Array, length: Array) -> "Search":
-        """A search that has tried nothing yet.
+        """A search before its first trial.
 
         Args:
-            value: what is minimised, at length zero [].
-            slope: there, along the direction; it falls [].
-            length: to try first [].
+            value: the objective, which is minimised, at length zero [].
+            slope: its derivative along the direction at length zero, negative [].
+            length: the first length to try [].
         """
         zero = jnp.zeros_like(value)
         far = End(zero + jnp.inf, zero + jnp.inf, zero)
         return cls(value, slope, End(zero, value, slope), far, zero + length, jnp.asarray(0))
 
     def after_trial(self, value: Array, slope: Array) -> tuple["Search", Array, Array]:
-        """The search after its next trial, whether that fell enough, and whether it has flattened as well.
+        """The search after its next trial, whether that fell enough, and whether both Wolfe conditions hold there.
 
-        A trial that is not a number is too long. Where values differ by rounding only, slopes decide (the approximate
-        conditions of Hager & Zhang 2005, SIAM J. Optim. 16, eq. 4.2).
+        A trial whose value is not finite counts as too long. Where values differ by rounding only, slopes decide (the
+        approximate conditions of Hager & Zhang 2005, SIAM J. Optim. 16, eq. 4.2).
         """
-        # Differences, so that a length too short to move falls by nothing, which is not enough.
+        # The difference is compared, so that a length too short to change the value does not count as a fall.
         noise = ROUNDING * float(np.finfo(value.dtype).eps) * jnp.abs(self.value)
         level = (value <= self.value + noise) & (jnp.abs(slope) <= -(1.0 - 2.0 * SUFFICIENT) * self.slope)
         falls = jnp.isfinite(value) & ((value - self.value <= SUFFICIENT * self.length * self.slope) | level)
@@ -81,7 +82,7 @@ class Search(NamedTuple):
 
 
 class Found(NamedTuple):
-    """The best trial of a search; its length is zero where none fell."""
+    """The best trial of a search; its length is zero if none fell enough."""
 
     length: Array  # []
     value: Array  # []
@@ -90,13 +91,13 @@ class Found(NamedTuple):
 
 
 def weak_wolfe(evaluate: Evaluate, start: tuple[Array, Array], direction: Array, length: Array) -> Found:
-    """A whole search for the weak Wolfe conditions. Where no trial meets both, the longest that fell enough is kept.
+    """A whole search for the weak Wolfe conditions. If no trial meets both, the longest that fell enough is kept.
 
     Args:
-        evaluate: what is minimised, along the direction; a trial calls it once.
+        evaluate: the objective along the direction, which is minimised; each trial calls it once.
         start: value [] and gradient [P] at length zero.
-        direction: [P], in which the value falls.
-        length: to try first [].
+        direction: [P], along which the value falls.
+        length: the first length to try [].
     """
 
     def trial(now: tuple[Search, Found, Array]) -> tuple[Search, Found, Array]:
@@ -115,7 +116,7 @@ def weak_wolfe(evaluate: Evaluate, start: tuple[Array, Array], direction: Array,
 
 
 def _between(lower: End, upper: End) -> Array:
-    """Where the cubic through both ends is lowest, within the safeguards; the middle where there is none. []"""
+    """The minimum of the cubic through both ends, within the safeguards; the midpoint if there is none. []"""
     width = upper.length - lower.length
     # Nocedal & Wright 2006, eq. 3.59.
     d1 = lower.slope + upper.slope - 3.0 * (upper.value - lower.value) / width

@@ -1,4 +1,4 @@
-"""A climb whose step lengths are searched, one trial a step, so that restarts do not wait for each other."""
+"""A climb with a line search that makes one trial in each step, so that restarts do not wait for each other."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -10,16 +10,16 @@ from jax import Array
 from workbench.methods.directions import Direction, Memory, Moved
 from workbench.methods.search import TRIALS, Search
 
-# How much larger than its tolerance the gradient may be where no search along it falls: it has met rounding.
+# If a search along the gradient finds no fall, because of rounding, the gradient may be so many times its tolerance.
 STALLED = 100.0
 
-# How much longer than the last length the next first trial is, where the direction has no length of its own. A search
-# shortens by itself, so that the length follows the curvature both ways.
+# Where the direction has no length of its own, the first trial is this many times the last length. A search shortens
+# by itself, so that the length can follow the curvature both ways.
 GROWTH = 2.0
 
 
 class Objective(NamedTuple):
-    """What is minimised, over a space in which a tangent [P] leads from each point to another."""
+    """The function to minimise, on a space in which a tangent [P] leads from one point to another."""
 
     retract: Callable[[Any, Array], Any]  # (point, tangent) -> point
     evaluate: Callable[[Any, Array], tuple[Array, Array]]  # (point, tangent) -> value [], gradient [P] there; one pass
@@ -28,13 +28,13 @@ class Objective(NamedTuple):
 class Trial(NamedTuple):
     """The best trial of a search so far: the longest that fell enough."""
 
-    length: Array  # []   zero where there is none
+    length: Array  # []   zero if there is none
     value: Array  # []
     gradient: Array  # [P]
 
 
 class Climb(NamedTuple):
-    """Where a climb is, and its search from there."""
+    """The point of a climb, and the search from there."""
 
     point: Any
     value: Array  # []
@@ -43,24 +43,24 @@ class Climb(NamedTuple):
     search: Search
     best: Trial
     memory: Memory
-    fresh: Array  # []   the direction is that of the gradient
+    fresh: Array  # []   the direction is minus the gradient
     iterations: Array  # []   steps kept; -1 before the start is evaluated
 
 
 class Outcome(NamedTuple):
-    """What one trial came to."""
+    """The outcome of one trial."""
 
-    kept: Array  # []   the climb moved, or knows its start
-    failed: Array  # []   no trial along the gradient falls, or the start has no value
+    kept: Array  # []   the climb moved, or its start was evaluated
+    failed: Array  # []   no trial along the gradient fell, or the value at the start is not finite
 
 
 def at_start(point: Any, like: Array, rule: Direction) -> Climb:
-    """A climb that has evaluated nothing: its first trial is the start itself, which any value improves.
+    """A climb before its first evaluation. Its first trial is the start itself; every finite value counts as a fall.
 
     Args:
         point: the start.
-        like: a tangent there [P].
-        rule: of directions.
+        like: a tangent there, for its size and dtype [P].
+        rule: the rule for directions.
     """
     nothing = jnp.zeros_like(like)
     zero = jnp.zeros((), like.dtype)
@@ -71,11 +71,11 @@ def at_start(point: Any, like: Array, rule: Direction) -> Climb:
 
 
 def trial(climb: Climb, objective: Objective, rule: Direction) -> tuple[Climb, Outcome]:
-    """One trial: one pass. The climb moves where it ends a search, and stays otherwise.
+    """One trial, which costs one pass. The climb moves if the trial ends a search, and stays otherwise.
 
-    A direction with a length of its own is searched for the weak Wolfe conditions, so that what it remembers is convex
-    (Nocedal & Wright 2006, sec. 6.1); any other for a sufficient fall (Armijo 1966). Where a search finds none, memory
-    is dropped and the gradient searched.
+    Along a direction that has its own length, the search is for the weak Wolfe conditions, so that the remembered pairs
+    have positive curvature (Nocedal & Wright 2006, sec. 6.1). Along any other it is for a sufficient fall (Armijo
+    1966). If a search finds none, the memory is cleared and the next search is along the gradient.
     """
     value, gradient = objective.evaluate(climb.point, climb.search.length * climb.direction)
     search, falls, flat = climb.search.after_trial(value, jnp.sum(gradient * climb.direction))
@@ -94,14 +94,14 @@ def trial(climb: Climb, objective: Objective, rule: Direction) -> tuple[Climb, O
 
 
 def _begun(climb: Climb, here: Trial, step: Array, empty: Array, rule: Direction) -> Climb:
-    """The climb with a new search from where it is now, after a step; or along the gradient, if a search was empty."""
+    """The climb with a new search from its present point; along the gradient if the last search was `empty`."""
     first = climb.iterations < 0
     change = jnp.where(first, 0.0, here.gradient - climb.gradient)
     direction, memory = rule.turn(climb.memory, Moved(step, change, here.gradient))
     downhill = (jnp.sum(direction * here.gradient) < 0) & ~empty
     direction = jnp.where(downhill, direction, -here.gradient)
     memory = _where(downhill, memory, rule.init(step))
-    # Until its length is known a step is at most a standard deviation, or a factor of e in width.
+    # Without an earlier length, the first trial is at most a standard deviation, or a factor of e in width.
     unit = jnp.minimum(1.0, 1.0 / jnp.sqrt(jnp.sum(direction**2)))
     length = jnp.ones_like(unit) if rule.scaled else GROWTH * here.length
     length = jnp.minimum(jnp.where(first | ~downhill, unit, length), rule.farthest / jnp.max(jnp.abs(direction)))

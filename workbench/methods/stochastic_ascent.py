@@ -1,4 +1,4 @@
-"""Stochastic gradient ascent: the gradient of a minibatch in place of that of all rows, with a falling step size."""
+"""Stochastic gradient ascent: steps along the gradient of a minibatch, with a falling step size."""
 
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
@@ -19,28 +19,28 @@ from workbench.methods.search import TRIALS
 from workbench.mixture import Mixture
 from workbench.problem import Problem
 
-# Of what the slope promises, a first step is to rise by this much: along a parabola it is then no longer than one over
-# the curvature, as steps on noisy gradients have to be (Bottou, Curtis & Nocedal 2018, SIAM Review 60, sec. 4.2).
+# The first step must rise by this share of what the slope predicts. On a parabola it is then at most one over the
+# curvature, as steps on noisy gradients have to be (Bottou, Curtis & Nocedal 2018, SIAM Review 60, sec. 4.2).
 PROMISED = 0.5
 
 
 class StochasticAscent(Minibatch):
-    """Maximises `log_joint` in a chart along the direction of an optimiser, a minibatch at a time.
+    """Maximises `log_joint` in a chart along the direction of an optimiser, one minibatch at a time.
 
     The objective of a step is an unbiased estimate of `log_joint` per point: the batch's mean log-likelihood plus
-    `log_prior / N`. No step size is to be chosen. The first is searched: on one batch at the start, doubled or halved
-    until it is the longest that rises by half of what the slope there promises. Each trial costs what a step does, and
-    is one for the harness. From then on the step size is `first (1 + s)^-power`, with s the number of times so far that
-    the gradients of two batches in turn have pointed against each other (Kesten 1958, Ann. Math. Stat. 29; in many
-    dimensions Delyon & Juditsky 1993, SIAM J. Optim. 3): on the way to an optimum they agree and it hardly falls; near
-    one they are noise, or where it is too long they take turns, and it falls as Robbins & Monro (1951) ask. Nothing
-    promises a rise at each step.
+    `log_prior / N`. By default the user chooses no step size. The first is found on one batch at the start: it is
+    doubled or halved to the longest that rises by half of what the slope there predicts. Each trial costs as much as a
+    step, and counts as one in the harness. From then on the step size is `first (1 + s)^-power`, where s counts how
+    often the gradients of two successive batches have pointed against each other (Kesten 1958, Ann. Math. Stat. 29; in
+    many dimensions Delyon & Juditsky 1993, SIAM J. Optim. 3). On the way to an optimum the gradients agree, and the
+    step size hardly falls. Near an optimum they are noise, and where the step is too long they alternate; the step
+    size then falls as Robbins & Monro (1951) require. `log_joint` may fall at a step.
     """
 
     method: Literal["stochastic_ascent"] = "stochastic_ascent"
     optimizer: Literal["gradient", "momentum", "adam"] = "adam"
     learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = Field(
-        None, description="first step size; left out, it is searched on one batch at the start"
+        None, description="first step size; if left out, a search on one batch finds it at the start"
     )
 
     summary: ClassVar[str] = "minibatch ascent on the sum inside the log: gradient, momentum or adam"
@@ -66,7 +66,7 @@ class StochasticAscent(Minibatch):
         def step(key: Array, state: StochasticState) -> tuple[StochasticState, Info]:
             x, unravel = ravel_pytree(state.u)
             probe = state.probe
-            # All trials are on one batch, whose noise they share.
+            # All trials use the same batch, so that they share its noise.
             rows = self.draw(problem, jnp.where(probe.done, key, state.key))
             tried = jnp.where(probe.done, 0.0, probe.length)
             value, gradient = jax.value_and_grad(lambda y: loss(unravel(y), rows))(x + tried * probe.direction)
@@ -88,13 +88,13 @@ class StochasticAscent(Minibatch):
         return Algorithm(init, step, lambda state: chart.constrain(state.u))
 
     def rate(self, first: Array, turns: Array) -> Array:
-        """The step size after so many turns of the gradient. []"""
-        # Momentum adds a gradient up over the steps to come, to 1 / (1 - DECAY) times its length.
+        """The step size after the gradient has reversed `turns` times. []"""
+        # With momentum a gradient acts in all later steps, in total 1 / (1 - DECAY) times its length.
         added = self.optimizer == "momentum" and self.learning_rate is None
         return (1.0 - DECAY if added else 1.0) * first * (1.0 + turns) ** -self.power
 
     def _begun(self, like: Array) -> "Probe":
-        """A search that has tried nothing, or needs not to."""
+        """A search before its first trial; it is done already if the step size is given."""
         zero, done = jnp.zeros((), like.dtype), self.learning_rate is not None
         first = zero + (self.learning_rate if self.learning_rate is not None else 0.0)
         return Probe(zero, zero, like, first, zero, jnp.asarray(-1), jnp.asarray(done))
@@ -103,18 +103,18 @@ class StochasticAscent(Minibatch):
 class Probe(NamedTuple):
     """The search for the first step size, one trial at a time."""
 
-    value: Array  # []   what is minimised, at the start
-    slope: Array  # []   there, along the direction
+    value: Array  # []   the objective, which is minimised, at the start
+    slope: Array  # []   its derivative there along the direction
     direction: Array  # [P]
-    length: Array  # []   to try next; the one to begin with where it is done
-    longest: Array  # []   that fell enough; zero where none has
+    length: Array  # []   the next length to try; once done, the first step size
+    longest: Array  # []   the longest trial that fell enough; zero if none has
     trials: Array  # []   -1 before the start is evaluated
     done: Array  # []
 
     def after_trial(self, value: Array, gradient: Array, rule: Direction) -> "Probe":
-        """The search after a trial; the first is of the start itself.
+        """The search after a trial; the first trial evaluates the start itself.
 
-        It doubles while trials fall enough and halves while they do not, and ends where that changes.
+        The length doubles while trials fall enough and halves while they do not. The search ends when that changes.
         """
         begun, number = self.trials >= 0, self.trials + 1
         enough = value - self.value <= PROMISED * self.length * self.slope
@@ -128,7 +128,7 @@ class Probe(NamedTuple):
         return _where(begun, after, self._at_start(value, gradient, rule))
 
     def _at_start(self, value: Array, gradient: Array, rule: Direction) -> "Probe":
-        """The direction in which the optimiser begins, with a first trial of a standard deviation or less."""
+        """The search along the optimiser's first direction; the first length is at most a standard deviation."""
         nothing = jnp.zeros_like(gradient)
         direction, _ = rule.turn(rule.init(nothing), Moved(nothing, nothing, gradient))
         unit = jnp.minimum(1.0, 1.0 / jnp.sqrt(jnp.sum(direction**2)))
@@ -138,14 +138,14 @@ class Probe(NamedTuple):
 
 
 class StochasticState(NamedTuple):
-    """Where the climb is, and what it remembers."""
+    """The point of the climb, and its memory."""
 
     u: Coordinates
     memory: Memory
-    gradient: Array  # [P]   of the last batch; zero before there is one
-    turns: Array  # []   times that two gradients in a row have pointed against each other
+    gradient: Array  # [P]   of the last batch; zero before the first
+    turns: Array  # []   how often two successive gradients have pointed against each other
     probe: Probe
-    key: Array  # of the batch on which the first step size is searched
+    key: Array  # draws the batch on which the first step size is searched
 
 
 def _where(predicate: Array, new: Any, old: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Tempered SMC: particles carried from the prior to the posterior, and the evidence told on the way."""
+"""Tempered SMC: particles move from the prior to the posterior, and give an estimate of the evidence."""
 
 from collections.abc import Callable
 from typing import Annotated, ClassVar, Literal, NamedTuple
@@ -20,38 +20,38 @@ from workbench.mixture import Mixture
 from workbench.numpyro_model import mixture_of_sites, prior_potential, unconstrained_sites
 from workbench.problem import Problem
 
-# Logarithm of the first step size, in units of the root mean square slope; it is learnt within a few moves.
+# Logarithm of the first step size, in units of the reciprocal root mean square gradient. It adapts within a few moves.
 FIRST_LOG_STEP = -0.5
 
 
 class TemperedSMC(Sampler):
     """Adaptive tempered sequential Monte Carlo (Del Moral, Doucet & Jasra 2006, JRSS B 68; Dai et al. 2022, JASA 117).
 
-    A chain is a run of its own: `num_samples` particles, drawn from the prior and never from its start, go through the
-    tempered posteriors `prior x likelihood^t` from t = 0 to 1. A step is one temperature: the next t is as far as the
-    effective sample size allows, particles are resampled by their weights, and Hamiltonian moves refresh them. They
-    find the modes while these are still joined, and so visit all labellings. Once t = 1, what is left of the warm-up
-    does nothing and costs nothing; a run that does not get there within `num_warmup` temperatures is not ok.
+    Each chain is an independent run: `num_samples` particles, drawn from the prior (the start is not used), go through
+    the tempered posteriors `prior x likelihood^t` from t = 0 to 1. A step is one temperature: the effective sample size
+    determines the next t, particles are resampled by their weights, and Hamiltonian moves refresh them. Particles find
+    the modes while these are still connected, and so visit all labellings. Once t = 1, the remaining warm-up steps do
+    nothing and cost nothing. A run that does not reach t = 1 within `num_warmup` temperatures is not ok.
 
-    The product of the mean weights estimates the evidence, without bias but for what temperatures and step sizes learn
-    from the same particles, which vanishes as these grow in number (Beskos, Jasra, Kantas & Thiery 2016, Annals of
-    Applied Probability 26). It is not a number where a run is not ok.
+    The product of the mean weights estimates the evidence. Its only bias comes from temperatures and step sizes that
+    adapt to the same particles, and vanishes as the number of particles grows (Beskos, Jasra, Kantas & Thiery 2016,
+    Annals of Applied Probability 26). The estimate of a run that is not ok is NaN.
 
-    Each particle is a draw. Particles of one run share ancestors. They are told in the order of descent, relatives next
-    to each other, so that what they have in common shows up as autocorrelation: ESS counts it, as the variance
-    estimators of Chan & Lai (2013) and of Lee & Whiteley (2018) do by the family, and R-hat tells whether independent
-    runs agree, in the weights of separate modes above all.
+    Each particle is a draw. Particles of one run share ancestors. They are recorded in the order of descent, with
+    relatives next to each other, so that common ancestry shows up as autocorrelation. The ESS accounts for it, as the
+    variance estimators of Chan & Lai (2013) and of Lee & Whiteley (2018) do by family. R-hat shows whether independent
+    runs agree, above all in the weights of separate modes.
 
-    An evaluation of a particle costs one pass. The moves that brought a particle to the posterior are paid for with its
-    draw, the others as they are made.
+    An evaluation of a particle costs one pass. The moves at the last temperature are counted particle by particle with
+    the draws; all other moves are counted when they are made.
     """
 
     method: Literal["tempered_smc"] = "tempered_smc"
-    num_warmup: Annotated[int, Field(ge=1)] = Field(200, description="temperatures at most")
+    num_warmup: Annotated[int, Field(ge=1)] = Field(200, description="most temperatures")
     num_samples: Annotated[int, Field(ge=4)] = Field(1000, description="particles of a run, each of them a draw")
     num_chains: Annotated[int, Field(ge=1)] = Field(4, description="independent runs")
     ess_share: Annotated[float, Field(gt=0, lt=1)] = Field(
-        0.5, description="effective share of the particles that the next temperature is to leave"
+        0.5, description="effective sample size at the next temperature, as a share of the particles"
     )
     num_moves: Annotated[int, Field(ge=1)] = Field(2, description="Hamiltonian moves at each temperature")
     num_steps: Annotated[int, Field(ge=1)] = Field(5, description="leapfrog steps of a move")
@@ -59,7 +59,7 @@ class TemperedSMC(Sampler):
     summary: ClassVar[str] = "tempered SMC: particles from prior to posterior, and the evidence; needs a proper prior"
 
     def check(self, problem: Problem) -> None:
-        """Particles are drawn from the prior."""
+        """Refuses an improper prior, from which particles cannot be drawn."""
         check_proper(problem, "tempered SMC")
 
     def bind(self, problem: Problem) -> Algorithm:
@@ -85,25 +85,25 @@ class TemperedSMC(Sampler):
         return Algorithm(init, step, mixture, log_evidence)
 
     def _price(self, before: "Population", after: "Population") -> Array:
-        """Passes of a step: the draws from the prior, and the moves of all particles, or of the one that is shown.
+        """Passes of a step: the draws from the prior, and the moves of all particles or of the recorded one.
 
-        At the last temperature and for the first draw the same one is shown, and paid for once.
+        The step that reaches t = 1 and the first draw record the same particle, which is counted once.
         """
         first = jnp.where(before.taken == 0, self.num_samples, 0)
         risen = jnp.where(after.temperature < 1, self.num_samples, 1)
-        told = (before.taken > self.num_warmup) & (after.temperature >= 1)
-        moved = jnp.where(before.temperature < after.temperature, risen, told)
+        recorded = (before.taken > self.num_warmup) & (after.temperature >= 1)
+        moved = jnp.where(before.temperature < after.temperature, risen, recorded)
         return first + self.num_moves * self.num_steps * moved
 
 
 class Population(NamedTuple):
-    """A run on its way."""
+    """The state of a run."""
 
     particles: Particle  # leaves [S, ...]   relatives next to each other
     temperature: Array  # []
-    log_evidence: Array  # []   of the likelihood^temperature
-    log_step: Array  # []
-    taken: Array  # []   steps
+    log_evidence: Array  # []   estimate for the likelihood^temperature
+    log_step: Array  # []   logarithm of the step size
+    taken: Array  # []   steps taken
 
     @classmethod
     def at(cls, z: Array, evaluate: Evaluate) -> "Population":
@@ -113,7 +113,7 @@ class Population(NamedTuple):
 
 
 def warmed(key: Array, population: Population, method: TemperedSMC, evaluate: Evaluate) -> Population:
-    """The population at the next temperature: weighed, resampled by the weights, and refreshed."""
+    """The population at the next temperature, after weighting, resampling and moves."""
     key_ancestors, key_moves = jax.random.split(key)
     log_likelihoods = population.particles.log_likelihood
     temperature = next_temperature(population.temperature, log_likelihoods, method.ess_share)
@@ -134,7 +134,7 @@ def warmed(key: Array, population: Population, method: TemperedSMC, evaluate: Ev
 class _Space(NamedTuple):
     """The unconstrained values of a problem's sites as one vector [P].
 
-    Labels are free whatever the problem's are: the loop puts the components of draws in order.
+    Labels are free here even if those of the problem are ordered, because the loop orders the components of draws.
     """
 
     problem: Problem
@@ -159,7 +159,7 @@ class _Space(NamedTuple):
         return mixture_of_sites(self.problem, self.sites(z))
 
     def evaluate(self, z: Array) -> Particle:
-        """The particle at a point: one pass."""
+        """The particle at a point, in one pass."""
         prior, prior_slope = jax.value_and_grad(lambda at: prior_potential(self.problem, self.sites(at)))(z)
         value, slope = jax.value_and_grad(lambda at: self.problem.log_likelihood(self.mixture(at)))(z)
         usable = jnp.all(jnp.isfinite(jnp.concatenate([z, prior_slope, slope, jnp.stack([prior, value])])))

@@ -1,24 +1,25 @@
-"""From one temperature to the next: how far to go, what the particles then weigh, and which of them go on."""
+"""The step to the next temperature: its length, the weights of the particles, and their resampling."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-# Halvings of the interval in which the next temperature is sought: to the last digit of a float64.
+# Bisections for the next temperature, down to the last digit of a float64.
 HALVINGS = 52
 
 
 def next_temperature(temperature: Array, log_likelihoods: Array, share: float) -> Array:
-    """The temperature at which the effective sample size of the weights falls to a share of what it can be; at most 1.
+    """The temperature, at most 1, at which the effective sample size of the weights falls to a share of its maximum.
 
-    `(sum w)^2 / sum w^2` for `w = L^(next - temperature)` (Jasra, Stephens, Doucet & Tsagaris 2011, Scandinavian
-    Journal of Statistics 38). At most there are as many effective particles as have a likelihood at all.
+    The effective sample size is `(sum w)^2 / sum w^2` for `w = L^(next - temperature)` (Jasra, Stephens, Doucet &
+    Tsagaris 2011, Scandinavian Journal of Statistics 38). Its maximum is the number of particles whose log-likelihood
+    is finite.
 
     Args:
         temperature: the present one, below 1. []
-        log_likelihoods: of the particles; minus infinity where there is none. [S]
-        share: of the particles.
+        log_likelihoods: of the particles; minus infinity for a particle without one. [S]
+        share: effective sample size to reach, as a share of its maximum.
     """
     wanted = share * jnp.sum(log_likelihoods > -jnp.inf)
 
@@ -40,14 +41,14 @@ def effective_size(log_weights: Array) -> Array:
 
 
 def log_mean_weight(log_weights: Array) -> Array:
-    """What a step from one temperature to the next adds to the log evidence. []"""
+    """The log of the mean weight, which a step in temperature adds to the log evidence. []"""
     return jax.nn.logsumexp(log_weights) - np.log(len(log_weights))
 
 
 def systematic_ancestors(key: Array, log_weights: Array) -> Array:
-    """Who each particle descends from: S draws by one uniform number (Kitagawa 1996), ascending. [S]"""
+    """The index of each particle's ancestor, by systematic resampling (Kitagawa 1996), ascending. [S]"""
     count = len(log_weights)
     cumulated = jnp.cumsum(jax.nn.softmax(log_weights))
     places = (jnp.arange(count) + jax.random.uniform(key, dtype=log_weights.dtype)) / count
-    # Rounding may leave the last sum below one: nobody descends from particles beyond the last that weighs anything.
+    # Rounding may leave the last sum below one. Scaled by it, no place falls beyond the last particle with a weight.
     return jnp.searchsorted(cumulated, places * cumulated[-1], side="right")

@@ -7,10 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-# Newton's iterations for the length of the step. They converge from one side, quadratically; ten do almost always.
+# Newton's iterations for the length of the step. They converge quadratically from one side; ten almost always suffice.
 SECULAR = 30
 
-# An eigenvalue that is smaller than this share of the largest is as good as zero: a Hessian's own rounding.
+# An eigenvalue below this share of the largest counts as zero, because a Hessian's rounding error is as large.
 FLAT = 1e-10
 
 
@@ -23,7 +23,7 @@ class Model(NamedTuple):
 
     @classmethod
     def of(cls, gradient: Array, hessian: Array) -> "Model":
-        """One eigendecomposition: it serves every radius, and says whether the point is a minimum."""
+        """The model from one eigendecomposition, which serves every radius and shows whether the point is a minimum."""
         curvatures, directions = jnp.linalg.eigh(hessian)
         return cls(directions.T @ gradient, curvatures, directions)
 
@@ -33,7 +33,7 @@ class Model(NamedTuple):
         return self.curvatures[0] < -FLAT * jnp.max(jnp.abs(self.curvatures))
 
     def change(self, step: Array) -> Array:
-        """What the quadratic changes by after a step [P]. []"""
+        """The change of the quadratic along a step [P]. []"""
         along = self.directions.T @ step
         return jnp.vdot(self.slopes, along) + 0.5 * jnp.vdot(self.curvatures, along**2)
 
@@ -41,16 +41,16 @@ class Model(NamedTuple):
 def lowest_in_ball(model: Model, radius: Array) -> Array:
     """The global minimum of the quadratic over |p| <= radius (Nocedal & Wright 2006, Theorem 4.1, sec. 4.3). [P]
 
-    `p_i = -g_i / (h_i + m)` with the smallest m >= 0 that makes no denominator negative and |p| at most the radius. In
-    terms of the shift s = h_1 + m that is left to the lowest eigenvalue, 1 / |p| is concave and grows, so Newton's
-    iterations for `1 / |p| = 1 / radius` rise to the root from any s below it, without safeguards. Where the lowest
-    eigenvalue is negative the step ends on the boundary: where the gradient has next to no part along its eigenvector
-    (the hard case), what is missing there is filled in.
+    It is `p_i = -g_i / (h_i + m)`, with the smallest m >= 0 for which no denominator is negative and |p| is at most the
+    radius. As a function of s = h_1 + m, the lowest denominator, 1 / |p| is concave and increasing. Newton's iterations
+    for `1 / |p| = 1 / radius` therefore rise to the root from any s below it, without safeguards. If the lowest
+    eigenvalue is negative, the step ends on the boundary. If in addition the gradient has almost no component along its
+    eigenvector (the hard case), a step along that eigenvector makes up the missing length.
     """
     g, h, _ = model
     above = h - h[0]
     tiny = float(np.finfo(h.dtype).eps) * jnp.max(jnp.abs(h)) + float(np.finfo(h.dtype).tiny)
-    # At the root |p| >= |g_1| / s, so that the root is no smaller.
+    # At the root |p| >= |g_1| / s, so the root is at least |g_1| / radius.
     least = jnp.maximum(jnp.maximum(h[0], jnp.abs(g[0]) / radius), tiny)
 
     def closer(_: int, shift: Array) -> Array:

@@ -1,4 +1,4 @@
-"""Stochastic variational inference: a guide of NumPyro's fitted to the posterior by its own gradient estimates."""
+"""Stochastic variational inference: NumPyro fits one of its guides to the posterior by its own gradient estimates."""
 
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
@@ -26,21 +26,20 @@ from workbench.problem import Problem
 
 GUIDES: dict[str, type[AutoContinuous]] = {"normal": AutoDiagonalNormal, "multivariate_normal": AutoMultivariateNormal}
 
-# Standard deviation of the guide at the start, in the units in which it moves: NumPyro's own default.
+# Standard deviation of the guide at the start, in the units of its coordinates; NumPyro's own default.
 INITIAL_SCALE = 0.1
 
-# The bound is the mean of its estimates over the last iterations, this share of them: the step size has fallen by then.
+# The bound is the mean of its estimates over this share of the iterations, the last ones, where the step size is small.
 AVERAGED = 0.25
 
 
 class Variational(Approximation):
-    """Automatic differentiation variational inference (Kucukelbir et al. 2017, JMLR 18), as NumPyro runs it.
+    """Automatic differentiation variational inference (Kucukelbir et al. 2017, JMLR 18), as NumPyro implements it.
 
-    The guide is a Gaussian over the unconstrained coordinates in which NUTS moves, in the units of the data. Adam
-    climbs estimates of the evidence lower bound from `num_particles` reparametrised draws, each of which costs one
-    pass, with a step size that falls to zero along a cosine. Such a climb sees its objective through noise and has no
-    stopping rule that could be relied on, so that its status is BUDGET. For the posterior mode alone, there is
-    `ascent`.
+    The guide is a Gaussian over the unconstrained coordinates of NUTS, in the units of the data. Adam climbs estimates
+    of the evidence lower bound from `num_particles` reparametrised draws, each of which costs one pass. The step size
+    falls to zero along a cosine. Such a climb sees its objective only through noise and has no reliable stopping rule,
+    so its status is BUDGET. For the posterior mode alone, use `ascent`.
     """
 
     method: Literal["variational"] = "variational"
@@ -53,13 +52,13 @@ class Variational(Approximation):
     summary: ClassVar[str] = "NumPyro's stochastic variational inference, an approximation; needs a proper prior"
 
     def check(self, problem: Problem) -> None:
-        """A density can be fitted to a posterior only where it is one."""
+        """Refuses an improper prior, under which there is no posterior to approximate."""
         check_proper(problem, "variational inference")
 
     def bind(self, problem: Problem) -> Algorithm:
         """Steps of Adam on the guide's parameters; then draws."""
         space = _Space(problem)
-        # The guide looks at shapes alone, and is shown them once.
+        # The guide depends on shapes only, and a first call sets it up.
         guide = GUIDES[self.guide](space.prototype, init_scale=INITIAL_SCALE)
         with jax.ensure_compile_time_eval():
             seed(guide, 0)(None)
@@ -72,7 +71,7 @@ class Variational(Approximation):
             fit = fit._replace(optim_state=svi.optim.init(parameters))
             return VariationalState(start, fit, jnp.asarray(0), jnp.zeros((), problem.dtype))
 
-        # NumPyro keeps what it learns of the model when it begins. What is begun here is never computed.
+        # NumPyro sets itself up in its first `init`, with the model's shapes. Its result is not used.
         init(jax.random.key(0), standard_mixture(problem))
         averaged = max(1, round(AVERAGED * self.max_iterations))
 
@@ -98,12 +97,12 @@ class Variational(Approximation):
 
 
 class VariationalState(NamedTuple):
-    """Where the climb is, or one of the draws."""
+    """The state of the fit, or one of the draws."""
 
     mixture: Mixture
     fit: Any  # NumPyro's SVIState
     steps: Array  # []
-    bound: Array  # []   mean of the estimates of the last iterations, once they are over
+    bound: Array  # []   mean of the estimates of the last iterations, complete when these have ended
 
 
 class _Space:
@@ -115,21 +114,21 @@ class _Space:
         self.units, self.unravel = ravel_pytree(site_units(problem, blank))  # [P]
 
     def prototype(self, problem: Problem | None) -> Array:
-        """The site, with nothing said of it."""
+        """The site `latent` with an improper uniform density."""
         real = dist.ImproperUniform(constraints.real_vector, (), self.units.shape)
         return numpyro.sample("latent", real)
 
     def model(self, problem: Problem) -> None:
-        """The joint density of the site and the data, the Jacobians of all changes of coordinates included."""
+        """The joint density of the site and the data, with the Jacobians of all changes of coordinates."""
         sites = self.unravel(self.units * self.prototype(problem))
         with block():  # the prior's sites are not this model's
             energy = potential(problem, sites)
         numpyro.factor("log_joint", jnp.sum(jnp.log(self.units)) - energy)
 
     def flat(self, mixture: Mixture) -> Array:
-        """Where a mixture lies. [P]"""
+        """The coordinates of a mixture. [P]"""
         return ravel_pytree(unconstrained_sites(self.problem, mixture))[0] / self.units
 
     def mixture(self, latent: Array) -> Mixture:
-        """The mixture that lies there."""
+        """The mixture at these coordinates."""
         return mixture_of_sites(self.problem, self.unravel(self.units * latent))
