@@ -2,6 +2,7 @@
 
     python benchmarks/starts.py [--cells 60] [--restarts 32] [--json FILE]
     python benchmarks/starts.py --all --rules alternating      # the default rule in every cell of the data sets
+    python benchmarks/starts.py --again FILE --rules alternating --seed 1      # in those that a run missed, by other draws
 
 A cell is a data set (some of their columns, or a simulation), a covariance family and K = 2 to 6; cells are drawn at
 random by `--seed`, which also draws the starts. `--all` takes every cell without simulations, and K = 1 as well. The
@@ -17,7 +18,7 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -107,6 +108,7 @@ def main() -> None:
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--cells", type=int, default=60, help="how many, drawn at random (60)")
     which.add_argument("--all", action="store_true", help="every cell of the data sets, K = 1 to 6, and no simulation")
+    which.add_argument("--again", type=Path, metavar="FILE", help="the cells in which a rule's best is not the optimum")
     parser.add_argument("--rules", nargs="+", choices=PEERS, default=PEERS, metavar="RULE", help="these alone")
     parser.add_argument("--restarts", type=int, default=32, help="starts of each rule (32)")
     parser.add_argument("--seed", type=int, default=0, help="of cells, simulations and starts (0)")
@@ -114,14 +116,30 @@ def main() -> None:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write one row for each cell and rule")
     asked = parser.parse_args()
     jax.config.update("jax_enable_x64", True)
-    data, known, rows = dict(points(asked.seed, simulate=not asked.all)), Optima(asked.known), list[Row]()
-    for cell in chosen(data, asked.cells, asked.seed) if not asked.all else grid(data, range(1, 7)):
+    every = asked.all or asked.again is not None
+    data, known, rows = dict(points(asked.seed, simulate=not every)), Optima(asked.known), list[Row]()
+    for cell in cells(data, asked):
         make_room()
         rows += measure(data[cell.data], cell, asked, known)
         print(line(rows[-len(asked.rules) :]), flush=True)
         if asked.json is not None:
             setting.write(asked.json, [asdict(row) for row in rows])
-    print((tables.starts_all if asked.all else tables.starts)([asdict(row) for row in rows], {}))
+    print((tables.starts_all if every else tables.starts)([asdict(row) for row in rows], {}))
+
+
+def cells(data: Mapping[str, np.ndarray], asked: argparse.Namespace) -> Iterator[Cell]:
+    """The cells that are asked for."""
+    if asked.again is not None:
+        return again(json.loads(asked.again.read_text(encoding="utf-8")))
+    return grid(data, range(1, 7)) if asked.all else chosen(data, asked.cells, asked.seed)
+
+
+def again(rows: list[dict[str, Any]]) -> Iterator[Cell]:
+    """The cells of rows in which a rule missed the optimum, or has a suspicious end above it."""
+    for row in rows:
+        best, optimum = row["best"], row["optimum"]
+        if optimum is not None and (best is None or not row["all"] or best > optimum + NEAR):
+            yield Cell(row["data"], row["family"], row["K"])
 
 
 def chosen(data: Mapping[str, np.ndarray], cells: int, seed: int) -> Iterator[Cell]:

@@ -15,7 +15,8 @@ from workbench.problem import Problem
 from workbench.soundness import Soundness
 from workbench.starts import RandomPoints, ShortEM, VariedSeeds, climbing, draw_starts, short_em
 from workbench.starts.climbing import Climber, Mixtures
-from workbench.starts.short_em import in_data_units
+from workbench.starts.moves import Moves
+from workbench.starts.short_em import in_data_units, luby
 
 Points = NDArray[np.float64]
 K = 3
@@ -110,16 +111,77 @@ def test_short_runs_are_of_a_sample_of_many_rows(monkeypatch: pytest.MonkeyPatch
 
 
 def test_wide_data_take_fewer_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
-    rounds: list[int] = []
-    swapped = short_em._swapped
-    monkeypatch.setattr(short_em, "_swapped", lambda *given: rounds.append(0) or swapped(*given))
+    moves: list[int] = []
+    of = Moves.of
+    monkeypatch.setattr(Moves, "of", lambda *given: moves.append(0) or of(*given))
     problem = Problem(np.random.default_rng(0).normal(size=(300, 3)), 2)
     draw_starts(ShortEM(), problem, 1, seed=0)
-    assert len(rounds) == short_em.ROUNDS
-    # Two components, ten features and an exponential for each of 300 rows: three rounds' worth.
-    monkeypatch.setattr(short_em, "MOST_WORK", 3 * 2 * 10 * 10 * 2 * 300 * (10 + short_em.EXPONENTIAL))
+    assert len(moves) >= short_em.PATIENCE
+    moves.clear()
+    # Two components, ten features and an exponential for each of 300 rows, 17 climbs of ten steps: three rounds' worth.
+    monkeypatch.setattr(short_em, "MOST_WORK", 3 * 2 * 17 * 10 * 2 * 300 * (10 + short_em.EXPONENTIAL))
     draw_starts(ShortEM(), problem, 1, seed=0)
-    assert len(rounds) == short_em.ROUNDS + 3
+    assert len(moves) == 3
+
+
+def test_patience_is_lubys_sequence() -> None:
+    # Luby, Sinclair & Zuckerman 1993, section 3.
+    assert [luby(term) for term in range(1, 16)] == [1, 1, 2, 1, 1, 2, 4, 1, 1, 2, 1, 1, 2, 4, 8]
+
+
+def one_component_each(problem: Problem, weights: list[float], means: Points, variances: list[float]) -> Mixtures:
+    """A mixture with spherical covariances, as the climber takes it."""
+    scales = np.asarray(variances)[:, None, None] * np.eye(means.shape[1])
+    mixture = Mixture.from_covariances(np.asarray(weights), means, scales, problem.covariance.name)
+    return in_working_units(problem, jax.tree.map(lambda leaf: np.asarray(leaf)[None], mixture))
+
+
+@pytest.mark.parametrize(("tied_rows", "usable"), [(30, False), (10, True)])
+def test_a_tight_component_mostly_on_equal_values_is_not_usable(tied_rows: int, usable: bool) -> None:
+    rng = np.random.default_rng(0)
+    # 40 rows about zero, so many of them at zero, that are tight beside 60 others; 70 at one value elsewhere, so that
+    # zero is not the most frequent one.
+    close = np.concatenate([np.zeros(tied_rows), 0.01 * rng.normal(size=40 - tied_rows)])
+    x = np.concatenate([close, 50.0 + 10.0 * rng.normal(size=60), np.full(70, 30.0)])[:, None]
+    problem = Problem(x, 2, "full")
+    weights, means = [40 / 170, 130 / 170], np.array([[0.0], [40.0]])
+    mixtures = one_component_each(problem, weights, means, [1e-3, 200.0])
+    z = (problem.x - np.asarray(problem.rows.shift)) @ np.asarray(problem.rows.inverse).T
+    assert Climber.of(z, problem.covariance, 2, problem.x).usable(mixtures)[0] == usable
+    assert climber_of(problem).usable(mixtures)[0]  # of rows whose values are not told
+
+
+def test_a_component_of_one_row_is_usable_where_the_covariance_is_shared() -> None:
+    x = np.concatenate([np.random.default_rng(0).normal(size=(50, 2)), [[40.0, 0.0]]])
+    problem = Problem(x, 2, "tied")
+    drawn = draw_starts(ShortEM(), problem, 2, seed=0)
+    # 40 deviations away one row is a component, and the likelihood by far the highest with it.
+    np.testing.assert_allclose(np.min(drawn.weights, axis=1), 1 / 51, rtol=1e-6)
+
+
+def test_what_passes_through_a_singularity_is_left_out() -> None:
+    x = np.concatenate([np.random.default_rng(0).normal(size=(40, 1)), np.full((20, 1), 9.0)])
+    problem = Problem(x, 2, "diagonal")
+    # The second component shrinks onto the equal rows in a few steps, and begins anew where it cannot be inverted.
+    ends, values = climber_of(problem).climb(
+        one_component_each(problem, [0.5, 0.5], np.array([[0.0], [9.0]]), [1.0, 1.0]), 200
+    )
+    assert np.isneginf(values[0])
+    assert np.all(np.isfinite(ends.weights))
+
+
+@FAMILIES
+def test_a_move_changes_one_component(family: str, problem_of: Callable[..., Problem]) -> None:
+    problem = problem_of(family)
+    kept = in_working_units(problem, draw_starts(VariedSeeds(), problem, 3, seed=0))
+    climber = climber_of(problem)
+    z = (problem.x - np.asarray(problem.rows.shift)) @ np.asarray(problem.rows.inverse).T
+    children = Moves(climber, z, np.random.default_rng(0)).of(kept, 1, 20)
+    np.testing.assert_allclose(np.sum(children.weights, axis=1), 1.0, rtol=1e-12)
+    assert np.all(np.sum(np.any(children.means != kept.means[1], axis=2), axis=1) == 1)
+    changed = np.any(children.covariances != kept.covariances[1], axis=tuple(range(2, children.covariances.ndim)))
+    assert np.all(np.sum(changed, axis=1) == (0 if family == "tied" else 1))
+    assert np.all(climber.kind.smallest(children.covariances) > 0)
 
 
 @pytest.mark.slow

@@ -4,6 +4,7 @@ In NumPy, on the host: there is nothing to compile, and a step for ten mixtures 
 Responsibilities and sums are two products with one matrix of features, as in `engine/one_pass.py`.
 """
 
+import itertools
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 
 from workbench.mixture.covariance import Covariance
 from workbench.mixture.covariance.vectors import LOG_2PI
-from workbench.soundness import NARROWEST, Soundness
+from workbench.soundness import MOST, NARROWEST, VANISHED, Soundness
 
 Points = NDArray[np.float64]
 Flags = NDArray[np.bool_]
@@ -54,29 +55,57 @@ class Climber:
     num_rows: int  # N
     features: Points  # [B, F, N']   1, z and the family's squares; blocks of rows, the last padded with zeros
     total: Points  # [D, D]   sum_n z_n z_n^T
+    ties: tuple[NDArray[np.intp], ...]  # [N] each   which rows share a value of a column, or all values
 
     @classmethod
-    def of(cls, z: Points, family: Covariance, components: int) -> "Climber":
-        """The climber of rows z [N, D] for mixtures of K components."""
+    def of(cls, z: Points, family: Covariance, components: int, x: Points | None = None) -> "Climber":
+        """The climber of rows z [N, D] for mixtures of K components.
+
+        Equal values are looked for in x [N, D], the rows in the data's units: in working units columns are mixed.
+        """
         kind, (n, d) = KINDS[family.name], z.shape
         features = np.concatenate([np.ones((1, n)), z.T, kind.squares(z)])
+        ties = () if x is None else _ties(x)
         size = min(n, max(1, ONE_THREAD // (components * len(features))))
         blocks = -(-n // size)
         padded = np.pad(features, ((0, 0), (0, blocks * size - n))).reshape(len(features), blocks, size)
-        return cls(kind, family.fewest_points(d), n, np.ascontiguousarray(padded.swapaxes(0, 1)), z.T @ z)
+        return cls(kind, family.fewest_points(d), n, np.ascontiguousarray(padded.swapaxes(0, 1)), z.T @ z, ties)
 
     def climb(self, mixtures: Mixtures, steps: int) -> tuple[Mixtures, Points]:
-        """So many EM steps (flat prior), and the log-likelihood [C] of where they lead; -inf where one is singular."""
+        """So many EM steps (flat prior), and the log-likelihood [C] of where they lead.
+
+        It is -inf where one was singular on the way: what goes on from there is another mixture.
+        """
+        proper = np.ones(len(mixtures.weights), bool)
         for _ in range(steps):
-            mixtures = self._maximise(self._expect(mixtures)[1])
-        return mixtures, self._expect(mixtures)[0]
+            values, shares = self._expect(mixtures)
+            proper &= np.isfinite(values)
+            mixtures = self._maximise(shares)
+        values = self._expect(mixtures)[0]
+        return mixtures, np.where(proper, values, -np.inf)
 
     def usable(self, mixtures: Mixtures) -> Flags:
-        """Whether each could be an end worth reaching: no component starved, singular, or tight on a few rows. [C]"""
+        """Whether each could be an end worth reaching: none starved, singular, or tight on few rows or equal ones. [C]
+
+        Equal values count whatever their number: `Soundness` looks for the most frequent, but all are spikes.
+        """
         sizes, narrow = mixtures.weights * self.num_rows, self.kind.smallest(mixtures.covariances)  # [C, K]
-        few = sizes < RULE.small * self.fewest
-        bad = (sizes < max(self.fewest, 1)) | ~(narrow > NARROWEST**2) | (few & (narrow < RULE.tight))
-        return np.asarray(~np.any(bad, axis=1))
+        few, tight = sizes < RULE.small * self.fewest, narrow < RULE.tight
+        bad = (sizes < max(self.fewest, VANISHED)) | ~(narrow > NARROWEST**2) | (few & tight)
+        usable = ~np.any(bad, axis=1)
+        if self.ties and self.fewest > 0:
+            for place in np.flatnonzero(usable & np.any(tight, axis=1)).tolist():
+                usable[place] = not self._sits_on_ties(mixtures, place, np.flatnonzero(tight[place]))
+        return np.asarray(usable)
+
+    def _sits_on_ties(self, mixtures: Mixtures, place: int, components: NDArray[np.intp]) -> bool:
+        """Whether rows that share a value are most of one of these components of a mixture."""
+        shares = self._expect(Mixtures(*(leaf[[place]] for leaf in mixtures)))[1][0]  # [B, K, N']
+        own = np.concatenate(list(shares[:, components]), axis=-1)[:, : self.num_rows]
+        return any(
+            np.max(np.bincount(tie, weights=points)[1:]) >= MOST * np.sum(points)
+            for points, tie in itertools.product(own, self.ties)
+        )
 
     def _expect(self, mixtures: Mixtures) -> tuple[Points, Points]:
         """Log-likelihoods [C], in working units, and responsibilities [C, B, K, N'], those of padding by the way."""
@@ -247,6 +276,17 @@ class OneVariance(Variances):
 KINDS: dict[str, Kind] = {
     "full": Matrices(), "tied": SharedMatrix(), "diagonal": Variances(), "spherical": OneVariance()
 }  # fmt: skip
+
+
+def _ties(x: Points) -> tuple[NDArray[np.intp], ...]:
+    """For each column with equal values, and for whole rows, the value that each row shares, or 0 for none. [N] each"""
+    ties = []
+    for part in (x, *(x.T[:, :, None] if x.shape[1] > 1 else ())):
+        _, which, counts = np.unique(part, axis=0, return_inverse=True, return_counts=True)
+        shared = counts > 1
+        if np.any(shared):
+            ties.append(np.where(shared, np.cumsum(shared), 0)[which.reshape(-1)])
+    return tuple(ties)
 
 
 def _inverses(covariances: Points) -> tuple[Points, Points, Flags]:
