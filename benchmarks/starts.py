@@ -2,7 +2,7 @@
 
     python benchmarks/starts.py [--cells 60] [--restarts 32] [--json FILE]
     python benchmarks/starts.py --all --rules alternating      # the default rule in every cell of the data sets
-    python benchmarks/starts.py --again FILE --rules alternating --seed 1      # in those that a run missed, by other draws
+    python benchmarks/starts.py --again FILE --rules alternating --seed 1      # where a run missed it, by other draws
 
 A cell is a data set (some of their columns, or a simulation), a covariance family and K = 2 to 6; cells are drawn at
 random by `--seed`, which also draws the starts. `--all` takes every cell without simulations, and K = 1 as well. The
