@@ -87,7 +87,7 @@ def agreements() -> dict[str, Any]:
         raise wb.InputError(f"field: refused by {jax.process_index()}")
 
     try:
-        hosts.by_the_first(refuse)
+        hosts.on_first_host(refuse)
     except wb.InputError as error:
         return heard | {"error": str(error)}
     return heard

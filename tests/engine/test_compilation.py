@@ -1,4 +1,4 @@
-"""Compiling happens once: for every method and shape in a process, and across processes for the command line."""
+"""Programs are compiled once: per method and shape in a process, and across processes by the command line's cache."""
 
 import logging
 import os
@@ -40,7 +40,7 @@ QUICK: dict[str, dict[str, int]] = {
 }
 
 
-# Each compiles programs of its own for as long as all the others together.
+# Each of these takes as long to compile as all the other methods together.
 DEAR = ("permuted", "tempered_smc", "ibis", "mixed", "variational", "cavi", "newton", "natural_gradient", "riemannian")
 EVERY = [pytest.param(name, marks=pytest.mark.slow if name in DEAR else ()) for name in METHODS]
 
@@ -62,7 +62,7 @@ def test_a_sweep_over_seeds_restarts_and_data_sets_compiles_once(name: str, monk
         x = np.random.default_rng(seed).normal(size=(43, 2))
         compare(Problem(x, 2, prior=ConjugatePrior()), [method], restarts=restarts, seed=seed)
         counts.append(len(traced))
-    # The programs that begin and advance, each traced at the first run and never again.
+    # The first run traces the programs that initialise and advance; no later run traces anything.
     assert counts[0] > 0 and counts == [counts[0]] * len(sweep)
 
 
@@ -77,7 +77,7 @@ def test_few_data_are_compiled_briefly_to_the_same_numbers() -> None:
     x = np.linspace(-1.0, 1.0, 5)
     for numbers in (FEW_NUMBERS, FEW_NUMBERS, FEW_NUMBERS + 1):
         np.testing.assert_array_equal(call(numbers, 2, x), 2 * x)
-    # Two programs of one trace.
+    # Two programs are compiled from one trace.
     assert traced == [2]
 
 
@@ -106,13 +106,13 @@ def test_the_cache_lies_where_the_platform_keeps_caches() -> None:
 
 @pytest.fixture
 def settings(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """What `keep_compiled_programs` sets, kept from JAX itself."""
-    found: dict[str, Any] = {}
-    monkeypatch.setattr(jax.config, "update", found.__setitem__)
+    """The settings made by `keep_compiled_programs`, collected instead of passed to JAX."""
+    collected: dict[str, Any] = {}
+    monkeypatch.setattr(jax.config, "update", collected.__setitem__)
     for name in os.environ:
         if name.startswith(("JAX_COMPILATION_CACHE", "JAX_PERSISTENT_CACHE")):
             monkeypatch.delenv(name)
-    return found
+    return collected
 
 
 def test_the_environment_decides_where_programs_are_kept_and_which(
@@ -153,7 +153,7 @@ def test_programs_are_forgotten_only_where_room_is_short() -> None:
     assert len(traced) == 1
     make_room(share=0.0)
     program(1.0)
-    assert len(traced) == 1  # counted a moment ago
+    assert len(traced) == 1  # the last count is less than `every` seconds old
     make_room(share=0.0, every=0.0)
     program(1.0)
     assert len(traced) == 2
@@ -161,11 +161,11 @@ def test_programs_are_forgotten_only_where_room_is_short() -> None:
 
 @pytest.fixture
 def command(tmp_path: Path) -> Callable[[int], subprocess.CompletedProcess[str]]:
-    """`workbench run` of a seed in a process of its own, with a cache folder of this test's own."""
+    """A function that runs `workbench run` with a seed, in a new process with a cache folder of this test only."""
     config = tmp_path / "x.toml"
     values = {"data": {"dataset": "acidity"}, "model": {"components": 2}, "restarts": 2, "methods": {"em": {}}}
     config.write_text(tomli_w.dumps(values), encoding="utf-8")
-    # JAX in this process leaves its level of the log to those that it begins.
+    # The child would inherit the log level that JAX has set in this process.
     kept = {name: value for name, value in os.environ.items() if not name.startswith("JAX_")}
     environment = kept | {"TF_CPP_MIN_LOG_LEVEL": "1"}
     environment |= {"XDG_CACHE_HOME": str(tmp_path / "cache"), "PYTHONWARNINGS": "error"}

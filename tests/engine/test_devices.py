@@ -1,4 +1,4 @@
-"""Rows shared out over devices and hosts: the same answers, and a clear end when one is lost."""
+"""Rows divided among devices and hosts give the same answers, and the loss of a host ends with a clear message."""
 
 import os
 import signal
@@ -24,13 +24,13 @@ from workbench.problem import Problem
 
 WORKBENCH = [sys.executable, "-m", "workbench"]
 OPTIMISERS = ("em", "ascent")
-# Of many restarts, on so few rows that these are not shared out, and on some more.
+# Many restarts on so few rows that the rows are not shared, and on somewhat more rows.
 RESTARTS = ("restarts of few", "restarts of many")
 EVERYTHING = (*COVARIANCES, *OPTIMISERS, *RESTARTS)
 
 
 def begun(command: list[str], **environment: str) -> subprocess.Popen[str]:
-    """A process with an environment of its own, in which JAX has one device unless it is told otherwise."""
+    """Start a process in whose environment JAX has one device unless `environment` says otherwise."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("JAX_", "XLA_"))}
     return subprocess.Popen(
         command,
@@ -42,7 +42,7 @@ def begun(command: list[str], **environment: str) -> subprocess.Popen[str]:
 
 
 def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:
-    """Exit status, output and errors of a process."""
+    """Wait for a process. Returns its exit status, standard output and standard error."""
     try:
         output, errors = process.communicate(timeout=LONG)
     finally:
@@ -51,7 +51,7 @@ def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:
 
 
 def begun_together(command: list[str], number: int) -> list[subprocess.Popen[str]]:
-    """So many hosts that meet on the loopback address, at a port that is free."""
+    """Start `number` hosts that connect through the loopback address at a free port."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
@@ -89,7 +89,7 @@ def two_hosts() -> list[dict[str, Any]]:
 
 
 def assert_same(found: Any, expected: Any) -> None:
-    """Sums in another order: a relative 1e-16 for each of N terms, and ten steps of ascent that amplify it."""
+    """Assert equality up to the order of sums: 1e-16 for each of N terms, amplified by ten steps of ascent."""
     for one, other in zip(found, expected, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-9, atol=1e-9 * np.max(np.abs(other)))
 
@@ -120,7 +120,7 @@ def test_a_method_compiles_once_on_several_devices_too(name: str, four_devices: 
 
 @pytest.mark.slow
 def test_the_first_draws_of_nuts_on_four_devices_are_those_on_one() -> None:
-    # Later ones are not: trajectories are chaotic.
+    # Later draws differ, because trajectories are chaotic.
     assert_same(on_four_devices("nuts")["nuts"], sharded.answers(1, ["nuts"])["nuts"])
 
 
@@ -131,7 +131,8 @@ def test_chains_that_devices_share_trace_their_posterior_once() -> None:
 
 @pytest.mark.slow
 def test_gibbs_on_four_devices_comes_to_the_draws_on_one() -> None:
-    # Chunks differ, and so do the first allocations. Once these are certain, the same keys draw the same parameters.
+    # The chunks differ, so the first allocations differ. Once the allocations are certain, the same keys give the same
+    # parameters.
     alone, shared = sharded.answers(1, ["gibbs"])["gibbs"], on_four_devices("gibbs")["gibbs"]
     last = [[np.asarray(part)[0, -100:] for part in found] for found in (shared, alone)]
     assert_same(*last)
@@ -146,10 +147,10 @@ def test_the_first_host_tells_the_others(two_hosts: list[dict[str, Any]]) -> Non
 def test_one_host_is_the_first_and_hears_itself(tmp_path: Path) -> None:
     assert hosts.leads() and not hosts.several()
     assert hosts.from_first_host(3) == 3
-    with hosts.folder_of_the_first(tmp_path) as folder:
+    with hosts.folder_on_first_host(tmp_path) as folder:
         assert folder == tmp_path
     with pytest.raises(InputError, match="field: refused by 0"):
-        hosts.by_the_first(refuse)
+        hosts.on_first_host(refuse)
 
 
 def refuse() -> None:
@@ -168,7 +169,7 @@ def test_one_device_is_no_mesh() -> None:
 
 @pytest.fixture
 def config(tmp_path: Path) -> Path:
-    """EM for as long as it takes to be killed: it never converges, and pauses for a checkpoint all the time."""
+    """A config of EM that never converges and writes checkpoints often, so that it can be killed in the middle."""
     values = {
         "restarts": 1,
         "run": {"checkpoint_seconds": 0.1},
@@ -220,7 +221,7 @@ def test_a_lost_host_ends_the_other_and_the_run_goes_on_from_its_checkpoint(
         wait_for_rows(out, processes)
     finally:
         os.kill(processes[victim].pid, signal.SIGKILL)
-    # A closed connection is noticed at once, and a silent host after `hosts.HEARTBEAT`.
+    # A closed connection is noticed at once, a silent host only after `hosts.HEARTBEAT` seconds.
     status, output, errors = ended(processes[1 - victim])
     assert ended(processes[victim])[0] == -signal.SIGKILL
     assert (status, output) == (hosts.LOST, "")
@@ -233,14 +234,14 @@ def test_a_lost_host_ends_the_other_and_the_run_goes_on_from_its_checkpoint(
     assert status == 0, errors
     (trace,) = out.glob("cells/em-*/arrays.npz")
     with np.load(trace) as stored:
-        # To the last bit, which one device would have summed otherwise: they are the rows that two hosts had written.
+        # Equal to the last bit: these are the rows that the two hosts wrote. One device would round sums differently.
         np.testing.assert_array_equal(stored["weights"][:, : progress.shape[1]], progress)
         assert stored["weights"].shape[1] > progress.shape[1]
     assert recorded(out) is None
 
 
 def wait_for_rows(out: Path, processes: list[subprocess.Popen[str]]) -> None:
-    """Until a checkpoint holds some rows."""
+    """Wait until a checkpoint holds some rows."""
     deadline = time.monotonic() + LONG
     while time.monotonic() < deadline:
         assert all(process.poll() is None for process in processes), "a host ended before it was killed"
@@ -252,7 +253,7 @@ def wait_for_rows(out: Path, processes: list[subprocess.Popen[str]]) -> None:
 
 
 def recorded(out: Path) -> np.ndarray | None:
-    """The weights in the rows of a checkpoint up to the last one written; None where there is none. [R, T, K]"""
+    """The weights in the rows of a checkpoint, up to the last row written; None if there is no checkpoint. [R, T, K]"""
     for path in out.glob(".em-*.checkpoint.npz"):
         with np.load(path) as stored:
             rows = next(a for a in stored.values() if a.ndim == 3 and a.shape[0] == 1 and a.shape[-1] == 3)

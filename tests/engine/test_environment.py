@@ -1,4 +1,4 @@
-"""What the environment says to JAX and JAX cannot read is one message, from the command line and from Python."""
+"""Environment variables that JAX cannot read give one clear message, on the command line and in Python."""
 
 import os
 import subprocess
@@ -28,7 +28,7 @@ def test_what_jax_cannot_read_is_known_before_it_is_imported(name: str, wrong: l
 
 
 def ended(*words: str, **changes: str) -> tuple[int, str]:
-    """Exit status and standard error of a process; nothing else may be printed."""
+    """Exit status and standard error of a process, whose standard output must be empty."""
     done = subprocess.run(
         [sys.executable, *words], capture_output=True, text=True, env=os.environ | changes, check=False
     )

@@ -1,4 +1,4 @@
-"""Random keys: split by name, and the numbers of JAX whatever is drawn."""
+"""Random keys are split by name, and every kind of draw equals JAX's own."""
 
 import os
 import subprocess

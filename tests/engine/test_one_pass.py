@@ -1,4 +1,4 @@
-"""The one pass: SciPy's likelihood, the E-step's sums and autodiff's derivatives, at the accuracy it states."""
+"""The one pass agrees with SciPy's likelihood, the E-step's sums and autodiff, to the accuracy that it states."""
 
 import re
 from collections.abc import Callable
@@ -19,7 +19,7 @@ from workbench.mixture import COVARIANCES, Mixture
 
 K = 3
 FAMILIES = pytest.mark.parametrize("family", COVARIANCES)
-# Where the expanded form is used, and where a component a thousandth as wide as the data asks for the whitened one.
+# A mixture for which the expanded form is used, and one with a component so narrow that the whitened form is used.
 WIDTHS = pytest.mark.parametrize("width", [1.0, 1e-3], ids=["wide", "narrow"])
 
 Points = NDArray[np.float64]
@@ -39,7 +39,7 @@ def standardise(x: Points) -> Points:
 
 
 def plain(mixture: Mixture, x: Points) -> jax.Array:
-    """The same likelihood as autodiff sees it: no custom rule, no rows."""
+    """The same likelihood for plain autodiff: without a custom rule and without `Rows`."""
     return jnp.sum(mixture.log_density(x))
 
 
@@ -52,7 +52,7 @@ def test_accuracy_on_standardised_data(
 ) -> None:
     x = standardise(points)
     mixture = random_mixture(x, K, family, seed=0)
-    # The stated 1e-12: a sum of 60 terms, each within a few eps of its value.
+    # The stated 1e-12: a sum of 60 terms, each accurate to a few eps.
     assert sweep(mixture, rows_of(x, family))[0] == pytest.approx(reference_log_likelihood(mixture, x), rel=1e-12)
 
 
@@ -62,7 +62,7 @@ def test_accuracy_with_data_a_million_standard_deviations_from_zero(
 ) -> None:
     x = standardise(points) + 1e6
     mixture = random_mixture(x, K, family, seed=0)
-    # The stated 1e-9: a row at 1e6 is itself only known to 1e-10 of a standard deviation.
+    # The stated 1e-9: a value of 1e6 standard deviations is rounded by 1e-10 of one.
     assert sweep(mixture, rows_of(x, family))[0] == pytest.approx(reference_log_likelihood(mixture, x), rel=1e-9)
 
 
@@ -81,7 +81,7 @@ def test_accuracy_with_a_component_a_millionth_as_wide_as_the_data(
     means[1] = x[0]
     mixture = Mixture(wide.weights, jnp.asarray(means), jnp.asarray(scales), wide.covariance)
     rows = rows_of(x, family)
-    # The stated 1e-6: a row is known to 1e-16 of the data's width, so to 1e-10 of the component's, squared by 1e4.
+    # The stated 1e-6: a row is rounded by 1e-16 of the data's width, so by 1e-10 of the component's, squared by 1e4.
     assert sweep(mixture, rows)[0] == pytest.approx(reference_log_likelihood(mixture, x), rel=1e-6)
 
 
@@ -95,7 +95,7 @@ def test_accuracy_in_float32_at_32_dimensions(
         single = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32), mixture)
         value, statistics = sweep(single, rows_of(x, family))
     assert value.dtype == jnp.float32 and statistics.second.dtype == jnp.float32
-    # The stated 1e-5: some hundred roundings of 6e-8.
+    # The stated 1e-5: about a hundred rounding errors of 6e-8.
     assert float(value) == pytest.approx(reference_log_likelihood(mixture, x), rel=1e-5)
 
 
@@ -137,7 +137,7 @@ def test_gradient_is_autodiffs(family: str, width: float, points: Points, random
 
 @jax.jit
 def hessians(mixture: Mixture, rows: Rows, x: jax.Array) -> tuple[jax.Array, ...]:
-    """Both orders of ours, then autodiff's, over weights, means and the free coordinates of the scales."""
+    """Hessians in weights, means and free coordinates of the scales: ours in both nesting orders, then autodiff's."""
     family, free_scales = mixture.covariance, SCALES["log_cholesky"]
     free = (mixture.weights, mixture.means, free_scales.unconstrain(mixture.scales, family))
     flat, unravel = ravel_pytree(free)
@@ -159,7 +159,7 @@ def hessians(mixture: Mixture, rows: Rows, x: jax.Array) -> tuple[jax.Array, ...
 def test_hessian_is_autodiffs_in_both_orders(family: str, width: float, points: Points, random_mixture: Random) -> None:
     mixture = random_mixture(points, 2, family, seed=6, width=width)
     first, second, expected = hessians(mixture, rows_of(points, family), points)
-    # As for the gradient, with the squares of the narrow component's precisions to cancel.
+    # As for the gradient, but the squares of the narrow component's precisions cancel.
     near = {"rtol": 1e-7, "atol": 1e-9 * np.max(np.abs(expected))}
     np.testing.assert_allclose(first, expected, **near)
     np.testing.assert_allclose(second, expected, **near)
@@ -176,7 +176,7 @@ def test_a_batch_gives_what_a_loop_gives(family: str, points: Points, random_mix
     for r, mixture in enumerate(each):
         alone = (sweep(mixture, rows), derivative(mixture, rows))
         for a, b in zip(jax.tree.leaves(alone), jax.tree.leaves((together, slopes)), strict=True):
-            # A batched product may add in another order; entries that cancel are compared with the largest.
+            # A batched product may add in another order; the tolerance is relative to the largest entry.
             np.testing.assert_allclose(b[r], a, rtol=1e-9, atol=1e-10 * (1 + np.max(np.abs(a))))
 
 
@@ -189,7 +189,7 @@ def test_chunks_change_nothing(
     mixture = random_mixture(standardise(points), K, family, seed=0)
     rows = rows_of(x, family)
     value, statistics = sweep(mixture, rows)
-    # Sums of up to 2300 terms: more roundings than in 60, still under 1e-12 of the total.
+    # Sums of up to 2300 terms have more rounding errors than those of 60, but still less than 1e-12 of the total.
     assert value == pytest.approx(reference_log_likelihood(mixture, x), rel=1e-12)
     assert float(jnp.sum(statistics.counts)) == pytest.approx(len(x), rel=1e-13)
 
@@ -200,7 +200,7 @@ def test_a_batch_does_not_compute_the_form_that_none_of_it_needs(points: Points,
     program = jax.jit(jax.vmap(one_pass, in_axes=(0, None))).lower(batch, rows_of(x, "full", 6)).compile().as_text()
     whitened = re.compile(r'op_name="[^"]*/while/body/(exp|dot_general)"')
     assert whitened.search(program)
-    # What is always computed, and not the body of the loop that is entered where a mixture is narrow.
+    # Count the operations outside the loop, whose body runs only if a mixture is narrow.
     assert not whitened.search(program[program.index("\nENTRY") :])
 
 
@@ -229,10 +229,10 @@ def test_the_derivative_by_a_weight_of_zero_is_the_sum_of_density_ratios(
     densities = np.exp(np.asarray(replace(mixture, weights=jnp.ones(K)).component_log_joint(points)))  # [N, K]
     density = densities @ np.asarray(mixture.weights)
     expected = np.sum(densities / density[:, None], axis=0)
-    # Quotients of sums of 60 terms, whose exponents of some hundreds carry eps each.
+    # Quotients of sums of 60 terms, whose exponents are some hundreds with a relative error of eps each.
     pass_rule = jax.jit(jax.grad(log_likelihood))(mixture, rows_of(points, family))
     np.testing.assert_allclose(pass_rule.weights, expected, rtol=1e-11)
     np.testing.assert_allclose(plain_derivative(mixture, points).weights, expected, rtol=1e-11)
-    # What the other parameters are told is what they are told without the component.
+    # The derivatives with respect to the other parameters are those of the mixture without the component.
     assert all(bool(jnp.all(jnp.isfinite(leaf))) for leaf in jax.tree.leaves(pass_rule))
     assert log_likelihood(mixture, rows_of(points, family)) == pytest.approx(np.sum(np.log(density)), rel=1e-12)

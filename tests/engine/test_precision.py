@@ -1,4 +1,4 @@
-"""Precision is said where it is not float64: of what is computed now, and of arrays that were computed before."""
+"""A precision other than float64 is reported, for current computations and for stored arrays."""
 
 import numpy as np
 import pytest
@@ -21,6 +21,6 @@ def test_any_precision_but_float64_is_said(dtypes: tuple[str, ...], note: str) -
 
 def test_numbers_have_the_precision_of_their_arrays_and_not_of_today() -> None:
     single, double = np.zeros(1, np.float32), np.zeros(1)
-    assert dtype_name() == dtype_name(double) == "float64"  # which the tests switch on
+    assert dtype_name() == dtype_name(double) == "float64"  # conftest switches it on
     assert precision_note(dtype_name(single)) == "Computed in float32."
     assert precision_note(dtype_name(single, double)) == "Computed in float32 and float64."

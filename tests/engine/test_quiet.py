@@ -1,4 +1,4 @@
-"""XLA says nothing of programs that it reads from the cache, whatever is imported first."""
+"""XLA logs nothing when it reads programs from the cache, whichever package is imported first."""
 
 import os
 import re
@@ -10,12 +10,12 @@ import pytest
 
 README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
 
-# Reads one program from the cache where an earlier process has left it.
+# A script that reads one program from the cache, once an earlier process has put it there.
 ONE_PROGRAM = "jax.jit(lambda x: x + 1)(1.0)"
 
 
 def said(program: str, cache: Path, **more: str) -> str:
-    """What a process says on standard error, with a cache that keeps every program, and no level of the log set."""
+    """Standard error of a process with a cache that keeps every program and with no log level set."""
     unset = ("TF_CPP_MIN_LOG_LEVEL", "JAX_LOGGING_LEVEL")
     kept = {name: value for name, value in os.environ.items() if name not in unset}
     environment = kept | more | {"JAX_COMPILATION_CACHE_DIR": str(cache)}
@@ -50,7 +50,7 @@ def test_messages_of_jax_itself_still_come(tmp_path: Path) -> None:
 def test_the_readmes_example_says_nothing_the_second_time(tmp_path: Path) -> None:
     (example,) = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
     assert example.index("import jax") < example.index("import workbench")
-    # One method has programs enough.
+    # The programs of one method suffice.
     example = example.replace("[wb.EM(), wb.GradientAscent(), wb.NUTS()], restarts=8", "[wb.EM()], restarts=2")
     assert "[wb.EM()]" in example
     for _ in range(2):

@@ -1,4 +1,4 @@
-"""Rows: the data in working units, with nothing lost on the way."""
+"""Rows: the change to working units and back loses nothing."""
 
 from collections.abc import Callable
 
@@ -16,7 +16,7 @@ Points = NDArray[np.float64]
 
 
 def working_points(rows: Rows) -> Points:
-    """Points in working units, padding left out. [N, D]"""
+    """Points in working units without the padding. [N, D]"""
     counted = np.asarray(rows.counted)
     return np.concatenate([z[:, :n].T for z, n in zip(np.asarray(rows.z), counted, strict=True)])
 
@@ -67,14 +67,14 @@ def test_density_in_working_units_differs_by_the_log_determinant(
     _, expected = np.linalg.slogdet(np.asarray(rows.matrix))
     assert float(rows.log_determinant) == pytest.approx(expected, rel=1e-13)
     working = rows.to_working(mixture).log_density(working_points(rows))
-    # Two densities with some ten operations on condition 1e4.
+    # Two densities, each about ten operations at a condition number of 1e4.
     np.testing.assert_allclose(working - expected, mixture.log_density(points), rtol=1e-11)
 
 
 @pytest.mark.parametrize("scale", [1e-150, 1e-6, 1e6, 1e100])
 def test_working_rows_do_not_depend_on_the_units_of_the_data(scale: float, points: Points) -> None:
     plain = working_points(Rows.of(points, COVARIANCES["full"]))
-    # Powers of ten are not exact in binary: one more rounding of a relative 1e-16, times the condition.
+    # Powers of ten are not exact in binary: one more relative rounding error of 1e-16, times the condition number.
     np.testing.assert_allclose(working_points(Rows.of(scale * points, COVARIANCES["full"])), plain, atol=1e-11)
 
 
@@ -86,9 +86,9 @@ def test_chunks_hold_every_row_with_little_padding_and_as_many_for_each_device(
 ) -> None:
     chunks, size = Layout.of(n, row_bytes, devices)
     assert chunks % devices == 0 and size % 8 == 0 and size <= MOST
-    # Sizes are rounded up to 8, so less than 8 rows of padding for each chunk.
+    # Sizes are rounded up to a multiple of 8, so each chunk has less than 8 rows of padding.
     assert n <= chunks * size < n + 8 * chunks
-    # Equal chunks may be half as large as the bound, which is at least `FEWEST`.
+    # Chunks of equal size may be half as large as the bound, which is at least `FEWEST`.
     assert size >= min(FEWEST // 2, n // (2 * devices))
 
 

@@ -1,4 +1,4 @@
-"""Streamed rows: the same results as rows in memory, whatever the size of a block, from an array or a memory map."""
+"""Streamed rows give the same results as rows in memory, for any block size, from an array or a memory map."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -25,14 +25,14 @@ Points = NDArray[np.float64]
 
 @pytest.fixture
 def many() -> Points:
-    """5,003 points of two columns in three groups: not a whole number of blocks. [N, D]"""
+    """5,003 points of two columns in three groups; they do not fill a whole number of blocks. [N, D]"""
     rng = np.random.default_rng(11)
     return np.asarray(rng.normal(size=(5003, 2)) + 4.0 * rng.normal(size=(3, 2))[rng.integers(3, size=5003)])
 
 
 @pytest.fixture
 def streaming(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Everything is too large to copy, blocks hold a thousand rows, on the host too, and 500 rows are sampled."""
+    """Shrink the limits: all data are streamed, blocks hold a thousand rows, on the host too, and 500 are sampled."""
     monkeypatch.setattr(moments, "BLOCK_BYTES", 16_000)
     monkeypatch.setattr(rows, "RESIDENT_BYTES", 0)
     monkeypatch.setattr(rows, "SAMPLED_ROWS", 500)

@@ -1,4 +1,4 @@
-"""Weighted rows: a row that counts twice is a row that occurs twice, for every family and in every pass."""
+"""Weighted rows: a row of weight two acts as a row that occurs twice, for every family and in every pass."""
 
 from collections.abc import Callable
 from typing import Any
@@ -22,12 +22,12 @@ _pass_over_weighted = jax.jit(lambda mixture, of, weights: one_pass(mixture, of.
 
 
 def resampled(points: Points) -> tuple[Points, Points]:
-    """Weights [N] that sum to N, some of them zero, and the rows as often as they say."""
+    """Integer weights [N] that sum to N, some of them zero, and the rows repeated accordingly."""
     index = np.random.default_rng(1).integers(0, len(points), len(points))
     return np.bincount(index, minlength=len(points)).astype(float), points[np.sort(index)]
 
 
-# The others compile their own programs, and differ in nothing that rows decide.
+# The other methods compile programs of their own and use rows in the same way.
 FAMILIES = ["full", "tied", *(pytest.param(name, marks=pytest.mark.slow) for name in ("diagonal", "spherical"))]
 
 
@@ -39,7 +39,7 @@ def test_a_row_of_weight_w_is_a_row_that_occurs_w_times(
     mixture = random_mixture(points, 3, covariance, seed=2)
     family = COVARIANCES[covariance]
     found = _pass_over_weighted(mixture, Rows.of(points, family, 3), weights)
-    # The repeated rows have working units of their own: both passes are right to 1e-12 of the terms of their sums.
+    # The repeated rows have other working units; both passes are accurate to 1e-12 of the terms of their sums.
     expected = one_pass(mixture, Rows.of(repeated, family, 3))
     for got, wanted in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
         np.testing.assert_allclose(got, wanted, rtol=0, atol=1e-11 * np.max(np.abs(wanted)) + 1e-9)
@@ -51,7 +51,7 @@ def test_weights_are_scaled_to_the_number_of_points(
     problem = Problem(points, 3, "tied")
     mixture, weights = random_mixture(points, 3, "tied", seed=2), jnp.linspace(0.5, 2.0, len(points))
     plain, equal = em_step(problem, mixture), em_step(problem.over(problem.rows.weighted(jnp.full(60, 7.0))), mixture)
-    # A product with equal weights rounds once more.
+    # Multiplying by the (equal) weights adds one rounding error.
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-12), plain, equal)
     counts = _pass_over_weighted(mixture, problem.rows, weights)[1].counts
     assert float(jnp.sum(counts)) == pytest.approx(len(points), rel=1e-13)
@@ -69,7 +69,7 @@ def test_other_points_are_held_in_the_same_units(points: Points, random_mixture:
 def test_a_minibatch_of_weighted_rows_keeps_their_weights(
     points: Points, random_mixture: Callable[..., Mixture]
 ) -> None:
-    """The mean over many minibatches is the weighted sum, to four standard errors; of equal weights it is far off."""
+    """The mean over many minibatches is the weighted sum to four standard errors, and far from the unweighted sum."""
     mixture, weights = random_mixture(points, 3, "full", seed=2), jnp.linspace(0.1, 2.0, len(points)) ** 3
     scaled = weights * (len(points) / jnp.sum(weights))
     every = Rows.of(points, COVARIANCES["full"], 3).weighted(weights)

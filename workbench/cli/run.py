@@ -115,7 +115,7 @@ def _run_experiment(file: Path, experiment: Experiment, only: list[str] | None, 
             # What draws takes as long to load as JAX: a run begins without it.
             from workbench.report import publish, show_comparison
 
-            with hosts.folder_of_the_first(store.folder) as written:
+            with hosts.folder_on_first_host(store.folder) as written:
                 shown = show_comparison(comparison, experiment, store.folder)
                 page, *_ = publish(Store(written), store.file_of(job), shown)
     found = table(comparison)

@@ -1,1 +1,1 @@
-"""What every method rides on: the one pass over rows, and where and how programs run."""
+"""What every method builds on: the one pass over rows, and where and how programs run."""

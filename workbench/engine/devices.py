@@ -1,10 +1,11 @@
 """Devices: how many JAX starts with, and which of them work on a problem.
 
-XLA runs the programs of all devices of a CPU on one pool of as many threads as there are cores, or devices if these are
-more. Two things wait on a thread of it: a device for the others, where shares of a sum are added up, and LAPACK's
-singular values of a batch for their pieces, which only the same pool can compute. Where devices take all cores every
-thread may come to wait, and nothing moves again. So the pool is made wider than what can wait at once; XLA takes its
-width from the variable NPROC when it begins. Threads that wait for work cost nothing.
+XLA runs the programs of all devices of a CPU on one thread pool, whose size is the number of cores or of devices,
+whichever is larger. Two operations block a thread of the pool: a sum over devices waits for the shares of the other
+devices, and a batched singular value decomposition by LAPACK waits for its parts, which only the same pool can compute.
+If there are as many devices as cores, all threads can block at once, and the process deadlocks. The pool is therefore
+made larger than the number of threads that can block at once. XLA reads its size from the variable NPROC when it
+starts. Idle threads cost nothing.
 """
 
 import importlib
@@ -20,28 +21,28 @@ from jax.sharding import AxisType, Mesh
 from workbench.engine.compat.environment import SET_ASIDE
 from workbench.errors import LINE, InputError, cut, shown
 
-# Threads of the pool that one device may come to hold up: a sum over devices, and singular values beside it.
-# `tests/test_waiting.py` reads the compiled programs for how many each of them has.
+# Threads of the pool that one device can block at once: one by a sum over devices, one by singular values.
+# `tests/test_waiting.py` counts these operations in the compiled programs.
 WAITING = 2
 
 
 def use_all_cores() -> int:
-    """One JAX device for each core, so that passes over the data use all of them. Returns how many devices there are.
+    """Give JAX one device for each core, so that passes over the data use all of them. Returns the number of devices.
 
-    A CPU is a single device to JAX, which runs most of a pass on one core. To be called before anything is computed:
-    afterwards, and where the environment says how many devices there are, it changes nothing.
+    By default JAX treats a CPU as a single device and runs most of a pass on one core. Call this before anything is
+    computed. Later calls have no effect, nor has any call if the environment sets the number of devices.
     """
     ask_for_devices(None)
     return jax.device_count()
 
 
 def ask_for_devices(count: int | None) -> None:
-    """Have JAX make so many devices of the CPU when it begins; one for each core unless given.
+    """Have JAX split the CPU into `count` devices when it starts; by default one for each core.
 
-    Where JAX has begun, or the environment states their number, it changes nothing; `mesh_of` sees what came of it.
+    This has no effect once JAX has started, or if the environment sets the number. `mesh_of` checks the outcome.
     """
-    if _stated() is None:
-        # JAX refuses once it has begun.
+    if _devices_in_environment() is None:
+        # JAX raises once it has started.
         with suppress(RuntimeError):
             jax.config.update("jax_num_cpu_devices", num_cores() if count is None else count)
     _widen_pool()
@@ -53,11 +54,11 @@ def mesh_of(devices: int | None) -> Mesh | None:
     """The devices that work on a problem, along an axis named "rows"; None for a single one.
 
     Args:
-        devices: how many, over all hosts; None for all there are, or as many as cannot wait for each other for ever.
+        devices: how many, over all hosts; None for all of them, or as many as can run without a possible deadlock.
 
     Raises:
-        InputError: there are fewer devices, XLA's pool has too few threads for so many, or the environment says what
-            JAX cannot read or have.
+        InputError: there are fewer devices, XLA's pool has too few threads for them, or the environment holds a value
+            that JAX cannot read or a platform that it does not have.
     """
     check_environment()
     _widen_pool()
@@ -74,80 +75,81 @@ def mesh_of(devices: int | None) -> Mesh | None:
     if most < devices:
         raise InputError(
             f"devices: {devices} could wait for each other for ever on the {_num_threads(len(there))} threads of XLA's "
-            f"pool; call use_all_cores() before JAX computes anything, set NPROC={_width(devices)}, or give {most}"
+            f"pool; call use_all_cores() before JAX computes anything, set NPROC={_pool_size(devices)}, or give {most}"
         )
     return None if devices == 1 else Mesh(np.asarray(there[:devices]), ("rows",), axis_types=(AxisType.Auto,))
 
 
 def check_environment() -> None:
-    """Refuse what the environment says to JAX and JAX cannot read.
+    """Refuse environment variables whose values JAX cannot read.
 
     Raises:
         InputError: names every such variable, its value and what it should be.
     """
     if SET_ASIDE:
-        told = [
+        problems = [
             f"{name}: must be {right}, got {shown(value)}; set it so, or leave it out"
             for name, (value, right) in SET_ASIDE.items()
         ]
-        raise InputError("\n".join(told))
+        raise InputError("\n".join(problems))
 
 
 def _devices() -> list[jax.Device]:
-    """What JAX has.
+    """All devices that JAX has.
 
     Raises:
-        InputError: no device of the platform that it was told to use.
+        InputError: JAX has no device of the requested platform.
     """
     try:
         return jax.devices()
     except (RuntimeError, AssertionError) as error:
-        # JAX fails on a platform that it does not know, and asserts that one it knows is there.
+        # JAX raises RuntimeError for an unknown platform, and AssertionError for a known one without devices.
         why = cut((str(error).strip().splitlines() or ["none is there"])[0], LINE // 2)
-        asked = os.environ.get("JAX_PLATFORMS", "")
-        named = f"JAX_PLATFORMS={asked}" if asked else "JAX_PLATFORMS is not set"
+        platforms = os.environ.get("JAX_PLATFORMS", "")
+        named = f"JAX_PLATFORMS={platforms}" if platforms else "JAX_PLATFORMS is not set"
         raise InputError(f"{named}: JAX has no device ({why}); set JAX_PLATFORMS=cpu, or leave it out") from None
 
 
 def _widen_pool() -> None:
-    """Have XLA begin with a pool of threads that cannot all come to wait, unless the environment states its width."""
+    """Have XLA start with a thread pool too large to block entirely, unless the environment sets its size."""
     if "NPROC" in os.environ or _has_begun():
         return
-    asked = _stated() or jax.config.jax_num_cpu_devices  # type: ignore[attr-defined]  # set by JAX at import
-    if asked > 1:
-        os.environ["NPROC"] = str(max(_width(asked), num_cores()))
+    # `jax_num_cpu_devices` is set by JAX at import.
+    devices = _devices_in_environment() or jax.config.jax_num_cpu_devices  # type: ignore[attr-defined]
+    if devices > 1:
+        os.environ["NPROC"] = str(max(_pool_size(devices), num_cores()))
 
 
-def _width(devices: int) -> int:
-    """Threads of which one is left whatever so many devices wait for."""
+def _pool_size(devices: int) -> int:
+    """Size of a pool in which one thread stays free even if all devices block as many as they can."""
     return WAITING * devices + 1
 
 
 def _num_threads(devices: int) -> int:
-    """Threads of XLA's pool for a CPU with so many devices."""
-    stated = os.environ.get("NPROC", "")
-    return max(int(stated) if stated.isdecimal() and int(stated) > 0 else num_cores(), devices)
+    """Threads in XLA's pool for a CPU with `devices` devices."""
+    given = os.environ.get("NPROC", "")
+    return max(int(given) if given.isdecimal() and int(given) > 0 else num_cores(), devices)
 
 
 def _most_devices(there: list[jax.Device]) -> int:
-    """How many of the devices can share work without a chance that all threads of the pool wait.
+    """The largest number of devices that can share work without a possible deadlock of the pool.
 
-    Of several hosts each has a pool of its own, and none can do with fewer devices than the others.
+    Each of several hosts has its own pool, and all must use the same number of devices, so there all devices are used.
     """
     if there[0].platform != "cpu" or jax.process_count() > 1:
         return len(there)
     return max(1, min(len(there), (_num_threads(len(there)) - 1) // WAITING))
 
 
-def _stated() -> int | None:
-    """How many devices of a CPU the environment says there are; None where it says nothing."""
+def _devices_in_environment() -> int | None:
+    """The number of CPU devices that the environment sets; None if it sets none."""
     flag = re.search(r"xla_force_host_platform_device_count=(\d+)", os.environ.get("XLA_FLAGS", ""))
-    stated = os.environ.get("JAX_NUM_CPU_DEVICES", "") or (flag[1] if flag else "")
-    return int(stated) if stated.isdecimal() else None
+    given = os.environ.get("JAX_NUM_CPU_DEVICES", "") or (flag[1] if flag else "")
+    return int(given) if given.isdecimal() else None
 
 
 def _has_begun() -> bool:
-    """Whether JAX has made its devices: their number cannot be changed any more."""
+    """Whether JAX has created its devices, after which their number is fixed."""
     number = jax.config.jax_num_cpu_devices  # type: ignore[attr-defined]  # set by JAX at import
     try:
         jax.config.update("jax_num_cpu_devices", number + 2)
@@ -158,10 +160,10 @@ def _has_begun() -> bool:
 
 
 def _keep_lapack_to_one_thread() -> None:
-    """Limit the BLAS that JAX takes its factorisations from, which is SciPy's; NumPy has one of its own.
+    """Limit SciPy's BLAS, from which JAX takes its factorisations, to one thread. NumPy's own BLAS is left alone.
 
-    A Cholesky factor of an M-step is too small to share, and threads that look for the next one hold the cores that the
-    devices need: with them a pass at D = 64 took twice as long.
+    The Cholesky factors of an M-step are too small to share between threads, and BLAS threads that spin while they wait
+    for work occupy the cores that the devices need. With them a pass at D = 64 took twice as long.
     """
     importlib.import_module("scipy.linalg.cython_lapack")
     for library in threadpoolctl.ThreadpoolController().lib_controllers:
@@ -170,5 +172,5 @@ def _keep_lapack_to_one_thread() -> None:
 
 
 def num_cores() -> int:
-    """Cores that this process may use, where the system tells."""
+    """Cores that this process may use; all cores of the machine where the system does not report an affinity."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,4 +1,4 @@
-"""Writing a file so that a reader sees the old one or the new one, never half of it."""
+"""Atomic writes: a reader sees the old file or the new one, never part of one."""
 
 import hashlib
 import os
@@ -12,28 +12,28 @@ from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 
-# What reading a damaged file of text, tables or arrays raises.
+# Exceptions raised by reading a damaged file of text, tables or arrays.
 DAMAGED = (
     OSError,
     ValueError,
     TypeError,
     KeyError,
     EOFError,
-    MemoryError,  # a header that asks for more than there is
+    MemoryError,  # a header that announces more than memory can hold
     SyntaxError,
-    RuntimeError,  # an archive that says it is encrypted, or packed in an unknown way; a table nested beyond all depth
+    RuntimeError,  # an archive marked as encrypted or of unknown compression; a table nested too deeply
     zipfile.BadZipFile,
     zlib.error,
 )
 
 
 def temporary_beside(path: Path) -> Path:
-    """A hidden name beside a path that says which process of which machine writes there."""
+    """A hidden name in the same folder that identifies the writing machine and process."""
     return path.with_name(f".{_machine()}-{os.getpid()}-{uuid.uuid4().hex[:6]}.{path.name}")
 
 
 def remove_abandoned(folder: Path) -> None:
-    """Delete what processes of this machine that have ended since were writing in a folder and just below."""
+    """Delete temporary files that dead processes of this machine left in a folder and its subfolders."""
     for path in [path for depth in ("", "*/", "figures/*/") for path in folder.glob(f"{depth}.{_machine()}-*")]:
         process = path.name.split("-")[1]
         if not process.isdecimal() or _runs(int(process)):
@@ -46,10 +46,10 @@ def remove_abandoned(folder: Path) -> None:
 
 @lru_cache
 def _machine() -> str:
-    """What tells processes of one number apart: the machine, since when it runs, and which processes it shows here."""
+    """A digest of host name, boot and process namespace, within which a process number is unique."""
     boot, space = Path("/proc/sys/kernel/random/boot_id"), Path("/proc/self/ns/pid")
-    told = [platform.node(), boot.read_text() if boot.is_file() else "", os.readlink(space) if space.exists() else ""]
-    return hashlib.sha256(repr(told).encode()).hexdigest()[:8]
+    parts = [platform.node(), boot.read_text() if boot.is_file() else "", os.readlink(space) if space.exists() else ""]
+    return hashlib.sha256(repr(parts).encode()).hexdigest()[:8]
 
 
 def _runs(process: int) -> bool:
@@ -57,14 +57,14 @@ def _runs(process: int) -> bool:
         os.kill(process, 0)
     except ProcessLookupError:
         return False
-    except OSError:  # it is another user's
+    except OSError:  # it belongs to another user
         return True
     return True
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path` to write to; it takes the place of `path` if the block ends without error."""
+    """Yield a temporary path beside `path`; it replaces `path` if the block ends without an error."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = temporary_beside(path)
     try:
@@ -76,12 +76,12 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def replace_folder(place: Path, files: Mapping[str, bytes], *, durable: bool = True) -> None:
-    """Write a folder of some files under a temporary name beside its place, then rename it: whole or not at all.
+    """Write a folder of files atomically: under a temporary name beside `place`, then renamed.
 
     Args:
-        place: where the folder is to be.
+        place: path of the folder.
         files: content by name.
-        durable: whether to wait for the disk, so that a power cut a moment later leaves the files whole as well.
+        durable: whether to wait for the disk, so that the files survive a power cut right after the call.
     """
     place.parent.mkdir(parents=True, exist_ok=True)
     temporary = temporary_beside(place)
@@ -93,7 +93,7 @@ def replace_folder(place: Path, files: Mapping[str, bytes], *, durable: bool = T
             if durable:
                 sync(temporary / name)
         if place.exists():
-            # Aside first: a folder cannot be replaced in one step, and the old one must not be lost before.
+            # A folder cannot be replaced in one step: the old one is kept aside until the new one is in place.
             os.replace(place, aside)
         os.replace(temporary, place)
         if durable:
@@ -109,7 +109,7 @@ def replace_folder(place: Path, files: Mapping[str, bytes], *, durable: bool = T
 
 
 def sync(path: Path) -> None:
-    """Wait until a file or folder is on the disk itself."""
+    """Flush a file or folder to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -118,7 +118,7 @@ def sync(path: Path) -> None:
 
 
 def digest_of_file(path: Path) -> str:
-    """A hash of a file's content; "missing" where it cannot be read, and whoever reads it says why."""
+    """SHA-256 of a file's content in hex; "missing" if it cannot be read (the reader of the file reports why)."""
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,8 +1,8 @@
-"""Hosts: processes that run one program side by side, what the first tells the others, and their end if one is lost.
+"""Hosts: processes that run one program side by side, broadcasts from the first one, and the loss of a host.
 
-Every host runs the same Python on the same input; only the rows are shared out. Passes meet in a sum, so all hosts must
-take the same decisions. What a host could see otherwise than the others (a clock, a file) the first one tells them, and
-it alone writes and prints.
+Every host runs the same Python code on the same input; only the rows are divided among them. Each pass ends in a sum
+over hosts, so all hosts must take the same decisions. Whatever may differ between hosts (a clock, a file) is therefore
+broadcast from the first host, and only that one writes and prints.
 """
 
 import os
@@ -24,16 +24,16 @@ from workbench.errors import InputError
 
 T = TypeVar("T")
 
-# Exit status of a host that cannot go on because another is gone.
+# Exit status of a host that cannot continue because another one is lost.
 LOST = 3
 
-# Seconds without a sign of life after which a host counts as lost, as JAX has it. A busy machine can hold one up for
-# longer than 30; one whose connection closes is noticed at once.
+# Seconds without a heartbeat after which a host counts as lost; JAX's default. On a busy machine a host can be delayed
+# for more than 30 seconds. A closed connection is noticed at once.
 HEARTBEAT = 100
 # Seconds that hosts wait for each other at the start, and for the first to finish writing at the end.
 MEETING = 300
 
-# What a collective operation raises when a host is gone, and what fails on one host alone.
+# Exceptions that a collective operation raises when a host is lost, and those that can occur on one host alone.
 _FAILURES = (jax.errors.JaxRuntimeError, MemoryError, OSError)
 
 _ADVICE = (
@@ -41,10 +41,10 @@ _ADVICE = (
     "on every host goes on from the last checkpoint"
 )
 
-# Set for the process that a supervisor started.
+# Environment variable set for a process that a supervisor started.
 _SUPERVISED = "WORKBENCH_SUPERVISED"
 
-# Bytes of a message that the first host tells the others.
+# Length in bytes of the error message that the first host broadcasts.
 _MESSAGE = 2048
 
 
@@ -54,20 +54,20 @@ def several() -> bool:
 
 
 def leads() -> bool:
-    """Whether this is the first host, which writes and prints; so is one that is alone."""
+    """Whether this is the first host, which writes and prints. True for a single host."""
     return not several() or jax.process_index() == 0
 
 
 def from_first_host(value: T) -> T:
-    """A pytree of numbers and arrays as the first host has it; every host must call this, with equal shapes."""
+    """Broadcast a pytree of numbers and arrays from the first host; every host must call this, with equal shapes."""
     return multihost_utils.broadcast_one_to_all(value) if several() else value
 
 
-def by_the_first(act: Callable[[], None]) -> None:
-    """Let the first host alone do something.
+def on_first_host(act: Callable[[], None]) -> None:
+    """Call a function on the first host only.
 
     Raises:
-        InputError: that of the first host, on every host.
+        InputError: the function raised one on the first host; it is raised on every host.
     """
     if not several():
         act()
@@ -78,33 +78,33 @@ def by_the_first(act: Callable[[], None]) -> None:
             act()
         except InputError as error:
             message = str(error).encode()[:_MESSAGE]
-    heard = bytes(from_first_host(np.frombuffer(message.ljust(_MESSAGE), np.uint8))).rstrip()
-    if heard:
-        raise InputError(heard.decode(errors="replace"))
+    received = bytes(from_first_host(np.frombuffer(message.ljust(_MESSAGE), np.uint8))).rstrip()
+    if received:
+        raise InputError(received.decode(errors="replace"))
 
 
 @contextmanager
-def folder_of_the_first(folder: Path) -> Iterator[Path]:
-    """The folder on the first host, and on the others one whose content is thrown away.
+def folder_on_first_host(folder: Path) -> Iterator[Path]:
+    """Yield the folder on the first host, and a temporary folder on the others.
 
-    What is drawn takes passes, so every host draws it.
+    Figures need passes over the rows, so every host has to draw them.
     """
     if leads():
         yield folder
     else:
-        with tempfile.TemporaryDirectory() as thrown_away:
-            yield Path(thrown_away)
+        with tempfile.TemporaryDirectory() as temporary:
+            yield Path(temporary)
 
 
 @contextmanager
 def joined(hosts: int) -> Iterator[None]:
-    """Join so many hosts before JAX begins. A host that is lost ends the process with a message and status `LOST`.
+    """Connect to the other hosts before JAX starts. If a host is lost, the process exits with a message and `LOST`.
 
-    They find each other as JAX does: under SLURM, Open MPI or on a TPU by themselves, elsewhere by
+    Hosts find each other as JAX does: automatically under SLURM, Open MPI or on a TPU, elsewhere through
     `JAX_COORDINATOR_ADDRESS` (host:port of the first) and `JAX_PROCESS_ID` (0 to hosts - 1).
 
     Raises:
-        InputError: nothing says where they meet, or a number is wrong.
+        InputError: the address of the first host is not known, or a process number is out of range.
     """
     if hosts == 1:
         yield
@@ -113,7 +113,7 @@ def joined(hosts: int) -> Iterator[None]:
         _join(hosts)
         yield
     except _FAILURES as error:
-        # At once: an orderly exit would wait for the one that is gone.
+        # `os._exit`, because an orderly exit would wait for the lost host.
         reason = (str(error).strip().splitlines() or [""])[0]
         print(f"Error: {_ADVICE} ({type(error).__name__}: {reason})", file=sys.stderr, flush=True)
         sys.stdout.flush()
@@ -127,19 +127,19 @@ def is_supervised() -> bool:
 
 
 def supervise(arguments: Sequence[str]) -> int:
-    """Run the command line in a process of its own, and say so if it is aborted. Returns its exit status.
+    """Run the command line in a child process, and print a message if it is aborted. Returns its exit status.
 
-    JAX aborts a process that has lost its coordinator, without a chance for Python to say what that means.
+    JAX aborts a process that has lost its coordinator, and Python has no chance to explain it.
     """
     command = [sys.executable, "-m", "workbench", *arguments]
-    # Asked to end, it goes at once, and the process with it.
+    # SIGTERM ends the supervisor at once, and the child ends with it.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    # The pipe tells the process when its supervisor is gone.
+    # The pipe closes when the supervisor ends, which the child notices.
     with subprocess.Popen(command, stdin=subprocess.PIPE, env=os.environ | {_SUPERVISED: "1"}) as process:
         try:
             status = process.wait()
         except KeyboardInterrupt:
-            # The process was interrupted as well.
+            # The child has received the interrupt as well.
             status = process.wait()
     if status >= 0:
         return status
@@ -167,13 +167,13 @@ def _join(hosts: int) -> None:
             f"JAX_COORDINATOR_ADDRESS=host:port of the first and JAX_PROCESS_ID=0 to {hosts - 1}"
         ) from None
     with _silent_output():
-        # The first meeting, which gloo announces on standard output.
+        # The first collective operation, which gloo announces on standard output.
         from_first_host(0)
 
 
 @contextmanager
 def _silent_output() -> Iterator[None]:
-    """Nothing reaches standard output, not even from outside Python."""
+    """Discard standard output, including what code outside Python writes."""
     sys.stdout.flush()
     kept, nowhere = os.dup(1), os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)
@@ -186,8 +186,8 @@ def _silent_output() -> Iterator[None]:
 
 
 def _end_with_supervisor() -> None:
-    """Wait until the supervisor is gone, however it went, and go as well."""
-    # Not by `sys.stdin`, whose lock a thread must not hold when the interpreter ends.
+    """Wait until the supervisor has ended for whatever reason, then exit."""
+    # `os.read` rather than `sys.stdin`, whose lock a thread must not hold when the interpreter ends.
     while os.read(0, 1):
         pass
     os._exit(LOST)

@@ -13,23 +13,23 @@ from workbench.engine.compat.generator import GENERATOR
 
 def named_key(seed: int, name: str) -> Array:
     """The key of one consumer ("starts", a method's name, ...) under a root seed."""
-    # Any seed that fits the word of a key is one, whatever JAX's own whole numbers hold.
+    # A seed below 2^32 fits the word of a key, even where JAX's default integer type could not hold it.
     return _named(np.uint32(seed) if 0 <= seed < 2**32 else seed, np.uint32(zlib.crc32(name.encode())))
 
 
-# One program, where each operation by itself would be compiled by itself.
+# Jitted as one program; otherwise each operation would be compiled on its own.
 @jax.jit
 def _named(seed: ArrayLike, name: ArrayLike) -> Array:
     return jax.random.fold_in(jax.random.key(seed, impl=GENERATOR), name)
 
 
 def restart_keys(key: Array, restarts: int) -> Array:
-    """One key for each restart; the first R are the same however many follow. [R]"""
+    """One key for each restart; the first keys do not depend on the number of restarts. [R]"""
     return jax.vmap(lambda r: jax.random.fold_in(key, r))(jnp.arange(restarts))
 
 
 def quick(key: Array) -> Array:
-    """The same key, of the generator written out; from a key of another generator than Threefry, one that it draws."""
+    """The same key for the unrolled generator; for a key of a generator other than Threefry, a key drawn from it."""
     words = jax.random.key_data(key)
     return of_words(words if words.shape[-1] == 2 else jax.random.bits(key, (2,), "uint32"))
 

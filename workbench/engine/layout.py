@@ -1,4 +1,4 @@
-"""Where rows lie: how they are cut into chunks, and which device holds which."""
+"""The memory layout of rows: how they are cut into chunks, and which device holds which chunk."""
 
 import os
 from typing import NamedTuple
@@ -12,19 +12,20 @@ from numpy.typing import NDArray
 
 from workbench.engine.stream import READ_BYTES
 
-# The name of the mesh axis along which rows are shared out.
+# The mesh axis over which rows are sharded.
 ROWS = "rows"
 
-# Chunks of 128 to 1,024 rows measured best, the fewer the wider the row; products of fewer rows do not fill the units
-# of a core, and more rows of few columns gain nothing.
+# Bounds on the rows of a chunk: 128 to 1,024 rows were fastest, fewer for wider rows. Matrix products of fewer rows do
+# not use a core's vector units fully, and more rows of few columns gain nothing.
 FEWEST, MOST = 128, 1024
 
-# A row on a GPU is one thread's work: chunks are as large as keeps the intermediates of one small beside its memory.
+# On a GPU each row is the work of one thread. Chunks are as large as possible while the intermediates of one chunk stay
+# small compared with the device's memory.
 GPU_CHUNK_BYTES = 2**28
 
 
 class Layout(NamedTuple):
-    """How N rows are cut: C chunks of B rows, the last ones padded."""
+    """How N rows are cut: `chunks` (C) of `size` (B) rows each, the last ones padded."""
 
     chunks: int
     size: int
@@ -33,7 +34,8 @@ class Layout(NamedTuple):
     def of(cls, num_points: int, row_bytes: int, devices: int) -> "Layout":
         """Chunks of equal size whose intermediates, `row_bytes` for each row, fill half of a core's cache.
 
-        The number of chunks is a multiple of the number of devices, and their size one of 8, the width of a vector.
+        The number of chunks is a multiple of the number of devices. Their size is a multiple of 8, the width of a
+        vector register in float64.
         """
         bound = GPU_CHUNK_BYTES if jax.default_backend() != "cpu" else _cache_bytes()
         most = MOST if jax.default_backend() == "cpu" else bound
@@ -45,7 +47,7 @@ class Layout(NamedTuple):
 def placed(
     x: NDArray[np.float64], shift: np.ndarray, inverse: np.ndarray, layout: Layout, mesh: Mesh | None
 ) -> tuple[Array, Array]:
-    """Chunks [C, D, B] in working units and the points in each [C], every device's own share on it."""
+    """Chunks [C, D, B] in working units and the number of points in each [C], sharded over the devices of the mesh."""
     n, d = x.shape
     chunks, size = layout
     counted = np.clip(n - size * np.arange(chunks), 0, size)
@@ -71,7 +73,7 @@ def placed(
 
 
 def _cache_bytes() -> int:
-    """A core's second-level cache; 1 MiB where the system does not say."""
+    """Size of a core's second-level cache; 1 MiB where the system does not report it."""
     name = "SC_LEVEL2_CACHE_SIZE"
     known = os.sysconf(name) if name in getattr(os, "sysconf_names", {}) else 0
     return known if known > 0 else 2**20

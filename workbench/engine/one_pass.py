@@ -3,13 +3,14 @@
 A Gaussian is an exponential family, so a component's log-joint is linear in features of the row, and by Fisher's
 identity the gradient of the log-likelihood with respect to the natural parameters *is* the responsibility-weighted sum
 of the features: the statistics of the E-step. One sweep over chunks of rows, with one matrix product in and one out,
-therefore serves EM, gradient ascent and NUTS at the same price; all that is left is of the size of the parameters.
+therefore serves EM, gradient ascent and NUTS at the same price. All other work is of the size of the parameters.
 
-Two forms of the sweep give the same result. The *expanded* form multiplies features by coefficients: the fewest
-operations, shared by many components. It subtracts numbers of the size of a component's squared distance from the
-origin in its own standard deviations, so where a component is far narrower than it is distant, and always in float32,
-the *whitened* form `|L^-1 (z - mu)|^2` is used instead. With few components the whitened form is also the faster one,
-because it needs no features. Statistics are taken about the components' current means for the same reason.
+Two forms of the sweep give the same result. The *expanded* form multiplies features by coefficients. It needs the
+fewest operations, and all components share the features. It subtracts numbers as large as a component's squared
+distance from the origin in its own standard deviations, so digits cancel if a component is much narrower than its
+distance. In that case, and always in float32, the *whitened* form `|L^-1 (z - mu)|^2` is used instead. With few
+components the whitened form is also the faster one, because it needs no features. To avoid the same cancellation,
+statistics are taken about the components' current means.
 """
 
 from dataclasses import replace
@@ -27,12 +28,12 @@ from workbench.mixture.covariance.vectors import LOG_2PI
 from workbench.mixture.logarithm import log
 from workbench.mixture.mixture import Mixture
 
-# Squared distance of a component from the origin, in its own standard deviations, beyond which the expanded form is
-# left: its rounding error per point is about eps times this, 2e-12 in float64.
+# Squared distance of a component from the origin, in its own standard deviations, beyond which the whitened form
+# replaces the expanded one. The expanded form's rounding error per point is about eps times this, 2e-12 in float64.
 FAR = 1e4
 
-# So few features are copied into one block, so that one product sweeps the responsibilities and not one for each block;
-# of more, the copy would cost more than it saves.
+# Up to this many features are copied into one block, so that one matrix product reads the responsibilities once instead
+# of once for each block. With more features the copy would cost more than it saves.
 FEW_FEATURES = 16
 
 
@@ -40,9 +41,9 @@ FEW_FEATURES = 16
 def log_likelihood(mixture: Mixture, rows: Rows) -> Array:
     """ln L = sum_n ln sum_k pi_k N(x_n | mu_k, Sigma_k). []
 
-    Differentiable in the mixture in forward and reverse mode, to any order, without storing anything per row for the
-    first. The rows are data: derivatives with respect to them are refused. By a weight of zero the first derivative is
-    `sum_n N_k(x_n) / p(x_n)`, as by any other; second derivatives are NaN there.
+    It can be differentiated with respect to the mixture in forward and reverse mode, to any order; the first derivative
+    stores nothing per row. Derivatives with respect to the rows raise TypeError. The first derivative with respect to a
+    weight is `sum_n N_k(x_n) / p(x_n)`, also where the weight is zero; second derivatives are NaN there.
     """
     return one_pass(mixture, rows)[0]
 
@@ -69,10 +70,11 @@ log_likelihood.defjvp(_log_likelihood_jvp, symbolic_zeros=True)
 
 @jax.custom_jvp
 def _above_zero(weights: Array) -> Array:
-    """Weights, of which those of zero are so small that no sum over components feels them.
+    """Weights with zeros replaced by a number so small that it changes no sum over components.
 
-    The derivative by a weight is the count over the weight: with the smallest number whose products keep their digits
-    it is right where the weight is zero, too. A second derivative would be a difference of such quotients.
+    The derivative with respect to a weight is the count divided by the weight. The replacement is the smallest number
+    whose products keep full precision, so the quotient is accurate at a weight of zero as well. A second derivative
+    would be a difference of such quotients, so it is NaN.
     """
     info = np.finfo(weights.dtype)
     return jnp.where(weights > 0, weights, jnp.where(weights == 0, info.tiny / info.eps, jnp.nan))
@@ -84,12 +86,12 @@ _above_zero.defjvps(lambda tangent, _, weights: tangent * jnp.where(weights > 0,
 def one_pass(mixture: Mixture, rows: Rows) -> tuple[Array, Statistics]:
     """The log-likelihood and the expected sufficient statistics about the mixture's means.
 
-    Accuracy, relative to the log-likelihood: 1e-12 on standardised data; 1e-9 with data 1e6 standard deviations from
-    zero; 1e-6 with a component 1e-6 as wide as the data; 1e-5 in float32 at D = 32.
+    The relative accuracy of the log-likelihood is 1e-12 on standardised data, 1e-9 on data 1e6 standard deviations from
+    zero, 1e-6 with a component 1e-6 times as wide as the data, and 1e-5 in float32 at D = 32.
 
     Returns:
-        log-likelihood [], and `Statistics` in the data's units: counts [K], first [K, D] and second moments in the
-        family's shape, about origins at `mixture.means`.
+        The log-likelihood [], and `Statistics` in the data's units: counts [K], first moments [K, D] and second moments
+        in the family's shape, about origins at `mixture.means`.
     """
     value, statistics = _sweep(rows.to_working(mixture), rows)
     value -= rows.num_points * rows.log_determinant
@@ -101,10 +103,11 @@ def _sweep(working: Mixture, rows: Rows) -> tuple[Array, Statistics]:
     if _always_whitened(working):
         return _whitened(working, rows)
 
-    # A loop of at most one turn in place of a `cond`: under `vmap`, a `cond` computes both sides for every mixture of
-    # the batch, but a loop's body is entered only when some mixture needs it, and the rows stay shared.
+    # A loop of at most one iteration replaces a `cond`. Under `vmap` a `cond` computes both branches for every mixture
+    # of the batch, whereas the body of a loop runs only if some mixture needs it, and the rows remain shared.
     def again(carry: tuple[Array, Any]) -> tuple[Array, Any]:
-        # What does not depend on the carry, XLA computes before the loop, entered or not.
+        # The barrier makes the body depend on the carry. XLA would otherwise hoist the whitened sweep out of the loop
+        # and always run it.
         narrow, inside = jax.lax.optimization_barrier((carry[0], working))
         return jnp.zeros_like(narrow), _whitened(inside, rows)
 
@@ -115,7 +118,7 @@ def _sweep(working: Mixture, rows: Rows) -> tuple[Array, Statistics]:
 def _sweep_jvp(
     primals: tuple[Mixture, Rows], tangents: tuple[Mixture, Rows]
 ) -> tuple[tuple[Array, Statistics], tuple[Array, Statistics]]:
-    # Second derivatives, in a form that reverse mode can transpose as well.
+    # For second derivatives: `cond`, unlike `while_loop`, can be transposed by reverse mode.
     def plain(working: Mixture) -> tuple[Array, Statistics]:
         if _always_whitened(working):
             return _whitened(working, primals[1])
@@ -157,7 +160,7 @@ def _expanded(working: Mixture, rows: Rows) -> tuple[Array, Statistics]:
     counts, *sums = jnp.split(blocks[0], widths, axis=1) if few else blocks
     value += family.shared_log_joint(natural, rows.total)
     statistics = family.unpack(counts[:, 0], tuple(sums), rows.total)
-    # From about zero to about c: sum r (z - c)(z - c)^T = S - f c^T - c f^T + n c c^T.
+    # Second moments about c from those about zero: sum r (z - c)(z - c)^T = S - f c^T - c f^T + n c c^T.
     counts, first, second = statistics
     origins = jax.lax.stop_gradient(working.means)
     second = second - family.cross_products(first, origins) - family.cross_products(origins, first)
@@ -183,12 +186,13 @@ def _whitened(working: Mixture, rows: Rows) -> tuple[Array, Statistics]:
 
 
 def _normalise(log_joint: Array, counted: Array) -> tuple[Array, Array]:
-    """The chunk's log-likelihood [] and responsibilities [K, B], with padding rows left out.
+    """The chunk's log-likelihood [] and responsibilities [K, B], with padding rows excluded.
 
-    A sum along rows is a product with `counted` [B]: a reduction along contiguous memory adds one number at a time.
+    The sum over rows is a dot product with `counted` [B], because XLA's reduction along contiguous memory adds one
+    number at a time.
     """
     largest = jax.lax.stop_gradient(jnp.max(log_joint, axis=0))
-    # Rows that no component can reach: -inf, not NaN.
+    # A row with density zero under every component gives -inf, not NaN.
     largest = jnp.where(jnp.isfinite(largest), largest, 0.0)
     shares = jnp.exp(log_joint - largest)
     total = jnp.sum(shares, axis=0)

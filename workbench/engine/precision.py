@@ -1,4 +1,4 @@
-"""The precision of the numbers, told wherever it is not the usual one."""
+"""The floating-point precision of results, reported wherever it is not float64."""
 
 from typing import Any
 
@@ -9,12 +9,12 @@ USUAL = "float64"
 
 
 def dtype_name(*arrays: Any) -> str:
-    """Of the numbers in some arrays, or, without any, of those that JAX computes with now."""
+    """Name of the dtype of the arrays, several joined by "and"; without arrays, of JAX's current default float."""
     names = {np.dtype(array.dtype).name for array in arrays}
     return " and ".join(sorted(names)) or np.dtype(jnp.result_type(float)).name
 
 
 def precision_note(*dtypes: str) -> str:
-    """A sentence for a table in which any number has another precision than float64; empty where none has."""
-    found = sorted(set(dtypes))
-    return "" if set(found) <= {USUAL} else f"Computed in {' and '.join(found)}."
+    """A sentence that names the precisions of a table's numbers; empty if all are float64."""
+    names = sorted(set(dtypes))
+    return "" if set(names) <= {USUAL} else f"Computed in {' and '.join(names)}."

@@ -1,4 +1,4 @@
-"""The data as the one pass reads them: in working units, cut into chunks, on one device, on several, or streamed."""
+"""The data as the one pass reads them: in working units, in chunks, on one device, on several, or streamed."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -20,13 +20,13 @@ from workbench.mixture.covariance import Covariance, Statistics
 from workbench.mixture.covariance.base import product
 from workbench.mixture.mixture import Mixture
 
-# Points of more bytes are not copied but streamed from where they are.
+# Data larger than this many bytes are streamed from their source instead of copied.
 RESIDENT_BYTES = 2**29
 
-# Rows held in memory of points that are streamed: what starts are drawn from.
+# Number of rows of streamed data that are held in memory; starts are drawn from them.
 SAMPLED_ROWS = 2**16
 
-# Below so many numbers of data a pass is over before the devices have met to add up their shares.
+# N x D from which devices share the rows. On smaller data the sum over devices takes longer than the pass.
 SHARED_AT = 2**14
 
 Sums = Any  # a pytree of arrays, all of which are sums over rows
@@ -39,28 +39,28 @@ RandomChunk = Callable[[Any, Array, Array, Array], Sums]  # (parameters, key, z 
 class Rows:
     """Points `z = matrix^-1 (x - shift)` in working units, in which the data have mean zero and unit covariance.
 
-    The matrix is the one its covariance family admits, so that a mixture of the family stays one of the family.
-    Working units keep the expanded form of the one pass accurate and optimisers' coordinates well scaled; everything
-    outside the pass and the charts is in the data's own units.
+    The covariance family restricts the matrix, so that a mixture of the family remains in the family under the change
+    of units. Working units keep the expanded form of the one pass accurate and optimisers' coordinates well scaled.
+    Everything outside the pass and the charts is in the data's own units.
 
-    Rows lie in columns, because sums over components and features then run along contiguous memory. They are held
-    in memory unless they are *streamed*: then `z` is an even sample of them, from which starts are drawn, and a pass
-    reads all of them, block by block, from where they are. With a mesh, the chunks are shared out over its devices.
+    Each row is a column of `z`, so that sums over components and features run along contiguous memory. Rows are held in
+    memory unless they are *streamed*: then `z` is an evenly spaced sample of them, from which starts are drawn, and a
+    pass reads all rows block by block from their source. With a mesh, the chunks are divided among its devices.
     """
 
     z: Array  # [C, D, B]   chunks of rows, the last padded with zeros
-    counted: Array  # [C]   points in each chunk
+    counted: Array  # [C]   number of points in each chunk
     shift: Array  # [D]
     matrix: Array  # [D, D]   lower triangular
     inverse: Array  # [D, D]
     total: Array  # [D, D]   sum_n z_n z_n^T over all N points
-    num_points: int  # N, for which a program is compiled; an array where it is `of_any_size`
+    num_points: int  # N, static in compiled programs; an array after `of_any_size`
     mesh: Mesh | None = None
     stream: Stream | None = None
-    weights: Array | None = None  # [C, B]   how often each row counts; once unless given
+    weights: Array | None = None  # [C, B]   multiplicity of each row; 1 unless given
 
     def tree_flatten(self) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
-        """Arrays as leaves; N is one of them where it is an array."""
+        """Arrays are leaves; N is a leaf if it is an array, and static otherwise."""
         arrays = (self.z, self.counted, self.shift, self.matrix, self.inverse, self.total, self.weights)
         if self.has_known_size:
             return (*arrays, None), (self.num_points, self.mesh, self.stream)
@@ -87,13 +87,13 @@ class Rows:
         """Rows of points x [N, D] for a covariance family.
 
         Args:
-            x: an array, or anything that has a shape and gives slices of rows (a memory map, a Parquet file). Of more
-                than `RESIDENT_BYTES` it is not copied, and must not change while it is in use.
-            covariance: the family.
-            components: K that passes are tuned for.
-            mesh: devices to work on them, along an axis named "rows"; one device unless given. They share the rows out
-                where these are enough numbers for that, or where they belong to several hosts.
-            moments: of x, where they are known already.
+            x: an array, or anything that has a shape and can be sliced by rows (a memory map, a Parquet file). If it
+                has more than `RESIDENT_BYTES` it is not copied, and must not change while it is in use.
+            covariance: the covariance family.
+            components: K, for which the chunk size is tuned.
+            mesh: devices along an axis named "rows"; a single device unless given. They share the rows if N x D is at
+                least `SHARED_AT`, or if they belong to several hosts.
+            moments: the moments of x, if known already.
         """
         d = x.shape[1]
         n, shift, spread = moments_of(x) if moments is None else moments
@@ -121,9 +121,9 @@ class Rows:
         )
 
     def of_any_size(self) -> "Rows":
-        """The same rows for a program that serves every N of as many chunks of the same size: N is an array in it.
+        """The same rows with N as an array, so that one compiled program serves every N with equally many equal chunks.
 
-        As they are where devices share them or they are streamed: then they are so many that a program pays.
+        Shared and streamed rows are returned unchanged: they are so many that compiling a program for their N pays.
         """
         if self.shared or self.stream is not None:
             return self
@@ -131,55 +131,53 @@ class Rows:
 
     @property
     def has_known_size(self) -> bool:
-        """Whether N is a number where programs are compiled."""
+        """Whether N is a Python number, and so static in compiled programs."""
         return isinstance(self.num_points, int | np.integer)
 
     @property
     def num_resident(self) -> int:
-        """Rows held in memory: all N, or the sample of those that are streamed; places for rows of any size."""
+        """Number of rows in memory: N, or the size of the sample if streamed; with padding after `of_any_size`."""
         if not self.has_known_size:
             return len(self.counted) * self.z.shape[-1]
         return self.num_points if self.stream is None else min(SAMPLED_ROWS, self.num_points)
 
     @property
     def num_numbers(self) -> int:
-        """N x D; with padding for rows of any size."""
+        """N x D; includes padding after `of_any_size`."""
         return self.num_points * len(self.shift) if self.has_known_size else self.z.size
 
     @property
     def shared(self) -> bool:
-        """Whether the devices of the mesh have a share of the rows each, and meet in every pass."""
+        """Whether the rows are divided among the devices of the mesh, which then add up their sums in every pass."""
         return self.has_known_size and _worth_sharing(self.mesh, self.num_numbers)
 
     @property
     def whole(self) -> "Rows":
-        """The same rows on a single device: for a program of which every device runs a copy of its own."""
+        """The same rows on a single device, for programs of which every device runs its own copy."""
         return replace(self, mesh=None)
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Of every number of a pass."""
+        """The dtype in which a pass computes."""
         return np.dtype(self.z.dtype)
 
     def sum(self, chunk: Chunk, parameters: Any) -> Sums:
         """`sum_c chunk(parameters, z_c, counted_c)` over all chunks c, holding one chunk's intermediates at a time.
 
         Args:
-            chunk: given `parameters`, rows z [D, B], and 1 for each of them that is a point, 0 for padding [B]. It
-                must not close over traced values.
+            chunk: a function of `parameters`, rows z [D, B] and counts [B], which are 1 for points (or their weights,
+                if the rows are weighted) and 0 for padding. It must not close over traced values.
             parameters: a pytree, the same for all chunks.
-
-        Weighted rows have their weights in place of the ones.
         """
         return self._sum(lambda given, number, z, counted: chunk(given, z, counted), parameters)
 
     def random_sum(self, chunk: RandomChunk, parameters: Any, key: Array) -> Sums:
-        """`sum_c chunk(parameters, key_c, z_c, counted_c)`: as `sum`, where every chunk draws by a key of its own.
+        """`sum_c chunk(parameters, key_c, z_c, counted_c)`: as `sum`, with a random key for each chunk.
 
         Args:
-            chunk: as of `sum`.
+            chunk: as for `sum`, with the chunk's key as second argument.
             parameters: a pytree, the same for all chunks.
-            key: what the keys of the chunks are derived from, by their numbers.
+            key: the key from which those of the chunks are derived, by chunk number.
         """
 
         def drawn(given: Any, number: Array, z: Array, counted: Array) -> Sums:
@@ -189,7 +187,7 @@ class Rows:
         return self._sum(drawn, (parameters, key))
 
     def _sum(self, chunk: RandomChunk, parameters: Any) -> Sums:
-        """Sum of chunks that are told their number."""
+        """Sum over chunks of a function that also receives the chunk's number."""
         stream = self.stream
         if stream is None:
             counted = self.counted if self.weights is None else self.weights
@@ -218,7 +216,7 @@ class Rows:
             return local(given, pieces)
 
         def shared(given: Any, own: Any) -> Sums:
-            # One vector: devices meet once, and not once for each array.
+            # All sums in one vector, so that devices communicate once instead of once for each array.
             flat, unravel = ravel_pytree(local(given, own))
             return unravel(jax.lax.psum(flat, ROWS))
 
@@ -232,15 +230,15 @@ class Rows:
         return split(given, pieces)
 
     def at(self, index: Array) -> Array:
-        """Resident rows, in the data's units, by their number. [I] -> [I, D]"""
+        """The resident rows with the given numbers, in the data's units. [I] -> [I, D]"""
         size = self.z.shape[-1]
         return self.shift + product(self.z[index // size, :, index % size], self.matrix.T)
 
     def minibatch(self, key: Array, size: int) -> "Rows":
-        """`size` random rows, drawn with replacement; of streamed rows, a run of consecutive ones at a random place.
+        """`size` random rows drawn with replacement; for streamed rows, consecutive ones from a random position.
 
-        In the same working units and with their weights, so that a pass over them is an estimate of `size / N` of a
-        pass over all.
+        The rows keep their working units and weights, so that N / size times the sums of a pass over the minibatch
+        estimate those of a pass over all rows.
         """
         weights = None
         if self.stream is None:
@@ -250,26 +248,26 @@ class Rows:
             weights = None if self.weights is None else self.weights[chunk, place]
         else:
             first = jax.random.randint(key, (), 0, self.num_points - size + 1)
-            z = product(self.inverse, self.stream.run(first, size).T - self.shift[:, None])
+            z = product(self.inverse, self.stream.read_rows(first, size).T - self.shift[:, None])
         return self._of_working(z, weights)
 
     def holding(self, x: Array) -> "Rows":
-        """Other points x [N', D] in the same working units, in one chunk on one device.
+        """Rows of other points x [N', D] in the same working units, in one chunk on one device.
 
         Raises:
-            InputError: these rows are weighted, and nothing says how often the others count.
+            InputError: these rows are weighted, and the weights of the other points are not known.
         """
         if self.weights is not None:
             raise InputError("x: weighted rows are not replaced by points without weights; replace those first")
         return self._of_working(product(self.inverse, x.T - self.shift[:, None]))
 
     def weighted(self, weights: Array) -> "Rows":
-        """The same rows, each counted as often as its weight [N] says; weights are scaled to a sum of N.
+        """The same rows with weights [N], which are scaled to a sum of N.
 
-        Whole numbers resample the rows; any others make sums over rows weighted sums.
+        Sums over rows become weighted sums. An integer weight acts as that many copies of the row.
 
         Raises:
-            InputError: the rows are streamed, and so not all at hand.
+            InputError: the rows are streamed, so that not all of them are in memory.
         """
         if self.stream is not None:
             raise InputError(f"x: rows of more than {RESIDENT_BYTES} bytes cannot be weighted; use a sample of them")
@@ -280,21 +278,21 @@ class Rows:
         return replace(self, weights=placed, total=total)
 
     def _of_working(self, z: Array, weights: Array | None = None) -> "Rows":
-        """Rows of working points z [D, B] in one chunk, each once or as often as its weight [B] says."""
+        """Rows of points z [D, B] in working units, in one chunk, with weights [B] if given."""
         size, total = z.shape[-1], product(z if weights is None else z * weights, z.T)
-        held = None if weights is None else weights[None]
+        chunked = None if weights is None else weights[None]
         counted = jnp.full(1, size)
         return replace(
-            self, z=z[None], counted=counted, total=total, num_points=size, mesh=None, stream=None, weights=held
+            self, z=z[None], counted=counted, total=total, num_points=size, mesh=None, stream=None, weights=chunked
         )
 
     @property
     def log_determinant(self) -> Array:
-        """Log-determinant of `matrix`: what a log density gains per point when it changes to working units."""
+        """Log-determinant of `matrix`: the increase of the log-density of a point on the change to working units."""
         return jnp.sum(jnp.log(jnp.diagonal(self.matrix)))
 
     def to_working(self, mixture: Mixture) -> Mixture:
-        """The mixture of `z`."""
+        """The mixture in working units."""
         means = product(mixture.means - self.shift, self.inverse.T)
         scales = mixture.covariance.transform(mixture.scales, self.inverse)
         return Mixture(mixture.weights, means, scales, mixture.covariance)
@@ -306,20 +304,20 @@ class Rows:
         return Mixture(mixture.weights, means, scales, mixture.covariance)
 
     def statistics_from_working(self, statistics: Statistics, covariance: Covariance) -> Statistics:
-        """Statistics about the origins `c` from those of `z` about the working origins."""
+        """Statistics in the data's units from those in working units; the origins are transformed alike."""
         second = covariance.transform_second(statistics.second, self.matrix)
         return Statistics(statistics.counts, product(statistics.first, self.matrix.T), second)
 
 
 def _worth_sharing(mesh: Mesh | None, size: int) -> bool:
-    """Whether the devices of a mesh are to share rows of so many numbers."""
+    """Whether the devices of a mesh should share rows of N x D = `size` numbers."""
     return mesh is not None and (mesh.is_multi_process or size >= SHARED_AT)
 
 
 def _counting(z: Array, counted: Array) -> Array:
-    """How often each row of a chunk counts: 1 for the first `counted`, which are points, and 0 for padding. [B]
+    """The multiplicity of each row of a chunk: 1 for the first `counted` rows and 0 for padding. [B]
 
-    Weights [B] say it themselves.
+    If `counted` is an array of weights [B], it is returned unchanged.
     """
     return counted if counted.ndim else (jnp.arange(z.shape[-1]) < counted).astype(z.dtype)
 
@@ -333,17 +331,17 @@ def _sum_of(term: Callable[[Any], Sums], pieces: Any) -> Sums:
     def add(carry: Sums, piece: Any) -> tuple[Sums, None]:
         return jax.tree.map(jnp.add, carry, term(piece)), None
 
-    # From zeros, and not from the first term: it would be compiled twice, and the other pieces copied.
+    # Start from zeros: to start from the first term would compile `term` twice and copy the other pieces.
     zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(term, first))
     return jax.lax.scan(add, zeros, pieces)[0]
 
 
 def _even_sample(x: NDArray[np.float64], most: int) -> NDArray[np.float64]:
-    """At most so many rows, evenly spread over x."""
-    wanted = np.linspace(0, len(x) - 1, min(most, len(x))).astype(int)
-    parts, begun = [], 0
+    """At most `most` rows, evenly spaced over x."""
+    chosen = np.linspace(0, len(x) - 1, min(most, len(x))).astype(int)
+    parts, first = [], 0
     for block in blocks_of(x):
-        inside = wanted[(wanted >= begun) & (wanted < begun + len(block))]
-        parts.append(block[inside - begun])
-        begun += len(block)
+        inside = chosen[(chosen >= first) & (chosen < first + len(block))]
+        parts.append(block[inside - first])
+        first += len(block)
     return np.concatenate(parts)

@@ -1,4 +1,4 @@
-"""Rows that are not held in memory: read block by block from where they are, in every pass anew."""
+"""Rows that are not held in memory: every pass reads them block by block from their source."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -12,43 +12,43 @@ from numpy.typing import NDArray
 
 from workbench.data.moments import forget
 
-# Bytes read at a time: enough that the call costs nothing beside the copy.
+# Bytes read at a time: large enough that the cost of a call is negligible compared with the copy.
 READ_BYTES = 2**22
 
 
 @dataclass(frozen=True, eq=False)
 class Stream:
-    """Points x [N, D] outside a compiled program, handed to it in blocks of chunks.
+    """Points x [N, D] outside a compiled program, which reads them in blocks of chunks.
 
-    A program asks for a block by its number and gets the points as they are, so that whatever gives slices of rows can
-    be streamed: an array, a memory map, a Parquet file. Two streams are equal only if they are the same one.
+    A program requests a block by its number and receives the points in the data's units. Anything that can be sliced by
+    rows can be streamed: an array, a memory map, a Parquet file. Streams are compared by identity.
     """
 
     x: NDArray[np.float64]  # [N, D]
     chunk: int  # B, rows of a chunk
-    devices: int  # that share the blocks
+    devices: int  # over which the blocks are divided
 
     @property
     def chunks_per_block(self) -> int:
-        """Chunks read at a time."""
+        """Number of chunks read at a time."""
         rows = max(1, READ_BYTES // (8 * self.x.shape[1]))
         return max(1, min(rows, -(-len(self.x) // self.devices)) // self.chunk)
 
     @property
     def num_blocks(self) -> int:
-        """Blocks, the last ones padded: as many for each device."""
+        """Number of blocks, the last ones padded; a multiple of the number of devices."""
         rows = self.chunks_per_block * self.chunk * self.devices
         return -(-len(self.x) // rows) * self.devices
 
     def read(self, block: Array) -> tuple[Array, Array]:
-        """The chunks of a block, in the data's units, and the points in each. [C, B, D], [C]"""
+        """The chunks of a block, in the data's units, and the number of points in each. [C, B, D], [C]"""
         rows = self.chunks_per_block * self.chunk
-        points = self.run(block * rows, rows).reshape(self.chunks_per_block, self.chunk, -1)
+        points = self.read_rows(block * rows, rows).reshape(self.chunks_per_block, self.chunk, -1)
         first = block * rows + self.chunk * jnp.arange(self.chunks_per_block)
         return points, jnp.clip(len(self.x) - first, 0, self.chunk)
 
-    def run(self, first: Array, rows: int) -> Array:
-        """So many consecutive points from the `first` on; zeros beyond the last. [rows, D]"""
+    def read_rows(self, first: Array, rows: int) -> Array:
+        """`rows` consecutive points, starting with number `first`; zeros beyond the last point. [rows, D]"""
         dtype = jnp.result_type(float)
         shape = jax.ShapeDtypeStruct((rows, self.x.shape[1]), dtype)
         return jnp.asarray(jax.pure_callback(partial(self._fetch, dtype, rows), shape, first, vmap_method="sequential"))
@@ -56,7 +56,7 @@ class Stream:
     def _fetch(self, dtype: np.dtype[Any], rows: int, first: Any) -> NDArray[Any]:
         begin = int(first)
         points = np.zeros((rows, self.x.shape[1]), dtype)
-        found = self.x[begin : begin + rows]
-        points[: len(found)] = found
+        available = self.x[begin : begin + rows]
+        points[: len(available)] = available
         forget(self.x)
         return points

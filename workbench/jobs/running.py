@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from workbench.engine.compat.compilation import make_room
-from workbench.engine.hosts import by_the_first, from_first_host, leads, several
+from workbench.engine.hosts import from_first_host, leads, on_first_host, several
 from workbench.errors import InputError
 from workbench.jobs.base import Cell, Job, Progress, Record
 from workbench.jobs.state import DONE, FAILED, DamagedCellError, Failure, Kept
@@ -93,7 +93,7 @@ def run_job(
     """
     reuse = Reuse() if reuse is None else reuse
     cells = {cell.key: cell for cell in job.cells()}
-    by_the_first(lambda: _keep(store, job))
+    on_first_host(lambda: _keep(store, job))
     kept, pending = _sort(job, store, list(cells.values()), reuse)
     if leads():
         _tell_changed_data(store, [cells[key] for key in cells if key in pending])

@@ -1,1 +1,1 @@
-"""All that depends on the version of JAX, and of what is built on it."""
+"""Everything that depends on the version of JAX and of the packages built on it."""

@@ -1,4 +1,4 @@
-"""How programs are compiled, and kept on disk, so that a second process steps at once instead of compiling again."""
+"""How programs are compiled, and cached on disk so that a second process need not compile them again."""
 
 import hashlib
 import logging
@@ -13,26 +13,27 @@ from typing import Any, TypeVar
 
 import jax
 
-# What JAX keeps, unless the environment says otherwise: every program, however small and however quickly compiled.
+# Cache every program, however small and however quickly compiled, unless the environment says otherwise.
 _KEEP = {"jax_persistent_cache_min_compile_time_secs": 0.0, "jax_persistent_cache_min_entry_size_bytes": -1}
 
-# XLA's options for a CPU; no number that is worth a word changes with them. Of a program that steps: vectors as wide as
-# the registers, of which XLA leaves half where they have 512 bits, and products on their device's own thread, because
-# the others are busy with products of their own. A pass takes an eighth less time by the one, and on all cores up to a
-# quarter less by the other. The emitters are those that XLA chooses too, named so that no `XLA_FLAGS` change them.
+# XLA's compile options for a CPU. They change results by rounding errors only.
+# For programs that step. Vectors are as wide as the registers; by default XLA uses half of a 512-bit register. Matrix
+# products run on their device's own thread, because the other threads are busy with the products of other devices. The
+# first option saves an eighth of the time of a pass, the second up to a quarter on all cores. The emitters are XLA's
+# default, set explicitly so that no `XLA_FLAGS` change them.
 STEPPING = {
     "xla_cpu_prefer_vector_width": 512,
     "xla_cpu_multi_thread_eigen": False,
     "xla_cpu_use_fusion_emitters": True,
 }
 
-# Compiling takes a third less time, and what runs is as fast but for loops of many small parts.
+# Compiling takes a third less time, and programs run as fast, except loops with many small operations.
 OLD_EMITTERS = {"xla_cpu_use_fusion_emitters": False}
 
-# Of a program that runs a handful of times: compiling takes a third of the time, and a run up to three times as long.
+# For programs that run only a few times: compiling takes a third of the time, and a run up to three times as long.
 BRIEF = OLD_EMITTERS | {"xla_backend_optimization_level": 0}
 
-# Up to so many numbers of data the second is the better bargain.
+# N x D up to which `BRIEF` takes less time in total than full optimisation.
 FEW_NUMBERS = 2**15
 
 T = TypeVar("T")
@@ -43,13 +44,13 @@ _LOG = logging.getLogger(__package__ or "workbench")
 def jit_with(
     options: Mapping[str, Any], static_argnums: int | tuple[int, ...] = ()
 ) -> Callable[[Callable[..., T]], Callable[..., T]]:
-    """A decorator: `jax.jit` with those of some compile options that this version of XLA knows.
+    """A decorator: `jax.jit` with those of the compile options that this version of XLA knows.
 
-    They are tried at the first call, because JAX begins with it.
+    The options are tried at the first call and not before, because trying them starts JAX.
 
     Args:
-        options: of XLA, as `compiler_options` of `jax.jit`.
-        static_argnums: as of `jax.jit`.
+        options: XLA's options, as `compiler_options` of `jax.jit`.
+        static_argnums: as in `jax.jit`.
     """
 
     def decorate(function: Callable[..., T]) -> Callable[..., T]:
@@ -67,7 +68,7 @@ def jit_with(
 
 
 def known(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Those of some compile options that this version of XLA knows. An unknown one is left out, as XLA would raise."""
+    """Those of the compile options that this version of XLA knows; XLA would raise an error for the others."""
     return {name: value for name, value in options.items() if _is_known(name, value)}
 
 
@@ -82,14 +83,14 @@ def _is_known(name: str, value: Any) -> bool:
 
 
 def jit_by_size(function: Callable[..., T], static_argnums: tuple[int, ...] = ()) -> Callable[..., T]:
-    """`jax.jit` of a function that is called a handful of times: compiled briefly where data are few.
+    """`jax.jit` for a function that is called only a few times: on small data it is compiled with `BRIEF`.
 
     Args:
-        function: what to compile.
-        static_argnums: as of `jax.jit`.
+        function: the function to compile.
+        static_argnums: as in `jax.jit`.
 
     Returns:
-        A function of the number of numbers in the data, and then the arguments of `function`.
+        A function whose first argument is N x D, followed by the arguments of `function`.
     """
     brief = jit_with(BRIEF, static_argnums)(function)
     full = jax.jit(function, static_argnums=static_argnums)
@@ -103,15 +104,15 @@ def jit_by_size(function: Callable[..., T], static_argnums: tuple[int, ...] = ()
 def keep_compiled_programs() -> None:
     """Turn on JAX's persistent compilation cache in the user's cache folder.
 
-    What the environment says goes first: `JAX_COMPILATION_CACHE_DIR` is another folder, and
-    `JAX_ENABLE_COMPILATION_CACHE=false` is none. A folder that cannot be written to is none either.
+    The environment takes precedence: `JAX_COMPILATION_CACHE_DIR` names another folder, and
+    `JAX_ENABLE_COMPILATION_CACHE=false` turns the cache off. There is no cache if the folder cannot be written to.
     """
     for name, value in _KEEP.items():
         if name.upper() not in os.environ:
             jax.config.update(name, value)
     if "JAX_COMPILATION_CACHE_DIR" in os.environ:
         return
-    # Code for one processor can be wrong for another that shares the folder, as where homes lie on a file server.
+    # Machines with different processors may share the home folder, and code compiled for one can fail on another.
     folder = cache_folder(os.environ, sys.platform, Path.home()) / processor()
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -121,21 +122,21 @@ def keep_compiled_programs() -> None:
         jax.config.update("jax_compilation_cache_dir", str(folder))
 
 
-# Seconds between two counts of memory maps, which take milliseconds each. No process compiles half of what it may have
-# in this time.
+# Seconds between two counts of memory maps, each of which takes milliseconds. In this time no process compiles enough
+# programs to take up half of the maps that it may have.
 COUNT_EVERY = 1.0
 _COUNTED = {"at": -float("inf")}
 
 
 def make_room(share: float = 0.5, every: float = COUNT_EVERY) -> None:
-    """Forget the programs compiled so far where this share of the memory maps that a process may have is taken.
+    """Clear JAX's in-memory cache of programs if more than a share of the allowed memory maps is in use.
 
-    Each program on a CPU holds a few; beyond the limit (Linux: vm.max_map_count, 65,530 unless set) the next one
-    crashes the process. What is needed again is compiled again, or read from disk.
+    Each compiled program on a CPU holds a few memory maps. Beyond the limit (on Linux vm.max_map_count, 65,530 by
+    default) the next program crashes the process. Programs needed again are recompiled, or read from disk.
 
     Args:
-        share: of the maps that a process may have.
-        every: seconds since the last count; where fewer have passed nothing is done.
+        share: fraction of the memory maps that a process may have.
+        every: minimal time between two counts in seconds; a call before that does nothing.
     """
     now = time.monotonic()
     if now < _COUNTED["at"] + every:
@@ -150,19 +151,19 @@ def make_room(share: float = 0.5, every: float = COUNT_EVERY) -> None:
 
 
 def cache_folder(environment: Mapping[str, str], platform: str, home: Path) -> Path:
-    """Where compiled programs lie: `workbench/jax` in the user's cache folder, by processor."""
+    """The folder of compiled programs, `workbench/jax` in the user's cache folder; it has a subfolder per processor."""
     given = environment.get("XDG_CACHE_HOME", "")
-    # The XDG specification has relative paths ignored.
+    # The XDG specification requires that relative paths are ignored.
     if Path(given).is_absolute():
         return Path(given) / "workbench" / "jax"
     return home / ("Library/Caches" if platform == "darwin" else ".cache") / "workbench" / "jax"
 
 
 def processor() -> str:
-    """A name for what the processor can do: equal where compiled programs can be exchanged."""
+    """A digest of the processor's model and instruction set; programs can be exchanged where it is equal."""
     about = Path("/proc/cpuinfo")
     lines = about.read_text(encoding="utf-8", errors="replace").splitlines() if about.is_file() else []
-    # The first core's: its model, and its instructions ("flags" on x86, "Features" on ARM).
-    known = {line.partition("\t")[0]: line for line in reversed(lines) if ":" in line}
-    told = [known[name] for name in ("model name", "flags", "Features") if name in known]
-    return hashlib.sha256(repr((platform.machine(), platform.processor(), told)).encode()).hexdigest()[:10]
+    # The lines of the first core: its model and its instructions ("flags" on x86, "Features" on ARM).
+    fields = {line.partition("\t")[0]: line for line in reversed(lines) if ":" in line}
+    features = [fields[name] for name in ("model name", "flags", "Features") if name in fields]
+    return hashlib.sha256(repr((platform.machine(), platform.processor(), features)).encode()).hexdigest()[:10]

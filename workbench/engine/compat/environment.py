@@ -1,9 +1,9 @@
-"""Sets aside what the environment says to JAX and JAX cannot read, before JAX is imported.
+"""Removes environment variables that JAX or XLA cannot read, before JAX is imported.
 
-JAX reads its variables as it is imported and XLA as it begins: a value that either cannot read ends in a traceback
-from deep inside, or an abort, wherever the package is imported first. Such a variable is taken out of the environment,
-and `devices.check_environment` tells of it before anything is computed. Unknown flags in XLA_FLAGS cannot be told from
-those of another version of XLA, and remain XLA's to report.
+JAX reads its variables when it is imported, and XLA when it starts. A value that they cannot read ends in an abort or
+in a traceback from deep inside, wherever the package is first imported. Such a variable is removed from the
+environment, and `devices.check_environment` reports it before anything is computed. Unknown flags in XLA_FLAGS cannot
+be distinguished from those of another version of XLA; XLA reports them itself.
 """
 
 import os
@@ -13,7 +13,7 @@ from pathlib import Path
 
 
 def unreadable(environment: Mapping[str, str]) -> dict[str, str]:
-    """Variables that JAX or XLA cannot read, and what they should be."""
+    """Names of the variables that JAX or XLA cannot read, each with a description of a valid value."""
     return {name: right for name, (reads, right) in _READERS.items() if not reads(environment.get(name))}
 
 
@@ -32,12 +32,12 @@ def _is_number(kind: type[int] | type[float], least: float) -> Callable[[str | N
 
 
 def _are_flags(text: str | None) -> bool:
-    """Whether XLA finds flags: what does not begin with a dash is the name of a file of them."""
+    """Whether XLA can read its flags: text that does not begin with a dash must name a file of flags."""
     first = (text or "").split()[:1]
     return not first or first[0].startswith("-") or Path(first[0]).is_file()
 
 
-# As `jax.config` reads truth.
+# The strings that `jax.config` accepts as booleans.
 _TRUTHS = ("y", "yes", "t", "true", "on", "1", "n", "no", "f", "false", "off", "0")
 _TRUTH = (_is_truth, "true or false")
 
@@ -52,7 +52,7 @@ _READERS: dict[str, tuple[Callable[[str | None], bool], str]] = {
     "XLA_FLAGS": (_are_flags, "flags that begin with --, or a file of them"),
 }
 
-# Name, and what was said and should be said, of each variable that was set aside.
+# The variables that were removed: name to (value, description of a valid value).
 SET_ASIDE: dict[str, tuple[str, str]] = {}
 
 if "jax" not in sys.modules:

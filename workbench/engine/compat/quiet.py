@@ -1,14 +1,14 @@
-"""Keeps XLA's log off the terminal, whether JAX is imported before this or after.
+"""Keeps XLA's log off the terminal, whether JAX is imported before this module or after.
 
-XLA reports, as errors, that a program of the persistent cache was compiled for "features" of the machine that are
-hints to its own compiler (+prefer-no-gather), on the very machine that compiled it: two long lines a program. It warns
-of each program that it reads besides. Those of other processors are kept apart (`compilation.py`), so nothing true is
-hidden.
+When XLA reads a program from the persistent cache, it logs as an error that the program was compiled for "features"
+that the machine lacks (+prefer-no-gather). These are hints to its own compiler, and the message appears even on the
+machine that compiled the program: two long lines each, besides a warning. Programs of other processors are kept in
+another folder (`compilation.py`), so no valid warning is hidden.
 
-XLA reads the environment when it is loaded and not again; later JAX's own setting changes its level, and JAX's messages
-in Python must be let through again. JAX sets the variable to 1: that is what a process inherits that is begun from a
-notebook or a script with JAX in it, and it counts as nothing said. What else is said, by the environment or by JAX's
-setting, goes first.
+XLA reads TF_CPP_MIN_LOG_LEVEL once, when it is loaded. After that only JAX's setting changes XLA's level; it also
+silences JAX's messages in Python, which must then be enabled again. JAX sets the variable to 1, so a process started
+from a notebook or script that uses JAX inherits that value; here 1 counts as unset. Any other value, and a level that
+the user has set in JAX, take precedence.
 """
 
 import logging
@@ -22,5 +22,5 @@ if os.environ.get("TF_CPP_MIN_LOG_LEVEL", "1") == "1":
 
         if logging.getLogger("jax").level == logging.NOTSET:
             jax.config.update("jax_logging_level", "CRITICAL")
-            # Of JAX's own loggers alone: the level of XLA stays.
+            # This resets JAX's Python loggers only; the level of XLA stays.
             jax.config.update("jax_logging_level", "NOTSET")
