@@ -1,4 +1,4 @@
-"""Hathaway's bound: what it lets in, and an M-step that is the exact maximum within it."""
+"""Hathaway's bound: which mixtures are within it, and an M-step that is the exact maximum within it."""
 
 from collections.abc import Callable
 from typing import Any
@@ -48,7 +48,7 @@ def test_the_bound_moves_with_the_data_under_any_affine_map(
 ) -> None:
     mixture, matrix = random_mixture(points, K, family, seed=0), np.array([[2.0, 5.0], [-0.1, 30.0]])
     here, there = Problem(points, K, family), Problem(points @ matrix.T, K, family)
-    # Condition of the map times that of the data, about 1e4, times eps.
+    # The condition number of the map times that of the data is about 1e4, times eps.
     assert ratio_of(mixture.affine(matrix), there) == pytest.approx(ratio_of(mixture, here), rel=1e-10)
 
 
@@ -69,7 +69,7 @@ def test_truncation_finds_the_best_interval(seed: int) -> None:
     starts = np.linspace(-15, 15, 31)
     best = min(minimize_scalar(at, bounds=(a, a + 1), method="bounded").fun for a in starts)
     assert got.max() <= ratio * got.min() * (1 + 1e-12)
-    # The search resolves log m to 1e-5, and the loss is flat there; the truncation is never worse than any of it.
+    # The search resolves log m to 1e-5, and the loss is flat there. The truncation is no worse than any m searched.
     assert best - 1e-6 < loss(got) <= best + 1e-12 * abs(best)
 
 
@@ -93,7 +93,7 @@ def test_the_m_step_is_the_maximum_within_the_bound(
         for _ in range(20):
             scales = np.asarray(new.scales) * np.exp(size * rng.normal(size=new.scales.shape))
             other = Mixture(new.weights, new.means, jnp.asarray(scales), new.covariance)
-            # Outside the bound it is minus infinity; within, no higher but for rounding of 60 terms of a size of 10.
+            # Outside the bound log_joint is minus infinity; within, no higher up to rounding of 60 terms of size 10.
             assert float(expected_log_joint(other)) <= best + 1e-11 * abs(best)
 
 
@@ -102,7 +102,7 @@ def test_a_wide_bound_changes_nothing(points: Points, random_mixture: Random, em
     bounded, flat = (
         em_step(Problem(points, K, "full", prior), mixture)[0] for prior in (BoundedRatioPrior(ratio=1e9), FlatPrior())
     )
-    # An eigendecomposition and back, in other units of condition 1e2.
+    # An eigendecomposition and its inverse, in units changed by a matrix of condition number 1e2.
     np.testing.assert_allclose(bounded.covariances, flat.covariances, rtol=1e-11)
 
 

@@ -1,4 +1,4 @@
-"""Mixtures filled up with components are the mixtures they were, in every number that is read off them."""
+"""Padding mixtures with components changes no number that is computed from them."""
 
 import jax
 import numpy as np
@@ -19,21 +19,21 @@ def some_mixture(family: str, components: int, dimensions: int) -> Mixture:
     return Mixture.from_covariances(weights, 5 * rng.normal(size=(components, dimensions)), shaped, family)
 
 
-# Of one column full covariances are filled up as variances.
+# For D = 1, full covariances are padded as variances.
 @pytest.mark.parametrize("dimensions", [1, 2])
 @pytest.mark.parametrize("family", COVARIANCES)
 def test_densities_and_statistics_are_those_of_the_mixture_itself(family, dimensions):
     mixture = some_mixture(family, 3, dimensions)
     more = filled(mixture)
-    # Some near, some so far away that the density itself is less than the added weight.
+    # Some points are near, some so far away that their density is less than the added weight.
     x = np.random.default_rng(6).normal(size=(60, dimensions)) * np.where(np.arange(60) % 9, 5, 300)[:, None]
     assert more.num_components == COMPONENTS
-    # The same sums of the same terms; nothing is added that a float can show but the order of the sum.
+    # The added terms are below rounding; only the order of the sum can differ.
     np.testing.assert_allclose(more.log_density(x), mixture.log_density(x), rtol=1e-14)
     rows = Rows.of(x, mixture.covariance, 3)
     value, statistics = one_pass(mixture, rows)
     found, filled_statistics = one_pass(more, rows)
-    # Far rows have log densities of 1e4, whose rounding is 1e-12.
+    # Far rows have log-densities of 1e4, whose rounding error is 1e-12.
     np.testing.assert_allclose(found, value, rtol=1e-13)
     np.testing.assert_allclose(filled_statistics.counts[:3], statistics.counts, rtol=1e-9)
     assert np.all(np.asarray(filled_statistics.counts[3:]) == pytest.approx(0.0, abs=1e-290))

@@ -1,4 +1,4 @@
-"""The logarithm for many numbers at a time, against NumPy's."""
+"""The vectorised logarithm agrees with NumPy's."""
 
 import jax
 import jax.numpy as jnp
@@ -22,7 +22,7 @@ LIMITS = np.finfo(float)
     ids=["totals", "near one", "all exponents", "where fractions are split", "corners"],
 )
 def test_agrees_with_numpy_to_two_units_in_the_last_place(x: np.ndarray) -> None:
-    # One unit for the rounding of each of the two results.
+    # One unit in the last place for the rounding of each of the two results.
     np.testing.assert_array_max_ulp(np.asarray(log(jnp.asarray(x))), np.log(x), maxulp=2)
 
 

@@ -11,7 +11,7 @@ from scipy.stats import norm
 from workbench.mixture import COVARIANCES, Mixture
 from workbench.mixture.matching import Components, assignment, distinct, divergence
 
-# A few hundred roundings of numbers of order one.
+# A few hundred rounding errors of numbers of order one.
 ROUNDING = 1e-11
 
 
@@ -46,7 +46,7 @@ def test_divergence_does_not_depend_on_units(two):
     matrix, shift = np.array([[1000.0, 0.0], [3.0, 1e-3]]), np.array([1.0, -1e3])
     moved = [mixture.affine(matrix, shift) for mixture in two]
     expected = divergence(components(two[0]), components(two[1]))
-    # Moved by a thousand of their widths, means keep twelve digits.
+    # Means that are moved by a thousand of their widths keep twelve digits.
     assert divergence(*map(components, moved)) == pytest.approx(expected, rel=1e-6)
 
 
@@ -65,7 +65,7 @@ def test_divergence_is_that_of_the_integrals():
         Components(weights, np.array([[n.mean()] for n in parts]), np.array([[[n.std()]] for n in parts]))
         for weights, parts in ((w, one), (v, other))
     ]
-    # quad's own tolerance.
+    # The tolerance of `quad` itself.
     assert divergence(*built) == pytest.approx(expected, rel=1e-7)
 
 
@@ -102,7 +102,7 @@ class TestDistinct:
         assert distinct(ends, np.array([-7.0, -5.0]), 60).tolist() == [1, 0]
 
     def test_one_mixture_scored_far_apart_is_two(self, two):
-        """Such values cannot be of one mixture; ends so far apart in value are not compared."""
+        """End points of so different values cannot be the same mixture, so they must not be compared."""
         assert distinct([components(two[0])] * 2, np.array([-5.0, -9.0]), 60).tolist() == [0, 1]
 
     def test_what_a_stopping_rule_leaves_over_is_forgiven_and_a_standard_error_is_not(self, two):

@@ -1,4 +1,4 @@
-"""The mixture: its density is SciPy's, and what is asked of it does not depend on labels or units."""
+"""The mixture: its density equals SciPy's, and its results do not depend on labels or units."""
 
 from collections.abc import Callable
 from typing import Any
@@ -29,7 +29,7 @@ def test_component_log_joint_is_scipys(
     mixture: Mixture, points: Points, component_log_joint: ComponentLogJoint
 ) -> None:
     expected = component_log_joint(mixture, points)
-    # Both invert covariances of condition below 1e4.
+    # Both invert covariances of condition number below 1e4.
     np.testing.assert_allclose(mixture.component_log_joint(points), expected, rtol=1e-11)
 
 
@@ -41,7 +41,7 @@ def test_density_responsibilities_and_prediction_follow_from_the_component_log_j
     density = logsumexp(joint, axis=1)
     np.testing.assert_allclose(mixture.log_density(points), density, rtol=1e-11)
     r = np.asarray(mixture.responsibilities(points))
-    # Absolute errors of 1e-11 in the exponent are relative ones of the result.
+    # Absolute errors of 1e-11 in the exponent are relative errors of the result.
     np.testing.assert_allclose(r, np.exp(joint - density[:, None]), rtol=1e-9, atol=1e-15)
     np.testing.assert_allclose(r.sum(1), 1.0, rtol=1e-14)
     np.testing.assert_array_equal(mixture.predict(points), joint.argmax(1))
@@ -51,9 +51,9 @@ def test_univariate_density_integrates_to_one() -> None:
     mixture = Mixture.from_covariances([0.3, 0.7], [[-1.0], [2.0]], [[[0.5]], [[2.0]]])
     points = np.linspace(-16.0, 18.0, 3401)
     density = np.exp(np.asarray(mixture.log_density(points)))
-    # Eleven standard deviations on both sides, and the trapezium rule is exact to rounding on a smooth bump.
+    # Eleven standard deviations on both sides; there the trapezium rule is exact up to rounding for a smooth density.
     assert np.trapezoid(density, points) == pytest.approx(1.0, abs=1e-12)
-    # Its mean likewise.
+    # The same holds for the mean.
     assert np.trapezoid(points * density, points) == pytest.approx(0.3 * -1.0 + 0.7 * 2.0, abs=1e-12)
 
 
@@ -79,7 +79,8 @@ def test_samples_have_the_mixtures_moments(mixture: Mixture) -> None:
     for k in range(K):
         own = np.asarray(x)[np.asarray(components) == k]
         white = np.linalg.solve(np.linalg.cholesky(sigma[k]), (own - mu[k]).T).T
-        # Whitened draws have mean 0 and covariance 1, with errors 1 and sqrt(2) over sqrt(n_k); five of the larger.
+        # Whitened draws have mean 0 and covariance I, with standard errors of 1 and sqrt(2) over sqrt(n_k). The
+        # tolerance is five times the larger.
         error = 5 * np.sqrt(2 / len(own))
         np.testing.assert_allclose(white.mean(0), 0.0, atol=error)
         np.testing.assert_allclose(white.T @ white / len(own), np.eye(D), atol=error)

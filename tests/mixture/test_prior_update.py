@@ -1,4 +1,4 @@
-"""The conjugate update against the prior's own density, and against SciPy's Student t one point at a time."""
+"""The conjugate update agrees with the prior's own density, and with SciPy's Student t for one point at a time."""
 
 import jax
 import numpy as np
@@ -14,7 +14,7 @@ FAMILIES = sorted(COVARIANCES)
 
 
 def _prior() -> ConjugatePrior:
-    """No default: every hyperparameter tells."""
+    """Hyperparameters that all differ from their defaults, so that each has an effect."""
     return ConjugatePrior(
         concentration=1.7,
         mean_location=(0.4, -1.0),
@@ -32,9 +32,9 @@ def _update(problem: Problem, x: Array, member: Array, origins: Array) -> tuple[
 
 
 def _updated(problem: Problem, member: np.ndarray, origins: np.ndarray) -> tuple[Updated, float]:
-    """The prior of K components after the points of an allocation [K, N], with statistics about any origins.
+    """The posterior of K components given an allocation [K, N], and the log marginal likelihood of the points.
 
-    Beside it, the log marginal likelihood of those points.
+    The statistics are taken about the given origins.
     """
     updated, evidence = _update(problem, problem.x, member, origins)
     return jax.tree.map(np.asarray, updated), float(evidence)
@@ -53,7 +53,7 @@ def x() -> np.ndarray:
 def test_joint_density_over_posterior_density_is_the_evidence_whatever_the_mixture(
     family, x, random_mixture, log_joint
 ):
-    # Chib (1995): p(x) = p(x | theta) p(theta) / p(theta | x), and for K = 1 the posterior is the prior, updated.
+    # Chib (1995): p(x) = p(x | theta) p(theta) / p(theta | x). For K = 1 the posterior is the updated prior.
     problem = Problem(x, 1, family, _prior())
     updated, evidence = _updated(problem, np.ones((1, 7)), np.array([[3.0, 1.0]]))
     after = {
@@ -66,7 +66,7 @@ def test_joint_density_over_posterior_density_is_the_evidence_whatever_the_mixtu
     for seed in range(3):
         mixture: Mixture = random_mixture(x, 1, family, seed)
         posterior = _log_density(problem, mixture, after)
-        # Rounding of sums of some tens of terms of size 1 to 100.
+        # Rounding of sums of a few dozen terms of size 1 to 100.
         assert float(log_joint(problem, mixture) - posterior) == pytest.approx(evidence, abs=1e-10)
 
 
@@ -97,7 +97,7 @@ def test_marginal_likelihood_is_the_product_of_student_predictives(family, x):
         so_far, _ = _updated(problem, np.where(np.arange(7) < n, member, 0.0), origins)
         expected = _student(problem.covariance, so_far, z[n], point)
         found = _predictive(problem, so_far, point[None])[0, z[n]]
-        # Two formulas of one density in double precision.
+        # Two formulas for the same density, in double precision.
         assert float(found) == pytest.approx(expected, abs=1e-11)
         total += expected
     assert _updated(problem, member, origins)[1] == pytest.approx(total, abs=1e-10)
@@ -109,7 +109,7 @@ def test_an_empty_allocation_leaves_the_prior(family, x):
     empty, evidence = _updated(problem, np.zeros((2, 7)), np.zeros((2, 2)))
     np.testing.assert_allclose(empty.locations, np.tile([0.4, -1.0], (2, 1)), rtol=1e-15)
     expected = np.broadcast_to(problem.hyperparameters["scatter"], empty.scatter.shape)
-    # kappa m m^T is added and taken away again; for tied once for each component.
+    # kappa m m^T is added and subtracted again; for tied once for each component.
     np.testing.assert_allclose(empty.scatter, expected, rtol=1e-14)
     assert evidence == pytest.approx(0.0, abs=1e-13)
 
@@ -118,5 +118,5 @@ def test_the_origins_of_the_statistics_do_not_matter(x):
     problem = Problem(x, 2, "full", _prior())
     member = np.eye(2)[:, [0, 0, 1, 1, 0, 1, 1]]
     one, other = (_updated(problem, member, o)[0] for o in (np.zeros((2, 2)), np.array([[2.0, 1.0], [-3.0, 4.0]])))
-    # Squares of distances of up to 5 cancel.
+    # Squares of distances up to 5 cancel.
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-13), one, other)

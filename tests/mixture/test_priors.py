@@ -1,4 +1,4 @@
-"""Priors: their densities are SciPy's and their M-steps are maxima."""
+"""Priors: their densities equal SciPy's, and their M-steps are maxima."""
 
 from collections.abc import Callable
 from typing import Any
@@ -45,7 +45,7 @@ def test_a_prior_that_is_exchangeable_knows_no_labels(
     problem, mixture = Problem(points, K, family, PRIORS[name]()), random_mixture(points, K, family, seed=0)
     value, moved = (float(log_prior(problem, m)) for m in (mixture, mixture.permute([2, 0, 1])))
     assert PRIORS[name].exchangeable
-    # Sums over components in another order.
+    # The sums over components are in another order.
     assert moved == pytest.approx(value, rel=1e-13)
 
 
@@ -109,7 +109,7 @@ def test_independent_density_is_scipys(family: str, deviation: Any, points: Poin
     expected += law.logpdf(deviations).sum()
     if family in ("full", "tied"):
         rho = covariances[:, 0, 1] / (deviations[:, 0] * deviations[:, 1])
-        # LKJ in two dimensions: rho is 2 Beta(eta, eta) - 1.
+        # LKJ in two dimensions: rho is distributed as 2 Beta(eta, eta) - 1.
         expected += np.sum(0.7 * np.log1p(-(rho**2)) - betaln(1.7, 1.7) - 2.4 * np.log(2.0))
     got = log_prior(Problem(points, K, family, prior), mixture)
     assert float(got) == pytest.approx(expected, rel=1e-12)
@@ -123,7 +123,7 @@ def test_chen_tan_density_is_the_sum_over_dense_covariances(
     mixture = random_mixture(points, K, family, seed=5)
     spread = np.cov(points, rowvar=False, ddof=0)
     if family == "spherical":
-        # Only the mean variance enters tr(S Sigma^-1): the trace is the same.
+        # Only the mean variance enters tr(S Sigma^-1), so the trace is the same.
         assert np.trace(spread) == pytest.approx(2 * float(np.mean(np.diag(spread))))
     a = len(points) ** -0.5 if strength is None else strength
     expected = -a * sum(np.trace(np.linalg.solve(c, spread)) + np.linalg.slogdet(c)[1] for c in mixture.covariances)
@@ -144,7 +144,7 @@ def test_lkj_density_is_numpyros(dimensions: int, eta: float) -> None:
 @pytest.mark.parametrize(
     "prior",
     [
-        pytest.param(FlatPrior(), marks=pytest.mark.slow),  # the others contain it
+        pytest.param(FlatPrior(), marks=pytest.mark.slow),  # the other priors include this case
         ConjugatePrior(concentration=2.0, mean_shrinkage=0.5),
         ChenTanPrior(strength=0.7),
     ],
@@ -167,7 +167,7 @@ def test_closed_form_m_step_is_a_stationary_point_of_the_expected_log_joint(
         return jax.grad(expected_log_joint)(u)
 
     at_start, at_new = slope(chart.unconstrain(mixture)), slope(chart.unconstrain(new))
-    # Relative to the slope where the step began: rounding of 60 terms on condition 1e4.
+    # Relative to the gradient before the step: rounding of 60 terms at a condition number of 1e4.
     size = max(float(jnp.max(jnp.abs(g))) for g in at_start)
     for g in at_new:
         np.testing.assert_allclose(g, 0.0, atol=1e-10 * size)
@@ -193,7 +193,7 @@ def test_priors_are_frozen_and_round_trip_through_plain_values(name: str) -> Non
 @FAMILIES
 @pytest.mark.parametrize("name", ["conjugate", "independent", "chen_tan", "bounded_ratio"])
 def test_defaults_scale_with_the_data(name: str, family: str, points: Points, random_mixture: Random) -> None:
-    # Then a change of units by a factor moves the prior's density by its Jacobian only, the same for all mixtures.
+    # A change of units by a factor then changes the log prior density by its Jacobian, the same for all mixtures.
     matrix, shift = 4.0, np.array([1.0, -2.0])
     plain = Problem(points, K, family, PRIORS[name]())
     moved = Problem(matrix * points + shift, K, family, PRIORS[name]())
@@ -228,7 +228,7 @@ def test_hyperparameters_out_of_range_are_refused(field: str, value: Any) -> Non
 
 
 def test_every_variance_block_has_its_own_bound_on_degrees(points: Points) -> None:
-    # A diagonal prior is one-dimensional: any positive number of degrees will do.
+    # The prior of a diagonal covariance has blocks of side 1, which allow any positive number of degrees of freedom.
     prior = ConjugatePrior(degrees_of_freedom=0.5)
     assert covariance_named("diagonal").block_dimension(D) == 1
     assert float(Problem(points, K, "diagonal", prior).hyperparameters["degrees"]) == 0.5
@@ -239,7 +239,7 @@ def test_every_variance_block_has_its_own_bound_on_degrees(points: Points) -> No
 def test_em_steps_from_a_component_that_holds_no_point_under_a_prior_that_bounds_it(
     name: str, family: str, points: Points, problem_of: Callable[..., Problem], em_step: Any
 ) -> None:
-    """So far away that its responsibilities are zero to the last bit: no singularity, and log_joint does not fall."""
+    """A component whose responsibilities underflow to zero is no singularity, and log_joint does not decrease."""
     problem = problem_of(family, name)
     scales = problem.covariance.broadcast(jnp.asarray(np.cov(points.T)), 3)
     means = np.array([points[0], points[-1], points[0] + 1e4])

@@ -1,4 +1,4 @@
-"""One point after the other gives what all points at once give, in every family."""
+"""Updates by one point at a time equal the update by all points at once, in every family."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ K = 3
 
 
 def updated_by(x: np.ndarray, labels: np.ndarray, problem: Problem) -> Updated:
-    """The prior after points of known components, by sums over all of them."""
+    """The posterior given points of known components, from sums over all of them."""
     hot, d = np.eye(K)[labels], x.shape[1]
     second = np.einsum("nk,ni,nj->kij", hot, x, x)
     parts: dict[str, Any] = {
@@ -32,7 +32,7 @@ def updated_by(x: np.ndarray, labels: np.ndarray, problem: Problem) -> Updated:
 
 
 def of_one(updated: Updated, problem: Problem) -> Known:
-    """A population of one particle, without its axis."""
+    """Remove the axis of a population of one particle."""
     one = Known.of(jax.tree.map(lambda leaf: jnp.asarray(leaf)[..., None], updated), problem.covariance)
     return jax.tree.map(lambda leaf: leaf[..., 0], one)
 
@@ -50,7 +50,7 @@ def test_points_one_by_one_are_the_update_by_all_and_foreseen_by_students_t(cova
         found, change = foresee(known, jnp.asarray(point), tables, h, family)
         before = updated_by(x[:n], labels[:n], problem)
         expected = jnp.log(before.counts + 0.7) + log_predictive(before, jnp.asarray(point)[None], family)[0]
-        # Rounding of a few products.
+        # Rounding errors of a few products.
         np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-9)
         known = with_point(known, jnp.asarray(np.eye(K)[label]), change, family)
     for part, whole in zip(known, of_one(updated_by(x, labels, problem), problem), strict=True):

@@ -1,4 +1,4 @@
-"""A logarithm for many numbers at a time."""
+"""A vectorised logarithm."""
 
 import jax
 import jax.numpy as jnp
@@ -6,17 +6,17 @@ import numpy as np
 from jax import Array
 from jax.lax import bitcast_convert_type
 
-# ln 2 in two parts: an exponent times the first, of 24 bits, is exact.
+# ln 2 in two parts. The first has 24 bits, so its product with an exponent is exact.
 LN_2_HIGH = float(np.float32(np.log(2.0)))
 LN_2_LOW = -1.904654299957768e-9
 
-# A float64's bits: so many of the fraction lie below the exponent's.
+# The number of fraction bits of a float64, which lie below the exponent bits.
 FRACTION_BITS = 52
 
-# The bits of sqrt(1/2), so that fractions are split at it and not at 1.
+# The bit pattern of sqrt(1/2): fractions lie between sqrt(1/2) and sqrt(2) instead of between 1 and 2.
 ROOT_HALF = int(np.asarray(np.sqrt(0.5)).view(np.int64))
 
-# Terms of the series: the next is below 2^-57 of the first where a fraction is furthest from 1.
+# Number of terms of the series: the next is below 2^-57 of the first for the fractions furthest from 1.
 TERMS = 10
 
 
@@ -24,12 +24,13 @@ TERMS = 10
 def log(x: Array) -> Array:
     """ln x, elementwise, to 1 unit in the last place of the larger of 1 and the result; -inf at 0, NaN below.
 
-    XLA on a CPU computes `jnp.log` of float64 by a call for every number, for as long as seven exponentials take. This
-    is plain arithmetic, which fills the units of a core: with `x = 2^e (1 + s) / (1 - s)` and a fraction between
-    sqrt(1/2) and sqrt(2), `ln x = e ln 2 + 2 (s + s^3 / 3 + s^5 / 5 + ...)`, |s| < 0.172.
+    On a CPU, XLA computes `jnp.log` of float64 by a function call for every number, which takes as long as seven
+    exponentials. This function uses plain arithmetic, which XLA vectorises. With `x = 2^e (1 + s) / (1 - s)` and the
+    fraction `(1 + s) / (1 - s)` between sqrt(1/2) and sqrt(2), `ln x = e ln 2 + 2 (s + s^3 / 3 + s^5 / 5 + ...)`,
+    |s| < 0.172.
 
     Args:
-        x: any shape; float64 numbers must be zero or normal, and finite. Of another type, `jnp.log` takes them.
+        x: any shape; float64 numbers must be finite, and zero or normal. Other dtypes are passed to `jnp.log`.
     """
     if x.dtype != jnp.float64:
         return jnp.log(x)
@@ -43,7 +44,7 @@ def log(x: Array) -> Array:
         series = series * square + 2.0 / power
     e = exponent.astype(x.dtype)
     value = e * LN_2_HIGH + (2.0 * s + (series * square * s + e * LN_2_LOW))
-    # NaN stays one.
+    # NaN stays NaN.
     return jnp.where(x > 0.0, value, jnp.where(x == 0.0, -jnp.inf, jnp.nan))
 
 

@@ -1,4 +1,4 @@
-"""When two mixtures are one: matched component by component, whatever their labels and whatever their units."""
+"""Whether two mixtures are the same: they are compared by matched components, independently of labels and units."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -8,18 +8,18 @@ import numpy as np
 
 from workbench.mixture import Mixture
 
-# Two ends are one where the complete data could hardly tell them apart: by less than this many nats over all points,
-# about a third of a standard error of one parameter. Ends of one climb from two starts differ by what the stopping rule
-# left over, less than 1e-2 wherever EM takes fewer than some thousand steps; distinct optima by tens or more.
+# Two end points are the same optimum if their divergence over all points is less than this many nats, about a third of
+# a standard error of one parameter. End points of one optimum differ because the stopping rule stops short of it: by
+# less than 1e-2 nats wherever EM takes fewer than some thousand steps. Distinct optima differ by tens of nats or more.
 SAME = 0.1
 
-# Ends whose log_joint differ by more nats are not compared: what a stopping rule leaves over is far less.
+# End points whose log_joint differ by more nats than this are not compared: a stopping rule leaves far less.
 NEAR = 1.0
 
 
 @dataclass(frozen=True)
 class Components:
-    """The components of one mixture as NumPy arrays; merged ones count as one, so that K may differ."""
+    """The components of one mixture as NumPy arrays; merged components count as one, which reduces K."""
 
     weights: np.ndarray  # [K]
     means: np.ndarray  # [K, D]
@@ -27,9 +27,10 @@ class Components:
 
     @classmethod
     def of(cls, mixture: Mixture, groups: np.ndarray, least: float = 0.0) -> "Components":
-        """Of a mixture whose components stand in groups [K] that are one each, without those lighter than `least`.
+        """The components of a mixture, with those of equal number in `groups` [K] merged.
 
-        A group takes the shape of its heaviest member.
+        A merged component has the mean and covariance of its heaviest member and the sum of the weights. Merged
+        components lighter than `least` are dropped.
         """
         arrays = mixture.weights, mixture.means, mixture.scale_trils
         weights, means, trils = (np.asarray(array) for array in arrays)
@@ -40,29 +41,29 @@ class Components:
 
     @classmethod
     def of_all(cls, mixtures: Mixture) -> list["Components"]:
-        """Of a batch with leaves [R, ...]."""
+        """The components of each mixture of a batch with leaves [R, ...]."""
         arrays = mixtures.weights, mixtures.means, jax.vmap(lambda mixture: mixture.scale_trils)(mixtures)
         return [cls(*parts) for parts in zip(*(np.asarray(array) for array in arrays), strict=True)]
 
 
 def assignment(costs: np.ndarray) -> np.ndarray:
-    """The column matched to each row of [K, K] so that the sum of the costs is smallest. [K]"""
-    # Imported here because scipy.optimize is a tenth of the time that importing the package may take.
+    """The column matched to each row of `costs` [K, K] such that the sum of the costs is smallest. [K]"""
+    # Imported here because scipy.optimize takes a tenth of the package's budget of import time.
     from scipy.optimize import linear_sum_assignment
 
     return np.asarray(linear_sum_assignment(costs)[1])
 
 
 def divergence(one: Components, other: Components) -> float:
-    """How far apart two mixtures are, in nats per point, under the best match of their components.
+    """The divergence of two mixtures, in nats per point, under the best match of their components.
 
-    The symmetric Kullback-Leibler divergence of the distributions of a point *and its component* (Jeffreys 1946):
+    It is the symmetric Kullback-Leibler divergence of the distributions of a point *and its component* (Jeffreys 1946):
 
         sum_k (pi_k - pi'_k) ln(pi_k / pi'_k) + pi_k KL(N_k | N'_k) + pi'_k KL(N'_k | N_k)
 
-    It is a sum over matched pairs, so that the assignment is exact; it does not depend on units or coordinates, and a
-    narrow component counts in its own width. Near zero it is the squared distance in the complete-data information.
-    Infinite where the numbers of components differ.
+    The divergence is a sum over matched pairs, so the assignment problem gives the exact minimum. It does not depend on
+    units or coordinates, and a narrow component is measured in its own width. Near zero it is the squared distance in
+    the metric of the complete-data information. It is infinite if the numbers of components differ.
     """
     if one.weights.shape != other.weights.shape:
         return float("inf")
@@ -71,27 +72,28 @@ def divergence(one: Components, other: Components) -> float:
 
 
 class Match(NamedTuple):
-    """The best order of one mixture's components beside another's, and how far the next best is behind."""
+    """The best order of one mixture's components relative to another's, with the divergence of the second best."""
 
-    order: np.ndarray  # [K]   the component of the other that is called k
+    order: np.ndarray  # [K]   the component of the other mixture that matches component k
     divergence: float  # nats per point
-    second: float  # of the next best order; infinite where there is none
+    second: float  # divergence of the second best order; infinite if K = 1
 
     @property
     def clear(self) -> bool:
-        """Whether the labels are beyond doubt: see `CLEAR`."""
+        """Whether the best order is unambiguous: see `CLEAR`."""
         return self.divergence < CLEAR * self.second
 
 
-# A divergence is a squared length. A match is clear where the other mixture is less than half as far away under the
-# best order as under any other: a point about half way between two orders could be named either way.
+# A match is clear if the distance under the best order is less than half of that under any other; a divergence is a
+# squared distance. A mixture about halfway between two orders could be labelled by either.
 CLEAR = 0.25
 
 
 def match(one: Components, other: Components) -> Match:
-    """The order of the other's components that is nearest to one, in the sense of `divergence`; both of K.
+    """The order of the components of `other` with the smallest `divergence` from `one`; both have K components.
 
-    The next best order differs in some pair at least: it is the best of those that do without one of the pairs.
+    The second best order differs from the best in at least one pair. It is therefore the best of the K orders that are
+    found by excluding one pair of the best order at a time.
     """
     costs = _pairs(one, other)
     places, order = np.arange(len(costs)), assignment(costs)
@@ -104,23 +106,24 @@ def match(one: Components, other: Components) -> Match:
 
 
 def distinct(ends: list[Components], log_joint: np.ndarray, points: int, same: float = SAME) -> np.ndarray:
-    """The number of the optimum that each end is, best first: equal up to a permutation of the components. [R]
+    """Number the distinct optima, best first, and return the number of each end point's optimum. [R]
 
-    Ends are taken from the highest `log_joint` down, and each is compared with one representative of every optimum of a
-    near value only, the nearest value first: thousands of ends cost little more than sorting them.
+    Optima are the same if they are equal up to a permutation of the components. End points are processed from the
+    highest `log_joint` down. Each is compared with one representative of every optimum whose value is near, nearest
+    first, so thousands of end points cost little more than sorting them.
 
     Args:
-        ends: their components.
-        log_joint: their values. [R]
-        points: N, which turns nats per point into nats.
-        same: nats below which two ends are one.
+        ends: the components of the end points.
+        log_joint: the values of the end points. [R]
+        points: N, which converts nats per point to nats.
+        same: divergence in nats up to which two end points are the same optimum.
     """
     labels = np.full(len(ends), -1)
     firsts: list[int] = []
     for end in np.argsort(-log_joint, kind="stable"):
         near = [i for i in reversed(range(len(firsts))) if log_joint[firsts[i]] - log_joint[end] <= NEAR]
-        found = (i for i in near if points * divergence(ends[firsts[i]], ends[end]) <= same)
-        labels[end] = next(found, len(firsts))
+        matches = (i for i in near if points * divergence(ends[firsts[i]], ends[end]) <= same)
+        labels[end] = next(matches, len(firsts))
         if labels[end] == len(firsts):
             firsts.append(int(end))
     return labels
@@ -133,16 +136,16 @@ def heaviest(weights: np.ndarray, groups: np.ndarray) -> np.ndarray:
 
 
 def _pairs(one: Components, other: Components) -> np.ndarray:
-    """Every pair's part of the divergence; large and finite where a weight is zero. [K, K]"""
+    """The term of every pair in the divergence; large but finite if a weight is zero. [K, K]"""
     forward, backward = _twice_kl(one, other), _twice_kl(other, one).T
     w, v = one.weights[:, None], other.weights
     with np.errstate(divide="ignore", invalid="ignore"):
         costs = (w - v) * (np.log(w) - np.log(v)) + 0.5 * (w * forward + v * backward)
-    # In float64 also where the mixtures are not: `_FAR` leaves float32.
+    # Always float64, because `_FAR` overflows float32.
     return np.nan_to_num(np.asarray(costs, float), nan=_FAR, posinf=_FAR, neginf=_FAR)
 
 
-# Larger than any divergence, and small enough to be added up.
+# Larger than any divergence, and small enough that sums do not overflow.
 _FAR = 1e150
 
 

@@ -1,4 +1,4 @@
-"""The Gaussian mixture: its parameters, its density, and what can be asked of it."""
+"""The Gaussian mixture: parameters, density, responsibilities, samples, and changes of units and labels."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -14,25 +14,25 @@ from workbench.errors import InputError, shown
 from workbench.mixture.covariance import COVARIANCES, Covariance, lower_triangular
 from workbench.mixture.covariance.vectors import LOG_2PI
 
-# Rows per block where densities are evaluated point by point: bounds memory at BLOCK x K x D numbers.
+# Number of points whose densities are evaluated together, which limits memory to BLOCK x K x D numbers.
 BLOCK = 4096
 
-# Covariances that are told apart by no more than this share of their largest number are the same but for rounding, of
-# float32 and of what was printed with seven digits.
+# Covariances count as equal if they differ by at most this fraction of their largest entry, which allows for float32
+# and for numbers that were printed with seven digits.
 SAME = 1e-6
 
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Mixture:
-    """P(x) = sum_k weights_k N(x | means_k, Sigma_k), always constrained.
+    """P(x) = sum_k weights_k N(x | means_k, Sigma_k), always in constrained parameters.
 
     `scales` are square roots of the covariances, in the shape of the family: Cholesky factors [K, D, D] for full and
-    [D, D] for tied, standard deviations [K, D] for diagonal and [K] for spherical. Leading axes hold batches; the
-    methods below are written for one mixture and are batched with `jax.vmap`.
+    [D, D] for tied, standard deviations [K, D] for diagonal and [K] for spherical. The methods below are written for
+    one mixture; batches have leading axes and use `jax.vmap`.
 
-    What takes points refuses, with `InputError`, those that a problem would refuse: NaN, infinity, masked or sparse
-    arrays, another number of columns. Inside a compiled program only the shape is looked at.
+    Methods that take points raise `InputError` for points that a problem would refuse: NaN, infinity, masked or sparse
+    arrays, a wrong number of columns. Inside a compiled program only the shape is checked.
     """
 
     weights: Array  # [K]
@@ -46,11 +46,11 @@ class Mixture:
     ) -> "Mixture":
         """A mixture from weights [K], means [K, D] and covariances in the family's shape, or dense.
 
-        Dense ones [K, D, D] are taken for every family if they lie in it, so that `mixture.covariances` is.
+        Dense covariances [K, D, D], such as `mixture.covariances`, are accepted for every family that contains them.
 
         Raises:
-            InputError: a shape is off, weights are not a distribution, or a covariance is not positive definite or not
-                of the family.
+            InputError: a shape is wrong, weights are not a distribution, or a covariance is not positive definite or
+                not a member of the family.
         """
         family = covariance_named(covariance)
         w, mu, sigma = (np.asarray(a, float) for a in (weights, means, covariances))
@@ -78,7 +78,7 @@ class Mixture:
 
     @property
     def num_parameters(self) -> int:
-        """Free parameters: K - 1 weights, K D means and the family's covariances."""
+        """Number of free parameters: K - 1 weights, K D means and those of the covariances."""
         k, d = self.num_components, self.num_dimensions
         return k - 1 + k * d + self.covariance.num_parameters(k, d)
 
@@ -100,7 +100,7 @@ class Mixture:
     def log_density(self, x: ArrayLike) -> Array:
         """`log P(x_n)` for points x [N, D]. [N]
 
-        Its derivative by a weight is `N(x_n | mu_k, Sigma_k) / P(x_n)`, by a weight of zero as well.
+        Its derivative with respect to a weight is `N(x_n | mu_k, Sigma_k) / P(x_n)`, also where the weight is zero.
         """
         return _called(_log_density, self, self._points(x))
 
@@ -108,7 +108,7 @@ class Mixture:
         """`P(k | x_n)` for points x [N, D]; rows sum to one. [N, K]
 
         Raises:
-            InputError: a point lies so far out that no component has a density there.
+            InputError: a point is so far away that its density underflows for every component.
         """
         return jax.nn.softmax(self._reaching(x), axis=-1)
 
@@ -116,12 +116,12 @@ class Mixture:
         """The most probable component of each point x [N, D]. [N]
 
         Raises:
-            InputError: as `responsibilities`.
+            InputError: as for `responsibilities`.
         """
         return jnp.argmax(self._reaching(x), axis=-1)
 
     def _reaching(self, x: ArrayLike) -> Array:
-        """`component_log_joint` of points that a component reaches: that has a logarithm in the range of numbers."""
+        """`component_log_joint`, after a check that it is finite for at least one component at every point. [N, K]"""
         joint = self.component_log_joint(x)
         if not isinstance(joint, jax.core.Tracer):
             far = np.flatnonzero(~np.any(np.isfinite(joint), axis=-1))
@@ -146,7 +146,7 @@ class Mixture:
             shift: [D] or a number.
 
         Raises:
-            InputError: the matrix would leave the covariance family (a rotation of a diagonal one, say).
+            InputError: the transformed covariances are not in the family (for example a rotation of diagonal ones).
         """
         d = self.num_dimensions
         a = np.asarray(matrix, float)
@@ -161,12 +161,12 @@ class Mixture:
         return replace(self, means=self.means @ a.T + jnp.asarray(shift), scales=scales)
 
     def permute(self, order: ArrayLike) -> "Mixture":
-        """The same density with component `order[k]` in place k.
+        """The same density with component `order[k]` at position k.
 
         Raises:
             InputError: the order is no permutation of 0 to K - 1.
         """
-        # Inside a compiled program there are no values to look at.
+        # Inside a compiled program the values cannot be checked.
         if not isinstance(order, jax.core.Tracer):
             given = np.asarray(order)
             if given.dtype.kind not in "iu" or not np.array_equal(np.sort(given, axis=None), np.arange(given.size)):
@@ -176,18 +176,18 @@ class Mixture:
         return self.take(order)
 
     def take(self, places: ArrayLike) -> "Mixture":
-        """Component `places[k]` in place k, with its weight; one may be taken more than once."""
+        """Component `places[k]`, with its weight, at position k; a component may be taken more than once."""
         index = jnp.asarray(places)
         scales = self.covariance.permute(self.scales, index)
         return replace(self, weights=self.weights[index], means=self.means[index], scales=scales)
 
     def canonical(self) -> "Mixture":
-        """Components in canonical order: by the first coordinate of the means, ties by the next."""
+        """The components ordered by the first coordinate of their means; ties are broken by the next coordinate."""
         return self.permute(jnp.lexsort(self.means.T[::-1]))
 
     def _points(self, x: ArrayLike) -> Array:
         if isinstance(x, jax.core.Tracer):
-            # Inside a compiled program there are no values to look at.
+            # Inside a compiled program the values cannot be checked.
             points = x[:, None] if x.ndim == 1 and self.num_dimensions == 1 else x
             if points.ndim != 2 or points.shape[1] != self.num_dimensions:
                 raise InputError(f"x: expected points [N, {self.num_dimensions}], got shape {list(x.shape)}")
@@ -196,7 +196,7 @@ class Mixture:
 
 
 def _component_log_joint(mixture: Mixture, points: Array) -> Array:
-    """Point by point. [N, K]"""
+    """`Mixture.component_log_joint`, in blocks of points. [N, K]"""
     family, (k, d) = mixture.covariance, mixture.means.shape
     whitener = family.whitener(mixture.scales)
     constant = jnp.log(mixture.weights) - 0.5 * d * LOG_2PI - family.half_log_determinants(mixture.scales, k, d)
@@ -209,11 +209,11 @@ def _component_log_joint(mixture: Mixture, points: Array) -> Array:
 
 
 def _log_density(mixture: Mixture, points: Array) -> Array:
-    """The log of the sum over components, finite where one of them is. [N]"""
+    """Log of the sum over components; finite where the log-joint of any component is. [N]"""
     absent = mixture.weights == 0
     joint = _component_log_joint(replace(mixture, weights=jnp.where(absent, 1.0, mixture.weights)), points)
     largest = jax.lax.stop_gradient(jnp.max(jnp.where(absent, -jnp.inf, joint), axis=-1, keepdims=True))
-    # Points that no component can reach: -inf, not NaN.
+    # A point with density zero under every component gives -inf, not NaN.
     largest = jnp.where(jnp.isfinite(largest), largest, 0.0)
     shares = jnp.exp(jnp.minimum(joint - largest, np.log(np.finfo(joint.dtype).max)))
     factors = jnp.where(absent, mixture.weights, 1.0)
@@ -221,7 +221,7 @@ def _log_density(mixture: Mixture, points: Array) -> Array:
 
 
 def _called(function: Callable[[Mixture, Array], Array], mixture: Mixture, points: Array) -> Array:
-    """A function of a mixture and points: as one program, where each operation by itself would be called by itself."""
+    """Call a function of a mixture and points as one compiled program, instead of operation by operation."""
     if any(isinstance(leaf, jax.core.Tracer) for leaf in (points, *jax.tree.leaves(mixture))):
         return function(mixture, points)
     return _PROGRAMS[function](mixture, points)
@@ -236,8 +236,8 @@ def _in_family(family: Covariance, sigma: np.ndarray, components: int, dimension
     """Covariances in the family's shape, from that shape or from dense ones that lie in the family."""
     shape, dense = family.shape(components, dimensions), (components, dimensions, dimensions)
     if sigma.shape not in (shape, dense):
-        wanted = " or ".join(str(list(each)) for each in dict.fromkeys((shape, dense)))
-        raise InputError(f"covariances: the {family.name} family needs shape {wanted}, got {list(sigma.shape)}")
+        shapes = " or ".join(str(list(each)) for each in dict.fromkeys((shape, dense)))
+        raise InputError(f"covariances: the {family.name} family needs shape {shapes}, got {list(sigma.shape)}")
     if family.has_correlations or sigma.shape != shape:
         _check_close(np.swapaxes(sigma, -1, -2), sigma, "symmetric")
     if sigma.shape == shape:
@@ -249,17 +249,17 @@ def _in_family(family: Covariance, sigma: np.ndarray, components: int, dimension
 
 
 def _check_close(member: np.ndarray, sigma: np.ndarray, what: str) -> None:
-    """Refuse covariances that are further from a member than rounding would take them; NaN is told elsewhere."""
+    """Raise if covariances differ from a member of the family by more than rounding; NaN is reported elsewhere."""
     off = np.max(np.abs(member - sigma), initial=0.0)
     if off > SAME * np.max(np.abs(sigma)):
         raise InputError(f"covariances: must be {what}, and are off by {off:.3g}, got {shown(sigma.tolist())}")
 
 
 def covariance_named(name: str) -> Covariance:
-    """The covariance family of that name.
+    """The covariance family of the given name.
 
     Raises:
-        InputError: there is none; the message lists those there are.
+        InputError: the name is unknown; the message lists the known ones.
     """
     if name not in COVARIANCES:
         raise InputError(f"covariance: unknown family {name!r}; allowed: {', '.join(COVARIANCES)}")

@@ -1,4 +1,4 @@
-"""Covariance families: each is a way of storing the same dense matrices, and its algebra is that of those matrices."""
+"""Covariance families: each stores dense matrices in its own shape, and its algebra agrees with dense algebra."""
 
 from collections.abc import Callable
 
@@ -15,7 +15,7 @@ from workbench.mixture.covariance.base import weighted_sum
 
 K, D = 3, 2
 FAMILIES = pytest.mark.parametrize("family", COVARIANCES.values(), ids=COVARIANCES)
-# Products of well-conditioned 2 x 2 matrices: a few operations, each with one rounding of 1e-16.
+# Products of well-conditioned 2 x 2 matrices: a few operations, each with a rounding error of 1e-16.
 ROUNDING = 1e-13
 
 Points = NDArray[np.float64]
@@ -27,7 +27,7 @@ def mixture(family: Covariance, points: Points, random_mixture: Callable[..., Mi
 
 
 def in_shape(family: Covariance, dense: Points) -> Points:
-    """The part of dense matrices [K, D, D] that the family keeps."""
+    """The part of dense matrices [K, D, D] that the family stores."""
     variances = np.diagonal(dense, axis1=1, axis2=2)
     kept = {"full": dense, "tied": dense.sum(0), "diagonal": variances, "spherical": variances.sum(1)}
     return np.asarray(kept[family.name])
@@ -89,7 +89,7 @@ def test_block_log_determinants_and_traces_are_those_of_the_blocks(family: Covar
     )
     expected = np.trace(parts @ np.linalg.inv(blocks), axis1=1, axis2=2).sum()
     traces = family.block_traces(mixture.scales, jnp.asarray(family.scatter_of(scatter)))
-    # One inverse of condition below 1e4 lies between the two.
+    # The two differ by one inverse of a matrix of condition number below 1e4.
     np.testing.assert_allclose(traces, expected, rtol=1e-11)
 
 
@@ -99,7 +99,7 @@ def test_whitening_gives_the_mahalanobis_distance(family: Covariance, mixture: M
     white = family.whiten(family.whitener(mixture.scales), jnp.asarray(difference))
     precisions = np.linalg.inv(np.asarray(mixture.covariances))
     expected = np.einsum("kib,kij,kjb->kb", difference, precisions, difference)
-    # The inverse of a covariance of condition below 1e4.
+    # The inverse of a covariance of condition number below 1e4.
     np.testing.assert_allclose(np.sum(np.asarray(white) ** 2, 1), expected, rtol=1e-11)
 
 
@@ -116,7 +116,7 @@ def test_features_times_packed_natural_parameters_are_the_log_joint(
     total = points.T @ points
     shared = family.shared_log_joint(natural, jnp.asarray(total))
     expected = component_log_joint(mixture, points)
-    # The expanded form cancels: about eps times |x|^2 / sigma^2, here up to 1e4.
+    # Cancellation in the expanded form: an error of about eps times |x|^2 / sigma^2, here up to 1e4.
     np.testing.assert_allclose(np.sum(linear) + K * float(shared), expected.sum(), rtol=1e-9)
     np.testing.assert_allclose(linear - linear[:, :1], expected - expected[:, :1], rtol=1e-9, atol=1e-9)
 
@@ -258,5 +258,5 @@ def test_a_family_equals_itself_alone(family: Covariance) -> None:
 def test_orthogonal_factorisation_gives_the_cholesky_factor() -> None:
     matrices = np.random.default_rng(9).normal(size=(4, 3, 3))
     expected = np.linalg.cholesky(matrices @ matrices.transpose(0, 2, 1))
-    # Condition of M M^T is that of M squared: at worst 1e4 here.
+    # The condition number of M M^T is the square of that of M: at most 1e4 here.
     np.testing.assert_allclose(jax.jit(lower_triangular)(matrices), expected, rtol=1e-10, atol=1e-12)

@@ -1,4 +1,4 @@
-"""Factors of many small matrices at a time are those of NumPy, written out or not."""
+"""Factors of many small matrices at a time equal NumPy's, whether written out or by LAPACK."""
 
 import numpy as np
 import pytest
@@ -17,13 +17,13 @@ SIDES = (1, 2, 4, WRITTEN_OUT + 1)
 
 
 def matrices(side: int) -> np.ndarray:
-    """Positive definite ones along the last axis. [2, D, D, 5]"""
+    """Positive definite matrices stacked along the last axis. [2, D, D, 5]"""
     roots = np.random.default_rng(side).normal(size=(2, 5, side, side)) + 2 * np.eye(side)
     return np.moveaxis(roots @ np.swapaxes(roots, -1, -2), 1, -1)
 
 
 def first(a: object) -> np.ndarray:
-    """With the last axis before the matrices, as NumPy has it."""
+    """Move the last axis before the matrix axes, as NumPy expects."""
     return np.moveaxis(np.asarray(a), -1, 1)
 
 

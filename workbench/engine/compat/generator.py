@@ -1,8 +1,8 @@
-"""The generator of random numbers: JAX's own, Threefry, bit for bit, with its loop of rounds written out.
+"""The random number generator: Threefry with its loop unrolled; its numbers equal those of JAX's own bit for bit.
 
-JAX compiles Threefry for a CPU as a loop of five turns, and a sampler that needs a few numbers at a time spends most of
-its step on that loop. Written out, a sweep of Gibbs takes half of the time, and what draws compiles faster. With
-WORKBENCH_PLAIN_THREEFRY=1 in the environment JAX's own loop is used instead; no number changes.
+JAX compiles Threefry for a CPU as a loop of five iterations, in which a sampler that needs a few numbers at a time
+spends most of its step. With the loop unrolled a Gibbs sweep takes half the time, and programs that draw compile
+faster. WORKBENCH_PLAIN_THREEFRY=1 in the environment selects JAX's own loop instead; no number changes.
 """
 
 import math
@@ -15,11 +15,11 @@ from jax import Array
 from jax.extend.random import define_prng_impl, threefry_prng_impl
 from jax.typing import ArrayLike
 
-# The variable of the environment that chooses JAX's own loop.
+# The environment variable that selects JAX's own loop.
 PLAIN = "WORKBENCH_PLAIN_THREEFRY"
 
 # Salmon, Moraes, Dror & Shaw (2011), "Parallel random numbers: as easy as 1, 2, 3", SC11: the rotations of
-# Threefry-2x32, four rounds of each in turn, and the constant of its key schedule.
+# Threefry-2x32, applied alternately in groups of four rounds, and the constant of its key schedule.
 ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
 TURNS = 5
 PARITY = 0x1BD11BDA
@@ -27,7 +27,7 @@ PARITY = 0x1BD11BDA
 
 @jax.jit
 def _cipher(key: Array, first: Array, second: Array) -> tuple[Array, Array]:
-    """Two random words of 32 bits, from a key of two and a counter of two."""
+    """Two random 32-bit words, from a key of two words and a counter of two words."""
     schedule = (key[0], key[1], key[0] ^ key[1] ^ jnp.uint32(PARITY))
     first, second = first + schedule[0], second + schedule[1]
     for turn in range(TURNS):
@@ -40,7 +40,7 @@ def _cipher(key: Array, first: Array, second: Array) -> tuple[Array, Array]:
 
 
 def _counted(key: Array, shape: tuple[int, ...]) -> tuple[Array, Array]:
-    """Two random words for each place of an array."""
+    """Two random words for each element of an array."""
     size = math.prod(shape)
     if size > 2**32:
         raise ValueError(f"shape: {shape} are more random numbers than one key gives; split it")
@@ -64,7 +64,7 @@ def _random_bits(key: Array, width: int, shape: tuple[int, ...]) -> Array:
 
 
 def _straight() -> Any:
-    """Threefry with its rounds written out."""
+    """Threefry with its loop unrolled."""
     return define_prng_impl(
         key_shape=(2,),
         seed=threefry_prng_impl.seed,
@@ -76,5 +76,5 @@ def _straight() -> Any:
     )
 
 
-# What every key of the package belongs to. Both give the same numbers.
+# The generator of every key of the package. Both give the same numbers.
 GENERATOR = threefry_prng_impl if os.environ.get(PLAIN) == "1" else _straight()

@@ -1,4 +1,4 @@
-"""What is used of NumPyro beyond its documented interface, in one place for when a version moves it."""
+"""The parts of NumPyro's undocumented interface that the package uses, in one place in case a version moves them."""
 
 from numpyro.infer.gibbs import any_changed
 from numpyro.infer.hmc import hmc

@@ -1,4 +1,4 @@
-"""What a covariance family must answer: everything that differs between full, tied, diagonal and spherical."""
+"""The interface of a covariance family: everything in which full, tied, diagonal and spherical differ."""
 
 from abc import ABC, abstractmethod
 from typing import Any, NamedTuple
@@ -9,13 +9,13 @@ import numpy as np
 from jax import Array
 from numpyro.distributions import Distribution
 
-# A product of so few rows that gives so few numbers spends its time on arranging the other matrix: one with a vector
-# for each row measured up to twice as fast, and of more numbers slower.
+# Up to this many rows, and this many numbers in the result, a matrix product spends most of its time on repacking the
+# other matrix. A matrix-vector product for each row is then up to twice as fast; for larger results it is slower.
 FEW_ROWS, FEW_NUMBERS = 4, 40
 
 
 def product(a: Array, b: Array) -> Array:
-    """Matrix product at full precision on every device: a GPU's default rounds float32 inputs to 10 bits."""
+    """Matrix product at full precision on every device; by default a GPU rounds float32 inputs to 10 bits."""
     return jnp.matmul(a, b, precision=jax.lax.Precision.HIGHEST)
 
 
@@ -28,7 +28,7 @@ def weighted_sum(responsibilities: Array, features: Array) -> Array:
 
 
 class Natural(NamedTuple):
-    """Natural parameters of `log pi_k + log N(x | mu_k, Sigma_k)` in powers of `x - c_k`, for chosen origins `c`.
+    """Natural parameters of `log pi_k + log N(x | mu_k, Sigma_k)` in powers of `x - c_k`, for given origins `c`.
 
     A component's log-joint is `constant_k + <linear_k, x - c_k> + <quadratic_k, square of (x - c_k)>`.
     """
@@ -41,16 +41,16 @@ class Natural(NamedTuple):
 class Statistics(NamedTuple):
     """Expected sufficient statistics about the origins `c`: the responsibility-weighted powers of `x - c_k`.
 
-    The quadratic one is kept in the shape of the covariance family, which is all that its M-step needs.
+    Second moments are stored in the shape of the covariance family, which is all that its M-step needs.
     """
 
     counts: Array  # [K]       sum_n r_nk
     first: Array  # [K, D]     sum_n r_nk (x_n - c_k)
-    second: Array  # the family's shape: sum_n r_nk (x_n - c_k)(x_n - c_k)^T, or its part
+    second: Array  # the family's shape: sum_n r_nk (x_n - c_k)(x_n - c_k)^T, or the part of it that the family needs
 
 
 class Covariance(ABC):
-    """A covariance family. Stateless: two instances of one family are equal.
+    """A covariance family. Instances have no state, and two instances of one family are equal.
 
     Every family stores the *square root* of its covariances, called `scales`, and works on arrays in its own shape:
 
@@ -61,12 +61,13 @@ class Covariance(ABC):
     | diagonal | standard deviations [K, D] | [K, D] |
     | spherical | standard deviations [K] | [K] |
 
-    A *block* is a covariance that varies on its own: D x D for full and tied, a variance for diagonal and spherical.
+    A *block* is a covariance with free parameters of its own: a D x D matrix for full and tied, a single variance for
+    diagonal and spherical.
     """
 
     name: str
     has_correlations: bool
-    is_shared: bool = False  # one covariance serves all components, and scales have no axis of components
+    is_shared: bool = False  # all components have one covariance, and scales have no component axis
 
     def __eq__(self, other: object) -> bool:
         return type(self) is type(other)
@@ -89,20 +90,20 @@ class Covariance(ABC):
 
     @abstractmethod
     def fewest_points(self, dimensions: int) -> int:
-        """The fewest points, in general position, of which a component's maximum likelihood covariance is not singular.
+        """The fewest points in general position whose maximum likelihood covariance is not singular.
 
-        0 where the covariance is not the component's own. Fewer points than this are a singularity of the likelihood:
-        their component can shrink on them without end. Points are in general position if no D + 1 of them lie on a
-        hyperplane and no two share a coordinate; where values are tied it takes more, which a count does not tell.
+        It is 0 if the covariance is shared. A component that holds fewer points is a singularity of the likelihood: it
+        can shrink on them indefinitely. Points are in general position if no D + 1 of them lie on a hyperplane and no
+        two share a coordinate. With tied values more points are needed, and this count does not say how many.
         """
 
     @abstractmethod
     def factor(self, covariance: Array) -> Array:
-        """Scales of a covariance in the family's shape; NaN where it is not positive definite."""
+        """Scales of covariances in the family's shape; NaN where one is not positive definite."""
 
     @abstractmethod
     def nearest(self, covariances: np.ndarray) -> np.ndarray:
-        """The member of the family, in its shape, that is closest to dense covariances [K, D, D]."""
+        """The member of the family, in its shape, that is nearest to dense covariances [K, D, D]."""
 
     @abstractmethod
     def square(self, scales: Array) -> Array:
@@ -110,7 +111,7 @@ class Covariance(ABC):
 
     @abstractmethod
     def broadcast(self, covariance: Array, components: int) -> Array:
-        """Scales with which every component has the D x D `covariance`, or its nearest in the family."""
+        """Scales that give every component the D x D `covariance`, or the member of the family nearest to it."""
 
     @abstractmethod
     def scale_trils(self, scales: Array, components: int, dimensions: int) -> Array:
@@ -124,7 +125,7 @@ class Covariance(ABC):
 
     @abstractmethod
     def admits(self, matrix: np.ndarray) -> bool:
-        """Whether `x -> matrix x` keeps every member inside the family."""
+        """Whether `x -> matrix x` maps every member of the family to a member."""
 
     @abstractmethod
     def transform(self, scales: Array, matrix: Array) -> Array:
@@ -136,7 +137,10 @@ class Covariance(ABC):
 
     @abstractmethod
     def units(self, covariance: np.ndarray) -> np.ndarray:
-        """The admitted matrix [D, D] that takes standardised data to data with this `covariance` [D, D]."""
+        """The admitted matrix [D, D] that maps standardised data to data with this `covariance` [D, D].
+
+        Where the family admits no such matrix (diagonal, spherical), the covariance is matched as far as it does.
+        """
 
     # Algebra of the exponential family
 
@@ -146,23 +150,23 @@ class Covariance(ABC):
 
     @abstractmethod
     def cross_products(self, a: Array, b: Array) -> Array:
-        """The family's part of the products `a_k b_k^T`, for `a` and `b` of shape [K, D]; tied sums them over k."""
+        """The part of `a_k b_k^T` that the family needs, for `a` and `b` [K, D]; summed over k for tied."""
 
     @abstractmethod
     def degrees(self, counts: Array, dimensions: int) -> Array:
-        """How many observations each block rests on, broadcast against the family's shape."""
+        """Number of observations that determine each block, broadcastable against the family's shape."""
 
     # The one pass
 
     @abstractmethod
     def num_features(self, dimensions: int) -> int:
-        """F, the constant feature 1 included."""
+        """F, including the constant feature 1."""
 
     @abstractmethod
     def features(self, z: Array) -> tuple[Array, ...]:
-        """Features of each row that differ between components, but for the 1, in blocks; rows lie in columns.
+        """Features of each row whose coefficients differ between components, without the 1, in blocks.
 
-        [D, B] -> [F_1, B], [F_2, B]
+        Each row is a column: [D, B] -> [F_1, B], [F_2, B].
         """
 
     @abstractmethod
@@ -171,7 +175,7 @@ class Covariance(ABC):
 
     @abstractmethod
     def unpack(self, counts: Array, sums: tuple[Array, ...], total: Array) -> Statistics:
-        """Statistics about zero, from responsibility-weighted sums of the features and `total = sum_n z z^T`."""
+        """Statistics about zero, from responsibility-weighted sums of the features and `total = sum_n z_n z_n^T`."""
 
     def shared_log_joint(self, natural: Natural, total: Array) -> Array:
         """The part of the log-likelihood that is common to all components and linear in `total`. []"""
@@ -179,7 +183,7 @@ class Covariance(ABC):
 
     @abstractmethod
     def whitener(self, scales: Array) -> Array:
-        """What `whiten` multiplies by: the inverse of `scales`."""
+        """The inverse of `scales`, with which `whiten` multiplies."""
 
     @abstractmethod
     def whiten(self, whitener: Array, difference: Array) -> Array:
@@ -194,9 +198,10 @@ class Covariance(ABC):
         return jnp.sum(self.whiten(whitener, z - means[..., None]) ** 2, -2)
 
     def weighted_sums(self, responsibilities: Array, means: Array, z: Array) -> Any:
-        """Sums over rows z [D, B] from which `statistics_of` makes the statistics; a pytree of arrays.
+        """Sums over rows z [D, B], from which `statistics_of` computes the statistics; a pytree of arrays.
 
-        A sum along rows is a product with ones: a reduction along contiguous memory adds one number at a time.
+        Sums over rows are products with a vector of ones, because XLA's reduction along contiguous memory adds one
+        number at a time.
         """
         difference = z - means[..., None]
         ones = jnp.ones_like(z[0])
@@ -214,7 +219,7 @@ class Covariance(ABC):
         return True
 
     def row_bytes(self, components: int, dimensions: int) -> int:
-        """Bytes of a chunk's intermediates for each of its rows, in the form of the pass that is the faster."""
+        """Bytes of a chunk's intermediates per row, in the faster form of the pass."""
         if self.prefers_expanded(components, dimensions):
             numbers = self.num_features(dimensions) + 2 * components
         else:
@@ -229,7 +234,7 @@ class Covariance(ABC):
 
     @abstractmethod
     def block_dimension(self, dimensions: int) -> int:
-        """Side of one block: D, or 1 where variances stand alone."""
+        """Side of one block: D for matrices, 1 for single variances."""
 
     @abstractmethod
     def block_log_determinants(self, scales: Array) -> Array:
@@ -237,15 +242,15 @@ class Covariance(ABC):
 
     @abstractmethod
     def block_traces(self, scales: Array, scatter: Array) -> Array:
-        """`tr(scatter Sigma_b^-1)` summed over the blocks, for a `scatter` as `scatter_of` returns it. []"""
+        """`tr(scatter Sigma_b^-1)` summed over the blocks b, for a `scatter` in the shape of `scatter_of`. []"""
 
     @abstractmethod
     def scatter_of(self, covariance: np.ndarray) -> np.ndarray:
-        """The part of a D x D matrix that one component's block prior needs: [D, D], [D] or []."""
+        """The part of a D x D matrix that the prior of one component's blocks needs: [D, D], [D] or []."""
 
     @abstractmethod
     def conjugate(self, degrees: Array, scatter: Array, components: int) -> Distribution:
-        """Inverse-Wishart (full, tied) or inverse-gamma prior of the covariance in the family's shape."""
+        """Inverse-Wishart (full, tied) or inverse-gamma prior of the covariances in the family's shape."""
 
     # Deviations and correlations
 
@@ -254,5 +259,5 @@ class Covariance(ABC):
         """Marginal standard deviations: [K, D], [D], [K, D] or [K]."""
 
     def correlation_trils(self, scales: Array) -> Array:
-        """Cholesky factors of the correlations; only where `has_correlations`."""
+        """Cholesky factors of the correlations; only for families with `has_correlations`."""
         return scales / self.deviations(scales)[..., None]

@@ -1,4 +1,4 @@
-"""The diagonal family: every component has a variance of its own along each coordinate."""
+"""The diagonal family: each component has its own variance along each coordinate."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -22,11 +22,11 @@ class Diagonal(DeviationCovariance):
         return components * dimensions
 
     def fewest_points(self, dimensions: int) -> int:
-        """2: each coordinate has a variance of its own, and two values that differ give it one, whatever D."""
+        """2, whatever D: each coordinate has its own variance, and two different values make it positive."""
         return 2
 
     def nearest(self, covariances: np.ndarray) -> np.ndarray:
-        """Their diagonals. [K, D]"""
+        """The diagonals of the covariances. [K, D]"""
         return np.diagonal(covariances, axis1=1, axis2=2)
 
     def broadcast(self, covariance: Array, components: int) -> Array:
@@ -81,7 +81,7 @@ class Diagonal(DeviationCovariance):
         return natural.linear, natural.quadratic
 
     def unpack(self, counts: Array, sums: tuple[Array, ...], total: Array) -> Statistics:
-        """The sums are the moments."""
+        """The sums of the features are the moments."""
         return Statistics(counts, *sums)
 
     def whiten(self, whitener: Array, difference: Array) -> Array:

@@ -1,4 +1,4 @@
-"""The full family: every component has a covariance matrix of its own."""
+"""The full family: each component has its own covariance matrix."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -30,7 +30,7 @@ class Full(MatrixCovariance):
         return components * dimensions * (dimensions + 1) // 2
 
     def fewest_points(self, dimensions: int) -> int:
-        """D + 1: the scatter of n points about their mean has rank n - 1, and D points lie on a hyperplane."""
+        """D + 1: the scatter matrix of n points about their mean has rank at most n - 1."""
         return dimensions + 1
 
     def nearest(self, covariances: np.ndarray) -> np.ndarray:
@@ -46,11 +46,11 @@ class Full(MatrixCovariance):
         return scales
 
     def permute(self, scales: Array, order: Array) -> Array:
-        """Reordered along the first axis."""
+        """The scales reordered along the first axis."""
         return scales[order]
 
     def natural(self, log_weights: Array, shifts: Array, scales: Array) -> Natural:
-        """Precisions `P_k = L_k^-T L_k^-1`; linear part `P_k shift_k`."""
+        """Precisions `P_k = L_k^-T L_k^-1`; linear terms `P_k shift_k`."""
         inverse = self.whitener(scales)
         white = jnp.einsum("kij,kj->ki", inverse, shifts)
         constant = log_weights - 0.5 * (shifts.shape[-1] * LOG_2PI + jnp.sum(white**2, -1))
@@ -80,7 +80,7 @@ class Full(MatrixCovariance):
         return natural.linear, pack_symmetric(natural.quadratic)
 
     def unpack(self, counts: Array, sums: tuple[Array, ...], total: Array) -> Statistics:
-        """The second moments are read from the features; `total` is not needed."""
+        """The sums of the features are the moments; `total` is not needed."""
         first, products = sums
         return Statistics(counts, first, unpack_symmetric(products, total.shape[-1]))
 
@@ -93,7 +93,7 @@ class Full(MatrixCovariance):
         return product(responsibilities[:, None] * difference, jnp.swapaxes(difference, -1, -2))
 
     def squared_distances(self, whitener: Array, means: Array, z: Array) -> Array:
-        """As `|L_k^-1 z_n - L_k^-1 mu_k|^2`: one product for all components, in blocks below the diagonal."""
+        """`|L_k^-1 z_n - L_k^-1 mu_k|^2` by one product for all components, in blocks of the lower triangle. [K, B]"""
         offsets = jnp.einsum("kij,kj->ki", whitener, means, precision="highest")
         total = jnp.zeros((len(means), z.shape[-1]), z.dtype)
         for block in triangular_blocks(len(z)):
@@ -104,17 +104,17 @@ class Full(MatrixCovariance):
         return total
 
     def weighted_sums(self, responsibilities: Array, means: Array, z: Array) -> tuple[Array, list[Array]]:
-        """Counts [K], and `sum_n r_nk (z_n, 1)_j (z_n - mu_k)_i` for blocks of i, on and beyond the diagonal."""
+        """Counts [K], and `sum_n r_nk (z_n, 1)_j (z_n - mu_k)_i` for blocks of i and all j from the block on."""
         ones = jnp.ones_like(z[:1])
-        beside = jnp.concatenate([z, ones])  # [D + 1, B]
+        extended = jnp.concatenate([z, ones])  # [D + 1, B]
         products = []
         for block in triangular_blocks(len(z)):
             weighted = responsibilities[:, None] * (z[block] - means[:, block, None])  # [K, I, B]
-            products.append(product(beside[block.start :], weighted.reshape(-1, z.shape[-1]).T))  # [J, K I]
+            products.append(product(extended[block.start :], weighted.reshape(-1, z.shape[-1]).T))  # [J, K I]
         return product(responsibilities, ones[0]), products
 
     def statistics_of(self, sums: tuple[Array, list[Array]], means: Array) -> Statistics:
-        """From `sum r z d^T` to `sum r d d^T`, by `z = d + mu`; the lower half mirrors the upper."""
+        """`sum r d d^T` from `sum r z d^T`, with `z = d + mu`; the lower triangle mirrors the upper."""
         counts, products = sums
         k, d = means.shape
         upper = jnp.zeros((k, d, d), means.dtype)
@@ -127,10 +127,10 @@ class Full(MatrixCovariance):
         return Statistics(counts, first, jnp.triu(upper) + jnp.swapaxes(jnp.triu(upper, 1), -1, -2))
 
     def prefers_expanded(self, components: int, dimensions: int) -> bool:
-        """With many components the features, which all of them share, cost little for each.
+        """True for many components, because all of them share the cost of the features.
 
-        Measured on a core: equally fast at 4 or 5 components for D = 2 and 4, at 4 for D = 8 and 16, at 9 for D = 32
-        and at 16 for D = 64.
+        As measured on one core, the two forms are equally fast at 4 or 5 components for D = 2 and 4, at 4 for D = 8 and
+        16, at 9 for D = 32 and at 16 for D = 64.
         """
         return 4 * components > max(16, dimensions)
 
@@ -149,7 +149,7 @@ class Full(MatrixCovariance):
 
 
 def lower_triangular(matrices: np.ndarray | Array) -> Array:
-    """The lower Cholesky factor L with `L L^T = M M^T`, by an orthogonal factorisation of M. [..., D, D]"""
+    """The lower Cholesky factor L with `L L^T = M M^T`, by a QR factorisation of `M^T`. [..., D, D]"""
     upper = jnp.linalg.qr(jnp.swapaxes(jnp.asarray(matrices), -1, -2), mode="r")
     signs = jnp.sign(jnp.diagonal(upper, axis1=-2, axis2=-1))
     return jnp.swapaxes(upper * signs[..., :, None], -1, -2)

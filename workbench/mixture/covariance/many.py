@@ -1,7 +1,7 @@
-"""Factors and products of very many small matrices, which lie along the last axis: [..., D, D, S].
+"""Factors and products of very many small matrices, which are stacked along the last axis: [..., D, D, S].
 
-A factorisation of a small matrix is a call of LAPACK for each, which takes longer than its arithmetic. Written out
-entry by entry, each operation fills vectors with the same entry of many matrices.
+XLA factorises a batch of small matrices by a call of LAPACK for each, which takes longer than the arithmetic. Written
+out entry by entry, each operation is vectorised over the same entry of many matrices.
 """
 
 import jax
@@ -10,12 +10,12 @@ import numpy as np
 from jax import Array
 from jax.scipy.linalg import solve_triangular
 
-# Sides up to which everything is written out: beyond, programs grow long and LAPACK is no longer the slower.
+# The largest D that is written out: for larger matrices programs become long and LAPACK is no slower.
 WRITTEN_OUT = 8
 
 
 def lower_root(a: Array) -> Array:
-    """L lower triangular with `L L^T` the positive definite matrices; NaN where one is not."""
+    """Lower Cholesky factors of matrices; NaN for matrices that are not positive definite."""
     d = a.shape[-2]
     if d > WRITTEN_OUT:
         return jnp.moveaxis(jnp.linalg.cholesky(jnp.moveaxis(a, -1, 0)), 0, -1)
@@ -50,7 +50,7 @@ def lower_inverse(lower: Array) -> Array:
 
 
 def lower_root_of_inverse(inverse: Array) -> Array:
-    """G lower triangular with `G^T G` the positive definite matrices."""
+    """Lower triangular G such that `G^T G` equals the given positive definite matrices."""
     backwards = lower_root(inverse[..., ::-1, ::-1, :])[..., ::-1, ::-1, :]
     return jnp.swapaxes(backwards, -3, -2)
 
@@ -66,7 +66,7 @@ def squares(a: Array) -> Array:
 
 
 def lower_triangular_of(diagonal: Array, below: Array) -> Array:
-    """From the diagonal [..., D, S] and the entries below it, row by row [..., D (D - 1) / 2, S]."""
+    """Lower triangular matrices from the diagonal [..., D, S] and the rows below it [..., D (D - 1) / 2, S]."""
     d = diagonal.shape[-2]
     rows, columns = np.tril_indices(d, -1)
     if d > WRITTEN_OUT:
@@ -77,7 +77,7 @@ def lower_triangular_of(diagonal: Array, below: Array) -> Array:
 
 
 def _settle(entry: dict[tuple[int, int], Array], column: int) -> None:
-    """Keep the entries of a column: XLA would work them out anew wherever one is used."""
+    """Put a barrier behind the entries of a column; XLA would otherwise recompute them at each use."""
     places = [place for place in entry if place[1] == column]
     entry.update(zip(places, jax.lax.optimization_barrier([entry[place] for place in places]), strict=True))
 

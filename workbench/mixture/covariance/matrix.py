@@ -1,4 +1,4 @@
-"""What the two families of dense matrices, full and tied, share: Cholesky factors."""
+"""What full and tied covariances, both stored as Cholesky factors, have in common."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -15,7 +15,7 @@ class MatrixCovariance(Covariance):
     has_correlations = True
 
     def factor(self, covariance: Array) -> Array:
-        """Lower Cholesky factor; NaN where the covariance is not positive definite."""
+        """Lower Cholesky factors; NaN where a covariance is not positive definite. [..., D, D]"""
         return jnp.linalg.cholesky(covariance)
 
     def square(self, scales: Array) -> Array:
@@ -27,7 +27,7 @@ class MatrixCovariance(Covariance):
         return bool(np.linalg.matrix_rank(matrix) == len(matrix))
 
     def transform(self, scales: Array, matrix: Array) -> Array:
-        """`A L`; lower triangular where A is. Nothing above the diagonal of L is looked at, to any derivative."""
+        """`A L`, lower triangular if A is. Entries of L above the diagonal have no effect on values or derivatives."""
         return product(matrix, jnp.tril(scales))
 
     def transform_second(self, second: Array, matrix: Array) -> Array:
@@ -35,14 +35,14 @@ class MatrixCovariance(Covariance):
         return product(product(matrix, second), matrix.T)
 
     def units(self, covariance: np.ndarray) -> np.ndarray:
-        """Cholesky factor of the data's covariance, or its diagonal's root where the data are collinear."""
+        """Cholesky factor of the data's covariance; for collinear data, the standard deviations on the diagonal."""
         deviations = np.sqrt(np.diag(covariance))
         if is_collinear(covariance):
             return np.diag(deviations)
         return deviations[:, None] * np.linalg.cholesky(covariance / np.outer(deviations, deviations))
 
     def whitener(self, scales: Array) -> Array:
-        """Inverse Cholesky factors, [..., D, D]; one small triangular solve per component, none per row."""
+        """Inverse Cholesky factors: one small triangular solve per component, none per row. [..., D, D]"""
         identity = jnp.broadcast_to(jnp.eye(scales.shape[-1], dtype=scales.dtype), scales.shape)
         return solve_triangular(scales, identity, lower=True)
 
@@ -65,22 +65,22 @@ class MatrixCovariance(Covariance):
 
 
 def triangular_blocks(dimensions: int) -> list[slice]:
-    """Blocks of columns of a triangular matrix: products block by block skip most of what lies beyond the triangle.
+    """Blocks of columns of a triangular matrix, with which products skip most of the zeros.
 
-    At least 16 columns, the fewest whose product fills a core's units, and at most four blocks: a finer cut would save
-    less than an eighth.
+    Blocks have at least 16 columns, the fewest whose product uses a core's vector units fully. There are at most four
+    of them, because a finer division would save less than an eighth of the work.
     """
     size = max(16, -(-dimensions // 4))
     return [slice(first, min(first + size, dimensions)) for first in range(0, dimensions, size)]
 
 
 def pairs(dimensions: int) -> tuple[np.ndarray, np.ndarray]:
-    """Index pairs i <= j of a symmetric matrix's distinct entries, D (D + 1) / 2 of them."""
+    """Row and column indices i <= j of the D (D + 1) / 2 distinct entries of a symmetric matrix."""
     return np.triu_indices(dimensions)
 
 
 def pack_symmetric(matrix: Array) -> Array:
-    """Coefficients of the products `z_i z_j`, i <= j, in `<matrix, z z^T>`. [..., D (D + 1) / 2]"""
+    """The coefficients of the products `z_i z_j`, i <= j, in `<matrix, z z^T>`. [..., D (D + 1) / 2]"""
     i, j = pairs(matrix.shape[-1])
     return matrix[..., i, j] * np.where(i == j, 1.0, 2.0).astype(matrix.dtype)
 

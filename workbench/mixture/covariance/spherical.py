@@ -1,4 +1,4 @@
-"""The spherical family: every component has one variance, the same in all directions."""
+"""The spherical family: each component has one variance, the same in all directions."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -22,11 +22,11 @@ class Spherical(DeviationCovariance):
         return components
 
     def fewest_points(self, dimensions: int) -> int:
-        """2: the one variance is the mean squared distance from the mean, above 0 if two points differ anywhere."""
+        """2: the variance is the mean squared distance from the mean, which two different points make positive."""
         return 2
 
     def nearest(self, covariances: np.ndarray) -> np.ndarray:
-        """Their mean variances. [K]"""
+        """The mean variances of the covariances. [K]"""
         return np.asarray(np.mean(np.diagonal(covariances, axis1=1, axis2=2), axis=1))
 
     def broadcast(self, covariance: Array, components: int) -> Array:
@@ -38,7 +38,7 @@ class Spherical(DeviationCovariance):
         return scales[:, None, None] * jnp.eye(dimensions, dtype=scales.dtype)
 
     def admits(self, matrix: np.ndarray) -> bool:
-        """Multiples of orthogonal matrices, to rounding."""
+        """Multiples of orthogonal matrices, up to rounding."""
         gram = matrix.T @ matrix
         size = gram[0, 0]
         return bool(size > 0 and np.allclose(gram, size * np.eye(len(matrix)), rtol=0, atol=1e-12 * size))
@@ -68,7 +68,7 @@ class Spherical(DeviationCovariance):
         return jnp.sum(a * b, -1)
 
     def degrees(self, counts: Array, dimensions: int) -> Array:
-        """`n_k D`: each point tells D times about the one variance. [K]"""
+        """`n_k D`: each point gives D observations of the variance. [K]"""
         return counts * dimensions
 
     def num_features(self, dimensions: int) -> int:
@@ -84,7 +84,7 @@ class Spherical(DeviationCovariance):
         return natural.linear, natural.quadratic[:, None]
 
     def unpack(self, counts: Array, sums: tuple[Array, ...], total: Array) -> Statistics:
-        """The sums are the moments."""
+        """The sums of the features are the moments."""
         return Statistics(counts, sums[0], sums[1][:, 0])
 
     def whiten(self, whitener: Array, difference: Array) -> Array:

@@ -1,7 +1,7 @@
 """The tied family: one covariance matrix shared by all components.
 
-The quadratic term of the log-joint is then the same for all components, so it leaves the sum over components: only
-its total over the data matters, and that total never changes. A pass needs the features 1 and z alone.
+The quadratic term of the log-joint is then the same for all components and can be taken out of the sum over components.
+Only its total over the data matters, which never changes. A pass needs no features but 1 and z.
 """
 
 import jax.numpy as jnp
@@ -29,30 +29,30 @@ class Tied(MatrixCovariance):
         return dimensions * (dimensions + 1) // 2
 
     def fewest_points(self, dimensions: int) -> int:
-        """0: the covariance rests on the points of all components, and one alone may sit on a single point.
+        """0: the points of all components determine the covariance, so one component may hold a single point.
 
-        The scatter of N points about K means has rank N - K, so that it takes N >= K + D points in all.
+        The scatter matrix of N points about K means has rank N - K, so N >= K + D points are needed in total.
         """
         return 0
 
     def nearest(self, covariances: np.ndarray) -> np.ndarray:
-        """Their mean. [D, D]"""
+        """The mean of the covariances. [D, D]"""
         return np.asarray(np.mean(covariances, axis=0))
 
     def broadcast(self, covariance: Array, components: int) -> Array:
-        """Its Cholesky factor. [D, D]"""
+        """The Cholesky factor of the covariance. [D, D]"""
         return jnp.linalg.cholesky(covariance)
 
     def scale_trils(self, scales: Array, components: int, dimensions: int) -> Array:
-        """The one factor, repeated. [K, D, D]"""
+        """The shared factor, repeated. [K, D, D]"""
         return jnp.broadcast_to(scales, (components, dimensions, dimensions))
 
     def permute(self, scales: Array, order: Array) -> Array:
-        """The same for every order."""
+        """The scales themselves, for every order."""
         return scales
 
     def natural(self, log_weights: Array, shifts: Array, scales: Array) -> Natural:
-        """One precision `P`; linear parts `P shift_k`."""
+        """One precision `P`; linear terms `P shift_k`."""
         inverse = self.whitener(scales)
         white = product(shifts, inverse.T)
         constant = log_weights - 0.5 * (shifts.shape[-1] * LOG_2PI + jnp.sum(white**2, -1))
@@ -72,7 +72,7 @@ class Tied(MatrixCovariance):
         return 1 + dimensions
 
     def features(self, z: Array) -> tuple[Array, ...]:
-        """z_i: what differs between components."""
+        """z_i, whose coefficients are the only ones that differ between components."""
         return (z,)
 
     def pack(self, natural: Natural) -> tuple[Array, ...]:
@@ -80,7 +80,7 @@ class Tied(MatrixCovariance):
         return (natural.linear,)
 
     def unpack(self, counts: Array, sums: tuple[Array, ...], total: Array) -> Statistics:
-        """Responsibilities sum to one in each row, so the second moment is the data's own."""
+        """The second moment is that of the data, because the responsibilities of each row sum to one."""
         return Statistics(counts, sums[0], total)
 
     def shared_log_joint(self, natural: Natural, total: Array) -> Array:
@@ -97,7 +97,7 @@ class Tied(MatrixCovariance):
         return jnp.einsum("kib,kjb->ij", weighted, difference, precision="highest")
 
     def half_log_determinants(self, scales: Array, components: int, dimensions: int) -> Array:
-        """`sum_i log L_ii`, the same for all. [K]"""
+        """`sum_i log L_ii`, the same for all components. [K]"""
         return jnp.broadcast_to(jnp.sum(jnp.log(jnp.diagonal(scales))), (components,))
 
     def block_log_determinants(self, scales: Array) -> Array:
@@ -105,5 +105,5 @@ class Tied(MatrixCovariance):
         return 2.0 * jnp.sum(jnp.log(jnp.diagonal(scales)))[None]
 
     def conjugate(self, degrees: Array, scatter: Array, components: int) -> dist.Distribution:
-        """One inverse-Wishart covariance."""
+        """The inverse-Wishart distribution of the shared covariance."""
         return dist.InverseWishart(degrees, scale_tril=jnp.linalg.cholesky(scatter))

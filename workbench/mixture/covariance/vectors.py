@@ -1,4 +1,4 @@
-"""What the two families of standard deviations, diagonal and spherical, share."""
+"""What diagonal and spherical covariances, both stored as standard deviations, have in common."""
 
 import math
 
@@ -17,7 +17,7 @@ class DeviationCovariance(Covariance):
     has_correlations = False
 
     def factor(self, covariance: Array) -> Array:
-        """Square root of variances; NaN where one is not positive."""
+        """Square roots of variances; NaN where one is not positive."""
         return jnp.where(covariance > 0, jnp.sqrt(jnp.where(covariance > 0, covariance, 1.0)), jnp.nan)
 
     def square(self, scales: Array) -> Array:
@@ -25,7 +25,7 @@ class DeviationCovariance(Covariance):
         return scales**2
 
     def permute(self, scales: Array, order: Array) -> Array:
-        """Reordered along the first axis."""
+        """The scales reordered along the first axis."""
         return scales[order]
 
     def whitener(self, scales: Array) -> Array:
@@ -33,7 +33,7 @@ class DeviationCovariance(Covariance):
         return 1.0 / scales
 
     def block_dimension(self, dimensions: int) -> int:
-        """1: variances vary on their own."""
+        """1: each variance is a free parameter."""
         return 1
 
     def block_log_determinants(self, scales: Array) -> Array:

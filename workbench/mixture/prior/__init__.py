@@ -1,4 +1,4 @@
-"""Priors: one file each, found by name in `PRIORS`. The only place for a regulariser."""
+"""Priors: one file each, found by name in `PRIORS`. Regularisers belong here and nowhere else."""
 
 from workbench.mixture.prior.base import Hyperparameters, Prior
 from workbench.mixture.prior.bounded_ratio import BoundedRatioPrior

@@ -1,4 +1,4 @@
-"""What a prior must answer, for maximum a posteriori estimates and for sampling alike."""
+"""The interface of a prior, used for maximum a posteriori estimation and for sampling."""
 
 from abc import ABC, abstractmethod
 from typing import Annotated, Any, ClassVar
@@ -14,7 +14,7 @@ from workbench.data.moments import Moments
 from workbench.mixture.covariance import Covariance, Statistics
 from workbench.mixture.mixture import Mixture
 
-# TOML has arrays, Python configs want hashable values: lists are read as tuples.
+# Lists, as read from TOML, are converted to tuples because configs must be hashable.
 Numbers = Annotated[
     tuple[Annotated[float, Field(allow_inf_nan=False)], ...],
     BeforeValidator(lambda v: tuple(v) if isinstance(v, list) else v),
@@ -35,21 +35,21 @@ Hyperparameters = dict[str, Array]
 
 
 class Prior(Config, ABC):
-    """A frozen config. Hyperparameters left out are scaled to the data by `hyperparameters`."""
+    """A prior of mixtures, as a frozen config. Hyperparameters that are not given are scaled to the data."""
 
-    proper: ClassVar[bool]  # whether it can be sampled from: MCMC needs this
-    closed_form: ClassVar[bool]  # whether `maximise` exists: EM needs this
-    smooth: ClassVar[bool] = True  # whether its modes are stationary: gradient ascent needs this
-    exchangeable: ClassVar[bool] = True  # whether permuting components leaves the density as it is
+    proper: ClassVar[bool]  # whether it can be sampled from, which MCMC needs
+    closed_form: ClassVar[bool]  # whether `maximise` exists, which EM needs
+    smooth: ClassVar[bool] = True  # whether the gradient vanishes at modes, which gradient ascent needs
+    exchangeable: ClassVar[bool] = True  # whether the density is invariant under permutations of the components
 
     @property
     def varies_with_components(self) -> bool:
-        """Whether a component's prior is another where the mixture has another number of them."""
+        """Whether the prior of one component depends on the number of components."""
         return False
 
     @abstractmethod
     def hyperparameters(self, moments: Moments, components: int, covariance: Covariance) -> Hyperparameters:
-        """Numbers of the prior for points of these moments, given values and data-scaled defaults alike.
+        """The hyperparameters for data with these moments: values that are given, and data-scaled defaults.
 
         Raises:
             InputError: a given value does not fit the data's dimension.
@@ -60,33 +60,36 @@ class Prior(Config, ABC):
         """Normalised log prior density of a mixture. []"""
 
     def bounds_components(self, covariance: Covariance, dimensions: int) -> bool:
-        """Whether a component keeps a bounded density and a regular covariance at modes, however few points it holds.
+        """Whether `log_joint` is bounded and has modes with regular covariances, however few points a component holds.
 
-        Where it does, a component of fewer points than its covariance needs, or of none, is no singularity: what the
-        points do not tell, the prior does. Where it does not, such a component can shrink without end.
+        If so, a component with fewer points than its covariance needs, or with none, is no singularity, because the
+        prior determines what the points leave open. If not, such a component can shrink indefinitely.
         """
         return False
 
     @property
     def bounds_hyperplanes(self) -> bool:
-        """Whether `log_joint` is bounded where all points lie on one hyperplane, under full and tied covariances."""
+        """Whether `log_joint` is bounded if all points lie on a hyperplane and covariances are full or tied."""
         return False
 
     @abstractmethod
     def sites(self, components: int, covariance: Covariance, hyperparameters: Hyperparameters) -> Mixture:
-        """Draws the mixture inside a NumPyro model, one `numpyro.sample` site for each block of parameters."""
+        """Sample the mixture inside a NumPyro model, with one `numpyro.sample` site for each group of parameters."""
 
     @abstractmethod
     def site_values(self, mixture: Mixture) -> dict[str, Array]:
         """The values of the sites of `sites` that give this mixture."""
 
     def maximise(self, statistics: Statistics, mixture: Mixture, hyperparameters: Hyperparameters) -> Mixture:
-        """The M-step: maximum of expected complete log-likelihood plus log prior, where it has a closed form.
+        """The M-step: the maximum of the expected complete-data log-likelihood plus log prior, in closed form.
 
         Args:
             statistics: about origins at `mixture.means`, as `one_pass` returns them.
-            mixture: where the statistics were taken.
-            hyperparameters: of this prior.
+            mixture: the mixture at which the statistics were taken.
+            hyperparameters: the result of `hyperparameters`.
+
+        Raises:
+            TypeError: this prior has no closed-form M-step.
         """
         raise TypeError(f"{type(self).__name__} has no closed-form M-step")
 
@@ -94,7 +97,7 @@ class Prior(Config, ABC):
 def sample_weights(concentration: Array, components: int) -> Array:
     """The `weights` site: symmetric Dirichlet. [K]"""
     prior = dist.Dirichlet(concentration * np.ones(components))
-    # One component has weight one and nothing to sample.
+    # A single component has weight one, which is not sampled.
     if components == 1:
         return numpyro.deterministic("weights", np.ones(1))
     return numpyro.sample("weights", prior)

@@ -1,4 +1,4 @@
-"""Hathaway's bound: no direction of any component more than so many times as wide as another."""
+"""Hathaway's bound on the ratio of the largest to the smallest eigenvalue of all covariances."""
 
 from typing import Annotated, ClassVar, Literal
 
@@ -17,20 +17,20 @@ from workbench.mixture.prior.flat import centred, uniform_site_values, uniform_s
 
 
 class BoundedRatioPrior(Prior):
-    """Flat where the largest eigenvalue of all covariances is at most `ratio` times the smallest, zero elsewhere.
+    """Constant where the largest eigenvalue of all covariances is at most `ratio` times the smallest, zero elsewhere.
 
     Hathaway (1985), "A constrained formulation of maximum-likelihood estimation for normal mixture distributions",
     Annals of Statistics 13, for one dimension; Garcia-Escudero, Gordaliza, Matran & Mayo-Iscar (2008), "A general
     trimming approach to robust cluster analysis", Annals of Statistics 36, for eigenvalues. No component can shrink
-    alone, and all of them cannot shrink on N > K distinct points: `log_joint` is bounded.
+    alone, and K components cannot all shrink on N > K distinct points, so `log_joint` is bounded.
 
-    Eigenvalues are those in working units, in which the data have unit covariance. For full and tied covariances the
-    bound therefore moves with the data under every affine map, which in the data's units it would not; for
-    diagonal and spherical ones under those that their family admits.
+    Eigenvalues are taken in working units, in which the data have unit covariance. For full and tied covariances the
+    bound is therefore equivariant under every affine map of the data, which it would not be in the data's units. For
+    diagonal and spherical covariances it is equivariant under the maps that their family admits.
 
-    A maximum often lies on the bound, where the gradient does not vanish and no ascent of the likelihood can tell that
-    it has arrived: gradient methods are refused (`smooth` is False). EM is not: its M-step is the exact maximiser
-    within the bound. A start outside has a log_joint of minus infinity; the first step leads inside.
+    A maximum often lies on the bound, where the gradient does not vanish and a gradient method cannot recognise it.
+    Gradient methods are therefore refused (`smooth` is False). EM is accepted, because its M-step is the exact maximum
+    within the bound. A start outside the bound has a log_joint of minus infinity, and the first step leads inside.
     """
 
     family: Literal["bounded_ratio"] = "bounded_ratio"
@@ -53,16 +53,16 @@ class BoundedRatioPrior(Prior):
         }
 
     def bounds_components(self, covariance: Covariance, dimensions: int) -> bool:
-        """Yes: no component is narrower than the widest over the root of the ratio, whatever it holds."""
+        """True: no component is narrower than the widest one divided by the square root of the ratio."""
         return True
 
     @property
     def bounds_hyperplanes(self) -> bool:
-        """Yes: components as wide as the data along the hyperplane are not much narrower across it."""
+        """True: components as wide as the data along the hyperplane cannot be arbitrarily narrow across it."""
         return True
 
     def log_density(self, mixture: Mixture, hyperparameters: Hyperparameters) -> Array:
-        """0 within the bound, minus infinity outside; the bound is met to the root of the arithmetic's eps. []"""
+        """0 within the bound and minus infinity outside, with a relative tolerance of the square root of eps. []"""
         h, family = hyperparameters, mixture.covariance
         working = family.transform(jax.lax.stop_gradient(mixture.scales), h["inverse"])
         eigenvalues = _eigenvalues(working, family)
@@ -71,7 +71,7 @@ class BoundedRatioPrior(Prior):
         return jnp.where(inside, 0.0, -jnp.inf).astype(eigenvalues.dtype)
 
     def maximise(self, statistics: Statistics, mixture: Mixture, hyperparameters: Hyperparameters) -> Mixture:
-        """The flat prior's M-step with the eigenvalues of the covariances truncated, all to one best interval.
+        """The flat prior's M-step with the eigenvalues of all covariances truncated to the best common interval.
 
         Fritz, Garcia-Escudero & Mayo-Iscar (2013), "A fast algorithm for robust constrained clustering",
         Computational Statistics & Data Analysis 61, sec. 3.
@@ -80,7 +80,7 @@ class BoundedRatioPrior(Prior):
         counts, d = statistics.counts, mixture.num_dimensions
         step, scatter = centred(statistics, family)
         degrees = family.degrees(counts, d)
-        # A component without a point has no covariance of its own: as wide as the bound makes it.
+        # The covariance of a component without points is zero here, and the truncation makes it as wide as the bound.
         covariance = family.transform_second(scatter / jnp.where(degrees > 0, degrees, 1.0), h["inverse"])
         if family.has_correlations:
             values, vectors = jnp.linalg.eigh(covariance)  # [..., D], [..., D, D]
@@ -95,26 +95,27 @@ class BoundedRatioPrior(Prior):
         return Mixture(counts / jnp.sum(counts), mixture.means + step, scales, family)
 
     def sites(self, components: int, covariance: Covariance, hyperparameters: Hyperparameters) -> Mixture:
-        """Improper uniform sites and the bound as a factor: enough for `log_density`, nothing to sample from."""
+        """Improper uniform sites and the bound as a factor; the density can be evaluated but not sampled from."""
         mixture = uniform_sites(components, len(hyperparameters["centre"]), covariance)
         numpyro.factor("bound", self.log_density(mixture, hyperparameters))
         return mixture
 
     def site_values(self, mixture: Mixture) -> dict[str, Array]:
-        """Weights, means and scales as they are."""
+        """Weights, means and scales, unchanged."""
         return uniform_site_values(mixture)
 
 
 def truncated(values: Array, points: Array, ratio: Array) -> Array:
     """The variances that minimise `sum_b points_b (log v_b + values_b / v_b)` with `max v <= ratio min v`. [B]
 
-    They are the values cut off below m and above `ratio m`. Between two of the points where a value begins or ceases to
-    be cut off, the best m has a closed form; the best of these 2 B + 1 is taken (Fritz et al. 2013, proposition 1).
+    They are the values clipped to the interval from m to `ratio m`. The m at which a value starts or ceases to be
+    clipped divide the axis into 2 B + 1 intervals. In each of them the optimal m has a closed form, and the best of
+    these is taken (Fritz et al. 2013, proposition 1).
 
     Args:
-        values: variances without the bound, at least zero but for rounding. [B]
-        points: how many points each rests on. [B]
-        ratio: at least one. []
+        values: variances without the bound; non-negative up to rounding. [B]
+        points: number of points that determine each. [B]
+        ratio: the bound, at least one. []
     """
     values = jnp.maximum(values, 0.0)
     edges = jnp.sort(jnp.concatenate([values, values / ratio]))
@@ -126,10 +127,10 @@ def truncated(values: Array, points: Array, ratio: Array) -> Array:
     variances = jnp.clip(values, m, ratio * m)  # [2 B + 1, B]
     loss = jnp.sum(points * (jnp.log(variances) + values / variances), -1)
     best = variances[jnp.argmin(jnp.where(m[:, 0] > 0, loss, jnp.inf))]
-    # Where all are within the bound already, not even rounding is added.
+    # Values that are already within the bound are returned without rounding errors.
     return jnp.where(jnp.max(values) <= ratio * jnp.min(values), values, best)
 
 
 def _eigenvalues(scales: Array, family: Covariance) -> Array:
-    """Of all covariances, as squared singular values: squaring first would lose the smallest."""
+    """Eigenvalues of all covariances, as squared singular values of the scales to keep the smallest accurate."""
     return (jnp.linalg.svd(scales, compute_uv=False) if family.has_correlations else scales) ** 2

@@ -1,4 +1,4 @@
-"""The penalty of Chen & Tan: no component's covariance far below the data's, at a strength that fades as N grows."""
+"""The penalty of Chen & Tan on covariances far smaller than the data's, with a strength that vanishes as N grows."""
 
 from typing import ClassVar, Literal
 
@@ -19,13 +19,13 @@ class ChenTanPrior(Prior):
 
     Chen & Tan (2009), "Inference for multivariate normal mixtures", J. Multivariate Analysis 100; for D = 1
     Chen, Tan & Zhang (2008), "Inference for normal mixtures in mean and variance", Statistica Sinica 18. As a component
-    shrinks, `tr(S Sigma^-1)` falls faster than any number of points can lift the likelihood, so `log_joint` is
-    bounded. With a_n = n^-1/2, which Chen & Tan recommend, or 1/n the penalty fades fast enough for the estimate to be
-    consistent (the proof is mended in Alexandrovich 2014, J. Multivariate Analysis 129).
+    shrinks, the penalty `-tr(S Sigma^-1)` falls faster than any number of points can raise the likelihood, so
+    `log_joint` is bounded. With a_n = n^-1/2, which Chen & Tan recommend, or with 1/n, the penalty vanishes fast enough
+    for the estimate to be consistent (the proof is corrected in Alexandrovich 2014, J. Multivariate Analysis 129).
 
-    It is an inverse-Wishart density for each component with its degrees of freedom below what an integral needs:
-    improper. It is smooth, so ascent climbs it too, and it moves with the data under any affine map that the family
-    admits. In the tied family the one covariance is penalised K times, as the sum says.
+    The prior is an inverse-Wishart density for each component with too few degrees of freedom to be integrable, so it
+    is improper. It is smooth, so gradient ascent can be used, and it is equivariant under the affine maps that the
+    family admits. In the tied family the shared covariance is penalised K times, as the sum says.
     """
 
     family: Literal["chen_tan"] = "chen_tan"
@@ -35,7 +35,7 @@ class ChenTanPrior(Prior):
     closed_form: ClassVar[bool] = True
 
     def hyperparameters(self, moments: Moments, components: int, covariance: Covariance) -> Hyperparameters:
-        """Strength [], scatter S [D, D], [D] or [], and the data's mean [D], which the sites need for its length."""
+        """Strength [], scatter S [D, D], [D] or [], and the data's mean [D], whose length D the sites need."""
         strength = moments.num_points**-0.5 if self.strength is None else self.strength
         return {
             "strength": jnp.asarray(strength),
@@ -44,13 +44,13 @@ class ChenTanPrior(Prior):
         }
 
     def bounds_components(self, covariance: Covariance, dimensions: int) -> bool:
-        """Yes: of no points the covariance is S itself, of few `(2 a_n S + scatter) / (2 a_n + n)`."""
+        """True: the covariance of n points is `(2 a_n S + scatter) / (2 a_n + n)`, which is S itself for no points."""
         return True
 
     def log_density(self, mixture: Mixture, hyperparameters: Hyperparameters) -> Array:
-        """The penalty itself; no constant would make it a density. []"""
+        """The penalty itself, which cannot be normalised. []"""
         h, family = hyperparameters, mixture.covariance
-        # A tied covariance stands for K of them, a spherical variance for D: all blocks of a family for equally many.
+        # Each block counts `copies` times in the sum: K times for tied, D times for spherical, once otherwise.
         copies = jnp.max(family.degrees(jnp.ones_like(mixture.weights), mixture.num_dimensions))
         blocks = family.block_traces(mixture.scales, h["scatter"])
         blocks += jnp.sum(family.block_log_determinants(mixture.scales))
@@ -69,11 +69,11 @@ class ChenTanPrior(Prior):
         return Mixture(counts / jnp.sum(counts), mixture.means + step, scales, family)
 
     def sites(self, components: int, covariance: Covariance, hyperparameters: Hyperparameters) -> Mixture:
-        """Improper uniform sites and the penalty as a factor: enough for `log_density`, nothing to sample from."""
+        """Improper uniform sites and the penalty as a factor; the density can be evaluated but not sampled from."""
         mixture = uniform_sites(components, len(hyperparameters["centre"]), covariance)
         numpyro.factor("penalty", self.log_density(mixture, hyperparameters))
         return mixture
 
     def site_values(self, mixture: Mixture) -> dict[str, Array]:
-        """Weights, means and scales as they are."""
+        """Weights, means and scales, unchanged."""
         return uniform_site_values(mixture)

@@ -30,10 +30,10 @@ class ConjugatePrior(Prior):
     """pi ~ Dirichlet(a), Sigma ~ inverse-Wishart(nu, Psi), mu_k | Sigma ~ N(m, Sigma / kappa).
 
     For diagonal and spherical covariances each variance is inverse-gamma(nu / 2, psi / 2), the one-dimensional
-    inverse-Wishart. Densities are with respect to the weights, the means and the *covariances*; posterior modes are
-    too. The defaults are those of Fraley & Raftery (2007), "Bayesian regularization for normal mixture estimation and
-    model-based clustering", J. Classification 24, sec. 3: weak, scaled to the data, enough to keep the posterior
-    bounded.
+    inverse-Wishart. Densities are with respect to the weights, the means and the *covariances*, and posterior modes are
+    modes of these densities. The defaults are those of Fraley & Raftery (2007), "Bayesian regularization for normal
+    mixture estimation and model-based clustering", J. Classification 24, sec. 3: weak, scaled to the data, and strong
+    enough to keep the posterior bounded.
     """
 
     family: Literal["conjugate"] = "conjugate"
@@ -53,7 +53,7 @@ class ConjugatePrior(Prior):
 
     @property
     def varies_with_components(self) -> bool:
-        """By its default scatter."""
+        """True for the default scatter, which depends on K."""
         return self.scatter is None and self.scatter_components is None
 
     def hyperparameters(self, moments: Moments, components: int, covariance: Covariance) -> Hyperparameters:
@@ -94,22 +94,23 @@ class ConjugatePrior(Prior):
         return scatter
 
     def bounds_components(self, covariance: Covariance, dimensions: int) -> bool:
-        """Yes: of no points the covariance is `Psi / (nu + b + 2)`, b the block's side, and points only add to Psi.
+        """True if the concentration is at least 1.
 
-        Below a concentration of 1 the density of the weights has no bound where one of them vanishes.
+        The covariance of a component without points is `Psi / (nu + b + 2)`, with b the block's side, and points only
+        add to Psi. With a concentration below 1 the density is unbounded where a weight vanishes.
         """
         return self.concentration >= 1.0
 
     @property
     def bounds_hyperplanes(self) -> bool:
-        """Where the scatter is stated. That of the data is as singular as they are, and the density improper."""
+        """True if the scatter is given. The default scatter is singular for such data, and the prior improper."""
         return self.scatter is not None
 
     def log_density(self, mixture: Mixture, hyperparameters: Hyperparameters) -> Array:
         """Sum of the Dirichlet, inverse-Wishart and normal log densities. []"""
         h = hyperparameters
         family, (k, d) = mixture.covariance, mixture.means.shape
-        # Inverse-Wishart over blocks of side b: one formula for matrices and for single variances.
+        # Inverse-Wishart for blocks of side b: one formula for matrices and for single variances.
         b, nu = family.block_dimension(d), h["degrees"]
         prior_scales = family.factor(jnp.broadcast_to(h["scatter"], family.shape(k, d)))
         log_scatter = family.block_log_determinants(prior_scales)
@@ -126,14 +127,14 @@ class ConjugatePrior(Prior):
         return blocks + jnp.sum(log_means) + log_dirichlet(mixture.weights, h["concentration"])
 
     def maximise(self, statistics: Statistics, mixture: Mixture, hyperparameters: Hyperparameters) -> Mixture:
-        """Posterior mode given responsibilities (Fraley & Raftery 2007, eq. 13-18; tied and spherical alike)."""
+        """Posterior mode given the responsibilities (Fraley & Raftery 2007, eq. 13-18), for all families."""
         h = hyperparameters
         counts, first, second = statistics
         family, d = mixture.covariance, mixture.num_dimensions
         kappa = h["mean_shrinkage"]
-        pull = h["mean_location"] - mixture.means  # [K, D], seen from the origins of the statistics
+        pull = h["mean_location"] - mixture.means  # [K, D], relative to the origins of the statistics
         step = (first + kappa * pull) / (counts + kappa)[:, None]
-        # Scatter about the new mean, of the points and of the prior's kappa pseudo-points at m.
+        # Scatter about the new means of the points and of the prior's kappa pseudo-points at m.
         scatter = h["scatter"] + second + kappa * family.cross_products(pull, pull)
         scatter = scatter - family.cross_products((counts + kappa)[:, None] * step, step)
         degrees = h["degrees"] + family.block_dimension(d) + 1 + family.degrees(counts + 1.0, d)
@@ -162,6 +163,6 @@ def log_dirichlet(weights: Array, concentration: Array) -> Array:
     """Log density of the symmetric Dirichlet at weights [K]. []"""
     k = len(weights)
     normaliser = gammaln(k * concentration) - k * gammaln(concentration)
-    # A flat Dirichlet has no slope, also where a weight is zero.
+    # A flat Dirichlet has gradient zero, also where a weight is zero.
     terms = jnp.where(concentration == 1.0, 0.0, (concentration - 1.0) * jnp.log(weights))
     return jnp.sum(terms) + normaliser

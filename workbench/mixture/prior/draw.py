@@ -1,4 +1,4 @@
-"""A draw of the mixture from the conjugate prior, updated by points or not: what a Gibbs sampler does with it."""
+"""Draws of the mixture from the conjugate prior or posterior, as a Gibbs sampler needs them."""
 
 import math
 
@@ -16,22 +16,22 @@ from workbench.mixture.prior.update import Updated
 def draw_mixture(key: Array, updated: Updated, concentration: Array, family: Covariance) -> Mixture:
     """pi ~ Dirichlet(a + n), Sigma_b ~ inverse-Wishart(degrees_b, scatter_b), mu_k ~ N(location_k, Sigma_k / kappa_k).
 
-    All independent, but for the means given their covariances (Gelman et al. 2013, sec. 3.6).
+    All are independent, except that each mean depends on its covariance (Gelman et al. 2013, sec. 3.6).
 
     Args:
         key: random key.
-        updated: by the points of each component; by none, the draw is one from the prior.
+        updated: the prior updated by the points of each component; without points the draw is from the prior.
         concentration: a of the symmetric Dirichlet. []
-        family: of the covariances.
+        family: covariance family.
     """
     key_gamma, key_scales, key_means = jax.random.split(key, 3)
     k = len(updated.counts)
     half = _half_degrees(updated, family)  # [blocks, b]
-    # All gamma numbers in one call: their sampler is most of what there is to compile. Logarithms, because a number of
-    # small shape can be below the smallest that there is.
+    # All gamma variates in one call, because compiling their sampler takes most of the compilation. Their logarithms,
+    # because a variate of small shape can underflow.
     shapes = jnp.concatenate([concentration + updated.counts, half.ravel()])
     log_gamma = jax.random.loggamma(key_gamma, shapes)
-    # A weight never vanishes, so that its logarithm stays finite.
+    # Weights are kept above zero so that their logarithms stay finite.
     weights = jnp.maximum(jax.nn.softmax(log_gamma[:k]), float(np.finfo(shapes.dtype).tiny))
     scales = _scales(key_scales, log_gamma[k:].reshape(half.shape), updated.scatter, family)
     noise = jax.random.normal(key_means, updated.locations.shape, scales.dtype)
@@ -42,7 +42,7 @@ def draw_mixture(key: Array, updated: Updated, concentration: Array, family: Cov
 
 
 def _half_degrees(updated: Updated, family: Covariance) -> Array:
-    """Half the degrees of the chi-squared numbers of each block's decomposition, `nu - b + i`. [blocks, b]"""
+    """Half the degrees of freedom, `nu - b + i`, of the chi-squared variates of each block. [blocks, b]"""
     b = family.block_dimension(updated.locations.shape[-1])
     nu = updated.degrees.ravel()
     repeats = updated.scatter.size // (b**2 * nu.size)
@@ -50,17 +50,18 @@ def _half_degrees(updated: Updated, family: Covariance) -> Array:
 
 
 def _scales(key: Array, log_gamma: Array, scatter: Array, family: Covariance) -> Array:
-    """Scales, in the family's shape, of inverse-Wishart covariances; nothing is squared and factored again.
+    """Draw the scales, in the family's shape, of inverse-Wishart covariances, without forming the covariances.
 
-    Bartlett's (1933) decomposition with the order of the coordinates reversed: of a lower triangular M of standard
-    normals, with roots of chi-squared numbers of `nu - b + i` degrees on the diagonal (i = 1, ..., b), `M^T M` is
-    Wishart(nu, I). With `scatter = L L^T`, `L M^-1` is then lower triangular, and the root of the covariance.
+    This is Bartlett's (1933) decomposition with the order of the coordinates reversed. Let M be lower triangular, with
+    standard normals below the diagonal and roots of chi-squared variates of `nu - b + i` degrees of freedom on it
+    (i = 1, ..., b). Then `M^T M` is Wishart(nu, I). With `scatter = L L^T`, `L M^-1` is lower triangular and the
+    Cholesky factor of an inverse-Wishart(nu, scatter) covariance.
 
     Args:
         key: random key.
-        log_gamma: logarithms of half the chi-squared numbers. [blocks, b]
+        log_gamma: logarithms of half the chi-squared variates. [blocks, b]
         scatter: in the family's shape.
-        family: of the covariances.
+        family: covariance family.
     """
     number, b = log_gamma.shape
     diagonal = jnp.exp(0.5 * (math.log(2.0) + log_gamma))

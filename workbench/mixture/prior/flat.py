@@ -17,7 +17,7 @@ from workbench.mixture.prior.base import Hyperparameters, Prior, weights_value
 class FlatPrior(Prior):
     """Constant in the weights, means and scales: `log_joint` is the log-likelihood.
 
-    It is improper and leaves the likelihood unbounded: a component can collapse on a point.
+    It is improper, and the likelihood is unbounded because a component can collapse on a point.
     """
 
     family: Literal["flat"] = "flat"
@@ -25,7 +25,7 @@ class FlatPrior(Prior):
     closed_form: ClassVar[bool] = True
 
     def hyperparameters(self, moments: Moments, components: int, covariance: Covariance) -> Hyperparameters:
-        """Only the dimension of the data, which the sites need."""
+        """The data's mean [D], whose length D the sites need."""
         return {"centre": jnp.asarray(moments.mean)}
 
     def log_density(self, mixture: Mixture, hyperparameters: Hyperparameters) -> Array:
@@ -40,18 +40,18 @@ class FlatPrior(Prior):
         return Mixture(counts / jnp.sum(counts), mixture.means + step, scales, family)
 
     def sites(self, components: int, covariance: Covariance, hyperparameters: Hyperparameters) -> Mixture:
-        """Improper uniform sites: enough for `log_density`, nothing to sample from."""
+        """Improper uniform sites; the density can be evaluated but not sampled from."""
         return uniform_sites(components, len(hyperparameters["centre"]), covariance)
 
     def site_values(self, mixture: Mixture) -> dict[str, Array]:
-        """Weights, means and scales as they are."""
+        """Weights, means and scales, unchanged."""
         return uniform_site_values(mixture)
 
 
 def centred(statistics: Statistics, covariance: Covariance) -> tuple[Array, Array]:
-    """How far each mean moves, [K, D], and the scatter about where it moves to, in the family's shape.
+    """The change of each mean [K, D], and the scatter about the new means in the family's shape.
 
-    The mean of a component without a point stays where it is: nothing tells of it, under any flat prior of means.
+    The mean of a component without points does not change, since under a flat prior of means nothing determines it.
     """
     counts, first, second = statistics
     step = first / jnp.where(counts > 0, counts, 1.0)[:, None]
@@ -59,7 +59,7 @@ def centred(statistics: Statistics, covariance: Covariance) -> tuple[Array, Arra
 
 
 def uniform_sites(components: int, dimensions: int, covariance: Covariance) -> Mixture:
-    """A mixture from improper uniform sites `weights`, `means` and `scales`; no weights where K is 1."""
+    """A mixture from improper uniform sites `weights`, `means` and `scales`; there is no `weights` site if K = 1."""
 
     def uniform(name: str, support: constraints.Constraint, shape: tuple[int, ...]) -> Array:
         return numpyro.sample(name, dist.ImproperUniform(support, (), shape))
@@ -72,5 +72,5 @@ def uniform_sites(components: int, dimensions: int, covariance: Covariance) -> M
 
 
 def uniform_site_values(mixture: Mixture) -> dict[str, Array]:
-    """The values of `uniform_sites`: weights, means and scales as they are."""
+    """The values of `uniform_sites`: weights, means and scales, unchanged."""
     return {**weights_value(mixture), "means": mixture.means, "scales": mixture.scales}

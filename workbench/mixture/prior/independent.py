@@ -1,4 +1,4 @@
-"""The independent prior: weights, means, standard deviations and correlations each on their own."""
+"""The independent prior: weights, means, standard deviations and correlations are independent."""
 
 from typing import ClassVar, Literal
 
@@ -30,7 +30,8 @@ class IndependentPrior(Prior):
     """pi ~ Dirichlet(a), mu_kd ~ N(m_d, s_d), sd ~ half-normal or log-normal, correlations ~ LKJ(eta).
 
     Densities are with respect to the weights, the means, the standard deviations and the Cholesky factors of the
-    correlations (Lewandowski, Kurowicka & Joe 2009); posterior modes are too. There is no closed-form M-step.
+    correlations (Lewandowski, Kurowicka & Joe 2009), and posterior modes are modes of these densities. There is no
+    closed-form M-step.
     """
 
     family: Literal["independent"] = "independent"
@@ -54,7 +55,7 @@ class IndependentPrior(Prior):
     closed_form: ClassVar[bool] = False
 
     def hyperparameters(self, moments: Moments, components: int, covariance: Covariance) -> Hyperparameters:
-        """Concentration [], mean_location [D], mean_scale [D], deviation_scale [D] or [], and the rest []."""
+        """Hyperparameters: mean_location [D], mean_scale [D], deviation_scale [D] or [], and the others []."""
         spread = np.sqrt(np.diag(moments.covariance))
         per_variance = np.sqrt(covariance.scatter_of(np.diag(spread**2)))
         scale_default = np.diag(per_variance) if per_variance.ndim == 2 else per_variance
@@ -69,11 +70,11 @@ class IndependentPrior(Prior):
         return {name: jnp.asarray(value) for name, value in h.items()}
 
     def bounds_components(self, covariance: Covariance, dimensions: int) -> bool:
-        """Log-normal deviations without correlations do.
+        """True for log-normal deviations without correlations and a concentration of at least 1.
 
-        A half-normal density is highest where a deviation vanishes. LKJ(eta) gives way to D points on a hyperplane: as
-        the determinant of the correlations falls, it adds `(eta - 1) log det` to the density, and the points
-        `-D / 2 log det`.
+        A half-normal density is largest where the deviation vanishes. LKJ(eta) does not bound a component of D points
+        on a hyperplane: as the determinant of the correlations falls, the prior adds `(eta - 1) log det` to the log
+        density, and the points add `-D / 2 log det`.
         """
         correlated = covariance.has_correlations and dimensions > 1
         return self.deviation == "log_normal" and not correlated and self.concentration >= 1.0
@@ -96,7 +97,7 @@ class IndependentPrior(Prior):
         return total
 
     def sites(self, components: int, covariance: Covariance, hyperparameters: Hyperparameters) -> Mixture:
-        """Sites `weights` [K], `means` [K, D], `deviations`, and `correlations` where the family has them."""
+        """Sites `weights` [K], `means` [K, D], `deviations`, and `correlations` if the family has them."""
         h = hyperparameters
         dimensions = len(h["mean_location"])
         weights = sample_weights(h["concentration"], components)

@@ -1,9 +1,9 @@
-"""The conjugate prior updated by one point after the other, and the chance of the next point, without a factorisation.
+"""Sequential updates of the conjugate prior by one point at a time, and the predictive density of the next point.
 
-A component whose points are known predicts the next by Student's t (`update.log_predictive`). A point changes a block's
-scatter by one product `c d d^T`, so that its inverse and its determinant follow by Sherman & Morrison (1950) and by the
-matrix determinant lemma. All is sums of products of numbers, elementwise over a population that lies along the last
-axis of every array.
+Given its points, a component predicts the next one by a Student t density (`update.log_predictive`). A point changes
+the scatter of a block by a rank-one term `c d d^T`. The inverse therefore follows from the formula of Sherman & Morrison
+(1950) and the determinant from the matrix determinant lemma, without a factorisation. All operations are elementwise
+over a population of particles, which is the last axis of every array.
 """
 
 import math
@@ -21,16 +21,16 @@ from workbench.mixture.prior.update import LOG_PI, Updated
 
 
 class Known(NamedTuple):
-    """What the points of each component tell of it; `Updated` in a form that a point changes by few products."""
+    """The posterior of each component given its points: `Updated` in a form that is cheap to update by one point."""
 
     counts: Array  # [K]
     locations: Array  # [K, D]
-    inverse: Array  # the family's shape: of the scatter
-    log_determinants: Array  # [K], [], [K, D] or [K]: full, tied, diagonal, spherical; of the blocks of the scatter
+    inverse: Array  # the family's shape: inverse of the scatter
+    log_determinants: Array  # of the blocks of the scatter: [K] full, [] tied, [K, D] diagonal, [K] spherical
 
     @classmethod
     def of(cls, updated: Updated, family: Covariance) -> "Known":
-        """From the prior updated by all points at once; leaves [..., S]."""
+        """Conversion from the prior updated by all points at once; leaves [..., S]."""
         if family.has_correlations:
             roots = lower_root(updated.scatter)
             d = roots.shape[-2]
@@ -40,23 +40,27 @@ class Known(NamedTuple):
 
 
 class Change(NamedTuple):
-    """What one more point would do to each component that took it."""
+    """The change of each component's posterior if it took one more point.
 
-    step: Array  # [K, D]   of the location
-    pull: Array  # [K, D], or none where blocks are variances: the inverse scatter times the point's distance
-    share: Array  # of each block: c / (1 + c q), the part of the product of `pull` that goes; 1 / (1 + c q)
-    growth: Array  # of each block: ln (1 + c q), of the determinant
+    Here d is the point less the location, S the scatter, `q = d^T S^-1 d` and `c = kappa_n / (kappa_n + 1)`.
+    """
+
+    step: Array  # [K, D]   change of the location
+    pull: Array  # [K, D]   S^-1 d; empty if blocks are variances
+    share: Array  # of each block: c / (1 + c q), the factor of `pull pull^T` in the change of the inverse; for
+    # variances 1 / (1 + c q), the factor of the inverse
+    growth: Array  # of each block: ln (1 + c q), the change of the log-determinant
 
 
 class Tables(NamedTuple):
-    """What depends on whole numbers of points alone, each for 0 to N of them."""
+    """Terms that depend only on the number of points n, tabulated for n = 0 to N."""
 
-    of_component: Array  # [N + 1]   ln (n + a) of the weights, and D / 2 ln (kappa_n / (kappa_n + 1)); and the other's
-    of_block: Array  # [N + 1]   normaliser of Student's t but for the determinant, where components share their block
+    of_component: Array  # [N + 1]   ln(n + a) + D / 2 ln(kappa_n / (kappa_n + 1)), plus `of_block` unless shared
+    of_block: Array  # [N + 1]   normaliser of Student's t without the determinant
 
     @classmethod
     def of(cls, points: int, hyperparameters: Hyperparameters, family: Covariance) -> "Tables":
-        """For up to so many points."""
+        """Tables for up to `points` points."""
         h, d = hyperparameters, len(hyperparameters["mean_location"])
         n = jnp.arange(points + 1.0)
         b, added, blocks = shape_of(family, d)
@@ -69,16 +73,16 @@ class Tables(NamedTuple):
 
 
 def shape_of(family: Covariance, dimensions: int) -> tuple[int, int, int]:
-    """The side b of a block, the degrees that a point adds to it, and how many blocks a component has."""
+    """The side b of a block, the degrees of freedom that a point adds to it, and the blocks of one component."""
     b = family.block_dimension(dimensions)
     blocks = math.prod(family.shape(1, dimensions)) // b**2
     return b, dimensions // (b * blocks), blocks
 
 
 def foresee(known: Known, x: Array, tables: Tables, h: Hyperparameters, family: Covariance) -> tuple[Array, Change]:
-    """ln(n_k + a) plus the log density of a point at x [D] under each component, and what the point would change. [K]
+    """`ln(n_k + a)` plus the log predictive density of a point x [D] under each component [K], and the change by it.
 
-    The first is the log chance of the component and the point together, but for `ln(n + K a)`.
+    The first is the log joint density of the component and the point, without the constant `-ln(n + K a)`.
     """
     d = len(x)
     _, added, _ = shape_of(family, d)
@@ -94,17 +98,17 @@ def foresee(known: Known, x: Array, tables: Tables, h: Hyperparameters, family: 
         squares = difference**2 if known.inverse.ndim > 1 else jnp.sum(difference**2, -1)
         grown = 1.0 + share.reshape(-1, *(1,) * (squares.ndim - 1)) * known.inverse * squares
         change = Change(step, difference[:0], 1.0 / grown, log(grown))
-    found = tables.of_component[known.counts.astype(int)]
-    seen = known.counts
+    log_joint = tables.of_component[known.counts.astype(int)]
+    points = known.counts
     if is_shared(family, d):
-        seen = jnp.sum(known.counts)
-        found += tables.of_block[seen.astype(int)]
-    tails = 0.5 * (h["degrees"] + added * (seen + 1.0)) * _of_component(change.growth)
-    return found - 0.5 * added * _of_component(known.log_determinants) - tails, change
+        points = jnp.sum(known.counts)
+        log_joint += tables.of_block[points.astype(int)]
+    tails = 0.5 * (h["degrees"] + added * (points + 1.0)) * _of_component(change.growth)
+    return log_joint - 0.5 * added * _of_component(known.log_determinants) - tails, change
 
 
 def with_point(known: Known, chosen: Array, change: Change, family: Covariance) -> Known:
-    """After one more point of the chosen component: 1 there and 0 elsewhere [K]."""
+    """The posterior after one more point of the chosen component; `chosen` [K] is 1 there and 0 elsewhere."""
     counts = known.counts + chosen
     locations = known.locations + chosen[:, None] * change.step
     if not family.has_correlations:
@@ -120,10 +124,10 @@ def with_point(known: Known, chosen: Array, change: Change, family: Covariance) 
 
 
 def is_shared(family: Covariance, dimensions: int) -> bool:
-    """Whether all components share one block."""
+    """Whether all components share one covariance."""
     return family.shape(1, dimensions) == family.shape(2, dimensions)
 
 
 def _of_component(blocks: Array) -> Array:
-    """Summed over the blocks of a component: [K, D] to [K]; as they are where there is one."""
+    """Sum over the blocks of a component, [K, D] -> [K]; unchanged if a component has one block."""
     return jnp.sum(blocks, -1) if blocks.ndim > 1 else blocks

@@ -1,9 +1,9 @@
-"""The conjugate prior updated by points whose components are known: one closed form for all four families.
+"""The posterior under the conjugate prior given the components of the points, in one closed form for all families.
 
-Given an allocation, each component is a single Gaussian under its normal-inverse-Wishart prior, whose posterior,
-marginal likelihood and predictive density are known (Murphy 2007, "Conjugate Bayesian analysis of the Gaussian
-distribution", sec. 9; Gelman et al. 2013, sec. 3.6). The families differ in their blocks alone: D x D matrices, one for
-each component or one for all, or single variances.
+Given an allocation, each component is a single Gaussian with a normal-inverse-Wishart prior, whose posterior, marginal
+likelihood and predictive density are known (Murphy 2007, "Conjugate Bayesian analysis of the Gaussian distribution",
+sec. 9; Gelman et al. 2013, sec. 3.6). The families differ only in their blocks: D x D matrices, one for each component
+or one for all, or single variances.
 """
 
 import math
@@ -25,25 +25,25 @@ class Updated(NamedTuple):
     counts: Array  # [K]
     locations: Array  # [K, D]
     shrinkages: Array  # [K]
-    degrees: Array  # broadcast against the family's shape
+    degrees: Array  # broadcastable against the family's shape
     scatter: Array  # the family's shape
 
 
 def update(statistics: Statistics, origins: Array, hyperparameters: Hyperparameters, family: Covariance) -> Updated:
-    """The prior of means and covariances after points with these statistics.
+    """The posterior of means and covariances given points with these statistics.
 
     Args:
         statistics: sums over the points of each component, about the origins.
         origins: [K, D].
-        hyperparameters: of the conjugate prior.
-        family: of the covariances.
+        hyperparameters: those of the conjugate prior.
+        family: covariance family.
     """
     counts, first, second = statistics
     h, d = hyperparameters, origins.shape[-1]
     shrinkages = h["mean_shrinkage"] + counts
     pull = h["mean_location"] - origins
     step = (first + h["mean_shrinkage"] * pull) / shrinkages[:, None]
-    # Scatter about the new location, of the points and of the prior's kappa pseudo-points at m.
+    # Scatter about the new location of the points and of the prior's kappa pseudo-points at m.
     scatter = h["scatter"] + second + h["mean_shrinkage"] * family.cross_products(pull, pull)
     scatter = scatter - family.cross_products(shrinkages[:, None] * step, step)
     degrees = h["degrees"] + family.degrees(counts, d)
@@ -51,17 +51,17 @@ def update(statistics: Statistics, origins: Array, hyperparameters: Hyperparamet
 
 
 def not_updated(hyperparameters: Hyperparameters, components: int, family: Covariance) -> Updated:
-    """The prior of K components after no points at all."""
+    """The prior of K components, as `update` returns it for no points."""
     h = hyperparameters
     k, d, dtype = components, len(h["mean_location"]), h["mean_location"].dtype
-    nothing = Statistics(*(jnp.zeros(shape, dtype) for shape in ((k,), (k, d), family.shape(k, d))))
-    return update(nothing, jnp.broadcast_to(h["mean_location"], (k, d)), h, family)
+    zeros = Statistics(*(jnp.zeros(shape, dtype) for shape in ((k,), (k, d), family.shape(k, d))))
+    return update(zeros, jnp.broadcast_to(h["mean_location"], (k, d)), h, family)
 
 
 def log_marginal_likelihood(updated: Updated, hyperparameters: Hyperparameters, family: Covariance) -> Array:
-    """Log density of the points given their allocation, means and covariances integrated out. []
+    """Log density of the points given their allocation, with means and covariances integrated out. []
 
-    The ratio of the normalisers of prior and posterior (Murphy 2007, sec. 9), with blocks of side b.
+    It is the log ratio of the normalisers of posterior and prior (Murphy 2007, sec. 9), for blocks of side b.
     """
     h, d = hyperparameters, updated.locations.shape[-1]
     b = family.block_dimension(d)
@@ -75,10 +75,10 @@ def log_marginal_likelihood(updated: Updated, hyperparameters: Hyperparameters, 
 
 
 def log_predictive(updated: Updated, x: Array, family: Covariance) -> Array:
-    """Log density of one more point at x [G, D] of a component: Student's t (Murphy 2007, sec. 9). [G, K]
+    """Log predictive density at points x [G, D] of each component: Student's t (Murphy 2007, sec. 9). [G, K]
 
-    A point adds delta degrees to each of the blocks that it touches: one to a matrix, one to each of D variances, D to
-    the variance of a sphere.
+    A point adds delta degrees of freedom to each block of its component: one to a matrix, one to each of D variances,
+    D to a spherical variance.
     """
     k, d = updated.locations.shape
     b = family.block_dimension(d)
@@ -96,7 +96,7 @@ def log_predictive(updated: Updated, x: Array, family: Covariance) -> Array:
 
 
 def log_allocation_prior(counts: Array, concentration: Array) -> Array:
-    """Log probability of one allocation with these counts [K], weights integrated out. []
+    """Log probability of one allocation with these counts [K], with the weights integrated out. []
 
     `Gamma(K a) / Gamma(N + K a) prod_k Gamma(n_k + a) / Gamma(a)`.
     """
