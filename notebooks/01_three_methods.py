@@ -15,7 +15,7 @@
 # # Three methods, one mixture
 #
 # A mixture of two Gaussians for the eruptions of Old Faithful, estimated by EM, by direct gradient ascent (L-BFGS) on the sum inside
-# the log, and by NUTS. All three begin at the same starts, pay the same price for a pass over the data, and are scored by the same judge.
+# the log, and by NUTS. All three begin at the same starts, pay the same price for a pass over the data, and are scored by the same function.
 #
 # This notebook computes nothing: it reads what `make demo` has stored in `results/old_faithful`.
 

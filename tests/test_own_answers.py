@@ -70,8 +70,8 @@ def test_judges_take_one_mixture_as_a_sample_of_one(points: Points, random_mixtu
     mixture = random_mixture(points, K, "full", seed=3)
     sample = jax.tree.map(lambda leaf: leaf[None], mixture)
     chains = jax.tree.map(lambda leaf: leaf[None], sample)
-    for judge in (heldout_log_density, co_clustering):
-        one, many, all_chains = (np.asarray(judge(given, points)) for given in (mixture, sample, chains))
+    for score in (heldout_log_density, co_clustering):
+        one, many, all_chains = (np.asarray(score(given, points)) for given in (mixture, sample, chains))
         np.testing.assert_array_equal(one, many)
         np.testing.assert_array_equal(one, all_chains)
 

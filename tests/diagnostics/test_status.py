@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from workbench.diagnostics import Mixing, RestartStatus, Status, verdicts
+from workbench.diagnostics import Mixing, RestartStatus, Status, restart_statuses
 from workbench.loop.trace import Trace
 from workbench.mixture import Mixture
 from workbench.problem import Problem
@@ -29,55 +29,55 @@ DEFECTS: dict[Status, tuple[str, dict[str, Any]]] = {
 
 
 @pytest.fixture
-def verdict(two_groups: Problem, shapes: Shapes, trace_of: Make) -> Callable[..., RestartStatus]:
-    """The verdict on one restart that goes from one shape to another."""
+def restart_status(two_groups: Problem, shapes: Shapes, trace_of: Make) -> Callable[..., RestartStatus]:
+    """The status of one restart that goes from one shape to another."""
 
     def of(end: str, *, start: str = "start", rule: Soundness | None = None, **changes: Any) -> RestartStatus:
         trace = trace_of(two_groups, [[shapes[start], shapes[end]]], **changes)
-        (found,) = verdicts(trace, two_groups, rule or Soundness(), None)
+        (found,) = restart_statuses(trace, two_groups, rule or Soundness(), None)
         return found
 
     return of
 
 
-def test_a_restart_that_met_its_rule_at_a_sound_mixture_converged(verdict):
-    assert verdict("good").status == Status.CONVERGED
+def test_a_restart_that_met_its_rule_at_a_sound_mixture_converged(restart_status):
+    assert restart_status("good").status == Status.CONVERGED
 
 
 @pytest.mark.parametrize("defect", DEFECTS, ids=lambda s: s.name)
-def test_each_defect_gives_its_status(verdict, defect):
+def test_each_defect_gives_its_status(restart_status, defect):
     end, changes = DEFECTS[defect]
-    assert verdict(end, **changes).status == defect
+    assert restart_status(end, **changes).status == defect
 
 
 @pytest.mark.parametrize(("mild", "grave"), list(combinations(DEFECTS, 2)), ids=lambda s: s.name)
-def test_the_highest_of_two_statuses_is_reported(verdict, mild, grave):
+def test_the_highest_of_two_statuses_is_reported(restart_status, mild, grave):
     end = "merged" if Status.PLATEAU in (mild, grave) else "good"
-    assert verdict(end, **(DEFECTS[mild][1] | DEFECTS[grave][1])).status == grave
+    assert restart_status(end, **(DEFECTS[mild][1] | DEFECTS[grave][1])).status == grave
 
 
 @pytest.mark.parametrize(("shape", "words"), [("spike", "singular"), ("starved", "points' worth")])
-def test_an_unsound_end_is_a_collapse_even_where_the_stopping_rule_was_met(verdict, shape, words):
-    found = verdict(shape)
+def test_an_unsound_end_is_a_collapse_even_where_the_stopping_rule_was_met(restart_status, shape, words):
+    found = restart_status(shape)
     assert found.status == Status.COLLAPSED
     assert words in found.message
 
 
-def test_an_end_below_the_start_is_divergent_although_every_step_kept_its_promise(verdict):
-    found = verdict("start", start="good")
+def test_an_end_below_the_start_is_divergent_although_every_step_kept_its_promise(restart_status):
+    found = restart_status("start", start="good")
     assert found.status == Status.DIVERGENT
     assert "below its start" in found.message
 
 
 @pytest.mark.parametrize(("share", "status"), [(1e-10, Status.CONVERGED), (1e-8, Status.DIVERGENT)])
-def test_a_fall_within_rounding_is_no_divergence(verdict, share, status):
+def test_a_fall_within_rounding_is_no_divergence(restart_status, share, status):
     # FALL is 1e-9 of the score's size: a tenth of it passes, ten times it does not.
-    assert verdict("good", log_joint=np.array([[-100.0, -100.0 * (1 + share)]])).status == status
+    assert restart_status("good", log_joint=np.array([[-100.0, -100.0 * (1 + share)]])).status == status
 
 
 @pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan])
-def test_an_infinite_score_is_nonfinite(verdict, value):
-    assert verdict("good", log_joint=np.array([[-100.0, value]])).status == Status.NONFINITE
+def test_an_infinite_score_is_nonfinite(restart_status, value):
+    assert restart_status("good", log_joint=np.array([[-100.0, value]])).status == Status.NONFINITE
 
 
 @pytest.mark.parametrize("leaf", ["weights", "means", "scales"])
@@ -86,14 +86,14 @@ def test_a_parameter_that_is_not_a_number_is_nonfinite_whatever_the_score(two_gr
     spoilt = np.array(getattr(trace.mixtures, leaf))
     spoilt[0, -1].flat[0] = np.nan
     object.__setattr__(trace.mixtures, leaf, spoilt)
-    (found,) = verdicts(trace, two_groups, Soundness(), None)
+    (found,) = restart_statuses(trace, two_groups, Soundness(), None)
     assert found.status == Status.NONFINITE
 
 
-def test_the_rule_of_soundness_is_the_callers(verdict):
+def test_the_rule_of_soundness_is_the_callers(restart_status):
     # The components of `good` hold 20 points each; a rule that asks for ten times D + 1 = 3 calls them starved.
-    assert verdict("good", rule=Soundness(min_relative_size=10.0)).status == Status.COLLAPSED
-    assert verdict("spike", rule=Soundness(min_relative_eigenvalue=0.0, min_relative_size=0.0)).status == (
+    assert restart_status("good", rule=Soundness(min_relative_size=10.0)).status == Status.COLLAPSED
+    assert restart_status("spike", rule=Soundness(min_relative_eigenvalue=0.0, min_relative_size=0.0)).status == (
         Status.CONVERGED
     )
 
@@ -104,14 +104,14 @@ def test_restarts_are_judged_apart(two_groups, shapes, trace_of):
         [[shapes["start"], shapes[end]] for end in ("good", "spike", "merged", "good")],
         converged=np.array([True, True, True, False]),
     )
-    found = [v.status for v in verdicts(trace, two_groups, Soundness(), None)]
+    found = [v.status for v in restart_statuses(trace, two_groups, Soundness(), None)]
     assert found == [Status.CONVERGED, Status.COLLAPSED, Status.PLATEAU, Status.BUDGET]
 
 
 @pytest.mark.parametrize("name", [status.name for status in Status])
-def test_every_message_says_something(verdict, name):
+def test_every_message_says_something(restart_status, name):
     end, changes = DEFECTS.get(Status[name], ("good", {}))
-    assert len(verdict(end, **changes).message) > 10
+    assert len(restart_status(end, **changes).message) > 10
 
 
 class TestChains:
@@ -123,7 +123,7 @@ class TestChains:
 
         def of(mixing: Mixing, **changes: Any) -> list[Status]:
             trace = trace_of(two_groups, rows, draws=3, **changes)
-            return [v.status for v in verdicts(trace, two_groups, Soundness(), mixing)]
+            return [v.status for v in restart_statuses(trace, two_groups, Soundness(), mixing)]
 
         return of
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from workbench.diagnostics import verdicts
+from workbench.diagnostics import restart_statuses
 from workbench.geometry.outcomes import Outcome, outcomes, passes_to
 from workbench.loop.trace import Trace
 from workbench.mixture import Mixture
@@ -42,7 +42,7 @@ def test_an_end_has_its_outcome(
     changes |= {"ok": np.asarray([[True, flags.get("ok", True)]])}
     trace = trace_of(two_groups, [[shapes["start"], shapes[shape]]], **changes)
     best = float(trace.log_joint[0, -1]) + gap
-    found = outcomes(trace, verdicts(trace, two_groups, Soundness(), None), best, 1e-6)
+    found = outcomes(trace, restart_statuses(trace, two_groups, Soundness(), None), best, 1e-6)
     assert found == [expected]
     passes = passes_to(trace, found, best, 1e-6)
     assert passes[0] == 1.0 if expected is Outcome.REACHED else np.isnan(passes[0])

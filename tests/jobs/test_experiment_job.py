@@ -72,7 +72,7 @@ def answers(monkeypatch: pytest.MonkeyPatch) -> Answers:
         "run": stand_in,
         "starts_of": _unit_starts,
         "mixing_of": lambda *_: None,
-        "verdicts": lambda *_: [],
+        "restart_statuses": lambda *_: [],
     }.items():
         monkeypatch.setattr(setting, name, stands_in)
     monkeypatch.setattr(traces, "checks", lambda *_: {})

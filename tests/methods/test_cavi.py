@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy.special import digamma, gammaln, logsumexp, multigammaln
 
 from workbench.compare import Comparison, Reference
-from workbench.compare.summary import judge
+from workbench.compare.summary import statuses_and_mixing
 from workbench.compare.table import table
 from workbench.diagnostics import Status, heldout_log_density
 from workbench.engine.keys import named_key
@@ -258,10 +258,10 @@ def drawn(two_groups: Problem, shapes: dict[str, Mixture], trace_of: Callable[..
 
 def test_nobody_takes_its_draws_for_chains_that_agree(drawn: Trace, two_groups: Problem) -> None:
     comparison = Comparison(two_groups, {"cavi": drawn})
-    verdicts, mixing = judge(comparison, "cavi")
+    statuses, mixing = statuses_and_mixing(comparison, "cavi")
     assert mixing is None and drawn.is_approximation
-    assert [v.status for v in verdicts] == [Status.CONVERGED] * 2
-    assert all("does not say" in v.message for v in verdicts) and "-200.000" in verdicts[1].message
+    assert [v.status for v in statuses] == [Status.CONVERGED] * 2
+    assert all("does not say" in v.message for v in statuses) and "-200.000" in statuses[1].message
     told = table(comparison)
     (summary,) = told.summaries
     assert (summary.r_hat_max, summary.ess_min, summary.evidence_bound, summary.reached_best) == (None, None, -200.0, 0)
@@ -270,10 +270,10 @@ def test_nobody_takes_its_draws_for_chains_that_agree(drawn: Trace, two_groups: 
 
 def test_a_bound_that_fell_or_is_no_number_is_found_out(drawn: Trace, two_groups: Problem) -> None:
     broken = replace(drawn, ok=np.zeros_like(drawn.ok), evidence_bound=np.array([-300.0, np.nan]))
-    verdicts, _ = judge(Comparison(two_groups, {"cavi": broken}), "cavi")
-    assert [v.status for v in verdicts] == [Status.DIVERGENT, Status.NONFINITE]
+    statuses, _ = statuses_and_mixing(Comparison(two_groups, {"cavi": broken}), "cavi")
+    assert [v.status for v in statuses] == [Status.DIVERGENT, Status.NONFINITE]
     late = replace(drawn, converged=np.zeros(2, bool))
-    assert {v.status for v in judge(Comparison(two_groups, {"cavi": late}), "cavi")[0]} == {Status.BUDGET}
+    assert {v.status for v in statuses_and_mixing(Comparison(two_groups, {"cavi": late}), "cavi")[0]} == {Status.BUDGET}
 
 
 def test_only_the_draws_of_the_highest_bound_predict(drawn: Trace, two_groups: Problem) -> None:

@@ -1,4 +1,4 @@
-"""What every method promises alike: same start, same judge, same price, same answer twice."""
+"""What holds for every method: the same start, scoring function and price, and the same result twice."""
 
 import functools
 from collections.abc import Callable

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 import workbench as wb
 from workbench import plots
 from workbench.compare import Comparison
-from workbench.compare.summary import judge
+from workbench.compare.summary import statuses_and_mixing
 from workbench.diagnostics import Status
 from workbench.methods import METHODS
 from workbench.plots.ends import Gaps
@@ -221,7 +221,7 @@ def test_a_waterfall_marks_every_finite_end_once(three_columns) -> None:
     _, ax = axes()
     plots.waterfall(ax, three_columns)
     marks = [line for line in ax.lines if len(line.get_xdata()) == 1 and line.get_marker() != "None"]
-    ends = [verdict for name in three_columns for verdict in judge(three_columns, name)[0]]
+    ends = [verdict for name in three_columns for verdict in statuses_and_mixing(three_columns, name)[0]]
     assert len(marks) == sum(verdict.status != Status.NONFINITE for verdict in ends)
 
 

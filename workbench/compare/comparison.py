@@ -114,15 +114,15 @@ def compare(
     check_seed(seed)
     for method in named.values():
         method.check(problem)
-    judge = Reference() if reference is None else reference
-    judge.check(problem)
+    known = Reference() if reference is None else reference
+    known.check(problem)
     rule = Given.of(starts) if isinstance(starts, Mixture) else Alternating() if starts is None else starts
     traces = {}
     for name, method in named.items():
         begun = starts_of(method, problem, rule, restarts, seed)
         progress = None if watch is None else watch(name)
         traces[name] = run(method, problem, begun, named_key(seed, name), progress=progress)
-    return Comparison(problem, traces, judge, starts=rule)
+    return Comparison(problem, traces, known, starts=rule)
 
 
 def starts_of(method: Method, problem: Problem, rule: Start, restarts: int, seed: int) -> Mixture:

@@ -19,7 +19,7 @@ from workbench.diagnostics import (
     matched_error,
     mixing_of,
     pooled_evidence,
-    verdicts,
+    restart_statuses,
 )
 from workbench.loop.trace import Trace
 from workbench.mixture import Mixture
@@ -115,17 +115,17 @@ def summarise(comparison: Comparison) -> list[MethodSummary]:
     return summaries + [_failed(name, why) for name, why in comparison.failures.items()]
 
 
-def judge(comparison: Comparison, name: str) -> tuple[list[RestartStatus], Mixing | None]:
-    """Verdicts on every restart of a method, and the mixing of its chains."""
+def statuses_and_mixing(comparison: Comparison, name: str) -> tuple[list[RestartStatus], Mixing | None]:
+    """Statuses of all restarts of a method, and the mixing of its chains; None unless it is a sampler."""
     trace = comparison[name]
     mixing = mixing_of(trace, comparison.problem)
-    return verdicts(trace, comparison.problem, comparison.rule, mixing), mixing
+    return restart_statuses(trace, comparison.problem, comparison.rule, mixing), mixing
 
 
 def _summarise(comparison: Comparison, name: str, trace: Trace, best: tuple[float, Mixture] | None) -> MethodSummary:
     problem, reference = comparison.problem, comparison.reference
-    found, mixing = judge(comparison, name)
-    counts = Counter(verdict.status for verdict in found)
+    statuses, mixing = statuses_and_mixing(comparison, name)
+    counts = Counter(each.status for each in statuses)
     place = trace.best_place(problem, comparison.rule)
     mixture = None if place is None else trace.at(*place)
     health = None if mixture is None else comparison.rule.check(problem, mixture)
@@ -184,7 +184,7 @@ def _summarise(comparison: Comparison, name: str, trace: Trace, best: tuple[floa
         unsound=why_unsound(problem, trace, comparison.rule, columns) if short and not trace.is_sampler else None,
         sliver=None if short or mixture is None or trace.is_sampler else sliver_in(problem, mixture, columns),
         equal_elsewhere=None if trace.is_sampler else elsewhere,
-        converged_on_best=sum(found[restart].status == Status.CONVERGED for restart, _ in rows),
+        converged_on_best=sum(statuses[restart].status == Status.CONVERGED for restart, _ in rows),
     )
 
 

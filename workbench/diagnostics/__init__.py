@@ -5,7 +5,7 @@ from workbench.diagnostics.checks import checks
 from workbench.diagnostics.convergence import Mixing, mixing_of
 from workbench.diagnostics.evidence import Evidence, pooled_evidence
 from workbench.diagnostics.predictive import Predictive, heldout_log_density
-from workbench.diagnostics.status import RestartStatus, Status, verdicts
+from workbench.diagnostics.status import RestartStatus, Status, restart_statuses
 
 __all__ = [
     "Evidence",
@@ -19,5 +19,5 @@ __all__ = [
     "matched_error",
     "mixing_of",
     "pooled_evidence",
-    "verdicts",
+    "restart_statuses",
 ]

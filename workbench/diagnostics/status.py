@@ -34,7 +34,7 @@ class RestartStatus(NamedTuple):
     message: str
 
 
-def verdicts(trace: Trace, problem: Problem, rule: Soundness, mixing: Mixing | None) -> list[RestartStatus]:
+def restart_statuses(trace: Trace, problem: Problem, rule: Soundness, mixing: Mixing | None) -> list[RestartStatus]:
     """One verdict for each restart of a trace. [R]
 
     Args:

@@ -24,16 +24,16 @@ class Outcome(StrEnum):
 SAME = 1e-3
 
 
-def outcomes(trace: Trace, verdicts: list[RestartStatus], best: float, within: float) -> list[Outcome]:
+def outcomes(trace: Trace, statuses: list[RestartStatus], best: float, within: float) -> list[Outcome]:
     """The outcome of every restart of a trace that is no sampler's. [R]
 
     Args:
         trace: of a method that climbs.
-        verdicts: on its restarts.
+        statuses: of its restarts.
         best: log_joint to reach.
         within: nats that count as there.
     """
-    return [_outcome(trace, r, verdict.status, best, within) for r, verdict in enumerate(verdicts)]
+    return [_outcome(trace, r, ended.status, best, within) for r, ended in enumerate(statuses)]
 
 
 def passes_to(trace: Trace, found: list[Outcome], best: float, within: float) -> np.ndarray:

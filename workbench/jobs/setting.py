@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from workbench.compare import Comparison, Reference
 from workbench.compare.comparison import starts_of
-from workbench.diagnostics import mixing_of, verdicts
+from workbench.diagnostics import mixing_of, restart_statuses
 from workbench.engine.files import DAMAGED
 from workbench.engine.keys import named_key
 from workbench.errors import InputError
@@ -110,8 +110,8 @@ class Setting:
         starts = self._starts(config)
         key = named_key(experiment.seed, method)
         trace = run(config, problem, starts, key, checkpoint=checkpoint, progress=progress)
-        found = verdicts(trace, problem, experiment.soundness, mixing_of(trace, problem))
-        return trace, record_of_trace(trace, problem, starts, found, self.reference)
+        statuses = restart_statuses(trace, problem, experiment.soundness, mixing_of(trace, problem))
+        return trace, record_of_trace(trace, problem, starts, statuses, self.reference)
 
     def _starts(self, method: Method) -> Mixture:
         """Those of a method; what as many restarts of another have begun at is not drawn again."""

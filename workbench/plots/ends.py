@@ -6,7 +6,7 @@ import numpy as np
 
 from workbench.compare import Comparison
 from workbench.compare.optima import WITHIN
-from workbench.compare.summary import best_log_joint, judge
+from workbench.compare.summary import best_log_joint, statuses_and_mixing
 from workbench.diagnostics import Status
 from workbench.loop.trace import Trace
 
@@ -55,7 +55,7 @@ class Gaps:
 
 def statuses(comparison: Comparison, name: str) -> list[Status]:
     """How each restart of a method ended. [R]"""
-    return [verdict.status for verdict in judge(comparison, name)[0]]
+    return [ended.status for ended in statuses_and_mixing(comparison, name)[0]]
 
 
 def last_rows(trace: Trace) -> np.ndarray:

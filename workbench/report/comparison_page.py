@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from workbench.compare import Comparison, table
 from workbench.compare.optima import WITHIN
-from workbench.compare.summary import judge
+from workbench.compare.summary import statuses_and_mixing
 from workbench.experiment import Experiment
 from workbench.jobs.judged import Judged
 from workbench.posterior import posterior_summary
@@ -150,7 +150,7 @@ def _endings(comparison: Comparison) -> Table:
     """How many restarts of a method ended in one way, and why; by method, the most frequent status first."""
     lines: list[tuple[str, str, int, str]] = []
     for name in comparison:
-        found, _ = judge(comparison, name)
+        found, _ = statuses_and_mixing(comparison, name)
         for status, count in Counter(verdict.status for verdict in found).most_common():
             message = next(verdict.message for verdict in found if verdict.status == status)
             lines.append((name, status.name.lower(), count, message))

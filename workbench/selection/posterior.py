@@ -20,7 +20,7 @@ import jax
 import jax.numpy as jnp
 
 from workbench.compare.comparison import starts_of
-from workbench.diagnostics import mixing_of, verdicts
+from workbench.diagnostics import mixing_of, restart_statuses
 from workbench.diagnostics.evidence import Evidence, pooled_evidence
 from workbench.diagnostics.status import Status
 from workbench.engine.keys import named_key
@@ -75,7 +75,7 @@ class Posterior(NamedTuple):
         """Of a sampler's trace."""
         mixing = mixing_of(trace, problem)
         assert mixing is not None
-        worst = max(verdicts(trace, problem, rule, mixing), key=lambda verdict: verdict.status)
+        worst = max(restart_statuses(trace, problem, rule, mixing), key=lambda verdict: verdict.status)
         return cls(
             sampler,
             jax.tree.map(jnp.asarray, trace.answer),

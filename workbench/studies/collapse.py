@@ -11,7 +11,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from workbench.config import Config
 from workbench.data import Simulator
-from workbench.diagnostics import Status, verdicts
+from workbench.diagnostics import Status, restart_statuses
 from workbench.diagnostics.proportion import Proportion
 from workbench.engine.keys import named_key
 from workbench.experiment.config import AnyMethods, AnyPrior
@@ -142,7 +142,7 @@ class Collapse(Study):
 def _ends(problem: Problem, trace: Trace) -> list[str]:
     """How each restart ended: "collapsed", "starved", "failed", "unfinished" or "other". [R]"""
     healths = Soundness().check_all(problem, trace.ends)
-    statuses = [verdict.status for verdict in verdicts(trace, problem, Soundness(), None)]
+    statuses = [ended.status for ended in restart_statuses(trace, problem, Soundness(), None)]
     fewest = problem.covariance.fewest_points(problem.num_dimensions)
     return [
         _end(status, health.singular or bool(brink), health.smallest_component_size < fewest)

@@ -9,7 +9,7 @@ import numpy as np
 from pydantic import Field
 
 from workbench.compare.comparison import Comparison
-from workbench.compare.summary import best_log_joint, judge
+from workbench.compare.summary import best_log_joint, statuses_and_mixing
 from workbench.engine.keys import named_key
 from workbench.experiment.config import AnyMethods
 from workbench.geometry.outcomes import Outcome, outcomes, passes_to
@@ -73,7 +73,7 @@ class Coordinates(Study):
 
     def _row(self, comparison: Comparison, label: str, best: float | None) -> Row:
         trace, top = comparison[label], -np.inf if best is None else best
-        found = outcomes(trace, judge(comparison, label)[0], top, self.within)
+        found = outcomes(trace, statuses_and_mixing(comparison, label)[0], top, self.within)
         counts, passes = Counter(found), passes_to(trace, found, top, self.within)
         there = passes[np.isfinite(passes)]
         return {
