@@ -1,4 +1,4 @@
-"""What is read off traces: statuses, checks, convergence of chains, agreement with what is known, held-out scores."""
+"""Diagnostics of traces: statuses, checks, convergence of chains, agreement with known answers, held-out scores."""
 
 from workbench.diagnostics.agreement import adjusted_rand_index, matched_error
 from workbench.diagnostics.checks import checks

@@ -1,4 +1,4 @@
-"""How an estimate agrees with what is known: the labels of real data, the parameters of simulated data."""
+"""Agreement of an estimate with known answers: the labels of real data, the parameters of simulated data."""
 
 import numpy as np
 
@@ -8,7 +8,7 @@ from workbench.mixture.matching import assignment
 
 
 def adjusted_rand_index(labels: np.ndarray, predicted: np.ndarray) -> float:
-    """Agreement of two partitions [N], corrected for chance: 1 for equal ones, about 0 for independent ones.
+    """Agreement of two partitions [N], corrected for chance: 1 for equal partitions, about 0 for independent ones.
 
     Hubert & Arabie (1985), "Comparing partitions", J. Classification 2, eq. 5.
     """

@@ -1,9 +1,9 @@
-"""Simulation-based calibration: ranks of the truth among posterior draws, and whether they are uniform.
+"""Simulation-based calibration: ranks of the truth among posterior draws, and a test that they are uniform.
 
-Where a mixture is drawn from the prior and points from the mixture, the mixture is itself a draw of the posterior given
-those points. Its rank among L independent draws of a right sampler is therefore uniform on 0, ..., L, whatever is
-ranked (Talts, Betancourt, Simpson, Vehtari & Gelman 2018, "Validating Bayesian inference algorithms with
-simulation-based calibration", Theorem 1).
+If a mixture is drawn from the prior and points are drawn from the mixture, the mixture is itself a draw from the
+posterior given those points. Its rank among L independent draws of a correct sampler is therefore uniform on 0, ..., L,
+for every quantity that is ranked (Talts, Betancourt, Simpson, Vehtari & Gelman 2018, "Validating Bayesian inference
+algorithms with simulation-based calibration", Theorem 1).
 """
 
 from dataclasses import dataclass
@@ -21,23 +21,23 @@ from workbench.errors import InputError
 from workbench.mixture import Mixture
 from workbench.problem import Problem
 
-# Uniform samples that the distribution of the test's statistic is known from: its p-values are no smaller than one over
-# this, and an error of 0.05 is known to 0.002.
+# Number of simulated uniform samples that give the distribution of the test's statistic. A p-value is at least about
+# one over this number, and one of 0.05 is accurate to 0.002.
 SIMULATED = 20_000
 
 
 def quantities(mixture: Mixture, problem: Problem, at: ArrayLike) -> dict[str, Array]:
-    """What is ranked, by name: numbers that no permutation of labels changes, each [].
+    """The quantities to rank, by name. Each is a number [] that no permutation of labels changes.
 
-    Those that depend on the points as well see errors that no parameter alone shows: a sampler that returns the prior
-    is calibrated for every parameter, and not for the likelihood (Modrák, Moon, Kim, Bürkner, Huurre, Faltejsková,
-    Gelman & Vehtari 2023, "Simulation-based calibration checking for Bayesian computation: the choice of test
-    quantities shapes sensitivity", Bayesian Analysis, sec. 3).
+    Quantities that depend on the points as well detect errors that no parameter alone shows: a sampler that returns the
+    prior is calibrated for every parameter, but not for the likelihood (Modrák, Moon, Kim, Bürkner, Huurre,
+    Faltejsková, Gelman & Vehtari 2023, "Simulation-based calibration checking for Bayesian computation: the choice of
+    test quantities shapes sensitivity", Bayesian Analysis, sec. 3).
 
     Args:
         mixture: the truth, or a draw.
-        problem: with two points or more.
-        at: where the log density is ranked, the same whatever the points. [G, D]
+        problem: a problem with at least two points.
+        at: places at which the log density is ranked; they do not depend on the points. [G, D]
     """
     log_likelihood = problem.log_likelihood(mixture)
     logs = jax.nn.log_softmax(mixture.component_log_joint(problem.rows.at(jnp.arange(2))))  # [2, K]
@@ -51,7 +51,7 @@ def quantities(mixture: Mixture, problem: Problem, at: ArrayLike) -> dict[str, A
         "log_likelihood": log_likelihood,
         "squared_weights": jnp.sum(mixture.weights**2),
         "log_determinants": 2.0 * jnp.sum(halves),
-        # Log-odds that one component made the first two points: probabilities that round to one would be ties.
+        # Log-odds that one component made the first two points, because probabilities that round to one would be ties.
         "co_clustering": together - apart,
         **{f"sorted_means[{i}]": means[i] for i in range(len(means))},  # by their first coordinate
         **{f"log_density[{g}]": densities[g] for g in range(len(densities))},
@@ -59,12 +59,12 @@ def quantities(mixture: Mixture, problem: Problem, at: ArrayLike) -> dict[str, A
 
 
 def effective_sizes(draws: np.ndarray) -> np.ndarray:
-    """Bulk effective sample size of each column of draws [R, S, Q]; zero where one is not finite. [Q]"""
-    # 0.8 s to import; the package promises to import in little more time than numpyro itself.
+    """Bulk effective sample size of each column of draws [R, S, Q]; zero where a draw is not finite. [Q]"""
+    # This import takes 0.8 s; the package promises to import in little more time than numpyro itself.
     from arviz_stats.base import array_stats  # type: ignore[attr-defined]
 
     def size(column: np.ndarray) -> float:
-        """Of draws [R, S]."""
+        """Effective sample size of draws [R, S]."""
         finite = np.all(np.isfinite(column))
         return float(array_stats.ess(column, chain_axis=0, draw_axis=1, method="bulk")) if finite else 0.0
 
@@ -72,41 +72,41 @@ def effective_sizes(draws: np.ndarray) -> np.ndarray:
 
 
 def thinned(draws: np.ndarray, keep: int) -> np.ndarray:
-    """So many draws [L, Q], evenly spread over the chains [R, S, Q] end to end.
+    """`keep` draws [L, Q], spread evenly over the concatenated chains [R, S, Q].
 
-    Their spacing is that of thinning by the effective sample size where this is L or more.
+    If the effective sample size is at least L, the draws are as far apart as after thinning by it.
     """
     flat = draws.reshape(-1, draws.shape[-1])
     return np.asarray(flat[evenly(len(flat), keep)])
 
 
 def ranks_of(truth: np.ndarray, draws: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """How many of the draws [L, Q] lie below the truth [Q]; ties are put in a random order. [Q]
+    """The number of draws [L, Q] below the truth [Q]; ties are put in a random order. [Q]
 
-    A draw that is not a number is not below anything.
+    A draw that is NaN does not count as below.
     """
     below, ties = np.sum(draws < truth, axis=0), np.sum(draws == truth, axis=0)
     return np.asarray(below + rng.integers(0, ties + 1))
 
 
 def chi_square_p_value(counts: np.ndarray, bins: int) -> float:
-    """Pearson's test that ranks are uniform.
+    """The p-value of Pearson's test that ranks are uniform.
 
     Args:
-        counts: how often each of the ranks 0, ..., L occurred. [L + 1]
-        bins: how many bins of equally many ranks they are counted in.
+        counts: number of occurrences of each of the ranks 0, ..., L. [L + 1]
+        bins: number of bins, each of equally many ranks.
 
     Raises:
-        InputError: so many bins do not divide the L + 1 ranks.
+        InputError: the number of bins does not divide L + 1.
     """
-    # Slow to import; the package promises to import in little more time than numpyro itself.
+    # This import is slow; the package promises to import in little more time than numpyro itself.
     from scipy.stats import chi2
 
     if len(counts) % bins:
         raise InputError(f"bins: must divide the {len(counts)} ranks that there are, got {bins}")
-    found = counts.reshape(bins, -1).sum(axis=1)
-    expected = found.sum() / bins
-    return float(chi2.sf(np.sum((found - expected) ** 2) / expected, bins - 1))
+    observed = counts.reshape(bins, -1).sum(axis=1)
+    expected = observed.sum() / bins
+    return float(chi2.sf(np.sum((observed - expected) ** 2) / expected, bins - 1))
 
 
 @dataclass(frozen=True)
@@ -114,22 +114,22 @@ class Envelope:
     """The simultaneous test of an empirical distribution function of uniform ranks, and its band.
 
     At rank i the number of replications of lower rank is binomial with probability `i / (L + 1)`. The statistic is the
-    smallest of these L two-sided tail probabilities, and its distribution that of simulated uniform samples
-    (Säilynoja, Bürkner & Vehtari 2022, "Graphical test for discrete uniformity and its applications in goodness of fit
-    evaluation and multiple sample comparison", Statistics and Computing 32, sec. 2.1 and Algorithm 1). A curve leaves
-    the band of coverage c just where the test's p-value is below 1 - c.
+    smallest of these L two-sided tail probabilities, and simulated uniform samples give its distribution (Säilynoja,
+    Bürkner & Vehtari 2022, "Graphical test for discrete uniformity and its applications in goodness of fit evaluation
+    and multiple sample comparison", Statistics and Computing 32, sec. 2.1 and Algorithm 1). A curve leaves the band of
+    coverage c if and only if the test's p-value is below 1 - c.
     """
 
-    tails: np.ndarray  # [L, replications + 1]   two-sided, of every count at every rank
+    tails: np.ndarray  # [L, replications + 1]   two-sided probability of every count at every rank
     simulated: np.ndarray  # [SIMULATED]   the statistic of uniform samples, ascending
 
     def p_value(self, counts: np.ndarray) -> float:
-        """That uniform ranks lie as far off, from how often each rank occurred [L + 1]; of so many replications."""
+        """The probability that uniform ranks deviate as much, from the number of occurrences of each rank [L + 1]."""
         lower = np.cumsum(counts)[:-1]
         return float(self._p_value(np.min(self.tails[np.arange(len(lower)), lower])))
 
     def band(self, coverage: float) -> tuple[np.ndarray, np.ndarray]:
-        """The least and the most replications below ranks 1, ..., L that the test lets pass. [L], [L]"""
+        """The fewest and the most replications below ranks 1, ..., L that the test accepts. [L], [L]"""
         passes = self._p_value(self.tails) >= 1.0 - coverage
         return np.argmax(passes, axis=1), passes.shape[1] - 1 - np.argmax(passes[:, ::-1], axis=1)
 
@@ -140,8 +140,8 @@ class Envelope:
 
 @cache
 def envelope(replications: int, draws: int) -> Envelope:
-    """Of so many ranks among so many draws, L. The same numbers every time."""
-    # Slow to import; the package promises to import in little more time than numpyro itself.
+    """The test for a number of replications, each ranked among `draws` = L draws; the same numbers every time."""
+    # This import is slow; the package promises to import in little more time than numpyro itself.
     from scipy.stats import binom
 
     below = np.arange(1, draws + 1)[:, None] / (draws + 1)  # [L, 1]

@@ -1,4 +1,4 @@
-"""Named checks of a run: each a claim about its trace that is either true or false."""
+"""Named checks of a run; each is a statement about its trace that is either true or false."""
 
 import numpy as np
 
@@ -6,21 +6,21 @@ from workbench.loop.trace import Trace
 from workbench.mixture import Mixture
 from workbench.problem import Problem
 
-# The one pass against the density evaluated point by point: agreement of two sums of N terms, relative.
+# Relative difference allowed between two sums of N terms: the one pass, and the density evaluated point by point.
 AGREEMENT = 1e-9
 AGREEMENT_FLOAT32 = 1e-4
 
-# Points looked at together: bounds the memory of the check.
+# Points that are evaluated together, which bounds the memory of the check.
 BLOCK = 2**18
 
 
 def checks(trace: Trace, problem: Problem, starts: Mixture) -> dict[str, bool]:
-    """What must hold of every run, by name.
+    """The checks that every run must pass, by name.
 
     Args:
         trace: of any method.
-        problem: that the trace is of.
-        starts: that the run was given, leaves [R, ...].
+        problem: the problem of the trace.
+        starts: the starts that were given to the run, leaves [R, ...].
     """
     return {
         "begins_at_the_starts": _begins_at(trace, starts),
@@ -39,12 +39,12 @@ def _begins_at(trace: Trace, starts: Mixture) -> bool:
 
 
 def _are_distributions(weights: np.ndarray) -> bool:
-    # Rounding of a sum of K terms, with room for float32.
+    # The tolerance allows for the rounding of a sum of K terms in float32.
     return bool(np.all(weights >= 0) and np.allclose(np.sum(weights, -1), 1.0, rtol=0, atol=1e-6))
 
 
 def _agrees(trace: Trace, problem: Problem) -> bool:
-    """The judge's value for the best end against the sum of point-by-point log densities."""
+    """Whether the score of the best end equals the sum of the log densities of single points."""
     scores = trace.log_likelihood[:, -1]
     if not np.any(np.isfinite(scores)):
         return False

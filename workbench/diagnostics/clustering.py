@@ -1,6 +1,7 @@
-"""Co-clustering: the chance that two points come from one component, one matrix for a point estimate and for draws.
+"""Co-clustering: the probability that two points come from one component, as a matrix for a point estimate or draws.
 
-It knows nothing of labels, so chains in different labellings give one answer that a point estimate can be held against.
+It does not depend on labels, so chains in different labellings give one matrix, which a point estimate can be compared
+with.
 """
 
 import jax
@@ -12,40 +13,40 @@ from workbench.data import finite_points
 from workbench.diagnostics.thinning import thinned
 from workbench.mixture import Mixture
 
-# Draws used, spread evenly over all chains: a matrix of more looks the same.
+# Draws used, spread evenly over all chains. More draws give nearly the same matrix.
 DRAWS_USED = 1000
 
 
 def co_clustering(mixtures: Mixture, x: np.ndarray) -> np.ndarray:
-    """`1/S sum_s sum_k r_snk r_smk` for two points n and m of x [N, D], and one on the diagonal. [N, N]
+    """`1/S sum_s sum_k r_snk r_smk` for points n and m of x [N, D], and one on the diagonal. [N, N]
 
-    Given a mixture, points come from their components independently of each other, so the chance that two come from one
-    is the product of responsibilities. Memory is N^2.
+    Given a mixture, the components of two points are independent, so the probability that they are equal is the sum of
+    products of responsibilities. Memory grows as N^2.
 
     Args:
         mixtures: leaves [S, ...]; one mixture, a point estimate, is a sample of size one.
-        x: points; rows of the data, or a few of them.
+        x: points; all rows of the data or some of them. [N, D]
 
     Raises:
-        InputError: the points are not such as a mixture can be asked about (`finite_points`).
+        InputError: the points are not finite or have the wrong number of columns (`finite_points`).
     """
     points = finite_points(x, mixtures.num_dimensions)
     return np.asarray(_mean(jax.tree.map(jnp.asarray, thinned(mixtures, DRAWS_USED)), jnp.asarray(points)))
 
 
 def together(responsibilities: Array) -> Array:
-    """The chance that two points come from one component, from responsibilities [N, K]. [N, N]"""
+    """The probability that two points come from one component, from responsibilities [N, K]. [N, N]"""
     product = responsibilities @ responsibilities.T
     return jnp.where(jnp.eye(len(product), dtype=bool), 1.0, product)
 
 
 def hierarchical_order(chances: np.ndarray) -> np.ndarray:
-    """An order of the points in which those that cluster together [N, N] stand side by side. [N]
+    """An order of the points that puts those with a high probability [N, N] of one component side by side. [N]
 
-    Average linkage, its leaves ordered so that neighbours are as close as the tree allows (Bar-Joseph, Gifford &
-    Jaakkola 2001, Bioinformatics 17).
+    It is the order of the leaves of average linkage in which neighbours are as close as the tree allows (Bar-Joseph,
+    Gifford & Jaakkola 2001, Bioinformatics 17).
     """
-    # Slow to import; the package promises to import in little more time than numpyro itself.
+    # This import is slow; the package promises to import in little more time than numpyro itself.
     from scipy.cluster.hierarchy import average, leaves_list, optimal_leaf_ordering
     from scipy.spatial.distance import squareform
 
@@ -57,7 +58,7 @@ def hierarchical_order(chances: np.ndarray) -> np.ndarray:
 
 @jax.jit
 def _mean(mixtures: Mixture, x: Array) -> Array:
-    """Draw by draw, so that no more than one matrix is added at a time."""
+    """The mean of the matrices, added draw by draw so that memory holds two at a time."""
 
     def add(total: Array, mixture: Mixture) -> tuple[Array, None]:
         return total + together(mixture.responsibilities(x)), None

@@ -1,7 +1,7 @@
-"""Whether chains agree, judged by functionals that do not depend on the labels of components.
+"""Agreement of chains, measured by functionals that do not depend on the labels of components.
 
-A chain that swaps labels looks stuck to a parameter's R-hat and a chain that cannot swap looks converged; a functional
-of the density itself is blind to labels, so it measures mixing and nothing else.
+By the R-hat of a parameter, a chain that swaps labels looks stuck, and a chain that cannot swap them looks converged.
+A functional of the density does not depend on labels, so it measures mixing and nothing else.
 """
 
 from collections.abc import Sequence
@@ -22,14 +22,14 @@ from workbench.mixture import Mixture
 from workbench.mixture.filled import filled
 from workbench.problem import Problem
 
-# Rows at which the log density is followed, and coordinates of the means: each functional costs some milliseconds.
+# Rows at which the log density is followed, and coordinates of the means. Each functional costs some milliseconds.
 FOLLOWED_ROWS = 8
 FOLLOWED_COLUMNS = 4
 
-# Draws looked at together.
+# Draws that are evaluated together.
 BATCH = 256
 
-# Log-odds are not let go further than this, so that a weight of zero leaves them finite.
+# Log-odds are clipped to this size, so that they stay finite for a weight of zero.
 FAR = 1e9
 
 # Vehtari, Gelman, Simpson, Carpenter & Bürkner (2021), "Rank-normalization, folding, and localization: an improved
@@ -37,43 +37,43 @@ FAR = 1e9
 R_HAT_LIMIT = 1.01
 ESS_LIMIT = 400.0
 
-# Below this, energies are explored too slowly for the tails to be met (Betancourt 2016, arXiv:1604.00695).
+# Below this, energies are explored too slowly to reach the tails (Betancourt 2016, arXiv:1604.00695).
 E_BFMI_LIMIT = 0.3
 
 
 @dataclass(frozen=True)
 class Mixing:
-    """Worst rank-normalised split R-hat and smallest effective sample sizes over the functionals.
+    """The worst rank-normalised split R-hat and the smallest effective sample sizes over the functionals.
 
-    And the smallest estimated Bayesian fraction of missing information over the chains, where the sampler has energies.
+    If the sampler has energies, also the smallest estimated Bayesian fraction of missing information over the chains.
     """
 
     r_hat_max: float
     ess_min: float  # of the bulk
-    ess_tail_min: float = np.inf  # of the tails, the worse of two quantiles
+    ess_tail_min: float = np.inf  # of the tails, for the worse of two quantiles
     e_bfmi: float | None = None
     chains: int = 2
 
     @property
     def alone(self) -> bool:
-        """Whether there is one chain: its halves can agree within a mode that others would be seen to leave."""
+        """Whether there is only one chain, whose halves can agree within one mode even though others exist."""
         return self.chains == 1
 
     @property
     def converged(self) -> bool:
-        """Whether several chains keep the limits of R-hat and of both sample sizes of Vehtari et al. (2021)."""
+        """Whether several chains meet the limits of Vehtari et al. (2021) on R-hat and on both sample sizes."""
         if self.alone:
             return False
         return self.r_hat_max < R_HAT_LIMIT and self.ess_min > ESS_LIMIT and self.ess_tail_min > ESS_LIMIT
 
     @property
     def slow_in_energy(self) -> bool:
-        """Whether the chains explore energies too slowly: a warning, and no failure to agree."""
+        """Whether the chains explore energies too slowly; this is a warning, not a failure to agree."""
         return self.e_bfmi is not None and not self.e_bfmi >= E_BFMI_LIMIT
 
     @property
     def facts(self) -> str:
-        """In words."""
+        """The numbers as text."""
         sizes = f"ESS {self.ess_min:.0f}, tail ESS {self.ess_tail_min:.0f}"
         energy = f"; E-BFMI {self.e_bfmi:.2f} of the energies" if self.e_bfmi is not None else ""
         low = f", below {E_BFMI_LIMIT:g}: the tails may be missed" if self.slow_in_energy else ""
@@ -81,18 +81,19 @@ class Mixing:
 
 
 class Functionals(NamedTuple):
-    """Functionals of every draw that no order of its components changes.
+    """Functionals of every draw that do not depend on the order of its components.
 
-    A probability that rounds to one in a whole chain has no variance to compare; its log-odds have, and the same ranks.
+    R-hat and ESS are computed from log-odds in place of probabilities. A probability that rounds to one throughout a
+    chain has no variance; its log-odds do, and have the same ranks.
     """
 
     names: tuple[str, ...]
-    values: np.ndarray  # [R, S, Q]   as they are told
-    ranked: np.ndarray  # [R, S, Q]   as chains are judged by them: probabilities as log-odds
+    values: np.ndarray  # [R, S, Q]   as reported
+    ranked: np.ndarray  # [R, S, Q]   as compared between chains: probabilities as log-odds
 
 
 def mixing_of(trace: Trace, problem: Problem) -> Mixing | None:
-    """Mixing of a sampler's draws; None for point estimates and for approximations, whose draws cannot but mix."""
+    """Mixing of a sampler's draws; None for point estimates and for approximations, whose draws are independent."""
     if not trace.is_sampler or trace.is_approximation:
         return None
     ranked = functionals(trace, problem).ranked
@@ -102,10 +103,10 @@ def mixing_of(trace: Trace, problem: Problem) -> Mixing | None:
 
 
 def energy_fractions(trace: Trace) -> np.ndarray | None:
-    """Estimated Bayesian fraction of missing information of each chain; None where its sampler has no energies. [R]
+    """Estimated Bayesian fraction of missing information of each chain; None if the sampler has no energies. [R]
 
-    `sum_s (E_s - E_(s-1))^2 / sum_s (E_s - mean E)^2` (Betancourt 2016): how far a new momentum takes the energy, as a
-    share of how far it has to go. Zero where a chain never moves.
+    It is `sum_s (E_s - E_(s-1))^2 / sum_s (E_s - mean E)^2` (Betancourt 2016): the change of the energy by a new
+    momentum, relative to the spread of the energies. It is zero for a chain that never moves.
     """
     if trace.energy is None:
         return None
@@ -113,23 +114,23 @@ def energy_fractions(trace: Trace) -> np.ndarray | None:
 
     energy = trace.energy[:, -trace.draws :]
     moves = np.all(np.isfinite(energy), axis=1) & (np.ptp(energy, axis=1) > 0)
-    found = np.zeros(len(energy))
+    fractions = np.zeros(len(energy))
     if np.any(moves):
-        found[moves] = array_stats.bfmi(energy[moves], chain_axis=0, draw_axis=1)
-    return found
+        fractions[moves] = array_stats.bfmi(energy[moves], chain_axis=0, draw_axis=1)
+    return fractions
 
 
 def functionals(trace: Trace, problem: Problem, columns: Sequence[str] = ()) -> Functionals:
     """Scores, density, co-clustering, and sorted weights, volumes and means of every draw of a sampler.
 
-    `log_joint`, `log_likelihood`, the log density at `followed_rows`, the co-clustering of neighbours among those rows
-    (the chance that one component made both), and, each sorted, the weights, the log-determinants of the covariances
-    (one where all components share it), and the first coordinates of the means.
+    The functionals are `log_joint`, `log_likelihood`, the log density at `followed_rows`, and the co-clustering of
+    neighbours among those rows (the probability that one component made both); and, each sorted, the weights, the
+    log-determinants of the covariances (one if all components share it) and the first coordinates of the means.
 
     Args:
         trace: of a sampler.
-        problem: that the trace is of.
-        columns: names of the data's columns; x1, x2, ... unless given.
+        problem: the problem of the trace.
+        columns: names of the data's columns; by default x1, x2, ...
     """
     shape = trace.answer.weights.shape[:2]
     rows = followed_rows(problem)
@@ -141,7 +142,7 @@ def functionals(trace: Trace, problem: Problem, columns: Sequence[str] = ()) -> 
     scores = np.stack([trace.log_joint[:, -trace.draws :], trace.log_likelihood[:, -trace.draws :]], -1)
     pairs = list(pairwise(range(1, len(rows) + 1))) if problem.components > 1 else []
     odds = odds[..., : len(pairs)]
-    # 1 / (1 + exp(-odds)), without overflow.
+    # This is 1 / (1 + exp(-odds)) without overflow.
     together = np.exp(-np.logaddexp(0.0, -odds))
     coordinates = column_names(columns, problem.num_dimensions)[:FOLLOWED_COLUMNS]
     names = ["log_joint", "log_likelihood", *(f"log_density[{n}]" for n in range(1, len(rows) + 1))]
@@ -161,15 +162,15 @@ def followed_rows(problem: Problem) -> np.ndarray:
 
 
 def column_names(columns: Sequence[str], dimensions: int) -> list[str]:
-    """The names given, with x1, x2, ... where there are none. [D]"""
+    """The given names, completed by x1, x2, ... for columns without one. [D]"""
     return [*columns[:dimensions], *(f"x{d + 1}" for d in range(len(columns), dimensions))]
 
 
 def _sorted_parts(draws: Mixture, log_determinants: np.ndarray) -> list[np.ndarray]:
     """Weights, log-determinants and first coordinates of the means of draws with leaves [R, S, ...], each sorted.
 
-    [R, S, K], [R, S, K] and [R, S, K * 4]; no weight where there is one component, and one determinant where all share
-    their covariance.
+    Their shapes are [R, S, K], [R, S, K] and [R, S, K * 4]. There is no weight if K is 1, and only one determinant if
+    components share their covariance.
     """
     k = draws.means.shape[-2]
     weights = np.sort(np.asarray(draws.weights))[..., : k if k > 1 else 0]
@@ -179,7 +180,7 @@ def _sorted_parts(draws: Mixture, log_determinants: np.ndarray) -> list[np.ndarr
 
 
 def _of_each_draw(mixtures: Mixture, rows: Array) -> tuple[Array, Array, Array]:
-    """Log density at the rows, log-odds of co-clustering of neighbours, log-determinants. [S, 8], [S, 7], [S, K]"""
+    """Log density at the rows, log-odds of co-clustering of neighbours, and log-determinants. [S, 8], [S, 7], [S, K]"""
     k, d = mixtures.means.shape[-2:]
     same = jnp.eye(k, dtype=bool)
 

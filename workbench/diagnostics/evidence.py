@@ -1,4 +1,4 @@
-"""The evidence that the independent runs of a sampler tell together."""
+"""The evidence ln P(x), pooled over the independent runs of a sampler."""
 
 from typing import NamedTuple
 
@@ -7,24 +7,24 @@ from scipy.special import ndtr, stdtrit
 
 
 class Evidence(NamedTuple):
-    """ln P(x), all parameters integrated out, and its standard error over the runs; not a number from one run."""
+    """ln P(x), with all parameters integrated out, and its standard error over the runs, which is NaN for one run."""
 
     log_evidence: float
     standard_error: float
     runs: int = 1
-    largest_share: float = 1.0  # of the mean, that one run holds
+    largest_share: float = 1.0  # the largest run's share of the sum over the runs
 
     @property
     def is_carried(self) -> bool:
-        """Whether one run outweighs all the others together: then their spread says nothing of the mean's error."""
+        """Whether one run outweighs all others together; the spread then says nothing about the error of the mean."""
         return self.runs < 2 or (self.runs > 2 and not self.largest_share <= 0.5)
 
     @property
     def half_width(self) -> float:
-        """Half of the interval that holds the truth as often as one standard error of a normal estimate does: 68 %.
+        """Half the width of the 68 % interval, the coverage of one standard error of a normal estimate.
 
-        By Student's t, because the spread of a few runs is known little better than they are: 1.2 standard errors of
-        four runs. Not a number where one run carries the mean.
+        It uses Student's t, because the spread of a few runs is itself uncertain: with four runs it is 1.2 standard
+        errors. It is NaN if one run outweighs all others together.
         """
         if self.is_carried:
             return np.nan
@@ -32,10 +32,10 @@ class Evidence(NamedTuple):
 
 
 def pooled_evidence(log_evidence: np.ndarray) -> Evidence:
-    """The logarithm of the runs' mean, because it is the evidence that each estimates without bias, not its logarithm.
+    """The logarithm of the mean over the runs: each estimates the evidence without bias, not its logarithm.
 
     Args:
-        log_evidence: one estimate for each run [R]. If one is not a number, neither is the whole.
+        log_evidence: one estimate for each run [R]. If one is NaN, so is the result.
     """
     peak = float(np.max(log_evidence))
     if not np.isfinite(peak):

@@ -1,4 +1,4 @@
-"""The held-out log predictive density: one score for a point estimate and for a posterior sample."""
+"""The held-out log predictive density, which scores point estimates and posterior samples alike."""
 
 from typing import NamedTuple
 
@@ -12,7 +12,7 @@ from workbench.data import finite_points
 from workbench.diagnostics.thinning import thinned
 from workbench.mixture import Mixture
 
-# Draws used, spread evenly over all chains: the average over more changes the score by far less than its error.
+# Draws used, spread evenly over all chains. More draws change the score by far less than its error.
 DRAWS_USED = 1000
 
 
@@ -29,7 +29,7 @@ def heldout_log_density(mixtures: Mixture, heldout: np.ndarray) -> Predictive:
     A point estimate is a sample of size one (S = 1). The standard error is that of a mean of N independent terms.
 
     Raises:
-        InputError: the points are not such as a mixture can be asked about (`finite_points`).
+        InputError: the points are not finite or have the wrong number of columns (`finite_points`).
     """
     kept = jax.tree.map(jnp.asarray, thinned(mixtures, DRAWS_USED))
     points = finite_points(heldout, kept.num_dimensions, "heldout")

@@ -1,7 +1,7 @@
 """Rank-normalised R-hat and effective sample sizes of many quantities at once (Vehtari et al. 2021).
 
-ArviZ has them of one quantity at a time, which took longer than a sampler needs for a few thousand draws of few points.
-The numbers are ArviZ's own.
+The numbers equal those of ArviZ. ArviZ computes them for one quantity at a time, which took longer than a sampler needs
+for a few thousand draws of few points.
 """
 
 from collections.abc import Iterator
@@ -11,17 +11,18 @@ from scipy.fft import irfft, next_fast_len, rfft
 from scipy.special import ndtri
 
 # Vehtari, Gelman, Simpson, Carpenter & Bürkner (2021), "Rank-normalization, folding, and localization: an improved
-# R-hat", Bayesian Analysis 16, sec. 4.3: the tails are as effective as the worse of these two quantiles.
+# R-hat", Bayesian Analysis 16, sec. 4.3: the tail effective sample size is that of the worse of these two quantiles.
 TAILS = (0.05, 0.95)
 
-# Numbers of draws that are looked at together.
+# Most numbers that are processed together.
 TOGETHER = 2**20
 
 
 def rank_statistics(draws: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Rank-normalised split R-hat and bulk effective sample size of each column of draws [R, S, Q]. [Q], [Q]
 
-    Infinite and zero where a draw is not finite or a chain never moves, which leaves no variance to divide by.
+    They are infinite and zero if a draw is not finite or a chain never moves, so that there is no variance to divide
+    by.
     """
     r_hats, sizes = np.full(draws.shape[-1], np.inf), np.zeros(draws.shape[-1])
     for places, chains in _moving(draws):
@@ -34,9 +35,9 @@ def rank_statistics(draws: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def tail_sizes(draws: np.ndarray) -> np.ndarray:
-    """Effective sample size of the tails of each column of draws [R, S, Q]: of the worse of two quantiles. [Q]
+    """Tail effective sample size of each column of draws [R, S, Q]: that of the worse of two quantiles. [Q]
 
-    Zero where a draw is not finite or a chain never moves.
+    It is zero if a draw is not finite or a chain never moves.
     """
     sizes = np.zeros(draws.shape[-1])
     for places, chains in _moving(draws):
@@ -47,9 +48,9 @@ def tail_sizes(draws: np.ndarray) -> np.ndarray:
 
 
 def _moving(draws: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Columns whose chains all have a variance to divide by: some places [q] at a time, and their draws [q, R, S].
+    """Columns in which every chain has a variance: the places [q] of several at a time, and their draws [q, R, S].
 
-    The halves of a lone chain stand in for two.
+    A single chain is split into halves, which count as two chains.
     """
     if len(draws) == 1:
         half = draws.shape[1] // 2
@@ -64,14 +65,14 @@ def _moving(draws: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
 
 
 def _split(chains: np.ndarray) -> np.ndarray:
-    """Each chain in two; of an odd number of draws the one in the middle is left out. [q, 2 R, S / 2]"""
+    """Both halves of each chain; the middle one of an odd number of draws is left out. [q, 2 R, S / 2]"""
     half = chains.shape[-1] // 2
     return np.concatenate([chains[..., :half], chains[..., -half:]], axis=1)
 
 
 def _normal_scores(chains: np.ndarray) -> np.ndarray:
-    """Draws by their ranks among all chains, as normal numbers (Blom 1958). [q, R, S]"""
-    # Imported here because scipy.stats is a tenth of the time that importing the package may take.
+    """Normal scores of the draws, from their ranks among all chains (Blom 1958). [q, R, S]"""
+    # The import stands here because it takes a tenth of the time that importing the package may take.
     from scipy.stats import rankdata
 
     ranks = rankdata(chains.reshape(len(chains), -1), axis=1)
@@ -79,7 +80,7 @@ def _normal_scores(chains: np.ndarray) -> np.ndarray:
 
 
 def _r_hat(chains: np.ndarray) -> np.ndarray:
-    """[q]"""
+    """Split R-hat of chains [q, R, S] that are split already. [q]"""
     count = chains.shape[-1]
     between = count * np.var(np.mean(chains, axis=2), axis=1, ddof=1)
     within = np.mean(np.var(chains, axis=2, ddof=1), axis=1)
@@ -100,7 +101,7 @@ def _effective_sizes(chains: np.ndarray) -> np.ndarray:
     with np.errstate(invalid="ignore", divide="ignore"):
         rho = 1.0 - (within - covariances) / variance
     rho[:, 0] = 1.0
-    # Sums of two neighbours, of which the last that can be looked at leaves a pair behind it.
+    # Sums of neighbouring pairs. The last pair that may be used has another pair after it.
     last = max((s - 3) // 2, 0)
     pairs = rho[:, 0 : 2 * last + 1 : 2] + rho[:, 1 : 2 * last + 2 : 2]
     ends = pairs <= 0

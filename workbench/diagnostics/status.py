@@ -1,4 +1,4 @@
-"""Statuses: how each restart ended, read off its trace and never raised."""
+"""Statuses: how each restart ended. They are read off the trace, and never raised as errors."""
 
 from enum import IntEnum
 from typing import NamedTuple
@@ -14,34 +14,34 @@ from workbench.soundness import Health, Soundness
 class Status(IntEnum):
     """How a restart ended. Where several apply, the highest is reported."""
 
-    CONVERGED = 1  # the stopping rule was met; for a sampler, its chains agree; an approximation may still be far off
+    CONVERGED = 1  # the stopping rule was met; the chains of a sampler agree; an approximation may still be far off
     BUDGET = 2  # ran out of iterations, or of draws before several chains agreed
-    DROPPED = 3  # lost the race, and went no further
+    DROPPED = 3  # lost the race and was stopped
     PLATEAU = 4  # two components have merged into one
     COLLAPSED = 6  # a covariance is singular or a component is starved
     DIVERGENT = 7  # broke its method's promise: EM fell, a line search failed, a transition diverged
     NONFINITE = 8  # the score or a parameter is not a finite number
 
 
-# Below the start by more than this share of its size, a point estimate has gone the wrong way.
+# A point estimate that ends below its start by more than this share of its size has gone the wrong way.
 FALL = 1e-9
 
 
 class RestartStatus(NamedTuple):
-    """A status and what it means for this restart."""
+    """A status, and a message that explains it for this restart."""
 
     status: Status
     message: str
 
 
 def restart_statuses(trace: Trace, problem: Problem, rule: Soundness, mixing: Mixing | None) -> list[RestartStatus]:
-    """One verdict for each restart of a trace. [R]
+    """The status of each restart of a trace. [R]
 
     Args:
         trace: of any method.
-        problem: that the trace is of.
+        problem: the problem of the trace.
         rule: of soundness.
-        mixing: of the chains, where the trace is a sampler's.
+        mixing: of the chains, if the trace is a sampler's.
     """
     if mixing is not None:
         return [_of_chain(trace, r, mixing) for r in range(trace.num_restarts)]

@@ -1,16 +1,17 @@
-"""What each component adds to the log-likelihood, and what it takes to state it: whether the data pay for it.
+"""The support of each component: what it adds to the log-likelihood, against the price of its parameters.
 
-A component on a few points that happen to lie in a narrow strip raises the likelihood, and is a maximum like others
-(McLachlan & Peel 2000, sec. 3.10). With so many strips to choose from there is always such a one. What it must earn is
-its Occam factor (MacKay 2003, ch. 28): the share of what its parameters could have been, were they anywhere in the
-data, that is left once the points have told. In working units the data are of unit spread, and
+A component on a few points that happen to lie in a narrow strip raises the likelihood, and can be a local maximum
+(McLachlan & Peel 2000, sec. 3.10). There are so many strips that such a component always exists. To count as supported,
+it must gain more than its Occam factor costs (MacKay 2003, ch. 28). The Occam factor is the share of the prior range of
+its parameters, here the spread of the data, that is left after the points have been seen. In working units the spread
+of the data is one, and minus the logarithm of the factor is
 
     price = d / 2 ln n_k + sum_i ln(1 / s_i) + sum_(i < j) ln(s_j / s_i)
 
-with n_k points' worth, the deviations s_1 < ... < s_D along its axes (not counted as wider than the data), and d
-parameters of its own: each is known to one part in the square root of n_k, of the width that its direction has; an
-angle, of the ratio of the widths that it turns into each other. The last sum is of full covariances only. There is no
-constant to choose.
+where n_k is the number of points' worth, s_1 < ... < s_D are the deviations along its axes (at most one, the width of
+the data), and d is the number of its own parameters. Each parameter is known to 1 / sqrt(n_k) of the width in its
+direction, and an angle to 1 / sqrt(n_k) of the ratio of the two widths that it rotates into each other. The last sum
+applies to full covariances only. There is no constant to choose.
 """
 
 from dataclasses import replace
@@ -26,18 +27,18 @@ from workbench.soundness import VANISHED
 
 
 class Sliver(NamedTuple):
-    """A component that is narrower than all others across some direction, and adds less than it takes to state it."""
+    """A component that is narrower than all others in some direction, and whose gain is below its price."""
 
     component: int
-    points: float  # points' worth
+    points: float  # points' worth of responsibility
     gain: float  # nats
     price: float  # nats
 
 
 def slivers(problem: Problem, mixture: Mixture) -> tuple[Sliver, ...]:
-    """Components that may be there by chance; a likelihood for each one that is narrow is worked out.
+    """Components that may be there by chance. It computes one likelihood for each narrow component.
 
-    None where covariances are shared: no component is narrower than others there.
+    The tuple is empty if covariances are shared, because no component is then narrower than the others.
     """
     own = _own_parameters(problem)
     if problem.components == 1 or own is None:
@@ -47,16 +48,16 @@ def slivers(problem: Problem, mixture: Mixture) -> tuple[Sliver, ...]:
     narrow = [k for k in _narrowest(trils @ trils.swapaxes(-1, -2)) if sizes[k] > VANISHED]
     if not narrow:
         return ()
-    found = []
+    unsupported = []
     for k, gain in zip(narrow, _gains(problem, mixture, narrow), strict=True):
         price = 0.5 * own * np.log(max(sizes[k], 1.0)) + _volume(problem, trils[k])
         if gain < price:
-            found.append(Sliver(k, float(sizes[k]), float(gain), float(price)))
-    return tuple(found)
+            unsupported.append(Sliver(k, float(sizes[k]), float(gain), float(price)))
+    return tuple(unsupported)
 
 
 def _own_parameters(problem: Problem) -> int | None:
-    """Free parameters of one component: a weight, a mean, a covariance; None where covariances are shared."""
+    """Number of free parameters of one component: its weight, mean and covariance; None if covariances are shared."""
     d, family = problem.num_dimensions, problem.covariance
     if family.is_shared:
         return None
@@ -64,16 +65,16 @@ def _own_parameters(problem: Problem) -> int | None:
 
 
 def _narrowest(covariances: np.ndarray) -> list[int]:
-    """Components that have less variance along their narrowest axis than any other has there, of [K, D, D]."""
+    """Components with less variance along their own narrowest axis than any other has there. [K, D, D] -> indices"""
     axes = np.linalg.eigh(covariances)[1][..., 0]  # [K, D]
-    along = np.einsum("ki,jil,kl->kj", axes, covariances, axes)  # [K, K]   of each, along the axis of each
+    along = np.einsum("ki,jil,kl->kj", axes, covariances, axes)  # [K, K]   variance of j along the narrow axis of k
     others = along + np.diag(np.full(len(along), np.inf))
-    # Equal widths differ by rounding.
+    # The factor keeps widths that differ by rounding from counting as narrower.
     return [int(k) for k in np.flatnonzero(np.diag(along) < (1 - 1e-9) * others.min(1))]
 
 
 def _volume(problem: Problem, tril: np.ndarray) -> float:
-    """What the widths and the directions of a component in working units [D, D] add to its price."""
+    """The part of a component's price that comes from its widths and directions, in working units [D, D]."""
     widths = np.minimum(np.linalg.svd(tril, compute_uv=False)[::-1], 1.0)
     logs = np.log(widths)
     turned = np.sum(logs * (2 * np.arange(len(logs)) - len(logs) + 1)) if problem.covariance.has_correlations else 0.0
@@ -81,9 +82,9 @@ def _volume(problem: Problem, tril: np.ndarray) -> float:
 
 
 def _gains(problem: Problem, mixture: Mixture, components: list[int]) -> np.ndarray:
-    """Nats that the log-likelihood loses without each of some components, the weights of the others in proportion."""
+    """Nats that the log-likelihood loses when each component is removed and the other weights are rescaled."""
     weights = np.asarray(mixture.weights)
-    tiny = np.finfo(weights.dtype).tiny  # not zero, whose logarithm is no number
+    tiny = np.finfo(weights.dtype).tiny  # not zero, whose logarithm is not finite
     without = [np.where(np.arange(len(weights)) == k, tiny, weights) for k in components]
     each = [replace(mixture, weights=each / each.sum()) for each in without]
     together = jax.tree.map(lambda *leaves: np.stack([np.asarray(leaf) for leaf in leaves])[:, None], mixture, *each)

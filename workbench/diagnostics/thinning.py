@@ -1,4 +1,4 @@
-"""Fewer draws: an even choice of a sample, where the average over all of them costs more than it tells."""
+"""Thinning: an evenly spaced choice of draws, where the average over all of them would cost more than it gains."""
 
 import jax
 import numpy as np
@@ -10,8 +10,8 @@ def thinned(mixtures: Mixture, count: int) -> Mixture:
     """At most `count` of the mixtures, spread evenly from the first to the last. Leaves [S, ...]
 
     Args:
-        mixtures: leaves [S, ...]; [R, S, ...] as a trace answers; or one mixture, a sample of size one.
-        count: how many to keep.
+        mixtures: leaves [S, ...]; [R, S, ...] as in `Trace.answer`; or one mixture, a sample of size one.
+        count: most mixtures to keep.
     """
     axes = np.ndim(mixtures.weights) - 1
     flat = jax.tree.map(lambda leaf: np.asarray(leaf).reshape(-1, *np.shape(leaf)[axes:]), mixtures)
@@ -20,5 +20,5 @@ def thinned(mixtures: Mixture, count: int) -> Mixture:
 
 
 def evenly(total: int, count: int) -> np.ndarray:
-    """At most `count` places out of `total`, the first and the last among them. [count]"""
+    """At most `count` of the indices below `total`, evenly spaced, with the first and the last among them. [count]"""
     return np.unique(np.linspace(0, total - 1, min(total, count)).astype(int))

@@ -1,1 +1,1 @@
-"""The one loop: restarts of any method, side by side, and the traces that they leave."""
+"""The one loop, which advances the restarts of any method in batches, and the traces that it records."""

@@ -1,4 +1,4 @@
-"""Batches: restarts of any method side by side in one compiled program, which serves any number of restarts."""
+"""Batches: one compiled program advances several restarts of a method together, and serves any number of restarts."""
 
 from collections.abc import Callable
 from functools import partial
@@ -19,29 +19,29 @@ from workbench.methods.base import Algorithm, State
 from workbench.mixture import Mixture
 from workbench.problem import Problem
 
-# Rows that a call records of each restart: enough that the cost of the call itself vanishes where every step is a row.
-# The rows of a batch take at most so many bytes, unless that leaves fewer than the fewest.
+# Limits on the rows that a call records for each restart. There are enough for the overhead of a call to be negligible
+# when every step is a row. The rows of a batch take at most BLOCK_BYTES, unless that leaves fewer than FEWEST_ROWS.
 FEWEST_ROWS, MOST_ROWS = 16, 400
 BLOCK_BYTES = 2**22
 
-# Up to so many numbers of data, and where there are enough restarts, devices share the batch and not the rows: the
-# cache of a core holds all rows, and devices need not meet in every pass.
+# With at most this many numbers of data, and enough restarts, devices share the batch instead of the rows. The cache of
+# a core then holds all rows, and devices need not synchronise in every pass.
 ROWS_SHARED_BEYOND = 2**18
 
-# Devices that share a batch meet to see whether any restart is done. They do so after this many multiplications, which
-# take some milliseconds, beside which a meeting is short, and after this many steps at most.
+# Devices that share a batch synchronise to see whether any restart is done: after this many multiplications, which take
+# some milliseconds, so that the synchronisation is short beside them, and after at most this many steps.
 WORK_BETWEEN, MOST_BETWEEN = 2**22, 32
 
-# The name of the mesh axis along which a batch is shared out.
+# The name of the mesh axis along which a batch is split.
 BATCH_AXIS = "batch"
 
 
 class RestartState(NamedTuple):
-    """How far one restart is."""
+    """The progress of one restart."""
 
     state: State
     key: Array
-    passes: Array  # []   a float: a step may cost a fraction of a pass
+    passes: Array  # []   a float, because a step may cost a fraction of a pass
     steps: Array  # []
     rows: Array  # []   rows recorded after the start
     ok: Array  # []
@@ -63,13 +63,13 @@ class RecordedRow(NamedTuple):
 
 
 class Advanced(NamedTuple):
-    """What one call of `advance` did."""
+    """The result of one call of `advance`."""
 
     states: RestartState  # leaves [L, ...]
     rows: RecordedRow  # leaves [L, B, ...]   B the most that a call records
-    filled: Array  # [L]   how many of the rows were recorded
-    done: Array  # [L]   stopped, or recorded its last row
-    steps: Array  # []   that every lane took
+    filled: Array  # [L]   number of rows that were recorded
+    done: Array  # [L]   the restart has stopped or has recorded its last row
+    steps: Array  # []   steps that each restart of the batch took
 
 
 class KeyData(NamedTuple):
@@ -80,16 +80,17 @@ class KeyData(NamedTuple):
 
 def begin(method: Method, problem: Problem, starts: Mixture, key: Array, restarts: ArrayLike) -> RestartState:
     """Restarts at their starts, leaves [L, ...]; restart r uses the r-th key derived from `key`."""
-    return _begin(problem.rows.z.size, method, _asked(method, problem), starts, quick(key), jnp.asarray(restarts))
+    sized = _compiled_for(method, problem)
+    return _begin(problem.rows.z.size, method, sized, starts, quick(key), jnp.asarray(restarts))
 
 
-def _asked(method: Method, problem: Problem) -> Problem:
-    """What a program is compiled for: where the method can do without N, one for all N of one padded shape."""
+def _compiled_for(method: Method, problem: Problem) -> Problem:
+    """The problem that a program is compiled for; if the method allows it, for all N of one padded shape."""
     return problem.of_any_size() if method.takes_any_size else problem
 
 
 def _at_starts(method: Method, problem: Problem, starts: Mixture, key: Array, restarts: Array) -> RestartState:
-    """The batch is shared out as `advance` shares it, so that JAX does not trace there again what it traced here."""
+    """The states at the starts. The batch is split as in `advance`, so that JAX need not trace again there."""
     mesh = _batch_mesh(problem.rows, len(restarts))
     if mesh is None:
         return _states_at(method, problem, starts, key, restarts)
@@ -120,11 +121,11 @@ _begin = jit_by_size(_at_starts, static_argnums=(0,))
 
 
 def placed(method: Method, problem: Problem, batch: RestartState) -> tuple[Problem, RestartState]:
-    """A problem and a batch from the host, on the devices where `advance` wants them and leaves them.
+    """A problem and a batch from the host, on the devices where `advance` expects them and leaves them.
 
-    For a batch that lies elsewhere `advance` would be compiled again, and it would move the points in every call.
+    For a batch on other devices `advance` would be compiled again, and would move the points in every call.
     """
-    problem = _asked(method, problem)
+    problem = _compiled_for(method, problem)
     mesh, spec = _batch_mesh(problem.rows, len(batch.steps)), PartitionSpec(BATCH_AXIS)
     if mesh is not None:
         problem = jax.device_put(problem, NamedSharding(mesh, PartitionSpec()))
@@ -141,21 +142,22 @@ def placed(method: Method, problem: Problem, batch: RestartState) -> tuple[Probl
 def advance(
     method: Method, problem: Problem, batch: RestartState, marks: ArrayLike, until: ArrayLike, limit: ArrayLike
 ) -> Advanced:
-    """Advance all restarts of a batch together, recording each at its marks.
+    """Advance all restarts of a batch together, and record each at its marks.
 
     The call ends when a restart is done (it has stopped, or has recorded `until` rows) or has filled its block of rows,
-    and after `limit` steps. No restart of the batch is done on entry.
+    and at the latest after `limit` steps. No restart of the batch is done on entry.
 
-    Devices share the rows in every pass, or, where passes are short, the batch. In the second case a restart may be
-    done for up to `MOST_BETWEEN` steps before the others learn of it, and the limit is rounded up to the next meeting.
+    Devices share the rows in every pass or, if passes are short, the batch. In the second case a restart may be done
+    for up to `MOST_BETWEEN` steps before the other devices learn of it, and the limit is rounded up to the next
+    synchronisation.
 
     Args:
         method: a frozen config.
-        problem: what to solve.
-        batch: restarts on their way, leaves [L, ...], as `placed` puts them.
+        problem: the problem to solve.
+        batch: unfinished restarts, leaves [L, ...], as `placed` puts them.
         marks: of the method's schedule. [T - 1]
-        until: rows after which a restart is done.
-        limit: most steps; zero only compiles.
+        until: number of rows after which a restart is done.
+        limit: most steps; a call with zero only compiles.
     """
     mesh = _batch_mesh(problem.rows, len(batch.steps))
     if mesh is None:
@@ -181,7 +183,7 @@ def _advance(
     *,
     meets: bool = False,
 ) -> Advanced:
-    """Advance the restarts of one device, which meets the others or is the only one."""
+    """Advance the restarts of one device; with `meets`, it synchronises with the others."""
     schedule = method.schedule()
     algorithm = method.bind(problem)
     work = problem.rows.num_numbers * problem.components * len(batch.steps)
@@ -253,13 +255,13 @@ def _advance(
 
 
 def block_of(row: RecordedRow) -> int:
-    """How many rows a call records of each restart at most, by the size of one row of all restarts."""
+    """Most rows that a call records for each restart, from the size of one row of all restarts."""
     size = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(row))
     return min(max(BLOCK_BYTES // size, FEWEST_ROWS), MOST_ROWS)
 
 
 def _batch_mesh(rows: Rows, size: int) -> Mesh | None:
-    """The devices that share a batch of a size, equally many restarts each; None where they do not share it."""
+    """The devices that share a batch of this size, with equally many restarts each; None if they do not share it."""
     if rows.mesh is None or rows.mesh.is_multi_process or rows.num_numbers > ROWS_SHARED_BEYOND:
         return None
     count = max(number for number in range(1, rows.mesh.size + 1) if size % number == 0)
@@ -269,13 +271,13 @@ def _batch_mesh(rows: Rows, size: int) -> Mesh | None:
 
 
 def _reported(algorithm: Algorithm, state: State) -> tuple[Array | None, Array | None, Array | None]:
-    """The estimate of the evidence, the energy, and the lower bound of the evidence, where the method has them."""
+    """The estimate of the evidence, the energy, and the lower bound of the evidence; None where the method has none."""
     parts = (algorithm.log_evidence, algorithm.energy, algorithm.evidence_bound)
     return tuple(None if of is None else of(state) for of in parts)  # type: ignore[return-value]
 
 
 def _with_key_data(states: RestartState) -> RestartState:
-    """Keys as numbers, and no weak types: a weakly typed state would make the second call compile anew."""
+    """Keys as numbers, and no weak types, because the second call would compile again for a weakly typed state."""
 
     def plain(leaf: Array) -> Any:
         if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):

@@ -1,4 +1,4 @@
-"""Checkpoints: the progress of a run on disk, so that one that was cut off goes on where it was, to the same bits."""
+"""Checkpoints: the progress of a run on disk, so that an interrupted run continues to bit-identical results."""
 
 import io
 import time
@@ -12,21 +12,21 @@ import numpy as np
 from workbench.engine.files import DAMAGED, replacing
 from workbench.engine.hosts import from_first_host, leads
 
-# Seconds between checkpoints: writing one takes a small part of that.
+# Seconds between checkpoints; writing one takes a small part of that.
 INTERVAL = 30.0
 
 
 class Checkpoint:
     """A file that holds the arrays of an unfinished run.
 
-    It takes any dataclass of NumPy arrays. What is on disk is used only where it says to be of the same run, and every
-    shape and type fits; a damaged file is as good as none. Of several hosts the first one reads and writes, and tells
-    the others.
+    It stores any dataclass of NumPy arrays. A file is used only if its identity is that of the run and every shape and
+    type fits; a damaged file counts as missing. Of several hosts only the first reads and writes the file, and sends
+    the arrays to the others.
 
     Args:
-        path: the file; it is replaced in one step, never half written.
+        path: the file; it is replaced in one step and is never half written.
         interval: seconds of a run between two checkpoints.
-        code: what tells the code from others; what other code began is begun again.
+        code: digest of the code. A run that other code began is begun again.
     """
 
     def __init__(self, path: Path, interval: float = INTERVAL, *, code: str = "") -> None:
@@ -37,18 +37,18 @@ class Checkpoint:
 
     @property
     def is_due(self) -> bool:
-        """Whether the last one is old enough."""
+        """Whether the last checkpoint is older than the interval."""
         return time.monotonic() - self._saved >= self.interval
 
     def save(self, progress: Any, identity: str) -> None:
-        """Write the arrays of a run's progress, and what tells the run from others."""
+        """Write the arrays of a run's progress, with the identity of the run."""
         if leads():
             with replacing(self.path) as temporary, temporary.open("wb") as file:
                 np.savez(file, *_arrays(progress), identity=np.asarray(f"{identity}{self.code}"))
         self._saved = time.monotonic()
 
     def restore(self, progress: Any, identity: str) -> bool:
-        """Overwrite the arrays of a run's progress with those on disk, and say whether they were there and fitted."""
+        """Overwrite the arrays of a run's progress with those on disk; False if there are none, or they do not fit."""
         arrays = _arrays(progress)
         found = self._read(arrays, identity) if leads() else None
         there, values = from_first_host((np.asarray(found is not None), arrays if found is None else found))
@@ -57,15 +57,15 @@ class Checkpoint:
         return bool(there)
 
     def remove(self) -> None:
-        """Delete the file: the run has finished."""
+        """Delete the file, after the run has finished."""
         if leads():
             with suppress(IsADirectoryError, PermissionError):
                 self.path.unlink(missing_ok=True)
 
     def _read(self, like: list[np.ndarray], identity: str) -> list[np.ndarray] | None:
-        """The arrays on disk; None unless they are of the same run, and of the same shapes and types."""
+        """The arrays on disk; None unless they belong to the same run and have the same shapes and types."""
         try:
-            # From memory, because NumPy leaves a damaged file open.
+            # The file is read into memory first, because NumPy leaves a damaged file open.
             with np.load(io.BytesIO(self.path.read_bytes()), allow_pickle=False) as stored:
                 found = [stored[f"arr_{i}"] for i in range(len(stored.files) - 1)]
                 same = str(stored["identity"]) == f"{identity}{self.code}"

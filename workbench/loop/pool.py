@@ -1,6 +1,4 @@
-"""The restart pool: all restarts of a run between calls of the compiled loop, which of them make up the batch, and
-what is recorded.
-"""
+"""The restart pool: all restarts of a run between calls of the compiled loop, the batch, and the recorded rows."""
 
 import hashlib
 from dataclasses import dataclass
@@ -15,31 +13,31 @@ from workbench.methods import Method
 from workbench.mixture import Mixture
 from workbench.problem import Problem
 
-# Sizes of a batch. A larger one would save no time per restart, and need more memory.
+# Sizes of a batch. A larger one would save no time per restart, and would need more memory.
 BATCH_SIZES = (1, 2, 4, 8, 16)
 
-# Once a batch has wasted this much work, in the units of `work_of`, what is left of it is worth a smaller program: the
-# waste took about as long as compiling one takes, 2 seconds. Counted and not timed, so that equal runs give equal bits.
+# Once a batch has wasted this much work, in the units of `work_of`, a smaller program is worth compiling: the waste has
+# taken about as long as compiling takes, 2 seconds. It is counted, not timed, so that equal runs give equal bits.
 WORTH_COMPILING = 3 * 10**10
 
 
 @dataclass
 class RestartPool:
-    """NumPy arrays, brought up to date in place; a checkpoint holds them all."""
+    """NumPy arrays that are updated in place; a checkpoint holds all of them."""
 
     states: RestartState  # leaves [R, ...]
     rows: RecordedRow  # leaves [R, T, ...]
     slots: np.ndarray  # [L]   the restart in each slot of the batch, L the largest; -1 beyond the batch
     finished: np.ndarray  # [R]   stopped, or recorded the last row
-    wasted: np.ndarray  # []   work in slots that doubled another, since the batch last shrank
+    wasted: np.ndarray  # []   work in slots that duplicate another, since the batch last shrank
     clock: np.ndarray  # []   seconds of stepping
     dropped: np.ndarray  # [R]   lost the race
     races: np.ndarray  # []   races run so far
-    steps_per_call: np.ndarray  # []   that the next call may take; it changes no number
+    steps_per_call: np.ndarray  # []   most steps of the next call; results do not depend on it
 
     @classmethod
     def at_starts(cls, method: Method, problem: Problem, starts: Mixture, key: Array) -> "RestartPool":
-        """Every restart at its start, none in the batch."""
+        """All restarts at their starts, with none in the batch."""
         restarts = len(starts.weights)
         size = batch_size(restarts)
         blocks = []
@@ -50,7 +48,7 @@ class RestartPool:
         num_rows = 1 + len(method.schedule().marks)
 
         def first_row(leaf: Any) -> np.ndarray:
-            # Zeros take no memory before they are written to.
+            # An array of zeros takes no memory until it is written to.
             rows = np.zeros((restarts, num_rows, *leaf.shape[1:]), leaf.dtype)
             rows[:, 0] = leaf
             return rows
@@ -74,7 +72,7 @@ class RestartPool:
 
     @property
     def idle(self) -> int:
-        """Slots that double another."""
+        """Number of slots that duplicate another."""
         return len(self.in_batch) - len(np.unique(self.in_batch))
 
     @property
@@ -84,20 +82,20 @@ class RestartPool:
 
     @property
     def can_shrink(self) -> bool:
-        """Whether a smaller batch would hold all that still go on, and the present one has wasted enough."""
+        """Whether a smaller batch could hold all unfinished restarts, and the present one has wasted enough work."""
         needed = batch_size(int(np.sum(~self.finished)))
         return bool(self.wasted >= WORTH_COMPILING and needed < len(self.in_batch))
 
     def digest(self) -> str:
-        """A hash of the states and the rows' first mixtures: of the starts, the key and the problem they came from."""
+        """A hash of the states and of the first rows, which identifies the starts, the key and the problem."""
         leaves = jax.tree.leaves((self.states, jax.tree.map(lambda leaf: leaf[:, 0], self.rows)))
         return hashlib.sha256(b"".join(np.ascontiguousarray(leaf).tobytes() for leaf in leaves)).hexdigest()
 
     def fill_batch(self) -> bool:
-        """Choose the restarts of the next call, and say whether any still goes on.
+        """Choose the restarts of the next call; False if all have finished.
 
-        A restart keeps its slot until it has finished; then the next takes it. Where none waits, the slot doubles
-        another until the batch can shrink.
+        A restart keeps its slot until it has finished; then the next waiting restart takes it. If none is waiting, the
+        slot duplicates another until the batch can shrink.
         """
         going = np.nonzero(~self.finished)[0]
         if len(going) == 0:
@@ -115,7 +113,7 @@ class RestartPool:
         return True
 
     def write(self, advanced: Advanced) -> None:
-        """Keep the rows that a call recorded, and the states that it ended in."""
+        """Store the rows that a call recorded and the states in which it ended."""
         restarts, places = np.unique(self.in_batch, return_index=True)
         filled, rows = np.asarray(advanced.filled), jax.tree.map(np.asarray, advanced.rows)
         for restart, place in zip(restarts, places, strict=True):
@@ -133,7 +131,7 @@ class RestartPool:
         return jax.tree.map(lambda leaf: leaf[place], self.rows.mixture)
 
     def drop(self, log_joint: np.ndarray, keep: int) -> None:
-        """Let those that have not stopped go on if they are among the best. Scoring cost each restart a pass."""
+        """Drop all restarts but the `keep` best and those that have stopped, and count the pass that scoring cost."""
         order = np.argsort(-np.nan_to_num(log_joint, nan=-np.inf), kind="stable")
         self.finished[:] = self.states.stopped
         self.dropped[order[keep:]] = ~self.finished[order[keep:]]
@@ -145,19 +143,19 @@ class RestartPool:
         self.races += 1
 
     def recorded(self) -> RecordedRow:
-        """Rows up to the last of any restart; one that has stopped repeats its last. Leaves [R, T, ...]"""
+        """Rows up to the last one of any restart; a restart with fewer rows repeats its last. Leaves [R, T, ...]"""
         last = self.states.rows
         places = np.minimum(np.arange(1 + np.max(last)), last[:, None])  # [R, T]
         return RecordedRow(*jax.tree.map(lambda leaf: leaf[np.arange(len(last))[:, None], places], tuple(self.rows)))
 
 
 def work_of(problem: Problem) -> int:
-    """The work of a pass, in operations of some 0.1 ns: a component's part for a row is D^2 products and the rest."""
+    """The work of a pass, in operations of some 0.1 ns: for each row and component, D^2 products and a constant."""
     return problem.num_points * problem.components * (problem.num_dimensions**2 + 16)
 
 
 def batch_size(restarts: int) -> int:
-    """The smallest batch that holds so many restarts, or the largest there is."""
+    """The smallest size of a batch that holds so many restarts; the largest size if none does."""
     return next((size for size in BATCH_SIZES if size >= restarts), BATCH_SIZES[-1])
 
 

@@ -1,4 +1,4 @@
-"""The one loop: advances any method from its starts, records rows on its schedule, and scores them off the clock."""
+"""The one loop: it advances any method from its starts, records rows on its schedule, and scores them off the clock."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -17,15 +17,16 @@ from workbench.methods import Method
 from workbench.mixture import Mixture
 from workbench.problem import Problem
 
-# A call of the compiled loop is to take about this many seconds, so that progress is shown and checkpoints are written.
+# Seconds that a call of the compiled loop should take, so that progress can be shown and checkpoints written.
 SLICE = 1.0
 
-# Mixtures scored side by side: shares the features of a chunk of rows without holding every row at once.
+# Numbers of mixtures that are scored together. They share the features of a chunk of rows, and memory stays bounded.
 SCORED_TOGETHER = (1, 4, 16, 64)
-# Of many numbers of data no more than these: a batch filled up with repeats would cost more than it shares.
+# With more than MANY_NUMBERS of data, at most FEW_TOGETHER are: repeats that fill up a batch would cost more than
+# sharing saves.
 MANY_NUMBERS, FEW_TOGETHER = 2**18, 4
 
-Progress = Callable[[int, int], None]  # (rows recorded, rows at most), over all restarts
+Progress = Callable[[int, int], None]  # (rows recorded, most rows), over all restarts
 
 
 def run(
@@ -39,24 +40,24 @@ def run(
 ) -> Trace:
     """Run a method from given starts and return its trace.
 
-    Restarts advance side by side in batches, by one compiled program. When one stops, the next takes its place; when
-    none waits, the batch shrinks. A restart that has stopped costs neither passes nor seconds, and one program serves
-    any number of restarts. Compiling is timed apart from stepping, scoring is not timed against the method. Where
-    labels are ordered, so are the components of every row (`Problem.labelled`).
+    One compiled program advances the restarts in batches, and serves any number of restarts. When a restart stops, the
+    next one takes its slot; when none is waiting, the batch shrinks. A restart that has stopped therefore costs neither
+    passes nor seconds. The time to compile is recorded apart from that of stepping, and scoring is not charged to the
+    method. If labels are ordered, the components of every row are put in order (`Problem.labelled`).
 
     Args:
         method: a frozen config.
-        problem: what to solve.
+        problem: the problem to solve.
         starts: one mixture per restart, leaves [R, ...].
         key: random key of this method; restart r uses the r-th key derived from it.
-        checkpoint: where progress is kept, and taken up again to the same bits.
-        progress: called with the number of rows recorded and the number there can be.
+        checkpoint: stores progress; a run that continues from it gives bit-identical results.
+        progress: called with the number of rows recorded and the most that there can be.
 
     Raises:
         InputError: the method cannot solve this problem.
     """
     method.check(problem)
-    # A loop over problems of other shapes compiles for each, and programs take up memory maps.
+    # A loop over problems of different shapes compiles for each of them, and programs take up memory maps.
     make_room()
     schedule = method.schedule()
     begun = time.perf_counter()
@@ -77,7 +78,7 @@ def run(
 
     race = method.racing()
     if race is not None and pool.races == 0:
-        # The first mark that is no earlier.
+        # The first mark at or after the end of the race.
         pause = min(last, 1 + int(np.searchsorted(schedule.marks, race.after)))
         compile_seconds += _advance_all(method, problem, pool, pause, between)
         compile_seconds += _end_race(problem, pool, race.keep)
@@ -107,30 +108,30 @@ def run(
 
 
 def score(problem: Problem, mixtures: Mixture) -> tuple[np.ndarray, np.ndarray]:
-    """Score all methods alike: log_joint and log_likelihood of saved mixtures with leaves [R, T, ...]. [R, T], [R, T]
+    """log_joint and log_likelihood of recorded mixtures, leaves [R, T, ...], for all methods alike. [R, T], [R, T]
 
     A row that equals the one before it is not scored again.
     """
-    fresh, asked = _fresh(mixtures), problem.of_any_size()
+    fresh, sized = _fresh(mixtures), problem.of_any_size()
     places = np.nonzero(fresh)
     scores = np.empty((2, len(places[0])))
-    # Batches of one of a few sizes, the last filled up with repeats: few programs serve every trace of the problem, and
-    # a handful of mixtures does not cost the passes of many.
+    # Batches have one of a few sizes, and the last is filled up with repeats: few programs serve all traces of the
+    # problem, and a handful of mixtures does not cost the passes of many.
     most = FEW_TOGETHER if problem.rows.z.size > MANY_NUMBERS else SCORED_TOGETHER[-1]
     together = min(size for size in SCORED_TOGETHER if size >= min(scores.shape[1], most))
     for first in range(0, scores.shape[1], together):
         size = min(together, scores.shape[1] - first)
         batch = tuple(np.resize(place[first : first + size], together) for place in places)
         chosen = jax.tree.map(lambda leaf, b=batch: np.asarray(leaf)[b], mixtures)
-        scores[:, first : first + size] = np.stack(_score(asked, chosen))[:, :size]
-    # Every row has the score of the last fresh one up to it; the first of a restart is fresh.
+        scores[:, first : first + size] = np.stack(_score(sized, chosen))[:, :size]
+    # A row has the score of the last fresh row up to it. The first row of a restart is fresh.
     log_joint, log_likelihood = scores[:, np.cumsum(fresh) - 1].reshape(2, *fresh.shape)
     return log_joint, log_likelihood
 
 
 @jax.jit
 def _labelled(problem: Problem, mixtures: Mixture) -> Mixture:
-    """Every recorded mixture in a labelling that the problem allows, leaves [R, T, ...]."""
+    """All recorded mixtures, with their components in an order that the problem allows. Leaves [R, T, ...]"""
     return jax.vmap(jax.vmap(problem.labelled))(mixtures)
 
 
@@ -141,7 +142,7 @@ def _score(problem: Problem, mixtures: Mixture) -> tuple[Array, Array]:
 
 
 def _fresh(mixtures: Mixture) -> np.ndarray:
-    """Whether a row differs from the one before it, in any number. [R, T]"""
+    """Whether a row differs from the one before it in any number. [R, T]"""
     leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(mixtures)]
     fresh = np.zeros(leaves[0].shape[:2], bool)
     fresh[:, 0] = True
@@ -151,7 +152,7 @@ def _fresh(mixtures: Mixture) -> np.ndarray:
 
 
 def _advance_all(method: Method, problem: Problem, pool: RestartPool, until: int, between: Callable[[], None]) -> float:
-    """Advance every restart until it has stopped or recorded so many rows; the seconds that compiling took."""
+    """Advance every restart until it has stopped or recorded `until` rows. Returns the seconds spent compiling."""
     compiled, seconds = 0, 0.0
     while pool.fill_batch():
         if len(pool.in_batch) != compiled:
@@ -168,7 +169,7 @@ def _advance_all(method: Method, problem: Problem, pool: RestartPool, until: int
 
 
 def _end_race(problem: Problem, pool: RestartPool, keep: int) -> float:
-    """End the race: score where every restart is, and drop those that lose; the seconds that compiling took."""
+    """End the race: score every restart and drop those that lose. Returns the seconds spent compiling."""
     begun = time.perf_counter()
     score(problem, jax.tree.map(lambda leaf: leaf[:1], pool.ends))
     compiled = time.perf_counter()
@@ -179,15 +180,15 @@ def _end_race(problem: Problem, pool: RestartPool, keep: int) -> float:
 
 
 def _calls(method: Method, problem: Problem, pool: RestartPool, until: int) -> Iterator[Advanced]:
-    """Call after call with the same restarts in the batch, until one of them is done or the batch can shrink."""
+    """Make calls with the same restarts in the batch until one of them is done or the batch can shrink."""
     marks, (here, batch) = method.schedule().marks, placed(method, problem, pool.batch)
-    # Of a step, in slots that double another.
+    # Work of a step in slots that duplicate another.
     waste = work_of(problem) * pool.idle
     going = True
     while going:
         steps = int(pool.steps_per_call)
         if waste > 0 and pool.wasted < WORTH_COMPILING:
-            # The batch may shrink once it has wasted enough: exactly then, whatever the clock says.
+            # The batch shrinks exactly when it has wasted enough work, so this does not depend on the clock.
             steps = min(steps, -(-(WORTH_COMPILING - int(pool.wasted)) // waste))
         begun = time.perf_counter()
         advanced = jax.block_until_ready(advance(method, here, batch, marks, until, steps))
@@ -203,6 +204,6 @@ def _calls(method: Method, problem: Problem, pool: RestartPool, until: int) -> I
 
 
 def _shared_out(seconds: float, passes: np.ndarray) -> np.ndarray:
-    """Seconds spent on the rows up to each: those of the whole run, by their share of its passes. [T]"""
+    """Seconds spent up to each row: the seconds of the whole run times the row's share of its passes. [T]"""
     paid = np.sum(passes, axis=0)
     return np.asarray(seconds * paid / paid[-1] if paid[-1] > 0 else np.zeros_like(paid))
