@@ -9,7 +9,7 @@ from pydantic import Field
 
 from workbench.errors import InputError
 from workbench.methods.base import Algorithm, Info
-from workbench.methods.branch import only_where
+from workbench.methods.branch import one_by_one
 from workbench.methods.gibbs import check_conjugate
 from workbench.methods.population import Drawn, Setting, choose, nothing_drawn, nothing_known, sweep
 from workbench.methods.sampler import Sampler
@@ -69,12 +69,15 @@ class IBIS(Sampler):
             return Cloud(known, drawn, order, jnp.asarray(0), -n * problem.rows.log_determinant + zero, jnp.asarray(0))
 
         def step(key: Array, state: Cloud) -> tuple[Cloud, Info]:
-            setting = setting_of(problem, z[state.order])
             goes_on = (state.taken < self.num_warmup) & (state.seen < n)
-            end = only_where(goes_on, lambda now: self._stage(key, now, setting), state)
+            _, end = one_by_one(goes_on, stage, (key, state))
             end = end._replace(taken=state.taken + 1)
             ok = (end.taken < self.num_warmup) | (end.seen >= n)
             return end, Info(passes=self._price(state, end, n), ok=ok)
+
+        def stage(carry: tuple[Array, Cloud]) -> tuple[Array, Cloud]:
+            key, state = carry
+            return key, self._stage(key, state, setting_of(problem, z[state.order]))
 
         def mixture(state: Cloud) -> Mixture:
             place = jnp.maximum(state.taken - self.num_warmup - 1, 0)
