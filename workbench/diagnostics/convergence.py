@@ -182,18 +182,29 @@ def _sorted_parts(draws: Mixture, log_determinants: np.ndarray) -> list[np.ndarr
 def _of_each_draw(mixtures: Mixture, rows: Array) -> tuple[Array, Array, Array]:
     """Log density at the rows, log-odds of co-clustering of neighbours, and log-determinants. [S, 8], [S, 7], [S, K]"""
     k, d = mixtures.means.shape[-2:]
-    same = jnp.eye(k, dtype=bool)
 
     def of_one(mixture: Mixture) -> tuple[Array, Array, Array]:
         joint = mixture.component_log_joint(rows)  # [8, K]
         density = logsumexp(joint, axis=-1)
         member = joint - density[:, None]
-        pairs = member[:-1, :, None] + member[1:, None, :]  # [7, K, K]
-        together, apart = (logsumexp(jnp.where(mask, pairs, -jnp.inf), axis=(1, 2)) for mask in (same, ~same))
+        together = logsumexp(member[:-1] + member[1:], axis=-1)  # [7]
+        apart = logsumexp(member[:-1] + _log_of_all_others(member[1:]), axis=-1)
         volumes = 2.0 * mixture.covariance.half_log_determinants(mixture.scales, k, d)
         return density, jnp.clip(together - apart, -FAR, FAR), volumes
 
     return jax.lax.map(of_one, mixtures, batch_size=BATCH)
+
+
+def _log_of_all_others(member: Array) -> Array:
+    """Log probabilities [B, K] of every component but one, summed up, for each of K that is left out. [B, K]
+
+    By what is left of the sum of all, which has most of its digits unless the largest is the one that is left out.
+    """
+    largest = jnp.arange(member.shape[-1]) == jnp.argmax(member, axis=-1)[:, None]
+    top = jnp.max(member, axis=-1, keepdims=True)
+    shares = jnp.exp(member - top)
+    without = top + jnp.log(jnp.sum(shares, axis=-1, keepdims=True) - shares)
+    return jnp.where(largest, logsumexp(member, axis=-1, keepdims=True, where=~largest), without)
 
 
 _of_draws = jit_by_size(_of_each_draw)
