@@ -15,6 +15,7 @@ from scipy.special import digamma, polygamma
 from scipy.stats import invgamma, invwishart
 
 from workbench.engine import rows, stream
+from workbench.engine.keys import named_key
 from workbench.engine.rows import Rows
 from workbench.errors import InputError
 from workbench.loop.run import run
@@ -253,6 +254,22 @@ def test_thinned_draws_are_every_so_many_of_all(three_groups: Reference) -> None
     assert some.draws == 3 and some.passes[0, -1] == 5 + 12
     # The sweeps are the same ones, in programs of two sizes.
     np.testing.assert_allclose(some.answer.means, whole.answer.means[:, 3:12:4], rtol=1e-12)
+
+
+def test_one_program_serves_chains_of_any_length(
+    three_groups: ReferencePosterior, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    problem, key, traced = three_groups.problem, named_key(0, "gibbs"), []
+    sweep = gibbs.sweep
+    # It is called where a program is traced, and by no program.
+    monkeypatch.setattr(gibbs, "sweep", lambda *given: traced.append(1) or sweep(*given))
+    starts = draw_starts(RandomPoints(), problem, 2, 0)
+    short = run(Gibbs(num_warmup=8, num_samples=12, thinning=2, num_chains=2), problem, starts, key)
+    known = len(traced)
+    long = run(Gibbs(num_warmup=8, num_samples=24, thinning=4, num_chains=2), problem, starts, key)
+    assert len(traced) == known
+    # The same chain, read at every fourth sweep instead of every second.
+    np.testing.assert_array_equal(long.answer.means[:, :3], short.answer.means[:, 1::2])
 
 
 def sites_of(problem: Problem) -> dict[str, tuple[int, ...]]:

@@ -80,8 +80,9 @@ class KeyData(NamedTuple):
 
 def begin(method: Method, problem: Problem, starts: Mixture, key: Array, restarts: ArrayLike) -> RestartState:
     """Restarts at their starts, leaves [L, ...]; restart r uses the r-th key derived from `key`."""
-    sized = _compiled_for(method, problem)
-    return _begin(problem.rows.z.size, method, sized, starts, quick(key), jnp.asarray(restarts))
+    compiled = method.as_compiled()
+    sized = _compiled_for(compiled, problem)
+    return _begin(problem.rows.z.size, compiled, sized, starts, quick(key), jnp.asarray(restarts))
 
 
 def _compiled_for(method: Method, problem: Problem) -> Problem:

@@ -159,7 +159,7 @@ def _advance_all(method: Method, problem: Problem, pool: RestartPool, until: int
             begun = time.perf_counter()
             # A call of no steps only compiles.
             jax.block_until_ready(
-                advance(method, *placed(method, problem, pool.batch), method.schedule().marks, until, 0)
+                advance(method.as_compiled(), *placed(method, problem, pool.batch), method.schedule().marks, until, 0)
             )
             seconds += time.perf_counter() - begun
             compiled = len(pool.in_batch)
@@ -191,7 +191,7 @@ def _calls(method: Method, problem: Problem, pool: RestartPool, until: int) -> I
             # The batch shrinks exactly when it has wasted enough work, so this does not depend on the clock.
             steps = min(steps, -(-(WORTH_COMPILING - int(pool.wasted)) // waste))
         begun = time.perf_counter()
-        advanced = jax.block_until_ready(advance(method, here, batch, marks, until, steps))
+        advanced = jax.block_until_ready(advance(method.as_compiled(), here, batch, marks, until, steps))
         # Hosts must agree on the steps of the next call, and clocks differ.
         spent = float(from_first_host(time.perf_counter() - begun))
         pool.clock += spent

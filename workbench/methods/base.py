@@ -88,6 +88,13 @@ class Method(Config, ABC):
     def schedule(self) -> Schedule:
         """What to record, and when to end."""
 
+    def as_compiled(self) -> "Method":
+        """The config but for what its steps do not depend on, so that one program serves several; as it is, unless so.
+
+        Marks are no part of a program, and its schedule has the same clock and the same `max_steps`.
+        """
+        return self
+
     def check(self, problem: Problem) -> None:
         """Refuse a problem that the method cannot solve.
 

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from workbench.errors import InputError
 from workbench.methods.allocation import allocated_statistics
-from workbench.methods.base import Algorithm, Info, Schedule, geometric_marks
+from workbench.methods.base import Algorithm, Info, Method, Schedule, geometric_marks
 from workbench.methods.sampler import Sampler
 from workbench.mixture import ConjugatePrior, Mixture
 from workbench.mixture.prior.draw import draw_mixture
@@ -40,7 +40,11 @@ class Gibbs(Sampler):
         """Warm-up at geometrically growing numbers of sweeps, then every draw that is kept."""
         draws = self.num_warmup + np.arange(self.thinning, self.num_samples + 1, self.thinning)
         marks = np.concatenate([geometric_marks(self.num_warmup), draws])
-        return Schedule(marks, "steps", int(marks[-1]), draws=len(draws))
+        return Schedule(marks, "steps", max_steps=None, draws=len(draws))
+
+    def as_compiled(self) -> Method:
+        """A sweep knows no number of sweeps."""
+        return Gibbs()
 
     def bind(self, problem: Problem) -> Algorithm:
         """A chain whose state is its mixture."""
