@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 import pytest
 from scipy.special import logsumexp
@@ -20,7 +21,7 @@ from workbench.mixture import COVARIANCES, ConjugatePrior
 from workbench.posterior import exact_posterior
 from workbench.problem import Problem
 from workbench.selection import CRITERIA
-from workbench.selection.candidate import Candidate, Fit, climbed
+from workbench.selection.candidate import Candidate, Fit, all_climbed, climbed
 from workbench.selection.heldout import FOLDS, folds, heldout
 from workbench.selection.pointwise import log_likelihoods
 from workbench.selection.posterior import Missing, Posterior
@@ -83,7 +84,9 @@ def sampled() -> Candidate:
 def unsampled() -> Candidate:
     """One component under the flat prior, which has no posterior."""
     candidate = fitted(experiment_of(1), points(X))
-    posterior, particles = sampled_by(candidate.experiment, candidate.problem)
+    assert isinstance(candidate.fit, Fit)
+    # Without a posterior nothing begins anywhere.
+    posterior, particles = sampled_by(candidate.experiment, candidate.problem, candidate.fit.ends)
     return replace(candidate, posterior=posterior, particles=particles)
 
 
@@ -287,7 +290,9 @@ def test_starts_that_all_collapse_give_no_fit() -> None:
 
 
 def test_a_fold_that_cannot_be_fitted_leaves_no_value(unsampled: Candidate, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("workbench.selection.heldout.all_climbed", lambda _, problems: len(problems) * [unsampled.fit])
+    monkeypatch.setattr(
+        "workbench.selection.heldout.all_climbed", lambda _, problems, fit: len(problems) * [unsampled.fit]
+    )
     # Without the one point that differs the column is constant.
     score = heldout(replace(unsampled, train=points(np.array([[1.0], [1.0], [1.0], [2.0]]))))
     assert score.value is None
@@ -300,7 +305,7 @@ def test_one_fold_without_a_sound_start_does_not_blank_the_score(
 ) -> None:
     unsound, tried = Missing("none of 2 starts of em ends in a sound mixture"), []
 
-    def all_but_the_third(experiment: Experiment, problems: Sequence[Problem]) -> list[Fit | Missing]:
+    def all_but_the_third(experiment: Experiment, problems: Sequence[Problem], _: Fit | Missing) -> list[Fit | Missing]:
         return [unsound if n == 3 else climbed(experiment, problem) for n, problem in enumerate(problems, 1)]
 
     def climb(experiment: Experiment, problem: Problem, starts: Any = None) -> Fit | Missing:
@@ -317,6 +322,30 @@ def test_one_fold_without_a_sound_start_does_not_blank_the_score(
     assert len(score.notes) == 1 and score.notes[0].startswith("fold 3: none of 2 starts")
     # One component has one optimum, which every start finds.
     assert score.value == pytest.approx(plain.value, rel=1e-9)
+
+
+def test_a_fold_is_climbed_from_the_ends_of_the_climb_to_all_points(
+    sampled: Candidate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    experiment, fit = sampled.experiment, sampled.fit
+    assert isinstance(fit, Fit)
+    ends = np.asarray(sampled.problem.log_joint(jax.tree.map(lambda leaf: leaf[0], fit.ends)))
+    assert ends == pytest.approx(float(sampled.problem.log_joint(fit.mixture)), rel=1e-12)
+    problem, begun = experiment.problem(points(X[:-1])), []
+
+    def climb(experiment: Experiment, problem: Problem, starts: Any = None) -> Fit | Missing:
+        begun.append(starts)
+        return climbed(experiment, problem, starts)
+
+    monkeypatch.setattr("workbench.selection.candidate.is_nested", lambda *_: False)
+    monkeypatch.setattr("workbench.selection.candidate.climbed", climb)
+    all_climbed(experiment, [problem], fit)
+    all_climbed(experiment, [problem], Missing("none"))
+    own = draw_starts(experiment.starts, problem, 2, experiment.seed).means
+    # One of two starts, and as many ends as there are starts; both starts where there is no end.
+    np.testing.assert_array_equal(begun[0].means[:1], own[:1])
+    np.testing.assert_array_equal(begun[0].means[1:], np.resize(fit.ends.means, (2, 2, 1)))
+    np.testing.assert_array_equal(begun[1].means, own)
 
 
 def value(name: str, candidate: Candidate) -> float:

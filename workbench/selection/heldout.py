@@ -38,7 +38,7 @@ def heldout(candidate: Candidate) -> Score:
             problems.append(experiment.problem(replace(train, x=train.x[fitted], labels=None)))
         except InputError as error:
             return Score.missing(f"without fold {number}: {error}")
-    fits = all_climbed(experiment, problems)
+    fits = all_climbed(experiment, problems, candidate.fit)
     for number, (first, problem, (fitted, left_out)) in enumerate(zip(fits, problems, parts, strict=True), 1):
         fit, note = _fitted(candidate, problem, first)
         if isinstance(fit, Missing):
@@ -51,10 +51,9 @@ def heldout(candidate: Candidate) -> Score:
 
 
 def _fitted(candidate: Candidate, problem: Problem, fit: Fit | Missing) -> tuple[Fit | Missing, str]:
-    """The best sound fit to the points of a fold, and a word where the experiment's starts did not find one.
+    """The best sound fit to the points of a fold, and a word where it took more starts than others do.
 
-    Then more starts are tried, and last the best fit to all points: it is where a climb begins that the points left out
-    have had a say in, and not what it climbs.
+    These are more of the experiment's own, and last the best fit to all points by itself.
     """
     experiment = candidate.experiment
     if isinstance(fit, Fit):

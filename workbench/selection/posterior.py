@@ -18,8 +18,8 @@ from typing import NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from workbench.compare.comparison import starts_of
 from workbench.diagnostics import mixing_of, restart_statuses
 from workbench.diagnostics.evidence import Evidence, pooled_evidence
 from workbench.diagnostics.status import Status
@@ -98,9 +98,11 @@ class Posterior(NamedTuple):
 def chains_of(experiment: Experiment, problem: Problem) -> Sampler | None:
     """Gibbs under the conjugate prior, which is quicker to compile; else NUTS. The experiment's own come first."""
     own = list(experiment.methods.values())
+    # Of one component every sweep is an independent draw.
+    thinning = SWEEPS // READ if problem.components > 1 else 1
     gibbs = [
         *(method for method in own if isinstance(method, Gibbs)),
-        Gibbs(num_warmup=SWEEPS // 4, num_samples=SWEEPS, thinning=SWEEPS // READ),
+        Gibbs(num_warmup=SWEEPS // 4, num_samples=READ * thinning, thinning=thinning),
     ]
     nuts = [*(method for method in own if isinstance(method, NUTS)), NUTS()]
     return first_that_suits([*gibbs, *nuts], problem)
@@ -114,16 +116,26 @@ def particles_of(experiment: Experiment, problem: Problem) -> TemperedSMC | IBIS
     return first_that_suits([*own, TemperedSMC(num_samples=PARTICLES)], problem)
 
 
-def sampled(experiment: Experiment, problem: Problem) -> tuple[Posterior | Missing, Posterior | Missing]:
-    """What WAIC and PSIS-LOO read, and what the evidence does: the same particles where they agree."""
+def sampled(
+    experiment: Experiment, problem: Problem, starts: Mixture
+) -> tuple[Posterior | Missing, Posterior | Missing]:
+    """What WAIC and PSIS-LOO read, and what the evidence does: the same particles where they agree.
+
+    Args:
+        experiment: the candidate's.
+        problem: of it.
+        starts: of the chains, in order; more than these have no part. Leaves [R, ...].
+    """
     chains, particles = chains_of(experiment, problem), particles_of(experiment, problem)
     if chains is None or particles is None:
         none = Missing("there is no posterior without a proper prior; give one, as --set prior.family=conjugate")
         return none, none
 
     def drawn(sampler: Sampler) -> Posterior:
-        starts = starts_of(sampler, problem, experiment.starts, experiment.restarts, experiment.seed)
-        trace = run_nested(sampler, problem, starts, named_key(experiment.seed, sampler.method))
+        # Repeated, where runs are more: they do not see them.
+        chosen = np.arange(sampler.num_chains) % len(starts.weights)
+        own = jax.tree.map(lambda leaf: leaf[chosen], starts)
+        trace = run_nested(sampler, problem, own, named_key(experiment.seed, sampler.method))
         return Posterior.of(sampler.method, trace, problem, experiment.soundness)
 
     found = drawn(chains) if has_exact_evidence(problem) else None

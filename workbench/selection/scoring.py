@@ -3,12 +3,15 @@
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
+import jax
+
 from workbench.data import Dataset
 from workbench.experiment import Experiment
 from workbench.selection.candidate import Candidate, climbed
 from workbench.selection.choice import Choice
 from workbench.selection.criteria import CRITERIA
-from workbench.selection.posterior import Missing, sampled
+from workbench.selection.posterior import Missing, chains_of, sampled
+from workbench.starts import draw_starts
 
 
 def scored(experiment: Experiment, train: Dataset) -> Choice:
@@ -18,11 +21,14 @@ def scored(experiment: Experiment, train: Dataset) -> Choice:
     NumPyro's handlers are a stack of the whole process, and only the sampler traces under them.
     """
     problem = experiment.problem(train)
+    chains = chains_of(experiment, problem)
+    wanted = max(experiment.restarts, 0 if chains is None else chains.num_chains)
+    starts = draw_starts(experiment.starts, problem, wanted, experiment.seed)
     beside = ThreadPoolExecutor(max_workers=1)
     try:
-        sampling = beside.submit(sampled, experiment, problem)
-        later = Missing("not sampled yet")
-        climbing = Candidate(experiment, train, problem, climbed(experiment, problem), later, later)
+        sampling = beside.submit(sampled, experiment, problem, starts)
+        later, own = Missing("not sampled yet"), jax.tree.map(lambda leaf: leaf[: experiment.restarts], starts)
+        climbing = Candidate(experiment, train, problem, climbed(experiment, problem, own), later, later)
         scores = {name: criterion.score(climbing) for name, criterion in CRITERIA.items() if not criterion.samples}
         posterior, particles = sampling.result()
     finally:
