@@ -256,9 +256,7 @@ def test_thinned_draws_are_every_so_many_of_all(three_groups: Reference) -> None
     np.testing.assert_allclose(some.answer.means, whole.answer.means[:, 3:12:4], rtol=1e-12)
 
 
-def test_one_program_serves_chains_of_any_length(
-    three_groups: ReferencePosterior, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_one_program_serves_chains_of_any_length(three_groups: Reference, monkeypatch: pytest.MonkeyPatch) -> None:
     problem, key, traced = three_groups.problem, named_key(0, "gibbs"), []
     sweep = gibbs.sweep
     # It is called where a program is traced, and by no program.
