@@ -191,6 +191,16 @@ def test_workers_run_what_claims_rest_on_or_the_claims(ledger, out, decided):
     assert decided == ["a", "b"]
 
 
+def test_a_pack_of_a_ledger_is_checked_by_running_what_its_judged_claims_rest_on(ledger, out, tmp_path):
+    # One claim alone: the other was never asked for.
+    assert command("claims", ledger, "--only", "a", "--out", out).exit_code == 0
+    assert command("export", out / "claims", "--out", tmp_path / "pack.zip").exit_code == 0
+    shutil.rmtree(out)
+    result = command("verify", tmp_path / "pack.zip")
+    assert result.exit_code == 0, result.output
+    assert "1 of 1 cells come out as they were packed." in result.stdout
+
+
 def test_a_damaged_ledger_or_decision_is_one_message(ledger, out):
     run_claims(read_ledger(ledger), out=out)
     cell = next((out / "claims" / "cells").glob("a-*"))

@@ -1,6 +1,7 @@
 """The commands that tell what results folders hold: where every cell stands, and every record as a row."""
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -42,7 +43,7 @@ def status(folder: Path, form: str) -> None:
             rows.append(about | {"cells": len(job["cells"])} | {state: states[state] for state in STATES})
     if not rows:
         raise InputError(f"{folder}: no jobs; give a folder that `workbench run` wrote, or one that holds some")
-    found = table_of(rows)
+    found = replace(table_of(rows), keep=("name", "cells", *STATES))
     click.echo(_told(found, form))
     if form == "table":
         for why, count in whys.most_common():

@@ -111,7 +111,11 @@ class LedgerJob(Job):
             raise
         except DAMAGED as error:
             raise InputError(f"{where}: is damaged ({error}); delete it and judge the ledger again") from None
-        return cls(str(record["name"]), ledger, root=beside(folder), quick=bool(config["quick"]))
+        job = cls(str(record["name"]), ledger, root=beside(folder), quick=bool(config["quick"]))
+        # Those that nobody has asked for are no part of what is there.
+        there = [entry.name for cell, entry in job._cells.values() if Store(folder).place(cell.key).exists()]
+        job.chosen = there or job.chosen
+        return job
 
     @cached_property
     def _evidence(self) -> dict[str, list[Evidence]]:

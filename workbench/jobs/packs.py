@@ -137,6 +137,8 @@ def verify(folder: Path, scratch: Path, *, tolerance: float, watch: Watch | None
             continue
         own = {outcome.cell.key: outcome.failure for outcome in outcomes}
         for key in record["cells"]:
+            if not stored.place(key).exists():
+                continue  # nobody has run it, and it was not packed
             if key not in own:
                 found[key] = Checked(key, "not checked", "it is of another identity here: other data or precision")
             else:
