@@ -1,4 +1,4 @@
-"""The atlas of optima: the distinct ends of thousands of starts, what each is, and how large its basin."""
+"""The atlas of optima: the distinct ends of thousands of starts, the kind of each, and the size of its basin."""
 
 import json
 import math
@@ -25,38 +25,38 @@ class Basin:
     log_joint: float
     kind: Kind
     share: Proportion  # of all starts
-    median_passes: float  # of those that end here
+    median_passes: float  # over the starts that end here
     ascending: int  # directions in which log_joint rises to second order
     flat: int  # directions in which it neither rises nor falls
-    largest_eigenvalue: float  # of the Hessian in the complete-data information; NaN where it was not taken
+    largest_eigenvalue: float  # of the Hessian in the complete-data information; NaN where it was not computed
     reason: str
 
     @property
     def count(self) -> int:
-        """How many starts end here."""
+        """Number of starts that end here."""
         return self.share.successes
 
 
 @dataclass(frozen=True, eq=False)
 class Atlas:
-    """Every distinct end of one method from one rule of starts, and what became of each start.
+    """All distinct ends of one method from one rule of starts, and the end of each start.
 
     `optima` are the stationary points that were reached, best first; those that are not sound come last. Starts that
-    reached none are counted in `others`: on the way into a singularity, out of budget, or not finite.
+    reached none are counted in `others`: they ran into a singularity, ran out of budget, or are not finite.
     """
 
     method: str
     rule: str
     optima: tuple[Basin, ...]
-    place: np.ndarray  # [R]   in `optima`; -1 for the others
+    place: np.ndarray  # [R]   index in `optima`; -1 for the others
     kinds: tuple[Kind, ...]  # [R]
     log_joint: np.ndarray  # [R]   at the end, before polishing
     passes: np.ndarray  # [R]
-    dtype: str = USUAL  # of the numbers
+    dtype: str = USUAL  # in which the numbers were computed
 
     @property
     def starts(self) -> int:
-        """R."""
+        """Number of starts, R."""
         return len(self.place)
 
     @property
@@ -66,13 +66,13 @@ class Atlas:
 
     @property
     def others(self) -> dict[Kind, Proportion]:
-        """The share of starts that reached no stationary point, by what their ends are."""
+        """The shares of starts that reached no stationary point, by the kind of their ends."""
         ends = [kind for kind, place in zip(self.kinds, self.place, strict=True) if place < 0]
         return {kind: Proportion(ends.count(kind), self.starts) for kind in Kind if kind in ends}
 
     @property
     def lines(self) -> list[tuple[str, ...]]:
-        """The cells of the table under `HEADINGS`: the optima, best first, then one line for each kind of others."""
+        """The cells of the table under `HEADINGS`: the optima, best first, then one line for each kind in `others`."""
         shown = len(self.optima) if len(self.optima) <= MOST_LINES else MOST_LINES - 1
         lines = [_line(basin) for basin in self.optima[:shown]]
         if shown < len(self.optima):
@@ -85,7 +85,7 @@ class Atlas:
 
     @property
     def reading(self) -> str:
-        """What the table says, in a sentence."""
+        """A sentence that sums up the table."""
         best, count, note = self.best, len(self.optima), precision_note(self.dtype)
         ends = "1 distinct end" if count == 1 else f"{count} distinct ends"
         if best is None:
@@ -96,14 +96,14 @@ class Atlas:
 
     @property
     def table(self) -> Table:
-        """The optima, best first, then one line for each kind of others."""
+        """The optima, best first, then one line for each kind in `others`."""
         return Table.of_lines(HEADINGS, self.lines, words=("kind", "why"))
 
     def __str__(self) -> str:
         return f"{self.method} from {self.rule}\n{self.table}\n{self.reading}"
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values; what is not a finite number is None."""
+        """Plain values; None stands for numbers that are not finite."""
         return {
             "method": self.method,
             "rule": self.rule,
@@ -139,7 +139,7 @@ class Atlas:
         )
 
 
-# Of the table; what is beyond is counted in one line.
+# Most lines of the table; further optima are counted in one line.
 MOST_LINES = 15
 
 HEADINGS = ("log-joint", "kind", "starts", "share (95 % interval)", "passes (median)", "largest eigenvalue", "why")
@@ -161,7 +161,7 @@ def _line_of_the_rest(rest: tuple[Basin, ...], starts: int) -> tuple[str, ...]:
 
 
 def percent(share: Proportion) -> str:
-    """A share and its interval, for people to read."""
+    """A share and its interval as text."""
     low, high = share.interval
     return f"{100 * share.share:.1f} % ({100 * low:.1f} to {100 * high:.1f})"
 

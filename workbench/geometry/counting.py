@@ -1,4 +1,4 @@
-"""Passes counted one by one until a method comes within a stated distance of a known optimum."""
+"""The number of passes, counted one by one, until a method comes within a given distance of a known optimum."""
 
 from functools import partial
 from typing import Any, NamedTuple
@@ -17,7 +17,7 @@ from workbench.problem import Problem
 
 
 class Counted(NamedTuple):
-    """What each restart spent; a restart that did not arrive stopped, or ran out."""
+    """The passes of each restart; one that did not arrive has stopped or reached the limit."""
 
     passes: np.ndarray  # [R]
     arrived: np.ndarray  # [R]
@@ -26,21 +26,21 @@ class Counted(NamedTuple):
 def passes_to(method: Method, problem: Problem, starts: Mixture, level: float, limit: int) -> Counted:
     """Passes of a method from starts, leaves [R, ...], until `log_joint` is at least `level`, or `limit` passes.
 
-    A trace has rows at geometric marks, a tenth apart; here every pass counts. The judge's look after each step is not
-    charged, nor is the method's own stopping rule asked: give one that does not end it early.
+    The rows of a trace are at geometric marks, a tenth apart; here every pass counts. Scoring after each step is not
+    charged. A method that stops by its own rule ends the count, so give it a rule that does not stop it early.
     """
     return Counted(*(np.asarray(a) for a in _of_method(method, problem, starts, level, limit)))
 
 
 def passes_of_ascent(problem: Problem, starts: Mixture, step: float, level: float, limit: int) -> Counted:
-    """The same for gradient ascent with a fixed step in the chart without a redundant direction.
+    """Passes of gradient ascent with a fixed step, in the chart without redundant directions.
 
     Args:
-        problem: what is climbed.
+        problem: the problem to climb.
         starts: leaves [R, ...].
-        step: what the gradient of `log_joint` is multiplied by. It is an argument of the compiled program, so that one
-            serves every step size; a method's config would be compiled anew for each.
-        level: of log_joint.
+        step: factor on the gradient of `log_joint`. It is an argument of the compiled program, so that one program
+            serves every step size; the config of a method would be compiled again for each.
+        level: value of log_joint to reach.
         limit: most passes.
     """
     return Counted(*(np.asarray(a) for a in _of_ascent(problem, starts, step, level, limit)))
@@ -81,7 +81,7 @@ def _of_ascent(problem: Problem, starts: Mixture, step: Array, level: Array, lim
 
 def _count(algorithm: Algorithm, problem: Problem, start: Mixture, level: Array, limit: Array) -> tuple[Array, Array]:
     """Passes spent [] and whether the level was reached []."""
-    key = jax.random.key(0)  # for methods that climb: they draw nothing
+    key = jax.random.key(0)  # methods that climb draw nothing
 
     def go_on(carry: tuple[Any, Array, Array, Array]) -> Array:
         _, passes, height, stopped = carry

@@ -1,4 +1,4 @@
-"""How far the score equations of a mixture are coupled: one Gaussian's separate, and those of a mixture do not."""
+"""The coupling of a mixture's score equations: those of one Gaussian separate, and those of a mixture do not."""
 
 from typing import NamedTuple
 
@@ -25,32 +25,32 @@ class Blocks(NamedTuple):
 
 
 def equations(places: Places) -> Blocks:
-    """One block for each equation of the textbook: the weights together, each mean, each covariance.
+    """One block for each textbook equation: one for all weights, one for each mean, one for each covariance.
 
-    With the responsibilities held fixed, each is solved on its own (Bishop 2006, eq. 9.17-9.22). The weights are one
-    equation because they share a constraint; so is a covariance that is tied.
+    With fixed responsibilities, each equation is solved separately (Bishop 2006, eq. 9.17-9.22). The weights form one
+    equation because they share a constraint. A tied covariance is one equation.
     """
     component = np.where(places.parameter == WEIGHTS, -1, places.component)
     return _partition(places.parameter, component)
 
 
 def components(places: Places) -> Blocks:
-    """One block for each component, its mean with its covariance; the weights, and a tied covariance, are one each."""
+    """One block for each component's mean and covariance, one for all weights, and one for a tied covariance."""
     shared = (places.parameter == WEIGHTS) | (places.component < 0)
     return _partition(np.where(shared, places.parameter, -1), np.where(shared, -1, places.component))
 
 
 def parameters(places: Places) -> Blocks:
-    """One block each for the weights, the means and the scales of all components."""
+    """One block for all weights, one for all means, and one for all scales."""
     return _partition(places.parameter, np.full_like(places.component, -1))
 
 
 def whitened(information: Array, blocks: Blocks) -> Array:
-    """`D^-1/2 A D^-1/2`, D the diagonal blocks of A: every block of the diagonal becomes the identity. [P, P]
+    """`D^-1/2 A D^-1/2`, where D holds the diagonal blocks of A, so that each of these becomes the identity. [P, P]
 
-    At a maximum, A minus the Hessian, the other blocks then hold the correlations between the errors of the equations;
-    their singular values change with no change of units or coordinates within the blocks. D^1/2 is Cholesky's; any
-    other turns the blocks. NaN where a block of the diagonal is not positive definite.
+    If A is minus the Hessian at a maximum, the other blocks hold the correlations between the errors of the equations.
+    Their singular values do not depend on the units or the coordinates within the blocks. D^1/2 is the Cholesky factor;
+    another root would rotate the blocks. The result is NaN if a diagonal block is not positive definite.
     """
     own = jnp.asarray(blocks.of[:, None] == blocks.of)
     factor = cholesky(jnp.where(own, information, 0.0), lower=True)
@@ -59,9 +59,10 @@ def whitened(information: Array, blocks: Blocks) -> Array:
 
 
 def coupled_share(information: Array, blocks: Blocks) -> Array:
-    """The share of the Frobenius norm of `whitened` that lies outside the blocks of the diagonal, from 0 to 1. []
+    """The share of the Frobenius norm of `whitened` that lies outside the diagonal blocks, from 0 to 1. []
 
-    Zero if and only if the equations separate to first order: no coordinate of one moves the solution of another.
+    It is zero if and only if the equations separate to first order: no coordinate of one changes the solution of
+    another.
     """
     matrix = whitened(information, blocks)
     own = jnp.asarray(blocks.of[:, None] == blocks.of)
@@ -69,17 +70,17 @@ def coupled_share(information: Array, blocks: Blocks) -> Array:
 
 
 class Residual(NamedTuple):
-    """Norms of the score, in the complete-data information: `sqrt(g^T F^-1 g)` with F at the same mixture."""
+    """Norms of the score in the complete-data information, `sqrt(g^T F^-1 g)` with F at the same mixture."""
 
     before: Array  # []
-    each: Array  # []   after each equation is solved with the responsibilities held fixed: one EM step
-    together: Array  # []   after all are solved together, linearised: one Newton step; NaN where it ends at no mixture
+    each: Array  # []   after each equation is solved with fixed responsibilities, which is one EM step
+    together: Array  # []   after a Newton step on all equations together; NaN if it does not end at a mixture
 
 
 def left_of_score(problem: Problem, mixture: Mixture, chart: Coordinated) -> Residual:
-    """What is left of the score after one step of either kind; the same in every chart.
+    """Norms of the score before and after one step of either kind; they are the same in every chart.
 
-    One Gaussian is solved by both, because its responsibilities are fixed: the two steps are then the same.
+    For one Gaussian both steps solve the equations and are equal, because its responsibilities are constant.
     """
     each, _ = problem.em_step(mixture)
     together = solved_together(problem, mixture)
@@ -87,19 +88,19 @@ def left_of_score(problem: Problem, mixture: Mixture, chart: Coordinated) -> Res
 
 
 def score_norm(problem: Problem, mixture: Mixture, chart: Coordinated) -> Array:
-    """`sqrt(g^T F^-1 g)`, g the gradient of log_joint and F the complete-data Fisher information. []"""
+    """`sqrt(g^T F^-1 g)`, with g the gradient of log_joint and F the complete-data Fisher information. []"""
     gradient = curvature(problem, mixture, chart).gradient
     factor = cholesky(complete_fisher(problem, mixture, chart), lower=True)
     return jnp.sqrt(gradient @ cho_solve((factor, True), gradient))
 
 
 def solved_together(problem: Problem, mixture: Mixture) -> Mixture:
-    """One Newton step on the score equations `M(t) - t = 0`, t the expectation parameters and M the EM map.
+    """One Newton step on the score equations `M(t) - t = 0`, with t the expectation parameters and M the EM map.
 
-    For labelled points the score with respect to the natural parameters is `N (M(t) - t)`, M(t) the mean of the
+    The score with respect to the natural parameters is `N (M(t) - t)`, where M(t) is the mean of the
     responsibility-weighted statistics (Sundberg 1974). With K = 1, M is constant: the equations are affine in t, and
-    Newton's step from anywhere is the solution. In other coordinates, natural ones too, it takes several.
-    Nothing keeps the step inside the parameter space.
+    one Newton step from anywhere gives the solution. In other coordinates, such as the natural ones, it takes several
+    steps. The step may leave the parameter space.
     """
     t, unravel = ravel_pytree(expectations(problem, mixture))
 
@@ -131,7 +132,7 @@ def from_expectations(problem: Problem, statistics: Statistics) -> Mixture:
 
 
 def _partition(parameter: np.ndarray, component: np.ndarray) -> Blocks:
-    """Coordinates of equal parameter and component form a block; -1 stands for any."""
+    """Blocks of the coordinates with equal parameter and component, where -1 stands for all of them."""
     pairs = np.stack([parameter, component], 1)
     distinct, of = np.unique(pairs, axis=0, return_inverse=True)
     return Blocks(of.reshape(-1), tuple(_name(int(p), int(k)) for p, k in distinct))

@@ -1,7 +1,7 @@
-"""Intervals for the parameters of a known mixture on many simulated data sets, to count how often they hold the truth.
+"""Intervals for the parameters of a known mixture on many simulated data sets, whose coverage can then be counted.
 
-Components are called by the order of their means, in the truth as in every estimate, replicate and draw: what is
-estimated is then a function of the density alone, and no label is in doubt.
+Components are ordered by their means, in the truth and in every estimate, replicate and draw. Every parameter is then a
+function of the density alone, and labels are unambiguous.
 """
 
 from collections.abc import Callable
@@ -22,12 +22,12 @@ from workbench.methods.gibbs import sweep
 from workbench.mixture import Mixture
 from workbench.problem import Problem
 
-# Data sets in hand together.
+# Data sets that are processed together.
 TOGETHER = 100
 
 
 class Intervals(NamedTuple):
-    """Of each parameter on each data set; NaN where there is none."""
+    """Ends of the interval of each parameter on each data set; NaN where there is none."""
 
     low: Array  # [R, Q]
     high: Array  # [R, Q]
@@ -42,17 +42,17 @@ def in_order(mixture: Mixture) -> Array:
 def wald(
     problem: Problem, truth: Mixture, keys: Array, *, num_points: int, em: EM, confidence: float = 0.95
 ) -> Intervals:
-    """The estimate plus and minus z standard errors by observed information.
+    """The estimate plus and minus z standard errors from the observed information.
 
-    The estimate is where EM leads to from the truth. Where it does not converge, or the information is not positive
-    definite, there is no interval.
+    The estimate is the end of EM from the truth. If EM does not converge, or the information is not positive definite,
+    there is no interval.
 
     Args:
-        problem: its prior, and the working units of all data sets; its points are not looked at.
-        truth: what each data set is drawn from.
-        keys: of the data sets. [R]
-        num_points: N of each.
-        em: finds the estimates.
+        problem: gives the prior, and the working units of all data sets; its points are not used.
+        truth: the mixture from which each data set is drawn.
+        keys: one for each data set. [R]
+        num_points: N of each data set.
+        em: the method that finds the estimates.
         confidence: nominal coverage.
     """
     z = NormalDist().inv_cdf(0.5 + 0.5 * confidence)
@@ -79,15 +79,15 @@ def percentile(
     replicates: int,
     confidence: float = 0.95,
 ) -> Intervals:
-    """Percentiles of the nonparametric bootstrap (Efron & Tibshirani 1993, ch. 13).
+    """Percentile intervals of the nonparametric bootstrap (Efron & Tibshirani 1993, ch. 13).
 
     Args:
-        problem: as of `wald`.
-        truth: as of `wald`.
-        keys: as of `wald`.
-        num_points: as of `wald`.
-        em: finds the estimate, and from there those of the replicates; what has not converged is left out.
-        replicates: of each data set.
+        problem: as in `wald`.
+        truth: as in `wald`.
+        keys: as in `wald`.
+        num_points: as in `wald`.
+        em: finds the estimate, and from it those of the replicates; replicates that do not converge are left out.
+        replicates: number of replicates of each data set.
         confidence: nominal coverage.
     """
 
@@ -117,11 +117,11 @@ def credible(
     """Quantiles of a Gibbs chain begun at the truth.
 
     Args:
-        problem: under the conjugate prior, which is the same for every data set.
-        truth: as of `wald`.
-        keys: as of `wald`.
-        num_points: as of `wald`.
-        num_warmup: sweeps that are forgotten.
+        problem: a problem with the conjugate prior, which is the same for every data set.
+        truth: as in `wald`.
+        keys: as in `wald`.
+        num_points: as in `wald`.
+        num_warmup: sweeps that are discarded.
         num_samples: sweeps that are kept.
         confidence: nominal coverage.
     """
@@ -140,7 +140,7 @@ def credible(
 def _on_each(
     one: Callable[[Problem, Array], Intervals], problem: Problem, truth: Mixture, keys: Array, num_points: int
 ) -> Intervals:
-    """Intervals on the data set of each key, which is the same whatever the intervals."""
+    """Intervals on the data set of each key. The data sets do not depend on the kind of interval."""
 
     def on(key: Array) -> Intervals:
         key_data, key_own = jax.random.split(key)
@@ -151,6 +151,6 @@ def _on_each(
 
 
 def _quantiles(values: Array, confidence: float) -> Intervals:
-    """Between which the middle of the values [S, Q] lies; what is not a number is left out. [Q], [Q]"""
+    """The interval between the two tail quantiles of values [S, Q], with NaN left out. [Q], [Q]"""
     tail = 0.5 * (1.0 - confidence)
     return Intervals(*jnp.nanquantile(values, jnp.asarray([tail, 1.0 - tail], values.dtype), axis=0))

@@ -1,4 +1,4 @@
-"""Gradient and exact Hessian of the objective in the coordinates of a chart, and which coordinate belongs to what."""
+"""Gradient and exact Hessian of the objective in the coordinates of a chart, and the parameter of each coordinate."""
 
 from functools import partial
 from typing import Any, NamedTuple, Protocol
@@ -14,7 +14,7 @@ from workbench.problem import Problem
 
 
 class Coordinated(Protocol):
-    """What a chart must answer: there and back, between mixtures and a pytree of unconstrained arrays."""
+    """The interface of a chart: maps between mixtures and a pytree of unconstrained arrays, in both directions."""
 
     def unconstrain(self, mixture: Mixture) -> Any:
         """Coordinates of a mixture."""
@@ -24,7 +24,7 @@ class Coordinated(Protocol):
 
 
 class Curvature(NamedTuple):
-    """Of `log_joint` at a mixture, in the raveled coordinates of a chart; P numbers, in the order of `ravel`."""
+    """Derivatives of `log_joint` at a mixture, in the P raveled coordinates of a chart, in the order of `raveled`."""
 
     log_joint: Array  # []
     gradient: Array  # [P]
@@ -34,8 +34,8 @@ class Curvature(NamedTuple):
 def curvature(problem: Problem, mixture: Mixture, chart: Coordinated) -> Curvature:
     """Value, gradient and exact Hessian of `log_joint`.
 
-    Forward mode over the gradient of the one pass: the work is that of P + 1 passes, done side by side in one sweep.
-    Pure, so that it can be compiled and batched over mixtures; `curvature_at` is the compiled one.
+    It applies forward mode to the gradient of the one pass, which is the work of P + 1 passes in one sweep over the
+    rows. The function is pure, so that it can be compiled and batched over mixtures; `curvature_at` is compiled.
     """
     u, constrain = raveled(mixture, chart)
 
@@ -46,7 +46,7 @@ def curvature(problem: Problem, mixture: Mixture, chart: Coordinated) -> Curvatu
 def curvature_at(
     problem: Problem, mixture: Mixture, weights: str = "log_ratio", scales: str = "log_cholesky"
 ) -> Curvature:
-    """`curvature` in a chart by name, compiled; unless named otherwise, one without a redundant direction."""
+    """`curvature`, compiled, in a named chart; the default chart has no redundant direction."""
     return curvature(problem, mixture, Chart.of(problem, weights=weights, scales=scales))
 
 
@@ -57,10 +57,10 @@ def raveled(mixture: Mixture, chart: Coordinated) -> tuple[Array, Any]:
 
 
 class Places(NamedTuple):
-    """What each raveled coordinate belongs to."""
+    """The parameter and the component of each raveled coordinate."""
 
     parameter: np.ndarray  # [P]   0: weights, 1: means, 2: scales
-    component: np.ndarray  # [P]   k, or -1 where all components share it
+    component: np.ndarray  # [P]   k, or -1 if all components share it
 
 
 PARAMETERS = ("weights", "means", "scales")

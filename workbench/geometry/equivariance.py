@@ -1,4 +1,4 @@
-"""Whether a climb commutes with a change of units: EM does, gradient ascent only where its coordinates do."""
+"""Equivariance under a change of units: EM commutes with it, gradient ascent only in coordinates that do."""
 
 from dataclasses import replace
 from functools import partial
@@ -17,7 +17,7 @@ Units = Literal["working", "data"]
 
 
 def chart_in(problem: Problem, units: Units) -> Chart:
-    """The default chart without redundant direction, in working units or in those of the data as they came."""
+    """The default chart without redundant directions, in working units or in the data's original units."""
     chart = Chart.of(problem, "log_ratio", "log_cholesky")
     if units == "working":
         return chart
@@ -57,10 +57,10 @@ def em_path(problem: Problem, start: Mixture, *, steps: int) -> Mixture:
 
 @jax.jit
 def farthest(problem: Problem, path: Mixture, other: Mixture, other_problem: Problem) -> Array:
-    """How far two paths part, one in each of two units of the same data: the largest gap of a row, in nats per point.
+    """The largest difference between two paths, in two different units of the same data, in nats per point. []
 
-    The gap is that of `log_likelihood` at the same step, less what the change of units itself adds; it is NaN where a
-    path is not finite. []
+    The difference is that of `log_likelihood` at the same step, without the constant that the change of units adds. It
+    is NaN if a path is not finite.
     """
 
     def per_point(each: Problem, mixture: Mixture) -> Array:

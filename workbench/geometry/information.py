@@ -1,8 +1,9 @@
-"""Observed, complete and missing information: what EM knows of the curvature of the objective, and what it does not.
+"""Observed, complete and missing information: the curvature of the objective, and the part of it that EM uses.
 
 EM maximises `Q(theta | theta*)`, the expected log-joint of points *and* labels with the responsibilities of theta*. The
-curvature of Q is the complete information, that of `log_joint` the observed one, and what lies between them is missing
-because the labels are. Everything here is dense in the number of coordinates, and costs about a pass for each.
+curvature of Q is the complete information, and that of `log_joint` the observed information. Their difference is the
+missing information, because the labels are missing. All matrices here are dense in the number of coordinates, and cost
+about a pass for each of them.
 """
 
 from collections.abc import Callable
@@ -22,7 +23,7 @@ from workbench.problem import Problem
 
 
 class Information(NamedTuple):
-    """At a mixture, in the raveled coordinates of a chart; P numbers."""
+    """Information matrices at a mixture, in the P raveled coordinates of a chart."""
 
     observed: Array  # [P, P]   minus the Hessian of log_joint
     complete: Array  # [P, P]   minus the Hessian of Q(theta | theta*) at theta*
@@ -30,15 +31,15 @@ class Information(NamedTuple):
 
 
 def information(problem: Problem, mixture: Mixture, chart: Coordinated) -> Information:
-    """Both informations and the Jacobian of the EM map, each found without the others.
+    """Both information matrices and the Jacobian of the EM map, each computed independently of the others.
 
     At a fixed point of EM, `DM = I - complete^-1 observed` (Dempster, Laird & Rubin 1977, eq. 3.15; Meng & Rubin
-    1991, eq. 2.2.1), with a prior as without. Elsewhere the identity does not hold.
+    1991, eq. 2.2.1), with or without a prior. Elsewhere the identity does not hold.
 
     Args:
-        problem: whose prior has a closed-form M-step.
+        problem: a problem whose prior has a closed-form M-step.
         mixture: theta*, inside the parameter space.
-        chart: one without a redundant direction, or the informations are singular.
+        chart: a chart without redundant directions; otherwise the information matrices are singular.
     """
     u, constrain = raveled(mixture, chart)
     _, statistics = one_pass(mixture, problem.rows)
@@ -58,7 +59,7 @@ def information(problem: Problem, mixture: Mixture, chart: Coordinated) -> Infor
 
 
 def expected_complete(statistics: Statistics, mixture: Mixture, origins: Array) -> Array:
-    """Expected log-likelihood of points and labels, from statistics about `origins` [K, D]: Q without its prior. []"""
+    """Expected log-likelihood of points and labels, from statistics about `origins` [K, D]: Q without the prior. []"""
     family = mixture.covariance
     natural = family.natural(jnp.log(mixture.weights), mixture.means - origins, mixture.scales)
     return sum((jnp.sum(s * c) for s, c in zip(statistics, natural, strict=True)), jnp.zeros(()))
@@ -67,8 +68,9 @@ def expected_complete(statistics: Statistics, mixture: Mixture, origins: Array) 
 def complete_fisher(problem: Problem, mixture: Mixture, chart: Coordinated) -> Array:
     """The Fisher information of N points *with* their labels, at any mixture. [P, P]
 
-    Positive definite everywhere, which the Hessian of Q is only near a fixed point, and the metric in which a change
-    of coordinates changes no length. At a maximum of the likelihood it equals the complete information.
+    It is positive definite everywhere, while minus the Hessian of Q is so only near a fixed point. As a metric it is
+    invariant: lengths do not depend on the coordinates. At a maximum of the likelihood it equals the complete
+    information.
     """
     u, constrain = raveled(mixture, chart)
     counts = problem.num_points * mixture.weights
@@ -76,7 +78,7 @@ def complete_fisher(problem: Problem, mixture: Mixture, chart: Coordinated) -> A
 
 
 class Preconditioned(NamedTuple):
-    """An EM step as a step along the gradient, `step = matrix gradient`, in moments about the current means."""
+    """An EM step as a preconditioned gradient step, `step = matrix gradient`, in moments about the current means."""
 
     step: Array  # [P]
     gradient: Array  # [P]   of the log-likelihood
@@ -86,11 +88,11 @@ class Preconditioned(NamedTuple):
 def em_as_ascent(problem: Problem, mixture: Mixture) -> Preconditioned:
     """The matrix P of `theta_EM - theta = P grad` (Xu & Jordan 1996, Theorems 1 and 2), for every covariance family.
 
-    The coordinates are theirs: the weights but the last, the means, and the covariances as second moments about the
-    *current* means, in which the step is exact (about the new means, a covariance is smaller by the square of their
-    step). P is the inverse of the Fisher information of N points with labels, with the counts of the E-step for the
-    components: `(diag(pi) - pi pi^T) / N`, `Sigma_k / n_k` and, for full covariances, `2 / n_k` times the symmetric
-    Kronecker square of Sigma_k. The prior is left out: the theorem is one of the likelihood.
+    The coordinates are those of the paper: all weights but the last, the means, and the covariances as second moments
+    about the *current* means, in which the step is exact (about the new means, a covariance is smaller by the square
+    of the step of its mean). P is the inverse of the Fisher information of N points with labels, with the counts of the
+    E-step for the components: `(diag(pi) - pi pi^T) / N`, `Sigma_k / n_k` and, for full covariances, `2 / n_k` times
+    the symmetric Kronecker square of Sigma_k. The prior is left out, because the theorem is about the likelihood.
     """
     family, n = mixture.covariance, problem.num_points
     _, (counts, first, second) = one_pass(mixture, problem.rows)
@@ -109,14 +111,17 @@ def em_as_ascent(problem: Problem, mixture: Mixture) -> Preconditioned:
 
 
 def _fisher(u: Array, constrain: Callable[[Array], Mixture], mixture: Mixture, counts: Array, num_points: int) -> Array:
-    """Minus the Hessian of Q for statistics that fit the mixture exactly: its gradient is zero, so it is a tensor."""
+    """Minus the Hessian of Q for statistics that fit the mixture exactly.
+
+    The gradient of Q is then zero, so that the Hessian transforms as a tensor.
+    """
     family, d = mixture.covariance, mixture.num_dimensions
     second = family.degrees(counts, d) * family.square(mixture.scales)
     fitting = Statistics(counts, jnp.zeros_like(mixture.means), second)
 
     def surrogate(v: Array) -> Array:
         candidate = constrain(v)
-        # The labels alone: N pi_k of them, and not the counts, fit the weights.
+        # For the weights, the statistics that fit exactly are N pi_k in place of the counts.
         labels = jnp.sum((num_points * mixture.weights - counts) * jnp.log(candidate.weights))
         return expected_complete(fitting, candidate, mixture.means) + labels
 
@@ -124,7 +129,7 @@ def _fisher(u: Array, constrain: Callable[[Array], Mixture], mixture: Mixture, c
 
 
 def _moments(family: Covariance, weights: Array, means: Array, covariances: Array) -> Array:
-    """Weights but the last, means, and distinct entries of the covariances in the family's shape. [P]"""
+    """All weights but the last, means, and distinct entries of the covariances in the family's shape. [P]"""
     if family.has_correlations:
         covariances = covariances[..., *np.tril_indices(means.shape[-1])]
     return jnp.concatenate([weights[:-1], means.ravel(), covariances.ravel()])

@@ -1,4 +1,4 @@
-"""Whether a fixed-point method climbs: the objectives at every step of it, and how often each of them falls."""
+"""Monotonicity of fixed-point methods: the objectives at every step, and how often each of them falls."""
 
 from functools import partial
 from typing import NamedTuple, Protocol
@@ -18,7 +18,7 @@ Values = tuple[Array, Array, Array]
 
 
 class Mapped(Protocol):
-    """A method whose step is one map from mixture to mixture: `EM`, `FlooredEM`."""
+    """A method whose step is a map from mixture to mixture, such as `EM` and `FlooredEM`."""
 
     def map(self, problem: Problem) -> Map:
         """The map."""
@@ -26,7 +26,7 @@ class Mapped(Protocol):
 
 
 class Path(NamedTuple):
-    """Objectives along the steps of a map; row 0 is the start. Rows from a singular mixture on are NaN."""
+    """Objectives along the steps of a map; row 0 is the start. After a singular mixture, rows are NaN."""
 
     log_joint: np.ndarray  # [R, T + 1]
     log_likelihood: np.ndarray  # [R, T + 1]
@@ -34,12 +34,12 @@ class Path(NamedTuple):
 
 
 def path_of(method: Mapped, problem: Problem, starts: Mixture, steps: int) -> Path:
-    """Every step of a method from starts with leaves [R, ...], without its stopping rule. One pass a step."""
+    """Objectives at every step of a method from starts, leaves [R, ...], without its stopping rule. One pass a step."""
     return Path(*(np.asarray(values) for values in _paths(method, problem, starts, steps)))
 
 
 def falls(values: np.ndarray) -> tuple[int, int]:
-    """In how many steps values [R, T + 1] fall beyond rounding, and how many steps there are; NaN is no step."""
+    """The number of steps in which values [R, T + 1] fall beyond rounding, and the number of all steps without NaN."""
     rises = np.diff(values, axis=1)
     size = np.maximum(np.abs(values[:, 1:]), 1.0)
     limit = -ROUNDING * np.finfo(values.dtype).eps * size
@@ -49,12 +49,12 @@ def falls(values: np.ndarray) -> tuple[int, int]:
 
 @partial(jax.jit, static_argnums=(0, 3))
 def _paths(method: Mapped, problem: Problem, starts: Mixture, steps: int) -> Values:
-    """As `Path`, inside the compiled program."""
+    """The fields of `Path`, inside the compiled program."""
     step = method.map(problem)
 
     def advance(mixture: Mixture, _: None) -> tuple[Mixture, Values]:
         image, log_joint = step(mixture)
-        # The log_joint that the map gives is the one before it: a row is complete without another pass.
+        # The map returns the log_joint of the mixture before the step, so that a row needs no other pass.
         values = log_joint, log_joint - problem.log_prior(mixture), _log_width(mixture, problem)
         usable = is_usable(mixture, problem)
         return image, jax.tree.map(lambda value: jnp.where(usable, value, jnp.nan), values)

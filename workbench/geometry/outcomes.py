@@ -1,4 +1,4 @@
-"""How each climb to a known best ended, with failures told apart by kind."""
+"""The outcome of each climb relative to a known best value, with the kinds of failure kept apart."""
 
 from enum import StrEnum
 
@@ -9,37 +9,37 @@ from workbench.loop.trace import Trace
 
 
 class Outcome(StrEnum):
-    """What became of a climb; exactly one applies."""
+    """The outcome of a climb; exactly one applies."""
 
     REACHED = "reached"  # ended within the tolerance of the best
     LEFT = "left_the_mixtures"  # a step gave a negative weight or a matrix that is no covariance
     COLLAPSED = "collapsed"  # ran into a singularity
-    DIVERGED = "diverged"  # numbers that are not finite, a fall, or a line search that found no rise
+    DIVERGED = "diverged"  # a number is not finite, log_joint fell, or a line search found no rise
     WORSE = "worse_optimum"  # stopped by its own rule, far below the best
     SHORT = "stopped_short"  # stopped by its own rule at the best, but not within the tolerance
     UNFINISHED = "out_of_budget"
 
 
-# Stopped within so many nats of the best, but not within the tolerance: the same optimum, and a rule that was too lax.
+# A climb that stops within so many nats of the best is at the same optimum; beyond the tolerance, its rule was too lax.
 SAME = 1e-3
 
 
 def outcomes(trace: Trace, statuses: list[RestartStatus], best: float, within: float) -> list[Outcome]:
-    """The outcome of every restart of a trace that is no sampler's. [R]
+    """The outcome of every restart of a trace, which is not a sampler's. [R]
 
     Args:
         trace: of a method that climbs.
         statuses: of its restarts.
         best: log_joint to reach.
-        within: nats that count as there.
+        within: tolerance in nats.
     """
     return [_outcome(trace, r, ended.status, best, within) for r, ended in enumerate(statuses)]
 
 
 def passes_to(trace: Trace, found: list[Outcome], best: float, within: float) -> np.ndarray:
-    """Passes at the first recorded row within so many nats of the best; NaN for restarts that do not end there. [R]
+    """Passes at the first row within the tolerance of the best; NaN for restarts that do not end within it. [R]
 
-    Rows lie a tenth of the price apart, so that a price is exact to a tenth.
+    Rows are at marks a tenth apart, so that the number of passes is accurate to a tenth.
     """
     first = np.argmax(np.abs(trace.log_joint - best) <= within, axis=1)
     passes = trace.passes[np.arange(len(first)), first].astype(float)

@@ -1,13 +1,13 @@
-"""The statistical rate of an over-specified mixture: two components fitted to one, and how slowly their distance heals.
+"""The statistical rate of an over-specified mixture: two components are fitted to data from one.
 
-The model has one unknown, the location theta; the rest is fixed:
+The model has one unknown, the location theta:
 
     w N(theta, 1) + (1 - w) N(-theta, 1)
 
-Fitted to points of N(0, 1), the truth is theta = 0. With equal weights the two components are exchangeable there, the
-Fisher information of theta is zero and the estimate is off by N^-1/4; with unequal weights it is positive, and the
-estimate is off by N^-1/2 (Dwivedi, Ho, Khamaru, Wainwright, Jordan & Yu 2020, "Singularity, misspecification and the
-convergence rate of EM", Annals of Statistics 48, Theorems 1 and 2).
+For points of N(0, 1) the true value is theta = 0. With equal weights the Fisher information of theta is zero there,
+because the two components are exchangeable, and the error of the estimate is of order N^-1/4. With unequal weights the
+information is positive, and the error is of order N^-1/2 (Dwivedi, Ho, Khamaru, Wainwright, Jordan & Yu 2020,
+"Singularity, misspecification and the convergence rate of EM", Annals of Statistics 48, Theorems 1 and 2).
 """
 
 import math
@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-# EM stops when theta moves by no more than this share of the error to be measured, N^-1/4 or N^-1/2.
+# EM stops when theta moves by no more than this share of N^-1/2, the smaller of the two errors to be measured.
 TOLERANCE = 1e-5
 
 
@@ -35,11 +35,11 @@ def fits(key: Array, weight: float, num_points: int, replications: int, *, start
     """EM from `start` on fresh points of N(0, 1), for every replication.
 
     Args:
-        key: random key; replication r uses the r-th derived from it.
-        weight: w, of the component at theta, in (0, 1).
+        key: random key; replication r uses the r-th key derived from it.
+        weight: w, the weight of the component at theta, in (0, 1).
         num_points: N.
         replications: R.
-        start: of theta; its sign decides which mode is found where there are two.
+        start: of theta; its sign decides which of two modes is found.
     """
     return Fits(*(np.asarray(a) for a in _fits(jax.random.split(key, replications), weight, num_points, start)))
 
@@ -53,7 +53,7 @@ def em_step(theta: Array, x: Array, weight: Array) -> Array:
 
 
 class Slope(NamedTuple):
-    """Of the logarithm of the error in the logarithm of N."""
+    """The slope of the logarithm of the error against the logarithm of N."""
 
     value: float
     standard_error: float
@@ -62,7 +62,7 @@ class Slope(NamedTuple):
 def slope(num_points: np.ndarray, errors: np.ndarray, standard_errors: np.ndarray) -> Slope:
     """The weighted least-squares slope of ln(error) on ln(N), for independent mean errors [n] >= 2.
 
-    The standard error is that of the replications: the error of ln(error) is `standard_error / error` (delta method).
+    The standard error comes from that of the errors: ln(error) has the error `standard_error / error` (delta method).
     """
     weights = (errors / standard_errors) ** 2
     x = np.log(num_points) - np.average(np.log(num_points), weights=weights)
@@ -72,8 +72,8 @@ def slope(num_points: np.ndarray, errors: np.ndarray, standard_errors: np.ndarra
 
 @partial(jax.jit, static_argnums=2)
 def _fits(keys: Array, weight: Array, num_points: int, start: Array) -> tuple[Array, Array, Array]:
-    """One replication after another: each stops when it is done, and holds its own points only."""
-    most = 100 * math.isqrt(num_points)  # the theory asks for a multiple of sqrt(N)
+    """Replications one after the other, so that each stops when it has converged, and memory holds its points only."""
+    most = 100 * math.isqrt(num_points)  # the theory requires a multiple of sqrt(N)
     small = TOLERANCE * num_points**-0.5
 
     def of(key: Array) -> tuple[Array, Array, Array]:

@@ -1,4 +1,4 @@
-"""How fast EM and ascent converge near an optimum, predicted from the information there."""
+"""The convergence rates of EM and gradient ascent near an optimum, predicted from the information there."""
 
 import math
 from typing import NamedTuple
@@ -16,14 +16,14 @@ from workbench.problem import Problem
 
 
 class Rates(NamedTuple):
-    """What the information at a strict maximum says of the climb to it."""
+    """Convergence rates near a strict maximum, from the information there."""
 
     missing: np.ndarray  # [P]   fractions of missing information, largest first: the eigenvalues of DM
     eigenvalues: np.ndarray  # [P]   of the observed information in the chart, largest first
 
     @property
     def em(self) -> float:
-        """EM's rate: the factor by which an iteration shrinks the error, in the end."""
+        """EM's rate: the factor by which an iteration shrinks the error asymptotically."""
         return float(self.missing[0])
 
     @property
@@ -33,7 +33,9 @@ class Rates(NamedTuple):
 
     @property
     def preconditioned(self) -> float:
-        """The same after EM's matrix P, in every chart: `(1 - smallest fraction) / (1 - largest)`."""
+        """Condition number after preconditioning by EM's matrix P, in every chart:
+        `(1 - smallest fraction) / (1 - largest fraction)`.
+        """
         return float((1.0 - self.missing[-1]) / (1.0 - self.missing[0]))
 
     @property
@@ -48,9 +50,10 @@ class Rates(NamedTuple):
 
 
 def rates(information: Information) -> Rates:
-    """Fractions of missing information and eigenvalues; NaN where the complete information is not positive definite.
+    """Fractions of missing information and eigenvalues; NaN if the complete information is not positive definite.
 
-    The fractions are those of `I - complete^-1 observed`, found from a symmetric matrix: real, as DM's are.
+    The fractions are the eigenvalues of `I - complete^-1 observed`. They are computed from a similar symmetric matrix,
+    so that they are real, as those of DM are.
     """
     factor = cholesky(information.complete, lower=True)
     half = solve_triangular(factor, information.observed, lower=True)
@@ -59,9 +62,10 @@ def rates(information: Information) -> Rates:
 
 
 def iterations_until(rate: float, share: float) -> float:
-    """Iterations until the gap in log_joint is this share of what it was, along the slowest direction.
+    """Iterations until the gap in log_joint has shrunk to this share of its value, along the slowest direction.
 
-    `ln(share) / (2 ln(rate))`: the gap is quadratic in the error, which shrinks by `rate`. Infinite for a rate of 1.
+    The number is `ln(share) / (2 ln(rate))`, because the gap is quadratic in the error, which shrinks by `rate` in an
+    iteration. It is infinite for a rate of 1.
     """
     if rate >= 1.0:
         return math.inf
@@ -71,8 +75,8 @@ def iterations_until(rate: float, share: float) -> float:
 def displaced(problem: Problem, optimum: Mixture, information: Information, chart: Coordinated, key: Array) -> Mixture:
     """A mixture one nat below a strict maximum, to second order, in a random direction of the observed information.
 
-    So far lies the truth from the estimate, and in such directions, for two parameters. To first order the start is the
-    same in every chart, and none of the methods is favoured.
+    For two parameters, the truth is as far from the estimate and in such directions. To first order the start does not
+    depend on the chart, so it favours no method.
     """
     u, constrain = raveled(optimum, chart)
     factor = cholesky(information.observed, lower=True)
@@ -97,11 +101,11 @@ def error_ratios(problem: Problem, start: Mixture, optimum: Mixture, chart: Coor
 
 
 def crossing(x: np.ndarray, log_ratio: np.ndarray) -> float | None:
-    """Where a curve first rises through zero, by straight lines between its points; None where it does not.
+    """The place where a curve first rises through zero, by linear interpolation; None if it does not.
 
     Args:
         x: places, ascending [n].
-        log_ratio: the curve's heights [n]; points that are not finite are left out.
+        log_ratio: values of the curve [n]; points that are not finite are left out.
     """
     kept = np.isfinite(log_ratio)
     x, y = np.asarray(x)[kept], np.asarray(log_ratio)[kept]

@@ -1,10 +1,10 @@
 """Escapes to infinity: the log-likelihood as a component shrinks onto points, and the slope at which it rises.
 
-Let a component lose J of its directions, all at width sigma, and let m points lie exactly on what is left of it: on its
-centre where J = D, on a flat through its centre where J < D. Each of the m gains `-J log sigma` while all others are
-left to the other components, so the log-likelihood has the slope `-m J` against log sigma (Day 1969, "Estimating the
-components of a mixture of normal distributions", Biometrika 56, for one point). Tied values count as often as they
-occur.
+Let a component shrink in J of its directions, all with width sigma, and let m points lie exactly on the limiting flat:
+its centre if J = D, a line, plane, ... through its centre if J < D. Each of the m points gains `-J log sigma`, and the
+other components explain the rest. The log-likelihood therefore has the slope `-m J` against log sigma (Day 1969,
+"Estimating the components of a mixture of normal distributions", Biometrika 56, for one point). Tied values count as
+often as they occur.
 """
 
 from dataclasses import dataclass
@@ -20,17 +20,17 @@ from workbench.mixture import Mixture
 from workbench.mixture.covariance import lower_triangular
 from workbench.problem import Problem
 
-# A row lies on a flat if it is no farther than this, in units in which the data have unit spread: rounding of the way
-# to these units, for data a thousand deviations from their origin.
+# A row lies on a flat if its distance is at most this, in units in which the data have unit spread. It allows for the
+# rounding of the conversion to these units, for data a thousand deviations from their origin.
 ON_IT = 1e-12
 
-# Half of them bear the slope, and a line through fewer than three points has no error.
+# The slope is fitted to half of the widths, and a line through fewer than three points has no standard error.
 FEWEST_WIDTHS = 6
 
 
 @dataclass(frozen=True)
 class Flat:
-    """What a component shrinks onto: a point, or the line, plane, ... through several rows; in working units."""
+    """A point, or the line, plane, ... through several rows, onto which a component shrinks; in working units."""
 
     centre: Array  # [D]
     lost: Array  # [D, J]   orthonormal directions in which the component shrinks
@@ -38,11 +38,11 @@ class Flat:
 
     @classmethod
     def through(cls, problem: Problem, rows: tuple[int, ...]) -> "Flat":
-        """The flat through these rows of the data; one row is a point, of a tied value all rows that have it count.
+        """The flat through these rows of the data. One row is a point, and all rows of the same value count.
 
         Raises:
-            InputError: there is no such row, or the flat leaves no direction to shrink in or is one that the covariance
-                family cannot shrink onto.
+            InputError: there is no such row, the flat leaves no direction to shrink in, or the covariance family cannot
+                shrink onto it.
         """
         n, d = problem.num_points, problem.num_dimensions
         if not rows or min(rows) < 0 or max(rows) >= n:
@@ -63,11 +63,11 @@ class Flat:
 
 @dataclass(frozen=True)
 class Escape:
-    """The log-likelihood along an escape, and the slope of its end beside the theory."""
+    """The log-likelihood along an escape, its slope at the narrow end, and the slope of the theory."""
 
     log_sigmas: np.ndarray  # [S]   natural logarithms of widths in working units, falling
     log_likelihoods: np.ndarray  # [S]
-    slope: float  # least squares over the narrower half
+    slope: float  # by least squares over the narrower half
     slope_error: float  # its standard error, from the residuals
     theory: float  # minus points times directions
 
@@ -77,18 +77,18 @@ def escape(
 ) -> Escape:
     """Follow a component as it shrinks onto a flat.
 
-    Its mean lies on the flat and its weight stays as it is; along the flat it keeps its own width.
+    Its mean lies on the flat, and its weight does not change; along the flat it keeps its width.
 
     Args:
-        problem: any family but tied.
-        mixture: where everything else comes from.
-        component: the one that shrinks.
-        on: what it shrinks onto.
+        problem: with any family but tied.
+        mixture: gives all other parameters.
+        component: index of the component that shrinks.
+        on: the flat onto which it shrinks.
         log_sigmas: natural logarithms of its width in the directions that it loses, in working units, falling. [S]
-        steps: EM steps that all weights and the other components take at each width; 0 holds them fixed.
+        steps: EM steps that all weights and the other components take at each width; 0 keeps them fixed.
 
     Raises:
-        InputError: too few widths for a slope and its error.
+        InputError: there are too few widths for a slope and its error.
     """
     log_sigmas = np.asarray(log_sigmas, float)
     if len(log_sigmas) < FEWEST_WIDTHS:
@@ -128,7 +128,7 @@ def _follow(
 
 
 def _shrunk(problem: Problem, mixture: Mixture, chosen: Array, centre: Array, narrow: Array) -> Mixture:
-    """The mixture with the chosen component on the flat, `narrow` [D, J] its half-axes across it."""
+    """The mixture with the chosen component on the flat; `narrow` [D, J] are its half-axes across the flat."""
     family, working = problem.covariance, problem.rows.to_working(mixture)
     if family.has_correlations:
         across = narrow / jnp.sqrt(jnp.sum(narrow**2, 0))

@@ -1,8 +1,8 @@
-"""Fixed-step ascent near a maximum: which step sizes converge, and in how many passes, predicted and counted.
+"""Fixed-step ascent near a maximum: the step sizes that converge, and the number of passes, predicted and counted.
 
 Near a strict maximum the objective per point is a quadratic with curvatures `lambda_i`, and a step of size h multiplies
-the error along the i-th direction by `1 - h lambda_i`. It shrinks in all of them exactly where `h < 2 / max lambda`:
-the stability edge. EM has no such number to choose.
+the error along the i-th direction by `1 - h lambda_i`. The error shrinks in all directions if and only if
+`h < 2 / max lambda`, the stability edge. EM has no such number to choose.
 """
 
 from functools import partial
@@ -19,19 +19,19 @@ from workbench.geometry.curvature import raveled
 from workbench.mixture import Mixture
 from workbench.problem import Problem
 
-# Curvatures below this share of the largest are those of a chart's redundant direction, zero but for rounding.
+# Curvatures below this share of the largest belong to a chart's redundant direction, and are zero up to rounding.
 FLAT = 1e-10
 
 
 class Modes(NamedTuple):
     """Directions at a maximum in which errors shrink independently, in the raveled coordinates of a chart."""
 
-    curvatures: np.ndarray  # [Q]   of minus log_joint per point; Q = P less the redundant direction
+    curvatures: np.ndarray  # [Q]   of minus log_joint per point; Q is P without the redundant direction
     directions: np.ndarray  # [P, Q]
 
     @classmethod
     def of(cls, hessian: ArrayLike, num_points: int) -> "Modes":
-        """From the Hessian of `log_joint` at a strict maximum. [P, P]"""
+        """The modes from the Hessian [P, P] of `log_joint` at a strict maximum."""
         values, vectors = np.linalg.eigh(-np.asarray(hessian) / num_points)
         kept = np.abs(values) > FLAT * np.max(np.abs(values))
         return cls(values[kept], vectors[:, kept])
@@ -47,13 +47,13 @@ class Modes(NamedTuple):
         return float(np.max(self.curvatures) / np.min(self.curvatures))
 
     def displacements(self, nats: float, num_points: int) -> np.ndarray:
-        """Steps away from the maximum, one along each direction, that cost so many nats each. [P, Q]"""
+        """Steps away from the maximum, one along each direction, that each lower `log_joint` by `nats`. [P, Q]"""
         return np.asarray(self.directions * np.sqrt(2.0 * nats / (num_points * self.curvatures)))
 
     def passes(self, rate: float, start: float, within: float, limit: int) -> int | None:
-        """Steps of that size from `start` nats below to `within`, on the quadratic; None beyond the limit.
+        """Number of steps of size `rate` on the quadratic, from `start` nats below the maximum to `within`.
 
-        The start is displaced by an equal share of its nats along every direction.
+        Every direction has an equal share of the nats at the start. The result is None beyond the limit.
         """
         if rate >= self.edge:
             return None
@@ -73,10 +73,9 @@ def displaced(maximum: Mixture, chart: Chart, step: np.ndarray) -> Mixture:
 def ascent_passes(
     problem: Problem, start: Mixture, rates: Array, goal: Array, *, limit: int, weights: str, scales: str
 ) -> Array:
-    """Fixed-step ascents from one start until `log_joint` is at least `goal`, one for each step size. [S]
+    """Passes of fixed-step ascent from a start until `log_joint` is at least `goal`, for each step size. [S]
 
-    Returns:
-        Passes, one for each step; one more than the limit where the goal is not reached.
+    A step costs one pass. The result is one more than the limit where the goal is not reached.
     """
     u, constrain = raveled(start, Chart.of(problem, weights, scales))
     objective = jax.value_and_grad(lambda v: problem.log_joint(constrain(v)))
@@ -84,7 +83,7 @@ def ascent_passes(
     def climb(rate: Array) -> Array:
         def goes_on(carry: tuple[Array, Array, Array, Array]) -> Array:
             value = carry[2]
-            return (carry[0] < limit) & (value < goal)  # not where it is no number
+            return (carry[0] < limit) & (value < goal)  # False where the value is NaN
 
         def step(carry: tuple[Array, Array, Array, Array]) -> tuple[Array, Array, Array, Array]:
             count, v, _, slope = carry
@@ -99,13 +98,13 @@ def ascent_passes(
 
 @jax.jit
 def em_passes(problem: Problem, start: Mixture, goal: Array, limit: Array) -> Array:
-    """EM steps from a start until `log_joint` is at least `goal`; one more than the limit where it is not. []"""
+    """EM steps from a start until `log_joint` is at least `goal`; one more than the limit if that is not reached. []"""
 
     def goes_on(carry: tuple[Array, Mixture, Array]) -> Array:
         return (carry[0] <= limit) & (carry[2] < goal)
 
     def step(carry: tuple[Array, Mixture, Array]) -> tuple[Array, Mixture, Array]:
-        # A step tells the value before it.
+        # A step returns the value before it.
         after, value = problem.em_step(carry[1])
         return carry[0] + 1, after, value
 

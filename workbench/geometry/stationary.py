@@ -1,9 +1,9 @@
-"""What kind of point a climb has ended on: a strict maximum, a saddle, a plateau, or no stationary point at all.
+"""The kind of point at which a climb has ended: a strict maximum, a saddle, a plateau, or no stationary point.
 
-The gradient and the exact Hessian decide. Both are read in the metric of the complete-data information: there the
-eigenvalues are those of `DM - I`, DM the Jacobian of the EM map (Dempster, Laird & Rubin 1977), so they depend neither
-on units nor on coordinates. One of -1 is a direction of which nothing is missing, one of 0 is flat, and along one of
-m > 0 EM leaves the point, 1 + m times as far in every step.
+The gradient and the exact Hessian decide it, both in the metric of the complete-data information. In this metric the
+eigenvalues are those of `DM - I`, with DM the Jacobian of the EM map (Dempster, Laird & Rubin 1977), so they depend
+neither on units nor on coordinates. An eigenvalue of -1 is a direction without missing information, and one of 0 is a
+flat direction. Along a direction with m > 0 EM moves away from the point, 1 + m times as far in every step.
 """
 
 from dataclasses import dataclass, replace
@@ -23,26 +23,26 @@ from workbench.mixture.matching import heaviest
 from workbench.problem import Problem
 from workbench.soundness import VANISHED, Health, Soundness, merged_groups
 
-# Nats that the end of a climb may lie away from the stationary point it is at. What EM's stopping rule leaves over is
-# below 1e-5 on every data set shipped; distinct optima differ by more, but for chance.
+# Most nats between the end of a climb and the stationary point that it stands for. With EM's stopping rule the gap is
+# below 1e-5 on every data set shipped; distinct optima differ by more, except by chance.
 REACH = 1e-2
 
-# Nats from the stationary point at which Newton steps have arrived, and those at which they have settled, so that
-# eigenvalues that vanish by the model's symmetry are below 1e-7. Rounding leaves a thousandth of this or less.
+# Nats from the stationary point at which Newton steps have arrived, and at which they have settled. At SETTLED,
+# eigenvalues that vanish by the model's symmetry are below 1e-7. Rounding is a thousandth of it or less.
 ARRIVED = 1e-8
 SETTLED = 1e-12
 
-# Newton steps to get there. They double the digits at a strict maximum or saddle, where three are enough, and halve the
-# distance on a plateau.
+# Most Newton steps. At a strict maximum or saddle they double the digits, and three are enough; on a plateau they halve
+# the distance.
 MOST_STEPS = 30
 
-# Eigenvalues smaller than this are flat: ten times what is left on a settled plateau. EM would need a million steps
-# along a direction this slow.
+# Eigenvalues smaller than this count as flat. The limit is ten times what remains on a settled plateau; EM would need a
+# million steps along so slow a direction.
 FLAT = 1e-6
 
 
 class Kind(StrEnum):
-    """What an end is."""
+    """The kind of an end."""
 
     MAXIMUM = "maximum"  # strict, and sound
     SADDLE = "saddle"  # stationary, with a direction that ascends
@@ -54,13 +54,13 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True)
 class Nature:
-    """What a point is, and the stationary point that it stands for."""
+    """The kind of a point, and the stationary point that it stands for."""
 
     kind: Kind
-    mixture: Mixture  # polished; the point itself where there is no stationary one within reach
+    mixture: Mixture  # polished; the point itself if there is no stationary point within `REACH`
     log_joint: float
     groups: np.ndarray  # [K]   equal for components that have merged
-    settled: bool = False  # whether a stationary point is within reach
+    settled: bool = False  # whether there is a stationary point within `REACH`
     ascending: int = 0  # directions in which log_joint rises to second order
     flat: int = 0  # directions in which it neither rises nor falls
     largest_eigenvalue: float = float("nan")  # of the Hessian, in the complete-data information
@@ -68,7 +68,7 @@ class Nature:
 
 
 class Spectrum(NamedTuple):
-    """The quadratic about a point, along the eigenvectors of its Hessian in the complete-data information."""
+    """The quadratic model at a point, along the eigenvectors of its Hessian in the complete-data information."""
 
     log_joint: float
     eigenvalues: np.ndarray  # [P]   ascending
@@ -77,27 +77,30 @@ class Spectrum(NamedTuple):
 
     @property
     def gain(self) -> float:
-        """Nats to the stationary point of the quadratic, ups and downs added; flat directions count as just curved."""
+        """Nats to the stationary point of the quadratic, as a sum of absolute values over the directions.
+
+        A flat direction counts as one with an eigenvalue of `FLAT`.
+        """
         return float(np.sum(self.slopes**2 / (2.0 * np.maximum(np.abs(self.eigenvalues), FLAT))))
 
     @property
     def step(self) -> np.ndarray:
-        """To that point, uphill or downhill; none along flat directions. [P]"""
+        """The step to that point, uphill or downhill; zero along flat directions. [P]"""
         flat = np.abs(self.eigenvalues) <= FLAT
         return np.asarray(self.directions @ np.where(flat, 0.0, -self.slopes / np.where(flat, 1.0, self.eigenvalues)))
 
 
 def classify(problem: Problem, mixture: Mixture, rule: Soundness | None = None) -> Nature:
-    """The kind of an end, from the gradient and the exact Hessian at the stationary point next to it.
+    """The kind of an end, from the gradient and the exact Hessian at the nearest stationary point.
 
-    An end is polished by Newton steps, which go to the stationary point whatever its kind; components that no row tells
-    apart are first made one, because there the Hessian is singular by the model's symmetry. It costs P + 1 passes for
-    each of a few steps, P the number of parameters. What the rule calls unsound is degenerate, unless it is a weight
-    that has vanished.
+    Newton steps polish the end; they lead to a stationary point of any kind. Components that no row distinguishes are
+    first merged, because the Hessian is singular there by the model's symmetry. The price is P + 1 passes for each of a
+    few steps, where P is the number of parameters. A mixture that is not sound is degenerate, unless the reason is a
+    weight that has vanished.
 
     Args:
-        problem: what was climbed.
-        mixture: where the climb ended.
+        problem: the problem that was climbed.
+        mixture: the end of the climb.
         rule: of soundness.
     """
     health = (Soundness() if rule is None else rule).check(problem, mixture)
@@ -107,12 +110,12 @@ def classify(problem: Problem, mixture: Mixture, rule: Soundness | None = None) 
     if not health.singular and health.smallest_component_size < VANISHED:
         return replace(point, kind=Kind.PLATEAU, settled=True, reason="a weight has vanished")
     point = _nearest_stationary(problem, point)
-    kind, reason = _judge(point, health)
+    kind, reason = _kind_of(point, health)
     return replace(point, kind=kind, reason=reason)
 
 
 def joined(mixture: Mixture, groups: np.ndarray) -> Mixture:
-    """Every component with the mean and scale of the heaviest of its group [K]; weights stay as they are."""
+    """Every component with the mean and scale of the heaviest of its group [K]; weights do not change."""
     index = heaviest(np.asarray(mixture.weights), groups)
     return replace(mixture.take(index), weights=mixture.weights)
 
@@ -127,8 +130,8 @@ def spectrum(problem: Problem, mixture: Mixture) -> Spectrum:
     return Spectrum(float(value), eigenvalues, directions.T @ gradient, directions)
 
 
-def _judge(point: Nature, health: Health) -> tuple[Kind, str]:
-    """The kind of a finite point, and why."""
+def _kind_of(point: Nature, health: Health) -> tuple[Kind, str]:
+    """The kind of a finite point, and the reason."""
     if health.singular:
         return Kind.DEGENERATE, f"a covariance is singular: {health.smallest_relative_eigenvalue:.2g} of the data's"
     if health.starved:
@@ -145,7 +148,7 @@ def _judge(point: Nature, health: Health) -> tuple[Kind, str]:
 
 
 def _nearest_stationary(problem: Problem, end: Nature) -> Nature:
-    """The end polished, with those components made one that no row tells apart there."""
+    """The polished end, where components that no row distinguishes are merged."""
     near = _settle(problem, end.mixture, end, ARRIVED)
     groups = merged_groups(problem, near.mixture)
     exact = replace(_settle(problem, joined(near.mixture, groups), end, SETTLED), groups=groups)
@@ -153,7 +156,7 @@ def _nearest_stationary(problem: Problem, end: Nature) -> Nature:
 
 
 def _settle(problem: Problem, mixture: Mixture, end: Nature, within: float) -> Nature:
-    """The stationary point that Newton steps from a mixture lead to, if within `REACH` of the end; else the end."""
+    """The stationary point to which Newton steps from a mixture lead, if within `REACH` of the end; else the end."""
     for _ in range(MOST_STEPS):
         now = spectrum(problem, mixture)
         if not np.isfinite(now.gain) or abs(now.log_joint - end.log_joint) > REACH:
@@ -177,12 +180,12 @@ def _directions(count: int) -> str:
 
 
 def _rounding(log_joint: float, mixture: Mixture) -> float:
-    """Nats that the arithmetic cannot tell from none."""
+    """Size of the rounding error of `log_joint`, in nats."""
     return float(np.finfo(mixture.means.dtype).eps) * max(abs(log_joint), 1.0)
 
 
 def _chart(problem: Problem) -> Chart:
-    """One without a redundant direction, which would be flat at every point."""
+    """A chart without redundant directions, which would be flat at every point."""
     return Chart.of(problem, weights="log_ratio")
 
 

@@ -13,11 +13,11 @@ from workbench.errors import InputError
 from workbench.mixture import Mixture
 from workbench.problem import Problem
 
-# EM steps for the weights and variances at fixed means. They converge at a rate below a half where the components are
-# apart; where they are not, the surface is flat.
+# EM steps for the weights and variances at fixed means. Where the components are apart, they converge at a rate below a
+# half; where they are not, the surface is flat.
 STEPS = 40
 
-# Points of the grid that are climbed side by side.
+# Points of the grid that are climbed in one batch.
 TOGETHER = 512
 
 
@@ -29,17 +29,18 @@ class Surface(NamedTuple):
 
 
 def surface_of(problem: Problem, points: int = 61) -> Surface:
-    """The profile over a grid that reaches over the data.
+    """The profile over a grid that covers the range of the data.
 
-    At fixed means the M-step for weights and variances is the problem's own with first moments of zero: exact under the
-    flat prior, and a bound from below, tight to the prior's pull on the means, under the conjugate one.
+    At fixed means, the M-step for weights and variances is the problem's own M-step with first moments of zero. It is
+    exact under the flat prior. Under the conjugate prior it gives a lower bound, whose gap comes from the prior's pull
+    on the means.
 
     Args:
-        problem: of one column and two components, whose prior has a closed-form M-step.
-        points: G.
+        problem: a problem with one column and two components, whose prior has a closed-form M-step.
+        points: G, the number of grid points in each direction.
 
     Raises:
-        InputError: another shape, or a prior without an M-step.
+        InputError: the problem has another shape, or its prior has no closed-form M-step.
     """
     if not draws_surface(problem):
         raise InputError(

@@ -1,4 +1,4 @@
-"""From thousands of starts to an atlas: run them in one batch, gather what ended alike, and classify each gathering."""
+"""The survey that makes an atlas: it runs thousands of starts, groups equal ends, and classifies each group."""
 
 from collections.abc import Sequence
 
@@ -36,17 +36,17 @@ def atlas(
     soundness: Soundness | None = None,
     progress: Progress | None = None,
 ) -> Atlas:
-    """Run a method from thousands of starts in one batch, and map where they end.
+    """Run a method from thousands of starts and map where they end.
 
     Args:
-        problem: what to climb.
-        method: any but a sampler; a race of it is left out.
-        starts: how many.
-        rule: of the starts; `Alternating()` unless given.
-        seed: root seed. A start depends on the seed and its number only, and is that of `compare`.
+        problem: the problem to climb.
+        method: any method that climbs; its race, if it has one, is not run.
+        starts: number of starts.
+        rule: of the starts; by default `Alternating()`.
+        seed: root seed. A start depends only on the seed and its number, as in `compare`.
         name: of the method, if not its own.
-        soundness: the rule of what is sound.
-        progress: called with the number of ends so far, counted twice each, and the number there will be.
+        soundness: the rule of soundness.
+        progress: called with the number of rows recorded, which is one for each end, and the most there can be.
 
     Raises:
         InputError: the method cannot climb this problem, or the rule does not fit it.
@@ -69,8 +69,8 @@ def atlas(
 def atlas_of(problem: Problem, trace: Trace, *, method: str, rule: str, soundness: Soundness | None = None) -> Atlas:
     """The atlas of the ends of a trace.
 
-    Ends are first gathered by their parameters as they are; one of each gathering is classified, which polishes it; and
-    what has come to one point then, or to one mixture with merged components of whatever weights, is one optimum.
+    Ends are first grouped by their parameters. One end of each group is classified, which polishes it. Polished ends at
+    the same point, or at the same mixture apart from the weights of merged components, are then one optimum.
     """
     ends, score = trace.ends, np.asarray(trace.log_joint[:, -1], float)
     finite = np.isfinite(score) & np.all([_finite(leaf) for leaf in jax.tree.leaves(ends)], axis=0)  # [R]
@@ -99,7 +99,7 @@ def numbered(atlases: Sequence[Atlas], num_points: int) -> list[np.ndarray]:
 def _gather(
     problem: Problem, ends: Mixture, score: np.ndarray, going: np.ndarray, soundness: Soundness | None
 ) -> tuple[np.ndarray, list[Nature]]:
-    """The gathering of each of the ends that go somewhere [G], and what the first of each gathering is."""
+    """The group of each of the usable ends [G], and the nature of the first end of each group."""
     if len(going) == 0:
         return np.zeros(0, int), []
     components = Components.of_all(jax.tree.map(lambda leaf: leaf[going], ends))
@@ -110,7 +110,7 @@ def _gather(
 
 
 def _merge(problem: Problem, natures: list[Nature]) -> tuple[np.ndarray, list[int]]:
-    """The optimum of each point, -1 for those that are none, and the first point of each optimum; sound ones first."""
+    """The optimum of each point, -1 for points that are none, and the first point of each optimum; sound ones first."""
     optimum = np.full(len(natures), -1)
     settled = np.asarray([i for i, nature in enumerate(natures) if nature.settled], int)
     if len(settled) == 0:

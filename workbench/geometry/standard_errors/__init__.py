@@ -1,4 +1,4 @@
-"""Standard errors of a fitted mixture, by independent ways that should agree: information, EM's own, bootstraps."""
+"""Standard errors of a fitted mixture by independent methods that should agree: information, SEM, bootstrap."""
 
 from workbench.geometry.standard_errors.bootstrap import SCHEMES, Fitted, climb, refits
 from workbench.geometry.standard_errors.labels import Labelled, labelled_as

@@ -1,4 +1,4 @@
-"""Bootstraps of a fitted mixture: the same question asked of data sets that might have been, fitted side by side."""
+"""Bootstraps of a fitted mixture: the mixture is fitted again to replicated data sets, many in one batch."""
 
 from collections.abc import Callable
 from functools import partial
@@ -15,19 +15,19 @@ from workbench.problem import Problem
 
 Scheme = Callable[[Array, Problem, Mixture], Problem]  # (key, problem, estimate) -> the problem of one replicate
 
-# Replicates that climb side by side: the slowest of them holds up no more than these.
+# Replicates that climb in one batch, which waits for the slowest of them.
 TOGETHER = 250
 
 
 def nonparametric(key: Array, problem: Problem, estimate: Mixture) -> Problem:
-    """Rows drawn with replacement: each counts as often as it is drawn (Efron 1979)."""
+    """Rows drawn with replacement; each counts as often as it is drawn (Efron 1979)."""
     n = problem.num_points
     drawn = jax.random.randint(key, (n,), 0, n)
     return problem.over(problem.rows.weighted(jnp.zeros(n, problem.dtype).at[drawn].add(1.0)))
 
 
 def parametric(key: Array, problem: Problem, estimate: Mixture) -> Problem:
-    """As many fresh points from the fitted mixture."""
+    """The same number of new points, drawn from the fitted mixture."""
     x, _ = estimate.sample(key, problem.num_points)
     return problem.over(problem.rows.holding(x))
 
@@ -42,7 +42,7 @@ SCHEMES: dict[str, Scheme] = {"nonparametric": nonparametric, "parametric": para
 
 
 class Fitted(NamedTuple):
-    """Where a climb ends."""
+    """The end of a climb."""
 
     mixture: Mixture
     converged: Array  # []
@@ -52,21 +52,21 @@ class Fitted(NamedTuple):
 def refits(scheme: str, problem: Problem, estimate: Mixture, key: Array, replicates: int, *, em: EM) -> Fitted:
     """EM from the estimate on every replicate of a bootstrap, in one compiled program. Leaves [B, ...]
 
-    The prior, if there is one, stays what it was. A replicate whose component collapses has not converged.
+    The prior does not change. A replicate in which a component collapses has not converged.
 
     Args:
         scheme: one of `SCHEMES`.
-        problem: what was fitted.
+        problem: the problem that was fitted.
         estimate: its maximum.
-        key: replicate b uses the b-th derived from it.
+        key: replicate b uses the b-th key derived from it.
         replicates: B.
-        em: steps and stopping rule.
+        em: gives the steps and the stopping rule.
     """
     return _refits(problem, estimate, restart_keys(key, replicates), scheme=scheme, em=em)
 
 
 def climb(em: EM, problem: Problem, start: Mixture) -> Fitted:
-    """EM from a start until its stopping rule is met. Pure, to be compiled and batched over starts and problems."""
+    """EM from a start until its stopping rule is met; pure, so that it can be batched over starts and problems."""
     algorithm = em.bind(problem)
     key = jax.random.key(0)  # EM draws nothing
 

@@ -1,4 +1,4 @@
-"""Labels of replicates and draws: every one is called by the components of the estimate that it is nearest to."""
+"""Labels of replicates and draws: their components are matched to the nearest components of the estimate."""
 
 from typing import NamedTuple
 
@@ -16,19 +16,19 @@ class Labelled(NamedTuple):
     """Natural parameters in the order of the estimate's components."""
 
     values: np.ndarray  # [B, Q]
-    clear: np.ndarray  # [B]   whether there is no doubt about the labels
+    clear: np.ndarray  # [B]   whether the order is unambiguous
 
     @property
     def ambiguous(self) -> float:
-        """The share whose labels are in doubt: about half way between two orders."""
+        """The share of ambiguous mixtures, for which two orders fit about equally well."""
         return float(np.mean(~self.clear))
 
 
 def labelled_as(estimate: Mixture, mixtures: Mixture) -> Labelled:
-    """Mixtures with leaves [B, ...] under the best order of their components, and whether it is clear.
+    """Mixtures with leaves [B, ...], with their components in the best order, and whether that order is clear.
 
-    The best order is the one of least divergence from the estimate (`matching.match`), as pivotal relabelling has it
-    with the estimate for a pivot (Marin, Mengersen & Robert 2005), in a length that has no units.
+    The best order has the least divergence from the estimate (`matching.match`). This is pivotal relabelling with the
+    estimate as the pivot (Marin, Mengersen & Robert 2005), with a distance that does not depend on units.
     """
     (pivot,) = Components.of_all(jax.tree.map(lambda leaf: leaf[None], estimate))
     matches = [match(pivot, other) for other in Components.of_all(mixtures)]

@@ -1,4 +1,4 @@
-"""Louis' formula: the observed information as the complete one less what is missing, by moments of the complete score.
+"""Louis' formula: the observed information is the complete less the missing one, a variance of the complete score.
 
 Louis (1982), "Finding the observed information matrix when using the EM algorithm", JRSS B 44, eq. 3.2'.
 """
@@ -15,11 +15,11 @@ from workbench.problem import Problem
 
 
 def missing_information(problem: Problem, mixture: Mixture, chart: Coordinated) -> Array:
-    """`sum_n Var(s_nk | x_n)`, s_nk the score of a point *and* its label k, in the chart's coordinates. [P, P]
+    """`sum_n Var(s_nk | x_n)`, with s_nk the score of a point *and* its label k, in the chart's coordinates. [P, P]
 
-    Points are independent, so that the variance of the complete-data score given the points is a sum over them; the
-    label of each is distributed by its responsibilities. First derivatives alone, in one sweep over the rows that costs
-    about P passes. `complete - missing` is the observed information at any mixture, not at a maximum only.
+    Points are independent, so the variance of the complete-data score given the points is a sum over them. The label of
+    each point is distributed by its responsibilities. Only first derivatives are needed, in one sweep over the rows
+    that costs about P passes. `complete - missing` is the observed information at any mixture, not only at a maximum.
     """
     u, constrain = raveled(mixture, chart)
 
@@ -39,7 +39,7 @@ def missing_information(problem: Problem, mixture: Mixture, chart: Coordinated) 
 
 
 def _component_log_joint(working: Mixture, z: Array) -> Array:
-    """Of rows z [D, B] in working units, but for a constant. [K, B]"""
+    """Log-joints of rows z [D, B] in working units, up to a constant. [K, B]"""
     family, (k, d) = working.covariance, working.means.shape
     constant = jnp.log(working.weights) - family.half_log_determinants(working.scales, k, d)
     return constant[:, None] - 0.5 * family.squared_distances(family.whitener(working.scales), working.means, z)

@@ -1,4 +1,4 @@
-"""The parameters that standard errors are told of: all K weights, the means, and the entries of the covariances."""
+"""The parameters whose standard errors are reported: all K weights, the means, and the entries of the covariances."""
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +13,7 @@ from workbench.mixture.covariance.matrix import pairs
 
 
 def natural(mixture: Mixture) -> Array:
-    """Weights, means, and variances and covariances in the family's shape, each of the latter once. [Q]"""
+    """Weights, means, and the distinct variances and covariances in the family's shape. [Q]"""
     family = mixture.covariance
     entries = family.square(mixture.scales)
     entries = distinct(entries) if family.has_correlations else entries
@@ -21,9 +21,10 @@ def natural(mixture: Mixture) -> Array:
 
 
 def names(family: Covariance, components: int, dimensions: int) -> tuple[str, ...]:
-    """What `natural` holds, in its order: "weight 2", "mean 2", "variance 2". [Q]
+    """Names of the entries of `natural`, such as "weight 2", "mean 2", "variance 2". [Q]
 
-    The first number is the component's, if it has the parameter to itself; with several columns theirs follow.
+    The first number is that of the component, unless all components share the parameter. With several columns, their
+    numbers follow.
     """
     weights = [f"weight {k + 1}" for k in range(components)]
     columns = _places(dimensions, alone=dimensions == 1)
@@ -32,15 +33,16 @@ def names(family: Covariance, components: int, dimensions: int) -> tuple[str, ..
 
 
 def covariance_of(information: Array) -> Array:
-    """The inverse of an information [P, P]; NaN where it is not positive definite. [P, P]"""
+    """The inverse of an information matrix [P, P]; NaN if it is not positive definite. [P, P]"""
     identity = jnp.eye(len(information), dtype=information.dtype)
     return cho_solve((cholesky(information, lower=True), True), identity)
 
 
 def delta(mixture: Mixture, chart: Coordinated, covariance: Array) -> Array:
-    """Covariance of `natural` at a mixture from that of its coordinates [P, P], to first order. [Q, Q]
+    """Covariance of `natural` at a mixture, to first order, from that of its coordinates [P, P]. [Q, Q]
 
-    It is singular: the weights sum to one. Of an inverse information at a maximum the result is the same in all charts.
+    It is singular, because the weights sum to one. From an inverse information at a maximum, the result does not depend
+    on the chart.
     """
     u, constrain = raveled(mixture, chart)
     slopes = jax.jacfwd(lambda v: natural(constrain(v)))(u)  # [Q, P]
@@ -48,7 +50,7 @@ def delta(mixture: Mixture, chart: Coordinated, covariance: Array) -> Array:
 
 
 def deviations(covariance: Array) -> Array:
-    """Standard errors: roots of the diagonal, NaN where it is no variance. [Q]"""
+    """Standard errors: the roots of the diagonal, NaN where it is negative. [Q]"""
     return jnp.sqrt(jnp.diagonal(covariance))
 
 
@@ -62,7 +64,7 @@ def _covariance_names(family: Covariance, components: int, dimensions: int) -> l
 
 
 def _places(count: int, *, alone: bool) -> list[tuple[int, ...]]:
-    """Numbers from one, each on its own; no number where it would tell nothing."""
+    """The numbers from one to `count`, each as a tuple; one empty tuple if there is nothing to distinguish."""
     return [()] if alone else [(place + 1,) for place in range(count)]
 
 
