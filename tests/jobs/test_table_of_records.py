@@ -136,6 +136,12 @@ class TestConditions:
         assert "root:" not in message.partition(": ")[2].replace("'/etc/passwd'", "")
         assert not file.exists()
 
+    def test_a_condition_without_end_is_ended(self, engine, monkeypatch):
+        monkeypatch.setattr(table_module, "PATIENCE", 0.3)
+        endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
+        with pytest.raises(InputError, match=r"^--where .* it takes more than 0 seconds; give a condition in SQL"):
+            where(TABLE, f"seed = ({endless})")
+
     def test_rows_that_a_union_adds_are_rows_of_the_table_or_none(self, engine):
         found = where(TABLE, f"seed = 2) UNION SELECT {table_module.PLACE} FROM cells WHERE (seed = 0")
         assert [row["seed"] for row in found.rows] == [0, 2]

@@ -17,7 +17,7 @@ import workbench
 from workbench.engine.compat.compilation import keep_compiled_programs
 from workbench.engine.devices import check_environment
 from workbench.engine.hosts import is_supervised
-from workbench.errors import VALUE, InputError, cut
+from workbench.errors import VALUE, InputError, cut, one_line
 from workbench.experiment.own import import_method
 
 BAD_INPUT = 2
@@ -83,10 +83,15 @@ class _Group(click.Group):
         except InputError as error:
             raise _Stop(str(error), BAD_INPUT) from None
         except OSError as error:
-            if error.errno not in _DISK:
+            if error.errno not in (*_DISK, *_IN_THE_WAY):
                 raise
-            place = f"{error.filename}: " if error.filename else ""
-            said = f"{place}cannot be written ({error.strerror}); {_KEPT} elsewhere with --out, or once there is room"
+            place = error.filename2 or error.filename
+            where = f"{one_line(str(place))}: " if place else ""
+            said = f"{where}cannot be written ({error.strerror}); "
+            if error.errno in _IN_THE_WAY:
+                said += f"move away what is in its place: {_KEPT}"
+            else:
+                said += f"{_KEPT} elsewhere with --out, or once there is room"
             raise _Stop(said, BAD_INPUT) from None
         except Terminated:
             raise _Stop(f"terminated; {_KEPT}", TERMINATED) from None
@@ -96,6 +101,9 @@ class _Group(click.Group):
 
 # What a disk says that is full, or that nobody may write to.
 _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
+
+# What it says where a file stands in place of a folder, or a folder in place of a file.
+_IN_THE_WAY = (errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENOTEMPTY, errno.ENAMETOOLONG)
 
 _KEPT = "finished runs are kept, and the same command goes on"
 

@@ -8,7 +8,7 @@ import click
 
 from workbench.claims import is_ledger, read_ledger
 from workbench.cli.group import cli
-from workbench.cli.shared import import_own
+from workbench.cli.shared import import_own, progress
 from workbench.compare import table
 from workbench.data import dataset_names, describe
 from workbench.errors import InputError
@@ -110,7 +110,8 @@ def _check(file: Path) -> str:
         return ""
     if is_sweep(file):
         job = SweepJob(file.stem, read_sweep(file), file.parent, str(file))
-        job.check()
+        with progress(quiet=False) as watch:
+            job.check(None if watch is None else watch(file.name))
         return f", {len(job.cells()):,} cells"
     experiment = read_experiment(file)
     train, _ = experiment.data.load(experiment.seed, file.parent)

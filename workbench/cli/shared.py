@@ -123,7 +123,7 @@ def import_own(file: Path, settings: tuple[str, ...] = ()) -> None:
 def reusing(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options that say what becomes of what is stored; the command takes them as one argument, `reuse`."""
 
-    @click.option("--force", is_flag=True, help="Run again what is stored.")
+    @click.option("--force", is_flag=True, help="Run again what is stored; each process that is so told, all of it.")
     @click.option("--keep-stale", is_flag=True, help="Take what other code made as it is, marked as stale.")
     @click.option("--retry", is_flag=True, help="Run again what failed before.")
     @wraps(command)

@@ -72,10 +72,10 @@ def export(folder: Path, out: Path | None) -> None:
 
 @cli.command()
 @click.argument("pack", type=click.Path(path_type=Path), metavar="PACK")
-@click.option("--tolerance", type=click.FloatRange(min=0), default=upkeep.RELATIVE, show_default=True, help="Relative.")
+@click.option("--tolerance", type=click.FloatRange(min=0), help="Relative  [default: what each job states]")
 @click.option("--quiet", is_flag=True, help="Print nothing but what differs.")
 @click.pass_context
-def verify(ctx: click.Context, pack: Path, tolerance: float, quiet: bool) -> None:
+def verify(ctx: click.Context, pack: Path, tolerance: float | None, quiet: bool) -> None:
     """Run every job of a pack again, and compare what comes out with what was packed.
 
     The exit status is 1 where a cell fails, differs by more than the tolerance, or could not be checked.

@@ -19,6 +19,9 @@ from workbench.starts import STARTS
 # The whole numbers of TOML have 64 bits.
 LARGEST = 2**63 - 1
 
+# Bytes of a file that is read: what is larger is no config, and takes a minute to parse.
+MOST_BYTES = 2**22
+
 _BARE_WORD = re.compile(r"[A-Za-z_][\w+./-]*")
 _KEY = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
 
@@ -53,6 +56,8 @@ def read_toml(path: Path | str, settings: Iterable[str] = ()) -> dict[str, Any]:
     """
     path = Path(path)
     try:
+        if path.is_file() and path.stat().st_size > MOST_BYTES:
+            raise InputError(f"{path}: is of {path.stat().st_size:,} bytes; give a TOML file of at most {MOST_BYTES:,}")
         text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); give a TOML experiment file") from None

@@ -13,15 +13,19 @@ from workbench.engine.files import replacing
 MOST_BYTES = 2**34
 
 
-def read_arrays(content: bytes) -> dict[str, np.ndarray]:
+def read_arrays(content: bytes, most: int | None = None) -> dict[str, np.ndarray]:
     """The arrays of an NPZ file.
+
+    Args:
+        content: of the file.
+        most: bytes that they may unpack to; `MOST_BYTES` unless given.
 
     Raises:
         ValueError: they would unpack to more than can be meant, or are no arrays of numbers and text.
     """
     with zipfile.ZipFile(io.BytesIO(content)) as packed:
         size = sum(member.file_size for member in packed.infolist())
-    if size > MOST_BYTES:
+    if size > (MOST_BYTES if most is None else most):
         raise ValueError(f"it would unpack to {size / 2**30:.0f} GiB")
     with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
         return {name: arrays[name] for name in arrays.files}

@@ -66,6 +66,10 @@ class Job(ABC):
 
     counted: ClassVar[bool] = False  # whether one progress counts the cells, in place of one for each of them
 
+    # How far apart, relative, its numbers may be on two machines: these round otherwise, and what iterates to its end
+    # leaves as much as its own tolerance.
+    tolerance: ClassVar[float] = 1e-6
+
     name: str  # shown in tables and pages
     checkpoint_seconds: float = INTERVAL  # between two checkpoints of an unfinished cell
 

@@ -5,6 +5,7 @@ import json
 import platform
 import sys
 import zipfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import distributions
 from pathlib import Path
@@ -111,14 +112,14 @@ class Checked:
     why: str = ""
 
 
-def verify(folder: Path, scratch: Path, *, tolerance: float, watch: Watch | None = None) -> list[Checked]:
+def verify(folder: Path, scratch: Path, *, tolerance: float | None = None, watch: Watch | None = None) -> list[Checked]:
     """Run every job of a results folder again, elsewhere, and hold what comes out against what is stored.
 
     Args:
         folder: the results, unpacked.
         scratch: an empty folder to run in.
-        tolerance: relative, of numbers. Draws of samplers are the same bits on one kind of processor, and others
-            elsewhere: there they are not compared.
+        tolerance: relative, of numbers; what each job states (`Job.tolerance`) unless given. Draws of samplers are the
+            same bits on one kind of processor, and others elsewhere: there they are not compared.
         watch: gives a progress callback.
 
     Raises:
@@ -131,7 +132,8 @@ def verify(folder: Path, scratch: Path, *, tolerance: float, watch: Watch | None
     found: dict[str, Checked] = {}
     for file, record in jobs:
         try:
-            outcomes = run_job(stored_job(folder, record, str(file)), again, reuse=Reuse(), watch=watch)
+            job = stored_job(folder, record, str(file))
+            outcomes = run_job(job, again, reuse=Reuse(), watch=watch)
         except InputError as error:
             found |= {key: Checked(key, "not checked", str(error)) for key in record["cells"] if key not in found}
             continue
@@ -142,7 +144,7 @@ def verify(folder: Path, scratch: Path, *, tolerance: float, watch: Watch | None
             if key not in own:
                 found[key] = Checked(key, "not checked", "it is of another identity here: other data or precision")
             else:
-                found[key] = _held(stored, again, key, own[key], tolerance)
+                found[key] = _held(stored, again, key, own[key], job.tolerance if tolerance is None else tolerance)
     return list(found.values())
 
 
@@ -164,4 +166,12 @@ def _held(stored: Store, again: Store, key: str, failure: str | None, tolerance:
     if before["row"].get("draws"):
         return Checked(key, "not checked", "a sampler's draws are other bits on this machine")
     lines = differing_records(mine, theirs, tolerance)
-    return Checked(key, "apart", "; ".join(lines[:3])) if lines else Checked(key, "within")
+    apart = [*lines[:3], *_machines(before, again.manifest(key))]
+    return Checked(key, "apart", "; ".join(apart)) if lines else Checked(key, "within")
+
+
+def _machines(before: Mapping[str, Any], now: Mapping[str, Any] | None) -> list[str]:
+    """What a cell was made on and what it was run again on, where that is not the same."""
+    first, second = (dict(each["made"]["device"]) for each in (before, now or before))
+    words = [f"{device['count']} x {device['kind']}" for device in (first, second)]
+    return [] if first == second else [f"made on {words[0]}, and here on {words[1]}"]

@@ -17,6 +17,10 @@ from workbench.jobs.base import digest_of_values
 # Points of more bytes stay where they are: the store keeps the place and a hash, and no copy.
 COPIED_AT_MOST = 2**29
 
+# What is read of a copy, held-out points and labels with it: nothing tells before it is unpacked whether it is the one
+# that was written.
+READ_AT_MOST = 2**32
+
 
 @dataclass(frozen=True)
 class Points:
@@ -77,7 +81,7 @@ def load_points(folder: Path, digest: str, experiment: Experiment, name: str) ->
 
 def _read(place: Path, name: str) -> Points:
     try:
-        a = read_arrays(place.read_bytes())
+        a = read_arrays(place.read_bytes(), READ_AT_MOST)
         columns, units, source = tuple(a["columns"].tolist()), str(a["units"]), str(a["source"])
         truth = Truth(*(a[f"truth_{k}"] for k in Truth._fields)) if "truth_weights" in a else None
         train = Dataset(name, a["x"], columns, a.get("labels"), units, source, truth=truth)

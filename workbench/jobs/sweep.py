@@ -156,16 +156,24 @@ class SweepJob(Job):
         _check(setting, method)
         return setting.run(method, checkpoint, progress)[1]
 
-    def check(self) -> None:
+    def check(self, progress: Progress | None = None) -> None:
         """Refuse settings that no run can have; nothing is run.
+
+        Args:
+            progress: to be told how many cells are looked at.
 
         Raises:
             InputError: names each cell, and what its data, model or method do not suit.
         """
         problems = dict[str, None]()
-        for _, swept, method, _ in self._places.values():
-            # On this machine's devices, not on those that it will run on.
-            setting = self.setting_of(swept.experiment.model_copy(update={"run": RunConfig()}))
+        latest: tuple[int, Setting] | None = None
+        for number, (_, swept, method, order) in enumerate(self._places.values()):
+            if progress is not None:
+                progress(number, len(self._places))
+            if latest is None or latest[0] != order:
+                # On this machine's devices, not on those that it will run on.
+                latest = order, self.setting_of(swept.experiment.model_copy(update={"run": RunConfig()}))
+            setting = latest[1]
             try:
                 _check(setting, method)
             except InputError as error:

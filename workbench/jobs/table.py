@@ -2,6 +2,8 @@
 
 import re
 import sqlite3
+import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from difflib import get_close_matches
@@ -25,6 +27,9 @@ KEPT = ("method", "claim", "state", "job", "log_joint", "status", "verdict", "se
 
 # Rows that are printed of a longer table.
 MOST_LINES = 40
+
+# Seconds that a condition may take; one can be written that never ends.
+PATIENCE = 20.0
 
 # The column that says which row it is, while a condition is asked.
 PLACE = "the_place_of_the_row"
@@ -211,6 +216,8 @@ def _chosen(table: Table, condition: str) -> list[Any]:
         connection.executemany(f"INSERT INTO cells VALUES ({marks})", lines)
         connection.commit()
         connection.execute("PRAGMA query_only = ON")
+        end = time.monotonic() + PATIENCE
+        connection.set_progress_handler(lambda: time.monotonic() > end, 100_000)
         found = connection.execute(_asked(condition)).fetchall()
     except (sqlite3.Error, sqlite3.Warning) as error:  # a second statement is a warning until Python 3.12
         raise _no_condition(table, condition, str(error)) from None
@@ -234,7 +241,12 @@ def _by_duckdb(table: Table, condition: str) -> list[Any]:
             connection.register("cells", cells)
             if len(connection.extract_statements(_asked(condition))) != 1:
                 raise _no_condition(table, condition, "it is more than one statement")
-            found = connection.execute(_asked(condition)).fetchall()
+            late = threading.Timer(PATIENCE, connection.interrupt)
+            late.start()
+            try:
+                found = connection.execute(_asked(condition)).fetchall()
+            finally:
+                late.cancel()
         except duckdb.Error as error:
             raise _no_condition(table, condition, str(error)) from None
     return [row[0] for row in found]
@@ -247,6 +259,8 @@ def _no_condition(table: Table, condition: str, why: object) -> InputError:
         near = get_close_matches(word.replace(".", "_"), table.columns, n=1)
         if word not in table.columns and near:
             hints.append(f"{word}: did you mean {near[0]}?")
+    if "interrupt" in str(why).lower():
+        hints = [f"it takes more than {PATIENCE:.0f} seconds"]
     said = "; ".join(hints) or one_line(str(why).partition("\n")[0], 200)
     return InputError(
         f"--where {one_line(condition, 80)}: {said}; give a condition in SQL on the columns that "

@@ -1,0 +1,152 @@
+"""Whatever becomes of a results folder is one line that names the file and what to do; what is sound stays usable."""
+
+import errno
+import json
+import os
+import shutil
+import struct
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tomli_w
+from click.testing import CliRunner, Result
+
+from workbench.cli import cli
+from workbench.engine import files
+
+LOOKING = ("status", "table", "compare", "report", "plot")
+
+
+def command(*words: object) -> Result:
+    return CliRunner().invoke(cli, [str(word) for word in words], prog_name="workbench", catch_exceptions=False)
+
+
+@pytest.fixture(scope="module")
+def ran(tiny: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of `mine.toml` and of its results."""
+    folder = tmp_path_factory.mktemp("damage")
+    methods = {"em": {"max_iterations": 20}, "em2": {"method": "em", "max_iterations": 10}}
+    (folder / "mine.toml").write_text(tomli_w.dumps({**tiny, "methods": methods}), encoding="utf-8")
+    assert command("run", folder / "mine.toml", "--out", folder / "out", "--quiet").exit_code == 0
+    return folder
+
+
+@pytest.fixture
+def out(ran: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(ran / "out", tmp_path / "out")
+
+
+def again(ran: Path, out: Path) -> Result:
+    return command("run", ran / "mine.toml", "--out", out)
+
+
+def one_message(result: Result, *said: str) -> None:
+    assert result.exit_code == 2, result.output
+    assert result.stderr.startswith("Error: ") and result.stderr.count("\n") == 1, result.stderr
+    assert result.stderr[:-1].isprintable()
+    assert all(each in result.stderr for each in said), result.stderr
+
+
+def as_file(place: Path) -> None:
+    shutil.rmtree(place)
+    place.write_text("x")
+
+
+def as_folder(place: Path) -> None:
+    place.unlink()
+    (place / "mine").mkdir(parents=True)
+
+
+PLACES: dict[str, Callable[[Path], None]] = {"report.html": as_folder, "figures": as_file, "pages": as_file}
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_what_is_in_the_way_of_a_page_is_named_and_no_cell_suffers(ran: Path, out: Path, place: str) -> None:
+    before = {path: path.read_bytes() for path in (out / "cells").rglob("*") if path.is_file()}
+    PLACES[place](out / place)
+    for result in (again(ran, out), command("plot", out), command("report", out)):
+        one_message(result, str(out / place))
+    assert command("compare", out).exit_code == 0
+    assert {path: path.read_bytes() for path in (out / "cells").rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize("place", ["cells", "jobs", "data"])
+def test_a_file_in_place_of_a_folder_is_one_message(ran: Path, out: Path, place: str) -> None:
+    as_file(out / place)
+    one_message(again(ran, out), str(out))
+    for words in LOOKING:
+        result = command(words, out)
+        assert result.exit_code in (0, 2) and result.stderr.count("\n") <= 3, (words, result.output)
+
+
+def test_results_that_are_a_file_or_too_long_a_name_are_refused(ran: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    one_message(again(ran, tmp_path / "file"), str(tmp_path / "file"), "--out")
+    one_message(again(ran, tmp_path / ("n" * 300)), "--out")
+    assert (tmp_path / "file").read_text() == "x"
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EDQUOT, errno.EACCES])
+def test_a_disk_that_takes_nothing_is_one_message_and_the_same_command_goes_on(
+    ran: Path, out: Path, number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*paths: object) -> None:
+        raise OSError(number, os.strerror(number), str(paths[-1]))
+
+    (cell,) = out.glob("cells/em-*")
+    shutil.rmtree(cell)
+    with monkeypatch.context() as patch:
+        patch.setattr(files.os, "replace", full)
+        result = again(ran, out)
+    assert result.exit_code in (1, 2) and "Traceback" not in result.output
+    assert os.strerror(number) in result.output
+    assert not cell.exists()
+    assert again(ran, out).exit_code == 0 and cell.is_dir()
+
+
+def test_a_name_of_control_characters_is_written_out(ran: Path, tmp_path: Path) -> None:
+    odd = tmp_path / "red\x1b[31m\nname"
+    odd.mkdir()
+    for words in LOOKING:
+        result = command(words, odd)
+        assert result.exit_code == 2
+        assert "\x1b" not in result.stderr
+
+
+def bomb(file: Path) -> None:
+    """Four GiB of zeros, as the header of the archive says; a few bytes on disk."""
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("x.npy", b"0" * 1000)
+    content = bytearray(file.read_bytes())
+    # In the directory at the end, the size of the only member.
+    place = content.rindex(b"PK\x01\x02") + 24
+    content[place : place + 4] = struct.pack("<I", 2**32 - 2)
+    file.write_bytes(bytes(content))
+
+
+@pytest.mark.parametrize("part", ["data/*.npz", "cells/em-*/arrays.npz"])
+def test_arrays_of_gibibytes_are_refused_by_their_header(out: Path, part: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    (file,) = out.glob(part)
+    bomb(file)
+    monkeypatch.setattr("workbench.jobs.points.READ_AT_MOST", 2**31)
+    result = command("compare", out)
+    if part.startswith("data"):
+        one_message(result, str(file), "it would unpack to 4 GiB", "run the experiment again")
+    else:
+        assert result.exit_code == 0
+        assert "arrays.npz was changed after it was written" in result.stdout
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "values.json"])
+def test_json_nested_a_thousand_deep_and_more_is_damage(ran: Path, out: Path, name: str) -> None:
+    (file,) = out.glob(f"cells/em-*/{name}")
+    file.write_text("[" * 1000 + "]" * 1000)
+    assert json.loads(command("status", out, "--format", "json").stdout)[0]["damaged"] == 1
+    shown = command("compare", out)
+    assert shown.exit_code == 0 and "em2" in shown.stdout and "damaged" in shown.stdout
+    mended = again(ran, out)
+    assert mended.exit_code == 0
+    assert json.loads(command("status", out, "--format", "json").stdout)[0]["done"] == 2
