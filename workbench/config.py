@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, get_args
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 from workbench.errors import VALUE, InputError, cut, shown
 
@@ -40,6 +40,9 @@ class Config(BaseModel, metaclass=_Refusing):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, ser_json_inf_nan="constants")
 
+
+# For fields that are tuples, because a frozen config is hashable: TOML and JSON have arrays, which are read as lists.
+Listed = BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value)
 
 # Pydantic's words for types, in TOML's.
 _PLAIN = {

@@ -15,7 +15,7 @@ from workbench.engine.devices import mesh_of
 from workbench.engine.one_pass import log_likelihood, one_pass
 from workbench.engine.rows import Rows
 from workbench.errors import InputError
-from workbench.mixture import FlatPrior, Mixture, Prior, Statistics, covariance_named
+from workbench.mixture import FlatPrior, Mixture, Prior, Statistics, covariance_named, num_parameters
 from workbench.mixture.covariance import Covariance
 from workbench.mixture.prior import Hyperparameters
 
@@ -196,6 +196,11 @@ class Problem:
     def num_dimensions(self) -> int:
         """D."""
         return int(self.rows.shift.shape[-1])
+
+    @property
+    def num_parameters(self) -> int:
+        """Free parameters of a mixture of K components."""
+        return num_parameters(self.covariance, self.components, self.num_dimensions)
 
     def labelled(self, mixture: Mixture) -> Mixture:
         """The same density in a labelling that is allowed: its components in order where labels are ordered.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 import numpy as np
 from pydantic import BeforeValidator, Field, SerializeAsAny, WrapSerializer, WrapValidator, model_validator
 
-from workbench.config import Config
+from workbench.config import Config, Listed
 from workbench.data import Dataset, Simulator, load_dataset, read_file
 from workbench.errors import InputError
 from workbench.experiment.own import CLASS, validate_own, with_classes
@@ -20,7 +20,7 @@ from workbench.problem import Labels, Problem
 from workbench.soundness import Soundness
 from workbench.starts import STARTS, Alternating, Start
 
-Names = Annotated[tuple[str, ...], BeforeValidator(lambda v: tuple(v) if isinstance(v, list) else v)]
+Names = Annotated[tuple[str, ...], Listed]
 
 if TYPE_CHECKING:
     AnyPrior: TypeAlias = Prior

@@ -9,8 +9,7 @@ import numpy as np
 from jax import Array
 
 from workbench.methods.collapse import is_usable
-from workbench.methods.em import ROUNDING
-from workbench.methods.fixed_point import Map
+from workbench.methods.fixed_point import ROUNDING, Map
 from workbench.mixture import Mixture
 from workbench.problem import Problem
 

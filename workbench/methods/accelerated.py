@@ -5,7 +5,6 @@ from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import Array
 from jax.flatten_util import ravel_pytree
 from pydantic import Field
@@ -14,7 +13,8 @@ from workbench.charts import Chart
 from workbench.errors import InputError
 from workbench.methods.base import Algorithm, Climber, Info, Schedule, geometric_marks
 from workbench.methods.collapse import is_usable
-from workbench.methods.em import EM, ROUNDING
+from workbench.methods.em import EM
+from workbench.methods.fixed_point import change_of
 from workbench.mixture import Mixture
 from workbench.problem import Problem
 
@@ -91,11 +91,9 @@ class Accelerated(Climber):
         def step(key: Array, state: AcceleratedState) -> tuple[AcceleratedState, Info]:
             image, log_joint = evaluate(state.trial)
             leapt, usable = state.leapt, is_usable(image, problem)
-            rise = log_joint - state.log_joint
-            size = jnp.maximum(jnp.abs(log_joint), 1.0)
-            small = rise <= jnp.maximum(self.of.tolerance * size, 0.0)
-            fell = ~leapt & (rise < -ROUNDING * float(np.finfo(size.dtype).eps) * size)
-            lower = leapt & ~(usable & (rise >= 0))  # also True where the rise is NaN
+            fell, small = change_of(log_joint, state.log_joint, self.of.tolerance)
+            fell = ~leapt & fell
+            lower = leapt & ~(usable & (log_joint - state.log_joint >= 0))  # also True where the rise is NaN
             settles = lower & usable & jnp.isfinite(log_joint) & ~state.settling
             refused = lower & ~settles
             quiet = jnp.where(leapt, refused | small, state.quiet)

@@ -13,7 +13,7 @@ from workbench.engine.one_pass import one_pass
 from workbench.methods.approximation import Approximation
 from workbench.methods.base import Algorithm, Info
 from workbench.methods.branch import only_where
-from workbench.methods.em import ROUNDING
+from workbench.methods.fixed_point import change_of
 from workbench.methods.gibbs import check_conjugate
 from workbench.mixture import Covariance, Mixture, Statistics
 from workbench.mixture.prior.draw import draw_mixture
@@ -59,9 +59,8 @@ class CAVI(Approximation):
 
         def climb(state: CAVIState) -> CAVIState:
             fit, bound = coordinate_step(state.fit, problem)
-            rise, size = bound - state.bound, jnp.maximum(jnp.abs(bound), 1.0)
-            fell = rise < -ROUNDING * float(np.finfo(size.dtype).eps) * size
-            converged = ~fell & (rise <= self.tolerance * size)
+            fell, small = change_of(bound, state.bound, self.tolerance)
+            converged = ~fell & small
             # The centre of q: mean weights, mean means, and the inverses of the mean precisions.
             alpha = h["concentration"] + fit.updated.counts
             middle = replace(fit.expected, weights=alpha / jnp.sum(alpha))

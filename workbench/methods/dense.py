@@ -24,12 +24,10 @@ class DenseClimber(Climber, ABC):
         Raises:
             InputError: there are more than `MOST_PARAMETERS`, or the prior is not smooth.
         """
-        k, d = problem.components, problem.num_dimensions
-        number = k - 1 + k * d + problem.covariance.num_parameters(k, d)
-        if number > MOST_PARAMETERS:
+        if problem.num_parameters > MOST_PARAMETERS:
             raise InputError(
                 f"model: {self.method} takes at most {MOST_PARAMETERS} parameters, since a step costs passes for "
-                f"each of them, got {number}; use fewer components or a smaller covariance family, "
+                f"each of them, got {problem.num_parameters}; use fewer components or a smaller covariance family, "
                 f"or leave {self.method} out"
             )
         check_smooth(problem)

@@ -4,13 +4,13 @@ from typing import Annotated, ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import Array
 from pydantic import Field
 
 from workbench.methods.base import Algorithm, Climber, Info, Schedule, geometric_marks
 from workbench.methods.collapse import is_usable
-from workbench.methods.em import ROUNDING, EMState, check_closed_form
+from workbench.methods.em import EMState, check_closed_form
+from workbench.methods.fixed_point import change_of
 from workbench.mixture import Mixture
 from workbench.problem import Problem
 
@@ -58,11 +58,9 @@ class RelaxedEM(Climber):
 
         def step(key: Array, state: EMState) -> tuple[EMState, Info]:
             image, log_joint = problem.em_step(state.mixture)
-            rise = log_joint - state.log_joint
-            size = jnp.maximum(jnp.abs(log_joint), 1.0)
-            fell = rise < -ROUNDING * float(np.finfo(size.dtype).eps) * size
+            fell, small = change_of(log_joint, state.log_joint, self.tolerance)
             # Near a maximum every step rises, for every rho; after a fall the maximum is still far away.
-            converged = ~fell & (rise <= jnp.maximum(self.tolerance * size, 0.0))
+            converged = ~fell & small
             relaxed = between(state.mixture, image, self.length)
             usable = is_usable(image, problem)
             stays = is_usable(relaxed, problem) & jnp.all(relaxed.weights > 0)

@@ -1,7 +1,7 @@
 """Gaussian mixtures: parameters, covariance families and priors."""
 
 from workbench.mixture.covariance import COVARIANCES, Covariance, Statistics
-from workbench.mixture.mixture import Mixture, covariance_named
+from workbench.mixture.mixture import Mixture, covariance_named, num_parameters
 from workbench.mixture.prior import (
     PRIORS,
     BoundedRatioPrior,
@@ -25,4 +25,5 @@ __all__ = [
     "Prior",
     "Statistics",
     "covariance_named",
+    "num_parameters",
 ]

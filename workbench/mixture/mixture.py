@@ -79,8 +79,7 @@ class Mixture:
     @property
     def num_parameters(self) -> int:
         """Number of free parameters: K - 1 weights, K D means and those of the covariances."""
-        k, d = self.num_components, self.num_dimensions
-        return k - 1 + k * d + self.covariance.num_parameters(k, d)
+        return num_parameters(self.covariance, self.num_components, self.num_dimensions)
 
     @property
     def scale_trils(self) -> Array:
@@ -253,6 +252,11 @@ def _check_close(member: np.ndarray, sigma: np.ndarray, what: str) -> None:
     off = np.max(np.abs(member - sigma), initial=0.0)
     if off > SAME * np.max(np.abs(sigma)):
         raise InputError(f"covariances: must be {what}, and are off by {off:.3g}, got {shown(sigma.tolist())}")
+
+
+def num_parameters(covariance: Covariance, components: int, dimensions: int) -> int:
+    """Free parameters of a mixture: K - 1 weights, K D means and the family's covariances."""
+    return components - 1 + components * dimensions + covariance.num_parameters(components, dimensions)
 
 
 def covariance_named(name: str) -> Covariance:

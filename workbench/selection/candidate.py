@@ -55,8 +55,7 @@ class Candidate:
     @property
     def num_parameters(self) -> int:
         """p, the free parameters of a mixture of the problem."""
-        k, d = self.problem.components, self.problem.num_dimensions
-        return k - 1 + k * d + self.problem.covariance.num_parameters(k, d)
+        return self.problem.num_parameters
 
 
 def climber_of(experiment: Experiment, problem: Problem) -> Climber:

@@ -8,8 +8,9 @@ from typing import Annotated, ClassVar, Literal
 
 import jax
 import numpy as np
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 
+from workbench.config import Listed
 from workbench.data.dataset import Truth
 from workbench.data.ring import ring
 from workbench.diagnostics import matched_error
@@ -25,7 +26,6 @@ from workbench.soundness import Soundness
 from workbench.starts import KMeansPlusPlus, RandomPoints, draw_starts
 from workbench.studies.base import Row, Study
 
-Listed = BeforeValidator(lambda v: tuple(v) if isinstance(v, list) else v)
 Count = Annotated[int, Field(ge=2)]
 
 

@@ -2,10 +2,10 @@
 
 from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 
 from workbench.charts import SCALES, WEIGHTS
-from workbench.config import Config
+from workbench.config import Config, Listed
 
 if TYPE_CHECKING:
     WeightsName: TypeAlias = str
@@ -26,5 +26,5 @@ class ChartConfig(Config):
 Charts = Annotated[
     tuple[ChartConfig, ...],
     Field(min_length=1, description="the charts to compare"),
-    BeforeValidator(lambda v: tuple(v) if isinstance(v, list) else v),
+    Listed,
 ]

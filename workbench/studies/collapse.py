@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import Field, model_validator
 
-from workbench.config import Config
+from workbench.config import Config, Listed
 from workbench.data import Simulator
 from workbench.diagnostics import Status, restart_statuses
 from workbench.diagnostics.proportion import Proportion
@@ -25,7 +25,6 @@ from workbench.soundness import Soundness
 from workbench.starts import RandomPoints, draw_starts
 from workbench.studies.base import Row, Study
 
-Listed = BeforeValidator(lambda v: tuple(v) if isinstance(v, list) else v)
 Counts = Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1), Listed]
 Separations = Annotated[tuple[Annotated[float, Field(ge=0, allow_inf_nan=False)], ...], Field(min_length=1), Listed]
 AXES = ("points", "dimensions", "components", "separation")

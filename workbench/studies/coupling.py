@@ -6,9 +6,10 @@ from typing import Annotated, ClassVar, Literal
 
 import jax
 import numpy as np
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 
 from workbench.charts import Chart
+from workbench.config import Listed
 from workbench.data import Simulator
 from workbench.geometry import coupling
 from workbench.geometry.curvature import places
@@ -18,10 +19,15 @@ from workbench.geometry.stationary import Nature
 from workbench.mixture import Mixture
 from workbench.problem import Problem
 from workbench.studies.base import Row, Study
-from workbench.studies.optimum import best_optimum, information_at, is_strict, number, optimum_at_truth, starts_near
+from workbench.studies.optimum import (
+    information_at,
+    is_strict,
+    number,
+    optimum_of_simulated,
+    optimum_of_subject,
+    starts_near,
+)
 from workbench.studies.subjects import MaybeSubjects, subject_named
-
-Listed = BeforeValidator(lambda v: tuple(v) if isinstance(v, list) else v)
 
 # What a row holds only where there is a strict maximum.
 _COLUMNS = (
@@ -85,13 +91,10 @@ class Coupling(Study):
 
     def _optimum(self, cell: Row, folder: Path) -> tuple[Problem, Nature]:
         if cell["separation"] is None:
-            problem = subject_named(self.subjects, str(cell["subject"])).problem(self.seed, folder)
-            return problem, best_optimum(problem, self.seed)
+            return optimum_of_subject(subject_named(self.subjects, str(cell["subject"])), self.seed, folder)
         k, separation, replication = cell["components"], cell["separation"], cell["replication"]
         assert isinstance(k, int) and isinstance(separation, float) and isinstance(replication, int)
-        data = Simulator(k, self.dimensions, self.points, separation).draw(self.seed + replication)
-        problem = Problem(data.x, k, "full")
-        return problem, optimum_at_truth(problem, data)
+        return optimum_of_simulated(Simulator(k, self.dimensions, self.points, separation), self.seed + replication)
 
     def _left(self, problem: Problem, optimum: Mixture, known: Information) -> Row:
         starts = starts_near(problem, optimum, known, self.restarts, self.seed)

@@ -9,8 +9,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 
+from workbench.config import Listed
 from workbench.diagnostics.proportion import Proportion
 from workbench.engine.keys import named_key, restart_keys
 from workbench.experiment.config import FamilyName
@@ -21,7 +22,6 @@ from workbench.mixture import ConjugatePrior, FlatPrior, Mixture, covariance_nam
 from workbench.problem import Problem
 from workbench.studies.base import Row, Study
 
-Listed = BeforeValidator(lambda v: tuple(v) if isinstance(v, list) else v)
 Separation = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Size = Annotated[int, Field(ge=10)]
 

@@ -7,8 +7,9 @@ from typing import Annotated, ClassVar, Literal
 
 import jax
 import numpy as np
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 
+from workbench.config import Listed
 from workbench.geometry.monotonicity import path_of
 from workbench.geometry.singularity import Flat, escape
 from workbench.methods import EM
@@ -17,7 +18,6 @@ from workbench.starts import RandomPoints, draw_starts
 from workbench.studies.base import Row, Study
 from workbench.studies.subjects import Subject
 
-Listed = BeforeValidator(lambda v: tuple(v) if isinstance(v, list) else v)
 Width = Annotated[float, Field(gt=0, lt=1)]
 
 

@@ -1,6 +1,7 @@
 """The optimum that a study of a neighbourhood stands on: climbed to, polished, and certified as a strict maximum."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -8,7 +9,7 @@ import numpy as np
 from jax import Array
 
 from workbench.charts import Chart
-from workbench.data import Dataset
+from workbench.data import Dataset, Simulator
 from workbench.engine.keys import named_key, restart_keys
 from workbench.errors import InputError
 from workbench.geometry.curvature import curvature, raveled
@@ -20,6 +21,7 @@ from workbench.methods import GradientAscent
 from workbench.mixture import Mixture
 from workbench.problem import Problem
 from workbench.starts import KMeansPlusPlus, draw_starts
+from workbench.studies.subjects import Subject
 
 # Of real data the truth is unknown: the best of so many climbs from k-means++ stands for it.
 CLIMBS = 16
@@ -51,6 +53,27 @@ def optimum_at_truth(problem: Problem, data: Dataset) -> Nature:
         scales = jnp.linalg.cholesky(jnp.asarray(truth.covariances))
     start = Mixture(jnp.asarray(truth.weights), jnp.asarray(truth.means), scales, family)
     return _climbed(problem, jax.tree.map(lambda leaf: leaf[None], start))
+
+
+def optimum_of_subject(subject: Subject, seed: int, folder: Path) -> tuple[Problem, Nature]:
+    """The problem of a subject, and the best optimum of its climbs.
+
+    Raises:
+        InputError: its data cannot be had, or no climb ended in a sound mixture.
+    """
+    problem = subject.problem(seed, folder)
+    return problem, best_optimum(problem, seed)
+
+
+def optimum_of_simulated(simulator: Simulator, seed: int) -> tuple[Problem, Nature]:
+    """A problem of simulated data with full covariances, and the optimum that a climb from the truth leads to.
+
+    Raises:
+        InputError: the climb ended in no sound mixture.
+    """
+    data = simulator.draw(seed)
+    problem = Problem(data.x, simulator.components, "full")
+    return problem, optimum_at_truth(problem, data)
 
 
 def is_strict(nature: Nature) -> bool:

@@ -5,13 +5,12 @@ from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
 import numpy as np
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 
+from workbench.config import Listed
 from workbench.engine.keys import named_key
 from workbench.geometry.overspecified import fits, slope
 from workbench.studies.base import Row, Study
-
-Listed = BeforeValidator(lambda v: tuple(v) if isinstance(v, list) else v)
 
 
 class Overspecified(Study):

@@ -7,9 +7,10 @@ from typing import Annotated, ClassVar, Literal, NamedTuple
 import jax
 import numpy as np
 from jax import Array
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 
 from workbench.charts import Chart
+from workbench.config import Listed
 from workbench.data import Simulator
 from workbench.geometry.counting import Counted, passes_of_ascent, passes_to
 from workbench.geometry.rate import Rates, crossing, error_ratios, iterations_until, rates
@@ -18,7 +19,14 @@ from workbench.methods import EM, SQUAREM, Anderson, GradientAscent, Method
 from workbench.mixture import Mixture
 from workbench.problem import Problem
 from workbench.studies.base import Findings, Row, Study, Value
-from workbench.studies.optimum import best_optimum, information_at, is_strict, number, optimum_at_truth, starts_near
+from workbench.studies.optimum import (
+    information_at,
+    is_strict,
+    number,
+    optimum_of_simulated,
+    optimum_of_subject,
+    starts_near,
+)
 from workbench.studies.subjects import MaybeSubjects, subject_named
 
 # Stopping rules are switched off: the judge ends the count.
@@ -38,7 +46,7 @@ ROUNDED = 1e-7
 
 Separations = Annotated[
     tuple[Annotated[float, Field(ge=0, allow_inf_nan=False)], ...],
-    BeforeValidator(lambda v: tuple(v) if isinstance(v, list) else v),
+    Listed,
 ]
 
 
@@ -101,13 +109,10 @@ class Rate(Study):
 
     def _optimum(self, cell: Row, folder: Path) -> tuple[Problem, Nature]:
         if cell["separation"] is None:
-            problem = subject_named(self.subjects, str(cell["subject"])).problem(self.seed, folder)
-            return problem, best_optimum(problem, self.seed)
+            return optimum_of_subject(subject_named(self.subjects, str(cell["subject"])), self.seed, folder)
         separation, replication = cell["separation"], cell["replication"]
         assert isinstance(separation, float) and isinstance(replication, int)
-        data = Simulator(2, 1, self.points, separation).draw(self.seed + replication)
-        problem = Problem(data.x, 2, "full")
-        return problem, optimum_at_truth(problem, data)
+        return optimum_of_simulated(Simulator(2, 1, self.points, separation), self.seed + replication)
 
     def _passes(self, problem: Problem, starts: Mixture, level: float, found: Rates) -> Row:
         """Median passes of the restarts that arrive, for each method, and how many of them do."""

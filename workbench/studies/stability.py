@@ -6,9 +6,10 @@ from typing import Annotated, ClassVar, Literal
 
 import jax.numpy as jnp
 import numpy as np
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 
 from workbench.charts import Chart
+from workbench.config import Listed
 from workbench.geometry.curvature import curvature_at
 from workbench.geometry.stability import Modes, ascent_passes, displaced, em_passes
 from workbench.studies.base import Row, Study
@@ -36,9 +37,9 @@ class Stability(Study):
     study: Literal["stability"] = "stability"
     subjects: Subjects
     charts: Charts
-    factors: Annotated[
-        tuple[Factor, ...], Field(min_length=1), BeforeValidator(lambda v: tuple(v) if isinstance(v, list) else v)
-    ] = Field(FACTORS, description="step sizes, in units of the predicted edge")
+    factors: Annotated[tuple[Factor, ...], Field(min_length=1), Listed] = Field(
+        FACTORS, description="step sizes, in units of the predicted edge"
+    )
     displacement: Factor = Field(1e-2, description="nats below the maximum at the start")
     within: Factor = Field(1e-6, description="nats of the maximum that count as there")
     max_passes: Annotated[int, Field(ge=1)] = 3000

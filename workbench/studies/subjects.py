@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 
-from workbench.config import Config
+from workbench.config import Config, Listed
 from workbench.data import Dataset
 from workbench.errors import InputError
 from workbench.experiment.config import AnyPrior, DataConfig, ModelConfig
@@ -47,7 +47,7 @@ class Subject(Config):
 
 
 # TOML has arrays, configs want hashable values.
-MaybeSubjects = Annotated[tuple[Subject, ...], BeforeValidator(lambda v: tuple(v) if isinstance(v, list) else v)]
+MaybeSubjects = Annotated[tuple[Subject, ...], Listed]
 Subjects = Annotated[MaybeSubjects, Field(min_length=1, description="the problems to look at")]
 
 

@@ -9,7 +9,7 @@ import numpyro.distributions as dist
 from jax import Array
 from pydantic import BeforeValidator, Field
 
-from workbench.config import Config
+from workbench.config import Config, Listed
 from workbench.data.moments import Moments
 from workbench.mixture.covariance import Covariance, Statistics
 from workbench.mixture.mixture import Mixture
@@ -17,7 +17,7 @@ from workbench.mixture.mixture import Mixture
 # Lists, as read from TOML, are converted to tuples because configs must be hashable.
 Numbers = Annotated[
     tuple[Annotated[float, Field(allow_inf_nan=False)], ...],
-    BeforeValidator(lambda v: tuple(v) if isinstance(v, list) else v),
+    Listed,
     Field(min_length=1),
 ]
 
