@@ -2,8 +2,8 @@
 
 Given its points, a component predicts the next one by a Student t density (`update.log_predictive`). A point changes
 the scatter of a block by a rank-one term `c d d^T`. The inverse therefore follows from the formula of Sherman and
-Morrison (1950), and the determinant from the matrix determinant lemma, without a factorisation. All operations are elementwise
-over a population of particles, which is the last axis of every array.
+Morrison (1950), and the determinant from the matrix determinant lemma, without a factorisation. All operations are
+elementwise over a population of particles, which is the last axis of every array.
 """
 
 import math
