@@ -1,4 +1,4 @@
-"""Collinear data: refused by the columns' names where nothing bounds a covariance, fitted where a prior does."""
+"""Collinear data are refused, naming the columns, unless the prior bounds covariances; then they are fitted."""
 
 from collections.abc import Callable
 from typing import Any
@@ -32,7 +32,7 @@ NAMES = ("a", "b", "c")
 
 @pytest.fixture(scope="module")
 def free() -> Points:
-    """Two groups of twenty points in two columns of their own units."""
+    """Two groups of twenty points in two columns with different units."""
     rng = np.random.default_rng(4)
     return (rng.normal(size=(40, 2)) + np.repeat([[-4.0], [4.0]], 20, axis=0)) * [1.0, 30.0] + [5.0, 0.0]
 
@@ -51,7 +51,7 @@ def test_collinear_columns_are_refused_by_name_where_a_covariance_is_unbounded(f
         Problem(beside(free, free[:, 0]), 2, family, prior, columns=NAMES)
     message = str(caught.value)
     assert message.startswith("x: c equals a, but for a constant: all points lie on a hyperplane")
-    for words in (family, type(prior).__name__, '"diagonal" or "spherical"', "conjugate prior whose scatter is stated"):
+    for words in (family, type(prior).__name__, '"diagonal" or "spherical"', "conjugate prior whose scatter is given"):
         assert words in message
 
 
@@ -79,7 +79,7 @@ def test_no_more_rows_than_columns_are_refused_for_that():
 
 @pytest.mark.parametrize(("noise", "refused"), [(0.5, True), (2.0, False)])
 def test_near_collinear_columns_are_refused_up_to_the_tolerance(noise: float, refused: bool, free: Points):
-    """A third column that is the first but for noise: of two such standardised ones the eigenvalue is noise^2 / 2."""
+    """A third column equal to the first plus noise: after standardising, the smallest eigenvalue is noise^2 / 2."""
     white = np.random.default_rng(1).normal(size=40)
     x = beside(free, free[:, 0] + noise * np.sqrt(2 * COLLINEAR) * np.std(free[:, 0]) * white / np.std(white))
     if refused:
@@ -112,13 +112,13 @@ def test_under_a_stated_scatter_one_component_is_the_closed_form(family: str, fr
     pulled = mean - location
     scatter = psi + (x - mean).T @ (x - mean) + kappa * n / (kappa + n) * np.outer(pulled, pulled)
     np.testing.assert_allclose(found.means[0], (n * mean + kappa * location) / (n + kappa), rtol=1e-12)
-    # Along the hyperplane the scatter is 4e5 times what it is across it: rounding is that much larger there.
+    # The scatter along the hyperplane is 4e5 times that across it, and rounding errors are larger by that factor.
     np.testing.assert_allclose(found.covariances[0], scatter / (nu + 3 + 1 + n + 1), rtol=1e-9)
 
 
 @pytest.mark.parametrize("family", ["full", "tied"])
 def test_under_a_stated_scatter_two_components_are_a_mode_by_scipy(family: str, free: Points, em_step: Any):
-    """`log_joint` by SciPy's densities alone: that of the problem, and no higher at any mixture near by."""
+    """`log_joint` by SciPy's densities equals that of the problem, and is no higher at any mixture nearby."""
     x = beside(free / [1.0, 30.0], free[:, 0])
     prior = ConjugatePrior(scatter=tuple(map(tuple, np.eye(3))))
     problem = Problem(x, 2, family, prior)
@@ -129,7 +129,7 @@ def test_under_a_stated_scatter_two_components_are_a_mode_by_scipy(family: str, 
 
     def by_scipy(weights: Points, means: Points, covariances: Points) -> float:
         parts = [np.log(w) + multivariate_normal(m, c).logpdf(x) for w, m, c in zip(weights, means, covariances)]  # noqa: B905
-        value = float(logsumexp(parts, axis=0).sum())  # the Dirichlet is flat, and its density one
+        value = float(logsumexp(parts, axis=0).sum())  # the Dirichlet is flat with density one
         value += sum(
             invwishart(5.0, np.eye(3)).logpdf(c) for c in (covariances[:1] if family == "tied" else covariances)
         )
@@ -147,7 +147,7 @@ def test_under_a_stated_scatter_two_components_are_a_mode_by_scipy(family: str, 
         near = bend @ covariances @ np.swapaxes(bend, 1, 2)
         tilt = 1e-3 * rng.normal()
         other = by_scipy(weights + np.array([tilt, -tilt]), means + 1e-3 * rng.normal(size=means.shape), near)
-        # To first order nothing changes; 1e-3 squared times 40 points of curvature remains, downwards.
+        # The first-order change is zero; a second-order decrease of about 1e-3 squared times 40 points remains.
         assert -1.0 < other - top < 1e-9
 
 

@@ -1,4 +1,4 @@
-"""A config that is made in Python with a wrong value is one message: the class, the field, the value, the remedy."""
+"""A wrong value in a config gives one message with the class, the field, the value and the remedy."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The NumPyro model, in both its readings: the density of either is the workbench's own."""
+"""The NumPyro model: in both forms its density equals the workbench's own."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -28,7 +28,8 @@ from workbench.problem import Labels, Problem
 
 K = 3
 FAMILIES = pytest.mark.parametrize("family", COVARIANCES)
-# Compiling is what costs: the everyday run has each family under the conjugate prior, each proper prior with full.
+# Compiling takes most of the time: the everyday run tests each family with the conjugate prior and each proper prior
+# with full covariances.
 EVERY_PAIR = pytest.mark.parametrize(
     ("family", "prior"),
     [
@@ -56,7 +57,7 @@ def ours(problem: Problem, u: dict[str, jax.Array]) -> jax.Array:
 
 @jax.jit
 def three_ways(problem: Problem, x: jax.Array, u: dict[str, jax.Array]) -> Any:
-    """The log joint at unconstrained sites u by each reading and by the problem, and the gradients of all three."""
+    """The log joint at unconstrained sites u by both forms and by the problem, and the gradients of all three."""
 
     def values(u: dict[str, jax.Array]) -> jax.Array:
         sites = constrain_fn(one_pass_model, (problem,), {}, u)
@@ -77,7 +78,7 @@ def test_log_density_and_its_gradient_are_those_of_log_joint(
     for seed in range(3):
         u = unconstrained_sites(problem, random_mixture(points, K, family, seed=seed))
         values, slopes = three_ways(problem, problem.x, u)
-        # The issue's figures.
+        # Sums over the points in another order, and gradients by different formulas.
         np.testing.assert_allclose(values[:2], values[2], rtol=1e-10)
         for readable_slope, fast_slope, expected in (np.asarray(slope) for slope in slopes.values()):
             near = {"rtol": 1e-8, "atol": 1e-8 * (np.max(np.abs(expected)) + 1.0)}
@@ -102,7 +103,7 @@ def test_ordered_means_have_factorial_k_times_the_density(
         return readable(problem, x, constrain_fn(one_pass_model, (problem,), {}, u)), ours(problem, u)
 
     density, log_joint = both(problem, problem.x, u)
-    # As for free labels; the other reading is in the potential below.
+    # The tolerance is as for free labels; the other form is tested by the potential below.
     assert float(density) == pytest.approx(float(log_joint) + log(factorial(K)), rel=1e-10)
 
 
@@ -113,7 +114,7 @@ def test_ordered_sites_are_those_of_the_mixture_put_in_order(
     assert np.any(np.diff(mixture.means[:, 0]) < 0)
     back = mixture_of_sites(problem, unconstrained_sites(problem, mixture))
     for got, expected in zip(jax.tree.leaves(back), jax.tree.leaves(mixture.canonical()), strict=True):
-        # As for free labels.
+        # The tolerance is as for free labels.
         np.testing.assert_allclose(got, expected, rtol=1e-10, atol=1e-10)
 
 
@@ -140,7 +141,7 @@ def test_a_mixture_survives_the_way_to_the_sites_and_back(
     problem, mixture = problem_of(family, prior), random_mixture(points, K, family, seed=0)
     back = mixture_of_sites(problem, unconstrained_sites(problem, mixture))
     for got, expected in zip(jax.tree.leaves(back), jax.tree.leaves(mixture), strict=True):
-        # Stick-breaking and a Cholesky factorisation each way, of condition below 1e4.
+        # Stick-breaking and a Cholesky factorisation in each direction, of condition number below 1e4.
         np.testing.assert_allclose(got, expected, rtol=1e-10, atol=1e-10)
 
 
@@ -154,7 +155,7 @@ def test_potential_adds_the_log_determinant_of_the_jacobian(
     flat, unravel = ravel_pytree(u)
 
     def free_entries(v: jax.Array) -> jax.Array:
-        """The sites' values without what the others determine: the last weight, the upper triangles."""
+        """The free values of the sites: without the last weight and the upper triangles."""
         values = problem.prior.site_values(mixture_of_sites(problem, unravel(v)))
         covariances = values["covariances"]
         if family == "full":
@@ -207,7 +208,7 @@ def test_in_its_units_a_mixture_looks_the_same_whatever_the_units_of_the_data(
 ) -> None:
     factor = 1000.0
     mixture = random_mixture(points, K, family, seed=4)
-    # Ordered means are measured in the data's units, and by the logarithms of their gaps.
+    # The coordinates of ordered means are the first mean, in the data's units, and the logarithms of the gaps.
     labels: Labels = "ordered" if prior == "independent" else "free"
     pair = [Problem(x, K, family, PRIORS[prior](), labels=labels) for x in (points, factor * points)]
     (plain, units), (moved, moved_units) = (
@@ -217,8 +218,8 @@ def test_in_its_units_a_mixture_looks_the_same_whatever_the_units_of_the_data(
     )
     for name in plain:
         gap = moved[name] / moved_units[name] - plain[name] / units[name]
-        # What is measured in the data's units does not move; logarithms of scales move by the log of the factor, and
-        # those of variances by twice that. Rounding: conditioning of a Cholesky factor times eps.
+        # Values in the data's units do not change; logarithms of scales change by the log of the factor, and those of
+        # variances by twice that. Rounding: the condition number of a Cholesky factor times eps.
         logs = jnp.round(gap / jnp.log(factor))
         np.testing.assert_allclose(gap, logs * jnp.log(factor), rtol=0, atol=1e-9)
         assert set(np.unique(logs)) <= {0.0, 1.0, 2.0}

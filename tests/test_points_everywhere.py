@@ -1,4 +1,4 @@
-"""Every public function that takes points refuses the same ones, with one message that says what to do."""
+"""Every public function that takes points refuses the same inputs, with one message that says what to do."""
 
 from collections.abc import Callable
 
@@ -124,6 +124,6 @@ def test_a_point_that_no_component_reaches_has_no_label(family: str) -> None:
                 ask([[0.0, 0.0], far])
         with pytest.raises(InputError, match=r"x: data row 1 and 1 more: "):
             ask([[1e300, 0.0], [0.0, 1e300], [0.0, 0.0]])
-    # Far out and in range: the wider component, or the nearer one.
+    # Far away but within range: the wider component is the more probable one, or the nearer one.
     assert np.all(np.isfinite(mixture.responsibilities([[1e6, 1e6], [-1e6, -1e6]])))
     assert np.asarray(mixture.predict([[1e6, 1e6], [-1e6, -1e6]])).tolist() == ([1, 0] if family == "tied" else [1, 1])

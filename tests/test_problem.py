@@ -1,4 +1,4 @@
-"""The problem: one objective, the same for every method, and a clear refusal of data that cannot be fitted."""
+"""The problem: one objective for all methods, and clear messages for data that cannot be fitted."""
 
 from collections.abc import Callable
 from typing import Any, ClassVar, get_args
@@ -29,7 +29,7 @@ def test_log_joint_is_scipys_likelihood_plus_the_log_prior(
 ) -> None:
     problem, mixture = problem_of(family, prior), random_mixture(points, K, family, seed=0)
     expected = reference_log_likelihood(mixture, points) + float(problem.log_prior(mixture))
-    # Data with a condition of 1e2, in their own units: a little more rounding than on standardised data.
+    # Data of condition number 1e2 in their own units have slightly larger rounding errors than standardised data.
     assert float(log_joint(problem, mixture)) == pytest.approx(expected, rel=1e-11)
 
 
@@ -67,20 +67,20 @@ def test_ordered_labels_put_components_in_order_and_leave_the_objective(
     found = ordered.labelled(mixture)
     np.testing.assert_array_equal(found.means, mixture.means[::-1])
     np.testing.assert_array_equal(found.scales, mixture.scales[::-1])
-    # A sum over components in another order.
+    # The sum over components is in another order.
     assert float(log_joint(ordered, found)) == pytest.approx(float(log_joint(free, mixture)), rel=1e-13)
-    # What runs on one must not run on the other.
+    # Equal pytree structures would let a program compiled for one problem run on the other.
     assert jax.tree.structure(free) != jax.tree.structure(ordered)
 
 
 class Particular(ConjugatePrior):
-    """A prior that says of itself that it tells components apart."""
+    """A prior that declares itself not exchangeable."""
 
     exchangeable: ClassVar[bool] = False
 
 
 def test_ordering_what_the_prior_tells_apart_is_refused(points: Points) -> None:
-    with pytest.raises(InputError, match=r'labels: Particular tells components apart.*use labels = "free", or a prior'):
+    with pytest.raises(InputError, match=r'labels: Particular is not exchangeable.*use labels = "free", or a prior'):
         Problem(points, K, prior=Particular(), labels="ordered")
     assert Problem(points, K, prior=Particular()).labels == "free"
 

@@ -1,4 +1,4 @@
-"""What numbers rest on: derived from imports, never too little, and only what can decide them."""
+"""The code on which results depend is derived from imports: all of it, and only what can affect them."""
 
 import os
 import shutil
@@ -51,7 +51,7 @@ def modules(made_by: Provenance) -> frozenset[str]:
 
 
 def edited(folder: Path, module: str, text: str) -> Path:
-    """A copy of the package's sources with a line more in one of them."""
+    """A copy of the package's sources with one more line in one of them."""
     root = folder / PACKAGE
     shutil.copytree(ROOT, root, ignore=lambda at, names: [n for n in names if "." in n and not n.endswith(".py")])
     with (root / module).open("a") as file:
@@ -59,7 +59,7 @@ def edited(folder: Path, module: str, text: str) -> Path:
     return root
 
 
-# A module, and which of EM's run, Gibbs' run, an atlas by EM, the study `coupling` and a choice of K can depend on it.
+# A module, and which of these depend on it: runs of EM and Gibbs, an atlas by EM, the study `coupling`, a choice of K.
 DEPENDS = (
     ("methods/em.py", (True, False, True, False, True)),
     ("methods/gibbs.py", (False, True, False, False, True)),
@@ -189,7 +189,7 @@ def test_packages_are_those_that_the_code_imports() -> None:
 
 
 def executed(work: Callable[[], Any]) -> set[str]:
-    """Modules of ours of which a function was called, in any thread."""
+    """Modules of the package of which a function was called, in any thread."""
     found: set[str] = set()
 
     def note(frame: FrameType, event: str, argument: Any) -> None:
@@ -206,7 +206,7 @@ def executed(work: Callable[[], Any]) -> set[str]:
     return {name for name in found if name.split(".")[0] == PACKAGE}
 
 
-# What runs, stores and tells, and decides no number: data have a digest of their own in the identity of what is stored.
+# Modules that run, store and report but affect no result; data have their own digest in the identity of a record.
 GLUE = (
     "cli", "experiment.own", "experiment.provenance", "experiment.reading", "experiment.differences", "jobs",
     "methods.registry", "provenance", "compare", "engine.compat", "engine.files",
@@ -241,7 +241,7 @@ def test_a_study_calls_nothing_beyond_the_code_that_it_names(tmp_path: Path) -> 
 
 @pytest.mark.slow
 def test_nothing_stale_is_served(tmp_path: Path) -> None:
-    """The whole command on a copy of the package, of which EM is changed so that it stops after one step."""
+    """The whole command on a copy of the package in which EM is changed so that it stops after one step."""
     root = tmp_path / PACKAGE
     shutil.copytree(ROOT, root, ignore=shutil.ignore_patterns("__pycache__"))
     config = tmp_path / "two.toml"
@@ -276,6 +276,6 @@ def test_nothing_stale_is_served(tmp_path: Path) -> None:
 
 
 def passes(table: str) -> str:
-    """Passes in all, of the only method."""
+    """The total number of passes of the only method."""
     (line,) = [line for line in table.splitlines() if "passes in all" in line]
     return line.strip("│ ").split("│")[-1].strip()

@@ -1,4 +1,4 @@
-"""Soundness: a spike, a starved component and a group of tied values are told from a maximum."""
+"""Soundness: a spike, a starved component and a group of tied values are distinguished from a maximum."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -58,7 +58,7 @@ def test_a_component_on_one_point_is_starved(problem: Problem, points: Points) -
     far = float(points[:40].min())
     health = Soundness().check(problem, two(1 / 60, far, 1e-6))
     assert flags(health) == {"finite", "singular", "starved", "suspicious"}
-    # One point's worth; its neighbours are a million deviations away.
+    # A component on one point, whose neighbours are a million standard deviations away.
     assert health.smallest_component_size == pytest.approx(1.0, rel=1e-4)
 
 
@@ -68,7 +68,7 @@ def test_a_component_without_points_is_starved_and_not_singular(problem: Problem
 
 @pytest.mark.parametrize("family", COVARIANCES)
 def test_the_fewest_points_are_those_of_which_a_covariance_is_not_singular(family: str) -> None:
-    """By the M-step itself: hard responsibilities for n random points, and the covariance that they give."""
+    """The result of an M-step with hard responsibilities for n random points."""
     d, covariance = 5, COVARIANCES[family]
     fewest = covariance.fewest_points(d)
     for n in {fewest - 1, fewest} - {-1, 0}:
@@ -76,12 +76,12 @@ def test_the_fewest_points_are_those_of_which_a_covariance_is_not_singular(famil
         dense = np.cov(x.T, bias=True)
         kept = {"full": dense, "diagonal": np.diag(dense), "spherical": np.mean(np.diag(dense))}[family]
         smallest = float(np.min(np.linalg.eigvalsh(kept) if family == "full" else kept))
-        # Rounding leaves some eps of a singular one; random points leave the other a thousandth and more.
+        # A singular covariance has an eigenvalue of a few eps; that of random points is a thousandth or more.
         assert (smallest > 1e-6) == (n == fewest)
 
 
 def test_no_component_of_a_tied_covariance_needs_points_of_its_own() -> None:
-    """Acidity, K = 5: the best optimum that is known has a component on the single lowest value."""
+    """Acidity, K = 5: the best known optimum has a component on the single lowest value."""
     x = load_dataset("acidity").x
     problem = Problem(x, 5, "tied")
     em_step = jax.jit(Problem.em_step)
@@ -90,7 +90,7 @@ def test_no_component_of_a_tied_covariance_needs_points_of_its_own() -> None:
     )
     for _ in range(500):
         mixture, log_joint = em_step(problem, mixture)
-    assert float(log_joint) == pytest.approx(-175.118, abs=5e-4)  # the digits that were given
+    assert float(log_joint) == pytest.approx(-175.118, abs=5e-4)  # the reported digits
     health = Soundness().check(problem, mixture)
     assert flags(health) == {"finite", "sound"}
     assert health.smallest_component_size == pytest.approx(1.0, abs=0.01)
@@ -121,12 +121,12 @@ def test_fits_of_fewer_points_than_columns_are_sound_where_the_family_allows_the
 
 
 def test_a_sphere_of_fewer_points_than_columns_is_sound_and_its_likelihood_the_closed_form() -> None:
-    """40 rows of 100 columns in two clear groups: each group's own Gaussian, and for K = 1 that of all."""
+    """40 rows of 100 columns in two clear groups: the Gaussian of each group, and for K = 1 that of all rows."""
     groups = np.repeat([0, 1], [22, 18])
     x = np.random.default_rng(1).normal(size=(40, 100)) + 3.0 * groups[:, None]
 
     def spheres(parts: list[Points]) -> tuple[float, Mixture]:
-        """The log-likelihood where every row belongs to its own part: -n D / 2 (log(2 pi v) + 1) + n log(n / N)."""
+        """The log-likelihood if every row belongs to its own group: -n D / 2 (log(2 pi v) + 1) + n log(n / N)."""
         sizes = np.array([len(part) for part in parts])
         variances = np.array([np.mean(np.var(part, axis=0)) for part in parts])
         value = np.sum(sizes * (np.log(sizes / 40) - 50 * (np.log(2 * np.pi * variances) + 1)))
@@ -137,7 +137,7 @@ def test_a_sphere_of_fewer_points_than_columns_is_sound_and_its_likelihood_the_c
         expected, mixture = spheres(parts)
         problem = Problem(x, len(parts), "spherical")
         assert flags(Soundness().check(problem, mixture)) == {"finite", "sound"}
-        # The groups are 30 deviations apart: no row is in doubt beyond rounding.
+        # The groups are 30 standard deviations apart, so responsibilities are 0 or 1 up to rounding.
         assert float(problem.log_likelihood(mixture)) == pytest.approx(expected, rel=1e-12)
 
 
@@ -155,9 +155,9 @@ def test_a_starved_component_is_no_failure_under_a_prior_that_bounds_it(name: st
     health = Soundness().check(problem, empty)
     assert flags(health) == {"finite", "sound"}
     assert health.vanished == 1
-    # Who asks for more points has them asked for.
+    # A given `min_relative_size` applies under this prior as well.
     assert Soundness(min_relative_size=1.0).check(problem, empty).starved
-    # Nor does any prior make a singular covariance a sound one.
+    # A singular covariance is not sound under any prior.
     spike = Mixture.from_covariances([2 / 3, 1 / 3], [[0.0], [8.0]], [[2.0], [1e-12]], "diagonal")
     assert "sound" not in flags(Soundness().check(problem, spike))
 
@@ -195,7 +195,7 @@ def test_which_priors_bound_a_component_depends_on_their_numbers_and_on_the_fami
 
 
 def test_exactly_as_many_points_as_dimensions_plus_one_are_enough() -> None:
-    # Two points at 100 and ten at 0: responsibilities sum to two but for rounding.
+    # Two points at 100 and ten at 0: the responsibilities sum to two up to rounding.
     problem = Problem(np.array([-1.0, 1.0] * 5 + [99.0, 101.0]), 2)
     mixture = Mixture.from_covariances([5 / 6, 1 / 6], [[0.0], [100.0]], [[[1.0]], [[1.0]]])
     assert not Soundness().check(problem, mixture).starved
@@ -208,7 +208,7 @@ def test_tight_and_small_is_suspicious_but_sound() -> None:
     mixture = Mixture.from_covariances([15 / 16, 1 / 16], [[0.0], [5.005]], [[[1.0]], [[1e-4]]])
     health = Soundness().check(problem, mixture)
     assert flags(health) == {"finite", "suspicious", "sound"}
-    # Small alone is not.
+    # A component that is only small is not suspicious.
     loose = Mixture.from_covariances([15 / 16, 1 / 16], [[0.0], [5.005]], [[[1.0]], [[0.5]]])
     assert flags(Soundness().check(problem, loose)) == {"finite", "sound"}
 
@@ -255,7 +255,7 @@ def test_components_that_no_row_tells_apart_are_merged(problem: Problem) -> None
 
 
 def test_components_that_hold_no_point_have_not_merged(points: Points) -> None:
-    """Two of them lie together at the mode of their prior."""
+    """Two components lie together at the mode of their prior."""
     problem = Problem(points, 3, "full", ConjugatePrior())
     covariances = [[[16.0]], [[2.0]], [[2.0]]]
     health = Soundness().check(problem, Mixture.from_covariances([1.0, 1e-12, 1e-12], [[2.0]] * 3, covariances))
@@ -275,7 +275,7 @@ def test_relative_eigenvalue_is_that_of_the_covariance_in_working_units(family: 
     problem = Problem(x, 2, family)
     eye = problem.covariance.broadcast(jnp.eye(3), 2)
     mixture = Mixture(jnp.array([0.5, 0.5]), jnp.asarray(x[:2]), 0.1 * eye, problem.covariance)
-    # In units in which the data have unit covariance, as far as the family can express it.
+    # In units in which the data have unit covariance, as far as the family admits it.
     inverse = np.linalg.inv(np.asarray(problem.rows.matrix))
     expected = min(np.linalg.eigvalsh(inverse @ c @ inverse.T).min() for c in np.asarray(mixture.covariances))
     health = Soundness().check(problem, mixture)
@@ -313,7 +313,7 @@ def test_thresholds_below_zero_are_refused(field: str) -> None:
 
 
 def test_groups_far_apart_are_no_spikes_and_a_spike_on_few_points_is_one() -> None:
-    # Seven hundred deviations apart: each variance is 8e-6 of the data's, and rests on a hundred points.
+    # Groups 700 standard deviations apart: each variance is 8e-6 of the data's, and is that of a hundred points.
     x = np.random.default_rng(0).normal(size=200) + np.repeat([0.0, 700.0], 100)
     for family in ("full", "tied", "spherical"):
         problem = Problem(x, 2, family)
@@ -323,6 +323,6 @@ def test_groups_far_apart_are_no_spikes_and_a_spike_on_few_points_is_one() -> No
         health = Soundness().check(problem, groups)
         assert health.smallest_relative_eigenvalue < 1e-5
         assert health.sound and not health.suspicious
-    # As narrow, and on the two points of each that are nearest to each other.
+    # Components that are as narrow, but on the two nearest points of each group.
     spike = Mixture.from_covariances([0.01, 0.99], [[x[0]], [x.mean()]], [[[1e-6]], [[np.var(x)]]])
     assert Soundness().check(Problem(x, 2), spike).singular

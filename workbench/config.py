@@ -1,4 +1,4 @@
-"""What every config is: frozen and strict, and refused in one message where a value is wrong."""
+"""The base class of all configs: frozen and strict, with one error message for all wrong values."""
 
 from collections.abc import Sequence
 from difflib import get_close_matches
@@ -11,15 +11,15 @@ from workbench.errors import VALUE, InputError, cut, shown
 if TYPE_CHECKING:
     from pydantic._internal._model_construction import ModelMetaclass
 else:
-    # It has no public name.
+    # The metaclass has no public name.
     ModelMetaclass = type(BaseModel)
 
 
 class _Refusing(ModelMetaclass):
-    """Makes one `InputError` of what pydantic finds wrong where a config is made in Python.
+    """Turns pydantic's errors into one `InputError` when a config is constructed in Python.
 
-    A config within another that is read from a mapping is not made by a call, and keeps pydantic's own error: whoever
-    reads the mapping says where in it the value lies.
+    A config inside another that is read from a mapping is not constructed by a call, so it keeps pydantic's own error,
+    to which the reader of the mapping adds the position of the value.
     """
 
     def __call__(cls, *args: Any, **values: Any) -> Any:
@@ -27,24 +27,24 @@ class _Refusing(ModelMetaclass):
             return super().__call__(*args, **values)
         except ValidationError as error:
             model: Any = cls
-            found = [f"{cls.__name__}: {_explained(each, model)}" for each in error.errors()]
-            raise InputError("\n".join(found)) from None
+            messages = [f"{cls.__name__}: {_explained(each, model)}" for each in error.errors()]
+            raise InputError("\n".join(messages)) from None
 
 
 class Config(BaseModel, metaclass=_Refusing):
-    """Frozen and strict: an unknown key or a wrong type is an error.
+    """A frozen and strict config: unknown keys and wrong types are errors.
 
     Raises:
-        InputError: from its constructor, names the class, the field, the value and what is allowed.
+        InputError: a value is wrong; the message names the class, the field, the value and what is allowed.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, ser_json_inf_nan="constants")
 
 
-# For fields that are tuples, because a frozen config is hashable: TOML and JSON have arrays, which are read as lists.
+# For fields that are tuples: lists, as read from TOML and JSON, become tuples, because frozen configs must be hashable.
 Listed = BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value)
 
-# Pydantic's words for types, in TOML's.
+# Pydantic's names of types, and TOML's.
 _PLAIN = {
     "a valid dictionary or object to extract fields from": "a table",
     "a valid dictionary": "a table",
@@ -53,13 +53,13 @@ _PLAIN = {
 
 
 def explain_value(error: Any, key: str, fields: Sequence[str], tags: Sequence[str] = ()) -> str:
-    """One of pydantic's `errors()` as `key: what is wrong, got what, what is allowed`.
+    """Describe one of pydantic's `errors()` as `key: what is wrong, the value, what is allowed`.
 
     Args:
         error: the error.
-        key: where the value lies, as the user wrote it.
-        fields: of the config that it lies in.
-        tags: that tell apart what may lie there.
+        key: the key of the value, as the user wrote it.
+        fields: names of the fields of the config that contains it.
+        tags: allowed tags, if the value is one of a tagged union.
     """
     given = error.get("input")
     match error["type"]:
@@ -89,7 +89,7 @@ def explain_value(error: Any, key: str, fields: Sequence[str], tags: Sequence[st
 
 
 def innermost(model: type[BaseModel], tables: list[str]) -> type[BaseModel]:
-    """The config class that the last of some nested tables is read into."""
+    """The config class into which the last of the nested tables is read."""
     for table in tables:
         field = model.model_fields.get(table)
         kinds = () if field is None else (field.annotation, *get_args(field.annotation))

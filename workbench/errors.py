@@ -1,14 +1,14 @@
-"""The one exception for wrong input, raised at the border and shown to the user as a single message."""
+"""The exception for wrong input, raised where input enters the package and shown to the user as one message."""
 
-# Characters of a value that was typed, of a line and lines of a message: what fits a terminal and is read.
+# The most characters of a value and of a line, and the most lines, that a message shows.
 VALUE, LINE, LINES = 80, 1000, 20
 
 
 class InputError(ValueError):
-    """Wrong input: a message naming the file, the field, the value and the remedy.
+    """Wrong input, with a message that names the file, the field, the value and the remedy.
 
-    The command line prints it without a traceback and exits with status 2. What is too long to be read is cut: each
-    line in its middle, so that its place and its remedy stay, and the lines after the first 20.
+    The command line prints the message without a traceback and exits with status 2. Long messages are shortened: long
+    lines in the middle, which keeps the position and the remedy, and lines after the first 20 are omitted.
     """
 
     def __init__(self, message: str) -> None:
@@ -18,22 +18,22 @@ class InputError(ValueError):
 
 
 def shown(value: object, most: int = VALUE) -> str:
-    """A value as Python writes it, cut in the middle where it is long."""
+    """The `repr` of a value, shortened in the middle to about `most` characters."""
     try:
         return cut(repr(value), most)
     except ValueError:
-        # Python does not write whole numbers of more than some thousands of digits.
+        # Python refuses to convert integers of more than some thousand digits to text.
         return "a number of very many digits"
 
 
 def one_line(text: str, most: int = LINE) -> str:
-    """Text of others as part of a message: on one line, cut, and with what is no character to print written out."""
+    """Foreign text for use in a message: on one line, shortened, with unprintable characters escaped."""
     words = " ".join(text.split())
     return cut("".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in words), most)
 
 
 def cut(text: str, most: int) -> str:
-    """The text, or two thirds of so many characters from its beginning and one from its end."""
+    """The text; if it is longer than `most`, two thirds of `most` characters from its start and one from its end."""
     if len(text) <= most:
         return text
     tail = most // 3

@@ -1,4 +1,4 @@
-"""The NumPyro model of a problem, written twice: as a person reads it, and through the one pass."""
+"""The NumPyro model of a problem in two forms: written out for readers, and evaluated by the one pass."""
 
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -19,21 +19,21 @@ from workbench.data import finite_points
 from workbench.mixture import Mixture
 from workbench.problem import Problem
 
-# What sets means apart at least where a chain of ordered means begins, in standard deviations of the first column:
-# points that tie there are common, and the logarithm of no gap is no place to begin at.
+# The smallest gap between ordered means at the start of a chain, in standard deviations of the first column. Starts at
+# points with tied values are common, and the logarithm of a gap of zero is not finite.
 LEAST_GAP = 1e-6
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
 def mixture_model(problem: Problem, x: ArrayLike | None = None) -> None:
-    """The mixture in NumPyro's own words; condition on `x=problem.x`, or leave x out to predict N new points.
+    """The mixture as a NumPyro model; pass `x=problem.x` to condition on it, or omit x to predict N new points.
 
-    Sites are those of the prior (`weights`, `means`, ...) and `x` [N, D]. With `x=problem.x` its log density equals
+    The sites are those of the prior (`weights`, `means`, ...) and `x` [N, D]. With `x=problem.x` the log density equals
     `problem.log_joint`.
 
-    Where labels are ordered, sites `means_ascending` [K] and `means_rest` [K, D - 1] stand for `means`, and the log
-    density is larger by `ln K!`: the evidence is the same.
+    With ordered labels, the sites `means_ascending` [K] and `means_rest` [K, D - 1] replace `means`, and the log
+    density is larger by `ln K!`, so that the evidence is the same.
     """
     mixture = mixture_sites(problem)
     components = dist.MultivariateNormal(mixture.means, scale_tril=mixture.scale_trils)
@@ -43,24 +43,23 @@ def mixture_model(problem: Problem, x: ArrayLike | None = None) -> None:
 
 
 def one_pass_model(problem: Problem) -> None:
-    """The same joint density with the likelihood as one factor, evaluated by the one pass: what NUTS runs on."""
+    """The same joint density with the likelihood as one factor, evaluated by the one pass; NUTS uses this model."""
     mixture = mixture_sites(problem)
     numpyro.factor("log_likelihood", problem.log_likelihood(mixture))
 
 
 def mixture_sites(problem: Problem) -> Mixture:
-    """The sites of the prior, as the problem's labels have them, for a model to begin with."""
+    """The sites of the prior for the problem's labels, with which each model begins."""
     ordered = {"means": _Ascending()} if problem.labels == "ordered" else {}
     with numpyro.handlers.reparam(config=ordered):
         return problem.prior.sites(problem.components, problem.covariance, problem.hyperparameters)
 
 
 class _Ascending(Reparam):  # type: ignore[misc]
-    """Means [K, D] whose first coordinates ascend, K! times as dense as without that constraint.
+    """Means [K, D] whose first coordinates ascend, with K! times the density of unconstrained means.
 
-    The prior is the same for all components, so this is the density of its draws put in order. They cannot be drawn
-    here, one site after the other, because means may depend on covariances: the sites are improper, and a factor
-    brings the density.
+    The prior is exchangeable, so this is the density of its ordered draws. Ordered means cannot be sampled site by
+    site, because means may depend on covariances. The sites are therefore improper, and a factor adds the density.
     """
 
     def __call__(self, name: str, fn: Any, obs: Array | None) -> tuple[None, Array]:
@@ -72,23 +71,23 @@ class _Ascending(Reparam):  # type: ignore[misc]
         return None, means
 
 
-# NumPyro checks the parameters of a distribution where it is made: of values that are being traced it learns nothing,
-# and each check is traced, and in parts compiled, every time.
+# NumPyro validates the parameters of each distribution that is constructed. It learns nothing from traced values, but
+# each check is traced, and partly compiled, every time.
 _unchecked: Callable[[F], F] = numpyro.validation_enabled(False)
 
 
 @_unchecked
 def potential(problem: Problem, unconstrained: dict[str, Array]) -> Array:
-    """Minus the log joint density of the unconstrained sites: the one place where Jacobians appear. []"""
+    """Minus the log joint density of the unconstrained sites; Jacobians appear here and nowhere else. []"""
     return potential_energy(one_pass_model, (problem,), {}, unconstrained)
 
 
 @jax.custom_vjp
 def sloped_potential(problem: Problem, unconstrained: dict[str, Array]) -> Array:
-    """`potential` for samplers, which ask for its slope in reverse mode, and for no second derivative. []
+    """`potential` for samplers, which need its gradient in reverse mode and no second derivative. []
 
-    Both are one function to JAX, traced once: NumPyro's kernel asks four times, inside loops that are traced again and
-    again, and the tracing is most of what a process waits for that finds its programs compiled.
+    Value and gradient are one jitted function, which JAX traces once. NumPyro's kernel calls it in four places, inside
+    loops that are traced repeatedly; with compiled programs in the cache, tracing takes most of the startup time.
     """
     return potential(problem, unconstrained)
 
@@ -107,7 +106,7 @@ sloped_potential.defvjp(_value_and_slope, _slope_times)
 
 @_unchecked
 def prior_potential(problem: Problem, unconstrained: dict[str, Array]) -> Array:
-    """The same without the likelihood, and without a pass over the data. []"""
+    """`potential` without the likelihood; needs no pass over the data. []"""
     return potential_energy(_sites, (problem,), {}, unconstrained)
 
 
@@ -115,7 +114,7 @@ def prior_potential(problem: Problem, unconstrained: dict[str, Array]) -> Array:
 def unconstrained_sites(problem: Problem, mixture: Mixture) -> dict[str, Array]:
     """The unconstrained values of the model's sites at a mixture with positive weights.
 
-    Where labels are ordered, at the mixture put in order, with means that tie set apart by `LEAST_GAP`.
+    With ordered labels the mixture is ordered first, and tied means are separated by `LEAST_GAP`.
     """
     values = problem.prior.site_values(problem.labelled(mixture))
     if problem.labels == "ordered":
@@ -127,12 +126,12 @@ def unconstrained_sites(problem: Problem, mixture: Mixture) -> dict[str, Array]:
 
 
 def site_units(problem: Problem, unconstrained: dict[str, Array]) -> dict[str, Array]:
-    """The unit of every unconstrained value: that of the data for what is measured in it, else one.
+    """The unit of every unconstrained value: the columns' standard deviations for values with a unit, otherwise one.
 
-    A sampler that moves in these units does the same work whatever the units of the data. Means are measured in the
-    standard deviations of their columns; an unconstrained matrix holds the strict lower triangle of its Cholesky
-    factor, measured row by row in the same, and logarithms. Of ordered means the first is measured so, and the
-    logarithms of the gaps between them have no unit.
+    In these units the work of a sampler does not depend on the units of the data. Means have the units of their
+    columns. An unconstrained matrix holds the strict lower triangle of its Cholesky factor, each row of which has the
+    unit of its column, and logarithms, which have none. Of ordered means the first has the unit of its column, and the
+    logarithms of the gaps have none.
     """
     deviations = _deviations(problem)
     units = {name: jnp.ones_like(value) for name, value in unconstrained.items()}
@@ -165,7 +164,7 @@ def mixture_of_sites(problem: Problem, unconstrained: dict[str, Array]) -> Mixtu
 
 
 def _sites(problem: Problem) -> None:
-    """The prior's sites alone, so that changing coordinates costs no pass over the data."""
+    """A model of the prior's sites only, so that changes of coordinates need no pass over the data."""
     mixture = mixture_sites(problem)
     numpyro.deterministic("mixture_weights", mixture.weights)
     numpyro.deterministic("mixture_means", mixture.means)
@@ -173,9 +172,9 @@ def _sites(problem: Problem) -> None:
 
 
 def latent_model(problem: Problem, x: ArrayLike | None = None) -> None:
-    """The mixture with its allocations told, as a textbook draws it: `z_n ~ Categorical(weights)`, then `x_n | z_n`.
+    """The mixture with explicit allocations, as in textbooks: `z_n ~ Categorical(weights)`, then `x_n | z_n`.
 
-    Sites are those of the prior, `z` [N] and `x` [N, D]. Summed over `z` it is `mixture_model`.
+    The sites are those of the prior, `z` [N] and `x` [N, D]. Its sum over `z` is `mixture_model`.
     """
     mixture = mixture_sites(problem)
     trils = mixture.scale_trils
@@ -185,12 +184,12 @@ def latent_model(problem: Problem, x: ArrayLike | None = None) -> None:
 
 
 def _observed(problem: Problem, x: ArrayLike | None) -> ArrayLike | None:
-    """What is conditioned on; points are looked at where they have values, outside of compiled programs."""
+    """The points to condition on, which are checked outside compiled programs, where they have values."""
     return x if x is None or isinstance(x, jax.core.Tracer) else finite_points(x, problem.num_dimensions)
 
 
 def swept_latent_model(problem: Problem) -> None:
-    """The same joint density, the points' densities under every component swept at once: no solve for each point."""
+    """The same joint density, with all points' component densities computed at once instead of by a solve for each."""
     mixture = mixture_sites(problem)
     points = jnp.arange(problem.num_points)
     log_densities = mixture_log_densities(mixture, problem.rows.at(points))
@@ -200,7 +199,7 @@ def swept_latent_model(problem: Problem) -> None:
 
 
 def mixture_log_densities(mixture: Mixture, x: Array) -> Array:
-    """`log N(x_n | mu_k, Sigma_k)` for points x [N, D], whatever the weights. [K, N]"""
+    """`log N(x_n | mu_k, Sigma_k)` for points x [N, D]. [K, N]"""
     family, (k, d) = mixture.covariance, mixture.means.shape
     squares = family.squared_distances(family.whitener(mixture.scales), mixture.means, x.T)
     return -family.half_log_determinants(mixture.scales, k, d)[:, None] - 0.5 * (squares + d * jnp.log(2.0 * jnp.pi))

@@ -30,28 +30,28 @@ Labels: TypeAlias = Literal["free", "ordered"]
 @jax.tree_util.register_pytree_node_class
 @dataclass(frozen=True, init=False, repr=False)
 class Problem:
-    """What every method is asked: maximise, or sample from, `log_joint` over mixtures of K components.
+    """The task of every method: to maximise `log_joint` over mixtures of K components, or to sample from it.
 
-    Every mixture has K! labellings of one density. Where labels are ordered, only the one is allowed in which the first
-    coordinates of the means ascend, and the prior has K! times the density there (Stephens 2000, JRSS B 62).
-    `log_joint` is that of free labels all the same: a constant `ln K!` would change no answer, and one number is
-    comparable whatever the labels.
+    The K! labellings of a mixture have the same density. With ordered labels only the labelling is allowed in which the
+    first coordinates of the means ascend, and there the prior has K! times the density (Stephens 2000, JRSS B 62).
+    `log_joint` is nevertheless that of free labels: the constant `ln K!` would change no result, and so values are
+    comparable for all labels.
 
     Args:
-        x: points [N, D], or [N] for one dimension. Rows may repeat; they count as often as they occur. Beyond half a
-            GiB they are not copied but read in blocks, in every pass, from where they are: a memory map will do.
+        x: points [N, D], or [N] for one dimension. Repeated rows count as often as they occur. More than half a GiB is
+            not copied but read in blocks from its source in every pass; x may be a memory map.
         components: K.
         covariance: "full", "tied", "diagonal" or "spherical".
         prior: `FlatPrior()` (pure maximum likelihood) unless given.
         labels: "free" (all K! labellings) or "ordered".
-        devices: how many of JAX's devices work on it; all of them unless given. They share the rows, or, where a pass
-            is too short for that, the restarts.
+        devices: how many of JAX's devices work on the problem; all of them unless given. They share the rows, or the
+            restarts if a pass is too short for that.
         columns: names of the D columns, for messages; `x1` to `xD` unless given.
 
     Raises:
         InputError: x has NaN, infinity, a constant column or fewer rows than components; all points lie on a
-            hyperplane, and neither the family nor the prior bounds a covariance there; the prior tells components
-            apart, so that ordering them changes the model; or there are fewer devices.
+            hyperplane, and neither the family nor the prior bounds a covariance there; labels are ordered, but the
+            prior is not exchangeable; or there are fewer devices than requested.
     """
 
     rows: Rows
@@ -60,7 +60,7 @@ class Problem:
     covariance: Covariance
     prior: Prior
     labels: Labels
-    active: Array | None  # [K]   the components that points can come from; all unless nested in a larger problem
+    active: Array | None  # [K]   whether points can come from a component; None (all) unless nested in a larger problem
 
     def __init__(
         self,
@@ -99,13 +99,13 @@ class Problem:
             object.__setattr__(self, name, value)
 
     def tree_flatten(self) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
-        """Rows as leaves, so that the data are an argument of compiled programs and not a constant in them."""
+        """Rows are leaves, so that the data are an argument of compiled programs and not a constant in them."""
         static = (self.components, self.covariance, self.prior, self.labels)
         return (self.rows, self.hyperparameters, self.active), static
 
     @classmethod
     def tree_unflatten(cls, static: tuple[Any, ...], arrays: tuple[Any, ...]) -> "Problem":
-        """Inverse of `tree_flatten`; nothing is checked or worked out again."""
+        """Inverse of `tree_flatten`, without any checks."""
         problem = object.__new__(cls)
         names = ("rows", "hyperparameters", "active", "components", "covariance", "prior", "labels")
         for name, value in zip(names, (*arrays, *static), strict=True):
@@ -113,50 +113,51 @@ class Problem:
         return problem
 
     def over(self, rows: Rows) -> "Problem":
-        """The same question, prior and all, of other rows in the same working units.
+        """The same problem, with the same prior, for other rows in the same working units.
 
-        Inside compiled programs: it knows the points as rows only.
+        The result is meant for compiled programs: it has `rows` but not `x`.
         """
         (_, *others), static = self.tree_flatten()
         return Problem.tree_unflatten(static, (rows, *others))
 
     def of_any_size(self) -> "Problem":
-        """The same question for a program that serves every N whose rows are padded to the same shape."""
+        """The same problem with N as an array: one compiled program serves every N whose rows have the same shape."""
         return self.over(self.rows.of_any_size())
 
     def nested_in(self, components: int) -> "Problem":
-        """The same question asked of mixtures of more components, of which only the first K can have points.
+        """The same problem for mixtures of more components, of which only the first K, the active ones, have points.
 
-        Which K these are is an array, so that one compiled program serves problems of every K up to `components`. The
-        likelihood is that of the active part (`active_part`). What it leaves out is distributed by its prior, which
-        integrates to one, and a part of symmetric Dirichlet weights, divided by its sum, is Dirichlet of the same
-        concentration: posterior and evidence of the first K are those of this problem. `log_prior` is too, but for a
-        constant, where the concentration is one; of tied covariances it holds the means that are left out as well.
+        The active components are marked by an array, so that one compiled program serves problems of every K up to
+        `components`. The likelihood is that of the active part (`active_part`). The inactive components follow their
+        prior, which integrates to one, and the active part of symmetric Dirichlet weights, renormalised, is Dirichlet
+        with the same concentration. Posterior and evidence of the first K components are therefore those of this
+        problem. If the concentration is one, `log_prior` is also the same up to a constant; for tied covariances it
+        includes the means of the inactive components as well.
         """
         (rows, hyperparameters, _), (_, *static) = self.tree_flatten()
         active = np.arange(components) < self.components
         return Problem.tree_unflatten((components, *static), (rows, hyperparameters, active))
 
     def active_part(self, mixture: Mixture) -> Mixture:
-        """The mixture without what is not active: weights next to nothing, and all others in proportion."""
+        """The mixture with negligible weights of the inactive components, and the other weights renormalised."""
         if self.active is None:
             return mixture
-        # Not zero, whose logarithm has no slope; the smallest normal number leaves every sum as it is.
+        # The logarithm of zero has no derivative; the smallest normal number leaves every sum unchanged.
         weights = jnp.where(self.active, mixture.weights, float(np.finfo(self.dtype).tiny))
         return replace(mixture, weights=weights / jnp.sum(weights))
 
     def __repr__(self) -> str:
-        """One line; the points and what is derived from them can be millions of numbers."""
+        """One line without the points, which can be millions of numbers."""
         shape = f"{self.num_points} x {self.num_dimensions} points"
         model = f"K = {self.components}, {self.covariance.name} covariance, {self.labels} labels"
         return f"Problem({shape}, {model}, {self.prior!r})"
 
     @property
     def x(self) -> "NDArray[np.float64]":
-        """The points as they were given, on the host. [N, D]
+        """The points in the data's units, on the host. [N, D]
 
         Raises:
-            TypeError: inside a compiled program, which sees the `rows` only.
+            TypeError: inside a compiled program, where only `rows` is available.
         """
         points: NDArray[np.float64] | None = getattr(self, "_x", None)
         if points is None:
@@ -165,26 +166,26 @@ class Problem:
 
     @property
     def ties(self) -> tuple[Tie, ...]:
-        """The most frequent row and the most frequent value of each column, where they occur twice or more.
+        """The most frequent row and the most frequent value of each column, if they occur more than once.
 
-        Found when first asked for, outside compiled programs.
+        They are determined at the first use, which must be outside compiled programs.
         """
-        found: tuple[Tie, ...] | None = getattr(self, "_ties", None)
-        if found is None:
-            found = ties_of(self.x)
-            object.__setattr__(self, "_ties", found)
-        return found
+        ties: tuple[Tie, ...] | None = getattr(self, "_ties", None)
+        if ties is None:
+            ties = ties_of(self.x)
+            object.__setattr__(self, "_ties", ties)
+        return ties
 
     @property
     def sample(self) -> "NDArray[np.float64]":
-        """The points to draw and to follow: all of them, or an even sample of those that are streamed. [N', D]"""
+        """The points used for starts and figures: all, or an evenly spaced sample if they are streamed. [N', D]"""
         if self.rows.stream is None:
             return self.x
         return np.asarray(self.rows.at(np.arange(self.rows.num_resident)))  # type: ignore[arg-type]
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Of every number of the computation: float64 where it is switched on."""
+        """The dtype of the computation: float64 if it is switched on."""
         return self.rows.dtype
 
     @property
@@ -203,10 +204,10 @@ class Problem:
         return num_parameters(self.covariance, self.components, self.num_dimensions)
 
     def labelled(self, mixture: Mixture) -> Mixture:
-        """The same density in a labelling that is allowed: its components in order where labels are ordered.
+        """The same density in an allowed labelling: with components in order if labels are ordered.
 
-        Under a prior that does not tell components apart, to put draws of the free posterior in order is to draw from
-        the ordered one: each of its mixtures is met in K! labellings of equal density.
+        Under an exchangeable prior, ordering a draw from the posterior with free labels gives a draw from the posterior
+        with ordered labels, because the K! labellings of a mixture have the same density.
         """
         return mixture if self.labels == "free" else mixture.canonical()
 
@@ -215,7 +216,7 @@ class Problem:
         return log_likelihood(self.active_part(mixture), self.rows)
 
     def log_prior(self, mixture: Mixture) -> Array:
-        """Log density of the prior, in the coordinates that its class states. []"""
+        """Log density of the prior, with respect to the coordinates that its class documents. []"""
         return self.prior.log_density(self._settled(mixture), self.hyperparameters)
 
     def log_joint(self, mixture: Mixture) -> Array:
@@ -223,27 +224,27 @@ class Problem:
         return self.log_likelihood(mixture) + self.log_prior(mixture)
 
     def em_step(self, mixture: Mixture) -> tuple[Mixture, Array]:
-        """One EM step, one pass, and the log_joint *before* it.
+        """One EM step, which costs one pass, and the log_joint *before* it.
 
-        Never lowers `log_joint` (Dempster, Laird & Rubin 1977, Theorem 1). The result is not finite where a
-        component has lost all its points or its covariance is singular.
+        It never lowers `log_joint` (Dempster, Laird & Rubin 1977, Theorem 1). The result is not finite if a component
+        has lost all its points or its covariance is singular.
         """
         value, statistics = one_pass(self.active_part(mixture), self.rows)
-        # The origins of the statistics are constants, in their derivatives too: what varies is the points about them.
+        # The origins of the statistics are constants in derivatives as well; only the statistics about them vary.
         about = replace(mixture, means=jax.lax.stop_gradient(mixture.means))
         return self._settled(self.maximise(statistics, about)), value + self.log_prior(mixture)
 
     def _settled(self, mixture: Mixture) -> Mixture:
-        """The active part, with what is not active at one place."""
+        """The active part, with fixed means and scales of the inactive components."""
         if self.active is None:
             return mixture
         part, (k, d) = self.active_part(mixture), mixture.means.shape
         means = jnp.where(self.active[:, None], part.means, self.rows.shift)
         if self.covariance.shape(k, d) == self.covariance.shape(1, d):
             return replace(part, means=means)
-        apart = self.covariance.broadcast(self.rows.matrix @ self.rows.matrix.T, k)
-        kept = self.active.reshape(-1, *(1,) * (part.scales.ndim - 1))
-        return replace(part, means=means, scales=jnp.where(kept, part.scales, apart))
+        fixed = self.covariance.broadcast(self.rows.matrix @ self.rows.matrix.T, k)
+        active = self.active.reshape(-1, *(1,) * (part.scales.ndim - 1))
+        return replace(part, means=means, scales=jnp.where(active, part.scales, fixed))
 
     def maximise(self, statistics: Statistics, mixture: Mixture) -> Mixture:
         """The prior's closed-form M-step, from statistics about `mixture.means`."""
@@ -251,14 +252,14 @@ class Problem:
 
 
 def _check_rank(moments: Moments, family: Covariance, prior: Prior, columns: "Sequence[str]") -> None:
-    """Refuse points on a hyperplane where a covariance could be singular across it without end."""
+    """Raise for points on a hyperplane if a covariance can shrink indefinitely across it."""
     if not family.has_correlations or len(columns) == 1 or prior.bounds_hyperplanes:
         return
     if is_collinear(moments.covariance):
         raise InputError(
             f"x: {relation(moments, columns)}: all points lie on a hyperplane, across which {family.name} covariances "
-            f"can shrink without end under the {type(prior).__name__}; leave columns out, use covariance = "
-            '"diagonal" or "spherical", or a conjugate prior whose scatter is stated'
+            f"can shrink indefinitely under the {type(prior).__name__}; leave columns out, use covariance = "
+            '"diagonal" or "spherical", or a conjugate prior whose scatter is given'
         )
 
 
@@ -267,6 +268,6 @@ def _check_labels(labels: Labels, prior: Prior) -> None:
         raise InputError(f"labels: unknown {labels!r}; allowed: {', '.join(get_args(Labels))}")
     if labels == "ordered" and not prior.exchangeable:
         raise InputError(
-            f"labels: {type(prior).__name__} tells components apart, so that ordering them changes the model; "
+            f"labels: {type(prior).__name__} is not exchangeable, so ordering the components changes the model; "
             'use labels = "free", or a prior that is the same for all components'
         )

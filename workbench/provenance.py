@@ -1,7 +1,7 @@
-"""Provenance: which code and which packages numbers rest on, so that what other code made is told from what this made.
+"""Provenance: the code and the packages on which results depend, so that results of other code are recognised.
 
-The code is a digest of syntax trees, without docstrings and comments, of the modules of ours that are reached from what
-computes the numbers. It is derived from the imports: nobody has to remember to raise a number.
+The code is represented by a digest of the syntax trees, without docstrings and comments, of those modules of the
+package on which the computation depends. These are derived from imports, so no version number has to be maintained.
 """
 
 import ast
@@ -26,25 +26,25 @@ PACKAGE = __package__ or "workbench"
 
 _LOG = logging.getLogger(PACKAGE)
 
-# Shows what was computed, and is never asked for a number: what imports it does not rest on it.
+# This module only displays results, so modules that import it do not depend on it.
 SHOWING = f"{PACKAGE}.table"
 
-# Beside a module's name: the module itself counts, and what it imports does not.
+# Prefix of the name of a root whose own text counts, but not its imports.
 ALONE = "="
 
-# What made a record that does not say.
+# The maker of a record without valid provenance.
 UNKNOWN = "an unknown version"
 
-# Where installed modules lie, and those of Python itself.
+# Parts of the paths of installed modules, and the folder of Python's own.
 _INSTALLED = ("site-packages", "dist-packages", str(Path(ast.__file__).parent))
 
-# The name of a module, as roots have it.
+# The name of a root.
 _MODULE = re.compile(rf"{ALONE}?[^\W\d]\w*(\.[^\W\d]\w*)*")
 
-# Packages named of those that differ, and characters shown of what a record says of itself.
+# The most differing packages that a message names, and the most characters of a record's text that it shows.
 _MOST, _SHOWN = 8, 40
 
-# Distributions whose versions decide numbers, by the name that code imports them by.
+# Distributions whose versions affect results, by the name under which code imports them.
 _DECIDING = {
     "jax": ("jax", "jaxlib"),
     "numpyro": ("numpyro",),
@@ -57,28 +57,28 @@ _DECIDING = {
 
 @dataclass(frozen=True)
 class Provenance:
-    """What a record was made by."""
+    """The code and packages by which a record was made."""
 
-    code: str  # empty where the sources cannot be read: nothing is the same as that
-    versions: Mapping[str, str]  # of the packages that the code imports and that decide numbers
-    roots: tuple[str, ...]  # modules from which the code is reached
-    workbench: str  # the version that the package gives itself; says nothing of whether the code is the same
+    code: str  # digest; empty if the sources cannot be read, which equals no other code
+    versions: Mapping[str, str]  # versions of the packages that the code imports and that affect results
+    roots: tuple[str, ...]  # modules from which the imports are followed
+    workbench: str  # version of the package, for messages; it does not decide whether the code is the same
 
     @classmethod
     def of(cls, *rests_on: Any, alone: Sequence[str] = ()) -> "Provenance":
         """The present code and packages.
 
         Args:
-            rests_on: what computes: functions, classes, and configs, of which every part counts.
-            alone: modules that say what computes with which settings, and do much else: their own text counts, and
-                not what they import.
+            rests_on: the functions, classes and configs that compute; every part of a config counts.
+            alone: modules that choose the computation and its settings but also do much else; their own text counts,
+                but not their imports.
         """
         glue = (f"{ALONE}{PACKAGE}.{name}" for name in alone)
         return cls.from_roots([*(name for each in rests_on for name in _homes(each)), *glue])
 
     @classmethod
     def from_roots(cls, roots: Iterable[str], root: Path = ROOT) -> "Provenance":
-        """The present code that some modules reach, and its packages."""
+        """The present code that the given modules import, directly or indirectly, and its packages."""
         return _made_by(frozenset(roots), root)
 
     @classmethod
@@ -91,15 +91,15 @@ class Provenance:
         return cls(code_digest(modules, root), versions, tuple(sorted(own)), version_of(PACKAGE))
 
     def to_dict(self) -> dict[str, Any]:
-        """As a record keeps it."""
-        kept = {"code": self.code, "versions": dict(self.versions), "roots": list(self.roots)}
-        return kept | {PACKAGE: self.workbench}
+        """The form in which records store it."""
+        stored = {"code": self.code, "versions": dict(self.versions), "roots": list(self.roots)}
+        return stored | {PACKAGE: self.workbench}
 
     def why_stale(self, stored: Any) -> str | None:
-        """What else made a record; None where the present code and packages did.
+        """The code or packages, other than the present ones, that made a record; None if the present ones made it.
 
         Args:
-            stored: what the record keeps, of `to_dict`; a record of an earlier version has nothing.
+            stored: the result of `to_dict` in the record; records of earlier versions have none.
         """
         if not self.code or not isinstance(stored, Mapping) or not isinstance(stored.get("versions"), Mapping):
             return UNKNOWN
@@ -119,15 +119,15 @@ def _made_by(roots: frozenset[str], root: Path) -> Provenance:
 
 @lru_cache
 def version_of(package: str) -> str:
-    """The version of an installed package, which is looked up in files: once."""
+    """The version of an installed package; cached, because it is read from files."""
     return version(package)
 
 
 def why_stale(stored: Any) -> str | None:
-    """What else made a record; None where the present code of the modules that it names did.
+    """The other code that made a record; None if the present code of the modules that it names made it.
 
     Args:
-        stored: what the record keeps, of `Provenance.to_dict`.
+        stored: the result of `Provenance.to_dict` in the record.
     """
     roots = stored.get("roots") if isinstance(stored, Mapping) else None
     if not isinstance(roots, list) or not all(isinstance(root, str) and _MODULE.fullmatch(root) for root in roots):
@@ -139,17 +139,17 @@ def why_stale(stored: Any) -> str | None:
 
 
 def _said(name: str, value: object) -> str:
-    """As a line of a message has it, whatever a record holds."""
+    """A name and a value as part of a message; the value may be anything that a record holds."""
     return shown(f"{name} {value}", _SHOWN).strip("'\"")
 
 
 def announce_stale(whys: Sequence[str | None], what: str, *, kept: bool) -> None:
-    """Say in the log how many of some stored records other code made, and what becomes of them.
+    """Log how many stored records were made by other code, and what happens to them.
 
     Args:
-        whys: of `why_stale`, of each stored record.
-        what: the records are, in the plural.
-        kept: whether they are used as they are.
+        whys: the result of `why_stale` for each stored record.
+        what: a plural noun for the records.
+        kept: whether the records are used as they are.
     """
     stale = [why for why in whys if why is not None]
     if stale:
@@ -160,25 +160,25 @@ def announce_stale(whys: Sequence[str | None], what: str, *, kept: bool) -> None
 
 @lru_cache
 def modules_of(roots: frozenset[str], root: Path = ROOT) -> frozenset[str]:
-    """The modules of ours that some modules reach by imports, themselves among them.
+    """The modules of the package, and of users, that `roots` import directly or indirectly, including the roots.
 
-    A name that a package only passes on leads to the module that defines it. A registry, a `dict[str, type[...]]` of a
-    package, is not followed: what a config uses of it is among the config's own parts.
+    A name that a package re-exports leads to the module that defines it. A registry, which is a `dict[str, type[...]]`
+    of a package, is not followed: the entry that a config uses is among the config's own parts.
     """
     alone = {name.removeprefix(ALONE) for name in roots if name.startswith(ALONE)}
-    seen: set[str] = set()
-    ahead = [name for name in roots if not name.startswith(ALONE)]
-    while ahead:
-        name = ahead.pop()
-        if name not in seen and name != SHOWING:
-            seen.add(name)
-            ahead += _imports(name, root)
-    return frozenset(seen | alone)
+    visited: set[str] = set()
+    pending = [name for name in roots if not name.startswith(ALONE)]
+    while pending:
+        name = pending.pop()
+        if name not in visited and name != SHOWING:
+            visited.add(name)
+            pending += _imports(name, root)
+    return frozenset(visited | alone)
 
 
 @lru_cache
 def code_digest(modules: frozenset[str], root: Path = ROOT) -> str:
-    """A digest of the syntax trees of some modules."""
+    """A digest of the syntax trees of the modules."""
     hashed = hashlib.sha256()
     for name in sorted(modules):
         hashed.update(f"{name}\n{_read(name, root).digest}\n".encode())
@@ -186,7 +186,7 @@ def code_digest(modules: frozenset[str], root: Path = ROOT) -> str:
 
 
 def _homes(value: Any) -> Iterator[str]:
-    """The modules in which a function, a class, or the class of each part of a config is defined."""
+    """The modules that define a function, a class, or the class of each part of a config."""
     if isinstance(value, BaseModel):
         yield from _homes(type(value))
         for name in type(value).model_fields:
@@ -207,48 +207,48 @@ def _homes(value: Any) -> Iterator[str]:
 
 @lru_cache(4096)
 def _imports(name: str, root: Path) -> tuple[str, ...]:
-    """The modules of ours, and of a user's own, that a module imports from, at any depth of its code."""
-    found: set[str] = set()
+    """The modules of the package, and of users, from which a module imports anywhere in its code."""
+    modules: set[str] = set()
     for module, imported in _imported(name, root):
-        found |= {module} if imported is None else set(_definition(module, imported, root))
-    return tuple(sorted(found))
+        modules |= {module} if imported is None else set(_definition(module, imported, root))
+    return tuple(sorted(modules))
 
 
 def _imported(name: str, root: Path) -> Iterator[tuple[str, str | None]]:
-    """What a module imports of ours, or a user's own of theirs: modules, or names from modules."""
+    """The imports of a module that refer to the package or to a user's own modules, as (module, name or None)."""
     for module, imported in _all_imported(name, root):
         if _is_ours(module):
             yield module, imported
 
 
 def _all_imported(name: str, root: Path) -> Iterator[tuple[str, str | None]]:
-    """What a module imports, wherever in it: modules, or names from modules."""
+    """All imports of a module, anywhere in its code, as (module, name or None)."""
     for level, module, imported in _read(name, root).imported:
         yield (_absolute(name, level, module) if level else module), imported
 
 
 def _absolute(name: str, level: int, module: str) -> str:
-    """The module that is imported from, also where its name is relative, as in a user's own package."""
+    """The absolute name of an imported module, given a relative one such as users' packages contain."""
     package = getattr(sys.modules.get(name), "__package__", None) or ""
     return resolve_name("." * level + module, package)
 
 
 def _definition(module: str, imported: str, root: Path) -> list[str]:
-    """The module that defines a name that another one offers; none of a registry."""
+    """The module that defines a name imported from `module`, as a list; empty for a registry."""
     sources = _sources(root)
     if f"{module}.{imported}" in sources:
         return [f"{module}.{imported}"]
-    found = _read(module, root).offered.get(imported) if module in sources and sources[module].is_package else None
-    if isinstance(found, tuple):
-        return _definition(*found, root)
-    if found is not None:
-        return [] if found.startswith("dict[str, type[") else [module]
+    origin = _read(module, root).offered.get(imported) if module in sources and sources[module].is_package else None
+    if isinstance(origin, tuple):
+        return _definition(*origin, root)
+    if origin is not None:
+        return [] if origin.startswith("dict[str, type[") else [module]
     return [f"{module}.{imported}"] if f"{module}.{imported}" in sys.modules and module not in sources else [module]
 
 
 @lru_cache(4096)
 def _packages(name: str, root: Path) -> tuple[str, ...]:
-    """The distributions that decide numbers and that a module imports; its own, where it is an installed one."""
+    """The distributions that affect results and that a module imports; for an installed module, its own."""
     if not _is_ours(name):
         return tuple(packages_distributions().get(name.split(".")[0], ()))
     tops = {module.split(".")[0] for module, _ in _all_imported(name, root)}
@@ -256,7 +256,7 @@ def _packages(name: str, root: Path) -> tuple[str, ...]:
 
 
 class Source(NamedTuple):
-    """The text of a module of the package."""
+    """The source of a module of the package."""
 
     text: bytes
     is_package: bool
@@ -264,17 +264,17 @@ class Source(NamedTuple):
 
 @lru_cache
 def _sources(root: Path) -> dict[str, Source]:
-    """Every module of the package, as it is on disk now: read once, so that later edits are not taken for what runs."""
-    found = {}
+    """The sources of all modules of the package; cached, because later edits do not change the code that runs."""
+    sources = {}
     for file in sorted(root.rglob("*.py")):
         parts = (PACKAGE, *file.relative_to(root).with_suffix("").parts)
         is_package = parts[-1] == "__init__"
-        found[".".join(parts[:-1] if is_package else parts)] = Source(file.read_bytes(), is_package)
-    return found
+        sources[".".join(parts[:-1] if is_package else parts)] = Source(file.read_bytes(), is_package)
+    return sources
 
 
 def _source(name: str, root: Path) -> bytes | None:
-    """The text of a module: one of the package, or a user's own that has been imported."""
+    """The text of a module of the package, or of a user's own that has been imported; None if it cannot be read."""
     if name in _sources(root):
         return _sources(root)[name].text
     own = Path(getattr(sys.modules.get(name), "__file__", None) or "")
@@ -282,23 +282,23 @@ def _source(name: str, root: Path) -> bytes | None:
 
 
 def _is_ours(name: str) -> bool:
-    """Whether a module is of this package or of a user's own: neither installed nor of Python itself."""
+    """Whether a module belongs to this package or to the user: neither installed nor part of Python."""
     top = name.split(".")[0]
     if top == PACKAGE:
         return True
     if name not in sys.modules or top in sys.builtin_module_names:
         return False
     file = getattr(sys.modules[name], "__file__", None) or ""
-    # A notebook is a module without a file.
+    # In a notebook `__main__` has no file.
     return name == "__main__" or (bool(file) and not any(place in file for place in _INSTALLED))
 
 
 class Read(NamedTuple):
-    """What is read off the text of a module."""
+    """The facts that are extracted from the text of a module."""
 
-    digest: str  # of its syntax tree
-    imported: tuple[tuple[int, str, str | None], ...]  # dots, module, and the name from it or None
-    offered: Mapping[str, tuple[str, str] | str]  # names at its top: where one comes from, or how one is annotated
+    digest: str  # digest of the syntax tree
+    imported: tuple[tuple[int, str, str | None], ...]  # number of dots, module, and the imported name or None
+    offered: Mapping[str, tuple[str, str] | str]  # top-level names: (module, name) of an import, or the annotation
 
 
 def _read(name: str, root: Path) -> Read:
@@ -307,7 +307,7 @@ def _read(name: str, root: Path) -> Read:
 
 @cache
 def _read_text(text: bytes) -> Read:
-    """By the text alone: of two copies of the package, what is the same in both is read once."""
+    """Parse the text of a module; cached, so that equal modules in two copies of the package are parsed once."""
     tree = ast.parse(text)
     imported: list[tuple[int, str, str | None]] = []
     for node in ast.walk(tree):
@@ -326,7 +326,7 @@ def _read_text(text: bytes) -> Read:
 
 
 def _plain(node: Any) -> Any:
-    """A syntax tree as nested lists, without words for people and places, the same in every version of Python."""
+    """A syntax tree as nested lists, without docstrings, descriptions and positions; equal in every Python version."""
     if isinstance(node, list):
         return [_plain(each) for each in node if not _is_words(each)]
     if not isinstance(node, ast.AST):
@@ -338,7 +338,7 @@ def _plain(node: Any) -> Any:
 
 
 def _is_words(node: Any) -> bool:
-    """Whether it only tells people something: the line of a class in lists, or the description of a field."""
+    """Whether a node only holds text for readers: the `summary` of a class or the `description` of a field."""
     if isinstance(node, ast.AnnAssign):
         return isinstance(node.target, ast.Name) and node.target.id == "summary"
     return isinstance(node, ast.keyword) and node.arg == "description"

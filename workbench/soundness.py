@@ -1,4 +1,4 @@
-"""The rule of what counts as a sound mixture: the one place where a spike is told from a maximum."""
+"""The rule by which a mixture counts as sound; only this module distinguishes a spike from a maximum."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -19,9 +19,9 @@ from workbench.mixture import Mixture
 from workbench.mixture.filled import COMPONENTS, filled
 from workbench.problem import Problem
 
-# Working units give the data unit spread. A component that is narrower than this share of it in some direction has
-# lost three quarters of the digits of its covariance, which is formed from squares, and the likelihood has no bound
-# there: a method stops.
+# In working units the data have unit covariance. The covariance of a component that is narrower than this in some
+# direction has lost three quarters of its digits, because it is formed from squares, and the likelihood is unbounded
+# there. Methods stop at such a component.
 NARROWEST = 1e-6
 
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -29,18 +29,18 @@ NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 @dataclass(frozen=True)
 class Health:
-    """How far a mixture is from degenerate, and what the rule says of it."""
+    """How close a mixture is to degenerate, and the verdicts of the rule on it."""
 
-    smallest_relative_eigenvalue: float  # of any covariance, relative to the data's
-    smallest_component_size: float  # points' worth of responsibility
+    smallest_relative_eigenvalue: float  # of all covariances, relative to the data's covariance
+    smallest_component_size: float  # responsibility summed over the points
     finite: bool
     singular: bool
     starved: bool
     suspicious: bool
     merged: bool
     vanished: int  # components that hold no point
-    distinct: int  # components that hold one and that rows tell apart
-    tie: Tie | None  # equal values that make up most of a tight component
+    distinct: int  # components that hold points, with merged ones counted once
+    tie: Tie | None  # equal values that make up most of a tight component's points
 
     @property
     def sound(self) -> bool:
@@ -51,24 +51,26 @@ class Health:
 class Soundness(Config):
     """A mixture is sound if it is finite, no covariance is singular and no component is starved.
 
-    - A covariance is *singular* if its smallest eigenvalue, in units in which the data have unit covariance, is below
-      `min_relative_eigenvalue` and it rests on few points (below `small` times the fewest) or on tied values, on
-      which a component collapses however many they are. Groups that lie hundreds of their deviations apart, or one
-      row far out, make a covariance as narrow beside the data's that rests on many points which differ: it is no
-      spike. Below the square of `NARROWEST` it is singular all the same, because too few of its digits are left.
-    - A component is *starved* if it holds less than `min_relative_size` times the fewest points of which the family's
-      covariance is not singular (`Covariance.fewest_points`: full D + 1, diagonal and spherical 2; tied 0, because the
-      covariance is shared), or no point at all: less than `VANISHED` points' worth of responsibility. Such a component
-      is on its way into a singularity, or the mixture is one of fewer components. Under a prior that bounds every
-      component (`Prior.bounds_components`: conjugate, Chen-Tan, Hathaway's bound, log-normal deviations) it is neither,
-      but a mode like others: there no component counts as starved unless `min_relative_size` is given.
-    - A sound mixture is *suspicious* if one and the same component is both tight (below `tight`) and small (below
-      `small` times the fewest points): often a spurious maximum on a few close points (McLachlan & Peel 2000,
-      sec. 3.10). Where the covariance is shared, none is. So it is if equal values, of a column or of whole rows, are
-      most of a tight component: a spike on ties, however many.
+    The *size* of a component is the sum of its responsibilities over the points.
 
-    Two components are *merged* if both hold points and no row tells them apart: their log densities differ by less than
-    `MERGED` on all.
+    - A covariance is *singular* if its smallest eigenvalue, in units in which the data have unit covariance, is below
+      `min_relative_eigenvalue` and the component holds few points (fewer than `small` times the fewest) or tied values.
+      A component collapses on tied values however many they are. If groups are hundreds of their standard deviations
+      apart, or one row is far away from the others, a covariance of many different points is also that narrow relative
+      to the data's, but it is no spike. Below the square of `NARROWEST` a covariance is always singular, because too
+      few of its digits are left.
+    - A component is *starved* if its size is less than `min_relative_size` times the fewest points whose covariance in
+      the family is not singular (`Covariance.fewest_points`: D + 1 for full, 2 for diagonal and spherical, 0 for tied,
+      where the covariance is shared), or if it holds no point, with a size below `VANISHED`. Such a component is on its
+      way into a singularity, or the mixture has fewer components in effect. Under a prior that bounds every component
+      (`Prior.bounds_components`: conjugate, Chen-Tan, Hathaway's bound, log-normal deviations) neither is the case, and
+      such a mixture is a mode like others. There no component counts as starved unless `min_relative_size` is given.
+    - A sound mixture is *suspicious* if a component is both tight (an eigenvalue below `tight`) and small (a size below
+      `small` times the fewest points). It is often a spurious maximum on a few close points (McLachlan & Peel 2000,
+      sec. 3.10). With a shared covariance no component counts as small. A mixture is also suspicious if equal values,
+      in one column or in whole rows, make up most of a tight component: a spike on ties, however many.
+
+    Two components are *merged* if both hold points and their log densities differ by less than `MERGED` on every row.
     """
 
     min_relative_size: NonNegative | None = Field(
@@ -97,17 +99,17 @@ class Soundness(Config):
     def _health(
         self, problem: Problem, mixture: Mixture, eigenvalues: np.ndarray, sizes: np.ndarray, gaps: np.ndarray
     ) -> Health:
-        """Of a mixture with such eigenvalues [K], sizes [K] and distances between its components [K, K]."""
+        """The health of a mixture, given eigenvalues [K] and sizes [K] of its components and their gaps [K, K]."""
         fewest = problem.covariance.fewest_points(problem.num_dimensions)
         finite = bool(np.all(np.isfinite(eigenvalues)) and np.all(np.isfinite(sizes)))
         tight, vanished = eigenvalues < self.tight, sizes < VANISHED
-        sought = np.flatnonzero(tight & ~vanished) if finite else ()
-        found = {int(k): tie_under(problem, mixture, int(k), float(sizes[k])) for k in sought}
-        ties = {k: tie for k, tie in found.items() if tie is not None}
+        candidates = np.flatnonzero(tight & ~vanished) if finite else ()
+        under = {int(k): tie_under(problem, mixture, int(k), float(sizes[k])) for k in candidates}
+        ties = {k: tie for k, tie in under.items() if tie is not None}
         narrow = eigenvalues < self.min_relative_eigenvalue
         weak = self._rests_on_few(problem, sizes) | np.isin(np.arange(len(sizes)), list(ties))
         groups = _groups(gaps[np.ix_(~vanished, ~vanished)] < MERGED)
-        # A component's own points: rounding in the sum of responsibilities must not tip the balance.
+        # Rounding in the sum of responsibilities must not decide for a component that holds exactly the fewest points.
         least = self._relative_size(problem) * max(fewest, VANISHED) * (1 - 1e-9)
         return Health(
             smallest_relative_eigenvalue=float(np.min(eigenvalues)),
@@ -136,42 +138,42 @@ class Soundness(Config):
         return 0.0 if problem.prior.bounds_components(problem.covariance, problem.num_dimensions) else 1.0
 
 
-# A component of fewer points' worth has vanished: its weight is on its way to zero and no point tells of its other
-# parameters. A component on a spike keeps its one point.
+# A component of smaller size has vanished: its weight tends to zero, and no point determines its other parameters. A
+# component on a spike keeps its one point.
 VANISHED = 1e-2
 
-# Rows looked at when components are compared, spread evenly over the data.
+# Number of rows, evenly spaced over the data, on which components are compared.
 COMPARED_ROWS = 512
 
-# Mixtures looked at side by side where data are few: a call takes longer than the passes of a few more.
+# Number of mixtures that are checked in one call on small data, where a call takes longer than a few passes.
 FEW_TOGETHER = 8
 
-# Two components whose log densities agree to 0.3 on every row are one component: EM on a plateau stops when they are
-# this close, while the components of a maximum differ by much more on some row.
+# Two components whose log densities agree to 0.3 on every row count as one: EM on a plateau stops when they are this
+# close, while the components of a maximum differ by much more on some row.
 MERGED = 0.3
 
 
-# Rows at which a component's share in a tie is looked at: they differ in the columns that are not tied.
+# Number of tied rows over which a component's responsibility is averaged; they differ in the columns without the tie.
 TIED_ROWS = 64
 
-# A component sits on a tie that makes up at least this share of its points' worth.
+# A component sits on a tie that makes up at least this fraction of its size.
 MOST = 0.5
 
 
 def merged_groups(problem: Problem, mixture: Mixture) -> np.ndarray:
-    """The group of each component: equal for those that no row tells apart. [K]"""
+    """The group of each component; components that no row distinguishes have the same group. [K]"""
     _, _, (gaps,) = _margins(problem, _alone(mixture))
     return _groups(gaps < MERGED)
 
 
 def tie_under(problem: Problem, mixture: Mixture, component: int, size: float | None = None) -> Tie | None:
-    """The equal rows, or else the equal values of a column, that most of a component's points are; None if none are.
+    """The equal rows, or else the equal values of a column, that make up most of a component; None if there are none.
 
     Args:
-        problem: whose points they are.
-        mixture: whose component it is.
-        component: its number.
-        size: points' worth of responsibility that it holds; costs one pass unless given.
+        problem: the problem with the points.
+        mixture: the mixture with the component.
+        component: number of the component.
+        size: size of the component; computing it costs one pass unless given.
     """
     if size is None:
         size = float(_margins(problem, _alone(mixture))[1][0, component])
@@ -187,7 +189,7 @@ def tie_under(problem: Problem, mixture: Mixture, component: int, size: float | 
 
 
 def _groups(close: np.ndarray) -> np.ndarray:
-    """The group of each component: equal for those that are close to each other [K, K], or to others that are. [K]"""
+    """The group of each component: the connected components of the relation `close` [K, K]. [K]"""
     groups = np.arange(len(close))
     for k, j in np.argwhere(np.triu(close, 1)):
         groups[groups == groups[j]] = groups[k]
@@ -195,41 +197,44 @@ def _groups(close: np.ndarray) -> np.ndarray:
 
 
 def _alone(mixture: Mixture) -> Mixture:
-    """A batch of one, leaves [1, ...]."""
+    """A batch of one mixture, leaves [1, ...]."""
     batch: Mixture = jax.tree.map(lambda leaf: np.asarray(leaf)[None], mixture)
     return batch
 
 
 def _margins(problem: Problem, mixtures: Mixture) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Cholesky factor in working units and size of every component, and how far apart each two are, of a batch.
+    """For a batch: Cholesky factors in working units, sizes, and gaps between any two components.
 
-    [R, K, D, D], [R, K], [R, K, K]
+    A gap is the largest difference of two components' log densities on any row.
+
+    Returns:
+        [R, K, D, D], [R, K], [R, K, K].
     """
     k, numbers = mixtures.num_components, problem.rows.z.size
     few = numbers * COMPONENTS <= FEW_NUMBERS
-    asked = filled(mixtures) if few else mixtures
+    padded = filled(mixtures) if few else mixtures
     total, size = len(mixtures.weights), FEW_TOGETHER if few else 1
-    found = []
+    margins = []
     for first in range(0, total, size):
         places = np.minimum(np.arange(first, first + size), total - 1)
-        batch = jax.tree.map(lambda leaf, places=places: np.asarray(leaf)[places], asked)
-        found.append(jax.device_get(_margins_of(numbers, problem.rows.of_any_size(), batch)))
-    trils, sizes, gaps = (np.concatenate(parts)[:total] for parts in zip(*found, strict=True))
+        batch = jax.tree.map(lambda leaf, places=places: np.asarray(leaf)[places], padded)
+        margins.append(jax.device_get(_margins_of(numbers, problem.rows.of_any_size(), batch)))
+    trils, sizes, gaps = (np.concatenate(parts)[:total] for parts in zip(*margins, strict=True))
     return trils[:, :k], sizes[:, :k], gaps[:, :k, :k]
 
 
 def _margins_of_all(rows: Rows, mixtures: Mixture) -> tuple[Array, Array, Array]:
-    """Of mixtures with leaves [R, ...]; of one without a batch, in which what is streamed cannot be read."""
+    """The margins of mixtures with leaves [R, ...]; without `vmap` for R = 1, because it cannot read streamed rows."""
     if len(mixtures.weights) > 1:
         return jax.vmap(partial(_margins_in, rows))(mixtures)
     alone = jax.tree.map(lambda leaf: leaf[0], mixtures)
-    found: tuple[Array, Array, Array] = jax.tree.map(lambda leaf: leaf[None], _margins_in(rows, alone))
-    return found
+    margins: tuple[Array, Array, Array] = jax.tree.map(lambda leaf: leaf[None], _margins_in(rows, alone))
+    return margins
 
 
 def _margins_in(rows: Rows, mixture: Mixture) -> tuple[Array, Array, Array]:
     places = jnp.arange(0, rows.num_resident, -(-rows.num_resident // COMPARED_ROWS))
-    # Of rows of any size the last stands for padding.
+    # For rows `of_any_size` the last point is used in place of padding.
     some = rows.at(jnp.minimum(places, jnp.sum(rows.counted) - 1))
     trils = rows.to_working(mixture).scale_trils
     density = mixture.component_log_joint(some) - jnp.log(mixture.weights)  # [N, K]
@@ -242,9 +247,10 @@ _belonging = jax.jit(Mixture.responsibilities)
 
 
 def _smallest_eigenvalues(trils: np.ndarray) -> np.ndarray:
-    """Of `L L^T` for factors [R, K, D, D], as squared singular values: squaring L first would lose them. [R, K]
+    """Smallest eigenvalues of `L L^T` for factors [R, K, D, D]. [R, K]
 
-    By NumPy: XLA computes singular values on the threads on which devices wait for each other (`engine/devices.py`).
+    They are computed as squared singular values, because squaring L first would lose their digits. NumPy computes them,
+    because XLA does so on the threads on which devices wait for each other (`engine/devices.py`).
     """
     finite = np.all(np.isfinite(trils), axis=(2, 3))
     smallest = np.full(finite.shape, np.nan)

@@ -1,4 +1,4 @@
-"""Charts: every point is a mixture, the same objective in all of them, and gradients that map by the Jacobian."""
+"""Charts: every point is a mixture, all have the same objective, and gradients transform by the Jacobian."""
 
 import functools
 from collections.abc import Callable
@@ -16,7 +16,7 @@ from workbench.mixture import COVARIANCES, Mixture
 from workbench.problem import Problem
 
 K = 3
-# Matrices and deviations: charts know no other difference, so that the other families are left to the slow tests.
+# Charts only distinguish matrices and standard deviations, so the other families are left to the slow tests.
 TWO = ["full", "diagonal"]
 FAMILIES = pytest.mark.parametrize(
     "family", [name if name in TWO else pytest.param(name, marks=pytest.mark.slow) for name in COVARIANCES]
@@ -24,7 +24,7 @@ FAMILIES = pytest.mark.parametrize(
 TWO_FAMILIES = pytest.mark.parametrize("family", TWO)
 WEIGHTED = pytest.mark.parametrize("weights", WEIGHTS)
 SCALED = pytest.mark.parametrize("scales", SCALES)
-# Each part of a chart once, beside the default of the other: they do not know of each other.
+# The two parts of a chart are independent, so each is tested with the default of the other.
 PARTS = (
     [(weights, "log_cholesky") for weights in WEIGHTS]
     + [("softmax", scales) for scales in SCALES][1:]
@@ -44,7 +44,7 @@ def test_a_mixture_survives_the_way_to_the_chart_and_back(
     chart, mixture = Chart.of(problem_of(family), weights, scales), random_mixture(points, K, family, seed=0)
     back = chart.constrain(chart.unconstrain(mixture))
     for got, expected in zip(jax.tree.leaves(back), jax.tree.leaves(mixture), strict=True):
-        # To working units and back: condition below 100.
+        # A change to working units and back, of condition number below 100.
         np.testing.assert_allclose(got, expected, rtol=1e-12, atol=1e-12)
 
 
@@ -78,9 +78,9 @@ def test_any_finite_coordinates_are_a_mixture_where_the_chart_covers(
         assert np.all(np.linalg.eigvalsh(np.asarray(mixture.covariances)) > 0)
         again = chart.constrain(chart.unconstrain(mixture))
         for got, expected in zip(jax.tree.leaves(again), jax.tree.leaves(mixture), strict=True):
-            # Covariances of condition up to 1e6: that many digits are lost.
+            # Covariances of condition number up to 1e6 lose six digits.
             np.testing.assert_allclose(got, expected, rtol=1e-9, atol=1e-9)
-        # The logits of the softmax come back up to their one direction too many.
+        # The logits of the softmax are recovered up to their redundant direction.
         centred = u.weights - jnp.mean(u.weights) if weights == "softmax" else u.weights
         back = chart.unconstrain(mixture)
         theirs = back.weights - jnp.mean(back.weights) if weights == "softmax" else back.weights
@@ -102,13 +102,13 @@ def test_the_objective_is_the_same_in_every_chart(
     problem, mixture = problem_of(family, "conjugate"), random_mixture(points, K, family, seed=2)
     chart = Chart.of(problem, weights, scales)
     through = log_joint(problem, chart.constrain(chart.unconstrain(mixture)))
-    # A round trip of condition below 100, so 1e-14 of each parameter.
+    # A round trip of condition number below 100, so 1e-14 of each parameter.
     assert float(through) == pytest.approx(float(log_joint(problem, mixture)), rel=1e-12)
 
 
 @functools.partial(jax.jit, static_argnames=("weights", "scales"))
 def slopes(problem: Problem, mixture: Mixture, weights: str, scales: str) -> tuple[jax.Array, ...]:
-    """Gradient in the reference chart, in this one, and the Jacobian of the way from this one to that one."""
+    """The gradients in the reference chart and in this one, and the Jacobian of the map from this one to that one."""
     chart, reference = Chart.of(problem, weights, scales), Chart.of(problem, "log_ratio", "log_cholesky")
     u, unravel = ravel_pytree(chart.unconstrain(mixture))
     v, unravel_reference = ravel_pytree(reference.unconstrain(mixture))
@@ -128,13 +128,13 @@ def test_gradients_map_by_the_jacobian_between_charts(
 ) -> None:
     problem, mixture = problem_of(family, "conjugate"), random_mixture(points, K, family, seed=5)
     here, expected, jacobian = slopes(problem, mixture, weights, scales)
-    # Sums of 60 terms that partly cancel.
+    # Rounding of sums of 60 terms that partly cancel.
     np.testing.assert_allclose(here, jacobian.T @ expected, rtol=1e-9, atol=1e-10 * np.max(np.abs(here)))
 
 
 @functools.partial(jax.jit, static_argnames=("weights", "scales"))
 def hessians(problem: Problem, mixture: Mixture, weights: str, scales: str) -> tuple[jax.Array, jax.Array]:
-    """Forward over reverse, and reverse over forward."""
+    """The Hessian by forward over reverse mode, and by reverse over forward mode."""
     chart = Chart.of(problem, weights, scales)
     u, unravel = ravel_pytree(chart.unconstrain(mixture))
 
@@ -151,7 +151,7 @@ def test_hessians_of_both_orders_are_finite_and_equal_at_equal_eigenvalues(
     family: str, weights: str, scales: str, points: Points, problem_of: Problems
 ) -> None:
     problem = problem_of(family, "conjugate")
-    # In working units every covariance is the identity: where an eigendecomposition has no derivative.
+    # In working units every covariance is the identity, where an eigendecomposition has no derivative.
     k, d = problem.components, problem.num_dimensions
     matrix = problem.rows.matrix
     shared = problem.covariance.broadcast(matrix @ matrix.T, k)
@@ -173,9 +173,9 @@ def test_permuting_components_permutes_the_coordinates_of_symmetric_charts(
     if weights in ("softmax", "raw"):
         np.testing.assert_array_equal(permuted.weights, u.weights[order])
     else:
-        # No order of these K - 1 coordinates is the permuted one.
+        # No permutation of these K - 1 coordinates corresponds to permuted components.
         assert not np.allclose(np.sort(permuted.weights), np.sort(u.weights), rtol=1e-3)
-    # Rows of one matrix product: BLAS may round a row differently in another place.
+    # Rows of one matrix product: BLAS may round a row differently at another position.
     np.testing.assert_allclose(permuted.means, u.means[order], rtol=1e-14, atol=1e-15)
     expected = u.scales if family == "tied" else u.scales[order]
     np.testing.assert_allclose(permuted.scales, expected, rtol=1e-13, atol=1e-14)

@@ -1,4 +1,4 @@
-"""The named data sets are what `datasets.json` says they are, and can be fitted as they come."""
+"""The named data sets agree with `datasets.json` and can be fitted as they are."""
 
 import hashlib
 import json
@@ -125,7 +125,7 @@ def test_pearsons_crabs_have_the_published_counts_at_the_midpoints() -> None:
     published = "1 3 5 2 7 10 13 19 20 25 40 31 60 62 54 74 84 86 96 85 75 47 43 24 19 9 5 0 1"
     counts = np.array([int(count) for count in published.split()])
     midpoints = 0.5815 + 0.004 * np.arange(29)
-    # Decimals of four figures and a sum of two floats: equal to a rounding.
+    # Decimals of four figures and a sum of two floats: equal up to one rounding error.
     np.testing.assert_allclose(load_dataset("pearson_crabs").x[:, 0], np.repeat(midpoints, counts), rtol=1e-15)
     assert counts.sum() == 1000
 
@@ -139,7 +139,7 @@ def test_unknown_name_gives_the_nearest_spelling_and_all_names(ask: object) -> N
 
 
 def test_data_layer_imports_nothing_slow() -> None:
-    # `workbench/__init__.py` may import what it likes: what counts is what the data layer adds to it.
+    # `workbench/__init__.py` may import anything; the test is about what the data layer adds to that.
     code = "import sys, workbench; had = {*sys.modules}; import workbench.data; print(*{*sys.modules} - had)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     added = {module.split(".")[0] for module in done.stdout.split()}

@@ -1,4 +1,4 @@
-"""Data sets and the points in them: what is refused, and what transforming leaves true."""
+"""Data sets and their points: what is refused, and which properties transformations preserve."""
 
 import dataclasses
 import zlib
@@ -222,7 +222,7 @@ def test_standardising_outside_float64_is_refused(pair: tuple[float, float]) -> 
 )
 def test_truth_stays_the_density_of_the_transformed_points(transformed: Dataset, log_jacobian: float) -> None:
     expected = log_density(truth_of(SIMULATED), SIMULATED.x) + log_jacobian
-    # Condition numbers of the covariances stay below 100: 1e-12 is rounding.
+    # Condition numbers of the covariances are below 100, so 1e-12 allows for rounding only.
     np.testing.assert_allclose(log_density(truth_of(transformed), transformed.x), expected, rtol=1e-12, atol=1e-12)
 
 
@@ -245,7 +245,7 @@ def indexed(num_points: int) -> Dataset:
 @given(st.integers(4, 60), st.floats(0, 0.45), st.integers(0, 10))
 def test_a_split_keeps_every_row_once_and_in_order(num_points: int, fraction: float, seed: int) -> None:
     if 0 < fraction * num_points < 0.5:
-        fraction = 0.0  # rounds to no test row: refused, see below
+        fraction = 0.0  # rounds to no test row, which is refused; see below
     train, test = indexed(num_points).split(fraction, seed)
     assert abs(len(test.x) - fraction * num_points) <= 0.5
     assert sorted([*train.x[:, 0], *test.x[:, 0]]) == list(range(num_points))
@@ -264,7 +264,7 @@ def test_a_split_depends_on_the_seed_only() -> None:
 
 
 def test_a_split_draws_from_its_own_generator() -> None:
-    # Pinned, so that a stored run can be split again; the simulator must not share these numbers.
+    # Pinned, so that a stored run can be split again in the same way. The simulator must not share these numbers.
     order = np.random.default_rng([3, zlib.crc32(b"split")]).permutation(50)
     assert set(indexed(50).split(0.2, 3)[1].x[:, 0]) == set(order[:10])
 

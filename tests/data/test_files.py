@@ -1,4 +1,4 @@
-"""A user's file becomes exactly its numbers, or one message that says what to do."""
+"""Reading a user's file gives exactly its numbers, or one message that says what to do."""
 
 import contextlib
 import hashlib
@@ -34,7 +34,7 @@ def write(tmp_path: Path) -> Write:
 
 
 def refusal(path: Path, columns: list[str] | None = None, label: str | None = None) -> str:
-    """The message of the refusal, without the name of the file that it must start with."""
+    """The error message, without the file name with which it must start."""
     with pytest.raises(InputError) as caught:
         read_file(path, columns, label)
     message = str(caught.value)
@@ -345,7 +345,7 @@ def test_an_archive_of_something_else_is_refused(write: Write) -> None:
     assert "dtype is |S5, not numeric" in refusal(write("a.npz", buffer.getvalue()))
 
 
-@pytest.mark.filterwarnings("ignore:Reading `.npy`")  # NumPy's, about headers that Python 2 wrote
+@pytest.mark.filterwarnings("ignore:Reading `.npy`")  # NumPy's warning about headers written by Python 2
 @settings(deadline=None)
 @given(
     st.sampled_from([("a.csv", b"u,v\n1,2\n3,5\n"), ("a.npy", npy([1, 2])), ("a.npz", npz(x=[1, 2]))]),

@@ -1,4 +1,4 @@
-"""Points in Parquet and large NPY files: the same numbers as in memory, and one clear message where there are none."""
+"""Points in Parquet and large NPY files give the same numbers as points in memory, or one clear error message."""
 
 from pathlib import Path
 
@@ -31,7 +31,7 @@ def points() -> Points:
 
 @pytest.fixture
 def file(points: Points, tmp_path: Path) -> Path:
-    """Row groups of 100, a column of text beside the numbers."""
+    """A file with row groups of 100 rows, with a column of text besides the numbers."""
     path = tmp_path / "points.parquet"
     table = pyarrow.table({"a": points[:, 0], "name": ["x"] * N, "b": points[:, 1]})
     pyarrow.parquet.write_table(table, path, row_group_size=100)
@@ -74,7 +74,7 @@ def test_a_large_file_is_fitted_from_where_it_is(
 def test_moments_are_numpys(file: Path, points: Points) -> None:
     n, mean, covariance = moments_of(ParquetPoints(file, ("a", "b")))  # type: ignore[arg-type]
     assert n == N
-    # Sums of a thousand terms.
+    # Rounding of sums of a thousand terms.
     np.testing.assert_allclose(mean, points.mean(0), rtol=1e-13)
     np.testing.assert_allclose(covariance, np.cov(points.T, ddof=0), rtol=1e-12)
 

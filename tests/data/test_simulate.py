@@ -1,4 +1,4 @@
-"""Simulated mixtures are exactly as hard as they were asked to be, and their points follow them."""
+"""Simulated mixtures have exactly the requested separation, imbalance and anisotropy, and their points follow them."""
 
 import dataclasses
 from itertools import combinations
@@ -31,7 +31,7 @@ def truth_of(data: Dataset) -> Truth:
 def test_separation_imbalance_and_anisotropy_are_attained(simulator: Simulator, seed: int) -> None:
     weights, means, covariances = truth_of(simulator.draw(seed))
     unit = np.mean([np.sqrt(np.trace(covariance) / simulator.dimensions) for covariance in covariances])
-    # Sums and square roots of at most 8 terms: rounding only; means up to 100 times the separation apart.
+    # Rounding of sums and square roots of at most 8 terms; means are up to 100 times the separation apart.
     for a, b in combinations(means, 2):
         assert np.linalg.norm(a - b) >= simulator.separation * unit * (1 - 1e-11)
     if simulator.components > 1:
@@ -40,7 +40,7 @@ def test_separation_imbalance_and_anisotropy_are_attained(simulator: Simulator, 
     np.testing.assert_allclose(weights.max() / weights.min(), simulator.imbalance, rtol=1e-12)
     np.testing.assert_allclose(weights.sum(), 1, rtol=1e-12)
     np.testing.assert_allclose(means.mean(axis=0), 0, atol=1e-13 * np.abs(means).max())
-    # Eigenvalues carry an error of eps times the condition number, at most 2500 here.
+    # Eigenvalues have a relative error of eps times the condition number, which is at most 2500 here.
     spread = np.sqrt(np.linalg.eigvalsh(covariances))  # [K, D]
     np.testing.assert_allclose(spread[:, -1] / spread[:, 0], simulator.anisotropy, rtol=1e-11)
 
@@ -87,7 +87,7 @@ def test_points_of_each_component_have_its_mean_covariance_and_weight() -> None:
     for k in range(3):
         rows = data.x[data.labels == str(k)]
         count = len(rows)
-        # Five standard errors throughout, of a binomial share, a mean and an entry of a covariance.
+        # The tolerances are five standard errors: of a binomial proportion, a mean and an entry of a covariance.
         assert abs(count / 30_000 - weights[k]) < 5 * np.sqrt(weights[k] * (1 - weights[k]) / 30_000)
         z = np.linalg.solve(np.linalg.cholesky(covariances[k]), (rows - means[k]).T)  # [D, count]
         assert np.abs(z.mean(axis=1)).max() < 5 / np.sqrt(count)
@@ -99,7 +99,7 @@ def test_a_simulated_set_can_be_fitted_and_says_how_to_draw_it_again() -> None:
     check_points(data.x, data.name, components=3, columns=data.columns)
     assert data.x.shape == (50, 2) and data.columns == ("x1", "x2")
     assert data.labels is not None and set(data.labels) <= {"0", "1", "2"}
-    again = eval(data.source, {"Simulator": Simulator})  # the source is an expression
+    again = eval(data.source, {"Simulator": Simulator})  # the source is a Python expression
     np.testing.assert_array_equal(again.x, data.x)
 
 

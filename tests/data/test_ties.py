@@ -1,4 +1,4 @@
-"""Ties: the most frequent row and values, however the points are laid out and however many they are."""
+"""Ties: the most frequent row and values are found in any layout and for any number of points."""
 
 from collections import Counter
 

@@ -1,4 +1,4 @@
-"""Charts: real coordinates of a mixture, made of those of its weights and those of its covariances."""
+"""Charts: real coordinates of a mixture, composed of coordinates of its weights and of its covariances."""
 
 from workbench.charts.base import Coordinates, ScaleCoordinates, WeightCoordinates
 from workbench.charts.chart import Chart, is_feasible

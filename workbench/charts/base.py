@@ -1,4 +1,4 @@
-"""What coordinates of the weights and of the covariances must answer; a chart is one of each."""
+"""The interfaces of weight coordinates and of covariance coordinates; a chart consists of one of each."""
 
 from abc import ABC, abstractmethod
 from typing import ClassVar, NamedTuple
@@ -13,15 +13,15 @@ class Coordinates(NamedTuple):
 
     weights: Array  # [K] or [K - 1]
     means: Array  # [K, D]
-    scales: Array  # [K, D (D + 1) / 2], [D (D + 1) / 2], [K, D] or [K]: full, tied, diagonal, spherical
+    scales: Array  # [K, D (D + 1) / 2] full, [D (D + 1) / 2] tied, [K, D] diagonal, [K] spherical
 
 
 class WeightCoordinates(ABC):
-    """Real coordinates of the weights. Stateless."""
+    """Real coordinates of the weights. Instances have no state."""
 
     name: ClassVar[str]
     summary: ClassVar[str]
-    covers: ClassVar[bool] = True  # every array of finite numbers is one of weights
+    covers: ClassVar[bool] = True  # whether every array of finite numbers gives weights
 
     @abstractmethod
     def unconstrain(self, weights: Array) -> Array:
@@ -29,20 +29,20 @@ class WeightCoordinates(ABC):
 
     @abstractmethod
     def constrain(self, free: Array) -> Array:
-        """Weights at these coordinates, whose sum is one; inverse of `unconstrain`. [K]"""
+        """The weights at these coordinates, which sum to one; inverse of `unconstrain`. [K]"""
 
 
 class ScaleCoordinates(ABC):
-    """Real coordinates of the covariances of any family. Stateless."""
+    """Real coordinates of the covariances of any family. Instances have no state."""
 
     name: ClassVar[str]
     summary: ClassVar[str]
-    covers: ClassVar[bool] = True  # every array of finite numbers is one of covariances
+    covers: ClassVar[bool] = True  # whether every array of finite numbers gives covariances
 
     @abstractmethod
     def unconstrain(self, scales: Array, covariance: Covariance) -> Array:
-        """As many coordinates as the family has free parameters, components first."""
+        """Coordinates of the scales, as many as the family has free parameters; components are the first axis."""
 
     @abstractmethod
     def constrain(self, free: Array, covariance: Covariance) -> Array:
-        """Scales in the family's shape; inverse of `unconstrain`, NaN where there are none."""
+        """Scales in the family's shape; inverse of `unconstrain`, NaN where the coordinates give no covariance."""

@@ -1,4 +1,4 @@
-"""The chart: real coordinates of a mixture, in which gradient methods move."""
+"""The chart: real coordinates of a mixture, in which gradient methods take their steps."""
 
 from typing import NamedTuple
 
@@ -17,8 +17,8 @@ from workbench.problem import Problem
 class Chart(NamedTuple):
     """Coordinates of the weights, the means themselves, and coordinates of the covariances, in working units.
 
-    Working units make step sizes mean the same whatever the units of the data. Charts differ in where a gradient
-    points and in how a step bends, never in the objective.
+    In working units a step size has the same meaning for all units of the data. Charts differ in the direction of the
+    gradient and in the curve along which a step moves the mixture, but not in the objective.
     """
 
     rows: Rows
@@ -28,10 +28,10 @@ class Chart(NamedTuple):
 
     @classmethod
     def of(cls, problem: Problem, weights: str = "softmax", scales: str = "log_cholesky") -> "Chart":
-        """The chart of a problem, by the names of its parts.
+        """The chart of a problem with the named coordinates.
 
         Raises:
-            InputError: there is no such part; the message lists those there are.
+            InputError: a name is unknown; the message lists the known ones.
         """
         if weights not in WEIGHTS:
             raise InputError(f"weights: unknown coordinates {weights!r}; allowed: {', '.join(WEIGHTS)}")
@@ -41,7 +41,7 @@ class Chart(NamedTuple):
 
     @property
     def covers(self) -> bool:
-        """Whether every point of finite numbers is a mixture, so that no step can leave the feasible set."""
+        """Whether every point with finite coordinates is a mixture, so that no step can leave the feasible set."""
         return self.weights.covers and self.scales.covers
 
     def unconstrain(self, mixture: Mixture) -> Coordinates:
@@ -53,7 +53,7 @@ class Chart(NamedTuple):
     def constrain(self, coordinates: Coordinates) -> Mixture:
         """The mixture at these coordinates; inverse of `unconstrain`.
 
-        Where the chart does not cover and the point is no mixture, a weight is negative or the scales are not finite.
+        If `covers` is False and the point is no mixture, a weight is negative or the scales are not finite.
         """
         scales = self.scales.constrain(coordinates.scales, self.covariance)
         weights = self.weights.constrain(coordinates.weights)
@@ -61,5 +61,5 @@ class Chart(NamedTuple):
 
 
 def is_feasible(mixture: Mixture) -> Array:
-    """Whether what a chart gave is a mixture: no weight below zero, every covariance positive definite. []"""
+    """Whether the result of `Chart.constrain` is a mixture: weights non-negative, covariances positive definite. []"""
     return jnp.all(mixture.weights >= 0) & jnp.all(jnp.isfinite(mixture.scales))

@@ -1,4 +1,4 @@
-"""Value, gradient and exact Hessian of a function of coordinates, in one sweep."""
+"""Value, gradient and exact Hessian of a function of coordinates, computed together."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -8,7 +8,7 @@ from jax import Array
 
 
 class Derivatives(NamedTuple):
-    """A function's derivatives at a point."""
+    """The value and the derivatives of a function at a point."""
 
     value: Array  # []
     gradient: Array  # [P]
@@ -16,7 +16,7 @@ class Derivatives(NamedTuple):
 
 
 def derivatives(function: Callable[[Array], Array], x: Array) -> Derivatives:
-    """Of a function at x [P]: forward mode over its gradient, all directions side by side. Pure."""
+    """The derivatives of a function at x [P], by forward mode over its gradient in all directions at once."""
 
     def gradient(y: Array) -> tuple[Array, tuple[Array, Array]]:
         value, slope = jax.value_and_grad(function)(y)

@@ -15,21 +15,21 @@ from workbench.mixture.covariance.matrix import pairs, unpack_symmetric
 
 
 class CholeskyCoordinates(ScaleCoordinates):
-    """The Cholesky factor row by row, its diagonal through a function that makes it free.
+    """The entries of the Cholesky factor, row by row, with a diagonal that is mapped to all real numbers.
 
-    Where a family has standard deviations alone, they go through the same function.
+    Standard deviations, in families that have no correlations, are mapped by the same function.
     """
 
     @abstractmethod
     def free_diagonal(self, positive: Array) -> Array:
-        """Any real number from a positive one, entry by entry."""
+        """Map positive numbers to all real numbers, elementwise."""
 
     @abstractmethod
     def positive_diagonal(self, free: Array) -> Array:
         """Inverse of `free_diagonal`."""
 
     def unconstrain(self, scales: Array, covariance: Covariance) -> Array:
-        """Free diagonal and strict lower triangle. [..., D (D + 1) / 2], or the shape of standard deviations"""
+        """Free diagonal and strict lower triangle [..., D (D + 1) / 2], or free standard deviations in their shape."""
         if not covariance.has_correlations:
             return self.free_diagonal(scales)
         rows, columns = np.tril_indices(scales.shape[-1])
@@ -48,7 +48,7 @@ class CholeskyCoordinates(ScaleCoordinates):
 
 
 class LogCholesky(CholeskyCoordinates):
-    """Cholesky factor with the logarithm of its diagonal; log standard deviations.
+    """The Cholesky factor with the logarithm of its diagonal; for standard deviations, their logarithms.
 
     Pinheiro & Bates (1996), "Unconstrained parametrizations for variance-covariance matrices", Stat. Comput. 6.
     """
@@ -66,7 +66,7 @@ class LogCholesky(CholeskyCoordinates):
 
 
 class SoftplusCholesky(CholeskyCoordinates):
-    """Cholesky factor with a softplus diagonal: linear where it is wide, logarithmic where it is narrow."""
+    """The Cholesky factor with a softplus diagonal: linear in large entries and logarithmic in small ones."""
 
     name = "softplus_cholesky"
     summary = "Cholesky factor of the covariance, softplus diagonal"
@@ -81,10 +81,10 @@ class SoftplusCholesky(CholeskyCoordinates):
 
 
 class PrecisionCholesky(LogCholesky):
-    """The factor W of the precision `W^T W`, with the logarithm of its diagonal: the inverse of the covariance's.
+    """The factor W of the precision `W^T W`, with the logarithm of its diagonal; the inverse of the covariance factor.
 
-    It whitens: `|W (x - mu)|` is the Mahalanobis distance, so the log-joint is a polynomial in it but for the log
-    diagonal.
+    `|W (x - mu)|` is the Mahalanobis distance, so a component's log-joint is a polynomial in W plus the logarithms of
+    its diagonal.
     """
 
     name = "precision_cholesky"
@@ -95,16 +95,17 @@ class PrecisionCholesky(LogCholesky):
         return super().unconstrain(covariance.whitener(scales), covariance)
 
     def constrain(self, free: Array, covariance: Covariance) -> Array:
-        """Inverse of the factor."""
+        """The inverse of the precision's factor."""
         return covariance.whitener(super().constrain(free, covariance))
 
 
 class MatrixLogarithm(ScaleCoordinates):
-    """Distinct entries of the symmetric `log Sigma`; log variances. It knows no order of the columns.
+    """The distinct entries of the symmetric matrix `log Sigma`, which does not depend on an order of the columns.
 
-    Pinheiro & Bates (1996), sec. 2.4. The way back is a matrix exponential, whose derivatives of all orders are finite
-    at equal eigenvalues, where those of an eigendecomposition are not. Its rounding error is that of the largest
-    eigenvalue: of a covariance narrower than 1e-8 of its width no digit is left.
+    For standard deviations these are log variances. Pinheiro & Bates (1996), sec. 2.4. The inverse is a matrix
+    exponential, whose derivatives of all orders are finite at equal eigenvalues, unlike those of an eigendecomposition.
+    Its rounding error is relative to the largest eigenvalue, so a standard deviation below 1e-8 of the largest has no
+    correct digit.
     """
 
     name = "matrix_logarithm"
@@ -114,7 +115,7 @@ class MatrixLogarithm(ScaleCoordinates):
         """Entries i <= j of the logarithm. [..., D (D + 1) / 2]"""
         if not covariance.has_correlations:
             return 2.0 * jnp.log(scales)
-        # Left singular vectors of L are the eigenvectors of L L^T; squaring L first would lose half of the digits.
+        # The left singular vectors of L are the eigenvectors of L L^T; squaring L first would lose half of the digits.
         vectors, values, _ = jnp.linalg.svd(scales)
         logarithm = product(vectors * (2.0 * jnp.log(values))[..., None, :], jnp.swapaxes(vectors, -1, -2))
         return distinct(logarithm)
@@ -127,7 +128,7 @@ class MatrixLogarithm(ScaleCoordinates):
 
 
 class RawCovariance(ScaleCoordinates):
-    """The distinct entries of the covariance as they are; variances. They can become no covariance."""
+    """The distinct entries of the covariance, or the variances. A step can leave the positive definite matrices."""
 
     name = "raw"
     summary = "entries of the covariance as they are, which can cease to be positive definite"
@@ -139,7 +140,7 @@ class RawCovariance(ScaleCoordinates):
         return distinct(square) if covariance.has_correlations else square
 
     def constrain(self, free: Array, covariance: Covariance) -> Array:
-        """The family's factor; NaN where the entries are no covariance."""
+        """The family's factor; NaN where the entries are not those of a covariance."""
         return covariance.factor(unpack_symmetric(free, side(free)) if covariance.has_correlations else free)
 
 
@@ -150,7 +151,7 @@ SCALES: dict[str, ScaleCoordinates] = {
 
 
 def side(free: Array) -> int:
-    """D of the D (D + 1) / 2 coordinates of a matrix."""
+    """D, from the D (D + 1) / 2 coordinates of a matrix."""
     return int((np.sqrt(8 * free.shape[-1] + 1) - 1) / 2)
 
 

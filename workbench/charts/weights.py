@@ -8,13 +8,13 @@ from workbench.charts.base import WeightCoordinates
 
 
 class Softmax(WeightCoordinates):
-    """`log w`, up to a constant: K coordinates with one direction too many, along which the weights do not change.
+    """`log w`, up to a constant: K coordinates with one redundant direction, along which the weights do not change.
 
     Permuting components permutes the coordinates.
     """
 
     name = "softmax"
-    summary = "logits of all K weights, one direction too many"
+    summary = "logits of all K weights, with one redundant direction"
 
     def unconstrain(self, weights: Array) -> Array:
         """Log weights. [K]"""
@@ -26,7 +26,7 @@ class Softmax(WeightCoordinates):
 
 
 class LogRatio(WeightCoordinates):
-    """`log w_k / w_K` for all but the last: no direction too many, and the last component is set apart.
+    """`log(w_k / w_K)` for all components but the last: no redundant direction, but the last component is special.
 
     Aitchison (1986), "The statistical analysis of compositional data", the additive log-ratio.
     """
@@ -44,14 +44,14 @@ class LogRatio(WeightCoordinates):
 
 
 class StickBreaking(WeightCoordinates):
-    """The logit of the share that each component but the last takes of what its predecessors left.
+    """Logits of the fraction that each component but the last takes of the weight that its predecessors leave.
 
-    Shifted so that zeros are equal weights (Stan reference manual, "Unit simplex inverse transform"). The order of the
-    components matters: permuting them is no permutation of the coordinates.
+    They are shifted so that zeros give equal weights (Stan reference manual, "Unit simplex inverse transform"). The
+    order of the components matters: permuting them does not permute the coordinates.
     """
 
     name = "stick_breaking"
-    summary = "logits of the share each component takes of what is left, K - 1 of them"
+    summary = "K - 1 logits of the fraction that each component takes of the remaining weight"
 
     def unconstrain(self, weights: Array) -> Array:
         """`log(w_k / sum_{j > k} w_j) + log(K - k)`. [K - 1]"""
@@ -59,9 +59,9 @@ class StickBreaking(WeightCoordinates):
         return jnp.log(weights[:-1]) - jnp.log(left) + self._shifts(left)
 
     def constrain(self, free: Array) -> Array:
-        """Shares broken off one after the other. [K]"""
+        """Weights by breaking off one fraction after the other. [K]"""
         logits = free - self._shifts(free)
-        left = jnp.append(0.0, jnp.cumsum(jax.nn.log_sigmoid(-logits)))  # log of what is left before each
+        left = jnp.append(0.0, jnp.cumsum(jax.nn.log_sigmoid(-logits)))  # log of the weight that is left before each
         return jnp.exp(jnp.append(jax.nn.log_sigmoid(logits), 0.0) + left)
 
     def _shifts(self, like: Array) -> Array:
@@ -69,10 +69,10 @@ class StickBreaking(WeightCoordinates):
 
 
 class RawWeights(WeightCoordinates):
-    """The weights as they are. What they lack of a sum of one is shared out equally, so that the sum is kept.
+    """The weights themselves, shifted by a common amount so that they sum to one.
 
-    A gradient step is then a step along the gradient projected on the plane where weights sum to one. It can leave the
-    simplex: weights can become negative. Permuting components permutes the coordinates.
+    A gradient step is therefore a step along the gradient projected on the plane where weights sum to one. It can leave
+    the simplex, where weights become negative. Permuting components permutes the coordinates.
     """
 
     name = "raw"

@@ -1,4 +1,4 @@
-"""Data: named sets, files and simulations, all as one `Dataset` of checked points."""
+"""Data: named data sets, files and simulations, each as a `Dataset`, and checks of points."""
 
 from workbench.data.catalogue import Description, dataset_names, describe, digest_of, load_dataset
 from workbench.data.dataset import Dataset, Truth

@@ -1,4 +1,4 @@
-"""The named data sets that come with the package, and what is known about each."""
+"""The named data sets that come with the package, and their descriptions."""
 
 import functools
 import hashlib
@@ -15,7 +15,7 @@ from workbench.data.names import unknown_name
 from workbench.data.table import Table, numbers, parse_table, words
 from workbench.errors import InputError
 
-# Columns that number the rows (of crabs): neither a measurement nor a group.
+# Columns that number the rows (in crabs) and are neither measurements nor groups.
 ROW_NUMBERS = frozenset({"index"})
 
 
@@ -24,18 +24,18 @@ class Description:
     """One entry of the catalogue, as `datasets.json` records it.
 
     Attributes:
-        name: what `load_dataset` takes.
+        name: the argument of `load_dataset`.
         num_points: N.
         columns: the D measurements, in order.
         label_columns: the columns whose combination names the group of a point; may be empty.
-        units: of the measurements, in words.
-        topic: what the set is good for, in a line.
+        units: units of the measurements, in words.
+        topic: what the data set is useful for, in one line.
         source: the publication.
-        obtained_from: the copy these numbers were taken from.
-        licence: the collector's reading; not legal advice.
+        obtained_from: the copy from which the numbers were taken.
+        licence: the licence as understood by the collector; not legal advice.
         caveats: ties, outliers, known errors.
         file: name of the CSV file in the package.
-        sha256: of that file, in hexadecimal.
+        sha256: SHA-256 of that file, in hexadecimal.
     """
 
     name: str
@@ -58,15 +58,15 @@ class Description:
 
 
 def dataset_names() -> tuple[str, ...]:
-    """Every name that `load_dataset` takes, in the order of the catalogue."""
+    """Every name that `load_dataset` accepts, in the order of the catalogue."""
     return tuple(_catalogue())
 
 
 def describe(name: str) -> Description:
-    """What is known about a data set, without reading its points.
+    """The description of a data set; its points are not read.
 
     Raises:
-        InputError: no such data set; gives the nearest spelling and all names.
+        InputError: the name is unknown; the message gives the nearest spelling and all names.
     """
     catalogue = _catalogue()
     if name not in catalogue:
@@ -77,10 +77,10 @@ def describe(name: str) -> Description:
 def load_dataset(name: str) -> Dataset:
     """A named data set as published, in its original units.
 
-    Groups known from several columns are joined by a dot: species B, sex M of `crabs` is `B.M`.
+    Labels from several columns are joined by a dot: species B, sex M of `crabs` is `B.M`.
 
     Raises:
-        InputError: no such data set; gives the nearest spelling and all names.
+        InputError: the name is unknown; the message gives the nearest spelling and all names.
     """
     about = describe(name)
     table = parse_table(sets().joinpath(about.file).read_text(encoding="utf-8"), about.file)
@@ -90,16 +90,16 @@ def load_dataset(name: str) -> Dataset:
 
 
 def digest_of(name: str) -> str:
-    """A hash of a named data set's file as it is in the package.
+    """SHA-256, in hexadecimal, of a named data set's file as installed.
 
     Raises:
-        InputError: as `load_dataset`.
+        InputError: as for `load_dataset`.
     """
     return hashlib.sha256(sets().joinpath(describe(name).file).read_bytes()).hexdigest()
 
 
 def sets() -> Traversable:
-    """The folder of CSV files and `datasets.json` inside the package, wherever it is installed."""
+    """The folder of the CSV files and `datasets.json` in the installed package."""
     return files("workbench.data").joinpath("sets")
 
 
@@ -126,7 +126,7 @@ def _catalogue() -> dict[str, Description]:
 
 
 def _labels(table: Table, columns: tuple[str, ...]) -> NDArray[np.str_] | None:
-    """One label for each row `[N]`; None without label columns."""
+    """One label for each row `[N]`; None if there are no label columns."""
     if not columns:
         return None
     cells = zip(*(words(table, column) for column in columns), strict=True)

@@ -1,4 +1,4 @@
-"""Cells that no mixture can be fitted to, counted and told in one message however many there are."""
+"""Invalid cells of a table, counted and described in one short message however many there are."""
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
@@ -8,49 +8,49 @@ from numpy.typing import NDArray
 
 from workbench.errors import shown
 
-# Cells told one by one, and columns told with their counts.
+# Number of cells that a message lists one by one, and of columns that it lists with their counts.
 SHOWN_CELLS, SHOWN_COLUMNS = 3, 6
 
 
 class Cells(NamedTuple):
-    """Cells of a table [N, D]: how many, and the first of them in reading order."""
+    """A set of cells of a table [N, D]: the counts, and the first cells in reading order."""
 
-    by_column: NDArray[np.int64]  # [D]
-    rows: int  # that hold at least one
-    first: tuple[tuple[int, int], ...]  # row and column, counted from 0
+    by_column: NDArray[np.int64]  # [D]   number of cells in each column
+    rows: int  # number of rows that hold at least one
+    first: tuple[tuple[int, int], ...]  # row and column of the first cells, counted from 0
 
     @classmethod
     def where(cls, masks: Iterable[NDArray[np.bool_]], dimensions: int) -> "Cells":
-        """The cells at which masks are true: blocks [B, D] of a table, from the top."""
-        by_column, rows, begun = np.zeros(dimensions, np.int64), 0, 0
+        """The cells at which masks are true; the masks are consecutive blocks [B, D] of the table."""
+        by_column, rows, above = np.zeros(dimensions, np.int64), 0, 0
         first: list[tuple[int, int]] = []
         for mask in masks:
             by_column += mask.sum(axis=0)
             rows += int(mask.any(axis=1).sum())
             if len(first) < SHOWN_CELLS:
-                first += [(begun + int(n), int(d)) for n, d in np.argwhere(mask)[: SHOWN_CELLS - len(first)]]
-            begun += len(mask)
+                first += [(above + int(n), int(d)) for n, d in np.argwhere(mask)[: SHOWN_CELLS - len(first)]]
+            above += len(mask)
         return cls(by_column, rows, tuple(first))
 
     @property
     def total(self) -> int:
-        """Of all columns."""
+        """Number of cells in all columns."""
         return int(self.by_column.sum())
 
 
 def place(row: int, column: str) -> str:
-    """A cell as a message names it; rows are counted from 1 there."""
+    """The name of a cell in messages, where rows are counted from 1."""
     return f"data row {row + 1}, column {shown(column)}"
 
 
 def several(cells: Cells, columns: Sequence[str], what: str, value: Callable[[int, int], str]) -> str:
-    """Where a kind of cell is met: the count, the columns, and the first places with their values.
+    """Describe cells of one kind: their number, their columns, and the first ones with their values.
 
     Args:
-        cells: at least one.
+        cells: at least one cell.
         columns: names of the D columns.
-        what: they are, as in "are missing".
-        value: of the cell at a row and column, in words.
+        what: what the cells are, such as "missing".
+        value: a function that returns the text of the cell at a row and column.
     """
     held = np.flatnonzero(cells.by_column)
     counts = [f"{shown(columns[d])} {cells.by_column[d]:,}" for d in held[:SHOWN_COLUMNS]]

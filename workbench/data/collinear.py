@@ -1,4 +1,4 @@
-"""Collinear data: columns that depend on each other, so that all points lie on a hyperplane, and which they are."""
+"""Collinear data: detects linearly dependent columns, for which all points lie on a hyperplane, and names them."""
 
 from collections.abc import Sequence
 
@@ -7,24 +7,24 @@ from numpy.typing import NDArray
 
 from workbench.data.moments import Moments
 
-# Below this smallest eigenvalue of the correlation matrix the data count as collinear. The matrix is formed from
-# squares, and each entry has rounding of 1e-16: in a direction of this eigenvalue six digits are left, and a Cholesky
-# factor carries 1e-6 of the rows' precision into the standardised rows, more than it removes.
+# Data count as collinear if the smallest eigenvalue of their correlation matrix is below this. The entries of that
+# matrix are sums of squares with rounding errors of 1e-16, so an eigenvalue of this size has six correct digits. To
+# standardise such rows by a Cholesky factor would add relative errors of 1e-6 and so lose more precision than it saves.
 COLLINEAR = 1e-10
 
-# Columns named on the other side of a relation; and how far a coefficient may lie from one, or from zero beside the
-# largest, to be taken for it: the root of `COLLINEAR`, to which coefficients are known.
+# The most columns that a relation names on its right-hand side, and the tolerance within which a coefficient counts as
+# one, or (relative to the largest) as zero. Coefficients are accurate to the square root of `COLLINEAR`.
 NAMED = 4
 SLACK = 1e-4
 
 
 def is_collinear(covariance: NDArray[np.float64]) -> bool:
-    """Whether a covariance [D, D] is singular but for rounding, whatever the units of its columns."""
+    """Whether a covariance [D, D] is singular up to rounding, independently of the units of its columns."""
     return bool(np.linalg.eigvalsh(_correlation(covariance))[0] < COLLINEAR)
 
 
 def relation(moments: Moments, columns: Sequence[str]) -> str:
-    """How the columns of collinear data depend on each other, in words: `x3 is the sum of x1 and x2`."""
+    """Describe in words how the columns of collinear data depend on each other: `x3 is the sum of x1 and x2`."""
     n, _, covariance = moments
     d = len(covariance)
     if n <= d:
@@ -32,7 +32,8 @@ def relation(moments: Moments, columns: Sequence[str]) -> str:
     correlation, deviations = _correlation(covariance), np.sqrt(np.diag(covariance))
     kept: list[int] = []
     for column in range(d):
-        # What the columns before it leave unexplained of a column of variance one; D times the eigenvalue at most.
+        # The variance of a standardised column that the columns before it leave unexplained, at most D times the
+        # smallest eigenvalue for the first dependent column.
         inside = correlation[np.ix_(kept, kept)]
         slopes = np.linalg.lstsq(inside, correlation[kept, column], rcond=None)[0]
         if kept and 1.0 - slopes @ correlation[kept, column] < d * COLLINEAR:
@@ -44,7 +45,7 @@ def relation(moments: Moments, columns: Sequence[str]) -> str:
 
 
 def _words(column: int, terms: list[tuple[int, float]], columns: Sequence[str]) -> str:
-    """A column as what it is of others, by their coefficients."""
+    """Express a column by the others, given their coefficients."""
     names, ones = [columns[k] for k, _ in terms], all(abs(slope - 1.0) < SLACK for _, slope in terms)
     name, last = columns[column], names[-1]
     if len(names) == 1:

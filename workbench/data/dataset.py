@@ -1,4 +1,4 @@
-"""The one noun of this layer: points with their names, units, source and, if simulated, the truth."""
+"""The `Dataset`: points with the names of their columns, units, source and, if simulated, the true mixture."""
 
 import dataclasses
 import math
@@ -24,7 +24,7 @@ class Truth(NamedTuple):
     covariances: NDArray[np.float64]  # [K, D, D]
 
     def rescale(self, centre: NDArray[np.float64], scale: NDArray[np.float64]) -> "Truth":
-        """The mixture of `(x - centre) / scale`, both `[D]`, when this is the mixture of `x`."""
+        """The mixture of `(x - centre) / scale`, with both `[D]`, if this is the mixture of `x`."""
         covariances = self.covariances / (scale[:, None] * scale)  # [K, D, D]
         return Truth(self.weights, (self.means - centre) / scale, covariances)
 
@@ -37,20 +37,20 @@ class Truth(NamedTuple):
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Dataset:
-    """Points to fit, and what a reader needs to know about them.
+    """Points to fit, with their description.
 
-    Its methods return new data sets. Values are checked where data come in (`read_file`) and where they are
-    fitted (`check_points`), not here: a part of a data set may well be empty or constant.
+    Methods return new data sets. Values are checked when data are read (`read_file`) and when they are fitted
+    (`check_points`), but not here, because a part of a data set may be empty or constant.
 
     Attributes:
-        name: short, unique in the catalogue; the stem of the file for a file.
-        x: the points, float64. Duplicate rows stay as they are: they count twice.
+        name: a short name, unique in the catalogue; for a file, its stem.
+        x: the points, float64. Duplicate rows are kept and count twice.
         columns: one name for each of the D columns, all different.
         labels: a known group for each point, as text; never used in fitting.
-        units: of the columns, in words.
+        units: units of the columns, in words.
         source: where the numbers come from.
         notes: caveats.
-        truth: the mixture the points were drawn from, where it is known.
+        truth: the mixture from which the points were drawn, if known.
 
     Raises:
         InputError: `x` is not a 2-D float64 array, or is masked, or `columns` or `labels` do not match its shape.
@@ -76,17 +76,17 @@ class Dataset:
             )
 
     def select(self, columns: Sequence[str]) -> "Dataset":
-        """Only `columns`, in the order given.
+        """The data set with these columns only, in the given order.
 
         Raises:
-            InputError: no column, a column twice, or an unknown one (with the nearest spelling and the list).
+            InputError: `columns` is empty, repeats a name or holds an unknown one; the message suggests a spelling.
         """
         positions = column_positions(columns, self.columns, self.name)
         truth = None if self.truth is None else self.truth.marginal(positions)
         return dataclasses.replace(self, x=self.x[:, positions], columns=tuple(columns), truth=truth)
 
     def divide(self, unit: float) -> "Dataset":
-        """The same points in a larger or smaller unit: `x / unit`. 9172 km/s by 1000 is 9.172 1000 km/s.
+        """The same points in another unit, `x / unit`. For example, 9172 km/s divided by 1000 is 9.172 x 1000 km/s.
 
         Raises:
             InputError: `unit` is not a finite number above 0.
@@ -102,7 +102,7 @@ class Dataset:
         Standardise before splitting: the parts then share one scale.
 
         Raises:
-            InputError: as `check_points`; or a column whose standard deviation leaves the range of float64.
+            InputError: as for `check_points`; or the standard deviation of a column is zero or not finite in float64.
         """
         check_points(self.x, self.name, columns=self.columns)
         with np.errstate(over="ignore", invalid="ignore", under="ignore"):
@@ -115,12 +115,12 @@ class Dataset:
     def split(self, test_fraction: float, seed: int) -> tuple["Dataset", "Dataset"]:
         """Train and test parts, each in the original row order.
 
-        The test part has `test_fraction * N` rows, rounded half up; 0 gives an empty test part. Which rows
-        depends on `(seed, N)` only, and a larger test part contains a smaller one.
+        The test part has `test_fraction * N` rows, rounded half up; 0 gives an empty test part. The choice of rows
+        depends only on the seed and N, and a larger test part contains every smaller one.
 
         Raises:
-            InputError: `test_fraction` lies outside [0, 1), rounds to no test row although it is above 0, or
-                leaves fewer than 2 rows to train on; or `seed` is negative.
+            InputError: `test_fraction` lies outside [0, 1), is positive but rounds to no test row, or leaves fewer
+                than 2 rows to train on; or `seed` is negative.
         """
         if not 0 <= test_fraction < 1:
             raise InputError(f"{self.name}: test_fraction must lie in [0, 1), got {test_fraction!r}")
@@ -132,7 +132,7 @@ class Dataset:
                 f" {num_points - num_test} to train and {num_test} to test; at least 2 and 1 are needed"
             )
         if num_test == 0:
-            # Nothing is copied: the points may be larger than memory.
+            # The points are not copied, because they may be larger than memory.
             return self, dataclasses.replace(
                 self, x=self.x[:0], labels=None if self.labels is None else self.labels[:0]
             )
@@ -150,7 +150,7 @@ class Dataset:
 
 
 def _units(unit: float, units: str) -> str:
-    """`1000 km/s`; a unit of several words stays in brackets, and none leaves the number alone."""
+    """The text of a scaled unit, such as `1000 km/s`; a unit of several words is put in parentheses."""
     if units in ("", "none"):
         return f"{unit:.15g}"
     return f"{unit:.15g} x ({units})" if " " in units else f"{unit:.15g} {units}"

@@ -1,4 +1,4 @@
-"""Reading a user's own data: a CSV, NPY or NPZ file becomes a `Dataset`, or one clear message."""
+"""Reads a user's own data from a CSV, NPY, NPZ or Parquet file into a `Dataset`, or raises one clear message."""
 
 import hashlib
 import io
@@ -19,38 +19,39 @@ from workbench.errors import VALUE, InputError, cut
 
 SUFFIXES = (".csv", ".npy", ".npz", ".parquet")
 
-# A larger .npy or .parquet file is not read into memory, but in blocks wherever its points are needed.
+# A larger .npy or .parquet file is not read into memory; its points are read in blocks when they are needed.
 READ_AT_MOST = 2**29
 UNITS = "as given"
 
-# What NumPy raises on damaged bytes: a header is Python text, and may ask for more memory than there is.
+# Exceptions that NumPy raises for damaged bytes: a header is Python source and may announce more than memory can hold.
 _DAMAGED = (ValueError, TypeError, EOFError, SyntaxError, tokenize.TokenError, MemoryError, OverflowError)
-# An archive adds its own: RuntimeError for a flag that says encrypted or packed in an unknown way.
+# Further exceptions for archives: RuntimeError if a flag marks the archive as encrypted or of unknown compression.
 _DAMAGED_ZIP = (*_DAMAGED, OSError, KeyError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
 
 def read_file(path: Path | str, columns: Sequence[str] | None = None, label: str | None = None) -> Dataset:
-    """The points in a file, checked.
+    """Read and check the points in a file.
 
-    - `.csv`: UTF-8 with a header row; see `table.parse_table`. All columns but `label` are points.
-    - `.npy`: an array `[N, D]` or `[N]`; its columns are called `x1` to `xD`.
+    - `.csv`: UTF-8 with a header row; see `table.parse_table`. All columns except `label` are coordinates.
+    - `.npy`: an array `[N, D]` or `[N]`; its columns are named `x1` to `xD`.
     - `.parquet`: numeric columns; needs pyarrow (the extra `parquet`).
     - `.npz`: an array `x` (or the only array), with optional `columns` `[D]` and `labels` `[N]`.
 
-    Integers and float32 become float64. Duplicate rows stay: they count twice. A `.npy` file of float64 or a `.parquet`
-    file of more than `READ_AT_MOST` bytes of points is mapped, or decoded where it is needed, and may exceed memory.
+    Integers and float32 are converted to float64. Duplicate rows are kept and count twice. Files with more than
+    `READ_AT_MOST` bytes of points may exceed memory: a `.npy` file of float64 is mapped into memory, and a `.parquet`
+    file is decoded as its points are needed.
 
     Args:
         path: the file.
         columns: the columns to use, in this order; all of them by default.
-        label: the CSV column, or the NPZ array, that names a known group for each point.
+        label: the CSV column, or the NPZ array, that holds a known group for each point.
 
     Returns:
-        Named after the stem of the file; its `source` holds the file name and its SHA-256.
+        A data set named after the stem of the file; its `source` holds the file name and the SHA-256.
 
     Raises:
         InputError: the file cannot be found or read, or its points cannot be fitted (`check_points`).
-            The message names the file, the row and column where there is one, the value and the remedy.
+            The message names the file, the row and column if there is one, the value and the remedy.
     """
     path = Path(path)
     where = str(path)
@@ -89,7 +90,7 @@ def _check_path(path: Path) -> None:
     if not path.exists():
         raise InputError(f"{path}: no such file; {allowed}")
     if not path.is_file():
-        # A pipe would be waited for without end.
+        # Reading a pipe could block forever.
         raise InputError(f"{path}: is no regular file; {allowed}")
 
 
@@ -121,13 +122,13 @@ def _read_parquet(path: Path, columns: Sequence[str] | None, label: str | None) 
     if label is not None:
         raise InputError(f"{path}: label = {label!r} needs a .csv or .npz file")
     try:
-        # Imported here because it comes with an extra.
+        # Imported here because pyarrow is an optional dependency.
         from workbench.data.parquet import ParquetPoints
     except ModuleNotFoundError:
         raise InputError(f"{path}: Parquet needs pyarrow; install workbench[parquet]") from None
     points = ParquetPoints(path, None if columns is None else tuple(columns))
     x = np.asarray(points) if points.nbytes <= READ_AT_MOST else points
-    return points.columns, x, None  # type: ignore[return-value]  # it has an array's shape and slices
+    return points.columns, x, None  # type: ignore[return-value]  # it has the shape and the slices of an array
 
 
 def _read_csv(raw: bytes, where: str, columns: Sequence[str] | None, label: str | None) -> _Content:

@@ -1,4 +1,4 @@
-"""Mean and covariance of points of any size, block by block."""
+"""Mean and covariance of points of any number, computed block by block."""
 
 import mmap
 from collections.abc import Iterator, Sequence
@@ -9,15 +9,16 @@ from numpy.typing import NDArray
 
 from workbench.errors import InputError, shown
 
-# Deviations are to lie within this power of the range of their float type: their squares leave a tenth of it as room.
+# Standard deviations must lie within this power of the range of their float type. Their squares then lie within the
+# 0.9th power of the range, which leaves a margin.
 ROOM = 0.45
 
-# Bytes looked at together.
+# Bytes of a block.
 BLOCK_BYTES = 2**24
 
 
 class Moments(NamedTuple):
-    """What priors and units are made of."""
+    """The moments of the data, from which priors and working units are derived."""
 
     num_points: int
     mean: NDArray[np.float64]  # [D]
@@ -25,7 +26,7 @@ class Moments(NamedTuple):
 
 
 def blocks_of(x: NDArray[np.float64]) -> Iterator[NDArray[np.float64]]:
-    """The points x [N, D] in order, in blocks of at most 16 MiB; whatever gives slices of rows will do."""
+    """Iterate over points x [N, D] in blocks of at most `BLOCK_BYTES`; x may be anything that can be sliced by rows."""
     step = max(1, BLOCK_BYTES // (8 * max(1, x.shape[1])))
     for first in range(0, len(x), step):
         yield np.asarray(x[first : first + step])
@@ -33,7 +34,7 @@ def blocks_of(x: NDArray[np.float64]) -> Iterator[NDArray[np.float64]]:
 
 
 def forget(x: object) -> None:
-    """Let go of the pages of a memory map that have been read; they would count as this process's memory."""
+    """Release the pages of a memory map that have been read, which would otherwise count as this process's memory."""
     while x is not None and not isinstance(x, mmap.mmap):
         x = getattr(x, "base", None)
     if x is not None and hasattr(mmap, "MADV_DONTNEED"):
@@ -41,10 +42,10 @@ def forget(x: object) -> None:
 
 
 def moments_of(x: NDArray[np.float64]) -> Moments:
-    """Moments of points x [N, D], in two sweeps: the covariance about the mean that the first one found."""
+    """Moments of points x [N, D], in two sweeps: first the mean, then the covariance about it."""
     n, d = x.shape
     second = np.zeros((d, d))
-    # What overflows is infinite, and told by `check_scales`.
+    # Overflow gives infinity, which `check_scales` reports.
     with np.errstate(over="ignore", invalid="ignore", under="ignore"):
         mean = np.asarray(sum((np.sum(block, axis=0) for block in blocks_of(x)), np.zeros(d)) / n)
         for block in blocks_of(x):
@@ -54,16 +55,16 @@ def moments_of(x: NDArray[np.float64]) -> Moments:
 
 
 def check_scales(moments: Moments, where: str, *, dtype: np.dtype[Any], columns: Sequence[str]) -> None:
-    """Refuse columns so narrow or so wide that their variances, or precisions, leave the range of a float type.
+    """Check that no column is so narrow or wide that its variance or precision leaves the range of a float type.
 
     Args:
-        moments: of the points.
-        where: names the points in the message.
-        dtype: of the computation.
+        moments: the moments of the points.
+        where: the name of the points in the message.
+        dtype: the float type of the computation.
         columns: names of the D columns.
 
     Raises:
-        InputError: names the first such column and what to do.
+        InputError: names the first such column and the remedy.
     """
     info = np.finfo(dtype)
     least, most = float(info.tiny) ** ROOM, float(info.max) ** ROOM

@@ -1,4 +1,4 @@
-"""Names a user gives, looked up among those allowed, with the nearest spelling when there is none."""
+"""Looks up names that a user gives among those allowed, and suggests the nearest spelling."""
 
 import difflib
 from collections.abc import Sequence
@@ -7,17 +7,17 @@ from workbench.errors import VALUE, InputError, cut, shown
 
 
 def unknown_name(kind: str, name: str, allowed: Sequence[str]) -> str:
-    """The end of an error message: what is unknown, the nearest spelling and everything allowed."""
+    """The end of an error message: the unknown name, the nearest spelling and all allowed names."""
     near = difflib.get_close_matches(cut(name, VALUE), allowed, n=1)
     suggestion = f" Did you mean {near[0]!r}?" if near else ""
     return f"unknown {kind} {shown(name)}.{suggestion} Allowed: {', '.join(allowed)}"
 
 
 def column_positions(columns: Sequence[str], allowed: Sequence[str], where: str) -> list[int]:
-    """Positions of `columns` among `allowed`, in the order given.
+    """Positions of `columns` among `allowed`, in the given order.
 
     Raises:
-        InputError: `columns` is empty, a bare string, holds an unknown name or the same name twice;
+        InputError: `columns` is empty or a bare string, or holds an unknown name or the same name twice;
             the message starts with `where` (a file or a data set).
     """
     if isinstance(columns, str):
@@ -32,7 +32,7 @@ def column_positions(columns: Sequence[str], allowed: Sequence[str], where: str)
 
 
 def check_distinct(columns: Sequence[str], where: str) -> None:
-    """Refuse a column named twice: as a feature it would make every covariance singular.
+    """Check that no column is named twice, because a repeated column would make every full covariance singular.
 
     Raises:
         InputError: names the repeated column.

@@ -1,4 +1,4 @@
-"""Points in a Parquet file, read a stretch of rows at a time; needs the extra `parquet`."""
+"""Points in a Parquet file, read by ranges of rows; needs the extra `parquet`."""
 
 import threading
 from pathlib import Path
@@ -13,10 +13,10 @@ from workbench.errors import InputError, shown
 
 
 class ParquetPoints:
-    """The numeric columns of a Parquet file as points [N, D], float64, decoded where they are asked for.
+    """The numeric columns of a Parquet file as points [N, D], float64, decoded when they are read.
 
-    It has the shape of an array and gives slices of rows; the row group read last is kept, so that a sweep in order
-    decodes each once. Anything but a slice reads the whole file into memory.
+    It has the shape of an array and can be sliced by rows. The row group that was read last is kept, so that a sweep in
+    order decodes each group once. An index other than a slice reads the whole file into memory.
 
     Raises:
         InputError: the file is not Parquet, or a column is missing, not numeric, or has missing values.
@@ -46,9 +46,9 @@ class ParquetPoints:
         self._path = path
         metadata = self._file.metadata
         sizes = [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
-        self._ends = np.cumsum([0, *sizes])  # of the row groups
+        self._ends = np.cumsum([0, *sizes])  # first row of each row group, then N
         self._kept: tuple[int, NDArray[np.float64]] | None = None
-        # Devices ask for their rows side by side, and the reader serves one at a time.
+        # Devices read their rows concurrently, but the reader is not thread-safe.
         self._lock = threading.Lock()
 
     @property

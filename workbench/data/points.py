@@ -1,4 +1,4 @@
-"""What counts as points to fit: a finite float64 array `[N, D]` in which every column varies."""
+"""Checks of points: a finite float64 array `[N, D]` in which no column is constant."""
 
 import math
 from collections.abc import Sequence
@@ -15,24 +15,24 @@ from workbench.errors import InputError, shown
 
 
 def as_points(x: ArrayLike, where: str = "x") -> NDArray[np.float64]:
-    """`x` as float64 points; a plain list of numbers is read as one column.
+    """Convert `x` to float64 points; a plain list of numbers is read as one column.
 
-    Integers and shorter floats are cast; float64 in C order is not copied. What is missing (None, pandas' NA) becomes
-    NaN. Values are not looked at: that is `check_points` and `finite_points`.
+    Integers and shorter floats are cast; float64 in C order is not copied. Missing values (None, pandas' NA) become
+    NaN. The values are not checked; see `check_points` and `finite_points`.
 
     Args:
         x: `[N]` or `[N, D]`, integers or floats.
-        where: names the array in an error message.
+        where: the name of the array in error messages.
 
     Returns:
-        `[N, D]`, C order; `[N, 1]` for a 1-D `x`.
+        An array `[N, D]` in C order; `[N, 1]` for a 1-D `x`.
 
     Raises:
         InputError: `x` is ragged, masked, sparse, not numeric (text, bool, complex, dates), or neither 1-D nor 2-D.
     """
     check_plain(x, where)
     if _is_read_by_slices(x):
-        return x  # type: ignore[return-value]  # rows in a file, with an array's shape and slices
+        return x  # type: ignore[return-value]  # rows in a file, with the shape and the slices of an array
     try:
         array = np.asarray(x)
     except ValueError as error:
@@ -44,20 +44,20 @@ def as_points(x: ArrayLike, where: str = "x") -> NDArray[np.float64]:
     if array.ndim not in (1, 2):
         raise InputError(f"{where}: shape is {array.shape}; give [N, D], or [N] for a single column")
     with np.errstate(over="ignore"):
-        # Beyond float64's range is infinity, which is looked at with the values.
+        # Numbers beyond the range of float64 become infinite, which the checks of values report.
         return np.ascontiguousarray(array[:, None] if array.ndim == 1 else array, dtype=np.float64)
 
 
 def finite_points(x: ArrayLike, dimensions: int, where: str = "x") -> NDArray[np.float64]:
-    """`x` as float64 points that a mixture of so many dimensions can be asked about: any number of them, all finite.
+    """Convert `x` to finite float64 points of D columns; N may be any number, including zero.
 
     Args:
-        x: `[N, D]`, or `[N]` where D is 1.
+        x: `[N, D]`, or `[N]` if D is 1.
         dimensions: D.
-        where: names the array in an error message.
+        where: the name of the array in error messages.
 
     Raises:
-        InputError: as `as_points`; other than D columns; a cell that is NaN or infinite.
+        InputError: as for `as_points`; the number of columns is not D; a cell is NaN or infinite.
     """
     points = as_points(x, where)
     if points.shape[1] != dimensions:
@@ -68,15 +68,15 @@ def finite_points(x: ArrayLike, dimensions: int, where: str = "x") -> NDArray[np
 
 
 def default_columns(dimensions: int) -> tuple[str, ...]:
-    """Names for columns that have none: `x1` to `xD`."""
+    """Default names of columns: `x1` to `xD`."""
     return tuple(f"x{d + 1}" for d in range(dimensions))
 
 
 def check_columns(columns: Sequence[str], dimensions: int, where: str) -> None:
-    """Refuse names that do not match the columns of the points one to one.
+    """Check that there is one distinct name for each column of the points.
 
     Raises:
-        InputError: not `dimensions` names, or one of them twice.
+        InputError: the number of names is not `dimensions`, or a name occurs twice.
     """
     if len(columns) != dimensions:
         raise InputError(f"{where}: {len(columns)} column names for {dimensions} columns; give one for each")
@@ -86,19 +86,19 @@ def check_columns(columns: Sequence[str], dimensions: int, where: str) -> None:
 def check_points(
     x: NDArray[np.float64], where: str, components: int = 1, *, columns: Sequence[str] | None = None
 ) -> None:
-    """Refuse points to which no mixture of `components` Gaussians can be fitted.
+    """Check that a mixture of `components` Gaussians can be fitted to the points.
 
-    Duplicate rows pass and stay as they are: they count twice. `ties_of` tells of them where they matter.
+    Duplicate rows are allowed and count twice. `ties_of` reports them where they matter.
 
     Args:
         x: `[N, D]`.
-        where: names the source (a file, a data set) at the start of the message.
-        components: how many components there must be rows for.
-        columns: names of the D columns; `x1` to `xD` without them.
+        where: the name of the source (a file, a data set), with which the message starts.
+        components: K; at least as many rows are required.
+        columns: names of the D columns; `x1` to `xD` unless given.
 
     Raises:
-        InputError: not 2-D; no columns; no rows; one row; fewer rows than components; a cell that is NaN or
-            infinite (named by data row, counted from 1, and column); a constant column.
+        InputError: x is not 2-D, has no columns, fewer than two rows or fewer rows than components; a cell is NaN or
+            infinite (named by data row, counted from 1, and column); a column is constant.
     """
     if x.ndim != 2:
         raise InputError(f"{where}: shape is {x.shape}; give [N, D] (as_points makes it)")
@@ -109,16 +109,16 @@ def check_points(
 
 
 def check_finite(x: NDArray[np.float64], where: str, *, columns: Sequence[str] | None = None) -> None:
-    """Refuse points of which a cell is NaN or infinite, in one sweep over `x` `[N, D]`.
+    """Check that all cells are finite, in one sweep over `x` `[N, D]`.
 
     Raises:
-        InputError: says how many cells, of which columns, and where the first are.
+        InputError: a cell is NaN or infinite; the message gives the number of such cells, their columns and the first.
     """
     _extremes(x, default_columns(x.shape[1]) if columns is None else columns, where)
 
 
 def check_plain(x: object, where: str) -> None:
-    """Refuse arrays that NumPy would read without their masks, or as one object.
+    """Check that NumPy reads `x` as it is: it would drop a mask, and take a sparse matrix as a single object.
 
     Raises:
         InputError: cells are masked, or `x` is a sparse matrix.
@@ -134,10 +134,10 @@ def check_plain(x: object, where: str) -> None:
 
 
 def check_size(x: NDArray[np.float64], where: str, components: int = 1) -> None:
-    """Refuse points that are too few.
+    """Check that there are enough points.
 
     Raises:
-        InputError: no columns; no rows; one row; fewer rows than components.
+        InputError: there are no columns, fewer than two rows, or fewer rows than components.
     """
     num_points, dimensions = x.shape
     if dimensions == 0:
@@ -164,11 +164,11 @@ def _check_values(x: NDArray[np.float64], names: Sequence[str], where: str) -> N
 def _extremes(
     x: NDArray[np.float64], names: Sequence[str], where: str
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The least and the largest value of each column, all of which are found to be finite. [D], [D]"""
+    """The smallest and the largest value of each column, after a check that all values are finite. [D], [D]"""
     low, high = np.full(x.shape[1], np.inf), np.full(x.shape[1], -np.inf)
     for block in blocks_of(x):
         low, high = np.minimum(low, block.min(axis=0)), np.maximum(high, block.max(axis=0))
-    # The extremes are finite if and only if all values are; without rows there is nothing to look at.
+    # The extremes are finite if and only if all values are; without rows there are no values to check.
     if len(x) and not (np.all(np.isfinite(low)) and np.all(np.isfinite(high))):
         raise InputError(f"{where}: {_not_finite(x, names)}")
     return low, high
@@ -187,14 +187,14 @@ def _not_finite(x: NDArray[np.float64], names: Sequence[str]) -> str:
 
 
 def _is_read_by_slices(x: object) -> bool:
-    """Whether x is rows in a file: not in memory, with the shape, the type and the slices of float64 points."""
+    """Whether x stands for rows in a file: not an array in memory, but with the shape and dtype of float64 points."""
     if isinstance(x, np.ndarray | jax.Array):
         return False
     return getattr(x, "ndim", 0) == 2 and getattr(x, "dtype", None) == np.float64
 
 
 def _numbers_of(array: NDArray[np.object_], where: str) -> NDArray[np.float64]:
-    """Numbers that NumPy holds as objects: whole ones of any size, and beside them what is missing."""
+    """Convert an array of objects, such as large integers and missing values, to float64."""
     numbers = np.empty(array.size)
     for position, value in enumerate(array.ravel()):
         if value is None or type(value).__name__ in _MISSING:
@@ -209,5 +209,5 @@ def _numbers_of(array: NDArray[np.object_], where: str) -> NDArray[np.float64]:
     return numbers.reshape(array.shape)
 
 
-# What pandas holds in place of a missing number, and of a missing date.
+# Types that pandas uses for a missing number and a missing date.
 _MISSING = ("NAType", "NaTType")

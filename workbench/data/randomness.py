@@ -1,4 +1,4 @@
-"""Generators that depend on a seed and a purpose, so that no two purposes share their random numbers."""
+"""NumPy generators that depend on a seed and a purpose, so that no two purposes share random numbers."""
 
 import zlib
 
@@ -19,10 +19,10 @@ def generator(seed: int, purpose: str) -> np.random.Generator:
 
 
 def check_seed(seed: object) -> None:
-    """Refuse what is no root seed of random keys.
+    """Check that `seed` can be the root seed of random keys.
 
     Raises:
-        InputError: it is no whole number that a key takes on every platform.
+        InputError: it is not a whole number from 0 to 2^32 - 1, the range that keys accept on every platform.
     """
     if not (_is_seed(seed) and int(seed) < 2**32):  # type: ignore[call-overload]  # it is a whole number
         raise InputError(f"seed: must be a whole number from 0 to {2**32 - 1}, got {shown(seed)}")

@@ -1,4 +1,4 @@
-"""Groups on a ring: a layout that looks the same from every group, however many there are."""
+"""Groups on a ring: a layout in which all groups are equivalent, for any number of groups."""
 
 import math
 
@@ -9,20 +9,20 @@ from workbench.data.randomness import generator
 
 
 def ring(components: int, points: int, separation: float, seed: int) -> tuple[np.ndarray, Truth]:
-    """Spherical groups of unit deviation in the plane, centred on a ring, and the mixture that they are drawn from.
+    """Spherical groups of unit standard deviation in the plane, centred on a ring, and the true mixture.
 
-    Neighbours are `separation` apart whatever K, so that more groups are not closer groups: every one of three or more
-    has two neighbours at that distance, and all others are farther. Every group has as many points, so that no group
-    is missing or rare by chance.
+    Neighbouring centres are `separation` apart for every K, so more groups are not closer groups. For K of 3 or more
+    each group has two neighbours at that distance, and all others are farther away. Every group has the same number of
+    points, so that no group is missing or rare by chance.
 
     Args:
         components: K, at least 2.
-        points: of each group.
+        points: number of points in each group.
         separation: the distance between neighbouring centres, in standard deviations of a group.
-        seed: of the draws.
+        seed: seed of the draws.
 
     Returns:
-        x [N, 2] with N = K x points, group by group; the truth.
+        x [N, 2] with N = K x points, ordered by group; the true mixture.
     """
     angles = 2 * math.pi * np.arange(components) / components
     radius = separation / (2 * math.sin(math.pi / components))

@@ -1,4 +1,4 @@
-"""Points drawn from a Gaussian mixture whose difficulty is set by a few numbers, with the truth kept."""
+"""Points drawn from a random Gaussian mixture whose difficulty is set by a few parameters."""
 
 import math
 from dataclasses import dataclass
@@ -11,12 +11,12 @@ from workbench.data.points import default_columns
 from workbench.data.randomness import generator
 from workbench.errors import InputError, shown
 
-# Keeps the condition number of a covariance (anisotropy squared) at 1e12, well inside float64.
+# Limits the condition number of a covariance (anisotropy squared) to 1e12, well within the precision of float64.
 LARGEST = 1e6
-# Of points or of covariances: 16 GiB of float64.
+# The most numbers in the points, and in the covariances: 16 GiB of float64.
 MOST_NUMBERS = 2**31
 
-# Candidates for each mean: enough to spread the means, so that the closest pair is not far below the rest.
+# Candidates for each mean: enough to spread the means, so that the closest pair is not far closer than the others.
 CANDIDATES = 16
 
 
@@ -33,15 +33,15 @@ class Simulator:
         dimensions: D, at least 1.
         points: N, at least 2 and at least K.
         separation: the smallest distance between two component means, in [0, 1e6]. It is attained, up to
-            rounding. 0 puts all means in one place; says nothing when K = 1.
+            rounding. 0 makes all means equal; has no effect when K = 1.
         imbalance: the largest weight over the smallest, in [1, 1e6]; 1 when K = 1. The weights form a
             geometric sequence, largest first.
         anisotropy: the largest over the smallest standard deviation along the principal axes of a component,
             in [1, 1e6]; 1 when D = 1. The axes' standard deviations form a geometric sequence, and the axes
-            are turned at random for each component.
+            are oriented at random for each component.
 
     Raises:
-        InputError: a value outside its range; names the field, the value and the range.
+        InputError: a value is outside its range; the message names the field, the value and the range.
     """
 
     components: int
@@ -66,11 +66,11 @@ class Simulator:
             raise InputError(f"anisotropy must be 1 when dimensions = 1, got {self.anisotropy!r}")
 
     def draw(self, seed: int) -> Dataset:
-        """A mixture and N independent points from it; the same seed gives the same bits.
+        """Draw a mixture and N independent points from it; equal seeds give equal bits.
 
         Returns:
-            `x` `[N, D]`, its `truth`, and the component of each point as `labels` "0" to "K-1". A component
-            may be left without points when N is small.
+            A data set with `x` `[N, D]`, the mixture as `truth`, and the component of each point as `labels` "0" to
+            "K-1". A component may have no points when N is small.
 
         Raises:
             InputError: `seed` is negative.
@@ -98,7 +98,7 @@ class Simulator:
         return np.asarray(weights / weights.sum())
 
     def _means(self, rng: np.random.Generator) -> NDArray[np.float64]:
-        """Means `[K, D]` in a box, each the farthest of a few candidates from those before it, rescaled."""
+        """Means `[K, D]` in a box, rescaled: each is the one of a few candidates farthest from the means before it."""
         means = rng.uniform(-1, 1, (1, self.dimensions))
         closest = math.inf
         for _ in range(self.components - 1):

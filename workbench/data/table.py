@@ -1,4 +1,4 @@
-"""A CSV text as named columns of cells, read strictly: nothing is guessed that could change a number."""
+"""Parses CSV text into named columns of cells, strictly: nothing is guessed that could change a number."""
 
 import csv
 import io
@@ -18,7 +18,7 @@ MISSING = frozenset({"", "na", "n/a", "nan", "null"})
 
 
 class Table(NamedTuple):
-    """Cells as text. Every row has one cell for each column."""
+    """The cells of a CSV file as text. Every row has one cell for each column."""
 
     where: str
     columns: tuple[str, ...]
@@ -26,19 +26,19 @@ class Table(NamedTuple):
 
 
 def parse_table(text: str, where: str) -> Table:
-    """Read `text`: a header row, then data rows.
+    """Parse `text`, which holds a header row and then data rows.
 
-    Cells are separated by commas; by semicolons or tabs if the header has those and no comma. Blank lines
-    before and after the table are skipped. A first column without a name is left out: pandas and R write the numbers
-    or names of the rows there.
+    Cells are separated by commas, or by semicolons or tabs if the header has those and no comma. Blank lines before
+    and after the table are skipped. A first column without a name is dropped, because pandas and R write row numbers or
+    row names there.
 
     Args:
-        text: decoded, without byte order mark.
-        where: the file, named at the start of every message.
+        text: the decoded text without byte order mark.
+        where: the name of the file, with which every message starts.
 
     Raises:
-        InputError: empty; no header; a header only; a column but the first without a name, or one named twice; rows of
-            another length than the header; quotes that do not close.
+        InputError: the text is empty, has no header or no data rows; a column other than the first has no name, or two
+            have the same; a row is longer or shorter than the header; a quote is not closed.
     """
     lines = text.strip("\r\n")
     if not lines.strip():
@@ -59,7 +59,7 @@ def parse_table(text: str, where: str) -> Table:
                 " give every row one cell for each column"
             )
     if columns[0] == "":
-        # The numbers of the rows, as pandas and R write them.
+        # Row numbers or names, as written by pandas and R.
         return Table(where, columns[1:], [row[1:] for row in rows])
     return Table(where, columns, rows)
 
@@ -68,11 +68,11 @@ def numbers(table: Table, columns: Sequence[str]) -> NDArray[np.float64]:
     """The cells of `columns` as numbers.
 
     Returns:
-        `[N, D]`, in the order of `columns`. Infinite cells are left to `check_points`.
+        An array `[N, D]`, in the order of `columns`. Infinite cells are reported by `check_points`, not here.
 
     Raises:
-        InputError: cells that are missing or not numbers: how many, in which columns, and the first of them by data
-            row (counted from 1) and column.
+        InputError: cells are missing or not numbers; the message gives their number, their columns, and the first of
+            them by data row (counted from 1) and column.
     """
     x = np.empty((len(table.rows), len(columns)))  # [N, D]
     for d, name in enumerate(columns):
@@ -87,7 +87,7 @@ def words(table: Table, column: str) -> NDArray[np.str_]:
     """The cells of `column` as text `[N]`.
 
     Raises:
-        InputError: an empty cell, named by data row and column.
+        InputError: a cell is empty; the message names its data row and column.
     """
     position = table.columns.index(column)
     cells = [row[position].strip() for row in table.rows]
@@ -117,7 +117,7 @@ def _check_header(columns: tuple[str, ...], where: str) -> None:
 
 
 def _number(cell: str) -> float:
-    """The number in `cell`; NaN if there is none. Python's own `1_000` is not a number in a file."""
+    """The number in `cell`; NaN if it holds none. `1_000`, which Python accepts, is not a number in a file."""
     try:
         return math.nan if "_" in cell else float(cell)
     except ValueError:
@@ -125,14 +125,14 @@ def _number(cell: str) -> float:
 
 
 class _Bad(NamedTuple):
-    """Cells of some columns that hold no numbers."""
+    """Cells of the given columns that hold no numbers."""
 
     cells: Cells
     columns: Sequence[str]
     read: Callable[[int, int], str]  # the text at a row and column
 
-    def told(self, what: str, one: str) -> str:
-        """Where they are and what they hold; of a single one by a form of words that names its `value`."""
+    def text(self, what: str, one: str) -> str:
+        """Describe the cells as `what`; a single cell is described by the template `one`, filled with its `value`."""
         if self.cells.total > 1:
             return several(self.cells, self.columns, what, lambda row, column: shown(self.read(row, column)))
         ((row, column),) = self.cells.first
@@ -140,7 +140,7 @@ class _Bad(NamedTuple):
 
 
 def _complaints(table: Table, columns: Sequence[str], unread: NDArray[np.bool_]) -> str:
-    """All that is wrong with the cells [N, D] that were not read as numbers: what is missing, and what is no number."""
+    """Describe the cells [N, D] that were not read as numbers: the missing ones, and those that are not numbers."""
     positions = [table.columns.index(name) for name in columns]
 
     def read(row: int, column: int) -> str:
@@ -149,15 +149,15 @@ def _complaints(table: Table, columns: Sequence[str], unread: NDArray[np.bool_])
     missing = np.zeros_like(unread)
     for row, column in np.argwhere(unread):
         missing[row, column] = read(row, column).lower() in MISSING
-    found = [Cells.where([mask], len(columns)) for mask in (missing, unread & ~missing)]
-    kinds = zip((_of_missing, _of_others), found, strict=True)
+    groups = [Cells.where([mask], len(columns)) for mask in (missing, unread & ~missing)]
+    kinds = zip((_of_missing, _of_others), groups, strict=True)
     return "; ".join(kind(_Bad(cells, columns, read)) for kind, cells in kinds if cells.total)
 
 
 def _of_missing(bad: _Bad) -> str:
     it, rows = ("it", "row") if bad.cells.total == 1 else ("them", "rows")
     remedy = f"fill {it} in, remove the {rows}, or leave columns out with columns = [...]"
-    return f"{bad.told('missing', 'missing ({value})')}; {remedy}"
+    return f"{bad.text('missing', 'missing ({value})')}; {remedy}"
 
 
 def _of_others(bad: _Bad) -> str:
@@ -165,4 +165,4 @@ def _of_others(bad: _Bad) -> str:
     comma = " write decimals with a point, or" if re.fullmatch(r"[-+]?\d+,\d+", bad.read(row, column)) else ""
     label = json.dumps(cut(bad.columns[column], VALUE), ensure_ascii=False)
     remedy = f"columns = [...] or the groups with label = {label}"
-    return f"{bad.told('not numbers', '{value}, not a number')};{comma} name the columns to use with {remedy}"
+    return f"{bad.text('not numbers', '{value}, not a number')};{comma} name the columns to use with {remedy}"

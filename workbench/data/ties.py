@@ -1,4 +1,4 @@
-"""Ties: rows that are equal, and values of a column that are, on which a component can sit and shrink without end."""
+"""Ties: equal rows, and equal values in a column, on which a component can shrink indefinitely."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -8,28 +8,28 @@ from numpy.typing import NDArray
 
 from workbench.data.moments import blocks_of
 
-# The most frequent values are sought among so many rows, spread evenly over the points, and counted in all of them.
+# The most frequent values are determined from at most this many evenly spaced rows, and then counted in all rows.
 SOUGHT_ROWS = 2**16
 
-# Columns whose values a message spells out.
+# Number of columns whose values a message lists.
 SPELT = 4
 
 
 class Tie(NamedTuple):
-    """Points that share a value: in one column, or in all."""
+    """Points that share a value in one column, or in all columns."""
 
     column: int | None  # None: whole rows are equal
-    value: tuple[float, ...]  # of the column, or of each of the D columns
-    points: int  # how many share it
-    num_points: int  # of all
+    value: tuple[float, ...]  # in the column, or in each of the D columns
+    points: int  # number of points that share it
+    num_points: int  # number of all points
 
     def match(self, x: NDArray[np.float64]) -> NDArray[np.bool_]:
-        """Which of some points [N, D] share the value. [N]"""
-        held = x if self.column is None else x[:, self.column, None]
-        return np.asarray(np.all(held == np.asarray(self.value), axis=1))
+        """Whether each of the points x [N, D] has the value. [N]"""
+        values = x if self.column is None else x[:, self.column, None]
+        return np.asarray(np.all(values == np.asarray(self.value), axis=1))
 
     def text(self, columns: Sequence[str]) -> str:
-        """For people: `426 of 800 values of flow are equal (0)`."""
+        """A description for messages, such as `426 of 800 values of flow are equal (0)`."""
         if self.column is not None:
             return (
                 f"{self.points:,} of {self.num_points:,} values of {columns[self.column]} are equal ({self.value[0]:g})"
@@ -40,12 +40,12 @@ class Tie(NamedTuple):
 
 
 def ties_of(x: NDArray[np.float64]) -> tuple[Tie, ...]:
-    """The most frequent row, then the most frequent value of each column; what occurs once only is left out.
+    """The most frequent row and the most frequent value of each column, without those that occur only once.
 
-    Of one column a row is its value. More than `SOUGHT_ROWS` points are read in blocks.
+    For D = 1 the row is omitted, because it equals the value of the column. The points are read in blocks.
 
     Args:
-        x: points [N, D], or anything that has a shape and gives slices of rows.
+        x: points [N, D], or anything that has a shape and can be sliced by rows.
     """
     n, d = x.shape
     every = max(1, -(-n // SOUGHT_ROWS))
@@ -57,8 +57,8 @@ def ties_of(x: NDArray[np.float64]) -> tuple[Tie, ...]:
     counts = np.zeros(len(sought), int)
     for block in blocks_of(x):
         counts += [int(np.sum(tie.match(block))) for tie in sought]
-    found = (tie._replace(points=int(count)) for tie, count in zip(sought, counts, strict=True))
-    return tuple(tie for tie in found if tie.points > 1)
+    ties = (tie._replace(points=int(count)) for tie, count in zip(sought, counts, strict=True))
+    return tuple(tie for tie in ties if tie.points > 1)
 
 
 def _most_frequent(rows: NDArray[np.float64]) -> tuple[float, ...]:
