@@ -17,6 +17,7 @@ import workbench as wb
 from workbench.data import read_file
 from workbench.errors import LINE, LINES, InputError, shown
 from workbench.experiment import read_experiment
+from workbench.experiment.reading import read_toml
 
 EXPERIMENTS = Path(__file__).parent.parent / "experiments"
 BASE = np.random.default_rng(0).normal(size=(12, 2))
@@ -149,3 +150,10 @@ def test_a_value_is_shown_by_its_beginning_and_its_end() -> None:
     assert shown(10**5000) == "a number of very many digits"
     message = str(InputError("\n".join(f"line {n}: {'x' * 5000}; remedy" for n in range(50))))
     assert message.count("\n") == LINES and message.endswith("... and 30 more") and "; remedy" in message
+
+
+def test_a_config_of_megabytes_is_refused_unread(tmp_path: Path) -> None:
+    file = tmp_path / "many.toml"
+    file.write_text(f"[sweep.grid]\nseed = {list(range(10**6))}\n")
+    with pytest.raises(InputError, match=r"many\.toml: is of 7,888,911 bytes; give a TOML file of at most 4,194,304$"):
+        read_toml(file)
