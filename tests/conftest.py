@@ -76,13 +76,7 @@ def random_mixture_near(x: Points, components: int, covariance: str, seed: int, 
     units = np.linalg.cholesky(spread)
     noise = rng.normal(size=(k, d, d + 3)) / np.sqrt(d + 3)
     dense = width**2 * units @ (0.2 * np.eye(d) + noise @ noise.transpose(0, 2, 1)) @ units.T  # [K, D, D]
-    variances = np.diagonal(dense, axis1=1, axis2=2)
-    covariances = {
-        "full": dense,
-        "tied": dense[0],
-        "diagonal": variances,
-        "spherical": variances.mean(axis=1),
-    }[covariance]
+    covariances = family.nearest(dense[:1] if family.is_shared else dense)
     weights = rng.dirichlet(np.full(k, 5.0))
     means = x[rng.choice(len(x), k, replace=False)] + 0.3 * rng.normal(size=(k, d)) @ units.T
     scales = family.factor(jnp.asarray(covariances))

@@ -15,7 +15,7 @@ from workbench.engine.devices import mesh_of
 from workbench.engine.one_pass import log_likelihood, one_pass
 from workbench.engine.rows import Rows
 from workbench.errors import InputError
-from workbench.mixture import FlatPrior, Mixture, Prior, Statistics, covariance_named, num_parameters
+from workbench.mixture import COVARIANCES, FlatPrior, Mixture, Prior, Statistics, covariance_named, num_parameters
 from workbench.mixture.covariance import Covariance
 from workbench.mixture.prior import Hyperparameters
 
@@ -238,9 +238,9 @@ class Problem:
         """The active part, with fixed means and scales of the inactive components."""
         if self.active is None:
             return mixture
-        part, (k, d) = self.active_part(mixture), mixture.means.shape
+        part, k = self.active_part(mixture), mixture.num_components
         means = jnp.where(self.active[:, None], part.means, self.rows.shift)
-        if self.covariance.shape(k, d) == self.covariance.shape(1, d):
+        if self.covariance.is_shared:
             return replace(part, means=means)
         fixed = self.covariance.broadcast(self.rows.matrix @ self.rows.matrix.T, k)
         active = self.active.reshape(-1, *(1,) * (part.scales.ndim - 1))
@@ -256,10 +256,11 @@ def _check_rank(moments: Moments, family: Covariance, prior: Prior, columns: "Se
     if not family.has_correlations or len(columns) == 1 or prior.bounds_hyperplanes:
         return
     if is_collinear(moments.covariance):
+        others = [f'"{name}"' for name, other in COVARIANCES.items() if not other.has_correlations]
         raise InputError(
             f"x: {relation(moments, columns)}: all points lie on a hyperplane, across which {family.name} covariances "
             f"can shrink indefinitely under the {type(prior).__name__}; leave columns out, use covariance = "
-            '"diagonal" or "spherical", or a conjugate prior whose scatter is given'
+            f"{' or '.join(others)}, or a conjugate prior whose scatter is given"
         )
 
 

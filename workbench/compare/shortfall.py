@@ -9,7 +9,7 @@ import numpy as np
 from workbench.data import Tie
 from workbench.diagnostics.support import slivers
 from workbench.loop.trace import Trace
-from workbench.mixture import Mixture
+from workbench.mixture import COVARIANCES, Mixture
 from workbench.problem import Problem
 from workbench.soundness import Health, Soundness, tie_under
 
@@ -69,11 +69,11 @@ def remedies(problem: Problem, *, tied: bool) -> str:
         tries.append('a prior that bounds every component (prior.family = "conjugate" or "chen_tan")')
     else:
         tries.append("a stronger prior")
-    lighter = [name for name in ("tied", "diagonal", "spherical") if name != family.name]
+    lighter = [other for other in COVARIANCES.values() if other != family and not other.is_unrestricted]
     # A variance of each component's own vanishes on equal values, whatever the family; a shared one does not.
-    lighter = [name for name in lighter if name == "tied"] if tied else lighter[: 3 if family.name == "full" else 2]
+    lighter = [other for other in lighter if other.is_shared or not tied]
     if lighter:
-        tries.append("covariance = " + " or ".join(f'"{name}"' for name in lighter))
+        tries.append("covariance = " + " or ".join(f'"{other.name}"' for other in lighter))
     if tied:
         tries.append("leaving the equal values out, as a group of their own")
     if k > 1:

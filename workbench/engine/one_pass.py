@@ -23,8 +23,7 @@ from jax import Array
 
 from workbench.engine.rows import Rows
 from workbench.mixture.covariance import Statistics
-from workbench.mixture.covariance.base import product, weighted_sum
-from workbench.mixture.covariance.vectors import LOG_2PI
+from workbench.mixture.covariance.base import LOG_2PI, product, weighted_sum
 from workbench.mixture.logarithm import log
 from workbench.mixture.mixture import Mixture
 

@@ -52,9 +52,10 @@ class Flat:
         directions, sizes, _ = np.linalg.svd(along.T)
         rank = int(np.sum(sizes > ON_IT))
         lost = directions[:, rank:]
-        if lost.shape[1] == 0 or (rank > 0 and problem.covariance.name != "full") or problem.covariance.name == "tied":
+        family = problem.covariance
+        if lost.shape[1] == 0 or (rank > 0 and not family.is_unrestricted) or family.is_shared:
             raise InputError(
-                f"rows: a {problem.covariance.name} component of {d} dimensions cannot shrink onto the flat through "
+                f"rows: a {family.name} component of {d} dimensions cannot shrink onto the flat through "
                 f"{list(rows)}; name one row of a full, diagonal or spherical problem, or up to D rows of a full one"
             )
         beside = np.max(np.abs((z - centre) @ lost), axis=1)
@@ -80,7 +81,7 @@ def escape(
     Its mean lies on the flat, and its weight does not change; along the flat it keeps its width.
 
     Args:
-        problem: with any family but tied.
+        problem: of a family that is not shared.
         mixture: gives all other parameters.
         component: index of the component that shrinks.
         on: the flat onto which it shrinks.

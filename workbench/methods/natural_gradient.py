@@ -18,8 +18,7 @@ from workbench.methods.dense import DenseClimber
 from workbench.methods.search import weak_wolfe
 from workbench.methods.searched import STALLED
 from workbench.mixture import Mixture
-from workbench.mixture.covariance.base import product
-from workbench.mixture.covariance.vectors import LOG_2PI
+from workbench.mixture.covariance.base import LOG_2PI, product
 from workbench.problem import Problem
 
 

@@ -99,7 +99,7 @@ def draw(key: Array, known: Known, setting: Setting) -> Drawn:
         bartlett = lower_triangular_of(diagonal, normals)
         roots = products(bartlett.reshape(known.inverse.shape), lower_root_of_inverse(known.inverse))
     if not family.has_correlations:
-        white = roots.reshape(k, -1, size) * known.locations
+        white = _by_column(roots, family) * known.locations
     else:
         white = jnp.sum(roots * known.locations[:, None], -2)
     return Drawn(log_weights, roots, white + noise)
@@ -179,11 +179,11 @@ def choose(chances: Array, uniform: Array) -> Array:
 
 def naturals(drawn: Drawn, setting: Setting) -> Natural:
     """Natural parameters about the origin, but for the constant of the normal density; leaves [..., S]."""
-    family, (k, _, size) = setting.family, drawn.white_means.shape
+    family = setting.family
     log_weights = jnp.where(setting.active[:, None], drawn.log_weights, NEXT_TO_NOTHING)
     if not family.has_correlations:
-        deviations = drawn.roots.reshape(k, -1, size)
-        logs = log(drawn.roots).reshape(k, -1, size)
+        deviations = _by_column(drawn.roots, family)
+        logs = _by_column(log(drawn.roots), family)
         precision, linear = drawn.roots**2, deviations * drawn.white_means
         scale = drawn.white_means.shape[1] / deviations.shape[1]
         log_roots = scale * jnp.sum(logs, 1)
@@ -193,6 +193,11 @@ def naturals(drawn: Drawn, setting: Setting) -> Natural:
         log_roots = sum((log(drawn.roots[..., i, i, :]) for i in range(drawn.roots.shape[-2])), jnp.zeros(()))
     constant = log_weights + log_roots - 0.5 * jnp.sum(drawn.white_means**2, 1)
     return Natural(constant, linear, -0.5 * precision)
+
+
+def _by_column(roots: Array, family: Covariance) -> Array:
+    """Roots of a family without correlations by component and column; an axis of equal ones has length 1. [K, D, S]"""
+    return roots.reshape(1 if family.is_shared else len(roots), -1, roots.shape[-1])
 
 
 def nothing_known(setting: Setting, particles: int) -> Known:

@@ -44,7 +44,7 @@ class Riemannian(Climber):
     def check(self, problem: Problem) -> None:
         """Refuses families whose covariances are not all positive definite matrices, and a prior with a hard bound."""
         check_smooth(problem)
-        if problem.covariance.name != "full":
+        if not problem.covariance.is_unrestricted:
             raise InputError(
                 f"model.covariance: {self.method} needs full covariances, got {problem.covariance.name!r}; "
                 'use covariance = "full", or leave it out'

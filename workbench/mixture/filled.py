@@ -6,7 +6,7 @@ component, which takes longer than the rest of a small pass.
 
 import numpy as np
 
-from workbench.mixture.covariance import Diagonal, Full
+from workbench.mixture.covariance import Diagonal
 from workbench.mixture.mixture import Mixture
 
 # Programs for few components are compiled for this many: the additional components cost less than another compilation.
@@ -22,12 +22,12 @@ def filled(mixtures: Mixture, components: int = COMPONENTS) -> Mixture:
     """
     mixtures = of_variances(mixtures)
     weights, means, scales = (np.asarray(leaf) for leaf in (mixtures.weights, mixtures.means, mixtures.scales))
-    (k, d), family = means.shape[-2:], mixtures.covariance
+    k, family = means.shape[-2], mixtures.covariance
     more, heaviest = components - k, np.argmax(weights, axis=-1)
     if more <= 0:
         return mixtures
     tiny = np.full((*weights.shape[:-1], more), np.finfo(weights.dtype).tiny)
-    if family.shape(1, d) != family.shape(2, d):
+    if not family.is_shared:
         scales = _repeated(scales, heaviest, more)
     leaves = (np.concatenate([weights, tiny], -1), _repeated(means, heaviest, more), scales)
     return Mixture(*leaves, family)  # type: ignore[arg-type]
@@ -35,7 +35,7 @@ def filled(mixtures: Mixture, components: int = COMPONENTS) -> Mixture:
 
 def has_variances(mixtures: Mixture) -> bool:
     """Whether the mixtures have a 1 x 1 covariance matrix for each component."""
-    return isinstance(mixtures.covariance, Full) and mixtures.means.shape[-1] == 1
+    return mixtures.covariance.is_unrestricted and mixtures.means.shape[-1] == 1
 
 
 def of_variances(mixtures: Mixture) -> Mixture:
@@ -48,11 +48,11 @@ def of_variances(mixtures: Mixture) -> Mixture:
 def first_components(mixtures: Mixture, components: int) -> Mixture:
     """The first K components of mixtures with leaves [..., K', ...], their weights renormalised, on the host."""
     weights, means, scales = (np.asarray(leaf) for leaf in (mixtures.weights, mixtures.means, mixtures.scales))
-    (before, d), family = means.shape[-2:], mixtures.covariance
-    if components == before:
+    family = mixtures.covariance
+    if components == means.shape[-2]:
         return mixtures
     weights, means = weights[..., :components], means[..., :components, :]
-    if family.shape(1, d) != family.shape(2, d):
+    if not family.is_shared:
         batch = (slice(None),) * (weights.ndim - 1)
         scales = scales[(*batch, slice(components))]
     return Mixture(weights / np.sum(weights, -1, keepdims=True), means, scales, family)  # type: ignore[arg-type]

@@ -12,7 +12,7 @@ from jax.typing import ArrayLike
 from workbench.data import finite_points
 from workbench.errors import InputError, shown
 from workbench.mixture.covariance import COVARIANCES, Covariance, lower_triangular
-from workbench.mixture.covariance.vectors import LOG_2PI
+from workbench.mixture.covariance.base import LOG_2PI
 
 # Number of points whose densities are evaluated together, which limits memory to BLOCK x K x D numbers.
 BLOCK = 4096

@@ -16,7 +16,7 @@ from workbench.loop.trace import Trace
 from workbench.methods import Method
 from workbench.methods.sampler import Sampler
 from workbench.mixture import ConjugatePrior, FlatPrior, Mixture
-from workbench.mixture.covariance import Diagonal, Full
+from workbench.mixture.covariance import Diagonal
 from workbench.mixture.filled import COMPONENTS, first_components, of_variances
 from workbench.problem import Problem
 
@@ -44,7 +44,7 @@ def nested(problem: Problem) -> Problem:
     gamma number.
     """
     (rows, h, _), (k, family, prior, labels) = problem.tree_flatten()
-    if isinstance(family, Full) and problem.num_dimensions == 1 and isinstance(prior, FlatPrior | ConjugatePrior):
+    if family.is_unrestricted and problem.num_dimensions == 1 and isinstance(prior, FlatPrior | ConjugatePrior):
         h = h | {"scatter": h["scatter"][..., 0]} if "scatter" in h else h
         problem = Problem.tree_unflatten((k, Diagonal(), prior, labels), (rows, h, None))
     return problem.nested_in(size_of(problem))
@@ -81,7 +81,7 @@ def is_nested(method: Method, problem: Problem) -> bool:
     """
     prior = problem.prior
     flat = float(problem.hyperparameters.get("concentration", 1.0)) == 1.0
-    alone = isinstance(prior, FlatPrior) or (isinstance(prior, ConjugatePrior) and problem.covariance.name != "tied")
+    alone = isinstance(prior, FlatPrior) or (isinstance(prior, ConjugatePrior) and not problem.covariance.is_shared)
     suits = prior.proper if isinstance(method, Sampler) else alone
     return flat and suits and problem.components <= size_of(problem)
 
@@ -96,7 +96,7 @@ def padded(mixtures: Mixture, problem: Problem) -> Mixture:
     added = np.full((restarts, more), 1 / size)
     weights = np.concatenate([weights * k / size, added], 1)
     means = np.concatenate([means, np.broadcast_to(rows.shift, (restarts, more, d))], 1)
-    if family.shape(1, d) != family.shape(2, d):
+    if not family.is_shared:
         wide = np.asarray(family.broadcast(rows.matrix @ rows.matrix.T, more))
         scales = np.concatenate([scales, np.broadcast_to(wide, (restarts, *wide.shape))], 1)
     return Mixture(weights, means, scales, family)  # type: ignore[arg-type]

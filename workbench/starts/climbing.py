@@ -9,11 +9,12 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
 from workbench.mixture.covariance import Covariance
-from workbench.mixture.covariance.vectors import LOG_2PI
+from workbench.mixture.covariance.base import LOG_2PI
 from workbench.soundness import MOST, NARROWEST, VANISHED, Soundness
 
 Points = NDArray[np.float64]
@@ -34,7 +35,7 @@ class Mixtures(NamedTuple):
 
     weights: Points  # [C, K]
     means: Points  # [C, K, D]
-    covariances: Points  # [C, K, D, D] (full), [C, 1, D, D] (tied), [C, K, D] (diagonal), [C, K, 1] (spherical)
+    covariances: Points  # [C, K, D, D], [C, 1, D, D] (tied), [C, K, D] (diagonal), [C, K, 1] (spherical)
 
     def at(self, place: int) -> "Mixtures":
         """One of them, without the leading axis."""
@@ -63,7 +64,7 @@ class Climber:
 
         Equal values are looked for in x [N, D], the rows in the data's units: in working units columns are mixed.
         """
-        kind, (n, d) = KINDS[family.name], z.shape
+        kind, (n, d) = kind_of(family), z.shape
         features = np.concatenate([np.ones((1, n)), z.T, kind.squares(z)])
         ties = () if x is None else _ties(x)
         size = min(n, max(1, ONE_THREAD // (components * len(features))))
@@ -145,7 +146,7 @@ class Natural(NamedTuple):
 
 
 class Kind(ABC):
-    """What differs between the families."""
+    """What differs between the families: how covariances are kept, here [C, ...], and what is read off them."""
 
     @abstractmethod
     def squares(self, z: Points) -> Points:
@@ -166,6 +167,10 @@ class Kind(ABC):
     @abstractmethod
     def smallest(self, covariances: Points) -> Points:
         """The smallest eigenvalue of each component's covariance. [C, K] or [C, 1]"""
+
+    @abstractmethod
+    def scales(self, covariances: Points, matrix: Points) -> Points:
+        """Scales after `x -> matrix x`, of as many numbers as the family's shape has. [C, ...]"""
 
 
 class Matrices(Kind):
@@ -200,6 +205,10 @@ class Matrices(Kind):
         """By all eigenvalues; NaN is of no matrix."""
         finite = np.all(np.isfinite(covariances), axis=(-2, -1), keepdims=True)
         return np.asarray(np.linalg.eigvalsh(np.where(finite, covariances, 0.0))[..., 0])
+
+    def scales(self, covariances: Points, matrix: Points) -> Points:
+        """Cholesky factors."""
+        return np.asarray(matrix @ np.linalg.cholesky(covariances))
 
 
 class SharedMatrix(Matrices):
@@ -256,6 +265,10 @@ class Variances(Kind):
         """The smallest variance."""
         return np.asarray(np.min(covariances, axis=-1))
 
+    def scales(self, covariances: Points, matrix: Points) -> Points:
+        """Standard deviations."""
+        return np.asarray(np.sqrt(covariances) * np.diagonal(matrix)[: covariances.shape[-1]])
+
 
 class OneVariance(Variances):
     """Spherical covariances."""
@@ -273,9 +286,37 @@ class OneVariance(Variances):
         return np.asarray((squares - np.sum(means**2, axis=-1, keepdims=True)) / len(second))
 
 
+@dataclass(frozen=True)
+class Members(Matrices):
+    """Covariances of any family, as dense ones: after each step the members nearest to those of the components."""
+
+    family: Covariance
+
+    def of_dense(self, weights: Points, dense: Points) -> Points:
+        """The nearest members. [K, D, D]"""
+        k, d = dense.shape[:2]
+        shares = k * weights[:, None, None] * dense if self.family.is_shared else dense
+        return np.asarray(self.family.dense(jnp.asarray(self.family.nearest(shares)), k, d))
+
+    def covariances(self, weights: Points, means: Points, squares: Points, second: Points) -> Points:
+        """The members nearest to what is fitted without regard to the family. [C, K, D, D]"""
+        free = super().covariances(weights, means, squares, second)
+        return np.stack([self.of_dense(*each) for each in zip(weights, free, strict=True)])
+
+    def scales(self, covariances: Points, matrix: Points) -> Points:
+        """The family's own."""
+        family, a = self.family, jnp.asarray(matrix)
+        return np.stack([family.transform(family.factor(jnp.asarray(family.nearest(c))), a) for c in covariances])
+
+
 KINDS: dict[str, Kind] = {
     "full": Matrices(), "tied": SharedMatrix(), "diagonal": Variances(), "spherical": OneVariance()
 }  # fmt: skip
+
+
+def kind_of(family: Covariance) -> Kind:
+    """What is fastest for a family: dense covariances, if nothing is said of it."""
+    return KINDS.get(family.name) or Members(family)
 
 
 def _ties(x: Points) -> tuple[NDArray[np.intp], ...]:

@@ -58,8 +58,7 @@ class GroupedStart(Start):
         # Libraries of linear algebra may round otherwise on another host.
         moments = from_first_host(tuple(np.stack(leaves) for leaves in zip(*drawn, strict=True)))
         # A covariance that all share would have a share of the groups that are repeated.
-        family, d = problem.covariance, problem.num_dimensions
-        asked = problem if family.shape(1, d) == family.shape(2, d) else nested(problem)
+        asked = problem if problem.covariance.is_shared else nested(problem)
         repeated = tuple(_repeated(leaf, asked.components) for leaf in moments)
         fitted = in_batches(lambda batch: _fit(problem.rows.z.size, asked.of_any_size(), batch), repeated)
         return first_components(fitted, problem.components)

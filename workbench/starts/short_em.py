@@ -12,7 +12,7 @@ from workbench.engine.hosts import from_first_host
 from workbench.mixture import Mixture
 from workbench.problem import Problem
 from workbench.starts.base import Start
-from workbench.starts.climbing import KINDS, Climber, Mixtures, Points
+from workbench.starts.climbing import Climber, Mixtures, Points, kind_of
 from workbench.starts.groups import smoothed
 from workbench.starts.kmeans import VariedSeeds
 from workbench.starts.moves import Moves
@@ -168,17 +168,14 @@ def _candidate(problem: Problem, x: Points, z: Points, rng: np.random.Generator,
         weights, means = np.maximum(groups.counts, 1.0), (groups.means - shift) @ inverse.T
         weights = weights / np.sum(weights)
         dense = inverse @ smoothed(groups, family.fewest_points(d)) @ inverse.T
-    return Mixtures(weights, means, KINDS[family.name].of_dense(weights, dense))
+    return Mixtures(weights, means, kind_of(family).of_dense(weights, dense))
 
 
 def in_data_units(problem: Problem, found: Mixtures) -> Mixture:
     """Mixtures in the data's units, leaves [R, ...], from working units."""
     family, shift, matrix = problem.covariance, np.asarray(problem.rows.shift), np.asarray(problem.rows.matrix)
-    means = shift + found.means @ matrix.T
-    if family.has_correlations:
-        scales = matrix @ np.linalg.cholesky(found.covariances)
-    else:
-        scales = np.sqrt(found.covariances) * np.diagonal(matrix)[: found.covariances.shape[-1]]
-    scales = scales.reshape(len(means), *family.shape(problem.components, problem.num_dimensions))
-    weights, means, scales = (jnp.asarray(leaf, problem.dtype) for leaf in (found.weights, means, scales))
+    moved = kind_of(family).scales(found.covariances, matrix)
+    shape = family.shape(problem.components, problem.num_dimensions)
+    leaves = (found.weights, shift + found.means @ matrix.T, moved.reshape(len(moved), *shape))
+    weights, means, scales = (jnp.asarray(leaf, problem.dtype) for leaf in leaves)
     return Mixture(weights, means, scales, family)

@@ -46,7 +46,7 @@ class Affine(Study):
     def measure(self, cell: Row, folder: Path) -> list[Row]:
         """One row for EM, and one for ascent in each kind of units."""
         problem = subject_named(self.subjects, str(cell["subject"])).problem(self.seed, folder)
-        if problem.covariance.name != "full":
+        if not problem.covariance.is_unrestricted:
             raise InputError(f"subjects.{cell['subject']}.model.covariance: a rotation needs full covariances")
         matrix = matrix_of(str(cell["change"]), problem.num_dimensions)
         moved = Problem(problem.x @ matrix.T, problem.components, problem.covariance.name, problem.prior)

@@ -1,11 +1,13 @@
 """Covariance families: each stores dense matrices in its own shape, and its algebra agrees with dense algebra."""
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from families import blocks_of, keeps, projected, summed
 from numpy.typing import NDArray
 from scipy.stats import invgamma, invwishart
 
@@ -26,13 +28,6 @@ def mixture(family: Covariance, points: Points, random_mixture: Callable[..., Mi
     return random_mixture(points, K, family.name, seed=3)
 
 
-def in_shape(family: Covariance, dense: Points) -> Points:
-    """The part of dense matrices [K, D, D] that the family stores."""
-    variances = np.diagonal(dense, axis1=1, axis2=2)
-    kept = {"full": dense, "tied": dense.sum(0), "diagonal": variances, "spherical": variances.sum(1)}
-    return np.asarray(kept[family.name])
-
-
 @FAMILIES
 def test_scales_have_the_stated_shape(family: Covariance, mixture: Mixture) -> None:
     assert mixture.scales.shape == family.shape(K, D)
@@ -44,25 +39,44 @@ def test_square_of_factor_is_the_covariance(family: Covariance, mixture: Mixture
     np.testing.assert_allclose(family.square(family.factor(covariance)), covariance, rtol=ROUNDING)
 
 
+LAID_OUT = {
+    "full": ([np.eye(2), [[2.0, 1.0], [1.0, 3.0]]], [np.eye(2), [[2.0, 1.0], [1.0, 3.0]]]),
+    "tied": ([[2.0, 1.0], [1.0, 3.0]], [[[2.0, 1.0], [1.0, 3.0]]] * 2),
+    "diagonal": ([[1.0, 2.0], [3.0, 4.0]], [np.diag([1.0, 2.0]), np.diag([3.0, 4.0])]),
+    "spherical": ([1.0, 2.0], [np.eye(2), 2.0 * np.eye(2)]),
+}
+
+
+@pytest.mark.parametrize("name", LAID_OUT)
+def test_entries_are_laid_out_in_dense_matrices_as_stated(name: str) -> None:
+    entries, dense = LAID_OUT[name]
+    np.testing.assert_array_equal(COVARIANCES[name].dense(jnp.asarray(entries), 2, 2), dense)
+
+
+@FAMILIES
+def test_the_nearest_member_is_the_projection_onto_the_family(family: Covariance) -> None:
+    roots = np.random.default_rng(4).normal(size=(K, D, D))
+    matrices = roots @ roots.transpose(0, 2, 1)
+    for near in (family.nearest(matrices), family.nearest(jnp.asarray(matrices))):
+        assert near.shape == family.shape(K, D)
+        dense = family.dense(jnp.asarray(near), K, D)
+        # A least squares problem of condition 1.
+        np.testing.assert_allclose(dense, projected(family, matrices), rtol=1e-12, atol=1e-12)
+
+
 @FAMILIES
 def test_dense_covariances_agree_with_the_stored_shape(family: Covariance, mixture: Mixture) -> None:
     stored = family.square(mixture.scales)
     dense = np.asarray(mixture.covariances)
-    expected = {
-        "full": dense,
-        "tied": dense[0],
-        "diagonal": np.diagonal(dense, axis1=1, axis2=2),
-        "spherical": dense[:, 0, 0],
-    }[family.name]
-    np.testing.assert_allclose(stored, expected, rtol=ROUNDING)
+    np.testing.assert_allclose(family.dense(stored, K, D), dense, rtol=ROUNDING, atol=ROUNDING)
     np.testing.assert_allclose(mixture.scale_trils, np.linalg.cholesky(dense), rtol=ROUNDING, atol=ROUNDING)
 
 
 @FAMILIES
 def test_a_covariance_that_is_not_positive_definite_has_no_factor(family: Covariance) -> None:
-    bad = jnp.ones(family.shape(K, D)) if family.has_correlations else jnp.zeros(family.shape(K, D))
-    bad = bad.at[..., 0, 0].set(-1.0) if family.has_correlations else bad
-    assert not np.any(np.isfinite(np.diagonal(np.atleast_2d(family.factor(bad)), axis1=-2, axis2=-1)))
+    bad = family.nearest(np.tile(-np.eye(D), (K, 1, 1)))
+    roots = family.dense(family.factor(jnp.asarray(bad)), K, D)
+    assert not np.any(np.isfinite(np.diagonal(roots, axis1=-2, axis2=-1)))
 
 
 @FAMILIES
@@ -75,14 +89,9 @@ def test_half_log_determinants_are_half_of_slogdet(family: Covariance, mixture: 
 @FAMILIES
 def test_block_log_determinants_and_traces_are_those_of_the_blocks(family: Covariance, mixture: Mixture) -> None:
     scatter = np.array([[2.0, 0.5], [0.5, 3.0]])
-    dense = np.asarray(mixture.covariances)
-    variances = np.diagonal(dense, axis1=1, axis2=2)
-    blocks, parts = {
-        "full": (dense, np.stack([scatter] * K)),
-        "tied": (dense[:1], scatter[None]),
-        "diagonal": (variances.reshape(-1, 1, 1), np.tile(np.diag(scatter), K).reshape(-1, 1, 1)),
-        "spherical": (dense[:, :1, :1], np.full((K, 1, 1), 2.5)),
-    }[family.name]
+    blocks = blocks_of(family, np.asarray(mixture.covariances))
+    parts = blocks_of(family, projected(family, np.stack([scatter] * K)))
+    assert len(blocks) == family.blocks(D) * (1 if family.is_shared else K)
     assert blocks.shape[-1] == family.block_dimension(D)
     np.testing.assert_allclose(
         family.block_log_determinants(mixture.scales), np.linalg.slogdet(blocks)[1], rtol=ROUNDING
@@ -131,17 +140,17 @@ def test_unpacked_sums_are_the_weighted_moments_about_zero(family: Covariance, p
     np.testing.assert_allclose(counts, r.sum(0), rtol=ROUNDING)
     np.testing.assert_allclose(first, r.T @ points, rtol=ROUNDING)
     dense = np.einsum("nk,ni,nj->kij", r, points, points)
-    np.testing.assert_allclose(second, in_shape(family, dense), rtol=ROUNDING)
+    np.testing.assert_allclose(second, summed(family, dense), rtol=ROUNDING)
     spread = np.broadcast_to(points.T, (K, D, len(points)))
     np.testing.assert_allclose(
-        family.weighted_square(jnp.asarray(r.T), jnp.asarray(spread)), in_shape(family, dense), rtol=ROUNDING
+        family.weighted_square(jnp.asarray(r.T), jnp.asarray(spread)), summed(family, dense), rtol=ROUNDING
     )
 
 
 @FAMILIES
 def test_outer_is_the_familys_part_of_the_outer_product(family: Covariance) -> None:
     a, b = np.random.default_rng(6).normal(size=(2, K, D))
-    expected = in_shape(family, a[:, :, None] * b[:, None, :])
+    expected = summed(family, a[:, :, None] * b[:, None, :])
     np.testing.assert_allclose(family.cross_products(jnp.asarray(a), jnp.asarray(b)), expected, rtol=ROUNDING)
 
 
@@ -149,12 +158,9 @@ def test_outer_is_the_familys_part_of_the_outer_product(family: Covariance) -> N
 def test_degrees_count_the_numbers_behind_each_block(family: Covariance) -> None:
     counts = jnp.asarray([1.0, 2.0, 4.0])
     degrees = np.broadcast_to(family.degrees(counts, D), family.shape(K, D))
-    per_component = {"full": 1.0, "tied": np.nan, "diagonal": 1.0, "spherical": D}[family.name]
-    if family.name == "tied":
-        np.testing.assert_array_equal(degrees, 7.0)
-    else:
-        expected = per_component * np.asarray(counts).reshape(-1, *[1] * (degrees.ndim - 1))
-        np.testing.assert_array_equal(degrees, np.broadcast_to(expected, degrees.shape))
+    # What one member's entries add up to, over what they are themselves.
+    ones = np.asarray(family.dense(jnp.ones(family.shape(K, D)), K, D))
+    np.testing.assert_array_equal(degrees, summed(family, np.asarray(counts)[:, None, None] * ones))
 
 
 @FAMILIES
@@ -179,7 +185,7 @@ def test_working_units_take_off_what_the_family_can_express(family: Covariance, 
     standardised = inverse @ spread @ inverse.T
     if family.has_correlations:
         np.testing.assert_allclose(standardised, np.eye(D), atol=1e-12)
-    elif family.name == "diagonal":
+    elif family.num_parameters(1, D) == D:
         np.testing.assert_allclose(np.diag(standardised), 1.0, rtol=ROUNDING)
     else:
         np.testing.assert_allclose(np.trace(standardised), D, rtol=ROUNDING)
@@ -192,28 +198,29 @@ def test_collinear_data_are_scaled_and_not_rotated() -> None:
 
 ROTATION = np.array([[0.6, -0.8], [0.8, 0.6]])
 MATRICES = {
-    "multiple of the identity": (3.0 * np.eye(2), {"full", "tied", "diagonal", "spherical"}),
-    "diagonal": (np.diag([3.0, -2.0]), {"full", "tied", "diagonal"}),
-    "rotation": (ROTATION, {"full", "tied", "spherical"}),
-    "shear": (np.array([[1.0, 2.0], [0.0, 1.0]]), {"full", "tied"}),
-    "singular": (np.array([[1.0, 0.0], [0.0, 0.0]]), set()),
+    "multiple of the identity": 3.0 * np.eye(2),
+    "diagonal": np.diag([3.0, -2.0]),
+    "rotation": ROTATION,
+    "shear": np.array([[1.0, 2.0], [0.0, 1.0]]),
+    "singular": np.array([[1.0, 0.0], [0.0, 0.0]]),
 }
 
 
 @FAMILIES
-@pytest.mark.parametrize(("matrix", "keepers"), MATRICES.values(), ids=MATRICES)
-def test_a_family_admits_exactly_the_matrices_that_keep_it(
-    family: Covariance, matrix: Points, keepers: set[str]
-) -> None:
-    assert family.admits(matrix) == (family.name in keepers)
+@pytest.mark.parametrize("matrix", MATRICES.values(), ids=MATRICES)
+def test_a_family_admits_exactly_the_matrices_that_keep_it(family: Covariance, matrix: Points) -> None:
+    assert family.admits(matrix) == keeps(family, matrix)
 
 
 @FAMILIES
 def test_deviations_and_correlations_rebuild_the_scales(family: Covariance, mixture: Mixture) -> None:
     deviations = np.asarray(family.deviations(mixture.scales))
     variances = np.diagonal(np.asarray(mixture.covariances), axis1=1, axis2=2)
-    expected = {"tied": variances[0], "spherical": variances[:, 0]}.get(family.name, variances)
-    np.testing.assert_allclose(deviations**2, expected, rtol=ROUNDING)
+    if family.has_correlations:
+        np.testing.assert_allclose(deviations**2, variances[0] if family.is_shared else variances, rtol=ROUNDING)
+    else:
+        dense = family.dense(jnp.asarray(deviations**2), K, D)
+        np.testing.assert_allclose(np.diagonal(dense, axis1=1, axis2=2), variances, rtol=ROUNDING)
     if family.has_correlations:
         trils = np.asarray(family.correlation_trils(mixture.scales))
         np.testing.assert_allclose(np.sum(trils**2, -1), 1.0, rtol=ROUNDING)
@@ -223,11 +230,12 @@ def test_deviations_and_correlations_rebuild_the_scales(family: Covariance, mixt
 @FAMILIES
 def test_broadcast_gives_every_component_the_nearest_covariance(family: Covariance) -> None:
     spread = np.array([[4.0, 1.0], [1.0, 2.0]])
-    nearest = {"diagonal": np.diag([4.0, 2.0]), "spherical": 3.0 * np.eye(2)}.get(family.name, spread)
     scales = family.broadcast(jnp.asarray(spread), K)
     assert scales.shape == family.shape(K, D)
     trils = np.asarray(family.scale_trils(scales, K, D))
-    np.testing.assert_allclose(trils @ trils.transpose(0, 2, 1), [nearest] * K, rtol=ROUNDING)
+    np.testing.assert_allclose(
+        trils @ trils.transpose(0, 2, 1), projected(family, np.stack([spread] * K)), rtol=ROUNDING, atol=ROUNDING
+    )
 
 
 @FAMILIES
@@ -253,6 +261,63 @@ def test_permuting_scales_permutes_the_covariances(family: Covariance, mixture: 
 def test_a_family_equals_itself_alone(family: Covariance) -> None:
     assert [other == family for other in COVARIANCES.values()].count(True) == 1
     assert type(family)() == family and hash(type(family)()) == hash(family)
+
+
+@FAMILIES
+def test_what_a_family_does_faster_is_what_it_does_by_default(family: Covariance, mixture: Mixture) -> None:
+    """The defaults work on dense matrices alone; each that is overridden is the same function."""
+    rng, k, d = np.random.default_rng(8), K, D
+    counts, r = jnp.asarray([1.0, 2.0, 4.0]), jnp.asarray(rng.dirichlet(np.ones(K), 5).T)  # [K, B]
+    a, b, difference = (jnp.asarray(rng.normal(size=size)) for size in ((k, d), (k, d), (k, d, 5)))
+    z, spread = difference[0], np.array([[4.0, 0.0], [0.0, 4.0]])
+    scales, order = mixture.scales, jnp.asarray([2, 0, 1])
+    second, units = family.square(scales), jnp.asarray(family.units(spread))
+    whitener = family.whitener(scales)
+    asked: dict[str, tuple[Any, ...]] = {
+        "broadcast": (jnp.asarray(spread), k),
+        "scale_trils": (scales, k, d),
+        "permute": (scales, order),
+        "admits": (np.asarray(units),),
+        "transform": (scales, units),
+        "transform_second": (second, units),
+        "natural": (jnp.log(mixture.weights), mixture.means, scales),
+        "cross_products": (a, b),
+        "degrees": (counts, d),
+        "whiten": (whitener, difference),
+        "weighted_square": (r, difference),
+        "squared_distances": (whitener, mixture.means, z),
+        "half_log_determinants": (scales, k, d),
+        "scatter_of": (spread,),
+    }
+    for name, arguments in asked.items():
+        quick, slow = getattr(family, name)(*arguments), getattr(Covariance, name)(family, *arguments)
+        for left, right in zip(jax.tree.leaves(quick), jax.tree.leaves(slow), strict=True):
+            # Two inverses of condition below 1e4.
+            np.testing.assert_allclose(*np.broadcast_arrays(left, right), rtol=1e-11, atol=1e-11, err_msg=name)
+    statistics = (
+        way.statistics_of(family, way.weighted_sums(family, r, a, z), a) for way in (type(family), Covariance)
+    )
+    for left, right in zip(*statistics, strict=True):
+        np.testing.assert_allclose(left, right, rtol=1e-12, atol=1e-12)
+
+
+@FAMILIES
+def test_features_of_every_kind_give_the_same_log_joint_and_statistics(family: Covariance, mixture: Mixture) -> None:
+    """By default the features are all products, whatever the family."""
+    rng = np.random.default_rng(8)
+    z, r = jnp.asarray(rng.normal(size=(D, 5))), jnp.asarray(rng.dirichlet(np.ones(K), 5).T)
+    natural, total = family.natural(jnp.log(mixture.weights), mixture.means, mixture.scales), z @ z.T
+    found = []
+    for way in (type(family), Covariance):
+        features = way.features(family, z)
+        assert 1 + sum(map(len, features)) == way.num_features(family, D)
+        joint = natural.constant[:, None] + sum(c @ f for c, f in zip(way.pack(family, natural), features, strict=True))
+        sums = tuple(weighted_sum(r, block) for block in features)
+        shared = way.shared_log_joint(family, natural, total)
+        found.append((jnp.sum(jax.nn.logsumexp(joint, 0)) + shared, *way.unpack(family, jnp.sum(r, 1), sums, total)))
+    for left, right in zip(*found, strict=True):
+        # Log-joints are of a size of 1e3.
+        np.testing.assert_allclose(left, right, rtol=1e-11, atol=1e-11)
 
 
 def test_orthogonal_factorisation_gives_the_cholesky_factor() -> None:

@@ -90,7 +90,7 @@ def _atlas(ran: Ran) -> Atlas | None:
 def _beyond(ran: Ran, end: Mixture) -> float:
     """The highest log-likelihood on the way into the singularity that a brink leads to; minus infinity if to none."""
     problem = ran.problem
-    if problem.covariance.name == "tied":
+    if problem.covariance.is_shared:
         return -math.inf
     component, rows = _held(ran, end)
     if not rows:
@@ -107,7 +107,7 @@ def _held(ran: Ran, end: Mixture) -> tuple[int, tuple[int, ...]]:
     trils = np.asarray(problem.rows.to_working(end).scale_trils)
     component = int(np.argmin(np.linalg.svd(trils, compute_uv=False)[:, -1]))
     held = np.flatnonzero(np.asarray(end.responsibilities(problem.x))[:, component] > 0.5)
-    most = problem.num_dimensions if problem.covariance.name == "full" else 1
+    most = problem.num_dimensions if problem.covariance.is_unrestricted else 1
     return component, tuple(int(row) for row in held[:most])
 
 

@@ -9,7 +9,7 @@ from workbench.charts.scales import distinct
 from workbench.geometry.curvature import Coordinated, raveled
 from workbench.mixture import Covariance, Mixture
 from workbench.mixture.covariance.base import product
-from workbench.mixture.covariance.matrix import pairs
+from workbench.mixture.covariance.symmetric import pairs
 
 
 def natural(mixture: Mixture) -> Array:

@@ -1,13 +1,26 @@
-"""The interface of a covariance family: everything in which full, tied, diagonal and spherical differ."""
+"""The interface of a covariance family: everything in which families differ.
 
+A family derives from `MatrixCovariance` or `DeviationCovariance` and states its shape, its number of parameters, the
+fewest points that a component needs, the dense matrices of its entries (`dense`) and the member nearest to dense
+matrices (`nearest`). Everything else has a default, which computes with dense matrices [K, D, D]. The shipped families
+override the defaults where their shape allows faster code.
+"""
+
+import math
 from abc import ABC, abstractmethod
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from numpyro.distributions import Distribution
+
+from workbench.mixture.covariance.symmetric import pack_symmetric, pairs, unpack_symmetric
+
+LOG_2PI = math.log(2.0 * math.pi)
+
+Matrices = TypeVar("Matrices", np.ndarray, Array)
 
 # Up to this many rows, and this many numbers in the result, a matrix product spends most of its time on repacking the
 # other matrix. A matrix-vector product for each row is then up to twice as fast; for larger results it is slower.
@@ -63,11 +76,16 @@ class Covariance(ABC):
 
     A *block* is a covariance with free parameters of its own: a D x D matrix for full and tied, a single variance for
     diagonal and spherical.
+
+    The defaults hold for families that are linear in the covariance and in its inverse (Jensen 1988, "Covariance
+    hypotheses which are linear in both the covariance and the inverse covariance", Annals of Statistics 16): sums and
+    inverses of members are members, and the maximum likelihood covariance is the member nearest to the scatter matrix.
     """
 
     name: str
-    has_correlations: bool
+    has_correlations: bool  # scales are lower Cholesky factors [..., D, D], and not standard deviations
     is_shared: bool = False  # all components have one covariance, and scales have no component axis
+    is_unrestricted: bool = False  # every component has its own covariance, which can be any positive definite matrix
 
     def __eq__(self, other: object) -> bool:
         return type(self) is type(other)
@@ -102,80 +120,130 @@ class Covariance(ABC):
         """Scales of covariances in the family's shape; NaN where one is not positive definite."""
 
     @abstractmethod
-    def nearest(self, covariances: np.ndarray) -> np.ndarray:
-        """The member of the family, in its shape, that is nearest to dense covariances [K, D, D]."""
+    def nearest(self, covariances: Matrices) -> Matrices:
+        """The member of the family, in its shape, that is nearest to dense covariances [K, D, D].
+
+        A linear map, written with methods that arrays of NumPy and of JAX share: it is asked for both.
+        """
+
+    @abstractmethod
+    def dense(self, entries: Array, components: int, dimensions: int) -> Array:
+        """The K matrices of entries in the family's shape: Cholesky factors of scales, covariances of squares.
+
+        A linear map that commutes with the square and with the inverse. [K, D, D]
+        """
 
     @abstractmethod
     def square(self, scales: Array) -> Array:
         """Covariance in the family's shape, `scales scales^T`."""
 
-    @abstractmethod
+    def moments(self, matrices: Array) -> Array:
+        """Second moments in the family's shape from those of each component [K, D, D], summed where shared."""
+        components, dimensions = matrices.shape[:2]
+        counted = self.degrees(jnp.ones(components, matrices.dtype), dimensions)
+        return counted * self.nearest(matrices)
+
     def broadcast(self, covariance: Array, components: int) -> Array:
         """Scales that give every component the D x D `covariance`, or the member of the family nearest to it."""
+        return self.factor(self.nearest(jnp.repeat(covariance[None], components, axis=0)))
 
-    @abstractmethod
     def scale_trils(self, scales: Array, components: int, dimensions: int) -> Array:
         """Dense lower Cholesky factor of every component. [K, D, D]"""
+        return self.dense(scales, components, dimensions)
 
-    @abstractmethod
     def permute(self, scales: Array, order: Array) -> Array:
         """Scales with the components reordered by `order` [K]."""
+        return scales if self.is_shared else scales[order]
 
     # Change of units
 
-    @abstractmethod
     def admits(self, matrix: np.ndarray) -> bool:
-        """Whether `x -> matrix x` maps every member of the family to a member."""
+        """Whether `x -> matrix x` maps every member of the family to a member.
 
-    @abstractmethod
+        One random member decides: the members that stay in the family form a linear subspace.
+        """
+        d = len(matrix)
+        root = np.random.default_rng(0).normal(size=(d, d))
+        member = np.asarray(self.dense(jnp.asarray(self.nearest((root @ root.T)[None])), 1, d))
+        moved = matrix @ member @ matrix.T
+        near = np.asarray(self.dense(jnp.asarray(self.nearest(moved)), 1, d))
+        invertible = np.linalg.matrix_rank(matrix) == d
+        return bool(invertible and np.allclose(near, moved, rtol=0, atol=1e-12 * np.max(np.abs(moved))))
+
     def transform(self, scales: Array, matrix: Array) -> Array:
         """Scales after `x -> matrix x`, for a lower triangular (full, tied), diagonal or scalar matrix [D, D]."""
+        return self.factor(self.transform_second(self.square(scales), matrix))
 
-    @abstractmethod
     def transform_second(self, second: Array, matrix: Array) -> Array:
-        """Second moments after `x -> matrix x`, for the matrices of `transform`."""
+        """Second moments or covariances after `x -> matrix x`, for the matrices of `transform`.
 
-    @abstractmethod
+        They have the family's shape, or that of `scatter_of`.
+        """
+        d = len(matrix)
+        alone = second.ndim < len(self.shape(1, d))
+        entries = second[None] if alone else second
+        dense = self.dense(entries, 1 if self.is_shared else len(entries), d)
+        moved = self.nearest(product(product(matrix, dense), matrix.T))
+        return moved[0] if alone else moved
+
     def units(self, covariance: np.ndarray) -> np.ndarray:
         """The admitted matrix [D, D] that maps standardised data to data with this `covariance` [D, D].
 
-        Where the family admits no such matrix (diagonal, spherical), the covariance is matched as far as it does.
+        The default matches the marginal variances, or their mean where the family admits multiples of the identity
+        alone.
         """
+        variances = np.diag(covariance)
+        if self.admits(np.diag(np.arange(1.0, len(variances) + 1))):
+            return np.diag(np.sqrt(variances))
+        return np.sqrt(np.mean(variances)) * np.eye(len(variances))
 
     # Algebra of the exponential family
 
-    @abstractmethod
     def natural(self, log_weights: Array, shifts: Array, scales: Array) -> Natural:
         """Natural parameters, given `shifts = means - origins` [K, D]."""
+        inverse = self.dense(self.whitener(scales), *shifts.shape)
+        white = jnp.einsum("kij,kj->ki", inverse, shifts, precision="highest")
+        constant = log_weights - 0.5 * (shifts.shape[-1] * LOG_2PI + jnp.sum(white**2, -1))
+        constant -= self.half_log_determinants(scales, *shifts.shape)
+        linear = jnp.einsum("kij,ki->kj", inverse, white, precision="highest")
+        return Natural(constant, linear, -0.5 * self.nearest(product(jnp.swapaxes(inverse, -1, -2), inverse)))
 
-    @abstractmethod
     def cross_products(self, a: Array, b: Array) -> Array:
         """The part of `a_k b_k^T` that the family needs, for `a` and `b` [K, D]; summed over k for tied."""
+        return self.moments(a[:, :, None] * b[:, None, :])
 
-    @abstractmethod
+    def blocks(self, dimensions: int) -> int:
+        """Number of blocks of one component's covariance."""
+        return math.prod(self.shape(1, dimensions)) // self.block_dimension(dimensions) ** 2
+
     def degrees(self, counts: Array, dimensions: int) -> Array:
         """Number of observations that determine each block, broadcastable against the family's shape."""
+        numbers = dimensions // (self.block_dimension(dimensions) * self.blocks(dimensions))  # of a point, in a block
+        each = counts if numbers == 1 else counts * numbers
+        return jnp.sum(each) if self.is_shared else each.reshape(-1, *(1,) * (len(self.shape(1, dimensions)) - 1))
 
     # The one pass
 
-    @abstractmethod
     def num_features(self, dimensions: int) -> int:
         """F, including the constant feature 1."""
+        return 1 + dimensions + dimensions * (dimensions + 1) // 2
 
-    @abstractmethod
     def features(self, z: Array) -> tuple[Array, ...]:
         """Features of each row whose coefficients differ between components, without the 1, in blocks.
 
-        Each row is a column: [D, B] -> [F_1, B], [F_2, B].
+        By default z_i, and z_i z_j for i <= j. Each row is a column: [D, B] -> [F_1, B], [F_2, B].
         """
+        i, j = pairs(len(z))
+        return z, z[i] * z[j]
 
-    @abstractmethod
     def pack(self, natural: Natural) -> tuple[Array, ...]:
         """Coefficients of `features` in each component's log-joint, for origins at zero. [K, F_1], [K, F_2]"""
+        return natural.linear, pack_symmetric(self.dense(natural.quadratic, *natural.linear.shape))
 
-    @abstractmethod
     def unpack(self, counts: Array, sums: tuple[Array, ...], total: Array) -> Statistics:
         """Statistics about zero, from responsibility-weighted sums of the features and `total = sum_n z_n z_n^T`."""
+        first, products = sums
+        return Statistics(counts, first, self.moments(unpack_symmetric(products, total.shape[-1])))
 
     def shared_log_joint(self, natural: Natural, total: Array) -> Array:
         """The part of the log-likelihood that is common to all components and linear in `total`. []"""
@@ -185,13 +253,13 @@ class Covariance(ABC):
     def whitener(self, scales: Array) -> Array:
         """The inverse of `scales`, with which `whiten` multiplies."""
 
-    @abstractmethod
     def whiten(self, whitener: Array, difference: Array) -> Array:
         """`L_k^-1 (x_n - mu_k)` from differences [K, D, B]. [K, D, B]"""
+        return product(self.dense(whitener, *difference.shape[:2]), difference)
 
-    @abstractmethod
     def weighted_square(self, responsibilities: Array, difference: Array) -> Array:
         """`sum_n r_nk d_nk d_nk^T` in the family's shape, from [K, B] and [K, D, B]."""
+        return self.moments(product(responsibilities[:, None] * difference, jnp.swapaxes(difference, -1, -2)))
 
     def squared_distances(self, whitener: Array, means: Array, z: Array) -> Array:
         """`|L_k^-1 (z_n - mu_k)|^2` for rows z [D, B]. [K, B]"""
@@ -228,9 +296,10 @@ class Covariance(ABC):
 
     # Determinants and priors
 
-    @abstractmethod
     def half_log_determinants(self, scales: Array, components: int, dimensions: int) -> Array:
         """Half the log-determinant of every component's covariance. [K]"""
+        trils = self.dense(scales, components, dimensions)
+        return jnp.sum(jnp.log(jnp.diagonal(trils, axis1=-2, axis2=-1)), -1)
 
     @abstractmethod
     def block_dimension(self, dimensions: int) -> int:
@@ -244,19 +313,20 @@ class Covariance(ABC):
     def block_traces(self, scales: Array, scatter: Array) -> Array:
         """`tr(scatter Sigma_b^-1)` summed over the blocks b, for a `scatter` in the shape of `scatter_of`. []"""
 
-    @abstractmethod
     def scatter_of(self, covariance: np.ndarray) -> np.ndarray:
         """The part of a D x D matrix that the prior of one component's blocks needs: [D, D], [D] or []."""
+        near = self.nearest(covariance[None])
+        return near if self.is_shared else near[0]
 
     @abstractmethod
     def conjugate(self, degrees: Array, scatter: Array, components: int) -> Distribution:
-        """Inverse-Wishart (full, tied) or inverse-gamma prior of the covariances in the family's shape."""
+        """Inverse-Wishart or inverse-gamma prior of the covariances in the family's shape."""
 
     # Deviations and correlations
 
     @abstractmethod
     def deviations(self, scales: Array) -> Array:
-        """Marginal standard deviations: [K, D], [D], [K, D] or [K]."""
+        """Marginal standard deviations: [K, D], [D], [K, D] or [K] for the families above."""
 
     def correlation_trils(self, scales: Array) -> Array:
         """Cholesky factors of the correlations; only for families with `has_correlations`."""

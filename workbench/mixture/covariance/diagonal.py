@@ -4,8 +4,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from workbench.mixture.covariance.base import Natural, Statistics
-from workbench.mixture.covariance.vectors import LOG_2PI, DeviationCovariance
+from workbench.mixture.covariance.base import LOG_2PI, Matrices, Natural, Statistics
+from workbench.mixture.covariance.vectors import DeviationCovariance
 
 
 class Diagonal(DeviationCovariance):
@@ -25,17 +25,17 @@ class Diagonal(DeviationCovariance):
         """2, whatever D: each coordinate has its own variance, and two different values make it positive."""
         return 2
 
-    def nearest(self, covariances: np.ndarray) -> np.ndarray:
+    def nearest(self, covariances: Matrices) -> Matrices:
         """The diagonals of the covariances. [K, D]"""
-        return np.diagonal(covariances, axis1=1, axis2=2)
+        return covariances.diagonal(axis1=1, axis2=2)
 
     def broadcast(self, covariance: Array, components: int) -> Array:
         """The marginal standard deviations for every component. [K, D]"""
         return jnp.repeat(jnp.sqrt(jnp.diagonal(covariance))[None], components, axis=0)
 
-    def scale_trils(self, scales: Array, components: int, dimensions: int) -> Array:
+    def dense(self, entries: Array, components: int, dimensions: int) -> Array:
         """Diagonal matrices. [K, D, D]"""
-        return scales[:, :, None] * jnp.eye(dimensions, dtype=scales.dtype)
+        return entries[:, :, None] * jnp.eye(dimensions, dtype=entries.dtype)
 
     def admits(self, matrix: np.ndarray) -> bool:
         """Diagonal matrices without a zero on the diagonal."""
@@ -49,10 +49,6 @@ class Diagonal(DeviationCovariance):
         """`a_d^2 S_kd`."""
         return second * jnp.diagonal(matrix) ** 2
 
-    def units(self, covariance: np.ndarray) -> np.ndarray:
-        """Marginal standard deviations on the diagonal. [D, D]"""
-        return np.diag(np.sqrt(np.diag(covariance)))
-
     def natural(self, log_weights: Array, shifts: Array, scales: Array) -> Natural:
         """Precisions `1 / sigma_kd^2`."""
         precision = 1.0 / scales**2
@@ -63,18 +59,6 @@ class Diagonal(DeviationCovariance):
     def cross_products(self, a: Array, b: Array) -> Array:
         """`a_kd b_kd`. [K, D]"""
         return a * b
-
-    def degrees(self, counts: Array, dimensions: int) -> Array:
-        """`n_k`. [K, 1]"""
-        return counts[:, None]
-
-    def num_features(self, dimensions: int) -> int:
-        """1 + 2 D."""
-        return 1 + 2 * dimensions
-
-    def features(self, z: Array) -> tuple[Array, ...]:
-        """z_i and z_i^2."""
-        return z, z**2
 
     def pack(self, natural: Natural) -> tuple[Array, ...]:
         """Coefficients of `features`."""
@@ -95,7 +79,3 @@ class Diagonal(DeviationCovariance):
     def half_log_determinants(self, scales: Array, components: int, dimensions: int) -> Array:
         """`sum_d log sigma_kd`. [K]"""
         return jnp.sum(jnp.log(scales), -1)
-
-    def scatter_of(self, covariance: np.ndarray) -> np.ndarray:
-        """The diagonal. [D]"""
-        return np.diag(covariance).copy()

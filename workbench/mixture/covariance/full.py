@@ -5,21 +5,16 @@ import numpy as np
 import numpyro.distributions as dist
 from jax import Array
 
-from workbench.mixture.covariance.base import Natural, Statistics, product
-from workbench.mixture.covariance.matrix import (
-    MatrixCovariance,
-    pack_symmetric,
-    pairs,
-    triangular_blocks,
-    unpack_symmetric,
-)
-from workbench.mixture.covariance.vectors import LOG_2PI
+from workbench.mixture.covariance.base import LOG_2PI, Matrices, Natural, Statistics, product
+from workbench.mixture.covariance.matrix import MatrixCovariance, triangular_blocks
+from workbench.mixture.covariance.symmetric import pack_symmetric, pairs, unpack_symmetric
 
 
 class Full(MatrixCovariance):
     """Sigma_k, one matrix for each component."""
 
     name = "full"
+    is_unrestricted = True
 
     def shape(self, components: int, dimensions: int) -> tuple[int, ...]:
         """[K, D, D]."""
@@ -33,7 +28,7 @@ class Full(MatrixCovariance):
         """D + 1: the scatter matrix of n points about their mean has rank at most n - 1."""
         return dimensions + 1
 
-    def nearest(self, covariances: np.ndarray) -> np.ndarray:
+    def nearest(self, covariances: Matrices) -> Matrices:
         """The covariances themselves. [K, D, D]"""
         return covariances
 
@@ -41,13 +36,9 @@ class Full(MatrixCovariance):
         """The same Cholesky factor for every component. [K, D, D]"""
         return jnp.repeat(jnp.linalg.cholesky(covariance)[None], components, axis=0)
 
-    def scale_trils(self, scales: Array, components: int, dimensions: int) -> Array:
-        """The scales themselves. [K, D, D]"""
-        return scales
-
-    def permute(self, scales: Array, order: Array) -> Array:
-        """The scales reordered along the first axis."""
-        return scales[order]
+    def dense(self, entries: Array, components: int, dimensions: int) -> Array:
+        """As they are. [K, D, D]"""
+        return entries
 
     def natural(self, log_weights: Array, shifts: Array, scales: Array) -> Natural:
         """Precisions `P_k = L_k^-T L_k^-1`; linear terms `P_k shift_k`."""
@@ -61,10 +52,6 @@ class Full(MatrixCovariance):
     def cross_products(self, a: Array, b: Array) -> Array:
         """`a_k b_k^T`. [K, D, D]"""
         return a[:, :, None] * b[:, None, :]
-
-    def degrees(self, counts: Array, dimensions: int) -> Array:
-        """`n_k`. [K, 1, 1]"""
-        return counts[:, None, None]
 
     def num_features(self, dimensions: int) -> int:
         """1 + D + D (D + 1) / 2."""

@@ -55,10 +55,6 @@ class MatrixCovariance(Covariance):
         inverse = self.whitener(scales)
         return jnp.sum(product(inverse, scatter) * inverse)
 
-    def scatter_of(self, covariance: np.ndarray) -> np.ndarray:
-        """The matrix itself. [D, D]"""
-        return covariance
-
     def deviations(self, scales: Array) -> Array:
         """Row norms of the Cholesky factor. [..., D]"""
         return jnp.sqrt(jnp.sum(scales**2, axis=-1))
@@ -72,22 +68,3 @@ def triangular_blocks(dimensions: int) -> list[slice]:
     """
     size = max(16, -(-dimensions // 4))
     return [slice(first, min(first + size, dimensions)) for first in range(0, dimensions, size)]
-
-
-def pairs(dimensions: int) -> tuple[np.ndarray, np.ndarray]:
-    """Row and column indices i <= j of the D (D + 1) / 2 distinct entries of a symmetric matrix."""
-    return np.triu_indices(dimensions)
-
-
-def pack_symmetric(matrix: Array) -> Array:
-    """The coefficients of the products `z_i z_j`, i <= j, in `<matrix, z z^T>`. [..., D (D + 1) / 2]"""
-    i, j = pairs(matrix.shape[-1])
-    return matrix[..., i, j] * np.where(i == j, 1.0, 2.0).astype(matrix.dtype)
-
-
-def unpack_symmetric(entries: Array, dimensions: int) -> Array:
-    """Symmetric matrices from their distinct entries. [..., D, D]"""
-    i, j = pairs(dimensions)
-    position = np.zeros((dimensions, dimensions), int)
-    position[i, j] = position[j, i] = np.arange(len(i))
-    return entries[..., position]

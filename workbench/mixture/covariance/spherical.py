@@ -4,8 +4,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from workbench.mixture.covariance.base import Natural, Statistics
-from workbench.mixture.covariance.vectors import LOG_2PI, DeviationCovariance
+from workbench.mixture.covariance.base import LOG_2PI, Matrices, Natural, Statistics
+from workbench.mixture.covariance.vectors import DeviationCovariance
 
 
 class Spherical(DeviationCovariance):
@@ -25,17 +25,17 @@ class Spherical(DeviationCovariance):
         """2: the variance is the mean squared distance from the mean, which two different points make positive."""
         return 2
 
-    def nearest(self, covariances: np.ndarray) -> np.ndarray:
+    def nearest(self, covariances: Matrices) -> Matrices:
         """The mean variances of the covariances. [K]"""
-        return np.asarray(np.mean(np.diagonal(covariances, axis1=1, axis2=2), axis=1))
+        return covariances.diagonal(axis1=1, axis2=2).mean(axis=1)
 
     def broadcast(self, covariance: Array, components: int) -> Array:
         """The root of the mean variance for every component. [K]"""
         return jnp.repeat(jnp.sqrt(jnp.mean(jnp.diagonal(covariance))), components)
 
-    def scale_trils(self, scales: Array, components: int, dimensions: int) -> Array:
+    def dense(self, entries: Array, components: int, dimensions: int) -> Array:
         """Scaled identities. [K, D, D]"""
-        return scales[:, None, None] * jnp.eye(dimensions, dtype=scales.dtype)
+        return entries[:, None, None] * jnp.eye(dimensions, dtype=entries.dtype)
 
     def admits(self, matrix: np.ndarray) -> bool:
         """Multiples of orthogonal matrices, up to rounding."""
@@ -51,10 +51,6 @@ class Spherical(DeviationCovariance):
         """`a^2 S_k`."""
         return second * jnp.sum(matrix[:, 0] ** 2)
 
-    def units(self, covariance: np.ndarray) -> np.ndarray:
-        """The root mean variance times the identity. [D, D]"""
-        return np.sqrt(np.mean(np.diag(covariance))) * np.eye(len(covariance))
-
     def natural(self, log_weights: Array, shifts: Array, scales: Array) -> Natural:
         """Precisions `1 / sigma_k^2`."""
         dimensions = shifts.shape[-1]
@@ -66,10 +62,6 @@ class Spherical(DeviationCovariance):
     def cross_products(self, a: Array, b: Array) -> Array:
         """`<a_k, b_k>`. [K]"""
         return jnp.sum(a * b, -1)
-
-    def degrees(self, counts: Array, dimensions: int) -> Array:
-        """`n_k D`: each point gives D observations of the variance. [K]"""
-        return counts * dimensions
 
     def num_features(self, dimensions: int) -> int:
         """2 + D."""

@@ -5,13 +5,11 @@ Only its total over the data matters, which never changes. A pass needs no featu
 """
 
 import jax.numpy as jnp
-import numpy as np
 import numpyro.distributions as dist
 from jax import Array
 
-from workbench.mixture.covariance.base import Natural, Statistics, product
+from workbench.mixture.covariance.base import LOG_2PI, Matrices, Natural, Statistics, product
 from workbench.mixture.covariance.matrix import MatrixCovariance
-from workbench.mixture.covariance.vectors import LOG_2PI
 
 
 class Tied(MatrixCovariance):
@@ -35,21 +33,17 @@ class Tied(MatrixCovariance):
         """
         return 0
 
-    def nearest(self, covariances: np.ndarray) -> np.ndarray:
+    def nearest(self, covariances: Matrices) -> Matrices:
         """The mean of the covariances. [D, D]"""
-        return np.asarray(np.mean(covariances, axis=0))
+        return covariances.mean(axis=0)
 
     def broadcast(self, covariance: Array, components: int) -> Array:
         """The Cholesky factor of the covariance. [D, D]"""
         return jnp.linalg.cholesky(covariance)
 
-    def scale_trils(self, scales: Array, components: int, dimensions: int) -> Array:
-        """The shared factor, repeated. [K, D, D]"""
-        return jnp.broadcast_to(scales, (components, dimensions, dimensions))
-
-    def permute(self, scales: Array, order: Array) -> Array:
-        """The scales themselves, for every order."""
-        return scales
+    def dense(self, entries: Array, components: int, dimensions: int) -> Array:
+        """The one matrix, repeated. [K, D, D]"""
+        return jnp.broadcast_to(entries, (components, dimensions, dimensions))
 
     def natural(self, log_weights: Array, shifts: Array, scales: Array) -> Natural:
         """One precision `P`; linear terms `P shift_k`."""
@@ -62,10 +56,6 @@ class Tied(MatrixCovariance):
     def cross_products(self, a: Array, b: Array) -> Array:
         """`sum_k a_k b_k^T`. [D, D]"""
         return product(a.T, b)
-
-    def degrees(self, counts: Array, dimensions: int) -> Array:
-        """`sum_k n_k`. []"""
-        return jnp.sum(counts)
 
     def num_features(self, dimensions: int) -> int:
         """1 + D."""

@@ -13,7 +13,7 @@ from pydantic import Field
 from workbench.data.moments import Moments
 from workbench.errors import InputError
 from workbench.mixture.covariance import Covariance, Statistics
-from workbench.mixture.covariance.vectors import LOG_2PI
+from workbench.mixture.covariance.base import LOG_2PI
 from workbench.mixture.mixture import Mixture
 from workbench.mixture.prior.base import (
     Hyperparameters,

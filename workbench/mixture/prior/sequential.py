@@ -6,7 +6,6 @@ Morrison (1950), and the determinant from the matrix determinant lemma, without 
 elementwise over a population of particles, which is the last axis of every array.
 """
 
-import math
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -69,13 +68,12 @@ class Tables(NamedTuple):
         of_block = blocks * normaliser - 0.5 * d * LOG_PI
         shrinkage = h["mean_shrinkage"] + n
         own = jnp.log(n + h["concentration"]) + 0.5 * d * jnp.log(shrinkage / (shrinkage + 1.0))
-        return cls(own if is_shared(family, d) else own + of_block, of_block)
+        return cls(own if family.is_shared else own + of_block, of_block)
 
 
 def shape_of(family: Covariance, dimensions: int) -> tuple[int, int, int]:
     """The side b of a block, the degrees of freedom that a point adds to it, and the blocks of one component."""
-    b = family.block_dimension(dimensions)
-    blocks = math.prod(family.shape(1, dimensions)) // b**2
+    b, blocks = family.block_dimension(dimensions), family.blocks(dimensions)
     return b, dimensions // (b * blocks), blocks
 
 
@@ -95,16 +93,18 @@ def foresee(known: Known, x: Array, tables: Tables, h: Hyperparameters, family: 
         grown = 1.0 + share * jnp.sum(difference * pull, -1)  # [K]
         change = Change(step, pull, share / grown, log(grown))
     else:
-        squares = difference**2 if known.inverse.ndim > 1 else jnp.sum(difference**2, -1)
-        grown = 1.0 + share.reshape(-1, *(1,) * (squares.ndim - 1)) * known.inverse * squares
+        inverse = _by_component(known.inverse, family)
+        squares = difference**2 if inverse.ndim > 1 else jnp.sum(difference**2, -1)
+        grown = 1.0 + share.reshape(-1, *(1,) * (squares.ndim - 1)) * inverse * squares
         change = Change(step, difference[:0], 1.0 / grown, log(grown))
     log_joint = tables.of_component[known.counts.astype(int)]
     points = known.counts
-    if is_shared(family, d):
+    if family.is_shared:
         points = jnp.sum(known.counts)
         log_joint += tables.of_block[points.astype(int)]
     tails = 0.5 * (h["degrees"] + added * (points + 1.0)) * _of_component(change.growth)
-    return log_joint - 0.5 * added * _of_component(known.log_determinants) - tails, change
+    determinants = _by_component(known.log_determinants, family)
+    return log_joint - 0.5 * added * _of_component(determinants) - tails, change
 
 
 def with_point(known: Known, chosen: Array, change: Change, family: Covariance) -> Known:
@@ -112,20 +112,24 @@ def with_point(known: Known, chosen: Array, change: Change, family: Covariance) 
     counts = known.counts + chosen
     locations = known.locations + chosen[:, None] * change.step
     if not family.has_correlations:
-        here = chosen.reshape(-1, *(1,) * (known.inverse.ndim - 1))
+        here = chosen.reshape(-1, *(1,) * (change.growth.ndim - 1))
+        grown = here * change.growth
+        if family.is_shared:
+            inverse = known.inverse * jnp.prod(jnp.where(here > 0, change.share, 1.0), 0)
+            return Known(counts, locations, inverse, known.log_determinants + jnp.sum(grown, 0))
         inverse = jnp.where(here > 0, known.inverse * change.share, known.inverse)
-        return Known(counts, locations, inverse, known.log_determinants + here * change.growth)
+        return Known(counts, locations, inverse, known.log_determinants + grown)
     scaled = (chosen * change.share)[:, None] * change.pull  # [K, D]
     lost = scaled[:, :, None] * change.pull[:, None, :]  # [K, D, D]
     grown = chosen * change.growth
-    if known.inverse.ndim == 2:
+    if family.is_shared:
         lost, grown = jnp.sum(lost, 0), jnp.sum(grown)
     return Known(counts, locations, known.inverse - lost, known.log_determinants + grown)
 
 
-def is_shared(family: Covariance, dimensions: int) -> bool:
-    """Whether all components share one covariance."""
-    return family.shape(1, dimensions) == family.shape(2, dimensions)
+def _by_component(blocks: Array, family: Covariance) -> Array:
+    """With a component axis, of length 1 where all components share their blocks."""
+    return blocks[None] if family.is_shared else blocks
 
 
 def _of_component(blocks: Array) -> Array:

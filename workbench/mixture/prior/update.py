@@ -81,8 +81,7 @@ def log_predictive(updated: Updated, x: Array, family: Covariance) -> Array:
     D to a spherical variance.
     """
     k, d = updated.locations.shape
-    b = family.block_dimension(d)
-    blocks = math.prod(family.shape(1, d)) // b**2  # of one component
+    b, blocks = family.block_dimension(d), family.blocks(d)  # of one component
     delta = d // (b * blocks)
     scales = family.factor(updated.scatter)
     white = family.whiten(family.whitener(scales), x.T - updated.locations[..., None])  # [K, D, G]
