@@ -1,4 +1,4 @@
-"""Comparing methods: run them on equal terms, summarise, tabulate."""
+"""Comparison of methods: it runs them on equal terms, summarises them, and makes a table."""
 
 from workbench.compare.comparison import Comparison, Reference, compare
 from workbench.compare.optima import Optimum

@@ -1,4 +1,4 @@
-"""The comparison: every method on one problem, from the same starts, kept together with what judges them."""
+"""The comparison: all methods on one problem from the same starts, together with the references that score them."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,13 +19,13 @@ from workbench.problem import Problem
 from workbench.soundness import Soundness
 from workbench.starts import Alternating, Given, Start, draw_starts
 
-# Which method is running, and its progress.
+# Called with the name of the method that runs; returns the callback for its progress.
 Watch = Callable[[str], Progress | None]
 
 
 @dataclass(frozen=True)
 class Reference:
-    """What answers are judged by besides the objective: what is known, where it is, and the rule of soundness."""
+    """What results are scored by besides the objective: known answers, where there are any, and the soundness rule."""
 
     heldout: np.ndarray | None = None  # [N', D]   points that no method saw
     labels: np.ndarray | None = None  # [N]   known classes of the fitted points
@@ -33,7 +33,7 @@ class Reference:
     rule: Soundness = field(default_factory=Soundness)
 
     def check(self, problem: Problem) -> None:
-        """Refuse what does not belong to a problem, before anything runs.
+        """Refuse a reference that does not fit a problem, before anything runs.
 
         Raises:
             InputError: held-out points that are not finite or have other columns, or not one label for each row.
@@ -46,7 +46,7 @@ class Reference:
 
     @classmethod
     def of(cls, train: Dataset, test: Dataset | None = None, rule: Soundness | None = None) -> "Reference":
-        """What a data set knows of itself, its held-out part, and a rule unless the default one will do."""
+        """The reference of a data set: its labels and truth, its held-out part, and a rule other than the default."""
         heldout = None if test is None or len(test.x) == 0 else test.x
         return cls(heldout, train.labels, train.truth, Soundness() if rule is None else rule)
 
@@ -61,14 +61,14 @@ class Comparison(Mapping[str, Trace]):
     name: str = ""
     columns: tuple[str, ...] = ()
     units: str = ""
-    failures: Mapping[str, str] = field(default_factory=dict)  # methods that raised, and what
+    failures: Mapping[str, str] = field(default_factory=dict)  # methods that raised an error, and the error
     missing: Mapping[str, str] = field(default_factory=dict)  # methods of the experiment without a stored run, and why
-    stale: Mapping[str, str] = field(default_factory=dict)  # methods whose stored runs other code made, and which
-    starts: Start | None = None  # the rule that the restarts begin by, where it is known
+    stale: Mapping[str, str] = field(default_factory=dict)  # methods whose stored runs other code made, and which code
+    starts: Start | None = None  # the rule of the starts, where it is known
 
     @property
     def rule(self) -> Soundness:
-        """The rule of soundness that every ranking passes through."""
+        """The rule of soundness that is applied in every ranking."""
         return self.reference.rule
 
     def __getitem__(self, method: str) -> Trace:
@@ -94,17 +94,17 @@ def compare(
     """Run every method on the problem from the same starts.
 
     Args:
-        problem: what to solve.
+        problem: the problem to solve.
         methods: a list (named by their `method`) or a mapping from names of your own.
-        restarts: starts for each method; a restart of EM is a chain of a sampler.
-        seed: root seed. A start depends on the seed and the restart only.
-        starts: a rule, or the one mixture at which all restarts begin; `Alternating()` unless given.
-        reference: held-out points, labels, truth and rule of soundness to judge the answers by.
+        restarts: number of starts for each method; the chains of a sampler begin at the same starts.
+        seed: root seed. A start depends only on the seed and the restart.
+        starts: a rule, or one mixture at which all restarts begin; by default `Alternating()`.
+        reference: held-out points, labels, truth and rule of soundness by which results are scored.
         watch: gives a progress callback for each method.
 
     Raises:
-        InputError: an argument is not what it should be, two methods have one name, a method cannot solve the problem,
-            or the reference is not of it. Nothing has run then.
+        InputError: an argument has the wrong type or value, two methods have one name, a method cannot solve the
+            problem, or the reference does not fit it. It is raised before anything runs.
     """
     _expect("problem", problem, Problem, "Problem(x, components)")
     _expect("starts", starts, Start | Mixture | None, "a rule, as KMeans(), or a Mixture")
@@ -126,7 +126,7 @@ def compare(
 
 
 def starts_of(method: Method, problem: Problem, rule: Start, restarts: int, seed: int) -> Mixture:
-    """The starts that a method uses: the first so many of the experiment's. Leaves [R, ...]."""
+    """The starts that a method uses, which are the first R of the experiment's. Leaves [R, ...]"""
     used = method.num_restarts(restarts)
     drawn = draw_starts(rule, problem, max(restarts, used), seed)
     return jax.tree.map(lambda leaf: leaf[:used], drawn)
@@ -136,7 +136,7 @@ def name_methods(methods: Sequence[Method] | Mapping[str, Method]) -> dict[str, 
     """Methods by name.
 
     Raises:
-        InputError: there are none, one is no method, or two have one name.
+        InputError: there are none, one is not a method, or two have the same name.
     """
     _expect("methods", methods, Mapping | list | tuple, "a list, as [EM(), GradientAscent()]")
     given = list(methods.values() if isinstance(methods, Mapping) else methods)
@@ -160,7 +160,7 @@ def check_restarts(restarts: int) -> None:
 
 
 def _expect(name: str, value: object, kind: type | UnionType, remedy: str) -> None:
-    """Refuse an argument of another kind."""
+    """Refuse an argument of another type."""
     if not isinstance(value, kind):
-        found = f"the class {value.__name__}" if isinstance(value, type) else f"of type {type(value).__name__}"
-        raise InputError(f"{name}: {shown(value)} is {found}; give {remedy}")
+        actual = f"the class {value.__name__}" if isinstance(value, type) else f"of type {type(value).__name__}"
+        raise InputError(f"{name}: {shown(value)} is {actual}; give {remedy}")

@@ -1,4 +1,4 @@
-"""The optima that climbs end on: two mixtures of one value are two optima, unless no valley parts them."""
+"""The optima on which climbs end: two mixtures of equal value are distinct optima if there is a valley between them."""
 
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ from workbench.mixture import Mixture
 from workbench.mixture.matching import SAME, Components, match
 from workbench.problem import Problem
 
-# Two ends have one value when their log_joint are within this many nats of each other.
+# Two ends have equal values if their log_joint differ by at most this many nats.
 WITHIN = 1e-3
 
 
@@ -25,7 +25,7 @@ class Optimum:
 
 
 def optima_of(problem: Problem, trace: Trace, sound: np.ndarray) -> tuple[Optimum, ...]:
-    """The ends that are sound [R], highest first; those of one value and one mixture are counted together."""
+    """The optima of the sound ends, highest first; ends of equal value and mixture are counted together. `sound` [R]"""
     scores, ends = trace.log_joint[:, -1], trace.ends
     groups: list[list[int]] = []
     for end in np.argsort(-scores, kind="stable"):
@@ -41,17 +41,17 @@ def optima_of(problem: Problem, trace: Trace, sound: np.ndarray) -> tuple[Optimu
 
 
 def sound_ends(comparison: Comparison, trace: Trace) -> np.ndarray:
-    """Which restarts end on a sound mixture of a finite value. [R]"""
+    """Whether each restart ends on a sound mixture with a finite value. [R]"""
     healths = comparison.rule.check_all(comparison.problem, trace.ends)
     return np.asarray([h.sound for h in healths]) & ~trace.collapsed & np.isfinite(trace.log_joint[:, -1])
 
 
 def same_optimum(problem: Problem, one: Mixture, other: Mixture) -> bool:
-    """Whether two mixtures of one value are one optimum, whatever the labels of their components.
+    """Whether two mixtures of equal value are the same optimum up to the labels of their components.
 
-    They are where the complete data could hardly tell them apart (`mixture/matching.py`). What a stopping rule
-    leaves over can be more than that where a climb is slow, and on a plateau mixtures of one value lie far apart: they
-    are one, too, if half way between them, component by component, `log_joint` is no lower.
+    They are if the complete data could hardly distinguish them (`mixture/matching.py`). Slow climbs can stop farther
+    from their optimum than that, and on a plateau mixtures of equal value are far apart. Two mixtures are therefore
+    also the same optimum if `log_joint` is no lower half way between them, component by component.
     """
     first, second = (Components.of(mixture, np.arange(mixture.num_components)) for mixture in (one, other))
     found = match(first, second)

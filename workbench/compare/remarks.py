@@ -1,4 +1,4 @@
-"""What is to be said of a comparison besides what its methods found: sentences for the end of the reading."""
+"""Remarks on a comparison besides the results of its methods: sentences for the end of the reading."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,12 +8,12 @@ from workbench.data import default_columns
 from workbench.diagnostics.convergence import FOLLOWED_COLUMNS
 from workbench.errors import VALUE, cut
 
-# Steps of a column that differ by no more than this share of their mean are equal but for rounding.
+# Steps of a column that differ by at most this share of their mean count as equal.
 EVEN = 1e-9
 
 
 def remarks_on(comparison: Comparison) -> tuple[str, ...]:
-    """A sentence for each thing that is worth a word, in a fixed order."""
+    """A sentence for each remark, in a fixed order."""
     missing = [f"{name} is not in this table: {why}." for name, why in comparison.missing.items()]
     stale = [
         f"Beware: the run of {name} is STALE: other code made it ({why})." for name, why in comparison.stale.items()
@@ -22,7 +22,7 @@ def remarks_on(comparison: Comparison) -> tuple[str, ...]:
 
 
 def counts_rows(column: NDArray[np.float64]) -> bool:
-    """Whether values [N] rise from row to row, and are whole numbers or evenly spaced: as a row number does."""
+    """Whether values [N] look like row numbers: they rise from row to row, and are integers or evenly spaced."""
     steps = np.diff(column)
     if not np.all(steps > 0):
         return False
@@ -30,7 +30,7 @@ def counts_rows(column: NDArray[np.float64]) -> bool:
 
 
 def _on_starts(comparison: Comparison) -> list[str]:
-    """That starts have climbed, where they have and a method climbs on from them."""
+    """A remark that the starts have climbed already, if so and if a method climbs on from them."""
     climbs = any(not trace.is_sampler for trace in comparison.values())
     if comparison.starts is None or not comparison.starts.climbs or not climbs:
         return []
@@ -41,11 +41,11 @@ def _on_starts(comparison: Comparison) -> list[str]:
 
 
 def _on_row_numbers(comparison: Comparison) -> list[str]:
-    """Columns of several that look like the numbers of the rows."""
+    """Remarks on columns that look like row numbers, if there are several columns."""
     problem = comparison.problem
     names = comparison.columns or default_columns(problem.num_dimensions)
     x = problem.sample
-    # Of two points every column rises or falls; a lone column is often sorted, and cannot be left out.
+    # With two points every column rises or falls. A single column is often sorted, and cannot be left out.
     if problem.num_dimensions < 2 or len(x) < 3:
         return []
     return [
@@ -56,10 +56,10 @@ def _on_row_numbers(comparison: Comparison) -> list[str]:
 
 
 def _on_followed_columns(comparison: Comparison) -> list[str]:
-    """What R-hat and ESS do not look at, where there are draws that they are told of."""
+    """A remark on the columns that R-hat and ESS do not follow, if they are reported for any method."""
     d = comparison.problem.num_dimensions
-    judged = any(trace.is_sampler and not trace.is_approximation for trace in comparison.values())
-    if d <= FOLLOWED_COLUMNS or not judged:
+    reported = any(trace.is_sampler and not trace.is_approximation for trace in comparison.values())
+    if d <= FOLLOWED_COLUMNS or not reported:
         return []
     return [
         f"R-hat and ESS follow the means in the first {FOLLOWED_COLUMNS} of {d} columns, and weights, volumes and "

@@ -1,4 +1,4 @@
-"""Where a method falls short of the components asked for: why its ends are not sound, and what would do instead."""
+"""Messages for methods that do not find all components: why their ends are not sound, and what to try instead."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -13,17 +13,18 @@ from workbench.mixture import COVARIANCES, Mixture
 from workbench.problem import Problem
 from workbench.soundness import Health, Soundness, tie_under
 
-# Columns named where a covariance is narrow. Directions are as narrow as the narrowest within this ratio of variances,
-# and a column lies along them if its unit vector has at least this share of the part in them that the foremost has.
+# At most NAMED columns are named in which a covariance is narrow. Directions count as narrow if their variance is at
+# most ALIKE times the smallest. A column counts if the part of its unit vector in the narrow directions is at least the
+# share ALONG of the largest such part.
 NAMED = 3
 ALIKE = 100.0
 ALONG = 0.5
 
 
 def why_unsound(problem: Problem, trace: Trace, rule: Soundness, columns: Sequence[str]) -> str:
-    """Why ends of a climb are not sound, counted by reason; empty where all are.
+    """Why ends of a climb are not sound, counted by reason; empty if all are sound.
 
-    A covariance is told by what is under it: equal values, or the columns along which the narrowest component of the
+    For a singular covariance it names the equal values under it, or the columns in which the narrowest component of the
     highest such end is narrow.
     """
     ends, healths = trace.ends, rule.check_all(problem, trace.ends)
@@ -44,7 +45,7 @@ def why_unsound(problem: Problem, trace: Trace, rule: Soundness, columns: Sequen
 
 
 def sliver_in(problem: Problem, mixture: Mixture, columns: Sequence[str]) -> str | None:
-    """The component that adds least of what it takes to state it, and may be there by chance; None if all pay."""
+    """The component whose gain is farthest below its price, and which may be there by chance; None if there is none."""
     found = slivers(problem, mixture)
     if not found:
         return None
@@ -57,10 +58,10 @@ def sliver_in(problem: Problem, mixture: Mixture, columns: Sequence[str]) -> str
 
 
 def remedies(problem: Problem, *, tied: bool) -> str:
-    """What to try where components collapse, starve or merge.
+    """What to try if components collapse, starve or merge.
 
     Args:
-        problem: that was climbed.
+        problem: the problem that was climbed.
         tied: whether they do so on equal values.
     """
     family, k, d = problem.covariance, problem.components, problem.num_dimensions
@@ -70,7 +71,7 @@ def remedies(problem: Problem, *, tied: bool) -> str:
     else:
         tries.append("a stronger prior")
     lighter = [other for other in COVARIANCES.values() if other != family and not other.is_unrestricted]
-    # A variance of each component's own vanishes on equal values, whatever the family; a shared one does not.
+    # In every family with separate variances, a component's variance vanishes on equal values; a shared one does not.
     lighter = [other for other in lighter if other.is_shared or not tied]
     if lighter:
         tries.append("covariance = " + " or ".join(f'"{other.name}"' for other in lighter))
@@ -83,7 +84,7 @@ def remedies(problem: Problem, *, tied: bool) -> str:
 
 
 def _needs(problem: Problem) -> str:
-    """A sentence on how many points the family's covariances take, where there are fewer."""
+    """A sentence on the number of points that the family's covariances need, if there are fewer."""
     family, k, d, n = problem.covariance, problem.components, problem.num_dimensions, problem.num_points
     own = k * family.fewest_points(d)
     if n < own:
@@ -98,7 +99,7 @@ def _of(which: np.ndarray) -> str:
 
 
 def _under(problem: Problem, ends: Sequence[Mixture], columns: Sequence[str]) -> str:
-    """What the narrowest components of some ends, the highest first, sit on."""
+    """What is under the narrowest components of some ends, which are ordered from the highest down."""
     narrowest = [_narrowest(problem, end) for end in ends]
     ties: Counter[Tie] = Counter()
     for end, (component, _) in zip(ends, narrowest, strict=True):
@@ -113,14 +114,14 @@ def _under(problem: Problem, ends: Sequence[Mixture], columns: Sequence[str]) ->
 
 
 def _narrowest(problem: Problem, mixture: Mixture) -> tuple[int, list[int]]:
-    """The component that is narrowest against the data, and the columns along which it is, the foremost first."""
+    """The component that is narrowest relative to the data, and the columns in which it is narrow, in order."""
     trils = np.asarray(problem.rows.to_working(mixture).scale_trils)
     component = int(np.argmin(np.linalg.svd(trils, compute_uv=False)[..., -1]))
     return component, _along(problem, mixture, component)
 
 
 def _along(problem: Problem, mixture: Mixture, component: int) -> list[int]:
-    """The columns along which a component is narrow, the foremost first."""
+    """The columns in which a component is narrow, the narrowest first."""
     deviations = np.sqrt(np.diag(np.asarray(problem.rows.matrix) @ np.asarray(problem.rows.matrix).T))
     scaled = np.asarray(mixture.covariances)[component] / np.outer(deviations, deviations)
     values, vectors = np.linalg.eigh(scaled)
@@ -130,7 +131,7 @@ def _along(problem: Problem, mixture: Mixture, component: int) -> list[int]:
 
 
 def _named(along: Sequence[int], columns: Sequence[str]) -> str:
-    """Columns along which a component is narrow, in words."""
+    """Columns in which a component is narrow, as text."""
     if len(along) == len(columns):
         return "in every column"
     rest = f" and {len(along) - NAMED} more" if len(along) > NAMED else ""
@@ -138,7 +139,7 @@ def _named(along: Sequence[int], columns: Sequence[str]) -> str:
 
 
 def _too_few(problem: Problem, healths: Sequence[Health]) -> str:
-    """How few points the starved components of some ends hold."""
+    """The number of points in the starved components of some ends, as text."""
     fewest = problem.covariance.fewest_points(problem.num_dimensions)
     least = min(health.smallest_component_size for health in healths)
     if all(health.vanished for health in healths) or fewest == 0:

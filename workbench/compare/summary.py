@@ -1,4 +1,4 @@
-"""The figures of a comparison: one record for each method, the same for a table, JSON, CSV and the report."""
+"""The figures of a comparison: one record for each method, from which tables, JSON, CSV and the report are made."""
 
 from collections import Counter
 from dataclasses import dataclass, replace
@@ -25,24 +25,24 @@ from workbench.loop.trace import Trace
 from workbench.mixture import Mixture
 from workbench.problem import Problem
 
-# A restart is near the best when it is within this many nats *per point* of it: what a method that looks at some of the
-# rows at a time can come to, and what tells two fits apart by no prediction.
+# A restart is near the best if it is within this many nats *per point* of it. Minibatch methods can come so close, and
+# predictions of two such fits hardly differ.
 NEAR = 1e-3
 
-# The method that the ends of the others are held against, and by how many nats lower counts as lower: both stop short
-# of the same optimum by less.
+# The method with which the ends of the others are compared, and the nats by which an end must be lower to count as
+# lower. Climbs stop short of the same optimum by less.
 YARDSTICK = "em"
 LOWER = 1e-6
 
 
 @dataclass(frozen=True)
 class MethodSummary:
-    """What a comparison says of one method; None where it does not apply.
+    """The figures of one method in a comparison; None where a figure does not apply.
 
-    The *best* is the highest log_joint among all sound answers of all methods. Passes and seconds to the best are the
-    median over the restarts that came within 1e-3 nats of it; seconds are those of all restarts advancing together.
-    Passes to near it are the median over the restarts that came, and stayed, within 1e-3 nats per point; they are not
-    told of samplers.
+    The *best* is the highest log_joint among all sound results of all methods. Passes and seconds to the best are
+    medians over the restarts that came within 1e-3 nats of it; the seconds are those of all restarts advancing
+    together. Passes to near it are the median over the restarts that came, and stayed, within 1e-3 nats per point; they
+    are not reported for samplers.
     """
 
     method: str
@@ -72,21 +72,21 @@ class MethodSummary:
     log_evidence: float | None = None
     log_evidence_standard_error: float | None = None  # over the runs
     evidence_bound: float | None = None  # of the best restart of an approximation
-    seconds_per_pass: float | None = None  # stepping, restarts side by side, over the passes of all of them
+    seconds_per_pass: float | None = None  # seconds of stepping all restarts over the passes of all of them
     failure: str | None = None
-    distinct_components: int | None = None  # of the best: those that hold a point and that rows tell apart
-    merged: bool | None = None  # whether two components of the best have merged into one: a plateau
-    tied_points: int | None = None  # equal values that a tight component of the best sits on; 0 where on none
-    # The highest end that is finite, where no answer is sound: not an estimate, but where the method was.
+    distinct_components: int | None = None  # of the best: components that hold a point and that rows distinguish
+    merged: bool | None = None  # whether two components of the best have merged into one (a plateau)
+    tied_points: int | None = None  # number of equal values under a tight component of the best; 0 if there are none
+    # The highest finite end, if no result is sound. It is no estimate, but shows where the method ended.
     ended_log_likelihood: float | None = None
     ended_log_joint: float | None = None
     ess_tail_min: float | None = None  # over the tails of the same functionals as `ess_min`
     e_bfmi: float | None = None  # smallest over the chains; None where the sampler has no energies
-    unsound: str | None = None  # why ends are not sound, where no answer is or the best has merged
-    sliver: str | None = None  # a component of the best that may be there by chance, in words
-    equal_elsewhere: int | None = None  # restarts that end on the value of the best and on another mixture
+    unsound: str | None = None  # why ends are not sound, if no result is or components of the best have merged
+    sliver: str | None = None  # a component of the best that may be there by chance, as text
+    equal_elsewhere: int | None = None  # restarts that end at the value of the best but on another mixture
     converged_on_best: int | None = None  # restarts that reach the best and have converged
-    stale: str | None = None  # what other code made the run, where it is stored so
+    stale: str | None = None  # the code that made the stored run, if it is not the present one
 
 
 def best_log_joint(comparison: Comparison) -> float | None:
@@ -195,13 +195,13 @@ def _failed(name: str, why: str) -> MethodSummary:
 
 
 def arrivals(trace: Trace, best: float | None, within: float) -> list[tuple[int, int]]:
-    """Restart and first row of those that come within so many nats of the best, and neither leave it nor collapse.
+    """Restart and first row of the restarts that come within some nats of the best, and neither leave it nor collapse.
 
-    An approximation climbs another objective and arrives nowhere.
+    There are none for an approximation, which climbs another objective.
     """
     if best is None or trace.is_approximation:
         return []
-    near = np.abs(trace.log_joint - best) <= within  # a spike passes the best on its way up, and is no arrival
+    near = np.abs(trace.log_joint - best) <= within  # a spike passes the best on its way up, but does not stay
     stays = near.any(1) if trace.is_sampler else near[:, -1] & ~trace.collapsed
     return [(int(r), int(np.argmax(near[r]))) for r in np.flatnonzero(stays)]
 
@@ -209,9 +209,9 @@ def arrivals(trace: Trace, best: float | None, within: float) -> list[tuple[int,
 def _on_the_best(
     problem: Problem, trace: Trace, sound: np.ndarray, best: tuple[float, Mixture] | None
 ) -> tuple[list[tuple[int, int]], int]:
-    """Restart and first row of those that come to the value of the best, and how many end there on another mixture.
+    """Restart and first row of the restarts that reach the best, and the number that end at its value elsewhere.
 
-    A restart that ends on another mixture has not reached the best. A sampler's draws are near it for a moment only.
+    A restart that ends on another mixture has not reached the best. The draws of a sampler need not stay near it.
     """
     if best is None or trace.is_sampler:
         return arrivals(trace, None if best is None else best[0], WITHIN), 0
@@ -222,14 +222,14 @@ def _on_the_best(
 
 
 def _median_passes(trace: Trace, rows: list[tuple[int, int]]) -> float | None:
-    """The median price of some restarts and rows; None if there are none."""
+    """The median number of passes of some restarts and rows; None if there are none."""
     return float(np.median([trace.passes[place] for place in rows])) if rows else None
 
 
 def _lower(trace: Trace, em: Trace | None) -> int | None:
-    """Restarts that ended lower than em's from the same start; None for samplers, and where there is no em.
+    """Number of restarts that ended lower than em's from the same start; None for samplers, and without em.
 
-    Where em collapsed, its end is the foot of a spike and no yardstick. One that was dropped from a race has no end.
+    Restarts are left out if em collapsed, because its end is then the foot of a spike, or if a race dropped either.
     """
     if em is None or em.is_sampler or trace.is_sampler:
         return None
@@ -238,12 +238,12 @@ def _lower(trace: Trace, em: Trace | None) -> int | None:
     fair = ~em.collapsed[:shared] & np.isfinite(theirs)
     for raced in (em, trace):
         fair &= True if raced.dropped is None else ~raced.dropped[:shared]
-    # Not "less than": an end that is no number is lower too.
+    # The comparison is negated so that an end that is NaN counts as lower.
     return int(np.sum(fair & ~(ends >= theirs - LOWER)))
 
 
 def draws_of(trace: Trace) -> Mixture:
-    """What a sampler predicts with: the draws of all its chains, of an approximation those of the highest bound.
+    """The draws with which a sampler predicts: those of all chains, or of an approximation's fit of highest bound.
 
     Leaves [S, ...].
     """
@@ -253,14 +253,14 @@ def draws_of(trace: Trace) -> Mixture:
 
 
 def _answer(trace: Trace, mixture: Mixture | None) -> Mixture | None:
-    """The sample that predicts: draws of a sampler, the best sound point estimate otherwise. Leaves [S, ...]."""
+    """The mixtures that predict: draws of a sampler, or the best sound point estimate. Leaves [S, ...]"""
     if trace.is_sampler:
         return draws_of(trace)
     return None if mixture is None else jax.tree.map(lambda leaf: np.asarray(leaf)[None], mixture)
 
 
 def _highest_end(trace: Trace) -> tuple[int, int] | None:
-    """Restart and row of the highest finite end, or draw of a sampler, sound or not."""
+    """Restart and row of the highest finite end, or of a sampler's highest draw, whether sound or not."""
     kept = max(trace.draws, 1)
     scores = np.where(np.isfinite(trace.log_joint[:, -kept:]), trace.log_joint[:, -kept:], -np.inf)
     restart, row = np.unravel_index(np.argmax(scores), scores.shape)
@@ -268,5 +268,5 @@ def _highest_end(trace: Trace) -> tuple[int, int] | None:
 
 
 def _highest(trace: Trace) -> int:
-    """The restart of an approximation whose bound is the highest that is a number."""
+    """The restart of an approximation with the highest bound that is not NaN."""
     return int(np.argmax(np.nan_to_num(np.asarray(trace.evidence_bound), nan=-np.inf)))

@@ -1,4 +1,4 @@
-"""The table of a comparison, with a reading of it in a few sentences: as text, HTML, JSON or CSV."""
+"""The table of a comparison, with a reading in a few sentences, as text, HTML, JSON or CSV."""
 
 import json
 import math
@@ -38,7 +38,7 @@ def _near(s: MethodSummary) -> str:
 
 
 def _duration(seconds: float | None) -> str:
-    """A short time in three digits, in the unit that suits it."""
+    """A short time with three digits, in s, ms or µs."""
     if seconds is None or not math.isfinite(seconds):
         return "–"
     size, unit = next((size, unit) for size, unit in _UNITS if seconds >= size or unit == _UNITS[-1][1])
@@ -83,7 +83,7 @@ def _count(*statuses: Status) -> Cell:
     return lambda s: f"{sum(s.statuses.get(status.name, 0) for status in statuses)} of {s.restarts}"
 
 
-# The lines of the table, top to bottom. A line of which no method has a figure is left out.
+# The lines of the table, top to bottom. A line is left out if no method has a figure for it.
 LINES: tuple[tuple[str, Cell], ...] = (
     ("best sound log-joint", lambda s: _number(s.best_log_joint, ".3f")),
     ("best sound log-likelihood", lambda s: _number(s.best_log_likelihood, ".3f")),
@@ -124,13 +124,13 @@ LINES: tuple[tuple[str, Cell], ...] = (
 
 @dataclass(frozen=True)
 class ComparisonTable:
-    """The summaries of one comparison; prints as text, and as HTML in a notebook."""
+    """The summaries of one comparison. It prints as text, and as HTML in a notebook."""
 
     experiment: str
     summaries: tuple[MethodSummary, ...]
-    components: int | None = None  # K that was asked for
-    advice: str = ""  # what to try where no answer is sound, or components of the best have merged
-    dtype: str = USUAL  # of the numbers
+    components: int | None = None  # K of the problem
+    advice: str = ""  # what to try if no result is sound, or components of the best have merged
+    dtype: str = USUAL  # in which the numbers were computed
     remarks: tuple[str, ...] = ()  # sentences on the comparison as a whole
 
     @property
@@ -147,7 +147,7 @@ class ComparisonTable:
 
     @property
     def reading(self) -> str:
-        """What the table says, in a sentence or two."""
+        """A sentence or two that sum up the table."""
         text, note = read(self.summaries, self.components, self.advice), precision_note(self.dtype)
         return " ".join([text, *self.remarks, *([note] if note else [])])
 
@@ -161,7 +161,7 @@ class ComparisonTable:
         return f"{self.shown.to_html()}<p>{escape(self.reading)}</p>"
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values: `experiment`, `dtype`, `reading`, and a list `methods`. What is not a finite number is None."""
+        """Plain values: `experiment`, `dtype`, `reading` and a list `methods`. None stands for non-finite numbers."""
         methods = [plain(asdict(s)) for s in self.summaries]
         return {"experiment": self.experiment, "dtype": self.dtype, "reading": self.reading, "methods": methods}
 
@@ -170,7 +170,7 @@ class ComparisonTable:
         return json.dumps(self.to_dict(), allow_nan=False)
 
     def to_csv(self) -> str:
-        """One row for each method, headed; the statuses and optima as JSON in their cells."""
+        """One row for each method, with a header; the cells of statuses and optima hold JSON."""
         about = {"experiment": self.experiment, "dtype": self.dtype}
         rows = tuple(about | row for row in self.to_dict()["methods"])
         return Table((*about, *(each.name for each in fields(MethodSummary))), rows).to_csv()
@@ -180,7 +180,7 @@ def table(comparison: Comparison) -> ComparisonTable:
     """The table of a comparison."""
     summaries, problem = tuple(summarise(comparison)), comparison.problem
     best = _best(summaries)
-    # Equal values are what is under it where a method says so; the words are those of `Tie.text`.
+    # A method's text mentions equal values if they are under a component; the words are those of `Tie.text`.
     tied = any("equal" in (s.unsound or "") for s in summaries)
     advice = remedies(problem, tied=tied) if len(comparison) and (best is None or best.merged) else ""
     dtype = dtype_name(*(trace.mixtures.means for trace in comparison.values()))
@@ -188,12 +188,12 @@ def table(comparison: Comparison) -> ComparisonTable:
 
 
 def read(summaries: tuple[MethodSummary, ...], components: int | None = None, advice: str = "") -> str:
-    """A few sentences: the best, who reached it how often and at what price, and what to beware of.
+    """A few sentences: the best, how often and at what price each method reached it, and warnings.
 
     Args:
         summaries: of the methods.
-        components: K that was asked for.
-        advice: what to try where no answer is sound, or components of the best have merged.
+        components: K of the problem.
+        advice: what to try if no result is sound, or components of the best have merged.
     """
     best = _best(summaries)
     climbs = [s for s in summaries if s.r_hat_max is None and s.evidence_bound is None and s.failure is None]
@@ -238,7 +238,7 @@ def read(summaries: tuple[MethodSummary, ...], components: int | None = None, ad
 
 
 def _disagree(s: MethodSummary) -> bool:
-    """Whether several chains do not agree."""
+    """Whether there are several chains that do not agree."""
     return s.r_hat_max is not None and s.restarts > 1 and s.statuses.get(Status.CONVERGED.name, 0) != s.restarts
 
 
@@ -251,17 +251,17 @@ _OF_SLIVERS = "Compare with fewer components, or with a prior."
 
 
 def _best(summaries: tuple[MethodSummary, ...]) -> MethodSummary | None:
-    """The method with the best sound answer; None where there is none."""
+    """The method with the best sound result; None if there is none."""
     having = [s for s in summaries if s.best_log_joint is not None]
     return max(having, key=lambda s: s.best_log_joint or 0.0, default=None)
 
 
-# How climbs end that have found all components they were asked for.
+# Statuses of climbs that have found all components.
 _WHOLE = {Status.CONVERGED.name, Status.BUDGET.name, Status.DROPPED.name}
 
 
 def _fewer(best: MethodSummary, climbs: list[MethodSummary], components: int | None) -> str:
-    """A sentence where the best is a mixture of fewer components than were asked for."""
+    """A sentence if the best is a mixture of fewer than K components."""
     if components is None or best.distinct_components is None or best.distinct_components >= components:
         return ""
     groups = "1 component" if best.distinct_components == 1 else f"{best.distinct_components} components"
@@ -272,7 +272,7 @@ def _fewer(best: MethodSummary, climbs: list[MethodSummary], components: int | N
 
 
 def _unfinished(climbs: list[MethodSummary]) -> str:
-    """A sentence where none of the climbs that reach the best has come to its end."""
+    """A sentence if none of the climbs that reach the best has converged."""
     there = [s for s in climbs if s.reached_best]
     if not there or any(s.converged_on_best != 0 for s in there):
         return ""

@@ -1,4 +1,4 @@
-"""The whole posterior: what is known of it exactly, and the labels of its draws."""
+"""The whole posterior: exact posteriors of tiny problems, and the labels of draws."""
 
 from workbench.posterior.enumeration import ExactPosterior, exact_posterior
 from workbench.posterior.reference import ReferencePosterior, read_reference, reference_names

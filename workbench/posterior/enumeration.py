@@ -1,8 +1,8 @@
 """The exact posterior of a tiny problem under the conjugate prior, by a sum over all K^N allocations.
 
-Given an allocation everything is a ratio of gamma functions and determinants (`workbench.mixture.prior.update`), so
-the posterior of the mixture is a finite sum, and what is told of it here is exact to rounding. It is the yardstick of
-every sampler, and it knows nothing of labels: the sum runs over all of them.
+Given an allocation, all terms are ratios of gamma functions and determinants (`workbench.mixture.prior.update`). The
+posterior of the mixture is therefore a finite sum, and its functionals here are exact to rounding. Samplers are tested
+against it. It is symmetric in the labels, because the sum runs over all allocations.
 """
 
 from dataclasses import dataclass
@@ -21,10 +21,10 @@ from workbench.mixture.prior import Hyperparameters
 from workbench.mixture.prior.update import log_allocation_prior, log_marginal_likelihood, log_predictive, update
 from workbench.problem import Problem
 
-# Allocations that are summed at most: a minute's work.
+# Most allocations that are summed, which takes a minute.
 MOST_ALLOCATIONS = 2**24
 
-# Allocations side by side: their co-clustering matrices stay in a core's cache.
+# Allocations that are processed together, so few that their co-clustering matrices stay in a core's cache.
 CHUNK = 1024
 
 Sums = dict[str, Array]
@@ -32,31 +32,31 @@ Sums = dict[str, Array]
 
 @dataclass(frozen=True)
 class ExactPosterior:
-    """What is known exactly of the posterior; all of it is the same under any permutation of labels.
+    """Exact functionals of the posterior, none of which depends on labels.
 
-    Only what has a finite variance under the default prior is told, so that a sampler's Monte-Carlo error means
-    something: moments of covariances, for instance, have none.
+    They have finite variances under the default prior, so that a sampler's Monte-Carlo error is meaningful. Moments of
+    covariances, for instance, do not.
     """
 
     log_evidence: float  # ln of the integral of exp(log_joint)
     co_clustering: np.ndarray  # [N, N]   probability that two points come from one component
-    occupied: np.ndarray  # [K]   probability that just 1, ..., K components hold points
+    occupied: np.ndarray  # [K]   probability that exactly 1, ..., K components hold points
     squared_weights: float  # mean of sum_k pi_k^2
     mean_of_means: np.ndarray  # [D]   mean of sum_k mu_k / K
     at: np.ndarray  # [G, D]
-    density: np.ndarray  # [G]   mean of the mixture's density there: the posterior predictive
-    allocations: int  # K^N, all of them summed
+    density: np.ndarray  # [G]   mean of the mixture's density there, the posterior predictive density
+    allocations: int  # K^N, the number of terms
 
 
 def exact_posterior(problem: Problem, at: ArrayLike | None = None) -> ExactPosterior:
     """Sum over every allocation of a tiny problem.
 
     Args:
-        problem: with the conjugate prior and at most 2^24 allocations.
-        at: where the density is told, [G, D] or [G]; at the points themselves unless given.
+        problem: a problem with the conjugate prior and at most 2^24 allocations.
+        at: places at which the density is computed, [G, D] or [G]; by default the points themselves.
 
     Raises:
-        InputError: another prior, too many allocations, or `at` holds no points of the problem's dimensions.
+        InputError: the prior is another, there are too many allocations, or `at` has other dimensions.
     """
     k, n = problem.components, problem.num_points
     if not isinstance(problem.prior, ConjugatePrior):
@@ -70,11 +70,11 @@ def exact_posterior(problem: Problem, at: ArrayLike | None = None) -> ExactPoste
             f"give at most {int(np.log(MOST_ALLOCATIONS) / np.log(k))} points or fewer components"
         )
     grid = problem.x if at is None else finite_points(at, problem.num_dimensions, "at")
-    # Seen from the prior's location, so that scatters do not cancel.
+    # The prior's location becomes the origin, so that scatters do not cancel.
     location = np.asarray(problem.hyperparameters["mean_location"])
     h = {**problem.hyperparameters, "mean_location": jnp.zeros_like(location)}
-    found = _sweep(problem.x - location, grid - location, h, components=k, family=problem.covariance)
-    log_evidence, sums = jax.tree.map(np.asarray, found)
+    swept = _sweep(problem.x - location, grid - location, h, components=k, family=problem.covariance)
+    log_evidence, sums = jax.tree.map(np.asarray, swept)
     return ExactPosterior(
         log_evidence=float(log_evidence),
         co_clustering=sums["co_clustering"],
@@ -89,7 +89,7 @@ def exact_posterior(problem: Problem, at: ArrayLike | None = None) -> ExactPoste
 
 @partial(jax.jit, static_argnames=("components", "family"))
 def _sweep(x: Array, at: Array, h: Hyperparameters, *, components: int, family: Covariance) -> tuple[Array, Sums]:
-    """Log evidence and posterior means, chunk by chunk: all values of the last digits for each of the first ones."""
+    """Log evidence and posterior means. A chunk holds all allocations of the last points for one of the first."""
     k, n = components, len(x)
     digits = next(m for m in range(n, -1, -1) if k**m <= CHUNK)
     last = _allocations(jnp.arange(k**digits), digits, k)  # [B, m]
@@ -98,7 +98,7 @@ def _sweep(x: Array, at: Array, h: Hyperparameters, *, components: int, family: 
         first = jnp.broadcast_to(_allocations(index[None], n - digits, k), (len(last), n - digits))
         allocations = jnp.concatenate([first, last], axis=1)  # [B, N]
         log_weights, values = jax.vmap(lambda z: _given(z, x, at, h, components=k, family=family))(allocations)
-        # Sums are kept relative to the largest log weight met so far.
+        # Sums are relative to the largest log weight so far.
         peak, sums = carry
         higher = jnp.maximum(peak, jnp.max(log_weights))
         weights = jnp.exp(log_weights - higher)
@@ -114,14 +114,14 @@ def _sweep(x: Array, at: Array, h: Hyperparameters, *, components: int, family: 
 
 
 def _allocations(index: Array, digits: int, components: int) -> Array:
-    """The digits of each index to the base K. [B, digits]"""
+    """The digits of each index in base K. [B, digits]"""
     return index[:, None] // components ** jnp.arange(digits) % components
 
 
 def _given(
     z: Array, x: Array, at: Array, h: Hyperparameters, *, components: int, family: Covariance
 ) -> tuple[Array, Sums]:
-    """Log weight of an allocation z [N], and what the posterior given it says."""
+    """Log weight of an allocation z [N], and the posterior functionals given it."""
     k, a = components, h["concentration"]
     member = jax.nn.one_hot(z, k, axis=0, dtype=x.dtype)  # [K, N]
     origins = jnp.zeros((k, x.shape[1]), x.dtype)

@@ -1,4 +1,4 @@
-"""Exact posteriors kept with the package: what each problem is, what is known of it, and the checks that it passed."""
+"""Exact posteriors stored with the package, each with its problem and the checks that it has passed."""
 
 import json
 from dataclasses import dataclass, fields
@@ -22,7 +22,7 @@ AGREEMENT = 1e-10
 
 @dataclass(frozen=True)
 class ReferencePosterior:
-    """A problem, its exact posterior, and how it was found."""
+    """A problem, its exact posterior, and how that was computed."""
 
     name: str
     about: str
@@ -34,7 +34,7 @@ class ReferencePosterior:
 
 
 def reference_names() -> list[str]:
-    """Names of the exact posteriors kept with the package, in alphabetical order."""
+    """Names of the exact posteriors stored with the package, in alphabetical order."""
     return sorted(file.name.removesuffix(".json") for file in FOLDER.iterdir() if file.name.endswith(".json"))
 
 
@@ -42,27 +42,27 @@ def read_reference(name: str) -> ReferencePosterior:
     """One of `reference_names`.
 
     Raises:
-        InputError: there is no such name; the message lists those there are.
+        InputError: there is no such name; the message lists the existing ones.
     """
     if name not in reference_names():
         raise InputError(f"reference: there is no {name!r}; allowed: {', '.join(reference_names())}")
     kept = json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
-    asked, answer = kept["problem"], kept["posterior"]
-    prior = ConjugatePrior.model_validate_json(json.dumps(asked["prior"]))
-    problem = Problem(np.asarray(asked["x"]), asked["components"], asked["covariance"], prior)
+    stated, answer = kept["problem"], kept["posterior"]
+    prior = ConjugatePrior.model_validate_json(json.dumps(stated["prior"]))
+    problem = Problem(np.asarray(stated["x"]), stated["components"], stated["covariance"], prior)
     arrays: dict[str, Any] = {k: np.asarray(v) if isinstance(v, list) else v for k, v in answer.items()}
-    told = {key: kept[key] for key in ("about", "checks", "settings", "versions")}
-    return ReferencePosterior(name=name, problem=problem, posterior=ExactPosterior(**arrays), **told)
+    origin = {key: kept[key] for key in ("about", "checks", "settings", "versions")}
+    return ReferencePosterior(name=name, problem=problem, posterior=ExactPosterior(**arrays), **origin)
 
 
 def make_reference(name: str, about: str, problem: Problem, at: np.ndarray) -> str:
-    """Find an exact posterior, check it, and write it as JSON: one file of the folder, numbers in full.
+    """Compute an exact posterior, check it, and return it as JSON for one file of the folder, with all digits.
 
     Args:
         name: of the file.
         about: one sentence on the problem.
-        problem: under the conjugate prior, given in full.
-        at: where the density is told, [G, D].
+        problem: a problem with the conjugate prior, all of whose hyperparameters are given.
+        at: places at which the density is computed, [G, D].
     """
     posterior = exact_posterior(problem, at)
     answer = {field.name: _plain(getattr(posterior, field.name)) for field in fields(posterior)}
@@ -84,7 +84,7 @@ def make_reference(name: str, about: str, problem: Problem, at: np.ndarray) -> s
 
 
 def checks(problem: Problem, posterior: ExactPosterior) -> dict[str, bool]:
-    """What must hold of an exact posterior, by name; the prior must be given in full, not scaled to the data."""
+    """Checks that an exact posterior must pass, by name. The prior must be given in full, not scaled to the data."""
 
     def enumerated(x: np.ndarray, at: np.ndarray) -> ExactPosterior:
         return exact_posterior(Problem(x, problem.components, problem.covariance.name, problem.prior), at)

@@ -1,4 +1,4 @@
-"""The draws of a sampler with one label for one component: what parameters can be told of."""
+"""Relabelled draws of a sampler: a label means the same component in every draw, so that parameters make sense."""
 
 from typing import NamedTuple
 
@@ -10,12 +10,12 @@ from workbench.mixture import Mixture
 from workbench.posterior.relabelling import RELABELLINGS, apply
 from workbench.problem import Problem
 
-# The algorithm that is used where none is named.
+# The algorithm that is used by default.
 DEFAULT = "stephens"
 
 
 class RelabelledDraws(NamedTuple):
-    """Draws after relabelling, and what made them so."""
+    """Draws after relabelling, with the permutations that were applied."""
 
     mixtures: Mixture  # leaves [R, S, ...]
     permutations: np.ndarray  # [R, S, K]   component `permutations[r, s, k]` of the sampled draw is called k
@@ -25,13 +25,13 @@ class RelabelledDraws(NamedTuple):
 def relabel(trace: Trace, problem: Problem, algorithm: str = DEFAULT) -> RelabelledDraws:
     """The draws of a sampler with their components in one order, chosen draw by draw.
 
-    An algorithm settles the labels but for one order common to all draws; here the posterior means of the first
-    coordinate of the means increase. Stephens' and the ECR algorithms hold R x S x K responsibilities of at most 1,000
-    rows in memory.
+    An algorithm determines the labels up to one order common to all draws. It is chosen so that the posterior means of
+    the first coordinate of the means increase. Stephens' and the ECR algorithms hold R x S x K responsibilities of at
+    most 1,000 rows in memory.
 
     Args:
         trace: of a sampler.
-        problem: that the trace is of.
+        problem: the problem of the trace.
         algorithm: a name in `RELABELLINGS`.
 
     Raises:
@@ -51,7 +51,7 @@ def check_sampler(trace: Trace) -> None:
     """Refuse a trace without posterior draws.
 
     Raises:
-        InputError: saying what to give instead.
+        InputError: the trace holds point estimates.
     """
     if not trace.is_sampler:
         raise InputError("trace: holds point estimates and no posterior draws; give the trace of a sampler, as of nuts")

@@ -1,4 +1,4 @@
-"""Draws of any sampler held against an exact posterior, in Monte-Carlo standard errors."""
+"""Draws of any sampler compared with an exact posterior, in Monte-Carlo standard errors."""
 
 from functools import partial
 from itertools import combinations
@@ -17,30 +17,29 @@ from workbench.problem import Problem
 # Fields of `ExactPosterior` that are posterior means of a functional of the mixture.
 MEANS = ("co_clustering", "occupied", "squared_weights", "mean_of_means", "density")
 
-# Those of them that are probabilities.
+# The probabilities among them.
 PROBABILITIES = ("co_clustering", "occupied")
 
-# Of sums of some hundreds of terms, relative.
+# Relative rounding error of sums of some hundreds of terms.
 ROUNDING = 1e-12
 
 
 def z_scores(exact: ExactPosterior, mixtures: Mixture, problem: Problem) -> dict[str, np.ndarray]:
-    """How far the draws' means lie from the exact ones, in Monte-Carlo standard errors of autocorrelated draws.
+    """Deviations of the draws' means from the exact ones, in Monte-Carlo standard errors of autocorrelated draws.
 
-    A sampler of the right posterior keeps all of them within z = 4 but for one time in some thousands. Draws that
-    have not met a rare event cannot tell its error, so the error of a probability p is at least that of as many
-    independent events of probability p.
+    For a sampler of the right posterior, a deviation exceeds 4 about once in some thousands. Draws without a rare event
+    say nothing about its error, so the error of a probability p is at least that of as many independent draws.
 
     Args:
         exact: posterior of the problem.
         mixtures: draws, leaves [R, S, ...].
-        problem: that both are of.
+        problem: the problem of both.
 
     Returns:
-        For each of `MEANS` an array in the shape of the exact posterior's; infinite where draws that never move are
-        off, or a draw is not finite.
+        For each of `MEANS` an array in the shape of the exact posterior's. It is infinite where draws that never move
+        are wrong, or a draw is not finite.
     """
-    # 0.8 s to import; the package promises to import in little more time than numpyro itself.
+    # This import takes 0.8 s; the package promises to import in little more time than numpyro itself.
     from arviz_stats.base import array_stats  # type: ignore[attr-defined]
 
     shape = np.shape(mixtures.weights)[:2]
@@ -55,7 +54,7 @@ def z_scores(exact: ExactPosterior, mixtures: Mixture, problem: Problem) -> dict
             variance = np.clip(truth * (1 - truth), 0, None).ravel()
             errors = np.fmax(errors, np.sqrt(variance / np.prod(shape)))
         off = columns.mean((0, 1)) - truth.ravel()
-        # One component, a point beside itself: constant but for rounding.
+        # Some values are constant up to rounding, such as the co-clustering of a point with itself.
         off = np.where(np.abs(off) <= ROUNDING * np.abs(truth.ravel()), 0.0, off)
         with np.errstate(divide="ignore", invalid="ignore"):
             z = np.where(off == 0.0, 0.0, off / np.nan_to_num(errors))
@@ -64,9 +63,9 @@ def z_scores(exact: ExactPosterior, mixtures: Mixture, problem: Problem) -> dict
 
 
 def label_invariant(mixture: Mixture, x: Array, at: Array) -> dict[str, Array]:
-    """Given one mixture, the conditional means of what `ExactPosterior` tells, by name.
+    """Conditional means, given one mixture, of the functionals of `ExactPosterior`, by name.
 
-    Points are allocated independently given the mixture, so averages over allocations have closed forms.
+    Given the mixture, allocations are independent, so that averages over them have closed forms.
     """
     member = mixture.responsibilities(x)  # [N, K]
     return {
@@ -84,10 +83,11 @@ def _each_draw(mixtures: Mixture, x: Array, at: Array) -> dict[str, Array]:
 
 
 def _occupied(member: Array) -> Array:
-    """Probability that just 1, ..., K components hold points, from responsibilities [N, K]. [K]
+    """Probability that exactly 1, ..., K components hold points, from responsibilities [N, K]. [K]
 
-    All points fall in a set B of components with probability `g(B) = prod_n sum_{k in B} r_nk`; that they fill just j
-    components follows by inclusion and exclusion, `sum_B (-1)^(j - |B|) C(K - |B|, j - |B|) g(B)`.
+    All points fall in a set B of components with probability `g(B) = prod_n sum_{k in B} r_nk`. The probability that
+    they occupy exactly j components follows by inclusion and exclusion,
+    `sum_B (-1)^(j - |B|) C(K - |B|, j - |B|) g(B)`.
     """
     k = member.shape[1]
     sizes = range(1, k + 1)

@@ -1,4 +1,4 @@
-"""The posterior table of a sampler's run: what its draws say of each quantity, and how far they can be trusted."""
+"""The posterior table of a sampler's run: estimates of each quantity from its draws, with their diagnostics."""
 
 import math
 from collections.abc import Sequence
@@ -15,13 +15,14 @@ from workbench.posterior.relabelling import RELABELLINGS, agreement_matrix, appl
 from workbench.posterior.switching import label_switching, parameters
 from workbench.problem import Problem
 
-# Draws by which the relabelling algorithms are compared, spread evenly over all chains: agreement to some percent.
+# Draws on which the relabelling algorithms are compared, spread evenly over all chains; agreement is known to a few
+# percent.
 COMPARED_DRAWS = 500
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """What the draws of all chains say of one quantity; NaN where they are not finite, or one number."""
+    """Estimates of one quantity from the draws of all chains; NaN where draws are not finite or never change."""
 
     name: str
     mean: float
@@ -30,54 +31,54 @@ class Estimate:
     r_hat: float  # rank-normalised and split
     ess_bulk: float
     ess_tail: float
-    # With the labels as they were sampled, in the order that most draws have: an exhibit of switching, not a verdict.
+    # R-hat with the labels as sampled, in the most frequent order; it illustrates switching, and is no diagnostic.
     raw_r_hat: float | None = None
 
 
 @dataclass(frozen=True)
 class RelabellingsCompared:
-    """How the relabelling algorithms agree on the same draws, and what each costs."""
+    """Agreement of the relabelling algorithms on the same draws, and the cost of each."""
 
     names: tuple[str, ...]
     agreement: np.ndarray  # [M, M]   share of the draws on which two agree, up to one order common to all draws
-    seconds: tuple[float, ...]  # of each, compiled
+    seconds: tuple[float, ...]  # of each, without compiling
     compile_seconds: tuple[float, ...]
-    draws: int  # that they were compared on
+    draws: int  # number of draws on which they were compared
 
 
 @dataclass(frozen=True)
 class PosteriorSummary:
     """Label-invariant functionals, parameters after relabelling, and the labellings that each chain visits.
 
-    R-hat and effective sizes of an approximation's draws are NaN: they are independent, whatever the posterior is.
+    R-hat and effective sample sizes of an approximation's draws are NaN, because they say nothing about the posterior.
     """
 
     chains: int
     draws: int  # of each chain
-    approximation: bool  # of a density that was fitted to the posterior
+    approximation: bool  # whether the draws come from a density that was fitted to the posterior
     relabelling: str
     functionals: tuple[Estimate, ...]
     parameters: tuple[Estimate, ...]
     labellings: int  # K!
-    labellings_met: int  # by all chains together
-    modes_visited: tuple[int, ...]  # how many of the K! labellings each chain visits
-    switches: tuple[int, ...]  # draws of each chain in another labelling than the draw before
+    labellings_met: int  # visited by all chains together
+    modes_visited: tuple[int, ...]  # number of the K! labellings that each chain visits
+    switches: tuple[int, ...]  # number of draws of each chain in another labelling than the draw before
     e_bfmi: tuple[float, ...] | None  # of each chain's energies; None where the sampler has none
-    dtype: str  # of the numbers
+    dtype: str  # in which the numbers were computed
     compared: RelabellingsCompared
-    stale: str | None = None  # what other code made the draws, where they are stored so
+    stale: str | None = None  # the code that made the stored draws, if it is not the present one
 
 
 def posterior_summary(
     trace: Trace, problem: Problem, relabelling: str = DEFAULT, columns: Sequence[str] = ()
 ) -> PosteriorSummary:
-    """The posterior table of a sampler's draws; warm-up is left out.
+    """The posterior table of a sampler's draws, without warm-up.
 
     Args:
         trace: of a sampler.
-        problem: that the trace is of.
-        relabelling: the algorithm after which parameters are told; a name in `RELABELLINGS`.
-        columns: names of the data's columns; x1, x2, ... unless given.
+        problem: the problem of the trace.
+        relabelling: the relabelling algorithm for the parameters; a name in `RELABELLINGS`.
+        columns: names of the data's columns; by default x1, x2, ...
 
     Raises:
         InputError: the trace has no draws, or there is no such algorithm.
@@ -95,8 +96,8 @@ def posterior_summary(
         draws=draws,
         approximation=trace.is_approximation,
         relabelling=relabelling,
-        functionals=_silenced(trace, _estimates(invariant.names, invariant.values, invariant.ranked)),
-        parameters=_silenced(trace, _estimates(names, settled, settled, raw)),
+        functionals=_without_diagnostics(trace, _estimates(invariant.names, invariant.values, invariant.ranked)),
+        parameters=_without_diagnostics(trace, _estimates(names, settled, settled, raw)),
         labellings=math.factorial(problem.components),
         labellings_met=len(switching.labellings),
         modes_visited=tuple(switching.modes_visited.tolist()),
@@ -108,7 +109,7 @@ def posterior_summary(
 
 
 def compare_relabellings(trace: Trace, problem: Problem) -> RelabellingsCompared:
-    """Every relabelling algorithm on the same draws of a sampler, at most 500 spread evenly over its chains.
+    """All relabelling algorithms on the same draws of a sampler, at most 500, spread evenly over its chains.
 
     Raises:
         InputError: the trace has no draws.
@@ -118,12 +119,12 @@ def compare_relabellings(trace: Trace, problem: Problem) -> RelabellingsCompared
     chosen = np.unique(np.linspace(0, total - 1, min(total, COMPARED_DRAWS)).astype(int))
     few = jax.tree.map(lambda leaf: np.reshape(leaf, (1, total, *leaf.shape[2:]))[:, chosen], trace.answer)
     scores = trace.log_joint[:, -trace.draws :].reshape(1, total)[:, chosen]
-    found = {name: timed(algorithm, few, scores, problem) for name, algorithm in RELABELLINGS.items()}
+    results = {name: timed(algorithm, few, scores, problem) for name, algorithm in RELABELLINGS.items()}
     return RelabellingsCompared(
-        names=tuple(found),
-        agreement=agreement_matrix({name: one.permutations for name, one in found.items()}),
-        seconds=tuple(one.seconds for one in found.values()),
-        compile_seconds=tuple(one.compile_seconds for one in found.values()),
+        names=tuple(results),
+        agreement=agreement_matrix({name: one.permutations for name, one in results.items()}),
+        seconds=tuple(one.seconds for one in results.values()),
+        compile_seconds=tuple(one.compile_seconds for one in results.values()),
         draws=len(chosen),
     )
 
@@ -131,29 +132,29 @@ def compare_relabellings(trace: Trace, problem: Problem) -> RelabellingsCompared
 def _estimates(
     names: Sequence[str], values: np.ndarray, ranked: np.ndarray, raw: np.ndarray | None = None
 ) -> tuple[Estimate, ...]:
-    """Of values [R, S, Q] whose chains are compared by `ranked`, with the R-hats of raw labels [Q] beside them."""
-    # 0.8 s to import; the package promises to import in little more time than numpyro itself.
+    """Estimates of values [R, S, Q]; chains are compared by `ranked`, and `raw` [Q] are R-hats with raw labels."""
+    # This import takes 0.8 s; the package promises to import in little more time than numpyro itself.
     from arviz_stats.base import array_stats  # type: ignore[attr-defined]
 
     (r_hats, bulks), tails = rank_statistics(ranked), tail_sizes(ranked)
     estimates = []
     for q, name in enumerate(names):
-        column, told = values[..., q], np.full(4, np.nan)
+        column, figures = values[..., q], np.full(4, np.nan)
         moves = bool(np.all(np.isfinite(column)) and np.ptp(column) > 0)
         if np.all(np.isfinite(column)):
-            told[:2] = np.mean(column), np.std(column, ddof=1)
+            figures[:2] = np.mean(column), np.std(column, ddof=1)
         if moves:
-            told[2] = array_stats.mcse(column, chain_axis=0, draw_axis=1)
-            told[3] = tails[q]
+            figures[2] = array_stats.mcse(column, chain_axis=0, draw_axis=1)
+            figures[3] = tails[q]
         chains = (float(r_hats[q]), float(bulks[q])) if moves else (math.nan, math.nan)
-        mean, sd, mcse, tail = told.tolist()
-        beside = None if raw is None else float(raw[q]) if moves else math.nan
-        estimates.append(Estimate(name, mean, sd, mcse, *chains, tail, beside))
+        mean, sd, mcse, tail = figures.tolist()
+        raw_r_hat = None if raw is None else float(raw[q]) if moves else math.nan
+        estimates.append(Estimate(name, mean, sd, mcse, *chains, tail, raw_r_hat))
     return tuple(estimates)
 
 
-def _silenced(trace: Trace, estimates: tuple[Estimate, ...]) -> tuple[Estimate, ...]:
-    """The estimates, without what an approximation's draws cannot but say."""
+def _without_diagnostics(trace: Trace, estimates: tuple[Estimate, ...]) -> tuple[Estimate, ...]:
+    """The estimates; those of an approximation without R-hat and ESS, which its independent draws always pass."""
     if not trace.is_approximation:
         return estimates
     return tuple(replace(e, r_hat=math.nan, ess_bulk=math.nan, ess_tail=math.nan, raw_r_hat=None) for e in estimates)

@@ -1,8 +1,8 @@
-"""Label switching in chains: which of the K! labellings each chain visits, and what that does to R-hat.
+"""Label switching in chains: the labellings that each chain visits, out of K!, and the effect on R-hat.
 
-The R-hat of a raw parameter is an exhibit: it tells chains in different labellings apart, which is no failure, and
-calls a chain that cannot leave one of them converged. Label-invariant functionals judge; parameters are judged after
-relabelling.
+The R-hat of a raw parameter is an illustration only: it is large for chains in different labellings, which is no
+failure, and small for chains that cannot leave one labelling. Convergence is measured by label-invariant functionals,
+and that of parameters after relabelling.
 """
 
 from collections.abc import Sequence
@@ -21,21 +21,21 @@ from workbench.problem import Problem
 
 
 class Switching(NamedTuple):
-    """The labellings of a relabelling's permutations: M of the K! are met, the most frequent first."""
+    """The labellings that occur in the permutations of a relabelling: M of the K!, the most frequent first."""
 
     labellings: np.ndarray  # [M, K]
     shares: np.ndarray  # [R, M]   of each chain's draws
-    switches: np.ndarray  # [R]   draws in another labelling than the draw before
+    switches: np.ndarray  # [R]   number of draws in another labelling than the draw before
 
     @property
     def modes_visited(self) -> np.ndarray:
-        """How many of the K! modes each chain visits. [R]"""
+        """Number of the K! modes that each chain visits. [R]"""
         return np.sum(self.shares > 0, axis=1)
 
 
 @dataclass(frozen=True)
 class Convergence:
-    """Rank-normalised split R-hat and bulk effective sample size by name; NaN where all draws are one number."""
+    """Rank-normalised split R-hat and bulk effective sample size by name; NaN where all draws are equal."""
 
     names: tuple[str, ...]
     r_hat: np.ndarray  # [Q]
@@ -43,19 +43,19 @@ class Convergence:
 
     @property
     def r_hat_max(self) -> float:
-        """The worst of those that are numbers; NaN if none is."""
+        """The largest R-hat that is not NaN; minus infinity if there is none."""
         return float(np.max(self.r_hat, initial=-np.inf, where=~np.isnan(self.r_hat)))
 
     @property
     def ess_min(self) -> float:
-        """The smallest of those that are numbers."""
+        """The smallest effective sample size that is not NaN; infinite if there is none."""
         return float(np.min(self.ess, initial=np.inf, where=~np.isnan(self.ess)))
 
 
 def label_switching(permutations: np.ndarray) -> Switching:
-    """Which labelling each draw is in, from the permutations [R, S, K] of any relabelling.
+    """The labelling of each draw, from the permutations [R, S, K] of any relabelling.
 
-    Where components overlap, labels are a matter of opinion, and a chain may seem to switch without leaving its mode.
+    Where components overlap, labels are ambiguous, and a chain may seem to switch without leaving its mode.
     """
     chains, draws, k = permutations.shape
     met, place, counts = np.unique(permutations.reshape(-1, k), axis=0, return_inverse=True, return_counts=True)
@@ -66,13 +66,13 @@ def label_switching(permutations: np.ndarray) -> Switching:
 
 
 def invariant_convergence(trace: Trace, problem: Problem) -> Convergence:
-    """Of the functionals of a sampler's draws that are blind to labels."""
-    found = functionals(trace, problem)
-    return _convergence(found.names, found.ranked)
+    """Convergence of the label-invariant functionals of a sampler's draws."""
+    invariant = functionals(trace, problem)
+    return _convergence(invariant.names, invariant.ranked)
 
 
 def parameter_convergence(mixtures: Mixture) -> Convergence:
-    """Of `parameters`: raw draws make the exhibit, relabelled ones (`relabelling.apply`) the diagnostic."""
+    """Convergence of `parameters`: an illustration for raw draws, a diagnostic for relabelled ones."""
     return _convergence(*parameters(mixtures))
 
 
@@ -84,7 +84,7 @@ def parameters(mixtures: Mixture, columns: Sequence[str] = ()) -> tuple[tuple[st
     family = mixtures.covariance
     each = [f"{k + 1}" for k in range(mixtures.num_components)]
     column = column_names(columns, mixtures.num_dimensions)
-    # The family's shape for 2 components of 3 dimensions tells which of the two its deviations vary with.
+    # The family's shape for 2 components of 3 dimensions shows whether deviations vary with components and columns.
     varying = [labels for size, labels in ((2, each), (3, column)) if size in family.shape(2, 3)]
     blocks = (
         ("weights", [each], mixtures.weights),
@@ -97,7 +97,7 @@ def parameters(mixtures: Mixture, columns: Sequence[str] = ()) -> tuple[tuple[st
 
 
 def _convergence(names: tuple[str, ...], columns: np.ndarray) -> Convergence:
-    """Of named columns [R, S, Q]."""
+    """Convergence of named columns [R, S, Q]."""
     r_hat, ess = rank_statistics(columns)
     still = np.ptp(columns, axis=(0, 1)) == 0
     return Convergence(names, np.where(still, np.nan, r_hat), np.where(still, np.nan, ess))

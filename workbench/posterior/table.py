@@ -1,4 +1,4 @@
-"""The tables of what the draws of a sampler say, for the terminal and the page, as JSON and CSV."""
+"""The tables of a posterior summary, for the terminal and the page, as JSON and CSV."""
 
 import math
 from collections.abc import Callable, Iterable, Sequence
@@ -19,18 +19,18 @@ def _number(value: float | None, form: str) -> str:
 
 
 def _digits(value: float, count: int) -> str:
-    """So many digits, zeros at the end too."""
+    """A number with this many significant digits, trailing zeros included."""
     return _number(value, f"#.{count}g").removesuffix(".")
 
 
 def _mean(e: Estimate) -> str:
-    """To the second digit of its error, and four digits where that is too small to print."""
+    """The mean to the second digit of its error; to four digits if the mean or its error is too small for that."""
     if not (math.isfinite(e.mean) and e.mcse > 0) or 0 < abs(e.mean) < _SMALL:
         return _number(e.mean, ".4g")
     return f"{e.mean:,.{min(max(1 - math.floor(math.log10(e.mcse)), 0), _DECIMALS)}f}"
 
 
-# Below this a mean is told by its power of ten; and the most decimals of one that is not.
+# Below _SMALL a mean is printed with a power of ten; other means have at most _DECIMALS decimals.
 _SMALL, _DECIMALS = 1e-3, 5
 
 _CELLS: tuple[tuple[str, Callable[[Estimate], str]], ...] = (
@@ -45,10 +45,10 @@ _RAW = (("R-hat, labels as sampled", lambda e: _number(e.raw_r_hat, ".3f")),)
 
 
 def reading(summary: PosteriorSummary) -> str:
-    """What the table says, in a few sentences."""
+    """A few sentences that sum up the table."""
     slow = [r for r, e in enumerate(summary.e_bfmi or (), 1) if not e >= E_BFMI_LIMIT]
-    told = ", ".join(f"chain {r}" for r in slow)
-    beware = f"Beware: E-BFMI is below {E_BFMI_LIMIT:g} in {told}, which may miss the tails." if slow else ""
+    chains = ", ".join(f"chain {r}" for r in slow)
+    beware = f"Beware: E-BFMI is below {E_BFMI_LIMIT:g} in {chains}, which may miss the tails." if slow else ""
     stale = f"Beware: the draws are STALE: other code made them ({summary.stale})." if summary.stale else ""
     return " ".join(filter(None, [_on_chains(summary), beware, stale, precision_note(summary.dtype)]))
 
@@ -70,7 +70,7 @@ def _on_chains(summary: PosteriorSummary) -> str:
 
 
 def estimate_tables(summary: PosteriorSummary) -> list[Table]:
-    """The functionals, and the parameters with their raw R-hat beside the one that counts."""
+    """The functionals, and the parameters with their R-hat after relabelling and with raw labels."""
     return [
         _of_estimates("Label-invariant functionals", summary.functionals, _CELLS),
         _of_estimates(f"Parameters, relabelled by {summary.relabelling}", summary.parameters, _CELLS + _RAW),
@@ -78,7 +78,7 @@ def estimate_tables(summary: PosteriorSummary) -> list[Table]:
 
 
 def chain_table(summary: PosteriorSummary) -> Table:
-    """How many labellings each chain visits, how often it changes between them, and how it explores its energies."""
+    """For each chain, the number of labellings that it visits, its switches between them, and its E-BFMI."""
     energies = summary.e_bfmi or [None] * summary.chains
     counts = zip(summary.modes_visited, summary.switches, energies, strict=True)
     rows = tuple(
@@ -98,7 +98,7 @@ def agreement_table(summary: PosteriorSummary) -> Table:
 
 
 def cost_table(summary: PosteriorSummary) -> Table:
-    """Seconds of each relabelling algorithm; they differ from run to run, so no stored page shows them."""
+    """Seconds of each relabelling algorithm. They differ from run to run, so stored pages leave them out."""
     compared = summary.compared
     costs = zip(compared.names, compared.seconds, compared.compile_seconds, strict=True)
     rows = tuple((name, f"{seconds:.2g}", f"{compiling:.2g}") for name, seconds, compiling in costs)
@@ -106,20 +106,20 @@ def cost_table(summary: PosteriorSummary) -> Table:
 
 
 def text_of(summary: PosteriorSummary, title: str) -> str:
-    """All of it for a terminal."""
+    """All tables as text for a terminal."""
     tables = [*estimate_tables(summary), chain_table(summary), agreement_table(summary), cost_table(summary)]
     return "\n\n".join([f"{title}\n{reading(summary)}", *map(str, tables)])
 
 
 def to_dict(summary: PosteriorSummary) -> dict[str, Any]:
-    """Plain values; what is not a finite number is None."""
+    """Plain values; None stands for numbers that are not finite."""
     values = asdict(summary)
     values["compared"]["agreement"] = summary.compared.agreement.tolist()
     return dict(plain_values(values))
 
 
 def csv_of(summaries: Sequence[tuple[str, str, PosteriorSummary]]) -> str:
-    """One row for each quantity of experiments and methods, headed; what is not a finite number is empty."""
+    """One row for each quantity of experiments and methods, with a header; numbers that are not finite are empty."""
     about = ("experiment", "method", "relabelling", "dtype", "stale", "kind")
     rows = []
     for experiment, method, summary in summaries:

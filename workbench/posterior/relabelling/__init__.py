@@ -1,4 +1,4 @@
-"""Relabelling: one file for each algorithm, found by name in `RELABELLINGS`. The model is R's label.switching."""
+"""Relabelling algorithms, one file each, looked up by name in `RELABELLINGS`, after R's package label.switching."""
 
 from workbench.posterior.relabelling.agreement import Relabelled, agreement, agreement_matrix, timed
 from workbench.posterior.relabelling.base import Relabelling, apply

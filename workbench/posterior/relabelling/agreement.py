@@ -1,4 +1,4 @@
-"""How relabelling algorithms agree on the same draws, and what each costs."""
+"""Agreement of relabelling algorithms on the same draws, and the cost of each."""
 
 import time
 from typing import NamedTuple
@@ -12,7 +12,7 @@ from workbench.problem import Problem
 
 
 class Relabelled(NamedTuple):
-    """The answer of one algorithm and its price."""
+    """The result of one algorithm and its cost."""
 
     permutations: np.ndarray  # [R, S, K]
     seconds: float
@@ -20,7 +20,7 @@ class Relabelled(NamedTuple):
 
 
 def timed(relabelling: Relabelling, mixtures: Mixture, log_joint: np.ndarray, problem: Problem) -> Relabelled:
-    """Relabel twice: the first call compiles, the second is timed."""
+    """Relabel twice: the first call compiles, and the second is timed."""
     mixtures = jax.block_until_ready(mixtures)
     begun = time.perf_counter()
     relabelling(mixtures, log_joint, problem)
@@ -33,7 +33,8 @@ def timed(relabelling: Relabelling, mixtures: Mixture, log_joint: np.ndarray, pr
 def agreement(one: np.ndarray, other: np.ndarray) -> float:
     """Share of the draws on which two sets of permutations [R, S, K] agree, up to one permutation common to all."""
     k = one.shape[-1]
-    # The place in which one algorithm puts what the other puts in place k: the same for all draws if they agree.
+    # The place in one algorithm's order of the component that the other puts in place k. It is the same for all draws
+    # if the two agree.
     places = np.argsort(one.reshape(-1, k), axis=-1)
     relative = np.take_along_axis(places, other.reshape(-1, k), axis=-1)
     return float(np.unique(relative, axis=0, return_counts=True)[1].max() / len(relative))

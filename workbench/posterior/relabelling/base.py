@@ -1,8 +1,8 @@
-"""What the relabelling algorithms share: draws side by side, and permutations applied to them.
+"""The common part of the relabelling algorithms: draws of all chains together, and permutations applied to them.
 
-A permutation says which component goes in which place: `order[k]` is the component of the draw that is called k, as in
-`Mixture.permute`. An algorithm that needs a reference begins at the draw of highest log_joint, so that its answer does
-not depend on the labels as they were sampled, but for one permutation common to all draws.
+A permutation states which component goes in which place: `order[k]` is the component of the draw that gets the label k,
+as in `Mixture.permute`. An algorithm that needs a reference begins at the draw of highest log_joint, so that its result
+does not depend on the labels as sampled, up to one permutation common to all draws.
 """
 
 from collections.abc import Callable
@@ -19,15 +19,15 @@ from workbench.problem import Problem
 # Mixtures with leaves [R, S, ...], their log_joint [R, S] and the problem -> permutations [R, S, K].
 Relabelling = Callable[[Mixture, np.ndarray, Problem], np.ndarray]
 
-# Rows that the algorithms look at, spread evenly over the data: labels are never in doubt for want of more.
+# Most rows that the algorithms use, spread evenly over the data. More rows would not make labels clearer.
 FOLLOWED_ROWS = 1000
 
-# Draws whose responsibilities are worked out together.
+# Draws whose responsibilities are computed together.
 BATCH = 64
 
 
 class Draws(NamedTuple):
-    """All draws of all chains in one line."""
+    """The concatenated draws of all chains."""
 
     mixtures: Mixture  # leaves [S, ...]
     best: int  # the draw of highest log_joint
@@ -36,7 +36,7 @@ class Draws(NamedTuple):
 
 
 def in_line(mixtures: Mixture, log_joint: np.ndarray, problem: Problem) -> Draws:
-    """The draws of all chains in one line."""
+    """Concatenate the draws of all chains."""
     flat = jax.tree.map(lambda leaf: jnp.reshape(leaf, (-1, *leaf.shape[2:])), mixtures)
     scores = np.ravel(log_joint)
     best = int(np.argmax(np.where(np.isfinite(scores), scores, -np.inf)))
@@ -46,7 +46,7 @@ def in_line(mixtures: Mixture, log_joint: np.ndarray, problem: Problem) -> Draws
 
 
 def apply(permutations: np.ndarray, mixtures: Mixture) -> Mixture:
-    """Every draw with its components in the given order; densities stay what they are. Leaves [R, S, ...]"""
+    """Every draw with its components in the given order; densities do not change. Leaves [R, S, ...]"""
     return _permuted(mixtures, jnp.asarray(permutations))
 
 

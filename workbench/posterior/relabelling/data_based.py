@@ -1,8 +1,8 @@
-"""Data-based relabelling: the points of each component close to where the points of its name are on average.
+"""Data-based relabelling: the points of a component are close to the average place of the points with its label.
 
 Rodriguez & Walker (2014), "Label switching in Bayesian mixture models: deterministic relabeling strategies", J. Comput.
-Graph. Statist. 23, algorithms 5 and 6. Their running averages depend on the order of the draws; here means and
-standard deviations are averaged over all draws, again after each relabelling, until the labels stay.
+Graph. Statist. 23, algorithms 5 and 6. Their running averages depend on the order of the draws. Here means and standard
+deviations are averaged over all draws, again after each relabelling, until the labels no longer change.
 """
 
 from typing import NamedTuple
@@ -17,12 +17,12 @@ from workbench.posterior.relabelling.assignment import settle
 from workbench.posterior.relabelling.base import in_line, most_probable, relabelled, responsibilities
 from workbench.problem import Problem
 
-# A group of equal values is not narrower than this share of the data's standard deviation.
+# Smallest standard deviation of a group, as a share of that of the data; groups of equal values would have none.
 NARROWEST = 1e-6
 
 
 class Groups(NamedTuple):
-    """Points that each draw has in each component."""
+    """Statistics of the points in each component of each draw."""
 
     counts: Array  # [S, K]
     means: Array  # [S, D, K]
@@ -30,7 +30,7 @@ class Groups(NamedTuple):
 
 
 def data_based(mixtures: Mixture, log_joint: np.ndarray, problem: Problem) -> np.ndarray:
-    """Least `sum_n sum_d ((x_nd - m_kd) / s_kd)^2` for points n in component k. [R, S, K]"""
+    """Orders of least `sum_n sum_d ((x_nd - m_kd) / s_kd)^2` over the points n in component k. [R, S, K]"""
     draws = in_line(mixtures, log_joint, problem)
     x = jnp.asarray(draws.x)
     groups = _groups(most_probable(responsibilities(draws.mixtures, x)), x)
@@ -40,7 +40,7 @@ def data_based(mixtures: Mixture, log_joint: np.ndarray, problem: Problem) -> np
 
 
 def _first(groups: Groups, one: Groups, x: Array) -> Array:
-    """Losses about the groups of one draw, in its own order."""
+    """Losses about the groups of one draw, whose order is kept."""
     return _losses(groups, *_estimates(one, jnp.arange(groups.counts.shape[1])[None], x))
 
 
@@ -51,15 +51,15 @@ def _groups(allocations: Array, x: Array) -> Groups:
     means = jnp.einsum("snk,nd->sdk", allocations, x) / filled
     centre = jnp.mean(x, 0)
     about = jnp.einsum("snk,nd->sdk", allocations, (x - centre) ** 2)
-    # About the data's mean first, so that columns far from zero do not cancel.
+    # Sums are taken about the data's mean, so that columns far from zero do not cancel.
     return Groups(counts, means, jnp.maximum(about - filled * (means - centre[:, None]) ** 2, 0.0))
 
 
 @jax.jit
 def _estimates(groups: Groups, orders: Array, x: Array) -> tuple[Array, Array]:
-    """Mean over the draws of each component's mean and standard deviation, where it has one. [D, K], [D, K]
+    """Mean over the draws of each component's mean and standard deviation, where it has points. [D, K], [D, K]
 
-    A component that no draw gives a point has the data's.
+    A component without a point in any draw gets those of the data.
     """
     counts, means, scatters = (relabelled(leaf, orders) for leaf in groups)
     some, several = (counts > 0)[:, None], (counts > 1)[:, None]

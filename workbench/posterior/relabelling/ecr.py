@@ -20,28 +20,28 @@ from workbench.problem import Problem
 
 
 def ecr(mixtures: Mixture, log_joint: np.ndarray, problem: Problem) -> np.ndarray:
-    """As many points as possible where the pivot, the draw of highest log_joint, has them. [R, S, K]"""
+    """Orders with most points in the component that they have in the pivot, the draw of highest log_joint. [R, S, K]"""
     draws = in_line(mixtures, log_joint, problem)
     allocations = most_probable(responsibilities(draws.mixtures, draws.x))
     return np.asarray(best_orders(_mismatches(allocations, allocations[draws.best]))).reshape(draws.shape)
 
 
 def ecr_iterative_1(mixtures: Mixture, log_joint: np.ndarray, problem: Problem) -> np.ndarray:
-    """ECR whose pivot is the most frequent component of each point after relabelling, until it stays. [R, S, K]"""
+    """ECR repeated until its pivot, the most frequent component of each point, no longer changes. [R, S, K]"""
     draws = in_line(mixtures, log_joint, problem)
     allocations = most_probable(responsibilities(draws.mixtures, draws.x))
     return _iterated(draws, allocations, lambda orders: relabelled(allocations, orders))
 
 
 def ecr_iterative_2(mixtures: Mixture, log_joint: np.ndarray, problem: Problem) -> np.ndarray:
-    """ECR whose pivot is the component of highest mean responsibility after relabelling, until it stays. [R, S, K]"""
+    """ECR repeated until its pivot, the component of highest mean responsibility, no longer changes. [R, S, K]"""
     draws = in_line(mixtures, log_joint, problem)
     member = responsibilities(draws.mixtures, draws.x)
     return _iterated(draws, most_probable(member), lambda orders: relabelled(member, orders))
 
 
 def _iterated(draws: Draws, allocations: Array, votes: Callable[[Array], Array]) -> np.ndarray:
-    """ECR about the component with most of the votes [S, N, K] for each point."""
+    """ECR with, as the pivot, the component that has most of the votes [S, N, K] for each point."""
 
     def costs_given(orders: Array) -> Array:
         return _mismatches(allocations, most_probable(jnp.mean(votes(orders), 0)))
@@ -52,5 +52,5 @@ def _iterated(draws: Draws, allocations: Array, votes: Callable[[Array], Array])
 
 @jax.jit
 def _mismatches(allocations: Array, pivot: Array) -> Array:
-    """Minus the points that a draw has in component j and the pivot in k. [S, K, K]"""
+    """Minus the number of points that are in component j of a draw and in k of the pivot. [S, K, K]"""
     return -jnp.einsum("nk,snj->skj", pivot, allocations)

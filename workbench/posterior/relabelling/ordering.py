@@ -1,4 +1,4 @@
-"""Relabelling by order: components are called by the rank of one coordinate of their means."""
+"""Relabelling by order: a component's label is the rank of one coordinate of its mean."""
 
 import numpy as np
 
@@ -7,9 +7,9 @@ from workbench.problem import Problem
 
 
 def ordering(mixtures: Mixture, log_joint: np.ndarray, problem: Problem, *, coordinate: int = 0) -> np.ndarray:
-    """Increasing in one coordinate of the means. [R, S, K]
+    """Orders in which one coordinate of the means increases. [R, S, K]
 
-    The artificial identifiability constraint (Diebolt & Robert 1994, JRSS B 56): the cheapest, and wrong where
-    components differ in anything else (Stephens 2000).
+    This is the artificial identifiability constraint (Diebolt & Robert 1994, JRSS B 56). It is the cheapest algorithm,
+    and gives wrong labels where components differ in something else (Stephens 2000).
     """
     return np.argsort(np.asarray(mixtures.means)[..., coordinate], axis=-1, kind="stable")

@@ -1,8 +1,8 @@
-"""Pivotal reordering: the parameters of every draw as close as can be to those of one.
+"""Pivotal reordering: the parameters of every draw are as close as possible to those of one draw, the pivot.
 
 Marin, Mengersen & Robert (2005), "Bayesian modelling and inference on mixtures of distributions", Handbook of
-Statistics 25: the order of largest scalar product with the pivot, the draw of highest log_joint. Lengths do
-not depend on the order, so that is the order of least Euclidean distance.
+Statistics 25, take the order of largest scalar product with the pivot, the draw of highest log_joint. Lengths do not
+depend on the order, so it is also the order of least Euclidean distance.
 """
 
 import jax
@@ -17,7 +17,7 @@ from workbench.problem import Problem
 
 
 def pivotal(mixtures: Mixture, log_joint: np.ndarray, problem: Problem) -> np.ndarray:
-    """Closest to the pivot in weights, means and standard deviations, in the data's own. [R, S, K]"""
+    """Orders closest to the pivot in weights, means and deviations, in standard deviations of the data. [R, S, K]"""
     draws = in_line(mixtures, log_joint, problem)
     points = _coordinates(draws.mixtures, jnp.std(draws.x, 0))
     return np.asarray(best_orders(_distances(points, points[draws.best]))).reshape(draws.shape)

@@ -1,4 +1,4 @@
-"""Stephens' algorithm: the classification probabilities of the draws as close as can be to their mean.
+"""Stephens' algorithm: the classification probabilities of the draws are as close as possible to their mean.
 
 Stephens (2000), "Dealing with label switching in mixture models", JRSS B 62, algorithm 2.
 """
@@ -13,15 +13,15 @@ from workbench.posterior.relabelling.assignment import settle
 from workbench.posterior.relabelling.base import in_line, relabelled, responsibilities
 from workbench.problem import Problem
 
-# One draw's probabilities, which the algorithm begins at, are not let fall below this: no point is lost to a component
-# for good. Means over the draws are taken as they are.
+# Smallest probability in the first reference, which is a single draw, so that it excludes no component for a point.
+# Means over the draws are not bounded.
 SMOOTHED = 1e-6
 
 
 def stephens(mixtures: Mixture, log_joint: np.ndarray, problem: Problem) -> np.ndarray:
-    """Least Kullback-Leibler divergence `sum_n sum_k p_nk ln(p_nk / q_nk)`, q the mean of all relabelled p. [R, S, K]
+    """Orders of least divergence `sum_n sum_k p_nk ln(p_nk / q_nk)`, with q the mean of all relabelled p. [R, S, K]
 
-    Neither of its two steps raises the sum over the draws, so it ends at a local minimum.
+    Neither of the two steps of a round raises the sum over the draws, so the algorithm ends at a local minimum.
     """
     draws = in_line(mixtures, log_joint, problem)
     member = responsibilities(draws.mixtures, draws.x)
@@ -35,7 +35,7 @@ def stephens(mixtures: Mixture, log_joint: np.ndarray, problem: Problem) -> np.n
 
 @jax.jit
 def _divergences(member: Array, mean: Array) -> Array:
-    """Divergence of component j from the mean in place k, but for what is the same in every place. [S, K, K]"""
-    # A mean is zero only where every draw is: that draws nothing to its logarithm.
+    """Divergence of component j from the mean in place k, up to terms that do not depend on the place. [S, K, K]"""
+    # A mean is zero only if every draw is, and its logarithm then has the factor zero.
     logs = jnp.log(jnp.maximum(mean, np.finfo(mean.dtype).tiny))
     return -jnp.einsum("nk,snj->skj", logs, member)
