@@ -1,4 +1,4 @@
-"""The claim ledger: textbook claims as rows, each decided by a named check over what is stored."""
+"""The claim ledger: each row is a textbook claim, which a named check decides from stored results."""
 
 from workbench.claims.decision import Decision, Verdict
 from workbench.claims.ledger import Claim, Entry, is_ledger, read_ledger

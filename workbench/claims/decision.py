@@ -1,4 +1,4 @@
-"""The decision on a claim: a verdict, the figure that it rests on, and how far that figure can be off."""
+"""The decision on a claim: a verdict, the figure on which it rests, and the error of that figure."""
 
 import math
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ import numpy as np
 
 
 class Verdict(StrEnum):
-    """What the evidence says of a claim."""
+    """The verdict on a claim."""
 
     HOLDS = "holds"
     FAILS = "fails"
@@ -20,11 +20,11 @@ class Decision:
     """A verdict and its figure.
 
     Attributes:
-        verdict: what the evidence says.
-        value: the figure; None where there is none, and the verdict is then "not decided".
-        unit: of the figure, in words that follow a number: "nats", "of 100 starts".
-        interval: of 95 %; None where the figure is a count or a number without an error of sampling.
-        note: what a reader should know beside it, in one sentence.
+        verdict: holds, fails, or not decided.
+        value: the figure; None if there is none, and the verdict is then "not decided".
+        unit: of the figure, as words that follow a number: "nats", "of 100 starts".
+        interval: the 95 % interval; None if the figure is a count or has no sampling error.
+        note: what the reader should know besides, in one sentence.
     """
 
     verdict: Verdict
@@ -35,12 +35,12 @@ class Decision:
 
     @property
     def figure(self) -> str:
-        """The value with its unit, as people read it."""
+        """The value with its unit, as text."""
         return "-" if self.value is None else f"{number(self.value)} {self.unit}".rstrip()
 
     @property
     def error(self) -> str:
-        """The interval as people read it; "exact" for a figure that has none."""
+        """The interval as text; "exact" for a figure that has none."""
         if self.value is None:
             return "-"
         if self.interval is None:
@@ -50,19 +50,19 @@ class Decision:
 
 
 def undecided(note: str) -> Decision:
-    """No figure can be had of this evidence, and why."""
+    """The decision if the results give no figure; the note states the reason."""
     return Decision(Verdict.UNDECIDED, None, "", note=note)
 
 
 def number(value: float) -> str:
-    """Whole numbers in full, others to three significant digits."""
+    """A number as text: whole numbers in full, others to three significant digits."""
     if not math.isfinite(value):
         return "no bound" if math.isinf(value) else "no number"
     return f"{value:,.0f}" if value == round(value) and abs(value) < 1e9 else f"{value:.3g}"
 
 
 def beside(interval: tuple[float, float], bound: float) -> Verdict:
-    """Holds where an interval lies above a bound, fails where it lies below, not decided where it holds the bound."""
+    """Holds if an interval is above a bound, fails if it is below, and is not decided if it contains the bound."""
     low, high = interval
     if low > bound:
         return Verdict.HOLDS
@@ -70,13 +70,13 @@ def beside(interval: tuple[float, float], bound: float) -> Verdict:
 
 
 def median_interval(values: np.ndarray) -> tuple[float, float] | None:
-    """Of 95 % for the median of what values [N] are a sample of, whatever its distribution.
+    """The distribution-free 95 % interval for the median of the distribution from which values [N] are a sample.
 
-    The order statistics between which the median lies unless fewer than 2.5 % of fair coins fall on one side. None
-    where there are fewer than six values, which is too few to say.
+    Its ends are order statistics: each tail of a binomial distribution with probability one half has at most 2.5 %. It
+    is None for fewer than six values, for which there is no such interval.
     """
     ordered, n = np.sort(values), len(values)
-    # Imported here because it takes long, and importing the package must stay quick.
+    # The import stands here because it is slow, and importing the package must stay quick.
     from scipy.stats import binom
 
     rank = int(binom.ppf(0.025, n, 0.5))

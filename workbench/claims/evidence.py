@@ -1,4 +1,4 @@
-"""Evidence: the stored runs of an experiment, with the config that says which method is which."""
+"""The stored runs of an experiment that checks read, with the config that names the methods."""
 
 from dataclasses import dataclass
 
@@ -20,7 +20,7 @@ class Ran:
 
     @property
     def problem(self) -> Problem:
-        """What was solved."""
+        """The problem that was solved."""
         return self.comparison.problem
 
     def of(self, kind: type[Method]) -> dict[str, Trace]:
@@ -30,7 +30,7 @@ class Ran:
 
     @property
     def stale(self) -> str | None:
-        """What other code made runs, if any did."""
+        """The code that made runs, where it is not the present one; None if there are none."""
         return "; ".join(dict.fromkeys(self.comparison.stale.values())) or None
 
     @property

@@ -1,4 +1,4 @@
-"""The ledger: claims, each one sentence with its source, the config that tests it and the check that decides it."""
+"""The ledger: each claim is a sentence with its source, the configs that test it and the check that decides it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -38,7 +38,7 @@ class Claim(Config):
 
 @dataclass(frozen=True)
 class Entry:
-    """A claim with its name and its configs, read."""
+    """A claim with its name and its configs."""
 
     name: str
     claim: Claim
@@ -52,7 +52,7 @@ class Entry:
 
     @property
     def made_by(self) -> Provenance:
-        """The present code of the check, and of all that it reads."""
+        """The present code of the check, and of everything that it reads."""
         roots = list(Provenance.of(CHECKS[self.claim.check].decide).roots)
         for config in self.configs:
             runs = [provenance_of(config, name) for name in config.methods] if isinstance(config, Experiment) else []
@@ -60,13 +60,13 @@ class Entry:
         return Provenance.from_roots(roots)
 
     def decide(self, evidence: Sequence[Ran | Findings]) -> Decision:
-        """What the check says of evidence that is whole; nothing of what other code made.
+        """The decision of the check on complete results; undecided if other code made some of them.
 
         Args:
-            evidence: what each config found.
+            evidence: the results of each config.
 
         Raises:
-            Exception: whatever the check raises.
+            Exception: any error that the check raises.
         """
         check = CHECKS[self.claim.check]
         stale = "; ".join(dict.fromkeys(each.stale for each in evidence if each.stale is not None))
@@ -75,12 +75,12 @@ class Entry:
         try:
             return check.decide(list(evidence) if check.several else evidence[0])
         except InputError as error:
-            # Not of the command's input, but of this claim alone.
+            # The error concerns only this claim, not the input of the command.
             raise RuntimeError(f"{self.claim.check}: {error}") from error
 
 
 def is_ledger(path: Path | str) -> bool:
-    """Whether a TOML file holds claims, and not an experiment or a study.
+    """Whether a TOML file holds claims rather than an experiment or a study.
 
     Raises:
         InputError: the file cannot be read, or is not TOML.
@@ -89,11 +89,11 @@ def is_ledger(path: Path | str) -> bool:
 
 
 def read_ledger(path: Path | str, *, quick: bool = False) -> list[Entry]:
-    """The claims of a TOML ledger, in its order, with their configs read.
+    """The claims of a TOML ledger in its order, with their configs.
 
     Args:
         path: of the ledger.
-        quick: lay each claim's quick settings over its configs.
+        quick: apply each claim's quick settings to its configs.
 
     Raises:
         InputError: the file cannot be read; a key is wrong, unknown or missing; a check is unknown or reads something
@@ -147,7 +147,7 @@ def _read(file: Path, settings: tuple[str, ...]) -> Experiment | Study:
 
 
 def _misfit(claim: Claim, configs: list[Experiment | Study]) -> list[str]:
-    """Why the check cannot read these configs; nothing where it can."""
+    """The reasons why the check cannot read these configs; empty if it can."""
     check = CHECKS[claim.check]
     if not check.several and len(configs) > 1:
         return [f".config: {claim.check} reads one file, got {len(configs)}"]

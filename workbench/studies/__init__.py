@@ -1,4 +1,4 @@
-"""Studies, one file each, found by name in `STUDIES`: what is measured over a grid of problems."""
+"""Studies, one file each, looked up by name in `STUDIES`: measurements over a grid of problems."""
 
 from workbench.studies.affine import Affine
 from workbench.studies.bad_optima import BadOptima

@@ -17,19 +17,19 @@ from workbench.studies.base import Row, Study
 from workbench.studies.optimum import best_optimum
 from workbench.studies.subjects import Subjects, subject_named
 
-# Columns in other units: the second a thousand times as small, as grams are to kilograms, and so on in turn.
+# Factors between the units of successive columns; the second is a thousand, as between grams and kilograms.
 FACTORS = (1.0, 1000.0, 10.0)
 
 CHANGES = ("columns rescaled", "axes rotated")
 
 
 class Affine(Study):
-    """EM and fixed-step ascent on the data as they came, and on the same data after an affine map.
+    """EM and fixed-step ascent on the original data, and on the same data after an affine map.
 
-    EM's iterates move with the map (Dempster, Laird & Rubin 1977: the M-step is equivariant). Those of ascent do so
-    only as far as their coordinates do: working units, which whiten the data by a triangular matrix, absorb a change
-    of the columns' units and leave a rotation; data units absorb nothing. The step size is `step` times the stability
-    edge at the optimum on the data as they came.
+    EM's iterates are equivariant under the map, because the M-step is (Dempster, Laird & Rubin 1977). Those of ascent
+    are only as equivariant as their coordinates: working units, which whiten the data by a triangular matrix, absorb a
+    change of the columns' units but not a rotation; data units absorb neither. The step size is `step` times the
+    stability edge at the optimum on the original data.
     """
 
     study: Literal["affine"] = "affine"
@@ -66,7 +66,7 @@ class Affine(Study):
 
 
 def matrix_of(change: str, dimensions: int) -> np.ndarray:
-    """The map of a change of units: a diagonal matrix, or a turn by 45 degrees in every plane of neighbours. [D, D]"""
+    """The matrix of a change of units: diagonal, or a rotation by 45 degrees in each plane of neighbours. [D, D]"""
     if change == CHANGES[0]:
         return np.diag(np.resize(FACTORS, dimensions))
     turned, half = np.eye(dimensions), np.sqrt(0.5)
@@ -81,7 +81,7 @@ def _row(method: str, units: str | None, gap: float, here: Modes | None, other: 
     return {
         "method": method,
         "units": units,
-        "gap": gap if np.isfinite(gap) else None,  # nats per point; None where a path left the numbers
+        "gap": gap if np.isfinite(gap) else None,  # nats per point; None if a path is not finite
         "finite": bool(np.isfinite(gap)),
         "edge": None if here is None else here.edge,
         "edge_after": None if other is None else other.edge,

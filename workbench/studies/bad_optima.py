@@ -32,15 +32,17 @@ Count = Annotated[int, Field(ge=2)]
 class BadOptima(Study):
     """Climbs from many starts on K well separated spherical groups, for several K.
 
-    Three or more such groups have local maxima that are far below the best, where one component covers two groups and
-    two share another, and EM from random starts finds the best with a probability that falls exponentially in K (Jin,
-    Zhang, Balakrishnan, Wainwright & Jordan 2016, "Local maxima in the likelihood of Gaussian mixture models", NeurIPS,
-    Theorems 1 and 2). Theirs is a mixture of known weights and variances; here both are estimated, as in practice.
+    With three or more such groups there are local maxima far below the best, in which one component covers two groups
+    and two components share another. EM from random starts finds the best with a probability that falls exponentially
+    in K (Jin, Zhang, Balakrishnan, Wainwright & Jordan 2016, "Local maxima in the likelihood of Gaussian mixture
+    models", NeurIPS, Theorems 1 and 2). Their mixture has known weights and variances; here both are estimated, as in
+    practice.
 
-    The groups lie on a ring (`ring`), with equal distances between neighbours and equal sizes for every K. A climb has
-    *failed* when it ends on a mixture that is not sound, or more than `margin` nats below where EM ends from the truth.
-    A missed group costs more than a nat for each of its points, and two climbs to one optimum agree to a small fraction
-    of a nat: every margin between 1 and 100 nats counts the same. Rows keep the gaps on either side of it.
+    The groups lie on a ring (`ring`), with the same distance between neighbours and the same sizes for every K. A climb
+    has *failed* if it ends on a mixture that is not sound, or more than `margin` nats below the end of EM from the
+    truth. A missed group costs more than a nat for each of its points, and two climbs to the same optimum agree to a
+    small fraction of a nat, so every margin between 1 and 100 nats gives the same count. Rows store the gaps on either
+    side of the margin.
     """
 
     study: Literal["bad_optima"] = "bad_optima"
@@ -72,7 +74,7 @@ class BadOptima(Study):
         return [{"components": k, "rule": rule, "method": method} for k, rule, method in grid]
 
     def measure(self, cell: Row, folder: Path) -> list[Row]:
-        """One row: how many of the starts failed, and by how much."""
+        """One row: the number of starts that failed, and the gaps."""
         k, rule, name = cell["components"], cell["rule"], str(cell["method"])
         assert isinstance(k, int)
         x, truth = ring(k, self.points, self.separation, self.seed)
@@ -109,7 +111,7 @@ class BadOptima(Study):
 
 
 def _reference(problem: Problem, truth: Truth) -> float:
-    """Where EM ends from the truth: log_joint of the optimum that a good climb reaches."""
+    """log_joint at the end of EM from the truth, which is the optimum that a good climb reaches."""
     variances = np.trace(truth.covariances, axis1=1, axis2=2) / problem.num_dimensions
     mixture = Mixture.from_covariances(truth.weights, truth.means, variances, "spherical")
     one = jax.tree.map(lambda leaf: np.asarray(leaf)[None], mixture)
@@ -117,6 +119,6 @@ def _reference(problem: Problem, truth: Truth) -> float:
 
 
 def _extreme(values: np.ndarray, of: Callable[[np.ndarray], float]) -> float | None:
-    """The smallest or largest finite value; None where there is none."""
+    """The smallest or largest finite value; None if there is none."""
     finite = values[np.isfinite(values)]
     return float(of(finite)) if len(finite) else None

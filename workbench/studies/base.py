@@ -1,4 +1,4 @@
-"""What a study is: a frozen config that measures one thing over a grid of cells, and the rows that it finds."""
+"""The interface of studies: a frozen config that measures one thing over a grid of cells, and its rows."""
 
 import math
 from abc import ABC, abstractmethod
@@ -18,11 +18,10 @@ Row = dict[str, Value]  # flat
 
 
 class Study(Config, ABC):
-    """A frozen, validated config. It round-trips through TOML, and what it finds depends on nothing else.
+    """A frozen, validated config. It round-trips through TOML, and the results depend on nothing else.
 
-    Where an experiment compares methods on one problem, a study asks one question of many: how something changes
-    over a grid of problems, coordinates or step sizes. Its cells are measured one by one, kept as they are
-    finished, and not measured again.
+    An experiment compares methods on one problem. A study measures how one thing changes over a grid of problems,
+    coordinates or step sizes. Its cells are measured one by one, stored when they are finished, and not measured again.
     """
 
     summary: ClassVar[str]
@@ -36,35 +35,35 @@ class Study(Config, ABC):
 
     @abstractmethod
     def measure(self, cell: Row, folder: Path) -> list[Row]:
-        """What is found in one cell, a function of the config and the cell alone.
+        """The rows of one cell, which depend on nothing but the config and the cell.
 
         Args:
             cell: one of `cells()`. The runner adds its coordinates to every row.
-            folder: what the relative paths of data files are relative to.
+            folder: the folder to which paths of data files are relative.
         """
 
     def tabulated(self, rows: list[Row]) -> list[Row]:
-        """The rows of the table that is printed; those of all cells, unless a study sums them up."""
+        """The rows of the printed table: those of all cells, unless a study summarises them."""
         return rows
 
     def resolved(self) -> dict[str, Any]:
-        """Every setting, given or default, as TOML can hold it: what is unset is left out."""
+        """All settings, given or default, as TOML can hold them; settings that are None are left out."""
         return dict(self.model_dump(mode="json", exclude_none=True))
 
 
 @dataclass(frozen=True)
 class Findings:
-    """The rows of a study, of all its cells or of some."""
+    """The rows of all cells of a study, or of some."""
 
     study: Study
     rows: list[Row]
     dtype: str = USUAL  # of the numbers
-    stale: str | None = None  # what other code made rows, if any did
-    lost: str | None = None  # how many cells have no rows, and why, if any
+    stale: str | None = None  # the code that made rows, where it is not the present one
+    lost: str | None = None  # the number of cells without rows, and the reason; None if there are none
 
     @property
     def note(self) -> str:
-        """What to know of the numbers besides their values; empty where that is nothing."""
+        """A note on the numbers (their precision, stale or missing rows); empty if there is nothing to note."""
         stale = None if self.stale is None else f"Beware: rows are STALE: other code made them ({self.stale})."
         lost = None if self.lost is None else f"Beware: cells are left out: {self.lost}."
         return " ".join(filter(None, [precision_note(self.dtype), stale, lost]))
@@ -78,7 +77,7 @@ class Findings:
         return np.asarray([math.nan if row[name] is None else row[name] for row in self.rows])
 
     def where(self, **coordinates: Value) -> "Findings":
-        """The rows that have these values."""
+        """The rows with these values."""
         kept = [row for row in self.rows if all(row.get(name) == value for name, value in coordinates.items())]
         return replace(self, rows=kept)
 

@@ -1,4 +1,4 @@
-"""Simulation-based calibration: whether samplers draw from the posterior, for mixtures drawn from the prior."""
+"""Simulation-based calibration: it tests whether samplers draw from the posterior, for mixtures from the prior."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -32,7 +32,7 @@ from workbench.studies.base import Row, Study
 
 Place = tuple[Annotated[float, Field(allow_inf_nan=False)], ...]
 
-# The chance, at most, that a right sampler fails any of its tests.
+# Largest probability that a correct sampler fails any of its tests.
 FALSE_ALARM = 0.01
 
 
@@ -43,14 +43,15 @@ class Calibration(Study):
     further draws from the prior, never at the truth, which is a draw from the posterior and would hide a chain that
     does not move. All replications of a method share one compiled program, because data are an argument of it.
 
-    The draws are thinned to `draws`, evenly over all chains. They are as good as independent where the effective
-    sample size is no smaller; `short` counts replications in which it is, and whose ranks are too often extreme. No
-    replication is left out, which would choose among data sets.
+    The draws are thinned to `draws`, evenly over all chains. They are nearly independent if the effective sample size
+    is at least as large. `short` counts the replications in which it is smaller, whose ranks are too often extreme. No
+    replication is left out, because that would select data sets.
 
-    Draws of an approximation are ranked as well, and are no draws of the posterior: they show what failing looks like.
+    Draws of an approximation are ranked as well. They are not draws from the posterior, and show what a failure looks
+    like.
 
-    A method's `tests` are two for each quantity, the chi-square over bins and the simultaneous one of the distribution
-    function; `p_adjusted` is the smaller p-value of a quantity times their number (Bonferroni).
+    A method has two `tests` for each quantity, the chi-square test over bins and the simultaneous test of the
+    distribution function. `p_adjusted` is the smaller p-value of a quantity times the number of tests (Bonferroni).
     """
 
     study: Literal["calibration"] = "calibration"
@@ -111,7 +112,7 @@ class Calibration(Study):
         return [{"quantity": quantity, **kind, **self._row(r, s, 2 * len(names))} for quantity, r, s in found]
 
     def _row(self, ranks: np.ndarray, sizes: np.ndarray, tests: int) -> Row:
-        """Of one quantity, from its rank and its effective sample size in every replication [M], [M]."""
+        """The row of one quantity, from its rank and its effective sample size in every replication [M], [M]."""
         counts = np.bincount(ranks, minlength=self.draws + 1)
         chi_square = chi_square_p_value(counts, self.bins)
         ecdf = envelope(self.replications, self.draws).p_value(counts)
@@ -120,7 +121,7 @@ class Calibration(Study):
             "replications": self.replications,
             "draws": self.draws,
             "counts": counts.tolist(),  # of the ranks 0, ..., L
-            "mean_rank": float(np.mean(ranks)) / self.draws,  # one half, but for chance, where ranks are uniform
+            "mean_rank": float(np.mean(ranks)) / self.draws,  # expected to be one half for uniform ranks
             "p_chi_square": chi_square,
             "p_ecdf": ecdf,
             "tests": tests,
@@ -131,7 +132,7 @@ class Calibration(Study):
         }
 
     def _simulated(self, chains: int) -> tuple[Mixture, Mixture, np.ndarray]:
-        """Of every replication: the truth, leaves [M, ...], starts, leaves [M, R, ...], and points [M, N, D]."""
+        """For every replication, the truth, leaves [M, ...], the starts, leaves [M, R, ...], and points [M, N, D]."""
         keys = restart_keys(named_key(self.seed, "prior"), self.replications)
         mixtures = _prior_draws(
             jax.vmap(lambda key: restart_keys(key, 1 + chains))(keys),
@@ -154,7 +155,7 @@ class Calibration(Study):
             raise ValueError(f"prior: must not be scaled to data that are drawn from it; give {', '.join(scaled)}")
 
     def _hyperparameters(self, scale: float) -> Hyperparameters:
-        """Of the prior; the same whatever the scale of the data, because it is given in full."""
+        """Hyperparameters of the prior. They do not depend on the scale of the data, because all of them are given."""
         d = len(self.at[0])
         moments = Moments(self.points, np.full(d, scale), scale * np.eye(d))
         return self.prior.hyperparameters(moments, self.model.components, covariance_named(self.model.covariance))
@@ -164,7 +165,7 @@ class Calibration(Study):
 def _prior_draws(
     keys: Array, hyperparameters: Hyperparameters, *, prior: Prior, components: int, family: Covariance
 ) -> Mixture:
-    """By NumPyro's own samplers, which no method draws by. Leaves [M, 1 + R, ...]"""
+    """Draws from the prior by NumPyro's own samplers, which no method uses. Leaves [M, 1 + R, ...]"""
 
     def draw(key: Array) -> Mixture:
         with numpyro.handlers.seed(rng_seed=key):
@@ -175,7 +176,7 @@ def _prior_draws(
 
 @partial(jax.jit, static_argnames="num_points")
 def _points(keys: Array, truths: Mixture, *, num_points: int) -> Array:
-    """[M, N, D]"""
+    """Points drawn from each truth. [M, N, D]"""
     return jax.vmap(lambda key, truth: truth.sample(key, num_points)[0])(keys, truths)
 
 

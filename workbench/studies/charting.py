@@ -1,4 +1,4 @@
-"""How a study names a chart."""
+"""The config by which a study names a chart."""
 
 from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
@@ -16,7 +16,7 @@ else:
 
 
 class ChartConfig(Config):
-    """A chart by its parts."""
+    """A chart, given by its coordinates of weights and of scales."""
 
     name: Annotated[str, Field(min_length=1)] = Field(description="shown in tables and figures")
     weights: WeightsName

@@ -1,4 +1,4 @@
-"""Collapse: how often a climb ends in a singularity, over four axes of difficulty, and what each remedy changes."""
+"""Collapse: how often climbs end in a singularity, over four axes of difficulty and under several remedies."""
 
 import itertools
 from collections import Counter
@@ -32,7 +32,7 @@ SUMMED = ("starved", "failed", "unfinished", "steps", "log_joint_falls", "log_li
 
 
 class Map(Config):
-    """A block of simulated problems: every combination of these values. See `Simulator` for what they mean."""
+    """A block of simulated problems: all combinations of these values. `Simulator` explains them."""
 
     points: Counts
     dimensions: Counts
@@ -40,13 +40,13 @@ class Map(Config):
     separation: Separations
 
     def coordinates(self) -> list[Row]:
-        """One for each combination."""
+        """The coordinates of each combination."""
         values: Iterable[Any] = itertools.product(*(getattr(self, axis) for axis in AXES))
         return [dict(zip(AXES, each, strict=True)) for each in values]
 
 
 class Remedy(Config):
-    """What is done against singularities, and by which of the study's methods."""
+    """A remedy against singularities: a prior, and the methods of the study that use it."""
 
     name: Annotated[str, Field(min_length=1)]
     prior: AnyPrior = FlatPrior()
@@ -54,20 +54,20 @@ class Remedy(Config):
 
 
 class Collapse(Study):
-    """Climbs from the same starts under each remedy, and how many of them end collapsed.
+    """Climbs from the same starts under each remedy, with the number that collapse.
 
-    A climb has *collapsed* if a covariance is singular or the next step's would be. One that has not, but leaves a
-    component fewer points than a covariance of the family needs (`Covariance.fewest_points`), has *starved* it and
-    counts apart: without a remedy that component is on its way into a singularity or has vanished; under one it is a
-    mode like others, a component on a point or two at the width that the remedy allows, or on none. A climb that broke
-    its own promise or met a number that is not finite counts apart too (`failed`).
+    A climb has *collapsed* if a covariance is singular or that of the next step would be. A climb that has not, but
+    leaves a component fewer points than a covariance of the family needs (`Covariance.fewest_points`), has *starved*
+    the component, and is counted separately. Without a remedy such a component is on its way into a singularity or has
+    vanished. Under a remedy it can be an ordinary mode: a component on a point or two at the width that the remedy
+    allows, or on none. A climb that broke its method's promise or met a non-finite number is counted as `failed`.
 
-    Data set i is drawn with the seed plus i, and so are its starts: the same for all methods and remedies. The
-    intervals are Wilson's over all starts as if they were independent; starts of one data set share its accidents, so
-    that they are too narrow by what the data sets differ.
+    Data set i and its starts are drawn with the seed plus i, so they are the same for all methods and remedies. The
+    intervals are Wilson's, over all starts as if these were independent. They are too narrow, because starts of the
+    same data set are correlated.
 
-    For EM and EM with a floor the first `steps` steps are counted one by one, without a stopping rule: in how many
-    `log_joint` falls beyond rounding, and in how many the log-likelihood does.
+    For EM and EM with a floor, the first `steps` steps are run without a stopping rule, and those in which `log_joint`
+    falls beyond rounding, and in which the log-likelihood does, are counted.
     """
 
     study: Literal["collapse"] = "collapse"
@@ -94,7 +94,7 @@ class Collapse(Study):
         return self
 
     def cells(self) -> Sequence[Row]:
-        """Every problem of the maps, once, under every remedy."""
+        """Every distinct problem of the maps, under every remedy."""
         places = {tuple(place.values()): place for each in self.maps for place in each.coordinates()}
         return [place | {"remedy": remedy.name} for place in places.values() for remedy in self.remedies]
 
@@ -109,7 +109,7 @@ class Collapse(Study):
         return [self._row(name, problems) for name in remedy.methods]
 
     def tabulated(self, rows: list[Row]) -> list[Row]:
-        """The whole grid summed up for each remedy and method."""
+        """The sums over the whole grid for each remedy and method."""
         pairs = dict.fromkeys((row["remedy"], row["method"]) for row in rows)
         return [_summed([row for row in rows if (row["remedy"], row["method"]) == pair]) for pair in pairs]
 
@@ -166,7 +166,7 @@ def _share(collapsed: int, starts: int) -> Row:
 
 
 def _summed(rows: list[Row]) -> Row:
-    """Rows of one remedy and method as one."""
+    """The sum of the rows of one remedy and method."""
 
     def total(name: str) -> int | None:
         numbers = [row[name] for row in rows]

@@ -1,4 +1,4 @@
-"""Coordinates and optimisers: the same starts in every chart by every method, and how each climb ends."""
+"""Coordinates and optimisers: climbs from the same starts in every chart by every method, and how each ends."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -20,16 +20,16 @@ from workbench.studies.base import Row, Study
 from workbench.studies.charting import Charts
 from workbench.studies.subjects import Subjects, subject_named
 
-# The chart of a method that brings its own coordinates.
+# The chart of a method that has its own coordinates.
 OWN = "its own"
 
 
 class Coordinates(Study):
-    """Every chart by every optimiser of gradient ascent, and the other methods as they are, from the same starts.
+    """Every optimiser of gradient ascent in every chart, and the other methods once, from the same starts.
 
-    The best is the highest sound `log_joint` of all of a subject's climbs. Methods with coordinates of their own stand
-    once. A step size that a config fixes is the same number in every chart: what suits one is too long or too short in
-    another, which is part of what coordinates do; left out, it is searched in each.
+    The best is the highest sound `log_joint` of all climbs of a subject. Methods with their own coordinates occur once.
+    A step size that the config fixes is the same number in every chart: one that suits one chart is too long or too
+    short in another, which is part of the effect of coordinates. If it is left out, a line search finds it in each.
     """
 
     study: Literal["coordinates"] = "coordinates"
@@ -38,14 +38,14 @@ class Coordinates(Study):
     methods: AnyMethods
     restarts: Annotated[int, Field(ge=1)] = Field(8, description="starts, the same for every method and chart")
     within: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(
-        1e-6, description="nats of the best that count as there"
+        1e-6, description="a climb has reached the best if it ends within this many nats of it"
     )
 
     summary: ClassVar[str] = "failures by kind and passes to the best, for every chart and optimiser"
     shown: ClassVar[tuple[str, ...]] = ("subject", "method", "chart", "passes", *(outcome.value for outcome in Outcome))
 
     def cells(self) -> Sequence[Row]:
-        """The subjects: what is best is told by all of a subject's climbs."""
+        """One cell for each subject, because the best is that of all climbs of a subject."""
         return [{"subject": subject.name} for subject in self.subjects]
 
     def measure(self, cell: Row, folder: Path) -> list[Row]:

@@ -1,4 +1,4 @@
-"""How far the score equations are coupled, and what solving each on its own leaves, over separation and K."""
+"""The coupling of the score equations, and the score left after solving each separately, over separation and K."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -29,7 +29,7 @@ from workbench.studies.optimum import (
 )
 from workbench.studies.subjects import MaybeSubjects, subject_named
 
-# What a row holds only where there is a strict maximum.
+# Columns with values only if there is a strict maximum.
 _COLUMNS = (
     "log_joint", "share", "share_of_components", "share_of_parameters", "share_given_labels", "rate", "left_by_each",
     "left_by_all", "lost", "matrix", "blocks", "names",
@@ -39,11 +39,11 @@ _COLUMNS = (
 class Coupling(Study):
     """The Hessian of the log-likelihood at the optimum in blocks, and the score after one step from near it.
 
-    A *share* is that of the Frobenius norm outside the blocks of the diagonal, which are whitened first
-    (`diagnostics.coupling`): no unit and no coordinate decides it. `share` has a block for each equation of the
-    textbook; with the responsibilities held fixed it is zero, to rounding, for every K (`share_given_labels`).
-    What is *left* of the score is the median over starts one nat below the optimum, of the norm after the step over the
-    norm before. K = 1, whatever the separation, is the control: nothing is coupled, and either step leaves nothing.
+    A *share* is the part of the Frobenius norm outside the diagonal blocks, which are whitened first
+    (`geometry.coupling`), so that it does not depend on units or coordinates. `share` has one block for each textbook
+    equation. With fixed responsibilities it is zero, to rounding, for every K (`share_given_labels`).
+    What is *left* of the score is the norm after the step over the norm before, as a median over starts one nat below
+    the optimum. K = 1 is the control: nothing is coupled, and both steps leave nothing.
     """
 
     study: Literal["coupling"] = "coupling"
@@ -103,7 +103,7 @@ class Coupling(Study):
         return {
             "left_by_each": number(np.median(each / before)),
             "left_by_all": number(np.median((together / before)[solved])) if np.any(solved) else None,
-            "lost": int(np.sum(~solved)),  # Newton steps that ended at no mixture
+            "lost": int(np.sum(~solved)),  # Newton steps that did not end at a mixture
         }
 
 
@@ -125,6 +125,6 @@ def _shares(problem: Problem, optimum: Mixture, known: Information, *, with_matr
 
 @jax.jit
 def _residuals(problem: Problem, starts: Mixture) -> coupling.Residual:
-    """Norms of every start. [R], [R], [R]"""
+    """Norms for every start. [R], [R], [R]"""
     chart = Chart.of(problem, weights="log_ratio")
     return jax.vmap(lambda start: coupling.left_of_score(problem, start, chart))(starts)

@@ -1,4 +1,4 @@
-"""Coverage: how often intervals hold the truth, over repeated data sets, separations and sample sizes."""
+"""Coverage: how often intervals contain the truth, over repeated data sets, separations and sample sizes."""
 
 import itertools
 from collections.abc import Sequence
@@ -35,9 +35,9 @@ class Coverage(Study):
     - `bootstrap`: percentiles of the nonparametric bootstrap, for data sets of at most `bootstrapped` points.
     - `posterior`: quantiles of Gibbs draws under a weak conjugate prior, scaled to all data sets together.
 
-    Data sets are the same for all; Wald intervals, the cheapest, have more of them. Components are called by the order
-    of their means. A data set without an interval counts as one whose interval misses. The last weight is left out: it
-    is what the others leave.
+    All kinds use the same data sets; Wald intervals, which are the cheapest, use more of them. Components are ordered
+    by their means. A data set without an interval counts as one whose interval misses. The last weight is left out,
+    because the others determine it.
     """
 
     study: Literal["coverage"] = "coverage"
@@ -49,9 +49,9 @@ class Coverage(Study):
     covariance: FamilyName = Field("tied", description="family that is fitted; tied: one variance for both")
     replications: Annotated[int, Field(ge=10)] = Field(1000, description="data sets of each cell")
     resampled: Annotated[int, Field(ge=10)] = Field(
-        200, description="the first of them, at most so many, have the dearer intervals: bootstrap and posterior"
+        200, description="number of the first data sets that also have the expensive intervals: bootstrap and posterior"
     )
-    em: EM = Field(EM(tolerance=1e-8, max_iterations=1000), description="ends hundredths of a standard error short")
+    em: EM = Field(EM(tolerance=1e-8, max_iterations=1000), description="stops within hundredths of a standard error")
     replicates: Annotated[int, Field(ge=20)] = Field(100, description="of each data set, by the bootstrap")
     bootstrapped: Annotated[int, Field(ge=0)] = Field(50, description="largest N that is bootstrapped; 0 for none")
     prior: ConjugatePrior = ConjugatePrior()
@@ -85,13 +85,13 @@ class Coverage(Study):
         return rows
 
     def truth(self, separation: float) -> Mixture:
-        """What the data are drawn from."""
+        """The mixture from which the data are drawn."""
         family = covariance_named(self.covariance)
         means = 0.5 * separation * jnp.asarray([[-1.0], [1.0]])
         return Mixture(jnp.asarray([self.weight, 1 - self.weight]), means, family.broadcast(jnp.eye(1), 2), family)
 
     def _intervals(self, truth: Mixture, keys: Array, n: int) -> dict[str, Intervals]:
-        # Units and prior are the same for all data sets: those of a large one.
+        # Units and prior are those of one large data set, and the same for all.
         pooled = np.asarray(truth.sample(named_key(self.seed, "units"), POOLED)[0])
         flat, bayesian = (Problem(pooled, 2, self.covariance, prior) for prior in (FlatPrior(), self.prior))
         few = keys[: self.resampled]
@@ -104,7 +104,7 @@ class Coverage(Study):
         return {way: jax.tree.map(np.asarray, intervals) for way, intervals in found.items()}
 
 
-# Points that the units and the prior are taken from.
+# Number of points from which the units and the prior are determined.
 POOLED = 10_000
 
 

@@ -1,4 +1,4 @@
-"""Escapes: the log-likelihood followed as a component shrinks onto points, by hand and by EM itself."""
+"""Escapes: the log-likelihood as a component shrinks onto points, imposed or by EM itself."""
 
 import math
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ Width = Annotated[float, Field(gt=0, lt=1)]
 
 
 class EscapeSubject(Subject):
-    """A problem, and the rows of its data that the first component shrinks onto."""
+    """A problem, and the rows of its data onto which the first component shrinks."""
 
     rows: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1), Listed] = Field(
         description="one row for a point, or up to D rows for the flat through them"
@@ -30,15 +30,15 @@ class EscapeSubject(Subject):
 
 
 class Escapes(Study):
-    """Three ways to the same singularity, for each subject.
+    """Three ways into the same singularity, for each subject.
 
-    - `held`: the first component of the first start shrinks onto the rows, everything else is held fixed.
+    - `held`: the first component of the first start shrinks onto the rows, and everything else is held fixed.
     - `settled`: the same, but at each width all weights and the other components take some EM steps.
-    - `em`: EM runs from random starts, and of those that collapse the one that goes deepest is shown step by step, to
-      the last mixture that is not singular; no rows where none collapses. EM chooses its own point.
+    - `em`: EM runs from random starts. Of those that collapse, the one that gets narrowest is recorded step by step, up
+      to the last mixture that is not singular; there are no rows if none collapses. EM chooses the point.
 
-    The slope of the log-likelihood against log sigma is fitted to the narrower half of the widths. The theory is minus
-    one for each row that lies exactly on the flat and for each direction lost.
+    The slope of the log-likelihood against log sigma is fitted to the narrower half of the widths. In theory it is
+    minus the number of rows that lie exactly on the flat times the number of directions lost.
     """
 
     study: Literal["escape"] = "escape"
@@ -47,7 +47,7 @@ class Escapes(Study):
     )
     widest: Width = Field(0.3, description="first width of the component, in units in which the data have unit spread")
     narrowest: Width = Field(1e-7, description="last width")
-    widths: Annotated[int, Field(ge=6)] = Field(28, description="how many, evenly spaced in the logarithm")
+    widths: Annotated[int, Field(ge=6)] = Field(28, description="number of widths, evenly spaced in the logarithm")
     steps: Annotated[int, Field(ge=1)] = Field(10, description="EM steps of the others at each width, when settled")
     restarts: Annotated[int, Field(ge=1)] = Field(64, description="random starts of EM")
     iterations: Annotated[int, Field(ge=1)] = Field(300, description="EM steps from each start")

@@ -1,4 +1,4 @@
-"""The optimum that a study of a neighbourhood stands on: climbed to, polished, and certified as a strict maximum."""
+"""The optimum whose neighbourhood a study examines: found by climbing, polished, and classified."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -23,15 +23,15 @@ from workbench.problem import Problem
 from workbench.starts import KMeansPlusPlus, draw_starts
 from workbench.studies.subjects import Subject
 
-# Of real data the truth is unknown: the best of so many climbs from k-means++ stands for it.
+# For real data the truth is unknown, and the best of this many climbs from k-means++ is used instead.
 CLIMBS = 16
 
-# L-BFGS, because it is as fast where components overlap as where they do not.
+# The method is L-BFGS, because overlap of the components does not slow it.
 CLIMB = GradientAscent(optimizer="lbfgs", weights="log_ratio", max_iterations=1000)
 
 
 def best_optimum(problem: Problem, seed: int) -> Nature:
-    """The best sound end of climbs from k-means++, polished, and what kind of point it is.
+    """The best sound end of climbs from k-means++, polished and classified.
 
     Raises:
         InputError: no climb ended in a sound mixture.
@@ -40,10 +40,10 @@ def best_optimum(problem: Problem, seed: int) -> Nature:
 
 
 def optimum_at_truth(problem: Problem, data: Dataset) -> Nature:
-    """The optimum that a climb from the truth of simulated data leads to, polished, and what kind of point it is.
+    """The end of a climb from the truth of simulated data, polished and classified.
 
     Raises:
-        InputError: the climb ended in no sound mixture.
+        InputError: the climb did not end in a sound mixture.
     """
     assert data.truth is not None
     family, truth = problem.covariance, data.truth
@@ -77,13 +77,13 @@ def optimum_of_simulated(simulator: Simulator, seed: int) -> tuple[Problem, Natu
 
 
 def is_strict(nature: Nature) -> bool:
-    """Whether the information there is positive definite, so that rates and correlations exist."""
+    """Whether the point is a strict maximum, whose information is positive definite, so that rates exist."""
     return nature.kind == Kind.MAXIMUM
 
 
 @jax.jit
 def information_at(problem: Problem, mixture: Mixture) -> Information:
-    """In the chart without a redundant direction."""
+    """The information matrices in the chart without redundant directions."""
     return information(problem, mixture, Chart.of(problem, weights="log_ratio"))
 
 
@@ -108,7 +108,7 @@ def _climbed(problem: Problem, starts: Mixture) -> Nature:
 
 @jax.jit
 def _refined(problem: Problem, optimum: Mixture) -> Mixture:
-    """One more Newton step, to rounding: errors are measured from here, and identities hold exactly here only."""
+    """One more Newton step, down to rounding, because errors are measured from here and identities hold only here."""
     chart = Chart.of(problem, weights="log_ratio")
     u, constrain = raveled(optimum, chart)
     here = curvature(problem, optimum, chart)
@@ -116,5 +116,5 @@ def _refined(problem: Problem, optimum: Mixture) -> Mixture:
 
 
 def number(value: float | Array | np.ndarray) -> float | None:
-    """What JSON can hold: None where it is not finite."""
+    """A number that JSON can hold: None if it is not finite."""
     return float(value) if np.isfinite(value) else None

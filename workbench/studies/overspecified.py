@@ -1,4 +1,4 @@
-"""The statistical rate of an over-specified mixture: two components fitted to points of one."""
+"""The statistical rate of an over-specified mixture: two components are fitted to points from one."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,8 +16,8 @@ from workbench.studies.base import Row, Study
 class Overspecified(Study):
     """The error of theta in `w N(theta, 1) + (1 - w) N(-theta, 1)`, fitted by EM to points of N(0, 1), against N.
 
-    Only theta is fitted: the weights, the variances and the symmetry are fixed (Dwivedi et al. 2020). The slope of
-    ln(mean error) on ln(N) is to be -1/4 for w = 1/2 and -1/2 for any other w.
+    Only theta is fitted; the weights, the variances and the symmetry are fixed (Dwivedi et al. 2020). In theory the
+    slope of ln(mean error) on ln(N) is -1/4 for w = 1/2 and -1/2 for any other w.
     """
 
     study: Literal["overspecified"] = "overspecified"
@@ -39,7 +39,7 @@ class Overspecified(Study):
         return [{"weight": weight} for weight in self.weights]
 
     def measure(self, cell: Row, folder: Path) -> list[Row]:
-        """One row for each N, with the slope over all of them on each."""
+        """One row for each N; each row also has the slope over all N."""
         weight = cell["weight"]
         assert isinstance(weight, float)
         rows = [self._row(weight, n) for n in self.points]

@@ -1,4 +1,4 @@
-"""The rate of EM beside those of direct methods: predicted from the information at the optimum, and counted."""
+"""The rates of EM and of direct methods, predicted from the information at the optimum, and measured."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -29,7 +29,7 @@ from workbench.studies.optimum import (
 )
 from workbench.studies.subjects import MaybeSubjects, subject_named
 
-# Stopping rules are switched off: the judge ends the count.
+# Stopping rules are switched off, because the count ends when the score is close enough to the optimum.
 METHODS: dict[str, Method] = {
     "em": EM(tolerance=0.0),
     "squarem": SQUAREM(of=EM(tolerance=0.0)),
@@ -37,10 +37,10 @@ METHODS: dict[str, Method] = {
     "lbfgs": GradientAscent(optimizer="lbfgs", weights="log_ratio", gradient_tolerance=0.0),
 }
 
-# Gaps in log_joint, in nats: where the starts are, to second order, and where the count ends.
+# Gaps in log_joint in nats: of the starts, to second order, and at the end of the count.
 BEGIN, END = 1.0, 1e-8
 
-# EM's errors are followed for so many iterations, as far as they stand above their rounding.
+# EM's errors are followed for at most this many iterations, while they are above rounding.
 FOLLOWED = 2000
 ROUNDED = 1e-7
 
@@ -51,12 +51,13 @@ Separations = Annotated[
 
 
 class Rate(Study):
-    """At the optimum of each subject: the rate of EM, and the passes that it and direct methods take near there.
+    """For the optimum of each subject: the rate of EM, and the passes that EM and direct methods need near it.
 
     Every method begins at the same mixtures, one nat below the optimum in random directions, and ends 1e-8 nats below
-    it: a rate is a property of the neighbourhood, and from further away methods go to different optima. Simulated
-    subjects have two univariate components, `separation` standard deviations apart, each fitted with a variance of its
-    own; their optimum is the one that L-BFGS reaches from the truth, that of real ones the best from k-means++.
+    it. The starts are near because a rate is a property of the neighbourhood, and from farther away methods go to
+    different optima. Simulated subjects have two univariate components, `separation` standard deviations apart, each
+    fitted with its own variance. Their optimum is the one that L-BFGS reaches from the truth; that of real data is the
+    best from k-means++.
     """
 
     study: Literal["rate"] = "rate"
@@ -115,7 +116,7 @@ class Rate(Study):
         return optimum_of_simulated(Simulator(2, 1, self.points, separation), self.seed + replication)
 
     def _passes(self, problem: Problem, starts: Mixture, level: float, found: Rates) -> Row:
-        """Median passes of the restarts that arrive, for each method, and how many of them do."""
+        """For each method, the median passes of the restarts that arrive, and the number of these."""
         counts = {name: passes_to(method, problem, starts, level, self.limit) for name, method in METHODS.items()}
         counts["gradient"] = passes_of_ascent(problem, starts, found.best_step, level, self.limit)
         medians: Row = {name: _median(counted) for name, counted in counts.items()}
@@ -140,7 +141,7 @@ class Crossing(NamedTuple):
 
 
 def crossing_of(findings: Findings, method: str = "lbfgs") -> Crossing | None:
-    """Where `method` overtakes EM on simulated data; None where fewer than two replications say.
+    """The separation at which `method` overtakes EM on simulated data; None if it does in fewer than two replications.
 
     Salakhutdinov, Roweis & Ghahramani (2003), "Optimization with EM and expectation-conjugate-gradient", ICML: EM loses
     where much information is missing.
@@ -155,7 +156,7 @@ def crossing_of(findings: Findings, method: str = "lbfgs") -> Crossing | None:
     found = np.asarray([place for place in places if place is not None])
     if len(found) < 2:
         return None
-    # Imported here because it takes long, and importing the package must stay quick.
+    # The import stands here because it is slow, and importing the package must stay quick.
     from scipy.stats import t as student
 
     half = student.ppf(0.975, len(found) - 1) * np.std(found, ddof=1) / np.sqrt(len(found))
@@ -168,7 +169,7 @@ def _median(counted: Counted) -> Value:
 
 
 def _counted_rate(problem: Problem, starts: Mixture, optimum: Mixture) -> float | None:
-    """The last ratio of successive errors of EM before rounding blurs it, from the first start."""
+    """The last ratio of successive errors of EM that rounding does not disturb, from the first start."""
     ratios = np.asarray(_ratios(problem, jax.tree.map(lambda leaf: leaf[0], starts), optimum))
     clear = np.flatnonzero(np.cumprod(ratios) > ROUNDED)
     return number(ratios[clear[-1]]) if len(clear) else None

@@ -1,4 +1,4 @@
-"""Reading a study from TOML, with the messages that experiments have."""
+"""Reading a study from TOML, with the same messages as for experiments."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -15,7 +15,7 @@ from workbench.studies import STUDIES, Study
 
 
 def is_study(path: Path | str) -> bool:
-    """Whether a TOML file holds a study and not an experiment: its key `study` says so.
+    """Whether a TOML file holds a study, which has the key `study`, and not an experiment.
 
     Raises:
         InputError: the file cannot be read, or is not TOML.
@@ -24,11 +24,11 @@ def is_study(path: Path | str) -> bool:
 
 
 def read_study(path: Path | str, settings: Iterable[str] = ()) -> Study:
-    """The study in a TOML file, with `key.path=value` settings laid over it.
+    """The study in a TOML file, with `key.path=value` settings applied.
 
     Raises:
-        InputError: the file cannot be read, is not TOML, or has wrong, unknown or missing keys; all of them are
-            named, with what is allowed.
+        InputError: the file cannot be read, is not TOML, or has wrong, unknown or missing keys. The message names all
+            of them, and the allowed values.
     """
     return parse_study(read_toml(path, settings), str(path))
 
@@ -37,7 +37,7 @@ def parse_study(values: dict[str, Any], where: str) -> Study:
     """The study in a mapping; `where` names it in messages.
 
     Raises:
-        InputError: as `read_study`.
+        InputError: as in `read_study`.
     """
     name = values.get("study")
     if not isinstance(name, str) or name not in STUDIES:
@@ -49,7 +49,7 @@ def parse_study(values: dict[str, Any], where: str) -> Study:
 
 
 def schema_of_files() -> dict[str, Any]:
-    """The JSON schema of config files: a study where the key `study` says so, else an experiment, perhaps swept."""
+    """The JSON schema of config files: a study if there is the key `study`, else an experiment or a sweep of one."""
     models: list[type[BaseModel]] = [Experiment, SweepConfig, *STUDIES.values()]
     places, shared = models_json_schema([(model, "validation") for model in models])
     chosen: dict[str, Any] = places[Experiment, "validation"]

@@ -1,4 +1,4 @@
-"""Stability of fixed steps: passes to a maximum as a function of the step size, in every chart, with EM beside it."""
+"""Stability of fixed steps: passes to a maximum as a function of the step size, in every chart, compared with EM."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,19 +19,19 @@ from workbench.studies.subjects import Subjects, subject_named
 
 Factor = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
-# Shares of the predicted edge: over six doublings below it, and close about it.
+# Step sizes as shares of the predicted edge: over six doublings below it, and densely around it.
 FACTORS = (
     0.015, 0.03, 0.06, 0.12, 0.18, 0.25, 0.35, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 1.02, 1.05, 1.1, 1.25, 1.5, 2.0,
 )  # fmt: skip
 
 
 class Stability(Study):
-    """Climbs back to the best optimum from a place `displacement` nats below it.
+    """Climbs back to the best optimum from a point `displacement` nats below it.
 
-    The displacement costs the same along every direction, so that none of them hides. The predicted edge is
-    `2 / largest curvature` of the objective per point. The seen one lies between the largest step size that gets back
-    and the smallest above it that does not. EM climbs back without a step size; told is the most that it needs
-    where all of the displacement lies along one direction.
+    The displacement lowers `log_joint` equally along every direction, so that each of them matters. The predicted edge
+    is `2 / largest curvature` of the objective per point. The observed edge is between the largest step size that
+    returns to the optimum and the next larger one, which does not. EM needs no step size; the study reports the most
+    passes that it needs if the whole displacement is along one direction.
     """
 
     study: Literal["stability"] = "stability"
@@ -41,7 +41,7 @@ class Stability(Study):
         FACTORS, description="step sizes, in units of the predicted edge"
     )
     displacement: Factor = Field(1e-2, description="nats below the maximum at the start")
-    within: Factor = Field(1e-6, description="nats of the maximum that count as there")
+    within: Factor = Field(1e-6, description="a climb is back if it is within this many nats of the maximum")
     max_passes: Annotated[int, Field(ge=1)] = 3000
 
     summary: ClassVar[str] = "passes of fixed-step ascent against its step size, and the edge of stability"
@@ -91,7 +91,7 @@ class Stability(Study):
 
 
 def _seen(rates: np.ndarray, reached: np.ndarray) -> Row:
-    """The largest step size that gets there, and the next one. Both None where none does."""
+    """The largest step size that reaches the optimum, and the next larger one. Both are None if none does."""
     if not np.any(reached):
         return {"seen_low": None, "seen_high": None}
     last = int(np.max(np.flatnonzero(reached)))

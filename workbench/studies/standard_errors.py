@@ -1,4 +1,4 @@
-"""Standard errors of every parameter by seven ways, side by side, and a refusal where a way has none to tell."""
+"""Standard errors of every parameter by seven methods, and the reason where a method has none."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -38,28 +38,28 @@ from workbench.studies.subjects import Subjects, subject_named
 
 WAYS = ("observed", "louis", "supplemented", *SCHEMES, "posterior")
 
-# Derivatives of the EM map that change by more along its whole run are none. Where EM is slow the first ones differ.
+# Differences of the EM map that change by more than this in every iteration of a run are no derivatives.
 MOST_CHANGE = 1e-3
 
-# Chains whose matched parameters have a larger R-hat have not mixed (Gelman et al. 2013, sec. 11.5).
+# Chains have not mixed if the R-hat of a matched parameter is larger than this (Gelman et al. 2013, sec. 11.5).
 MOST_R_HAT = 1.1
 
-Told = tuple[np.ndarray | None, str]  # standard errors [Q], or None and why
+Result = tuple[np.ndarray | None, str]  # standard errors [Q], or None and why
 
 
 class StandardErrors(Study):
     """At the best optimum of each subject, the standard error of every weight, mean, variance and covariance.
 
     - `observed`: the inverse of minus the exact Hessian, in a chart, and the delta method.
-    - `louis`: Louis' (1982) formula, complete less missing information, from the complete-data score alone.
+    - `louis`: Louis' (1982) formula, complete less missing information, which needs only the complete-data score.
     - `supplemented`: supplemented EM (Meng & Rubin 1991), from EM steps and the complete information.
     - `nonparametric`, `parametric`, `weighted`: bootstraps, EM from the estimate on every replicate.
     - `posterior`: the standard deviation of Gibbs draws begun at the estimate.
 
-    Replicates and draws take the labels of the estimate, component by component. Where more than `doubtful` of them lie
-    about half way between two orders, their spread tells of labels and not of parameters: the way is refused, and the
-    note says so. So it is where more than as many refits do not converge, chains do not mix or an information is
-    singular.
+    The components of replicates and draws are matched to those of the estimate. If more than a share `doubtful` of them
+    fit two orders about equally well, their spread reflects labels and not parameters. The standard errors are then
+    refused, and the note gives the reason. They are also refused if more than that share of the refits do not
+    converge, if chains do not mix, or if an information matrix is singular.
     """
 
     study: Literal["standard_errors"] = "standard_errors"
@@ -71,7 +71,7 @@ class StandardErrors(Study):
         ConjugatePrior(), description="of the posterior, where a subject has no conjugate one"
     )
     doubtful: Annotated[float, Field(ge=0, lt=1)] = Field(
-        0.05, description="most replicates or draws whose labels are in doubt, as a share"
+        0.05, description="largest share of replicates or draws whose labels are in doubt"
     )
 
     summary: ClassVar[str] = "standard errors by observed information, Louis, supplemented EM, bootstraps, posterior"
@@ -87,12 +87,12 @@ class StandardErrors(Study):
         self.em.check(problem)
         nature = best_optimum(problem, self.seed)
         estimate = nature.mixture.canonical()
-        told: dict[str, Told] = dict.fromkeys(WAYS, (None, ""))
+        results: dict[str, Result] = dict.fromkeys(WAYS, (None, ""))
         if is_strict(nature):
-            told |= _by_information(problem, estimate, named_key(self.seed, "supplemented"))
-            told |= {scheme: self._by_refits(scheme, problem, estimate) for scheme in SCHEMES}
-            told |= {"posterior": self._by_draws(problem, estimate)}
-            note = "; ".join(f"{way}: {why}" for way, (_, why) in told.items() if why)
+            results |= _by_information(problem, estimate, named_key(self.seed, "supplemented"))
+            results |= {scheme: self._by_refits(scheme, problem, estimate) for scheme in SCHEMES}
+            results |= {"posterior": self._by_draws(problem, estimate)}
+            note = "; ".join(f"{way}: {why}" for way, (_, why) in results.items() if why)
         else:
             note = f"no strict maximum, {nature.kind.value}: {nature.reason}"
         values = np.asarray(natural(estimate))
@@ -100,22 +100,22 @@ class StandardErrors(Study):
         shared: Row = {"replicates": self.replicates, "note": note}
         rows: list[Row] = []
         for q, name in enumerate(called):
-            errors: Row = {way: None if each is None else number(each[q]) for way, (each, _) in told.items()}
+            errors: Row = {way: None if each is None else number(each[q]) for way, (each, _) in results.items()}
             rows.append({"parameter": name, "estimate": float(values[q]), **errors, **shared})
         return rows
 
     def tabulated(self, rows: list[Row]) -> list[Row]:
-        """The note of a subject stands in its first row only."""
+        """The rows, with the note of a subject in its first row only."""
         firsts = {id(rows[i]) for i in range(len(rows)) if i == 0 or rows[i]["subject"] != rows[i - 1]["subject"]}
         return [row if id(row) in firsts else row | {"note": ""} for row in rows]
 
-    def spread(self, labelled: Labelled) -> Told:
+    def spread(self, labelled: Labelled) -> Result:
         """Standard deviations over replicates or draws, unless the labels of too many are in doubt."""
         if labelled.ambiguous > self.doubtful:
             return None, f"labels in doubt in {labelled.ambiguous:.1%}"
         return np.std(labelled.values, axis=0, ddof=1), ""
 
-    def _by_refits(self, scheme: str, problem: Problem, estimate: Mixture) -> Told:
+    def _by_refits(self, scheme: str, problem: Problem, estimate: Mixture) -> Result:
         fitted = refits(scheme, problem, estimate, named_key(self.seed, scheme), self.replicates, em=self.em)
         converged = np.asarray(fitted.converged)
         lost = float(np.mean(~converged))
@@ -124,7 +124,7 @@ class StandardErrors(Study):
         kept = jax.tree.map(lambda leaf: np.asarray(leaf)[converged], fitted.mixture)
         return self.spread(labelled_as(estimate, kept))
 
-    def _by_draws(self, problem: Problem, estimate: Mixture) -> Told:
+    def _by_draws(self, problem: Problem, estimate: Mixture) -> Result:
         prior = problem.prior if isinstance(problem.prior, ConjugatePrior) else self.prior
         bayesian = Problem(problem.x, problem.components, problem.covariance.name, prior)
         chains = self.sampler.num_chains
@@ -132,28 +132,28 @@ class StandardErrors(Study):
         draws = run(self.sampler, bayesian, starts, named_key(self.seed, "posterior")).answer
         flat = jax.tree.map(lambda leaf: np.reshape(leaf, (-1, *leaf.shape[2:])), draws)
         labelled = labelled_as(estimate, flat)
-        told = self.spread(labelled)
+        result = self.spread(labelled)
         r_hat = float(np.max(rank_statistics(labelled.values.reshape(chains, -1, labelled.values.shape[1]))[0]))
-        if told[0] is not None and r_hat > MOST_R_HAT:
+        if result[0] is not None and r_hat > MOST_R_HAT:
             return None, f"chains have not mixed, R-hat {r_hat:.2f}"
-        return told
+        return result
 
 
-def _by_information(problem: Problem, estimate: Mixture, key: Array) -> dict[str, Told]:
-    """The three that need no replicates."""
+def _by_information(problem: Problem, estimate: Mixture, key: Array) -> dict[str, Result]:
+    """The standard errors by the three methods that need no replicates."""
     observed, louis, supplementary, change = (np.asarray(a) for a in _at(problem, estimate, key))
-    told: dict[str, Told] = {
+    results: dict[str, Result] = {
         name: (errors, "") if np.all(np.isfinite(errors)) else (None, "the information is singular")
         for name, errors in (("observed", observed), ("louis", louis), ("supplemented", supplementary))
     }
     if not change <= MOST_CHANGE:
-        told["supplemented"] = None, f"derivatives of the EM map change by {change:.1g} from step to step"
-    return told
+        results["supplemented"] = None, f"derivatives of the EM map change by {change:.1g} from step to step"
+    return results
 
 
 @jax.jit
 def _at(problem: Problem, estimate: Mixture, key: Array) -> tuple[Array, Array, Array, Array]:
-    """Standard errors by observed information, Louis' formula and supplemented EM, and the last one's change.
+    """Standard errors by observed information, Louis' formula and supplemented EM, and the change of the last.
 
     [Q], [Q], [Q], []
     """

@@ -1,4 +1,4 @@
-"""A subject: a named problem that a study looks at, given as an experiment gives its data, model and prior."""
+"""A subject: a named problem of a study, whose data, model and prior are given as in an experiment."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,10 +23,10 @@ class Subject(Config):
     prior: AnyPrior = FlatPrior()
 
     def dataset(self, seed: int, folder: Path) -> Dataset:
-        """The points to fit, with what is known of them.
+        """The points to fit, with their labels or truth if known.
 
         Raises:
-            InputError: the data cannot be had.
+            InputError: the data cannot be read.
         """
         try:
             return self.data.load(seed, folder)[0]
@@ -37,7 +37,7 @@ class Subject(Config):
         """The problem of the points to fit.
 
         Raises:
-            InputError: the data cannot be had, or do not suit the model or the prior.
+            InputError: the data cannot be read, or do not suit the model or the prior.
         """
         points = self.dataset(seed, folder)
         try:
@@ -46,11 +46,10 @@ class Subject(Config):
             raise InputError(f"subjects.{self.name}: {error}") from None
 
 
-# TOML has arrays, configs want hashable values.
 MaybeSubjects = Annotated[tuple[Subject, ...], Listed]
 Subjects = Annotated[MaybeSubjects, Field(min_length=1, description="the problems to look at")]
 
 
 def subject_named(subjects: Sequence[Subject], name: str) -> Subject:
-    """The subject of that name."""
+    """The subject with this name."""
     return next(subject for subject in subjects if subject.name == name)

@@ -1,4 +1,4 @@
-"""Checks: named functions that decide claims, found by name in `CHECKS`. Each can fail, and a test makes it."""
+"""Checks: named functions that decide claims, looked up in `CHECKS`. For each, a test shows that it can fail."""
 
 from workbench.claims.checks import calibration, chains, climbs, optima, posterior, studies, uncertainty
 from workbench.claims.checks.base import Check, over_experiment, over_experiments, over_study

@@ -1,4 +1,4 @@
-"""What a check is: a named function that decides a claim from what is stored."""
+"""The interface of checks: a check is a named function that decides a claim from stored results."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,12 +11,12 @@ from workbench.studies import Findings
 
 @dataclass(frozen=True)
 class Check:
-    """A function over stored findings, and what it has to be given.
+    """A function of stored results, and the kind of results that it needs.
 
     Attributes:
         about: what is counted or compared, in one line.
-        decide: the evidence to a decision: findings of a study, the runs of an experiment, or a list of the latter.
-        study: the study whose findings it reads; None where it reads experiments.
+        decide: maps results to a decision: the rows of a study, the runs of an experiment, or a list of the latter.
+        study: the study whose rows it reads; None if it reads experiments.
         several: whether it reads any number of experiments, as a list.
     """
 
@@ -37,5 +37,5 @@ def over_experiments(about: str, decide: Callable[[Sequence[Ran]], Decision]) ->
 
 
 def over_study(study: str, about: str, decide: Callable[[Findings], Decision]) -> Check:
-    """A check that reads the findings of one study."""
+    """A check that reads the rows of one study."""
     return Check(about, decide, study)

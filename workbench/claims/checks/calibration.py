@@ -1,4 +1,4 @@
-"""The check of calibration: no sampler is told from the posterior, by tests that do tell an approximation from it."""
+"""The check of calibration: no sampler fails tests of uniform ranks that an approximation does fail."""
 
 import numpy as np
 
@@ -10,7 +10,7 @@ from workbench.studies.calibration import FALSE_ALARM
 def samplers_are_calibrated(findings: Findings) -> Decision:
     """The smallest p-value of all quantities of all samplers, times the number of tests (Bonferroni).
 
-    That no test fails tells little unless the same tests can fail: an approximation to the posterior is the control.
+    That no test fails says little unless the same tests can fail; an approximation to the posterior is the control.
     """
     samplers, controls = findings.where(approximation=False), findings.where(approximation=True)
     if not samplers.rows or not controls.rows:
@@ -29,5 +29,5 @@ def samplers_are_calibrated(findings: Findings) -> Decision:
         f"{len(methods)} samplers on {worst['replications']} data sets, {worst['tests']} tests each; it is of "
         f"{worst['quantity']} by {worst['method']}."
     )
-    told = f"The tests do not find out {', '.join(passed)}." if passed else f"That of approximations: {number(found)}."
-    return Decision(verdict, smallest, "is the smallest p-value, times the number of tests", note=f"{note} {told}")
+    rest = f"The tests do not find out {', '.join(passed)}." if passed else f"That of approximations: {number(found)}."
+    return Decision(verdict, smallest, "is the smallest p-value, times the number of tests", note=f"{note} {rest}")

@@ -1,4 +1,4 @@
-"""Checks of chains: what the draws of a sampler say beside the point estimates."""
+"""Checks of chains: the draws of samplers compared with point estimates."""
 
 import math
 
@@ -7,12 +7,12 @@ import numpy as np
 from workbench.claims.decision import Decision, Verdict, number, undecided
 from workbench.claims.evidence import Ran
 
-# A draw above the best by less than this share of its size is above it by rounding.
+# A draw that is above the best by less than this share of its size is so by rounding.
 ROUNDING = 1e-9
 
 
 def draws_stay_below_best(ran: Ran) -> Decision:
-    """How far the highest draw of all chains lies below the best sound optimum of the climbs, in nats."""
+    """The gap from the best sound optimum of the climbs down to the highest draw of all chains, in nats."""
     if not ran.chains or not ran.climbs:
         return undecided("The experiment does not have both a sampler and a climb.")
     climbed = [t.log_joint[p] for t in ran.climbs.values() if (p := t.best_place(ran.problem, ran.comparison.rule))]
@@ -29,9 +29,9 @@ def draws_stay_below_best(ran: Ran) -> Decision:
 
 
 def chain_keeps_one_order(ran: Ran) -> Decision:
-    """How many of the K! orders of its components a chain of draws takes: one, where it never leaves its mode.
+    """The number of the K! orders of its components that a chain visits; one if it never leaves its mode.
 
-    The order is that of the first coordinates of the means; labels that are exchanged along a chain change it.
+    The order is that of the first coordinates of the means. It changes if labels are exchanged along a chain.
     """
     if not ran.chains:
         return undecided("The experiment has no sampler.")

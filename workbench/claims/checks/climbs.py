@@ -1,4 +1,4 @@
-"""Checks of climbs: what EM and gradient ascent did from the same starts, step by step and at the end."""
+"""Checks of climbs: the steps and the ends of EM and gradient ascent from the same starts."""
 
 from collections.abc import Sequence
 
@@ -16,9 +16,9 @@ from workbench.mixture import Mixture
 
 
 def em_never_falls(evidence: Sequence[Ran]) -> Decision:
-    """Steps of EM after which log_joint was lower, by more than rounding.
+    """The number of steps of EM after which log_joint was lower by more than rounding.
 
-    EM looks at every step itself; the judge looks again at the stored rows.
+    EM checks every step itself, and the check compares the scores of the stored rows.
     """
     traces = [trace for ran in evidence for trace in ran.of(EM).values()]
     steps = sum(float(np.sum(trace.passes[:, -1])) for trace in traces)
@@ -32,10 +32,10 @@ def em_never_falls(evidence: Sequence[Ran]) -> Decision:
 
 
 def log_exceeds_sum(ran: Ran) -> Decision:
-    """How far `ln sum_k pi_k N_k` is above `sum_k r_k ln (pi_k N_k)`, at EM's best, in nats per point.
+    """The difference of `ln sum_k pi_k N_k` and `sum_k r_k ln (pi_k N_k)` at EM's best, in nats per point.
 
-    By Jensen's inequality the log of the sum is at least the sum of the logs plus nothing; the difference is the
-    entropy of the responsibilities, and zero only where every point belongs to one component alone.
+    It is the entropy of the responsibilities, so it is never negative (Jensen's inequality), and it is zero only if
+    every point belongs to a single component.
     """
     best = _best_of(ran, EM)
     if best is None:
@@ -43,14 +43,14 @@ def log_exceeds_sum(ran: Ran) -> Decision:
     logs = np.asarray(best.component_log_joint(ran.problem.x))  # [N, K]
     log_sum = np.asarray(best.log_density(ran.problem.x))  # [N]
     r = np.exp(logs - log_sum[:, None])
-    # Where a responsibility is nothing, so is its share: 0 ln 0 = 0.
+    # A responsibility of zero contributes zero: 0 ln 0 = 0.
     sum_of_logs = np.sum(np.where(r > 0, r * logs, 0.0), axis=1)
     gaps = log_sum - sum_of_logs
     gap, error = float(np.mean(gaps)), float(np.std(gaps, ddof=1) / np.sqrt(len(gaps)))
     interval = (gap - 1.96 * error, gap + 1.96 * error)
     blurred = int(np.sum(r.max(axis=1) < 0.99))
     note = f"{blurred:,} of {len(gaps):,} points belong to no component by more than 99 %."
-    # Points that belong to one component alone to the last digit would leave rounding.
+    # If every point belongs to a single component to the last digit, only rounding is left.
     verdict = Verdict.FAILS if gap < 1e-12 else beside(interval, 0.0)
     return Decision(verdict, gap, "nats per point", interval, note)
 
@@ -73,7 +73,7 @@ def ascent_needs_fewer_passes(ran: Ran) -> Decision:
 
 
 def em_ends_higher(evidence: Sequence[Ran]) -> Decision:
-    """Of the starts from which EM and L-BFGS end on different sound optima, the share in which EM's is the higher."""
+    """The share of starts in which EM ends higher, among those from which EM and L-BFGS end on different optima."""
     pairs = [(ran, _pair(ran)) for ran in evidence]
     higher = lower = starts = 0
     for ran, pair in pairs:
@@ -107,7 +107,7 @@ def _pair(ran: Ran) -> tuple[Trace, Trace] | None:
 
 
 def _passes_to(trace: Trace, best: float) -> np.ndarray:
-    """Passes until each restart came to the best and stayed; infinite where it did not. [R]"""
+    """Passes until each restart came to the best and stayed there; infinite if it did not. [R]"""
     passes = np.full(trace.num_restarts, np.inf)
     for restart, row in arrivals(trace, best, WITHIN):
         passes[restart] = max(float(trace.passes[restart, row]), 1.0)

@@ -1,4 +1,4 @@
-"""Checks of optima: what the ends of many starts are, and what lies beyond those that are no answers."""
+"""Checks of optima: the kinds of ends of many starts, and the likelihood beyond the ends that are not sound."""
 
 import math
 from collections import Counter
@@ -18,16 +18,16 @@ from workbench.geometry.survey import atlas_of
 from workbench.methods import EM
 from workbench.mixture import Mixture
 
-# How far a component on a brink is narrowed, as a share of the data's width, and at how many widths that is looked at.
+# The width to which a component on a brink is narrowed, as a share of the data's, and the number of widths on the way.
 NARROWED = 1e-10
 WIDTHS = 12
 
-# Brinks looked over, highest first: one is enough to show that there is no bound.
+# Most brinks that are examined, highest first. One is enough to show that the likelihood has no bound.
 MOST_BRINKS = 4
 
 
 def em_ends_on_maxima(ran: Ran) -> Decision:
-    """The share of EM's starts that end on a strict and sound local maximum: all of them, or not."""
+    """The share of EM's starts that end on a strict and sound local maximum. The claim holds if all of them do."""
     atlas = _atlas(ran)
     if atlas is None:
         return undecided("The experiment does not have EM.")
@@ -40,9 +40,9 @@ def em_ends_on_maxima(ran: Ran) -> Decision:
 
 
 def several_maxima(ran: Ran) -> Decision:
-    """Distinct strict maxima, up to the labels of components, that EM's starts end on.
+    """The number of distinct strict maxima, up to labels, on which EM's starts end.
 
-    A function that is concave, in whatever coordinates, has one at most.
+    A function that is concave in any coordinates has at most one.
     """
     atlas = _atlas(ran)
     if atlas is None:
@@ -59,10 +59,10 @@ def several_maxima(ran: Ran) -> Decision:
 
 
 def best_start_is_a_spike(ran: Ran) -> Decision:
-    """How far beyond the best sound optimum the likelihood rises from the ends that are not sound, in nats.
+    """The nats by which the likelihood rises above the best sound optimum, from the ends that are not sound.
 
-    A climb stops on the brink of a singular covariance. From there its narrowest component is narrowed further, onto
-    the points that it holds, and everything else is held fixed.
+    A climb stops on the brink of a singular covariance. From there its narrowest component is narrowed further onto the
+    points that it holds, while everything else is held fixed.
     """
     best, starts, brinks = best_log_joint(ran.comparison), 0, []
     if best is None:
@@ -80,7 +80,7 @@ def best_start_is_a_spike(ran: Ran) -> Decision:
 
 
 def _atlas(ran: Ran) -> Atlas | None:
-    """Of the stored ends of EM."""
+    """The atlas of the stored ends of EM."""
     for name, trace in ran.of(EM).items():
         rule = str(ran.experiment.starts.model_dump()["rule"])
         return atlas_of(ran.problem, trace, method=name, rule=rule, soundness=ran.comparison.rule)
@@ -88,7 +88,7 @@ def _atlas(ran: Ran) -> Atlas | None:
 
 
 def _beyond(ran: Ran, end: Mixture) -> float:
-    """The highest log-likelihood on the way into the singularity that a brink leads to; minus infinity if to none."""
+    """The highest log-likelihood on the way from a brink into its singularity; minus infinity if there is none."""
     problem = ran.problem
     if problem.covariance.is_shared:
         return -math.inf
@@ -102,7 +102,7 @@ def _beyond(ran: Ran, end: Mixture) -> float:
 
 
 def _held(ran: Ran, end: Mixture) -> tuple[int, tuple[int, ...]]:
-    """The narrowest component, and the rows that lie on what it shrinks onto: one, or up to D of a full covariance."""
+    """The narrowest component, and the rows onto which it shrinks: one, or up to D for a full covariance."""
     problem = ran.problem
     trils = np.asarray(problem.rows.to_working(end).scale_trils)
     component = int(np.argmin(np.linalg.svd(trils, compute_uv=False)[:, -1]))

@@ -22,7 +22,7 @@ from workbench.posterior import (
 )
 from workbench.posterior.relabelling import apply
 
-# What Betancourt (2017) calls dreadful begins far below: chains that agree keep 1.01.
+# An R-hat far above what Betancourt (2017) calls dreadful; for chains that agree it is below 1.01.
 R_HAT_OF_MEANS = 10.0
 
 # Gaussian mixture tutorial of Pyro and of NumPyro, five points: minus the log joint density at the mode, weights, means
@@ -31,15 +31,15 @@ TUTORIAL_LOSS = 17.44325
 TUTORIAL_MODE = np.array([0.375, 0.625, 0.49894, 10.98446, 0.65143])
 PRINTED = 1e-5
 
-# Draws whose health is looked at, each for one pass.
+# Draws whose soundness is checked, which costs a pass for each.
 DRAWS_CHECKED = 400
 
 
 def labels_alone_part_the_chains(ran: Ran) -> Decision:
-    """The split R-hat of the raw means, where no transition diverged and what is blind to labels has converged.
+    """The split R-hat of the raw means, if no transition diverged and the label-invariant functionals have converged.
 
-    R-hat as it was before ranks (Gelman et al. 2013, sec. 11.4): of ranks it cannot exceed 1.83 for two chains, however
-    far apart they are.
+    It is the R-hat without ranks (Gelman et al. 2013, sec. 11.4). With ranks it cannot exceed 1.83 for two chains,
+    however far apart they are.
     """
     if not ran.chains:
         return undecided("The experiment has no sampler.")
@@ -55,10 +55,10 @@ def labels_alone_part_the_chains(ran: Ran) -> Decision:
 
 
 def overlap_joins_the_labellings(rans: Sequence[Ran]) -> Decision:
-    """What an effective draw costs where groups overlap, in what it costs where they are clear, and who swaps labels.
+    """The cost of an effective draw on overlapping groups relative to clear groups, and the labellings of the chains.
 
-    Of two experiments, the clear groups first. Holds where each chain stays in its labelling on the clear groups, each
-    visits several on the others, and there an effective draw is dearer.
+    It reads two experiments, the clear groups first. The claim holds if each chain stays in its labelling on the clear
+    groups and visits several on the others, and an effective draw costs more there.
     """
     if len(rans) != 2 or not all(ran.chains for ran in rans):
         return undecided("It takes two experiments with samplers: clear groups, then overlapping ones.")
@@ -75,7 +75,7 @@ def overlap_joins_the_labellings(rans: Sequence[Ran]) -> Decision:
 
 
 def finds_the_tutorials_mode(ran: Ran) -> Decision:
-    """Minus the log joint density at the best sound end, beside what the tutorial prints, with every parameter."""
+    """Minus the log joint density at the best sound end, compared with the tutorial's, as is every parameter."""
     places = {name: trace.best_place(ran.problem, ran.comparison.rule) for name, trace in ran.climbs.items()}
     sound = [(ran.climbs[name], place) for name, place in places.items() if place is not None]
     if not sound:
@@ -91,10 +91,10 @@ def finds_the_tutorials_mode(ran: Ran) -> Decision:
 
 
 def weak_prior_keeps_the_spikes(rans: Sequence[Ran]) -> Decision:
-    """The share of draws in spikes under a weak prior, in per cent, of the sampler that keeps fewest.
+    """The percentage of draws in spikes under a weak prior, for the sampler with the fewest.
 
-    Of two experiments, the weak prior first. Holds where there the highest end of all climbs is a spike too, and the
-    other prior knows neither ends nor draws in spikes.
+    It reads two experiments, the weak prior first. The claim holds if under the weak prior the highest end of all
+    climbs is a spike as well, and under the other prior neither ends nor draws are in spikes.
     """
     if len(rans) != 2 or not all(ran.chains and ran.climbs for ran in rans):
         return undecided("It takes two experiments with samplers and climbs: the weak prior, then the sensible one.")
@@ -126,8 +126,8 @@ class _Spikes(NamedTuple):
 
 
 def _split_r_hat(values: np.ndarray) -> np.ndarray:
-    """Split R-hat of each number of draws [R, S, ...], without ranks. [Q]"""
-    # 0.8 s to import; the package promises to import in little more time than numpyro itself.
+    """Split R-hat, without ranks, of each entry of draws [R, S, ...]. [Q]"""
+    # This import takes 0.8 s; the package promises to import in little more time than numpyro itself.
     from arviz_stats.base import array_stats  # type: ignore[attr-defined]
 
     columns = np.moveaxis(np.reshape(values, (*np.shape(values)[:2], -1)), -1, 0)  # [Q, R, S]
@@ -146,9 +146,9 @@ def _ridge(ran: Ran, trace: Trace) -> _Ridge:
     ordered = apply(permutations, draws)
     names, columns = _parameters(ordered)
     with np.errstate(invalid="ignore"):
-        # What never moves hangs together with nothing.
+        # A parameter that never changes has no correlation.
         correlations = np.nan_to_num(np.abs(np.corrcoef(columns)))  # [Q, Q]
-    # Weights sum to one: how they hang together is no news.
+    # Correlations between weights are left out, because weights sum to one.
     weights = np.array([name.startswith("weight") for name in names])
     correlations[np.eye(len(names), dtype=bool) | np.outer(weights, weights)] = 0.0
     a, b = np.unravel_index(np.argmax(correlations), correlations.shape)

@@ -1,4 +1,4 @@
-"""Checks of studies: what is found over a grid of problems, against what the claim says of it."""
+"""Checks of studies: results over a grid of problems, compared with the claim."""
 
 import numpy as np
 
@@ -7,18 +7,18 @@ from workbench.diagnostics.proportion import Proportion
 from workbench.studies import Findings, Row
 from workbench.studies.rate import crossing_of
 
-# What one Gaussian leaves uncoupled, or unsolved after one step, is rounding: below this share.
+# For one Gaussian the coupling, and the score left after one step, are rounding, below this share.
 NOTHING = 1e-8
 
-# Nats per point between two paths that are the same but for rounding: what 30 steps make of an eps of data units apart.
+# Nats per point between two paths that differ only by rounding: 30 steps magnify a difference of an eps in data units.
 SAME_PATH = 1e-6
 
-# How far a fitted slope may be from the theory's, as a share of it: what is left of the other components' own terms.
+# Largest relative difference of a fitted slope from the theory's; the other components still contribute a little.
 SLOPE_WITHIN = 0.02
 
 
 def equations_are_coupled(findings: Findings) -> Decision:
-    """The share of the Hessian's norm that lies between the equations: of several components, and of one."""
+    """The share of the Hessian's norm between the equations, for several components and for one."""
     one, several = _by_components(findings)
     share = several.column("share")
     if not len(share) or not one.rows:
@@ -30,9 +30,9 @@ def equations_are_coupled(findings: Findings) -> Decision:
 
 
 def no_step_solves_it(findings: Findings) -> Decision:
-    """The least share of the score that one EM step, or one Newton step, leaves near an optimum.
+    """The share of the score that is left near an optimum after one EM step or one Newton step, whichever leaves less.
 
-    A step that solves the equations leaves nothing, as both do for one Gaussian.
+    A step that solves the equations leaves nothing, as both steps do for one Gaussian.
     """
     one, several = _by_components(findings)
     if not several.rows or not one.rows:
@@ -46,7 +46,7 @@ def no_step_solves_it(findings: Findings) -> Decision:
 
 
 def escape_has_slope_of_theory(findings: Findings) -> Decision:
-    """The slope of the log-likelihood against log sigma, over the points times directions that collapse."""
+    """The slope of the log-likelihood against log sigma, divided by the points times the directions that collapse."""
     fitted = {(r["subject"], r["way"]): (r["slope"], r["theory"]) for r in findings.rows if r["theory"] is not None}
     pairs = np.asarray([[np.nan if s is None else s, t] for s, t in fitted.values()], float).reshape(-1, 2)
     if not len(pairs):
@@ -59,9 +59,9 @@ def escape_has_slope_of_theory(findings: Findings) -> Decision:
 
 
 def floor_breaks_monotonicity(findings: Findings) -> Decision:
-    """Steps of EM with a floor under its covariances in which the log-likelihood falls, beside those of EM.
+    """The share of steps in which the log-likelihood falls, for EM with a floor under its covariances and for EM.
 
-    EM's own falls are rounding next to a singularity; the floor's must be more frequent, beyond the error of both.
+    The falls of EM are rounding next to a singularity. Those with the floor must be significantly more frequent.
     """
     floored, plain = findings.where(method="em_floor"), findings.where(method="em", remedy="none")
     if not floored.rows or not plain.rows:
@@ -77,7 +77,7 @@ def floor_breaks_monotonicity(findings: Findings) -> Decision:
 
 
 def step_size_must_be_chosen(findings: Findings) -> Decision:
-    """The largest stable step size of ascent over the smallest, where EM gets back without any."""
+    """The ratio of the largest to the smallest stable step size of ascent; EM must return without a step size."""
     cells = {(row["subject"], row["chart"]): row for row in findings.rows}
     if not cells:
         return undecided("The study has no rows.")
@@ -90,11 +90,11 @@ def step_size_must_be_chosen(findings: Findings) -> Decision:
 
 
 def em_keeps_its_path(findings: Findings) -> Decision:
-    """How far the paths of ascent part, in other units of the data, where those of EM do not."""
+    """The largest difference between paths of EM in different units of the data, compared with those of ascent."""
     em, ascent = findings.where(method="em"), findings.where(method="ascent", units="data")
     if not em.rows or not ascent.rows:
         return undecided("The study needs EM and ascent in the units of the data.")
-    # A path that left the finite numbers in one of the units only has parted as far as can be.
+    # A path that is not finite in one of the units only counts as infinitely far.
     parted = np.nan_to_num(ascent.column("gap"), nan=np.inf)
     still = float(np.max(np.nan_to_num(em.column("gap"), nan=np.inf)))
     inside = findings.where(method="ascent", units="working").column("gap")
@@ -109,7 +109,7 @@ def em_keeps_its_path(findings: Findings) -> Decision:
 
 
 def em_slows_with_overlap(findings: Findings) -> Decision:
-    """EM's passes at the closest components over those at the farthest, for each simulated data set."""
+    """The ratio of EM's passes at the smallest separation to those at the largest, for each simulated data set."""
     near, far = _extremes(findings)
     ratios = _ratios(near.column("em"), far.column("em")) if near.rows and far.rows else np.zeros(0)
     interval = median_interval(ratios)
@@ -147,14 +147,14 @@ def equal_weights_give_a_quarter(findings: Findings) -> Decision:
     if not interval[0] <= -0.25 <= interval[1]:
         verdict = Verdict.FAILS
     else:
-        # An interval that holds the usual -1/2 as well tells nothing.
+        # An interval that also contains the usual -1/2 decides nothing.
         verdict = Verdict.HOLDS if interval[0] > -0.5 and interval[1] < 0 else Verdict.UNDECIDED
     note = f"With weights of {others[0]['weight']}: {_of(others[0], 'slope'):.3f}." if others else ""
     return Decision(verdict, slope, "slope of ln error on ln N", interval, note)
 
 
 def failures_grow_with_components(findings: Findings) -> Decision:
-    """The share of EM's random starts that fail at the most groups, beside that at the fewest, for every method."""
+    """The share of random starts that fail with the most groups, compared with the fewest, for every method."""
     random = findings.where(rule="random_points")
     methods = random.values("method")
     ends = [_ends(random.where(method=method)) for method in methods]
@@ -173,7 +173,7 @@ def failures_grow_with_components(findings: Findings) -> Decision:
 
 
 def kmeans_starts_fail_less(findings: Findings) -> Decision:
-    """The share of starts that fail from k-means++, less that from random points, over all groups and methods."""
+    """The share of failures from k-means++ starts minus that from random points, over all groups and methods."""
     counts = []
     for rule in ("random_points", "kmeans++"):
         found = findings.where(rule=rule)
@@ -182,7 +182,7 @@ def kmeans_starts_fail_less(findings: Findings) -> Decision:
         counts.append(Proportion(int(np.sum(found.column("failures"))), int(np.sum(found.column("starts")))))
     random, seeded = counts
     gap = seeded.share - random.share
-    # Two independent shares; exact enough with hundreds of starts (Newcombe 1998, method 10).
+    # The interval of two independent shares is accurate enough with hundreds of starts (Newcombe 1998, method 10).
     (l1, u1), (l2, u2) = seeded.interval, random.interval
     low = gap - float(np.hypot(seeded.share - l1, u2 - random.share))
     high = gap + float(np.hypot(u1 - seeded.share, random.share - l2))
@@ -191,14 +191,14 @@ def kmeans_starts_fail_less(findings: Findings) -> Decision:
 
 
 def _by_components(findings: Findings) -> tuple[Findings, Findings]:
-    """The rows of one component and of several, where there is an optimum."""
+    """The rows of one component and those of several, if there is an optimum."""
     known = [row for row in findings.rows if row["share"] is not None]
     one = [row for row in known if row["components"] == 1]
     return Findings(findings.study, one), Findings(findings.study, [row for row in known if row not in one])
 
 
 def _spread(values: np.ndarray) -> tuple[float, float]:
-    """The interval of the median, or the whole range of values too few to have one."""
+    """The interval of the median, or the range of the values if they are too few for it."""
     return median_interval(values) or (float(np.min(values)), float(np.max(values)))
 
 
@@ -212,7 +212,7 @@ def _extremes(findings: Findings) -> tuple[Findings, Findings]:
 
 
 def _ratios(above: np.ndarray, below: np.ndarray) -> np.ndarray:
-    """Of columns that belong together row by row; without those where one is missing."""
+    """Ratios of two columns, row by row, without rows in which one is missing."""
     ratios = np.asarray(above, float) / np.asarray(below, float)
     return ratios[np.isfinite(ratios)]
 
@@ -224,7 +224,7 @@ def _ends(findings: Findings) -> tuple[Row, Row]:
 
 
 def _of(row: Row, name: str) -> float:
-    """A number of a row."""
+    """A column of a row, as a number."""
     value = row[name]
     assert isinstance(value, int | float)
     return float(value)

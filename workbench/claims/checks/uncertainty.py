@@ -1,4 +1,4 @@
-"""Checks of uncertainty: whether standard errors agree, and whether intervals hold the truth as often as they say."""
+"""Checks of uncertainty: agreement of standard errors, and the coverage of intervals."""
 
 from dataclasses import dataclass
 
@@ -9,35 +9,35 @@ from workbench.diagnostics.proportion import Proportion
 from workbench.studies import Findings, Row
 from workbench.studies.coverage import NOMINAL
 
-# How much standard errors may differ, relative, that are the same but for rounding (Louis) or for differences of the EM
-# map in place of its derivatives (supplemented EM).
+# Largest relative difference of standard errors that should differ only by rounding (Louis), or by differences of the
+# EM map in place of its derivatives (supplemented EM).
 SAME = {"louis": 1e-8, "supplemented": 1e-3}
 
-# A coverage known to be above this is near enough to the nominal one to be called so.
+# A coverage that is significantly above this counts as near the nominal one.
 NEAR_NOMINAL = 0.9
 
 
 def information_by_em_agrees(findings: Findings) -> Decision:
-    """The largest relative difference of EM's own standard errors from those of the observed information."""
-    told = [row for row in findings.rows if row["observed"] is not None]
-    if not told:
+    """The largest relative difference between standard errors from EM and those from the observed information."""
+    rows = [row for row in findings.rows if row["observed"] is not None]
+    if not rows:
         return undecided("No subject has an optimum with standard errors.")
     gaps = {}
     for way in SAME:
-        known = [row for row in told if row[way] is not None]
+        known = [row for row in rows if row[way] is not None]
         if not known:
             return undecided(f"No subject has standard errors by {way}.")
         observed, other = (np.asarray([row[name] for row in known], float) for name in ("observed", way))
         gaps[way] = float(np.max(np.abs(other / observed - 1.0)))
     verdict = Verdict.HOLDS if all(gaps[way] <= bound for way, bound in SAME.items()) else Verdict.FAILS
     largest = max(gaps.values())
-    subjects = len({row["subject"] for row in told})
-    note = f"{len(told)} parameters of {subjects} subjects; Louis' formula alone: {number(gaps['louis'])}."
+    subjects = len({row["subject"] for row in rows})
+    note = f"{len(rows)} parameters of {subjects} subjects; Louis' formula alone: {number(gaps['louis'])}."
     return Decision(verdict, largest, "relative difference at most", note=note)
 
 
 def wald_covers_clear_groups(findings: Findings) -> Decision:
-    """The coverage of the parameter whose Wald intervals do worst, at the largest separation and sample size."""
+    """The smallest coverage of the Wald intervals of any parameter, at the largest separation and sample size."""
     wald = findings.where(way="wald")
     if not wald.rows:
         return undecided("The study has no Wald intervals.")
@@ -48,7 +48,7 @@ def wald_covers_clear_groups(findings: Findings) -> Decision:
 
 
 def wald_falls_short_on_overlap(findings: Findings) -> Decision:
-    """The same at the smallest separation and sample size."""
+    """The smallest coverage of the Wald intervals of any parameter, at the smallest separation and sample size."""
     wald = findings.where(way="wald")
     if not wald.rows:
         return undecided("The study has no Wald intervals.")
@@ -64,11 +64,11 @@ class Worst:
 
     row: Row
     share: Proportion
-    interval: tuple[float, float]  # so wide that those of all parameters hold together (Bonferroni)
+    interval: tuple[float, float]  # simultaneous for all parameters (Bonferroni)
 
     @classmethod
     def of(cls, findings: Findings) -> "Worst":
-        """The worst of the rows."""
+        """The parameter of smallest coverage among the rows."""
         counts = zip(findings.column("covered"), findings.column("replications"), strict=True)
         shares = [Proportion(int(covered), int(trials)) for covered, trials in counts]
         place = int(np.argmin([share.share for share in shares]))
@@ -77,12 +77,12 @@ class Worst:
 
     @property
     def falls_short(self) -> bool:
-        """Whether the coverage is known to be below the nominal one."""
+        """Whether the coverage is significantly below the nominal one."""
         return self.interval[1] < NOMINAL
 
     @property
     def is_near(self) -> bool:
-        """Whether it is known to be close to it, or above."""
+        """Whether the coverage is significantly above `NEAR_NOMINAL`."""
         return self.interval[0] > NEAR_NOMINAL
 
     def decision(self, verdict: Verdict) -> Decision:
