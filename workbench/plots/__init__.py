@@ -1,4 +1,4 @@
-"""Plots of a comparison: each function draws on Axes that it is given, and changes nothing else."""
+"""Plots of a comparison. Each function draws on the Axes that it is given, and changes nothing else."""
 
 from workbench.plots.clustering import clustering
 from workbench.plots.fit import fit, pairs

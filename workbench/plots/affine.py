@@ -1,4 +1,4 @@
-"""The study of a change of units: how far each climb's path in the new units lies from that in the old."""
+"""The plot of the study of units: the difference between each climb's paths in the new and in the old units."""
 
 from typing import TYPE_CHECKING
 
@@ -8,19 +8,19 @@ from workbench.studies import Findings
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# Marker and colour by the units that a climb's coordinates live in; EM has none.
+# Marker, colour and label by the units of a climb's coordinates; EM has none.
 MARKS = {None: ("o", OWNERS["em"], "em"), "working": ("s", OWNERS["ascent"], "ascent, working units"),
          "data": ("^", "#000000", "ascent, data units")}  # fmt: skip
 
-# Paths that agree to the last bit are drawn here.
+# Place of paths that agree to the last bit.
 FLOOR = 1e-17
 
-# Where a path that left the numbers is marked, as a share of the axis.
+# Place of paths that are not finite, as a share of the axis.
 BEYOND = 0.97
 
 
 def paths(ax: "Axes", findings: Findings) -> None:
-    """Largest gap between the two paths, in nats per point: a row for each subject and change of units."""
+    """The largest gap between the two paths in nats per point, with a row for each subject and change of units."""
     rows = list(dict.fromkeys((row["subject"], row["change"]) for row in findings.rows))
     for number, (units, (marker, shade, label)) in enumerate(MARKS.items()):
         ax.plot([], [], marker, color=shade, label=label)

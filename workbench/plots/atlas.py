@@ -1,4 +1,4 @@
-"""An atlas of optima drawn: where the starts end, how large each basin is, and the optima on the data."""
+"""Plots of an atlas of optima: the ends of the starts, the sizes of the basins, and the optima on the data."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -26,16 +26,16 @@ KINDS: dict[Kind, tuple[str, str]] = {
     Kind.UNFINISHED: ("0.55", "."),
 }
 
-# An optimum that so large a share of the starts lead to is named.
+# Optima to which at least this share of the starts lead are named.
 NAMED = 0.03
 
-# Colours of optima in bars; the blue of the best first. What is left over has greys.
+# Colours of optima in bars, blue for the best. All others are grey.
 OPTIMA = CYCLE[:6]
 REST, LOST = "0.8", "0.45"
 
 
 def ends(ax: "Axes", atlas: Atlas) -> None:
-    """Nats below the best maximum at which every start ends, best first, by kind; the larger basins are named."""
+    """Nats below the best maximum of the end of every start, best first, marked by kind; large basins are named."""
     best = atlas.best
     level = max((basin.log_joint for basin in atlas.optima), default=0.0) if best is None else best.log_joint
     with np.errstate(invalid="ignore"):
@@ -54,7 +54,7 @@ def ends(ax: "Axes", atlas: Atlas) -> None:
         if basin.share.share >= NAMED:
             at = np.flatnonzero(place == number)
             text = f"{basin.log_joint:.3f}: {100 * basin.share.share:.0f} %"
-            # Within the axes, also above the last of the starts.
+            # The label of one of the last starts extends to the left, to stay within the axes.
             last = np.mean(at) > 0.8 * len(order)
             middle = len(order) if last else np.mean(at)
             ax.annotate(
@@ -70,12 +70,12 @@ def ends(ax: "Axes", atlas: Atlas) -> None:
 
 
 def shares(ax: "Axes", atlases: Sequence[Atlas], numbers: Sequence[Sequence[int]]) -> None:
-    """The share of starts that lead to each optimum: one bar for each atlas, one colour for each optimum of any.
+    """The share of starts that lead to each optimum, with a bar for each atlas and a colour for each optimum.
 
     Args:
         ax: to draw on.
         atlases: of one problem.
-        numbers: of each optimum of each atlas, the same for the same optimum.
+        numbers: a number for each optimum of each atlas; equal optima have equal numbers.
     """
     named = _named(atlases, numbers)
     colours = {number: OPTIMA[i] for i, number in enumerate(named)}
@@ -107,13 +107,13 @@ def shares(ax: "Axes", atlases: Sequence[Atlas], numbers: Sequence[Sequence[int]
 
 
 def optimum(ax: "Axes", comparison: Comparison, basin: Basin, found: Sequence[float]) -> None:
-    """The components of one optimum on the data: densities of one column, ellipses in the first two of more.
+    """The components of one optimum on the data: densities for one column, ellipses in the first two of several.
 
     Args:
         ax: to draw on.
-        comparison: that holds the data.
+        comparison: holds the data.
         basin: of the optimum.
-        found: the share of starts that lead to it, in each atlas.
+        found: the share of starts that lead to it in each atlas.
     """
     colour = KINDS[basin.kind][0]
     estimate = Estimate("", Gaussians.of(basin.mixture), colour, {"linewidth": 1.6})
@@ -133,7 +133,7 @@ def optimum(ax: "Axes", comparison: Comparison, basin: Basin, found: Sequence[fl
 
 
 def _named(atlases: Sequence[Atlas], numbers: Sequence[Sequence[int]]) -> dict[int, Basin]:
-    """The optima that at least `NAMED` of the starts of some atlas lead to, best first; no more than colours."""
+    """The optima to which at least the share `NAMED` of some atlas leads, best first; at most one for each colour."""
     pairs = [
         (n, b) for atlas, own in zip(atlases, numbers, strict=True) for n, b in zip(own, atlas.optima, strict=True)
     ]

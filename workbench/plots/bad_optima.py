@@ -1,4 +1,4 @@
-"""How often climbs fail as groups are added: one curve for each method and start rule, with binomial intervals."""
+"""The plot of failed climbs against the number of groups, with a curve for each method and start rule."""
 
 from typing import TYPE_CHECKING
 
@@ -10,17 +10,17 @@ from workbench.studies import Findings
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# Dashes and marks by place of the start rule: the first is the one that fails, and is drawn strongest.
+# Dashes and marks by position of the start rule. The first rule fails most, and is drawn strongest.
 RULES = (("solid", "o", "full"), ((0, (4, 2)), "s", "none"), ((0, (1, 1.5)), "^", "none"))
 
-# Methods stand beside each other, because their curves agree and would hide each other: how far apart, in groups.
+# Horizontal offset between methods, in groups, because their curves agree and would hide each other.
 APART = 0.12
 
 
 def failures(ax: "Axes", findings: Findings) -> None:
     """The share of failed climbs against the number of groups, with 95 % intervals.
 
-    The dotted line is the chance that K random points leave a group without one.
+    The dotted line is the probability that K random points leave a group without a point.
     """
     methods, rules = findings.values("method"), findings.values("rule")
     shades = colours(methods)

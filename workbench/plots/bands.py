@@ -1,4 +1,4 @@
-"""What plots draw of a sampler: the posterior mean of the density, and the band that the draws leave about it."""
+"""The quantities that plots show for a sampler: the posterior mean of the density, and the band of its draws."""
 
 import math
 from dataclasses import dataclass, replace
@@ -12,21 +12,21 @@ from workbench.diagnostics.thinning import evenly, thinned
 from workbench.plots.estimates import Gaussians
 from workbench.plots.style import colours, plain, strokes
 
-# Draws used, spread evenly over all chains: ends of a band from more would move by less than a line is wide.
+# Draws used, spread evenly over all chains. With more, the ends of a band would move by less than a line's width.
 DRAWS_USED = 400
 
 # Draws whose components the grid follows closely.
 DRAWS_FOLLOWED = 5
 
-# Of the draws at each point.
+# The share of the draws that the band holds at each point.
 LEVEL = 0.95
 
-# What a Gaussian of two dimensions holds within 1 and 2 standard deviations.
+# The probabilities of a two-dimensional Gaussian within 1 and 2 standard deviations.
 MASSES = (1 - math.exp(-0.5), 1 - math.exp(-2.0))
 
 
 class Band(NamedTuple):
-    """The density at points: its posterior mean, and where the middle 95 % of the draws lie, point by point."""
+    """The density at points: its posterior mean, and the ends of the middle 95 % of the draws, point by point."""
 
     mean: np.ndarray  # [G]   the posterior predictive density
     low: np.ndarray  # [G]
@@ -35,7 +35,7 @@ class Band(NamedTuple):
 
 @dataclass(frozen=True)
 class Sampled:
-    """A sampler's draws, None if none is finite, and how to draw them."""
+    """A sampler's draws, None if none is finite, and their style."""
 
     label: str
     gaussians: Gaussians | None  # leading axis [S]
@@ -48,7 +48,7 @@ class Sampled:
 
 
 def sampled(comparison: Comparison) -> list[Sampled]:
-    """One for each sampler, in the order of the comparison."""
+    """The draws of each sampler, in the order of the comparison."""
     shades, lines = colours(comparison), strokes(comparison)
     found = []
     for name, trace in comparison.items():
@@ -63,13 +63,13 @@ def sampled(comparison: Comparison) -> list[Sampled]:
 
 
 def band(densities: np.ndarray) -> Band:
-    """Of the densities of draws [S, G]."""
+    """The band of the densities of draws [S, G]."""
     low, high = np.quantile(densities, [0.5 - LEVEL / 2, 0.5 + LEVEL / 2], axis=0)
     return Band(densities.mean(0), low, high)
 
 
 def band_grid(gaussians: Gaussians, column: int, low: float, high: float) -> np.ndarray:
-    """Points from low to high that follow a few of the draws closely. [G]"""
+    """Points from low to high, fine enough for the components of a few draws. [G]"""
     return gaussians.at(evenly(len(gaussians.weights), DRAWS_FOLLOWED)).grid(column, low, high)
 
 
@@ -79,7 +79,7 @@ def mean_surface(gaussians: Gaussians, pair: tuple[int, int], x: np.ndarray, y: 
     index = np.asarray(pair)
     roots = np.linalg.cholesky(gaussians.covariances[..., index[:, None], index])  # [S, K, 2, 2]
     total = np.zeros(len(points))
-    # Draw by draw, so that memory does not grow with them.
+    # The loop over draws keeps memory independent of their number.
     for weights, means, root in zip(gaussians.weights, gaussians.means[..., index], roots, strict=True):
         white = np.linalg.solve(root, (points - means[:, None]).transpose(0, 2, 1))  # [K, 2, points]
         peaks = weights / (2 * math.pi * root[:, 0, 0] * root[:, 1, 1])
@@ -88,7 +88,7 @@ def mean_surface(gaussians: Gaussians, pair: tuple[int, int], x: np.ndarray, y: 
 
 
 def mass_levels(surface: np.ndarray, area: float) -> list[float]:
-    """Heights above which a surface on a grid of cells of that area holds `MASSES`, ascending.
+    """Heights above which a surface, on a grid of cells of that area, contains the probabilities `MASSES`, ascending.
 
     A mass that the grid does not reach has no level.
     """

@@ -1,4 +1,4 @@
-"""Ranks of the truth among draws: how their distribution function departs from that of uniform ranks."""
+"""The plot of ranks of the truth among draws: the deviation of their distribution function from uniform ranks."""
 
 from typing import TYPE_CHECKING
 
@@ -11,10 +11,10 @@ from workbench.studies import Findings
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# Of the band: one curve of uniform ranks in twenty leaves it somewhere.
+# Simultaneous coverage of the band: one curve of uniform ranks in twenty leaves it somewhere.
 COVERAGE = 0.95
 
-# What is ranked, in words, with the number that follows its name in brackets.
+# Names of the ranked quantities as text; {} stands for the number in brackets after a quantity's name.
 WORDS = {
     "log_joint": "log-joint",
     "log_likelihood": "log-likelihood",
@@ -27,10 +27,10 @@ WORDS = {
 
 
 def ecdf_differences(ax: "Axes", findings: Findings, quantity: str) -> None:
-    """The share of replications below each rank, less what it is for uniform ranks: a curve for each method.
+    """The share of replications below each rank minus that of uniform ranks, with a curve for each method.
 
-    A curve above zero: the truth tends to lie below the draws. The grey band holds the whole curve of uniform ranks
-    with a probability of `COVERAGE`.
+    A curve above zero means that the truth tends to be below the draws. The grey band contains the whole curve of
+    uniform ranks with a probability of `COVERAGE`.
     """
     methods = findings.values("method")
     shades, styles = colours(methods), strokes(methods)
@@ -54,6 +54,6 @@ def ecdf_differences(ax: "Axes", findings: Findings, quantity: str) -> None:
 
 
 def words(quantity: str) -> str:
-    """A quantity as people say it: `log density at fixed point 2` of `log_density[1]`."""
+    """The name of a quantity as text: `log density at fixed point 2` for `log_density[1]`."""
     name, _, number = quantity.rstrip("]").partition("[")
     return WORDS[name].format(int(number or 0) + 1)

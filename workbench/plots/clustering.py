@@ -1,4 +1,4 @@
-"""The co-clustering matrix of a method: who is with whom, whatever the components are called."""
+"""The plot of co-clustering matrices, which show the points that share a component and do not depend on labels."""
 
 from typing import TYPE_CHECKING
 
@@ -15,18 +15,19 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.image import AxesImage
 
-# Rows shown, spread evenly over the data: more would be finer than a pixel.
+# Most rows shown, spread evenly over the data; with more, a cell would be finer than a pixel.
 ROWS_SHOWN = 250
 
 
 def clustering(axes: "list[Axes]", comparison: Comparison) -> "list[AxesImage]":
-    """A matrix on each of the axes for each method with an answer, all with the same rows in the same order.
+    """A matrix for each method with a result, on its own axes, all with the same rows in the same order.
 
-    A point estimate shows its best sound mixture, a sampler the average over its draws. Data of one column are in its
-    order; of more, points that cluster together, on average over the methods, stand side by side.
+    The matrix of a point estimate is that of its best sound mixture, and that of a sampler is the average over its
+    draws. With one column, points are sorted by it. With several, points that cluster together, on average over the
+    methods, are side by side.
 
     Returns:
-        The images, which all have one scale, so that any of them will do for a colour bar.
+        The images. They all have the same scale, so that any of them can be used for a colour bar.
     """
     found = matrices(comparison)
     order = _order(comparison, list(found.values()))
@@ -44,7 +45,7 @@ def clustering(axes: "list[Axes]", comparison: Comparison) -> "list[AxesImage]":
 
 
 def matrices(comparison: Comparison) -> dict[str, np.ndarray]:
-    """The co-clustering [N', N'] of an even sample of the rows, for each method with an answer."""
+    """The co-clustering [N', N'] of an even sample of the rows, for each method with a result."""
     x, found = rows_shown(comparison), {}
     for name, trace in comparison.items():
         if trace.is_sampler:

@@ -1,4 +1,4 @@
-"""Collapse drawn: the share of climbs that collapse along each axis of the grid, and as a map."""
+"""Plots of the study of collapse: the share of climbs that collapse along each axis of the grid, and as a map."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -14,14 +14,15 @@ if TYPE_CHECKING:
 AXES = {"points": "points N", "dimensions": "dimensions D", "components": "components K", "separation": "separation"}
 LETTERS = {"points": "N", "dimensions": "D", "components": "K", "separation": "separation"}
 
-# Curves stand beside each other, because they often agree: how far apart, in steps of the axis.
+# Horizontal offset between curves, in steps of the axis, because they often agree.
 APART = 0.06
 
 
 def along(ax: "Axes", findings: Findings, axis: str, curves: Sequence[tuple[str, str]]) -> None:
-    """The share of starts that collapse along one axis, with 95 % intervals; the others stay where most is known.
+    """The share of starts that collapse along one axis, with 95 % intervals; the other axes are fixed.
 
-    Dashes: the share that leave a component starved, at a covariance that is not singular.
+    The other axes are fixed where there are most rows. Dashed curves are the shares of starts that leave a component
+    starved although no covariance is singular.
 
     Args:
         ax: to draw on.
@@ -53,7 +54,7 @@ def along(ax: "Axes", findings: Findings, axis: str, curves: Sequence[tuple[str,
 
 
 def share_map(ax: "Axes", findings: Findings, remedy: str, method: str) -> None:
-    """The share of starts that collapse over sample size and separation, each cell with its figure in per cent."""
+    """The share of starts that collapse over sample size and separation; each cell shows it in per cent."""
     cells = findings.where(remedy=remedy, method=method)
     _, fixed = _longest_line(cells, "separation")
     cells = cells.where(dimensions=fixed["dimensions"], components=fixed["components"])
@@ -72,23 +73,23 @@ def share_map(ax: "Axes", findings: Findings, remedy: str, method: str) -> None:
 
 
 def _longest_line(findings: Findings, axis: str) -> tuple[Findings, dict[str, Any]]:
-    """The rows along an axis where it has most values, in order, and where the other axes are fixed."""
+    """The rows along an axis, in order, where it has most values, and the values of the other axes there."""
     others = [name for name in AXES if name != axis]
     places = list(dict.fromkeys(tuple(row[name] for name in others) for row in findings.rows))
     lines = [(findings.where(**dict(zip(others, place, strict=True))), place) for place in places]
-    # On a tie the line that meets the longest ones along other axes: the most rows share its place.
+    # On a tie, the line with most rows that share one of its other coordinates is chosen.
     line, place = max(lines, key=lambda found: (len(found[0].values(axis)), _crossings(findings, others, found[1])))
     ordered = sorted(line.rows, key=lambda row: float(row[axis]))  # type: ignore[arg-type]
     return Findings(findings.study, ordered, findings.dtype), dict(zip(others, place, strict=True))
 
 
 def _crossings(findings: Findings, names: list[str], place: tuple[Any, ...]) -> int:
-    """How many rows share each coordinate of a place, added up."""
+    """The number of rows that share a coordinate of a place, summed over the coordinates."""
     return sum(sum(row[name] == value for row in findings.rows) for name, value in zip(names, place, strict=True))
 
 
 def _shades(curves: Sequence[tuple[str, str]]) -> dict[tuple[str, str], str]:
-    """The colours of the methods where all have one remedy, else one colour for each remedy."""
+    """The colours of the methods if all have the same remedy, else a colour for each remedy."""
     if len({remedy for remedy, _ in curves}) == 1:
         own = colours(method for _, method in curves)
         return {curve: own[curve[1]] for curve in curves}

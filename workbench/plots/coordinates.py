@@ -1,4 +1,4 @@
-"""The study of coordinates: passes to the best in every chart, and how the climbs that do not get there end."""
+"""Plots of the study of coordinates: passes to the best in every chart, and the outcomes of the climbs."""
 
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,7 @@ from workbench.studies.coordinates import OWN
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# From what was wanted to what is worst; kinds that are hard to tell apart in colour do not touch.
+# Colours of the outcomes, from the best to the worst; similar colours are not adjacent.
 SHADES: dict[Outcome, str] = {
     Outcome.REACHED: "0.87",
     Outcome.SHORT: "0.65",
@@ -24,15 +24,15 @@ SHADES: dict[Outcome, str] = {
     Outcome.LEFT: "#000000",
 }
 
-# Height between the marks of the optimisers in a chart's row.
+# Vertical distance between the marks of the optimisers in a chart's row.
 SPREAD = 0.15
 
 
 def passes(ax: "Axes", findings: Findings) -> None:
-    """Median passes to the best, for one subject: a row for each chart, and for each method with its own coordinates.
+    """Median passes to the best for one subject: a row for each chart, and for each method with its own coordinates.
 
-    A mark is filled where all restarts get there. Beside one that is not stands how many of them do. An optimiser
-    without a mark got there from no start.
+    A mark is filled if all restarts reach the best; otherwise the number that do is written beside it. An optimiser
+    without a mark reached it from no start.
     """
     charts = [chart for chart in findings.values("chart") if chart != OWN]
     named = findings.values("method")
@@ -68,7 +68,7 @@ def passes(ax: "Axes", findings: Findings) -> None:
 
 
 def failures(ax: "Axes", findings: Findings) -> None:
-    """How the restarts of every method and chart end, for one subject: a bar for each, parted by outcome."""
+    """The outcomes of the restarts for one subject, with a bar for each method and chart, divided by outcome."""
     labels = [
         str(row["method"]) if row["chart"] == OWN else f"{row['method']}: {row['chart']}" for row in findings.rows
     ]

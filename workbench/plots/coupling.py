@@ -1,4 +1,4 @@
-"""The Hessian between the score equations: heat maps of its blocks, and how it grows as components overlap."""
+"""Plots of the study of coupling: heat maps of the Hessian's blocks, and the coupling against separation."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -11,12 +11,12 @@ from workbench.studies.base import Row
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# A share below this is rounding, and is drawn at it.
+# Shares below this are rounding, and are drawn at this value.
 FLOOR = 1e-3
 
 
 def heat_map(ax: "Axes", row: Row) -> Any:
-    """The correlations between the equations, one row of the study: absolute values, lines between the blocks.
+    """Absolute correlations between the equations, from one row of the study, with lines between the blocks.
 
     Returns:
         the image, for a colour bar from 0 to 1.
@@ -36,13 +36,13 @@ def heat_map(ax: "Axes", row: Row) -> Any:
 
 
 def shares(ax: "Axes", findings: Findings) -> None:
-    """The share of the Hessian between the equations, against separation, one curve for each K; K = 1 is a line."""
+    """The share of the Hessian between the equations against separation, with a curve for each K; K = 1 is a line."""
     _curves(ax, findings, "share")
     ax.set_ylabel("share of the Hessian between equations")
 
 
 def left(ax: "Axes", findings: Findings) -> None:
-    """What one step leaves of the score: solid, each equation on its own; dashed, all together."""
+    """The share of the score left after one step: solid for separate equations, dashed for all together."""
     _curves(ax, findings, "left_by_each")
     _curves(ax, findings, "left_by_all", linestyle=(0, (4, 2)), marker="s", fillstyle="none", labelled=False)
     ax.plot([], [], color=EDGE, marker="o", markersize=4, label="each on its own (EM)")
@@ -52,7 +52,7 @@ def left(ax: "Axes", findings: Findings) -> None:
 
 
 def _curves(ax: "Axes", findings: Findings, column: str, *, labelled: bool = True, **style: Any) -> None:
-    """Medians over replications, with bars from the least to the largest."""
+    """Medians over replications, with bars from the smallest to the largest value."""
     simulated = findings.where(subject="simulated", status="maximum")
     look: dict[str, Any] = {
         "linestyle": "solid",

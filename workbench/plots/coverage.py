@@ -1,4 +1,4 @@
-"""Coverage of intervals against separation: one curve for each sample size."""
+"""The plot of interval coverage against separation, with a curve for each sample size."""
 
 from typing import TYPE_CHECKING
 
@@ -11,17 +11,17 @@ from workbench.studies.coverage import NOMINAL
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# Curves stand beside each other, so that their intervals can be told apart: how far, in standard deviations.
+# Horizontal offset between curves, in standard deviations, so that their intervals can be distinguished.
 APART = 0.05
 
-# The axis begins here unless a curve lies lower.
+# The axis begins here unless a curve is lower.
 LOWEST = 0.7
 
 
 def coverage(ax: "Axes", findings: Findings, way: str, parameter: str) -> None:
-    """Of one parameter by one kind of interval, with 95 % intervals of the share; the level line is what it should be.
+    """Coverage of one parameter by one kind of interval, with 95 % intervals; the horizontal line is the nominal one.
 
-    Widths are told by the table: they differ by orders of magnitude over the separations.
+    The table reports the widths, which differ by orders of magnitude over the separations.
     """
     sizes = findings.values("points")
     for i, (n, shade) in enumerate(zip(sizes, CYCLE, strict=False)):

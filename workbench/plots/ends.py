@@ -1,4 +1,4 @@
-"""What the score and waterfall plots read off traces: how far below the best rows are, and how restarts ended."""
+"""Quantities for the score and waterfall plots: the gaps of rows below the best, and the ends of restarts."""
 
 from dataclasses import dataclass
 
@@ -16,14 +16,14 @@ BAND = (0.05, 0.95)
 
 @dataclass(frozen=True)
 class Gaps:
-    """Nats below the best sound log-joint of a comparison; negative above it, where only unsound mixtures are."""
+    """Nats below the best sound log-joint of a comparison; negative for unsound mixtures above it."""
 
     best: float
-    sound: bool  # False where no method has a sound answer: the best is then the highest end
+    sound: bool  # False if no method has a sound result; the best is then the highest end
 
     @classmethod
     def of(cls, comparison: Comparison) -> "Gaps":
-        """Against the best sound answer of all methods, or the highest finite end where there is none."""
+        """Gaps below the best sound result of all methods, or below the highest finite end if there is none."""
         best = best_log_joint(comparison)
         if best is not None:
             return cls(best, True)
@@ -32,7 +32,7 @@ class Gaps:
 
     @property
     def label(self) -> str:
-        """For an axis."""
+        """The label of an axis."""
         if not np.isfinite(self.best):
             return "no end is finite"
         what = "best sound log-joint" if self.sound else "highest end; none is sound"
@@ -54,17 +54,17 @@ class Gaps:
 
 
 def statuses(comparison: Comparison, name: str) -> list[Status]:
-    """How each restart of a method ended. [R]"""
+    """The status of each restart of a method. [R]"""
     return [ended.status for ended in statuses_and_mixing(comparison, name)[0]]
 
 
 def last_rows(trace: Trace) -> np.ndarray:
-    """The row at which each restart stopped: none after it costs a pass. [R]"""
+    """The row at which each restart stopped; later rows cost no pass. [R]"""
     return np.asarray(np.argmax(trace.passes == trace.passes[:, -1:], axis=1))
 
 
 def typical_restart(trace: Trace, gaps: np.ndarray, collapsed: list[bool]) -> int | None:
-    """Among the restarts that reach the method's best end, the one with the median number of passes to it."""
+    """The restart with the median number of passes among those that reach the method's best end."""
     ends = np.where(collapsed, np.nan, gaps[:, -1])  # [R]
     if not np.any(np.isfinite(ends)):
         return None

@@ -1,4 +1,4 @@
-"""Escapes drawn: the log-likelihood against the width of the component that shrinks, by hand and by EM."""
+"""Plots of escapes: the log-likelihood against the width of the shrinking component, imposed and by EM."""
 
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def slopes(ax: "Axes", findings: Findings) -> None:
-    """Escapes by hand, each from where its fit begins: dashes with the others held, solid with them settled.
+    """Imposed escapes from the place where the fit begins: dashed with fixed other components, solid with settled ones.
 
     Dotted lines have the slope of the theory.
     """
@@ -52,7 +52,7 @@ def steps_of_em(ax: "Axes", findings: Findings) -> None:
 
 
 def _width_axis(ax: "Axes", label: str) -> None:
-    """Logarithmic, falling to the right; only powers of ten are named."""
+    """Make the axis logarithmic and falling to the right, with labels at powers of ten only."""
     ax.set_xscale("log")
     ax.xaxis.set_minor_formatter(NullFormatter())
     ax.invert_xaxis()

@@ -1,4 +1,4 @@
-"""What plots draw of a method that climbs: its best sound mixture, and the marginals of that as curves."""
+"""The quantities that plots show for a method that climbs: its best sound mixture, and the marginals as curves."""
 
 import math
 from dataclasses import dataclass, replace
@@ -24,18 +24,18 @@ class Gaussians:
 
     @classmethod
     def of(cls, mixture: Mixture) -> "Gaussians":
-        """Of one mixture."""
+        """The components of one mixture."""
         arrays = mixture.weights, mixture.means, mixture.covariances
         return cls(*(np.asarray(array) for array in arrays))
 
     @classmethod
     def of_all(cls, mixtures: Mixture) -> "Gaussians":
-        """Of a batch with leaves [S, ...]."""
+        """The components of a batch with leaves [S, ...]."""
         covariances = jax.vmap(lambda mixture: mixture.covariances)(mixtures)
         return cls(*(np.asarray(array) for array in (mixtures.weights, mixtures.means, covariances)))
 
     def at(self, draws: np.ndarray) -> "Gaussians":
-        """Some of the draws, by their places on the first axis."""
+        """Some of the draws, by their indices on the first axis."""
         return Gaussians(self.weights[draws], self.means[draws], self.covariances[draws])
 
     def densities(self, column: int, grid: np.ndarray) -> np.ndarray:
@@ -51,7 +51,7 @@ class Gaussians:
         return self.means[..., index][..., None] + radius * np.linalg.cholesky(blocks) @ CIRCLE
 
     def grid(self, column: int, low: float, high: float) -> np.ndarray:
-        """Points from low to high, close enough together for the narrowest component. [G]"""
+        """Points from low to high, fine enough for the narrowest component. [G]"""
         deviations = np.sqrt(self.covariances[..., column, column])
         near = self.means[..., column, None] + deviations[..., None] * np.linspace(-4, 4, 41)
         points = np.unique(np.concatenate([np.linspace(low, high, 400), near.ravel()]))
@@ -60,7 +60,7 @@ class Gaussians:
 
 @dataclass(frozen=True)
 class Estimate:
-    """A method's best sound mixture, None if it has none, and how to draw it."""
+    """A method's best sound mixture, None if it has none, and its style."""
 
     label: str
     gaussians: Gaussians | None
@@ -73,7 +73,7 @@ class Estimate:
 
 
 def estimates(comparison: Comparison) -> list[Estimate]:
-    """One for each method that climbs, in the order of the comparison."""
+    """The estimate of each method that climbs, in the order of the comparison."""
     shades, lines = colours(comparison), strokes(comparison)
     found = []
     for name, trace in comparison.items():
@@ -90,7 +90,7 @@ def estimates(comparison: Comparison) -> list[Estimate]:
 
 
 def data_range(x: np.ndarray, margin: float = 0.08) -> tuple[float, float]:
-    """Smallest and largest value of a column [N], and a margin."""
+    """Smallest and largest value of a column [N], with a margin."""
     low, high = float(np.min(x)), float(np.max(x))
     room = margin * (high - low)
     return low - room, high + room

@@ -1,4 +1,4 @@
-"""The data with what was fitted: each climb's best sound mixture, and each sampler's mean density with its band."""
+"""Plots of the data with the fits: each climb's best sound mixture, and each sampler's mean density with its band."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,7 @@ from workbench.plots.style import DATA, axis_label, legend_above, tidy
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# From this many points on a scatter is drawn as an image: a vector file would hold every point.
+# With at least this many points, a scatter is drawn as an image, because a vector file would hold every point.
 IMAGE_FROM = 2000
 
 # Lines in the small panels of a pair plot, as a share of their usual width.
@@ -21,7 +21,7 @@ PANEL_WIDTH = 0.6
 
 MOST_BINS = 40
 
-# The height of an axis, as a share of the highest curve on it.
+# The height of an axis relative to the highest curve on it.
 ROOM = 1.06
 
 # Points along each side of the grid for contours.
@@ -36,8 +36,8 @@ SURFACES = "of a sampler: mean density, where 39 and 86 % of it lie"
 def fit(ax: "Axes", comparison: Comparison) -> None:
     """The data with the best sound mixture of each climb, and with the mean density of each sampler.
 
-    One column: densities, a sampler's with a band that holds 95 % of its draws at each point. Two columns: ellipses of
-    the components, and contours of a sampler's mean density.
+    For one column it draws densities; that of a sampler has a band that contains 95 % of its draws at each point. For
+    two columns it draws ellipses of the components, and contours of a sampler's mean density.
 
     Raises:
         InputError: the data have more than two columns, which `pairs` draws.
@@ -64,10 +64,10 @@ def fit(ax: "Axes", comparison: Comparison) -> None:
 def pairs(axes: np.ndarray, comparison: Comparison) -> None:
     """Every pair of the first C columns on axes [C, C]: marginal densities on the diagonal, ellipses below it.
 
-    The part above the diagonal would repeat the one below, and holds the legend.
+    The part above the diagonal would repeat that below, and holds the legend instead.
 
     Raises:
-        InputError: axes are not square, or more than there are columns.
+        InputError: the axes are not square, or there are more than the columns.
     """
     count = len(axes)
     if axes.shape != (count, count) or count > comparison.problem.num_dimensions:
@@ -170,7 +170,7 @@ def draw_surfaces(ax: "Axes", comparison: Comparison, samples: list[Sampled], pa
 
 
 def draw_points(ax: "Axes", x: np.ndarray) -> None:
-    """Points [N, 2] in grey, fainter the more there are."""
+    """Points [N, 2] in grey, which are the fainter the more there are."""
     many = len(x) >= IMAGE_FROM
     ax.plot(
         *x.T,
@@ -193,7 +193,7 @@ def draw_rug(ax: "Axes", x: np.ndarray) -> None:
 
 
 def _above(stroke: dict[str, Any]) -> float:
-    """The height at which a line is drawn: narrow ones over wide ones, which show through their gaps."""
+    """The z-order of a line: narrow lines are drawn over wide ones, which show through their gaps."""
     return 2.9 - float(stroke["linewidth"]) / 10
 
 
@@ -205,7 +205,7 @@ def _edges(x: np.ndarray) -> list[float]:
 
 
 def _label_outer(ax: "Axes", comparison: Comparison, row: int, column: int, count: int) -> None:
-    """Names on the outer axes only; small ticks everywhere else."""
+    """Put labels on the outer axes only, and small ticks on the others."""
     ax.tick_params(labelsize="small", labelbottom=row == count - 1, labelleft=column == 0 and row > 0)
     ax.locator_params(axis="x", nbins=4)
     if row != column:

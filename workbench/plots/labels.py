@@ -1,4 +1,4 @@
-"""The labels of a sampler's draws along its chains, as they were sampled and after relabelling."""
+"""The plot of labels along a sampler's chains, as sampled and after relabelling."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -12,7 +12,7 @@ from workbench.posterior.relabelled import DEFAULT, relabel
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# Chains shown side by side, and draws of each, evenly spread: what a panel is wide enough for.
+# Most chains shown side by side, and most draws of each, evenly spread, for which a panel is wide enough.
 CHAINS_SHOWN = 8
 DRAWS_SHOWN = 400
 
@@ -20,11 +20,11 @@ DRAWS_SHOWN = 400
 def labels(axes: "Sequence[Axes]", comparison: Comparison, method: str, algorithm: str = DEFAULT) -> None:
     """The first coordinate of the components' means along the chains, on two axes: as sampled, and relabelled.
 
-    A colour is a label. Where colours change places between chains, chains are in different labellings; where they
-    change along a chain, it has switched. Neither is a failure of the sampler; what is left after relabelling may be.
+    Each label has a colour. If colours differ between chains, the chains are in different labellings; if they change
+    along a chain, its labels have switched. Neither is a failure of the sampler, but changes after relabelling may be.
 
     Raises:
-        InputError: the method is no sampler, or there is no such relabelling.
+        InputError: the method is not a sampler, or there is no such relabelling.
     """
     trace = comparison[method]
     relabelled = relabel(trace, comparison.problem, algorithm)
@@ -37,7 +37,7 @@ def labels(axes: "Sequence[Axes]", comparison: Comparison, method: str, algorith
 
 
 def _draw(ax: "Axes", means: np.ndarray) -> None:
-    """Means [R, S, K, D], one chain beside the other."""
+    """Plot the means [R, S, K, D] of the chains side by side."""
     chains, draws, components = means[:CHAINS_SHOWN].shape[:3]
     chosen = np.unique(np.linspace(0, draws - 1, min(draws, DRAWS_SHOWN)).astype(int))
     for r in range(chains):

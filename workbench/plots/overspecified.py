@@ -1,4 +1,4 @@
-"""How slowly the error of an over-specified fit falls with the number of points."""
+"""The plot of the error of an over-specified fit against the number of points."""
 
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def errors(ax: "Axes", findings: Findings) -> None:
-    """Mean error of theta against N with two standard errors, and the fitted power of N, one line for each weight."""
+    """Mean error of theta against N with two standard errors, and the fitted power of N, for each weight."""
     for weight, shade in zip(findings.values("weight"), CYCLE, strict=False):
         own = findings.where(weight=weight)
         n, error, spread = (own.column(name) for name in ("points", "mean_error", "standard_error"))

@@ -1,4 +1,4 @@
-"""Posterior draws of the samplers, with the point estimates over them."""
+"""The plot of posterior draws of the samplers, with the point estimates over them."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,7 @@ from workbench.plots.style import axis_label, colours, legend_above, plain, tidy
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# Draws shown, spread evenly over all chains: enough to see the spread, few enough to see each.
+# Most draws shown, spread evenly over all chains: enough to show the spread, and few enough to see each.
 DRAWS_SHOWN = 50
 
 # Draws of which the means are shown as dots.
@@ -23,10 +23,10 @@ MEANS_SHOWN = 500
 
 
 def posterior(ax: "Axes", comparison: Comparison) -> None:
-    """Draws of each sampler, thin, under the best sound estimate of every other method.
+    """Draws of each sampler as thin lines, under the best sound estimate of every other method.
 
-    One column: densities. More: the components' ellipses at 1 standard deviation in the first two columns, and the
-    means of more draws as dots. Labels of components play no part, so chains that swap them look alike.
+    For one column it draws densities. For several it draws the components' ellipses at 1 standard deviation in the
+    first two columns, and the means of more draws as dots. The plot does not depend on labels.
 
     Raises:
         InputError: no method of the comparison is a sampler.

@@ -1,4 +1,4 @@
-"""The rate of EM: missing information, predicted and counted passes, and where a direct method overtakes it."""
+"""Plots of the study of rates: missing information, predicted and counted passes, and where L-BFGS overtakes EM."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,7 @@ from workbench.studies.rate import crossing_of
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# What each method is called, and its key in `style.colours`: the direct ones are ascent.
+# The label of each method, and its key in `style.colours`; the direct methods are ascent.
 METHODS = {
     "em": "EM",
     "squarem": "SQUAREM",
@@ -22,7 +22,7 @@ METHODS = {
 
 
 def predicted(ax: "Axes", findings: Findings) -> None:
-    """Passes counted against those that the rates predict, for EM and for the gradient with its best step."""
+    """Counted passes against those that the rates predict, for EM and for the gradient with its best step."""
     shades = _shades()
     for name, mark in (("em", "o"), ("gradient", "s")):
         x, y = findings.column(f"{name}_predicted"), findings.column(name)
@@ -41,7 +41,7 @@ def predicted(ax: "Axes", findings: Findings) -> None:
 def passes(ax: "Axes", findings: Findings) -> None:
     """Passes from one nat to 1e-8 nats below the optimum, against separation, with the crossing of EM and L-BFGS.
 
-    Lines are medians over simulated data sets, bands hold all of them.
+    Lines are medians over simulated data sets, and bands contain all of them.
     """
     simulated, shades = findings.where(subject="simulated", status="maximum"), _shades()
     x = sorted(simulated.values("separation"))
@@ -63,7 +63,7 @@ def passes(ax: "Axes", findings: Findings) -> None:
 
 
 def missing(ax: "Axes", findings: Findings) -> None:
-    """EM's rate against separation, one mark for each simulated data set; real subjects as lines with their names."""
+    """EM's rate against separation, with a mark for each simulated data set and a named line for each real one."""
     shade = _shades()["em"]
     simulated = findings.where(subject="simulated", status="maximum")
     ax.plot(simulated.column("separation"), simulated.column("rate"), "o", color=shade, markersize=4, alpha=0.5)
@@ -71,7 +71,7 @@ def missing(ax: "Axes", findings: Findings) -> None:
     ax.plot(x, [_of(simulated.where(separation=s).column("rate"), 50) for s in x], color=shade, linewidth=1.8)
     real = [row for row in findings.where(status="maximum").rows if row["subject"] != "simulated"]
     for i, row in enumerate(sorted(real, key=lambda row: float(str(row["rate"])))):
-        rate, side = float(str(row["rate"])), i % 2  # left and right in turn: neighbours may be close
+        rate, side = float(str(row["rate"])), i % 2  # names alternate between left and right, as lines may be close
         ax.axhline(rate, color=EDGE, linewidth=0.7, linestyle=(0, (2, 2)))
         where: dict[str, Any] = {
             "ha": ("right", "left")[side],
@@ -88,7 +88,7 @@ def missing(ax: "Axes", findings: Findings) -> None:
 
 
 def _shades() -> dict[str, str]:
-    """The colours of an experiment that compares these methods: L-BFGS is what is called ascent there."""
+    """The colours of an experiment that compares these methods, where L-BFGS is named ascent."""
     shades = colours(["em", "ascent", "squarem", "anderson", "gradient"])
     return {("lbfgs" if name == "ascent" else name): shade for name, shade in shades.items()}
 

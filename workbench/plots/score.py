@@ -1,4 +1,4 @@
-"""How the score of every restart rises with its price: passes over the data, or seconds."""
+"""The plot of the score of every restart against its price, in passes over the data or in seconds."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -15,13 +15,13 @@ from workbench.plots.style import EDGE, colours, legend_above, plain, strokes, t
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# Gaps below this are drawn at it: two decades closer than what counts as the best, and above the rounding of a score.
+# Gaps below this are drawn at this value, which is two decades below `WITHIN` and above the rounding of a score.
 FLOOR = 1e-5
 
-# Where spikes are marked, in a strip above the floor: log(0) has no place on the axis and less than 0 neither.
+# The strip beyond the floor in which spikes are marked, because gaps of zero or less have no place on a log axis.
 STRIP = (FLOOR / 8, FLOOR / 2)
 
-# With samplers alone the best is a draw, and no draw is expected to come close to it.
+# If there are only samplers, the best is a draw, and no other draw is expected to come close to it.
 SAMPLER_TOP = 0.05
 
 
@@ -38,17 +38,17 @@ class _Price:
         return "seconds stepping, all restarts together"
 
     def of(self, trace: Trace) -> np.ndarray:
-        """[R, T]"""
+        """The price of every row. [R, T]"""
         if self.against == "passes":
             return np.asarray(trace.passes, float)
         return np.broadcast_to(trace.seconds, trace.passes.shape)
 
 
 def score(ax: "Axes", comparison: Comparison, against: Literal["passes", "seconds"] = "passes") -> None:
-    """Nats below the best sound log-joint, of every restart at every recorded price; up is better.
+    """Nats below the best sound log-joint for every restart at every recorded price; up is better.
 
-    Thin lines are restarts, the strong one is the typical restart among those that reach the method's best. Of a
-    sampler, thin lines are the warm-up of its chains and the band holds nine in ten of its draws. Both axes are
+    Thin lines are restarts, and the strong line is the typical restart among those that reach the method's best. For a
+    sampler, thin lines are the warm-up of its chains, and the band contains nine in ten of its draws. Both axes are
     logarithmic. A collapsed restart that exceeds the best is marked in the strip above it.
     """
     price, gaps = _Price(against), Gaps.of(comparison)
@@ -83,7 +83,7 @@ def _draw_threshold(ax: "Axes") -> None:
 
 
 def _draw_restarts(ax: "Axes", comparison: Comparison, name: str, price: _Price, gaps: Gaps) -> tuple[bool, bool]:
-    """Lines of a method's restarts; whether one collapsed below the best, and whether one did above it."""
+    """Draw the restarts of a method. Returns whether one collapsed below the best, and whether one did above it."""
     trace, shade = comparison[name], colours(comparison)[name]
     x, below = price.of(trace), gaps.below(trace.log_joint)
     collapsed = [status == Status.COLLAPSED for status in statuses(comparison, name)]
@@ -109,7 +109,7 @@ def _draw_restarts(ax: "Axes", comparison: Comparison, name: str, price: _Price,
 
 
 def _draw_sampler(ax: "Axes", comparison: Comparison, name: str, price: _Price, gaps: Gaps) -> None:
-    """Warm-up of the chains as thin lines, draws as a band with their median."""
+    """Draw the warm-up of the chains as thin lines, and the draws as a band with their median."""
     trace, shade = comparison[name], colours(comparison)[name]
     x, below = price.of(trace), gaps.below(trace.log_joint)
     first = trace.num_rows - trace.draws
@@ -124,13 +124,13 @@ def _draw_sampler(ax: "Axes", comparison: Comparison, name: str, price: _Price, 
 
 
 def _scale_prices(ax: "Axes", prices: np.ndarray, price: _Price) -> None:
-    """Logarithmic, and linear below the first price, so that the start is in view."""
+    """Make the axis logarithmic, and linear below the first price so that it shows the start."""
     least = float(np.min(prices[prices > 0], initial=1.0))
     ax.set_xscale("symlog", linthresh=10.0 ** np.floor(np.log10(least)), linscale=0.5)
     ax.set_xlim(0, 1.3 * max(float(np.max(prices)), least))
 
 
 def _scale_gaps(ax: "Axes", gaps: np.ndarray, top: float) -> None:
-    """Logarithmic, and turned over so that up is better."""
+    """Make the axis logarithmic, and invert it so that up is better."""
     ax.set_yscale("log")
     ax.set_ylim(2 * float(np.nanmax(gaps, initial=1.0)), top)

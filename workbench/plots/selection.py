@@ -1,4 +1,4 @@
-"""Criteria over the number of components: how far each K is below the best, and which K is chosen."""
+"""Plots of criteria over the number of components: the gap of each K below the best, and the chosen K."""
 
 from typing import TYPE_CHECKING
 
@@ -10,14 +10,14 @@ from workbench.selection import CRITERIA, FamilySelection, Selection
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# Nats below the best up to which the axis is linear; beyond, where no K is a rival, it is logarithmic.
+# The axis is linear up to this many nats below the best, and logarithmic beyond, where no K is competitive.
 LINEAR = 10.0
 
 BLUE, RED = CYCLE[:2]
 
 
 def criterion(ax: "Axes", selection: Selection, name: str) -> None:
-    """One criterion: nats below its best K with the standard error of the difference, and a mark on the best."""
+    """One criterion: nats below its best K, with the standard error of the difference, and a mark at the best."""
     found = {choice.components: selection.difference(name, choice.components) for choice in selection.choices}
     known = {k: difference for k, difference in found.items() if difference is not None}
     best = selection.best(name)
@@ -43,19 +43,19 @@ def criterion(ax: "Axes", selection: Selection, name: str) -> None:
 
 
 def _rejected(ax: "Axes", selection: Selection, name: str, best: int, span: tuple[float, float]) -> None:
-    """Hollow marks where something was computed that is not eligible, moved to the edge of what is shown."""
+    """Hollow marks for values that are not eligible, moved to the edge of the shown range."""
     top = selection[best].scores[name].value
     assert top is not None
     marks = {c.components: top - r for c in selection.choices if (r := c.scores[name].rejected) is not None}
-    # Beyond the eligible ones a mark would set the scale.
+    # Beyond the range of the eligible values, a mark would determine the scale.
     places = [min(max(below, span[1]), max(span[0], 1.0)) for below in marks.values()]
     ax.plot(list(marks), places, "o", markerfacecolor="white", markeredgecolor=EDGE, markersize=6, linestyle="none")
 
 
 def families(ax: "Axes", grid: FamilySelection, name: str) -> None:
-    """One criterion over K, a line for each covariance family: nats below the best model, and a mark on it.
+    """One criterion over K, with a line for each covariance family: nats below the best model, and a mark at it.
 
-    What is not eligible has a hollow mark at the lower edge and no place on a line.
+    A model that is not eligible has a hollow mark at the lower edge, and is not on a line.
     """
     best = grid.best(name)
     found = {cell: grid.difference(name, cell) for cell in grid.scores(name)}
@@ -81,7 +81,7 @@ def families(ax: "Axes", grid: FamilySelection, name: str) -> None:
 
 
 def _scale(ax: "Axes", low: float, high: float) -> None:
-    """Turned over, so that up is better, with plain numbers."""
+    """Invert the axis so that up is better, with plain numbers."""
     ax.set_yscale("symlog", linthresh=LINEAR, linscale=1.0)
     ax.set_ylim(1.15 * low, 1.15 * high - 0.06 * min(low, LINEAR))
     steps = (0.1, 0.2, 0.5, 1, 2, 5)

@@ -1,4 +1,4 @@
-"""The study of stability: passes against the step size, in every chart, with the predicted edges and EM beside them."""
+"""The plot of the study of stability: passes against the step size in every chart, with predicted edges and EM."""
 
 from typing import TYPE_CHECKING
 
@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 
 
 def steps(ax: "Axes", findings: Findings) -> None:
-    """For one subject, passes back to the maximum against the step size.
+    """Passes back to the maximum against the step size, for one subject.
 
-    Dots are counted, the line through them is the quadratic's prediction and the upright its edge. Crosses at the top
-    are step sizes that did not get back. EM's passes are a level line, since it has no step size.
+    Dots are counted passes, the line through them is the prediction of the quadratic, and the vertical line its edge.
+    Crosses at the top are step sizes that did not return. EM's passes are a horizontal line, since it has no step size.
     """
     free = [shade for shade in CYCLE if shade != OWNERS["em"]]
     tops = [row["passes"] for row in findings.rows if isinstance(row["passes"], int)]

@@ -1,4 +1,4 @@
-"""Standard errors by several ways, parameter by parameter, relative to one of them."""
+"""The plot of standard errors by several methods, parameter by parameter, relative to one of them."""
 
 from typing import TYPE_CHECKING
 
@@ -10,7 +10,7 @@ from workbench.studies import Findings
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# What each way is called, its mark, and whether it is filled: marks that agree to all digits lie on top of each other.
+# Label, mark and fill of each method. Open marks show others behind them, because some agree to all digits.
 WAYS: dict[str, tuple[str, str, str]] = {
     "observed": ("observed information", "o", "none"),
     "louis": ("Louis' formula", "x", "full"),
@@ -21,16 +21,16 @@ WAYS: dict[str, tuple[str, str, str]] = {
     "posterior": ("posterior deviation", "*", "full"),
 }
 
-# Bootstraps carry bars, and stand beside each other.
+# Vertical offsets of the bootstraps, which have error bars.
 BESIDE = {"nonparametric": -0.16, "parametric": 0.0, "weighted": 0.16}
 
 SIZES = {"o": 9.0, "x": 6.0, "+": 9.0, "*": 8.0}
 
 
 def relative_errors(ax: "Axes", findings: Findings, subject: str) -> None:
-    """Every parameter of a subject on a line of its own: standard errors over those of the observed information.
+    """Standard errors divided by those of the observed information, with a line for each parameter of a subject.
 
-    Bars are two Monte-Carlo errors of a bootstrap's deviation. A way that is refused has no marks, and is named above.
+    Bars are two Monte-Carlo errors of a bootstrap's deviation. A refused method has no marks, and is named above.
     """
     own = findings.where(subject=subject)
     known = [way for way in WAYS if np.any(np.isfinite(own.column(way)))]

@@ -1,4 +1,4 @@
-"""The look that all plots share: one colour and one stroke for each method, names and units as plain text."""
+"""The common style of all plots: a colour and a stroke for each method, and names and units as plain text."""
 
 import re
 from collections.abc import Iterable
@@ -9,14 +9,15 @@ from workbench.compare import Comparison
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# Okabe & Ito (2008), "Color universal design": told apart by colour-blind readers. Their yellow is too pale on white.
+# Colours of Okabe & Ito (2008), "Color universal design", which colour-blind readers can distinguish. Their yellow is
+# left out, because it is too pale on white.
 CYCLE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C8C8C")
 
-# The methods that are compared most own a colour; the others take one that is free.
+# The methods that are compared most have fixed colours; the others take the next free one.
 OWNERS = {"em": "#0072B2", "ascent": "#D55E00", "nuts": "#009E73"}
 
-# Width and dashes, by place in the comparison: the wide line below shows through the gaps of a narrower one on top of
-# it, because methods that agree draw the same curve.
+# Width and dashes, by position in the comparison. Methods that agree draw the same curve; the wide line below shows
+# through the gaps of the narrower one above it.
 STROKES: tuple[tuple[float, Any], ...] = (
     (3.4, "solid"),
     (1.9, (0, (4, 2))),
@@ -35,9 +36,9 @@ LONGEST_UNIT = 26
 
 
 def colours(names: Iterable[str]) -> dict[str, str]:
-    """A colour for each method: the most compared own one, any other takes the next that is free.
+    """A colour for each method: its fixed colour if it has one, else the next free one.
 
-    Give all names of a comparison, so that a method looks the same in each of its plots. Beyond seven, colours repeat.
+    Give all names of a comparison, so that a method looks the same in all its plots. Beyond seven, colours repeat.
     """
     wanted = list(names)
     chosen = {name: OWNERS[name] for name in wanted if name in OWNERS}
@@ -57,13 +58,13 @@ def strokes(names: Iterable[str]) -> dict[str, dict[str, Any]]:
 
 
 def plain(text: str) -> str:
-    """The text as matplotlib shows it unchanged: no formula between dollars, no legend entry hidden by a `_`."""
+    """The text, escaped so that matplotlib shows it unchanged: no formula between dollars, no hidden legend entry."""
     shown = text.replace("$", r"\$")
     return f" {shown}" if shown.startswith("_") else shown
 
 
 def axis_label(comparison: Comparison, column: int) -> str:
-    """A column's name and, where one short unit holds for all columns, the unit."""
+    """A column's name, with the unit if all columns have the same short unit."""
     named = column < len(comparison.columns)
     name = comparison.columns[column] if named else f"x{column + 1}"
     unit = short_unit(comparison.units)
@@ -71,14 +72,14 @@ def axis_label(comparison: Comparison, column: int) -> str:
 
 
 def short_unit(units: str) -> str:
-    """The unit without its explanation: `minutes` of `minutes (eruption; waiting)`; empty where none holds for all."""
+    """The unit without its explanation, as `minutes` for `minutes (eruption; waiting)`; empty if columns differ."""
     unit = re.split(r"(?<! x) \(|[;:]|, ", units)[0].strip()
     mixed = unit in ("none", "mixed", "various") or ":" in units
     return "" if mixed or len(unit) > LONGEST_UNIT else unit
 
 
 def legend_above(ax: "Axes", columns: int = 3, *, title: str | None = None) -> None:
-    """The legend above the axes, where it covers nothing."""
+    """Put the legend above the axes, where it covers nothing."""
     handles, labels = ax.get_legend_handles_labels()
     if not handles:
         return
@@ -100,5 +101,5 @@ def legend_above(ax: "Axes", columns: int = 3, *, title: str | None = None) -> N
 
 
 def tidy(ax: "Axes") -> None:
-    """Only the two axes that are read."""
+    """Show the left and the lower axis only."""
     ax.spines[["top", "right"]].set_visible(False)

@@ -1,4 +1,4 @@
-"""The likelihood surface over the two means of a one-dimensional mixture of two, with the paths of methods on it."""
+"""The plot of the likelihood surface over the two means of a univariate mixture of two, with the paths of methods."""
 
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 # Nats below the top at which contours are drawn.
 LEVELS = (0.5, 2, 5, 10, 20, 40, 60, 80, 120, 200, 400, 800, 1600, 3200)
 
-# Restarts of each method whose paths are drawn: more would hide the surface.
+# Most restarts of each method whose paths are drawn; more would hide the surface.
 PATHS = 5
 
 # Width of a path, as a share of a method's usual stroke.
@@ -24,8 +24,8 @@ THINNER = 0.6
 def surface(ax: "Axes", comparison: Comparison, found: Surface) -> None:
     """Contours of `log_joint`, profiled over weights and variances, with each method's first paths over them.
 
-    A path shows the two means as a method goes; a dot is a start, a cross an end. The surface is symmetric about the
-    diagonal, because the components have no names. Samplers are left out: they do not climb.
+    A path shows the two means at each row; a dot is a start, and a cross an end. The surface is symmetric about the
+    diagonal, because labels are arbitrary. Samplers are left out, because they do not climb.
     """
     height = np.where(np.isfinite(found.log_joint), found.log_joint, np.nan)
     below = (np.nanmax(height) - height).T  # the first mean along x

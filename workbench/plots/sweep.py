@@ -1,4 +1,4 @@
-"""What a sweep found, along a number that was swept."""
+"""The plot of the results of a sweep against a swept number."""
 
 from typing import TYPE_CHECKING
 
@@ -10,7 +10,7 @@ from workbench.plots.style import colours, tidy
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# Columns that are found, and not swept.
+# Columns of results, which are not swept.
 FOUND = ("method", "state", "status", "log_joint", "passes", "step_seconds")
 
 
@@ -20,7 +20,7 @@ def swept_columns(found: Swept) -> list[str]:
 
 
 def axis_of(found: Swept) -> str | None:
-    """The swept number to draw along: the first that is no seed, else the seed; None where none is a number."""
+    """The swept number for the axis: the first that is not a seed, else the seed; None if none is a number."""
     numbers = [
         name
         for name in swept_columns(found)
@@ -30,7 +30,7 @@ def axis_of(found: Swept) -> str | None:
 
 
 def along(ax: "Axes", found: Swept, x: str, y: str, label: str) -> None:
-    """Cells as marks, medians at each place as lines, a colour for each method."""
+    """Cells as marks and medians at each value as lines, with a colour for each method."""
     methods = list(dict.fromkeys(str(row["method"]) for row in found.rows if row.get("method") is not None))
     for method, colour in zip(methods, colours(methods).values(), strict=True):
         pairs = [(row[x], row[y]) for row in found.rows if row.get("method") == method and row.get(y) is not None]

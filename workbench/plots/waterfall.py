@@ -1,4 +1,4 @@
-"""The end values of all restarts, best to worst: how many optima there are, and how often each is found."""
+"""The plot of the end values of all restarts, best to worst: the number of optima, and how often each is reached."""
 
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -13,7 +13,7 @@ from workbench.plots.style import EDGE, colours, legend_above, plain, tidy
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# Marker, and whether it is filled. A restart that is not finite has no height: it is counted under its method's name.
+# Marker and fill of each status. A restart that is not finite has no height, and is counted under its method's name.
 MARKERS: dict[Status, tuple[str, bool, str]] = {
     Status.CONVERGED: ("o", True, "converged"),
     Status.BUDGET: ("o", False, "ran out"),
@@ -23,15 +23,15 @@ MARKERS: dict[Status, tuple[str, bool, str]] = {
     Status.DIVERGENT: ("D", False, "divergent"),
 }
 
-# Ends above the best are drawn at this height, whatever their value: a spike has no upper bound.
+# Height at which all ends above the best are drawn, because a spike has no upper bound.
 ABOVE = -0.45
 
 
 def waterfall(ax: "Axes", comparison: Comparison) -> None:
-    """End value of every restart as nats below the best, sorted within its method, marked by status; up is better.
+    """End value of every restart in nats below the best, sorted by method and marked by status; up is better.
 
-    The axis is linear to 1 nat and logarithmic beyond. Ends above the best, which are never sound, stand in a strip
-    at the top that says how far above they reach. Samplers have no end; the band holds nine in ten of their draws.
+    The axis is linear up to 1 nat and logarithmic beyond. Ends above the best, which are never sound, are in a strip at
+    the top, with a note on how far above they reach. For samplers, a band contains nine in ten of their draws.
     """
     gaps, shades = Gaps.of(comparison), colours(comparison)
     blocks = [_block(comparison, name, gaps) for name, trace in comparison.items() if not trace.is_sampler]
@@ -57,7 +57,7 @@ def waterfall(ax: "Axes", comparison: Comparison) -> None:
 
 
 class _Block(NamedTuple):
-    """The restarts of one method that have a height, best first."""
+    """The restarts of one method with a finite end, best first."""
 
     name: str
     restarts: int
@@ -93,7 +93,7 @@ def _draw_block(ax: "Axes", block: _Block, left: float, colour: str) -> None:
 
 
 def _draw_band(ax: "Axes", name: str, band: tuple[float, float, float], colour: str) -> float:
-    """Nine in ten of a sampler's draws; returns how low they reach."""
+    """Draw the band of nine in ten of a sampler's draws. Returns its lower end."""
     low, middle, high = band
     if not np.isfinite(middle):
         return 0.0
@@ -110,7 +110,7 @@ def _explain_markers(ax: "Axes", used: set[Status]) -> None:
 
 
 def scale_gaps(ax: "Axes", gaps: list[float]) -> None:
-    """Turned over, so that up is better; with a strip for the ends above the best where there are some."""
+    """Invert the axis so that up is better, with a strip for the ends above the best, if there are any."""
     above = any(gap < -WITHIN for gap in gaps)
     ax.set_yscale("symlog", linthresh=1.0, linscale=0.6)
     ax.set_ylim(1.6 * max(1.0, *gaps, 1.0), -0.9 if above else -0.15)
