@@ -1,4 +1,4 @@
-"""What the tests of claims share: evidence that is made up, so that each verdict is known by construction."""
+"""Fixtures for the tests of claims: made-up results, so that each verdict is known by construction."""
 
 from collections.abc import Callable
 from typing import Any

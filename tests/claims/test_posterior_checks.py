@@ -1,4 +1,4 @@
-"""Every check of a posterior decides made-up chains in both directions, and says when it has not what it needs."""
+"""Every check of a posterior decides made-up chains in both directions, and reports missing input."""
 
 from collections.abc import Callable
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Every check of a study decides made-up findings in both directions, and says when they are too few."""
+"""Every check of a study decides made-up rows in both directions, and reports when they are too few."""
 
 from collections.abc import Callable
 from typing import Any

@@ -1,4 +1,4 @@
-"""Mixtures of one value are two optima, unless it is by labels, by a plateau or by where a climb stopped."""
+"""Mixtures of equal value are distinct optima, unless labels, a plateau or an early stop explain the difference."""
 
 from collections.abc import Callable
 from dataclasses import replace

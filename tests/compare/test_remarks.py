@@ -1,4 +1,4 @@
-"""What is worth a word of a comparison as a whole."""
+"""Remarks on a comparison as a whole."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""Where nothing is sound, or the best has merged, the table says why and what to try, and marks what it shows."""
+"""If no result is sound, or components of the best have merged, the table states why and what to try."""
 
 import json
 from collections.abc import Callable

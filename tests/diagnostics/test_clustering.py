@@ -1,4 +1,4 @@
-"""Co-clustering is a probability of pairs: right where it is known, blind to labels, one for a point and for draws."""
+"""Co-clustering probabilities of pairs are right where known, do not depend on labels, and serve points and draws."""
 
 import dataclasses
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Components are told from slivers by what they add against what it takes to state them."""
+"""Real components are distinguished from slivers by their gain in likelihood and their price."""
 
 import numpy as np
 import pytest

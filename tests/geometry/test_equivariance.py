@@ -1,4 +1,4 @@
-"""A change of units: EM's path moves with it, ascent's only as far as its coordinates do."""
+"""A change of units: EM's path is equivariant, and that of ascent only as far as its coordinates are."""
 
 from typing import Any
 

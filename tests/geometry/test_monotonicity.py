@@ -1,4 +1,4 @@
-"""Steps that fall are counted as they are: none of EM's under any closed-form prior, many under a floor."""
+"""Falling steps are counted: EM has none under any closed-form prior, and EM with a floor has many."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""Outcomes: each way in which a climb can end is told from the others."""
+"""Outcomes: each way in which a climb can end has its own outcome."""
 
 from collections.abc import Callable
 from typing import Any

@@ -1,4 +1,4 @@
-"""Fixed steps near a maximum: the edge of the quadratic is the edge that is seen, and EM needs no step size."""
+"""Fixed steps near a maximum: the observed edge is that of the quadratic, and EM needs no step size."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Standard errors by ways that share nothing: published figures, identities between the ways, and labels in doubt."""
+"""Standard errors by independent methods: published figures, identities between methods, and ambiguous labels."""
 
 from dataclasses import replace
 from itertools import permutations

@@ -1,4 +1,4 @@
-"""Checkpoints: a run that was cut off goes on where it was, and ends with the same bits."""
+"""Checkpoints: an interrupted run continues from its checkpoint, and ends with the same bits."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The loop: it records, stops and scores in one way, whatever the method's steps do."""
+"""The loop: it records, stops and scores in the same way for every method."""
 
 from collections.abc import Callable
 

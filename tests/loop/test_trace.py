@@ -1,4 +1,4 @@
-"""The trace: what a method answers is read off it in one way for all, and best means best and sound."""
+"""The trace: results are read off it in the same way for all methods, and the best is the best sound one."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Acceleration: never lower than before, the answers of the method that it wraps, and far fewer passes."""
+"""Acceleration: log_joint never falls, results equal those of the wrapped method, and passes are far fewer."""
 
 from collections.abc import Callable
 from functools import partial

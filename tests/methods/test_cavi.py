@@ -1,4 +1,4 @@
-"""Variational Bayes by coordinates: Bishop's equations, a bound below the evidence, and draws that claim no more."""
+"""Coordinate-ascent variational Bayes: Bishop's equations, a bound below the evidence, and draws without R-hat."""
 
 import math
 from collections.abc import Callable

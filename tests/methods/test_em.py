@@ -1,4 +1,4 @@
-"""EM: a preconditioned gradient step that never lowers the objective and does not care about units or labels."""
+"""EM: a preconditioned gradient step that never lowers the objective and commutes with changes of units and labels."""
 
 from collections.abc import Callable
 from itertools import product

@@ -1,4 +1,4 @@
-"""Gamma numbers drawn side by side have the gamma distribution, whatever their shape."""
+"""Gamma numbers that are drawn together have the gamma distribution, for every shape."""
 
 import jax
 import numpy as np

@@ -1,4 +1,4 @@
-"""Gibbs: its draws are of the posterior by Geweke's joint test, and NumPyro can run it to the exact one."""
+"""Gibbs: its draws pass Geweke's joint test, and as a NumPyro kernel it reaches the exact posterior."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -96,8 +96,8 @@ def geweke(problem: Problem, seed: int, *, chains: int, steps: int) -> Points:
     """Scores of Geweke's joint distribution test (2004, JASA 99, sec. 3). [Q]
 
     Marginal-conditional: a draw from the prior, and points given it. Successive-conditional: from there, a sweep and
-    points anew in turn. If a sweep leaves the posterior as it is, all of a chain's states have the distribution of its
-    first, and its mean differs from that by nothing but chance; chains are independent.
+    new points in turn. If a sweep leaves the posterior invariant, all states of a chain have the distribution of the
+    first, and its mean differs from that of the first only by chance; chains are independent.
     """
 
     def chain(key: jax.Array, start: Mixture) -> jax.Array:

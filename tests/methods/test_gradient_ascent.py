@@ -1,4 +1,4 @@
-"""Gradient ascent: lengths that are searched, one pass a trial, and steps that do not care about labels."""
+"""Gradient ascent: line searches that cost a pass for each trial, and steps that commute with permutations."""
 
 import itertools
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""IBIS: its evidence is the evidence, its draws are of the posterior, and it says where it did not arrive."""
+"""IBIS: its evidence is right, its draws come from the posterior, and it reports runs that do not see all points."""
 
 import jax
 import numpy as np

@@ -1,6 +1,6 @@
-"""The mixed sampler: its model summed over the allocations is the mixture, its price is counted.
+"""The mixed sampler: its model summed over the allocations is the mixture, and its price is counted.
 
-That its draws are the posterior's, every exact posterior says in tests/posterior/test_samplers.py.
+tests/posterior/test_every_sampler.py compares its draws with every exact posterior.
 """
 
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Natural gradient ascent: the metric is the rows' own, tends to the curvature, and is paid for."""
+"""Natural gradient ascent: the metric is that of the rows' scores, tends to the curvature, and counts in the price."""
 
 from collections.abc import Callable
 from typing import Any

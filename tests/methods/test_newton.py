@@ -1,4 +1,4 @@
-"""Newton's method: exact curvature, quadratic convergence, away from saddles, and a price that counts every sweep."""
+"""Newton's method: exact curvature, quadratic convergence, steps away from saddles, and a price that counts sweeps."""
 
 from collections.abc import Callable
 from itertools import pairwise

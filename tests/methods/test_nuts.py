@@ -1,4 +1,4 @@
-"""NUTS: its draws are of the posterior that the problem states, from where the other methods start."""
+"""NUTS: its draws come from the problem's posterior, and its chains begin at the starts of the other methods."""
 
 from collections.abc import Callable
 

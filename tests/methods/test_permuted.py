@@ -1,4 +1,4 @@
-"""Permuted: every chain visits all labellings alike, and the posterior stays what it is."""
+"""The permutation sampler: every chain visits all labellings equally often, and the posterior is invariant."""
 
 from collections.abc import Callable
 from math import factorial

@@ -1,4 +1,4 @@
-"""Relaxed EM: EM at another length, with the rate that the theory says, and safe below one."""
+"""Relaxed EM: EM's step at another length, with the rate of the theory, and monotone for lengths up to one."""
 
 from collections.abc import Callable
 from functools import partial

@@ -1,4 +1,4 @@
-"""Riemannian ascent: it rises on the manifold, cares for no units, pays for its trials, and ends where EM ends."""
+"""Riemannian ascent: it rises, does not depend on units, counts its trials, and ends at EM's optimum."""
 
 from collections.abc import Callable
 from typing import Any

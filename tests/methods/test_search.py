@@ -1,4 +1,4 @@
-"""The line search: what it accepts, and what it does where nothing can be."""
+"""The line search: the points that it accepts, and its end if there is no such point."""
 
 from collections.abc import Callable
 

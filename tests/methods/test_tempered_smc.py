@@ -1,4 +1,4 @@
-"""Tempered SMC: its draws are of the posterior, its evidence is the evidence, and its errors are what they say."""
+"""Tempered SMC: its draws come from the posterior, and its evidence and its standard errors are right."""
 
 from collections.abc import Callable
 from pathlib import Path

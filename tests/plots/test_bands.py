@@ -1,4 +1,4 @@
-"""What is drawn of a sampler is the posterior mean of its density, within the band of its draws."""
+"""The plots of a sampler show the posterior mean of its density, within the band of its draws."""
 
 import math
 

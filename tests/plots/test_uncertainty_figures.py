@@ -1,4 +1,4 @@
-"""Figures of standard errors and coverage show what is told, say what is refused, and leave out what is not there."""
+"""Figures of standard errors and coverage show the values, name refused methods, and leave out missing values."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Every sampler against exact posteriors, and broken ones that are found out."""
+"""Every sampler passes against exact posteriors, and broken samplers fail."""
 
 from collections.abc import Callable
 from typing import Any

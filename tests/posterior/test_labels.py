@@ -1,4 +1,4 @@
-"""Ordered labels: draws of every sampler are of the ordered posterior, whose order statistics are known exactly."""
+"""Ordered labels: draws of every sampler come from the ordered posterior, whose order statistics are known exactly."""
 
 from collections.abc import Callable
 from functools import cache
@@ -140,5 +140,5 @@ def test_free_draws_put_in_order_are_the_ordered_draws_of_gibbs(trace_of: TraceO
     order = np.argsort(free.answer.means[..., 0], axis=-1)
     np.testing.assert_array_equal(np.take_along_axis(free.answer.means, order[..., None], axis=2), ordered.answer.means)
     np.testing.assert_array_equal(np.take_along_axis(free.answer.weights, order, axis=2), ordered.answer.weights)
-    # The judge's score knows of no labels; sums in another order.
+    # The score does not depend on labels, up to the order of sums.
     np.testing.assert_allclose(free.log_joint[:, 1:], ordered.log_joint[:, 1:], rtol=1e-12)

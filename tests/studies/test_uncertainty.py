@@ -1,4 +1,4 @@
-"""The studies of uncertainty: known figures, and refusals where there is nothing to tell."""
+"""The studies of uncertainty: known figures, and refusals where there is no standard error."""
 
 from pathlib import Path
 

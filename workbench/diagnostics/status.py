@@ -100,7 +100,7 @@ def _of_approximation(trace: Trace, restart: int, bound: float) -> RestartStatus
     if not trace.ok[restart, -1]:
         return RestartStatus(Status.DIVERGENT, "a step broke the method's promise: the evidence lower bound fell")
     facts = f"after {passes_text(trace.passes[restart, -1])} passes; its lower bound of ln P(x) is {bound:.3f}"
-    caveat = "how near the posterior is, this does not say"
+    caveat = "this does not say how near the posterior is"
     if not trace.converged[restart]:
         return RestartStatus(Status.BUDGET, f"fitted until its iterations ran out, {facts}; {caveat}")
     return RestartStatus(Status.CONVERGED, f"the fit met its stopping rule {facts}; {caveat}")

@@ -81,7 +81,7 @@ def escape(
     Its mean lies on the flat, and its weight does not change; along the flat it keeps its width.
 
     Args:
-        problem: of a family that is not shared.
+        problem: with a family whose covariances are not shared.
         mixture: gives all other parameters.
         component: index of the component that shrinks.
         on: the flat onto which it shrinks.

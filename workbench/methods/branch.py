@@ -24,11 +24,11 @@ def only_where(predicate: Array, change: Callable[[Carry], Carry], carry: Carry)
 
 
 def one_by_one(predicate: Array, change: Callable[[Carry], Carry], carry: Carry) -> Carry:
-    """`change(carry)` where the predicate holds, else the carry; the restarts of a batch take their turns in order.
+    """`change(carry)` where the predicate holds, else the carry; the restarts of a batch run one after the other.
 
-    It suits a change whose arrays are long vectors for a single restart. Side by side, the restarts would not fit into
+    It suits a change whose arrays are long vectors for a single restart. Run together, the restarts would not fit into
     the processor's cache, each loop inside the change would last as long as that of the slowest restart, and every turn
-    of such a loop would select all that it carries anew. Beside the carry, the change may read only arrays that all
+    of such a loop would copy its whole carry by a select. Besides the carry, the change may read only arrays that all
     restarts share.
     """
 

@@ -22,13 +22,13 @@ ROUNDING = 1e4
 
 
 def change_of(value: Array, before: Array, tolerance: float) -> tuple[Array, Array]:
-    """Whether an objective fell by more than rounding, and whether its rise is too small to go on. [], []
+    """Whether an objective fell by more than rounding, and whether its rise is too small to continue. [], []
 
-    The second is signed: a fall is a small rise too, and the caller decides whether it counts as convergence.
+    A fall also counts as a small rise; the caller decides whether it counts as convergence.
 
     Args:
         value: the objective at the present mixture. []
-        before: at the mixture before it; minus infinity at the start. []
+        before: the objective at the previous mixture; minus infinity at the start. []
         tolerance: the smallest rise that is worth a step, as a share of the objective's size.
     """
     rise, size = value - before, jnp.maximum(jnp.abs(value), 1.0)

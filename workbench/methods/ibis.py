@@ -1,4 +1,4 @@
-"""IBIS: particles carried through the posteriors of ever more points, and the evidence told on the way."""
+"""IBIS: particles move through the posteriors of more and more points, and give an estimate of the evidence."""
 
 from typing import Annotated, ClassVar, Literal, NamedTuple
 
@@ -23,34 +23,34 @@ from workbench.problem import Problem
 class IBIS(Sampler):
     """Iterated batch importance sampling (Chopin 2002, Biometrika 89) of allocations (Fearnhead 2004).
 
-    A chain is a run of its own: `num_samples` particles, which never see its start, take in the points one by one, in
-    an order drawn for the run. A particle is an allocation of the points so far, all parameters integrated out. It is
-    weighed by the chance that it gives the next point, Student's t, and draws that point's component. Where the
-    effective sample size of the weights has fallen to a share of the particles, or the last point is in, they are
-    resampled by their weights and refreshed by sweeps of Gibbs over the points so far, which have no step to learn.
-    Few points rule out no allocation, so that particles begin in all modes and all labellings. A step is one such
-    stage; a run that does not see all points within `num_warmup` stages is not ok.
+    Each chain is an independent run: `num_samples` particles, which do not use the start, take in the points one by
+    one, in an order drawn for the run. A particle is an allocation of the points so far, with all parameters integrated
+    out. Its weight is multiplied by its predictive density of the next point, a mixture of Student's t, and it draws
+    the component of that point. When the effective sample size of the weights has fallen to a share of the particles,
+    or all points are in, the particles are resampled by their weights and refreshed by Gibbs sweeps over the points so
+    far, which have no step size to adapt. Few points exclude no allocation, so particles begin in all modes and all
+    labellings. A step is one such stage. A run that does not see all points within `num_warmup` stages is not ok.
 
-    The product of the mean weights estimates the evidence, without bias but for the choice of where to resample, which
-    vanishes as particles grow in number. It is not a number where a run is not ok.
+    The product of the mean weights estimates the evidence. Its only bias comes from the choice of when to resample, and
+    vanishes as the number of particles grows. The estimate of a run that is not ok is NaN.
 
-    Each particle is a draw. They are told in the order of descent, as those of `tempered_smc`. To look at a point costs
-    a particle its share of a pass; the sweeps that brought it to the posterior are paid for with its draw.
+    Each particle is a draw, and they are recorded in the order of descent, as in `tempered_smc`. To take in a point
+    costs a particle 1 / N of a pass. The sweeps over all points are counted particle by particle with the draws.
     """
 
     method: Literal["ibis"] = "ibis"
-    num_warmup: Annotated[int, Field(ge=1)] = Field(400, description="stages at most, each of which resamples")
+    num_warmup: Annotated[int, Field(ge=1)] = Field(400, description="most stages, each of which resamples")
     num_samples: Annotated[int, Field(ge=4)] = Field(1000, description="particles of a run, each of them a draw")
     num_chains: Annotated[int, Field(ge=1)] = Field(4, description="independent runs")
     ess_share: Annotated[float, Field(gt=0, lt=1)] = Field(
-        0.5, description="effective share of the particles below which they are resampled and refreshed"
+        0.5, description="effective sample size, as a share of the particles, at which they are resampled"
     )
     num_moves: Annotated[int, Field(ge=1)] = Field(3, description="sweeps of Gibbs at each stage")
 
     summary: ClassVar[str] = "IBIS: particles take in the points one by one, and tell the evidence; conjugate prior"
 
     def check(self, problem: Problem) -> None:
-        """The conjugate prior, and points in memory."""
+        """Refuses every prior but the conjugate one, and points that are streamed."""
         check_conjugate(problem, "IBIS")
         if problem.rows.stream is not None:
             raise InputError("x: IBIS takes in points one by one, in memory; use gibbs or tempered_smc of so many")
@@ -90,7 +90,7 @@ class IBIS(Sampler):
         return Algorithm(init, step, mixture, log_evidence)
 
     def _stage(self, key: Array, cloud: "Cloud", setting: Setting) -> "Cloud":
-        """Take in points until the particles are to be resampled, resample and refresh them."""
+        """Take in points until the particles must be resampled, then resample and refresh them."""
         key_points, key_ancestors, key_moves = jax.random.split(key, 3)
         known, log_weights, seen = take_in(key_points, cloud, setting, self.ess_share)
         ancestors = systematic_ancestors(key_ancestors, log_weights)
@@ -104,26 +104,30 @@ class IBIS(Sampler):
         return Cloud(*moved, cloud.order, seen, log_evidence, cloud.taken)
 
     def _price(self, before: "Cloud", after: "Cloud", n: int) -> Array:
-        """Passes of a step: points taken in by all particles, and sweeps of all or of the one that is shown."""
-        told = (before.taken > self.num_warmup) & (after.seen >= n)
-        moved = jnp.where(before.seen < after.seen, jnp.where(after.seen < n, self.num_samples, 1), told)
-        looked = self.num_samples * (after.seen - before.seen) + self.num_moves * moved * after.seen
-        return looked / n
+        """Passes of a step: points taken in by all particles, and sweeps of all particles or of the recorded one."""
+        recorded = (before.taken > self.num_warmup) & (after.seen >= n)
+        moved = jnp.where(before.seen < after.seen, jnp.where(after.seen < n, self.num_samples, 1), recorded)
+        rows = self.num_samples * (after.seen - before.seen) + self.num_moves * moved * after.seen
+        return rows / n
 
 
 class Cloud(NamedTuple):
-    """A run on its way."""
+    """The state of a run."""
 
     known: Known  # leaves [..., S]   relatives next to each other
     drawn: Drawn  # leaves [..., S]   parameters from the last sweep
     order: Array  # [N]   in which points are taken in
-    seen: Array  # []   points so far
-    log_evidence: Array  # []   of these
-    taken: Array  # []   steps
+    seen: Array  # []   number of points taken in so far
+    log_evidence: Array  # []   estimate for these points
+    taken: Array  # []   steps taken
 
 
 def take_in(key: Array, cloud: Cloud, setting: Setting, share: float) -> tuple[Known, Array, Array]:
-    """Take in points while the effective share of the particles is larger; what is known, log weights [S], points."""
+    """Take in points until the effective sample size falls below a share of the particles, or all points are in.
+
+    Returns:
+        the statistics of the allocations, the log weights [S], and the number of points taken in so far [].
+    """
     h, active, points, family = setting
     tables = Tables.of(len(points), h, family)
     size = cloud.known.counts.shape[-1]
@@ -150,7 +154,7 @@ def take_in(key: Array, cloud: Cloud, setting: Setting, share: float) -> tuple[K
 
 
 def setting_of(problem: Problem, points: Array) -> Setting:
-    """What the particles of a problem share, for its working points [N, D] in some order."""
+    """The setting that the particles of a problem share, for its points [N, D] in working units and in some order."""
     rows, family, h = problem.rows, problem.covariance, problem.hyperparameters
     own = {
         "mean_location": rows.inverse @ (h["mean_location"] - rows.shift),

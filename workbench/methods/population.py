@@ -1,7 +1,7 @@
-"""A population of mixtures swept by Gibbs side by side, as few points as are known so far: what IBIS refreshes it by.
+"""Gibbs sweeps of a population of mixtures over the points taken in so far, with which IBIS refreshes its particles.
 
-A sweep draws each particle's parameters given what is known of its allocation, and then the allocation. Particles lie
-along the last axis of every array, where sums over components, features and points run over whole vectors, and all
+A sweep draws each particle's parameters given the statistics of its allocation, and then a new allocation. Particles
+are the last axis of every array, so that sums over components, features and points run over whole vectors, and all
 particles share the features of a point in one product. Everything is in working units.
 """
 
@@ -27,26 +27,25 @@ from workbench.mixture.prior import Hyperparameters
 from workbench.mixture.prior.sequential import Known, shape_of
 from workbench.mixture.prior.update import Updated, update
 
-# Up to so many features a sum over them is written out.
+# Up to this many features, a sum over them is written out.
 FEW_FEATURES = 16
 
-# Of a component that points cannot come from: less than any chance of another that is a number.
+# Log weight of an inactive component, below that of any active one.
 NEXT_TO_NOTHING = float(np.log(np.finfo(np.float64).tiny))
 
-# Points that a population looks at together: the chances of as many, under all components of all particles, are to
-# stay in a core's cache.
+# Size of a chunk of points: their densities under all components of all particles stay in a core's cache.
 CACHE_BYTES = 2**20
 
 
 class Drawn(NamedTuple):
-    """Parameters of mixtures, by the root of each precision: `W` with `W^T W` the inverse of the covariance."""
+    """Parameters of mixtures, with the root `W` of each precision, `W^T W` the inverse of the covariance."""
 
     log_weights: Array  # [K]
     roots: Array  # the family's shape; lower triangular, or reciprocal standard deviations
     white_means: Array  # [K, D]   W mu
 
     def mixture(self, family: Covariance) -> Mixture:
-        """As a mixture."""
+        """The parameters as a mixture."""
         scales = family.whitener(self.roots)
         trils = family.scale_trils(scales, *self.white_means.shape)
         means = jnp.einsum("kij,kj->ki", trils, self.white_means, precision="highest")
@@ -54,18 +53,19 @@ class Drawn(NamedTuple):
 
 
 class Setting(NamedTuple):
-    """What all particles share."""
+    """The setting that all particles share."""
 
     hyperparameters: Hyperparameters  # of the conjugate prior, in working units
-    active: Array  # [K]   components that points can come from
-    points: Array  # [N, D]   in the order in which they become known
+    active: Array  # [K]   whether points can come from each component
+    points: Array  # [N, D]   in the order in which they are taken in
     family: Covariance
 
 
 def sweep(key: Array, known: Known, seen: Array, setting: Setting) -> tuple[Known, Drawn]:
-    """Parameters given what is known, leaves [..., S]; then allocations of the points seen so far, and what these tell.
+    """Draw parameters given the statistics, leaves [..., S], then allocations of the first `seen` points.
 
-    Leaves the posterior of the first points as it is. The pair returned is a joint draw of it.
+    The sweep leaves the posterior given these points invariant. The statistics of the new allocations and the
+    parameters are a joint draw from it.
     """
     key_mixture, key_allocations = jax.random.split(key)
     drawn = draw(key_mixture, known, setting)
@@ -106,7 +106,7 @@ def draw(key: Array, known: Known, setting: Setting) -> Drawn:
 
 
 def allocated(key: Array, drawn: Drawn, seen: Array, setting: Setting) -> Known:
-    """What is known once each of the points seen is allocated to a component by its chances; leaves [..., S]."""
+    """Statistics after each of the first `seen` points is allocated by its responsibilities; leaves [..., S]."""
     family, points, h = setting.family, setting.points, setting.hyperparameters
     (n, d), (k, size) = points.shape, drawn.log_weights.shape
     natural = naturals(drawn, setting)
@@ -142,7 +142,7 @@ def allocated(key: Array, drawn: Drawn, seen: Array, setting: Setting) -> Known:
 
 
 def rows_together(points: int, numbers: int) -> int:
-    """Rows of a chunk, a power of two, where so many numbers belong to each."""
+    """Rows of a chunk, a power of two, if each row has this many numbers."""
     most = max(1, min(points, CACHE_BYTES // (8 * numbers)))
     return 1 << (most - 1).bit_length() if most == points else 1 << (most.bit_length() - 1)
 
@@ -150,7 +150,7 @@ def rows_together(points: int, numbers: int) -> int:
 def _log_joints(features: Array, coefficients: Array) -> Array:
     """`sum_f c_kfs f_b` for features [F, B] and coefficients [K, F, S]. [K, B, S]
 
-    Of few features term by term: as a product it takes XLA up to nine times as long.
+    Few features are summed term by term, because a matrix product takes XLA up to nine times as long.
     """
     if len(features) > FEW_FEATURES:
         return jnp.einsum("fb,kfs->kbs", features, coefficients, precision="highest")
@@ -168,7 +168,7 @@ def _sums(features: Array, chosen: Array) -> Array:
 def choose(chances: Array, uniform: Array) -> Array:
     """One component for each of M uniform numbers, in proportion to `chances` [K, M]: 1 there, 0 elsewhere. [K, M]
 
-    By inversion. The sums up to each component are one product, which takes less time than a loop over them.
+    It draws by inversion. The cumulative sums are one matrix product, which takes less time than a loop over them.
     """
     k = len(chances)
     before = product(jnp.asarray(np.tril(np.ones((k, k)), -1)), chances)
@@ -178,7 +178,7 @@ def choose(chances: Array, uniform: Array) -> Array:
 
 
 def naturals(drawn: Drawn, setting: Setting) -> Natural:
-    """Natural parameters about the origin, but for the constant of the normal density; leaves [..., S]."""
+    """Natural parameters about the origin, without the constant of the normal density; leaves [..., S]."""
     family = setting.family
     log_weights = jnp.where(setting.active[:, None], drawn.log_weights, NEXT_TO_NOTHING)
     if not family.has_correlations:
@@ -201,7 +201,7 @@ def _by_column(roots: Array, family: Covariance) -> Array:
 
 
 def nothing_known(setting: Setting, particles: int) -> Known:
-    """Before the first point, for so many particles; leaves [..., S]."""
+    """Statistics before the first point, for a number of particles; leaves [..., S]."""
     h, family, k = setting.hyperparameters, setting.family, len(setting.active)
     d, dtype = setting.points.shape[1], setting.points.dtype
     shape = family.shape(k, d)
@@ -212,5 +212,5 @@ def nothing_known(setting: Setting, particles: int) -> Known:
 
 
 def nothing_drawn(known: Known) -> Drawn:
-    """Zeros in place of parameters, leaves [..., S]."""
+    """Zeros in place of parameters before the first sweep; leaves [..., S]."""
     return Drawn(*(jnp.zeros_like(leaf) for leaf in (known.counts, known.inverse, known.locations)))

@@ -59,17 +59,17 @@ def optimum_of_subject(subject: Subject, seed: int, folder: Path) -> tuple[Probl
     """The problem of a subject, and the best optimum of its climbs.
 
     Raises:
-        InputError: its data cannot be had, or no climb ended in a sound mixture.
+        InputError: its data cannot be read, or no climb ended in a sound mixture.
     """
     problem = subject.problem(seed, folder)
     return problem, best_optimum(problem, seed)
 
 
 def optimum_of_simulated(simulator: Simulator, seed: int) -> tuple[Problem, Nature]:
-    """A problem of simulated data with full covariances, and the optimum that a climb from the truth leads to.
+    """A problem of simulated data with full covariances, and the end of a climb from the truth.
 
     Raises:
-        InputError: the climb ended in no sound mixture.
+        InputError: the climb did not end in a sound mixture.
     """
     data = simulator.draw(seed)
     problem = Problem(data.x, simulator.components, "full")
