@@ -50,7 +50,7 @@ def test_collinear_columns_are_refused_by_name_where_a_covariance_is_unbounded(f
     with pytest.raises(InputError) as caught:
         Problem(beside(free, free[:, 0]), 2, family, prior, columns=NAMES)
     message = str(caught.value)
-    assert message.startswith("x: c equals a, but for a constant: all points lie on a hyperplane")
+    assert message.startswith("x: c equals a, up to a constant: all points lie on a hyperplane")
     for words in (family, type(prior).__name__, '"diagonal" or "spherical"', "conjugate prior whose scatter is given"):
         assert words in message
 
@@ -58,10 +58,10 @@ def test_collinear_columns_are_refused_by_name_where_a_covariance_is_unbounded(f
 @pytest.mark.parametrize(
     ("third", "words"),
     [
-        (lambda x: x[:, 1] + 7.0, "c equals b, but for a constant"),
-        (lambda x: -2.5 * x[:, 0], "c is -2.5 times a, but for a constant"),
-        (lambda x: x[:, 0] + x[:, 1], "c is the sum of a and b, but for a constant"),
-        (lambda x: x[:, 0] - 2 * x[:, 1], "c is a linear combination of a and b, but for a constant"),
+        (lambda x: x[:, 1] + 7.0, "c equals b, up to a constant"),
+        (lambda x: -2.5 * x[:, 0], "c is -2.5 times a, up to a constant"),
+        (lambda x: x[:, 0] + x[:, 1], "c is the sum of a and b, up to a constant"),
+        (lambda x: x[:, 0] - 2 * x[:, 1], "c is a linear combination of a and b, up to a constant"),
     ],
 )
 def test_the_relation_between_the_columns_is_told(third: Callable[[Points], Points], words: str, free: Points):

@@ -75,8 +75,8 @@ class Soundness(Config):
 
     min_relative_size: NonNegative | None = Field(
         None,
-        description="least points' worth of a component, over the fewest of which the family's covariance is not "
-        "singular; default: 1, and 0 under a prior that bounds every component",
+        description="least size of a component (responsibility summed over points), relative to the fewest points "
+        "whose covariance in the family is not singular; default: 1, and 0 under a prior that bounds every component",
     )
     min_relative_eigenvalue: NonNegative = 1e-5
     tight: NonNegative = 1e-3

@@ -59,7 +59,7 @@ def test_one_column_is_solved_by_variances_and_given_back_as_it_was(prior: FlatP
         part, padded = (jax.tree.map(lambda leaf, r=r: leaf[r], each) for each in (parts, whole))
         assert float(larger.log_likelihood(padded)) == pytest.approx(float(problem.log_likelihood(part)), rel=1e-12)
         below.append(float(larger.log_prior(padded) - problem.log_prior(part)))
-    # The prior is the same but for a constant, of the components that are left out.
+    # The prior is the same up to a constant, of the components that are left out.
     assert below == pytest.approx(3 * below[:1], rel=1e-10)
     again = nesting.restored(whole, problem)
     assert again.covariance == problem.covariance

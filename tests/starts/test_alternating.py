@@ -1,4 +1,4 @@
-"""The default rule: several rules in turn, and the optima that one of them alone misses."""
+"""The default rule: it uses several rules in turn, and finds optima that each of them alone misses."""
 
 from collections.abc import Callable
 
@@ -30,7 +30,7 @@ def test_each_rule_has_its_own_starts_in_turn(restarts: int, problem_of: Callabl
     own = [(clusters, 0), (short, 0), (raw, 0), (short, 1), (clusters, 1), (short, 2), (seeds, 0), (short, 3)]
     for r, (mixtures, place) in enumerate(own[:restarts]):
         for a, b in zip(jax.tree.leaves(starts), jax.tree.leaves(mixtures), strict=True):
-            # The draws are the same; sums over rows may be ordered otherwise in a batch of another size.
+            # The draws are the same; sums over rows may be in another order in a batch of another size.
             np.testing.assert_allclose(a[r], b[place], rtol=1e-13, atol=1e-13)
 
 
@@ -60,12 +60,12 @@ def test_eight_starts_reach_the_best_known_optimum(
     name: str, family: str, components: int, known: float, seed: int
 ) -> None:
     problem = Problem(load_dataset(name).x, components, family)
-    # Half a unit of the last digit that is known, and what EM leaves when it stops.
+    # Half a unit of the last known digit, plus the error of EM's stopping rule.
     assert best_sound(problem, draw_starts(Alternating(), problem, 8, seed)) >= known - 1e-3
 
 
 def far_groups(seed: int) -> tuple[Points, NDArray[np.intp]]:
-    """40, 25 and 15 points in 20 columns, centres 4 apart in every column: far, in units of the noise."""
+    """40, 25 and 15 points in 20 columns, with centres 4 apart in every column: far apart relative to the noise."""
     labels = np.repeat([0, 1, 2], [40, 25, 15])
     return 4.0 * labels[:, None] + np.random.default_rng(seed).normal(size=(80, 20)), labels
 
@@ -79,6 +79,6 @@ def test_groups_that_whitening_hides_are_found(seed: int) -> None:
     within = (x - means[labels]).T @ (x - means[labels]) / len(x)
     truth = Mixture.from_covariances(np.bincount(labels) / len(x), means, within, "tied")
     at_truth = best_sound(problem, jax.tree.map(lambda leaf: np.asarray(leaf)[None], truth))
-    # To EM's stopping rule: groups so clear leave nothing to climb.
+    # To the accuracy of EM's stopping rule: for such clear groups the start is at the optimum.
     assert best_sound(problem, draw_starts(Alternating(), problem, 8, seed)) == pytest.approx(at_truth, abs=1e-4)
     assert best_sound(problem, draw_starts(RandomPoints(), problem, 8, seed)) < at_truth - 10

@@ -32,7 +32,7 @@ Points = NDArray[np.float64]
 
 
 def start_of(rule: str, problem: Problem) -> Start:
-    """The rule with its defaults; stated values that fit the problem where they are asked for."""
+    """The rule with its defaults; rules that need values get some that fit the problem."""
     if not issubclass(STARTS[rule], Stated):
         return STARTS[rule]()
     family = problem.covariance
@@ -65,7 +65,7 @@ def test_the_first_restarts_are_the_same_however_many_follow(rule: str, problem_
     start = start_of(rule, problem)
     few, many = draw_starts(start, problem, 2, seed=5), draw_starts(start, problem, RESTARTS, seed=5)
     for a, b in zip(jax.tree.leaves(few), jax.tree.leaves(many), strict=True):
-        # The draws are the same; sums over rows may be ordered otherwise in a batch of another size.
+        # The draws are the same; sums over rows may be in another order in a batch of another size.
         np.testing.assert_allclose(a, b[:2], rtol=1e-13, atol=1e-13)
 
 
@@ -73,7 +73,7 @@ def test_more_starts_than_one_batch_holds_begin_with_the_same_bits(problem_of: C
     problem = problem_of("full")
     few, many = (draw_starts(RandomPoints(), problem, restarts, seed=5) for restarts in (7, 40))
     assert many.means.shape == (40, K, 2)
-    # To the bit: both come from batches of 16, of which the first is the same.
+    # Equal to the bit, because both come from batches of 16, the first of which is the same.
     for a, b in zip(jax.tree.leaves(few), jax.tree.leaves(many), strict=True):
         np.testing.assert_array_equal(a, b[:7])
     assert len(np.unique(np.asarray(many.means).reshape(40, -1), axis=0)) > 30
@@ -95,7 +95,7 @@ def test_starts_differ_between_restarts_and_seeds_and_repeat_for_equal_ones(
 def test_means_are_distinct_rows_of_the_data(rule: str, points: Points, problem_of: Callable[..., Problem]) -> None:
     starts = draw_starts(STARTS[rule](), problem_of("full"), RESTARTS, seed=0)
     for means in np.asarray(starts.means):
-        # Rows are kept in working units: the way there and back is a few roundings of the largest entry.
+        # Rows are stored in working units: the conversions have a few rounding errors of the largest entry.
         apart = 1e-14 * np.max(np.abs(points))
         chosen = [np.flatnonzero((np.abs(points - m) < apart).all(1)) for m in means]
         assert all(len(rows) == 1 for rows in chosen) and len({int(rows[0]) for rows in chosen}) == K
@@ -111,7 +111,7 @@ def test_random_points_share_the_volume_of_the_data(
     whole = problem.covariance.broadcast(jnp.cov(points.T, ddof=0), 1)
     _, expected = np.linalg.slogdet(np.asarray(problem.covariance.scale_trils(whole, 1, 2))[0])
     _, got = np.linalg.slogdet(covariances)
-    # Half the log-determinant of a component is that of the data less log K.
+    # Half the log-determinant of a component is half that of the data minus log K.
     np.testing.assert_allclose(0.5 * got, expected - np.log(K), rtol=1e-12)
 
 
@@ -152,19 +152,19 @@ def test_labellings_are_one_density_in_every_order_of_its_components(
 ) -> None:
     problem = problem_of(family)
     stated = start_of("labellings", problem)
-    starts = draw_starts(stated, problem, 7, seed=0)  # 3! and one more
+    starts = draw_starts(stated, problem, 7, seed=0)  # 3! = 6 labellings and one more
     orders = [tuple(np.argsort(np.lexsort(m.T))) for m in np.asarray(starts.means)]
     assert len(set(orders[:6])) == 6 and orders[6] == orders[0]
     first = draw_starts(Given(**stated.model_dump(exclude={"rule"})), problem, 1, seed=0)
     for a, b in zip(jax.tree.leaves(starts), jax.tree.leaves(first), strict=True):
         np.testing.assert_array_equal(a[0], b[0])
     densities = jax.vmap(lambda m: m.log_density(problem.x))(starts)
-    # Sums over components in another order: a few roundings.
+    # The sums over components are in another order: a few rounding errors.
     np.testing.assert_allclose(densities, np.tile(densities[0], (7, 1)), rtol=1e-13)
 
 
 def test_labellings_of_many_components_need_no_list_of_all() -> None:
-    # 20! of them: only those that are used are made.
+    # There are 20! labellings, of which only those in use must be generated.
     k = 20
     orders = Labellings(weights=(1 / k,) * k, means=((0.0,),) * k, covariances=(1.0,) * k).orders(3)
     np.testing.assert_array_equal(orders[:, -3:], [[17, 18, 19], [17, 19, 18], [18, 17, 19]])
@@ -215,5 +215,5 @@ def test_starts_drawn_by_the_program_of_more_components_are_the_same(
     for module in (base, groups):
         monkeypatch.setattr(module, "nested", lambda problem: problem)
     alone = draw_starts(STARTS[rule](), problem, RESTARTS, seed=0)
-    # Weights are divided by their sum once more; nothing else changes but the order of sums.
+    # The weights are divided by their sum once more; otherwise only the order of sums changes.
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-13, atol=1e-13), found, alone)

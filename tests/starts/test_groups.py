@@ -33,7 +33,7 @@ def three_groups(seed: int = 0, apart: float = 8.0) -> tuple[Points, NDArray[np.
 
 
 def same_groups(labels: NDArray[np.intp], others: NDArray[np.intp]) -> bool:
-    """Whether two labellings are one partition."""
+    """Whether two labellings are the same partition."""
     return bool(np.array_equal(labels[:, None] == labels, others[:, None] == others))
 
 
@@ -44,8 +44,8 @@ def test_units_of_the_columns_do_not_matter(rule: str, family: str, points: Poin
     drawn, other = (
         draw_starts(STARTS[rule](), Problem(x, K, family), RESTARTS, seed=3) for x in (points, points * units)
     )
-    # Columns over their deviations differ by roundings, which change no group here; hundreds of steps of EM, past
-    # saddles, make them grow.
+    # Scaled columns differ by rounding errors, which change no group here but grow in hundreds of steps of EM past
+    # saddles.
     more = 1e4 if rule == "short_em" else 1.0
     np.testing.assert_allclose(other.means, np.asarray(drawn.means) * units, rtol=1e-9 * more)
     np.testing.assert_allclose(other.weights, drawn.weights, rtol=1e-12 * more)
@@ -77,7 +77,7 @@ def test_starts_of_a_hundred_thousand_rows_take_seconds(rule: str) -> None:
     draw_starts(STARTS[rule](), problem, 1, seed=0)
     begun = process_time()
     draw_starts(STARTS[rule](), problem, 8, seed=0)
-    # Of the processor's time: at most six on two cores.
+    # CPU seconds: at most six on two cores.
     assert process_time() - begun < 20
 
 
@@ -88,10 +88,10 @@ def test_kmeans_plus_plus_finds_groups_that_lie_far_apart() -> None:
     centres = np.array([0.0, 1e3, 3e3])
     x = (centres[:, None] + np.random.default_rng(0).normal(size=(3, 15))).ravel()
     starts = draw_starts(KMeansPlusPlus(), Problem(x, 3), 20, seed=0)
-    # A second row from the same group has a chance of about 1e-5 in all twenty.
+    # The probability of a second row from the same group is about 1e-5 in all twenty starts together.
     groups = np.abs(np.asarray(starts.means) - centres).argmin(-1)
     assert all(len(set(g)) == 3 for g in groups)
-    # And the covariance is the one within the groups.
+    # The covariance is that within the groups.
     np.testing.assert_array_less(np.asarray(starts.scales), 10.0)
 
 
@@ -100,7 +100,7 @@ def test_seeds_are_drawn_in_proportion_to_squared_distance() -> None:
     second = [seed_rows(z, 2, np.random.default_rng(seed)) for seed in range(3000)]
     after_first = [b for a, b in second if a == 0]
     share = np.mean(np.asarray(after_first) == 2)
-    # From the row at 0 the others lie at squared distances 1 and 9; z = 4 standard errors of about a thousand draws.
+    # The other rows are at squared distances 1 and 9 from the row at 0; four standard errors of about a thousand draws.
     assert abs(share - 0.9) < 4 * np.sqrt(0.9 * 0.1 / len(after_first))
 
 
@@ -109,7 +109,7 @@ def test_varied_seeds_change_their_units_from_restart_to_restart(points: Points)
     as_scaled, whitened, stretched, again = (varied_units(points, rng, r, most=20) for r in (0, 1, 2, 5))
     np.testing.assert_array_equal(as_scaled, scaled(points))
     np.testing.assert_allclose(np.cov(whitened.T, ddof=0), np.eye(2), atol=1e-12)
-    # Principal axes at lengths that chance changes, each time others.
+    # Principal axes with random lengths, different each time.
     axes = principal_axes(points, 20)[0]
     for z in (stretched, again):
         factors = np.std(z, axis=0) / np.std(axes, axis=0)
@@ -139,7 +139,7 @@ def test_kmeans_is_that_of_scikit_learn_from_the_same_seeds(points: Points) -> N
 
 
 def test_raw_kmeans_takes_the_columns_as_they_are() -> None:
-    # Groups in the wide column, and in the narrow one noise that scaling would make as wide.
+    # Groups in the wide column, and noise in the narrow one, which scaling would make as wide.
     rng = np.random.default_rng(0)
     labels = np.repeat([0, 1], 40)
     x = np.column_stack([10.0 * labels + rng.normal(size=80), 0.01 * rng.choice([-1.0, 1.0], size=80)])
@@ -158,7 +158,7 @@ def test_a_kmeans_start_is_the_fit_of_its_groups(family: str) -> None:
     np.testing.assert_allclose(start.means, [x[labels == k].mean(0) for k in range(3)], rtol=1e-12)
     own = [np.cov(x[labels == k].T, ddof=0) for k in range(3)]
     pooled = sum(n * c for n, c in zip((12, 9, 6), own, strict=True)) / 27
-    # To each come as many rows of the pooled covariance as the family's needs: 5 for full, 2 for a variance.
+    # The pooled covariance counts as many rows as the family needs: 5 for full, 2 for a variance.
     m = {"full": 5, "diagonal": 2, "spherical": 2, "tied": 0}[family]
     smoothed = [(n * c + m * pooled) / (n + m) for n, c in zip((12, 9, 6), own, strict=True)]
     expected = {
@@ -177,7 +177,7 @@ def test_a_group_of_one_row_takes_its_shape_from_the_pooled_covariance() -> None
     np.testing.assert_allclose(start.means[0, alone], [50.0, 50.0], rtol=1e-12)
     covariances = np.asarray(start.scales[0] @ np.swapaxes(start.scales[0], -1, -2))
     pooled = np.cov(x[:30].T, ddof=0) * 30 / 31
-    # Three rows' worth of it, of four.
+    # The pooled covariance counts as three of four rows.
     np.testing.assert_allclose(covariances[alone], 0.75 * pooled, rtol=1e-9)
 
 
@@ -194,7 +194,7 @@ def test_groups_hold_the_covariance_of_the_data(points: Points) -> None:
 
 
 def criterion(z: Points, everything: float) -> float:
-    """What one group adds to the criterion of Fraley (1998), from its rows z [N, D]."""
+    """The term of one group in the criterion of Fraley (1998), from its rows z [N, D]."""
     n = len(z)
     scatter = (z - z.mean(0)).T @ (z - z.mean(0))
     return float(n * np.log(np.linalg.det(scatter / n) * (n > z.shape[1]) + (np.trace(scatter) + everything) / n))

@@ -1,4 +1,4 @@
-"""Starts by short EM: what climbs is EM, what is chosen is higher and no spike, and what it costs is bounded."""
+"""Starts by short EM: its steps are those of EM, the result is higher and no spike, and the cost is bounded."""
 
 from collections.abc import Callable
 from time import process_time
@@ -30,7 +30,7 @@ def climber_of(problem: Problem) -> Climber:
 
 
 def in_working_units(problem: Problem, starts: Mixture) -> Mixtures:
-    """Mixtures with leaves [R, ...] as the climber takes them."""
+    """Mixtures with leaves [R, ...] in the form of the climber."""
     working = jax.jit(jax.vmap(problem.rows.to_working))(starts)
     covariances = np.asarray(problem.covariance.square(working.scales))
     per_component = {"full": 4, "tied": 4, "diagonal": 3, "spherical": 3}[problem.covariance.name]
@@ -45,7 +45,7 @@ def in_working_units(problem: Problem, starts: Mixture) -> Mixtures:
 def test_short_climbs_are_steps_of_em(
     family: str, in_one_product: int, problem_of: Callable[..., Problem], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # 200: blocks of a few rows, the last padded.
+    # A small limit gives blocks of a few rows, the last padded.
     monkeypatch.setattr(climbing, "ONE_THREAD", in_one_product)
     problem = problem_of(family)
     starts = draw_starts(VariedSeeds(), problem, 4, seed=0)
@@ -54,16 +54,16 @@ def test_short_climbs_are_steps_of_em(
     for _ in range(3):
         starts, _ = step(starts)
     expected = in_working_units(problem, starts)
-    # Three steps of a few hundred roundings each, in another order.
+    # Three steps with a few hundred rounding errors each, in another order.
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-9), tuple(ends), tuple(expected))
     shift = problem.num_points * float(problem.rows.log_determinant)
-    # A step of EM tells the log-likelihood before it.
+    # A step of EM returns the log-likelihood before it.
     np.testing.assert_allclose(values - shift, step(starts)[1], rtol=1e-11)
 
 
 @pytest.mark.parametrize("family", ["full", "diagonal", "spherical"])
 def test_what_is_usable_is_sound_and_not_suspicious(family: str) -> None:
-    # Few points for so many components: some climbs end on spikes.
+    # There are so few points for the components that some runs end on spikes.
     x = np.random.default_rng(0).normal(size=(30, 2))
     problem = Problem(x, 6, family)
     climber, rule = climber_of(problem), Soundness()
@@ -82,13 +82,13 @@ def test_of_few_steps_and_many_moves_a_start_is_higher_than_all_candidates() -> 
     for rule in (RandomPoints(), VariedSeeds()):
         _, values = climber_of(problem).climb(in_working_units(problem, draw_starts(rule, problem, 20, seed=0)), 10)
         short = values - problem.num_points * float(problem.rows.log_determinant)
-        # By so much that candidates of any luck are left behind; spikes are left out, which can be higher.
+        # Compared with the median, because the highest candidates may be spikes, which a start must not be.
         assert float(np.min(reached)) > float(np.median(short)) + 10
 
 
 @FAMILIES
 def test_no_start_is_on_its_way_into_a_singularity(family: str) -> None:
-    # Two rows next to each other: a component on them climbs without end.
+    # Two close rows: the likelihood of a component on them increases for a very long time.
     x = np.concatenate([np.random.default_rng(1).normal(size=(40, 2)), [[9.0, 9.0], [9.0, 9.0 + 1e-6]]])
     problem = Problem(x, 4, family)
     for health in Soundness().check_all(problem, draw_starts(ShortEM(), problem, 8, seed=0)):
@@ -98,7 +98,7 @@ def test_no_start_is_on_its_way_into_a_singularity(family: str) -> None:
 def test_fewer_distinct_rows_than_components_still_make_a_proper_start() -> None:
     starts = draw_starts(ShortEM(), Problem(np.repeat([1.0, 2.0], 5), 3), 2, seed=0)
     assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(starts))
-    # A third of the data's deviation of one half, or more: not on the way into a spike.
+    # At least a third of the data's standard deviation of one half: not on the way into a spike.
     assert np.min(starts.scales) > 0.16 and np.min(starts.weights) > 0
 
 
@@ -118,7 +118,8 @@ def test_wide_data_take_fewer_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
     draw_starts(ShortEM(), problem, 1, seed=0)
     assert len(moves) >= short_em.PATIENCE
     moves.clear()
-    # Two components, ten features and an exponential for each of 300 rows, 17 climbs of ten steps: three rounds' worth.
+    # The work of three rounds: two components, ten features and an exponential for each of 300 rows, 17 runs of ten
+    # steps.
     monkeypatch.setattr(short_em, "MOST_WORK", 3 * 2 * 17 * 10 * 2 * 300 * (10 + short_em.EXPONENTIAL))
     draw_starts(ShortEM(), problem, 1, seed=0)
     assert len(moves) == 3
@@ -130,7 +131,7 @@ def test_patience_is_lubys_sequence() -> None:
 
 
 def one_component_each(problem: Problem, weights: list[float], means: Points, variances: list[float]) -> Mixtures:
-    """A mixture with spherical covariances, as the climber takes it."""
+    """A mixture with spherical covariances, in the form of the climber."""
     scales = np.asarray(variances)[:, None, None] * np.eye(means.shape[1])
     mixture = Mixture.from_covariances(np.asarray(weights), means, scales, problem.covariance.name)
     return in_working_units(problem, jax.tree.map(lambda leaf: np.asarray(leaf)[None], mixture))
@@ -139,8 +140,8 @@ def one_component_each(problem: Problem, weights: list[float], means: Points, va
 @pytest.mark.parametrize(("tied_rows", "usable"), [(30, False), (10, True)])
 def test_a_tight_component_mostly_on_equal_values_is_not_usable(tied_rows: int, usable: bool) -> None:
     rng = np.random.default_rng(0)
-    # 40 rows about zero, so many of them at zero, that are tight beside 60 others; 70 at one value elsewhere, so that
-    # zero is not the most frequent one.
+    # 40 rows about zero, some of them exactly zero, which are tight relative to 60 others; and 70 rows at one value
+    # elsewhere, so that zero is not the most frequent value.
     close = np.concatenate([np.zeros(tied_rows), 0.01 * rng.normal(size=40 - tied_rows)])
     x = np.concatenate([close, 50.0 + 10.0 * rng.normal(size=60), np.full(70, 30.0)])[:, None]
     problem = Problem(x, 2, "full")
@@ -148,21 +149,21 @@ def test_a_tight_component_mostly_on_equal_values_is_not_usable(tied_rows: int, 
     mixtures = one_component_each(problem, weights, means, [1e-3, 200.0])
     z = (problem.x - np.asarray(problem.rows.shift)) @ np.asarray(problem.rows.inverse).T
     assert Climber.of(z, problem.covariance, 2, problem.x).usable(mixtures)[0] == usable
-    assert climber_of(problem).usable(mixtures)[0]  # of rows whose values are not told
+    assert climber_of(problem).usable(mixtures)[0]  # without the rows in the data's units ties are not looked for
 
 
 def test_a_component_of_one_row_is_usable_where_the_covariance_is_shared() -> None:
     x = np.concatenate([np.random.default_rng(0).normal(size=(50, 2)), [[40.0, 0.0]]])
     problem = Problem(x, 2, "tied")
     drawn = draw_starts(ShortEM(), problem, 2, seed=0)
-    # 40 deviations away one row is a component, and the likelihood by far the highest with it.
+    # With a component on one row 40 standard deviations away, the likelihood is by far the highest.
     np.testing.assert_allclose(np.min(drawn.weights, axis=1), 1 / 51, rtol=1e-6)
 
 
 def test_what_passes_through_a_singularity_is_left_out() -> None:
     x = np.concatenate([np.random.default_rng(0).normal(size=(40, 1)), np.full((20, 1), 9.0)])
     problem = Problem(x, 2, "diagonal")
-    # The second component shrinks onto the equal rows in a few steps, and begins anew where it cannot be inverted.
+    # The second component shrinks onto the equal rows in a few steps, and starts again when it becomes singular.
     ends, values = climber_of(problem).climb(
         one_component_each(problem, [0.5, 0.5], np.array([[0.0], [9.0]]), [1.0, 1.0]), 200
     )
@@ -191,5 +192,5 @@ def test_thirty_two_starts_take_seconds(family: str) -> None:
     problem = Problem(rng.normal(size=(5_000, 8)) + 4.0 * rng.integers(4, size=(5_000, 1)), 8, family)
     begun = process_time()
     draw_starts(ShortEM(), problem, 32, seed=0)
-    # Of the processor's time: eight at most on a busy machine.
+    # CPU seconds: at most eight on a busy machine.
     assert process_time() - begun < 20

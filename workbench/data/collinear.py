@@ -50,9 +50,9 @@ def _words(column: int, terms: list[tuple[int, float]], columns: Sequence[str]) 
     name, last = columns[column], names[-1]
     if len(names) == 1:
         rest = "equals" if ones else f"is {terms[0][1]:.6g} times"
-        return f"{name} {rest} {last}, but for a constant"
+        return f"{name} {rest} {last}, up to a constant"
     listed = f"{', '.join(names[:-1])} and {last}" if len(names) <= NAMED else f"{', '.join(names[:NAMED])} and others"
-    return f"{name} is {'the sum' if ones else 'a linear combination'} of {listed}, but for a constant"
+    return f"{name} is {'the sum' if ones else 'a linear combination'} of {listed}, up to a constant"
 
 
 def _correlation(covariance: NDArray[np.float64]) -> NDArray[np.float64]:

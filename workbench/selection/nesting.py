@@ -29,7 +29,7 @@ SIZES = (6, COMPONENTS)
 def run_nested(method: Method, problem: Problem, starts: Mixture, key: Array) -> Trace:
     """`run` of EM or of a sampler, nested where that is quicker; the trace is of the problem as it was given.
 
-    Its log-joints are then those of the problem but for a constant.
+    Its log-joints are then those of the problem up to a constant.
     """
     if not is_nested(method, problem):
         return run(method, problem, starts, key)

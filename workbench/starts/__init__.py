@@ -1,6 +1,6 @@
-"""Starts: where every method begins. A start depends on (problem, seed, restart) and on nothing else.
+"""Starts: the mixtures at which methods begin. A start depends on (problem, seed, restart) and on nothing else.
 
-They are drawn from the rows held in memory: all of them, or an even sample of those that are streamed.
+Starts are drawn from the rows held in memory: all rows, or an evenly spaced sample if they are streamed.
 """
 
 from workbench.starts.alternating import Alternating

@@ -1,4 +1,4 @@
-"""Model-based agglomeration: rows merged into groups, always the two whose union fits Gaussian groups best."""
+"""Model-based agglomeration: merges rows into groups by the likelihood of Gaussian groups."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -7,15 +7,15 @@ Points = NDArray[np.float64]
 
 
 def agglomerate(z: Points, groups: int) -> NDArray[np.intp]:
-    """Groups of rows by merging the two, over and over, that raise the criterion least, until so many are left.
+    """Groups of rows, by repeatedly merging the two groups whose union raises the criterion least, until K are left.
 
-    The criterion is that of Gaussian groups with covariances of their own: the sum over groups of
-    `n ln( |W / n| + (tr W + tr W_all / (N D)) / n )` with the scatter W of a group about its mean. The second term
-    keeps it finite for groups of few rows, whose scatter is singular (Fraley 1998, "Algorithms for model-based Gaussian
-    hierarchical clustering", SIAM J. Sci. Comput. 20, eq. 10).
+    The criterion is that of Gaussian groups, each with its own covariance: the sum over groups of
+    `n ln( |W / n| + (tr W + tr W_all / (N D)) / n )`, where W is the scatter matrix of a group about its mean. The
+    second term keeps it finite for groups of few rows, whose scatter is singular (Fraley 1998, "Algorithms for
+    model-based Gaussian hierarchical clustering", SIAM J. Sci. Comput. 20, eq. 10).
 
     Args:
-        z: rows [N, D] in units in which their columns have about unit variance; the criterion depends on them.
+        z: rows [N, D] in units in which the columns have about unit variance; the criterion depends on the units.
         groups: K, at most N.
 
     Returns:
@@ -28,7 +28,7 @@ def agglomerate(z: Points, groups: int) -> NDArray[np.intp]:
     labels, alive = np.arange(n), np.ones(n, bool)
 
     def unions(i: int, others: NDArray[np.intp]) -> tuple[Points, Points]:
-        """Sizes and scatters of the unions of group i with others. [M], [M, D, D]"""
+        """Sizes and scatter matrices of the unions of group i with each of the others. [M], [M, D, D]"""
         together, apart = counts[others] + counts[i], means[others] - means[i]
         share = (counts[others] * counts[i] / together)[:, None, None]
         return together, scatters[others] + scatters[i] + share * apart[:, :, None] * apart[:, None, :]
@@ -50,12 +50,12 @@ def agglomerate(z: Points, groups: int) -> NDArray[np.intp]:
 
 
 def _terms(counts: Points, scatters: Points, everything: float) -> Points:
-    """What each group adds to the criterion. [M]"""
+    """The term of each group in the criterion. [M]"""
     d = scatters.shape[-1]
     determinants = np.zeros(len(counts))
-    # The scatter of n rows about their mean has rank n - 1 at most.
+    # The scatter matrix of n rows about their mean has rank at most n - 1.
     regular = counts > d
     determinants[regular] = np.linalg.det(scatters[regular] / counts[regular, None, None])
     traces = np.trace(scatters, axis1=1, axis2=2)
-    # Rounding can leave the determinant of a singular matrix below zero.
+    # By rounding the determinant of a singular matrix can be negative.
     return np.asarray(counts * np.log(np.maximum(determinants, 0.0) + (traces + everything) / counts))

@@ -1,4 +1,4 @@
-"""Starts by several rules in turn: which rule serves best differs from data to data, and nobody knows beforehand."""
+"""Starts by several rules in turn, because which rule is best depends on the data and is not known in advance."""
 
 from typing import ClassVar, Literal
 
@@ -12,17 +12,17 @@ from workbench.starts.hierarchical import Hierarchical
 from workbench.starts.kmeans import RawKMeans, VariedSeeds
 from workbench.starts.short_em import ShortEM
 
-# Short EM has every second turn, because it reaches the most by itself; between its turns come groups that fit, k-means
-# in the data's own units, and seeds far apart, which lead to optima that it can miss. The first eight hold both
-# hierarchical starts of all rows. benchmarks/starts.py sets the rules side by side.
+# Short EM takes every second turn, because it finds the best optima when used alone. Between its turns come
+# hierarchical clustering, k-means in the data's own units, and varied seeds, which lead to optima that it can miss. The
+# first eight starts include both hierarchical starts from all rows. benchmarks/starts.py compares the rules.
 SHORT, GROUPS = ShortEM(), Hierarchical()
 TURNS: tuple[Start, ...] = (GROUPS, SHORT, RawKMeans(), SHORT, GROUPS, SHORT, VariedSeeds(), SHORT)
 
 
 class Alternating(Start):
-    """Every second start by short EM; between them hierarchical clustering, k-means, and varied seeds in turn.
+    """Every second start is by short EM; the others are by hierarchical clustering, k-means and varied seeds in turn.
 
-    Each rule has its starts in order.
+    The starts of each rule are used in its own order.
     """
 
     rule: Literal["alternating"] = "alternating"
@@ -30,10 +30,10 @@ class Alternating(Start):
     climbs: ClassVar[bool] = True
 
     def draw(self, problem: Problem, restarts: int, seed: int) -> Mixture:
-        """The first starts of each rule, in its places."""
+        """The first starts of each rule, at the positions of its turns."""
         turns = np.arange(restarts) % len(TURNS)
         places = {rule: np.flatnonzero([TURNS[turn] is rule for turn in turns]) for rule in dict.fromkeys(TURNS)}
         drawn = [rule.draw(problem, len(mine), seed) for rule, mine in places.items() if len(mine)]
-        # From one rule after the other to restarts in order.
+        # Reorder from rule by rule to the order of the restarts.
         order = np.argsort(np.concatenate(list(places.values())))
         return jax.tree.map(lambda *leaves: np.concatenate(leaves)[order], *drawn)

@@ -1,7 +1,7 @@
-"""Short climbs of EM for many mixtures of a few rows side by side: what a start is chosen from.
+"""Short runs of EM for many mixtures at once on few rows, from whose ends starts are chosen.
 
-In NumPy, on the host: there is nothing to compile, and a step for ten mixtures of 150 rows takes half a millisecond.
-Responsibilities and sums are two products with one matrix of features, as in `engine/one_pass.py`.
+They run in NumPy on the host, without compilation; a step for ten mixtures of 150 rows takes half a millisecond.
+Responsibilities and sums are two matrix products with one matrix of features, as in `engine/one_pass.py`.
 """
 
 import itertools
@@ -20,13 +20,12 @@ from workbench.soundness import MOST, NARROWEST, VANISHED, Soundness
 Points = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 
-# What counts as on its way into a singularity, or as resting on a few close points, is what the default rule says of an
-# end.
+# The default rule decides which ends are close to a singularity or hold only a few close points.
 RULE = Soundness()
 
-# Multiplications in one product of matrices that OpenBLAS leaves to one thread (its `SMP_THRESHOLD_MIN` times
-# `GEMM_MULTITHREAD_THRESHOLD`): threads that wait for each other cost small products more than they save, on a busy
-# machine twenty times as much.
+# The largest number of multiplications for which OpenBLAS computes a matrix product on one thread (its
+# `SMP_THRESHOLD_MIN` times `GEMM_MULTITHREAD_THRESHOLD`). For small products, synchronising threads costs more than it
+# saves; on a busy machine it makes them twenty times as slow.
 ONE_THREAD = 2**18
 
 
@@ -38,12 +37,12 @@ class Mixtures(NamedTuple):
     covariances: Points  # [C, K, D, D], [C, 1, D, D] (tied), [C, K, D] (diagonal), [C, K, 1] (spherical)
 
     def at(self, place: int) -> "Mixtures":
-        """One of them, without the leading axis."""
+        """One of the mixtures, without the leading axis."""
         return Mixtures(*(leaf[place] for leaf in self))
 
     @classmethod
     def stack(cls, ones: list["Mixtures"]) -> "Mixtures":
-        """Mixtures without a leading axis, behind one another."""
+        """Stack mixtures without a leading axis."""
         return cls(*(np.stack(leaves) for leaves in zip(*ones, strict=True)))
 
 
@@ -52,17 +51,17 @@ class Climber:
     """EM on rows z [N, D] in working units, for C mixtures of one family at once."""
 
     kind: "Kind"
-    fewest: int  # points that a covariance of the family needs for itself
+    fewest: int  # the fewest points whose covariance in the family is not singular
     num_rows: int  # N
     features: Points  # [B, F, N']   1, z and the family's squares; blocks of rows, the last padded with zeros
     total: Points  # [D, D]   sum_n z_n z_n^T
-    ties: tuple[NDArray[np.intp], ...]  # [N] each   which rows share a value of a column, or all values
+    ties: tuple[NDArray[np.intp], ...]  # [N] each   rows that share a value of a column, or all values: see `_ties`
 
     @classmethod
     def of(cls, z: Points, family: Covariance, components: int, x: Points | None = None) -> "Climber":
         """The climber of rows z [N, D] for mixtures of K components.
 
-        Equal values are looked for in x [N, D], the rows in the data's units: in working units columns are mixed.
+        Equal values are determined from x [N, D], the rows in the data's units, because working units mix columns.
         """
         kind, (n, d) = kind_of(family), z.shape
         features = np.concatenate([np.ones((1, n)), z.T, kind.squares(z)])
@@ -73,9 +72,10 @@ class Climber:
         return cls(kind, family.fewest_points(d), n, np.ascontiguousarray(padded.swapaxes(0, 1)), z.T @ z, ties)
 
     def climb(self, mixtures: Mixtures, steps: int) -> tuple[Mixtures, Points]:
-        """So many EM steps (flat prior), and the log-likelihood [C] of where they lead.
+        """The mixtures after `steps` EM steps (flat prior), and their log-likelihoods [C].
 
-        It is -inf where one was singular on the way: what goes on from there is another mixture.
+        The log-likelihood is -inf if a covariance became singular on the way, since EM then continued from another
+        mixture.
         """
         proper = np.ones(len(mixtures.weights), bool)
         for _ in range(steps):
@@ -86,9 +86,10 @@ class Climber:
         return mixtures, np.where(proper, values, -np.inf)
 
     def usable(self, mixtures: Mixtures) -> Flags:
-        """Whether each could be an end worth reaching: none starved, singular, or tight on few rows or equal ones. [C]
+        """Whether no component of each mixture is starved, singular, or tight on few rows or on equal ones. [C]
 
-        Equal values count whatever their number: `Soundness` looks for the most frequent, but all are spikes.
+        All equal values count, whatever their number. `Soundness` only considers the most frequent, but a component on
+        any of them is a spike.
         """
         sizes, narrow = mixtures.weights * self.num_rows, self.kind.smallest(mixtures.covariances)  # [C, K]
         few, tight = sizes < RULE.small * self.fewest, narrow < RULE.tight
@@ -100,7 +101,7 @@ class Climber:
         return np.asarray(usable)
 
     def _sits_on_ties(self, mixtures: Mixtures, place: int, components: NDArray[np.intp]) -> bool:
-        """Whether rows that share a value are most of one of these components of a mixture."""
+        """Whether rows that share a value make up most of one of these components of a mixture."""
         shares = self._expect(Mixtures(*(leaf[[place]] for leaf in mixtures)))[1][0]  # [B, K, N']
         own = np.concatenate(list(shares[:, components]), axis=-1)[:, : self.num_rows]
         return any(
@@ -109,7 +110,7 @@ class Climber:
         )
 
     def _expect(self, mixtures: Mixtures) -> tuple[Points, Points]:
-        """Log-likelihoods [C], in working units, and responsibilities [C, B, K, N'], those of padding by the way."""
+        """Log-likelihoods [C], in working units, and responsibilities [C, B, K, N'], including those of padding."""
         weights, means, _ = mixtures
         d = means.shape[-1]
         log_roots, linear, quadratic, shared, regular = self.kind.natural(mixtures, self.total)
@@ -136,17 +137,17 @@ class Climber:
 
 
 class Natural(NamedTuple):
-    """What log densities are linear in the features by."""
+    """Natural parameters: the coefficients of the features in the components' log densities."""
 
-    log_roots: Points  # [C, K] or [C, 1]   logarithms of the roots of the covariances' determinants
+    log_roots: Points  # [C, K] or [C, 1]   half the log-determinants of the covariances
     linear: Points  # [C, K, D]
     quadratic: Points  # [C, K, Q]
-    shared: Points  # [C]   what the quadratic part adds to the log-likelihood where all components share it
+    shared: Points  # [C]   contribution of the quadratic term to the log-likelihood if all components share it
     regular: Flags  # [C]   whether all covariances are positive definite
 
 
 class Kind(ABC):
-    """What differs between the families: how covariances are kept, here [C, ...], and what is read off them."""
+    """The parts of EM that differ between the families: how covariances are stored, [C, ...], and their use."""
 
     @abstractmethod
     def squares(self, z: Points) -> Points:
@@ -158,11 +159,11 @@ class Kind(ABC):
 
     @abstractmethod
     def natural(self, mixtures: Mixtures, total: Points) -> Natural:
-        """Coefficients of the features; `total` is the sum of all `z z^T`."""
+        """The coefficients of the features; `total` is the sum of `z z^T` over all rows."""
 
     @abstractmethod
     def covariances(self, weights: Points, means: Points, squares: Points, second: Points) -> Points:
-        """The covariances that fit the mean `squares` [C, K, Q] of the components and the `second` moments of all."""
+        """Maximum likelihood covariances from mean `squares` [C, K, Q] and `second`, the mean of `z z^T` [D, D]."""
 
     @abstractmethod
     def smallest(self, covariances: Points) -> Points:
@@ -177,16 +178,16 @@ class Matrices(Kind):
     """Full covariances."""
 
     def squares(self, z: Points) -> Points:
-        """Products of two columns, each pair once."""
+        """Products of two columns, each pair once. [D (D + 1) / 2, N]"""
         i, j = np.triu_indices(z.shape[1])
         return np.asarray(z.T[i] * z.T[j])
 
     def of_dense(self, weights: Points, dense: Points) -> Points:
-        """As they are."""
+        """The dense covariances themselves."""
         return dense
 
     def natural(self, mixtures: Mixtures, total: Points) -> Natural:
-        """Precisions; each pair of columns stands for both its orders."""
+        """The coefficient of a product of two different columns counts both of its orders."""
         log_roots, precisions, regular = _inverses(mixtures.covariances)
         d = len(total)
         i, j = np.triu_indices(d)
@@ -195,14 +196,14 @@ class Matrices(Kind):
         return Natural(log_roots, linear, quadratic, np.zeros(len(regular)), regular)
 
     def covariances(self, weights: Points, means: Points, squares: Points, second: Points) -> Points:
-        """Mean products less products of means. [C, K, D, D]"""
+        """Mean products minus products of means. [C, K, D, D]"""
         i, j = np.triu_indices(len(second))
         dense = np.empty((*means.shape, len(second)))
         dense[..., i, j] = dense[..., j, i] = squares
         return dense - means[..., :, None] * means[..., None, :]
 
     def smallest(self, covariances: Points) -> Points:
-        """By all eigenvalues; NaN is of no matrix."""
+        """The smallest of all eigenvalues; zero if an entry is not finite."""
         finite = np.all(np.isfinite(covariances), axis=(-2, -1), keepdims=True)
         return np.asarray(np.linalg.eigvalsh(np.where(finite, covariances, 0.0))[..., 0])
 
@@ -212,25 +213,25 @@ class Matrices(Kind):
 
 
 class SharedMatrix(Matrices):
-    """A tied covariance: responsibilities do not depend on the quadratic part, the log-likelihood does."""
+    """A tied covariance: the log-likelihood depends on the quadratic term, but responsibilities do not."""
 
     def squares(self, z: Points) -> Points:
-        """None."""
+        """No features. [0, N]"""
         return np.empty((0, len(z)))
 
     def of_dense(self, weights: Points, dense: Points) -> Points:
-        """Their mean by weight. [1, D, D]"""
+        """The weighted mean of the covariances. [1, D, D]"""
         return np.asarray(np.tensordot(weights, dense, 1)[None])
 
     def natural(self, mixtures: Mixtures, total: Points) -> Natural:
-        """The sum over rows of `z^T P z` is the trace of P times their total."""
+        """The quadratic term is shared: the sum over rows of `z^T P z` is the trace of `P total`."""
         log_roots, precisions, regular = _inverses(mixtures.covariances)
         linear = mixtures.means @ precisions[:, 0]
         shared = -0.5 * np.einsum("cij,ij->c", precisions[:, 0], total)
         return Natural(log_roots, linear, np.empty((*linear.shape[:2], 0)), shared, regular)
 
     def covariances(self, weights: Points, means: Points, squares: Points, second: Points) -> Points:
-        """What all rows spread less what the means do. [C, 1, D, D]"""
+        """The second moments of all rows minus those of the means. [C, 1, D, D]"""
         between = np.swapaxes(means * weights[..., None], -1, -2) @ means
         return np.asarray((second - between)[:, None])
 
@@ -239,7 +240,7 @@ class Variances(Kind):
     """Diagonal covariances."""
 
     def squares(self, z: Points) -> Points:
-        """Squares of the columns."""
+        """Squares of the columns. [D, N]"""
         return z.T**2
 
     def of_dense(self, weights: Points, dense: Points) -> Points:
@@ -247,18 +248,18 @@ class Variances(Kind):
         return np.diagonal(dense, axis1=-2, axis2=-1).copy()
 
     def natural(self, mixtures: Mixtures, total: Points) -> Natural:
-        """Precisions of the columns."""
+        """The coefficients of the squares are minus half the precisions."""
         variances, d = mixtures.covariances, len(total)
         positive = variances > NARROWEST**2
         variances = np.where(positive, variances, 1.0)
         quadratic = -0.5 / variances
-        # One variance stands for D columns.
+        # A spherical variance is that of D columns.
         log_roots = 0.5 * np.sum(np.log(variances), axis=-1) * (d / variances.shape[-1])
         regular = np.all(positive, axis=(1, 2))
         return Natural(log_roots, mixtures.means / variances, quadratic, np.zeros(len(regular)), regular)
 
     def covariances(self, weights: Points, means: Points, squares: Points, second: Points) -> Points:
-        """Mean squares less squares of means. [C, K, D]"""
+        """Mean squares minus squares of means. [C, K, D]"""
         return np.asarray(squares - means**2)
 
     def smallest(self, covariances: Points) -> Points:
@@ -274,7 +275,7 @@ class OneVariance(Variances):
     """Spherical covariances."""
 
     def squares(self, z: Points) -> Points:
-        """Squared lengths."""
+        """Squared lengths of the rows. [1, N]"""
         return np.sum(z.T**2, axis=0, keepdims=True)
 
     def of_dense(self, weights: Points, dense: Points) -> Points:
@@ -282,7 +283,7 @@ class OneVariance(Variances):
         return np.mean(np.diagonal(dense, axis1=-2, axis2=-1), axis=-1, keepdims=True)
 
     def covariances(self, weights: Points, means: Points, squares: Points, second: Points) -> Points:
-        """The mean over columns. [C, K, 1]"""
+        """The mean of the columns' variances. [C, K, 1]"""
         return np.asarray((squares - np.sum(means**2, axis=-1, keepdims=True)) / len(second))
 
 
@@ -320,7 +321,7 @@ def kind_of(family: Covariance) -> Kind:
 
 
 def _ties(x: Points) -> tuple[NDArray[np.intp], ...]:
-    """For each column with equal values, and for whole rows, the value that each row shares, or 0 for none. [N] each"""
+    """For whole rows and each column with equal values: the number of the value that a row shares, or 0. [N] each"""
     ties = []
     for part in (x, *(x.T[:, :, None] if x.shape[1] > 1 else ())):
         _, which, counts = np.unique(part, axis=0, return_inverse=True, return_counts=True)

@@ -1,7 +1,7 @@
-"""Starts from groups of rows: what the rules that sort rows into groups share, and the mixture that fits the groups.
+"""Starts from groups of rows: common parts of the rules that cluster rows, and the mixture that fits the groups.
 
-They work on the host, on all rows or, of many, on a random sample for each restart, so that a start takes milliseconds
-however many rows there are.
+Rows are clustered on the host. If there are many, each restart uses a random sample of them, so that a start takes
+milliseconds for any number of rows.
 """
 
 from abc import abstractmethod
@@ -24,15 +24,15 @@ from workbench.starts.base import Start, around, in_batches, nested, shared_cova
 
 Points = NDArray[np.float64]
 
-# Below this deviation, in units in which the data have unit covariance, the rows of a group are equal in some direction
-# but for rounding.
+# If a standard deviation of a group, in units in which the data have unit covariance, is below this, the rows of the
+# group are equal in some direction up to rounding.
 LEAST_DEVIATION = 1e-6
 
 
 class Groups(NamedTuple):
-    """Groups of rows and the covariances within them."""
+    """Sizes, means and covariances of groups of rows."""
 
-    counts: Points  # [K]   rows
+    counts: Points  # [K]   numbers of rows
     means: Points  # [K, D]
     covariances: Points  # [K, D, D]
 
@@ -43,7 +43,7 @@ class Groups(NamedTuple):
 
 
 class GroupedStart(Start):
-    """A rule that sorts rows into groups and begins at the mixture that fits them."""
+    """A rule that clusters rows into groups and starts at the mixture that fits the groups."""
 
     most_rows: ClassVar[int] = 2**13
 
@@ -52,15 +52,15 @@ class GroupedStart(Start):
         """K groups of the rows x [N', D], for one restart."""
 
     def draw(self, problem: Problem, restarts: int, seed: int) -> Mixture:
-        """The mixture of each restart's groups, drawn by a generator of its own."""
+        """The mixture that fits the groups of each restart, which has its own random generator."""
         x, least = problem.sample, problem.covariance.fewest_points(problem.num_dimensions)
         drawn = [_moments(self._group(x, problem, seed, restart), least) for restart in range(restarts)]
-        # Libraries of linear algebra may round otherwise on another host.
+        # Linear algebra libraries may round differently on another host.
         moments = from_first_host(tuple(np.stack(leaves) for leaves in zip(*drawn, strict=True)))
-        # A covariance that all share would have a share of the groups that are repeated.
-        asked = problem if problem.covariance.is_shared else nested(problem)
-        repeated = tuple(_repeated(leaf, asked.components) for leaf in moments)
-        fitted = in_batches(lambda batch: _fit(problem.rows.z.size, asked.of_any_size(), batch), repeated)
+        # Repeated groups would contribute to a shared covariance, so then the problem is not nested.
+        larger = problem if problem.covariance.is_shared else nested(problem)
+        repeated = tuple(_repeated(leaf, larger.components) for leaf in moments)
+        fitted = in_batches(lambda batch: _fit(problem.rows.z.size, larger.of_any_size(), batch), repeated)
         return first_components(fitted, problem.components)
 
     def _group(self, x: Points, problem: Problem, seed: int, restart: int) -> Groups:
@@ -71,7 +71,7 @@ class GroupedStart(Start):
 
 
 def groups_of(x: Points, labels: NDArray[np.intp], components: int, centres: Points | None = None) -> Groups:
-    """Sizes, means and covariances of labelled rows; a group without rows is at its centre [K, D]."""
+    """Sizes, means and covariances of labelled rows; the mean of an empty group is its centre [K, D], if given."""
     counts = np.bincount(labels, minlength=components).astype(float)
     inside = (labels == np.arange(components)[:, None]).astype(float)  # [K, N]
     least = np.maximum(counts, 1.0)[:, None]
@@ -84,20 +84,24 @@ def groups_of(x: Points, labels: NDArray[np.intp], components: int, centres: Poi
 
 
 def scaled(x: Points) -> Points:
-    """Rows with every column over its standard deviation: distances then do not depend on units of the columns. [N, D]
+    """Rows centred, with every column divided by its standard deviation. [N, D]
 
-    Not whitened: where groups stand apart along a direction, the data's covariance holds that distance, and dividing
-    by it would shrink it to the noise of all other directions. Not by a robust scale either: half of a column can be
-    equal.
+    Distances then do not depend on the units of the columns. Rows are not whitened: if groups are separated along a
+    direction, the data's covariance includes that distance, and whitening would reduce it to the noise of all other
+    directions. Robust scales are not used, because half of the values in a column can be equal.
     """
     deviations = np.std(x, axis=0)
     return np.asarray((x - np.mean(x, axis=0)) / np.where(deviations > 0, deviations, 1.0))
 
 
 def principal_axes(x: Points, most: int) -> tuple[Points, Points]:
-    """Rows along the leading principal axes of their correlation, and the same whitened. [N, D'], [N, D']
+    """Rows in coordinates along the leading principal axes of their correlations, and the same whitened.
 
-    Groups that differ in a direction in which the data hardly vary show in the latter. Collinear axes are left out.
+    Whitened coordinates show groups that differ in a direction in which the data hardly vary. Axes without variance are
+    left out.
+
+    Returns:
+        [N, D'], [N, D'] with D' at most `most`.
     """
     left, lengths, _ = np.linalg.svd(scaled(x), full_matrices=False)
     kept = np.flatnonzero(lengths > 1e-5 * lengths[0])[:most]
@@ -106,10 +110,10 @@ def principal_axes(x: Points, most: int) -> tuple[Points, Points]:
 
 
 def varied_units(x: Points, rng: np.random.Generator, restart: int, most: int) -> Points:
-    """Rows in the units of one restart, so that restarts tell rows apart by other directions: three kinds by turns.
+    """Rows in units that depend on the restart, so that restarts weight directions differently. [N, D']
 
-    Scaled columns; whitened principal axes; and principal axes at lengths of their own times a log-normal number each,
-    which is a random choice of what counts. Of one column all are the same. [N, D']
+    Three kinds take turns: scaled columns, whitened principal axes, and principal axes each multiplied by a log-normal
+    random number, which chooses the important directions at random. For D = 1 all kinds are equivalent.
     """
     if restart % 3 == 0:
         return scaled(x)
@@ -118,10 +122,10 @@ def varied_units(x: Points, rng: np.random.Generator, restart: int, most: int) -
 
 
 def smoothed(groups: Groups, least: float) -> Points:
-    """Covariances of groups, with `least` rows' worth of the pooled one beside the rows of each. [K, D, D]
+    """Covariances of groups, averaged with the pooled one, which counts as `least` rows. [K, D, D]
 
-    As many as a group's own covariance needs not to be singular: a group of few rows takes its shape from the pooled
-    one, then, and one of many has its own.
+    `least` is the number of rows that a group's own covariance needs not to be singular. A group of few rows therefore
+    takes its shape mostly from the pooled covariance, and a group of many rows has its own.
     """
     rows = groups.counts[:, None, None]
     return np.asarray((rows * groups.covariances + least * groups.pooled) / np.maximum(rows + least, 1.0))
@@ -136,12 +140,12 @@ def _moments(groups: Groups, least: float) -> tuple[Points, Points, Points]:
 
 
 def _repeated(leaf: Points, components: int) -> Points:
-    """Moments of groups [R, K, ...], the first group's again behind the others up to so many."""
+    """Moments of groups [R, K, ...], padded with those of the first group to the given number of components."""
     return np.concatenate([leaf, np.repeat(leaf[:, :1], components - leaf.shape[1], axis=1)], axis=1)
 
 
 def _fitted(problem: Problem, moments: tuple[Array, Array, Array]) -> Mixture:
-    """Mixtures of the problem's family, leaves [R, ...], from moments with leaves [R, ...]."""
+    """Mixtures of the problem's family that fit the moments; all leaves [R, ...]."""
     return jax.vmap(lambda one: _fitted_to(problem, *one))(moments)
 
 
@@ -149,9 +153,9 @@ _fit = jit_by_size(_fitted)
 
 
 def _fitted_to(problem: Problem, counts: Array, means: Array, roots: Array) -> Mixture:
-    """The M-step of the problem's family; the data's covariance, shared out, in place of one that is singular.
+    """The M-step of the problem's family, or `shared_covariance` for all components if a covariance is singular.
 
-    Singular is what fewer distinct rows than components leave within groups.
+    Covariances are singular if, for example, there are fewer distinct rows than components.
     """
     family = problem.covariance
     counts, means, roots = (jnp.asarray(leaf, problem.dtype) for leaf in (counts, means, roots))

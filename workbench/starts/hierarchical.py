@@ -1,4 +1,4 @@
-"""Starts by hierarchical clustering: the default of mclust, in the units that it and scikit-learn prefer, by turns."""
+"""Starts by hierarchical clustering, the default of mclust, alternately in whitened and in scaled units."""
 
 from typing import ClassVar, Literal
 
@@ -11,24 +11,25 @@ from workbench.starts.groups import GroupedStart, Groups, Points, groups_of, pri
 class Hierarchical(GroupedStart):
     """Groups by model-based agglomeration, which merges the rows that fit Gaussian groups best.
 
-    Restarts take whitened and scaled units by turns (Scrucca & Raftery 2015, "Improved initialisation of model-based
-    clustering using Gaussian hierarchical clustering", ADAC 9: which serve better depends on the data). The first in
-    each have all rows, those after them a random half each: merging has nothing else that varies. Components begin with
-    the pooled covariance: merged rows lie in narrow ellipsoids, and EM that begins with those leaves them less easily.
+    Restarts alternate between whitened and scaled units; which are better depends on the data (Scrucca & Raftery 2015,
+    "Improved initialisation of model-based clustering using Gaussian hierarchical clustering", ADAC 9). The first
+    restart in each kind of unit uses all rows, and each later one a random half, since agglomeration is deterministic.
+    Components start with the pooled covariance, because merged rows lie in narrow ellipsoids, which EM would leave less
+    easily.
     """
 
     rule: Literal["hierarchical"] = "hierarchical"
     summary: ClassVar[str] = "groups by model-based agglomeration; of half of the rows from the third restart on"
 
-    # Merging takes time in proportion to the square of the rows and the cube of the axes: at these numbers a second.
+    # The time grows with the square of the rows and the cube of the axes; with these numbers it is about a second.
     most_rows: ClassVar[int] = 500
     most_axes: ClassVar[int] = 20
 
     def group(self, x: Points, components: int, rng: np.random.Generator, restart: int) -> Groups:
         """The groups of all rows, or of half of them."""
-        # One column is whitened when it is scaled.
+        # For one column, scaling and whitening are the same.
         turns = 1 if x.shape[1] == 1 else 2
-        if restart >= turns and len(x) < self.most_rows:  # more rows were a random sample already
+        if restart >= turns and len(x) < self.most_rows:  # more rows are already a random sample
             size = max(len(x) // 2, min(len(x), 4 * components))
             x = x[np.sort(rng.choice(len(x), size, replace=False))]
         unwhitened, whitened = principal_axes(x, self.most_axes)

@@ -1,4 +1,4 @@
-"""Moves of one component of a mixture, among which short EM seeks a higher optimum."""
+"""Moves of one component of a mixture, with which short EM searches for a higher optimum."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,17 +8,17 @@ import numpy as np
 
 from workbench.starts.climbing import Climber, Mixtures, Points
 
-# A component that moves is as large as the average one, or up to this many times smaller by variance: how large the
-# group is that has no component, nobody knows.
+# The variance of a moved component is that of the average component, or up to this many times smaller, because the size
+# of a group that has no component is not known.
 SMALLER = 16.0
 
 
 class Component(NamedTuple):
-    """What stands in the place of the component that moves."""
+    """The replacement of the component that is moved."""
 
-    weight: float  # before weights are made to sum to one
+    weight: float  # before the weights are normalised
     mean: Points  # [D]
-    covariance: Points  # in the shape of one component; of no meaning where the covariance is shared
+    covariance: Points  # in the shape of one component; unused if the covariance is shared
 
 
 @dataclass(frozen=True)
@@ -30,14 +30,14 @@ class Moves:
     rng: np.random.Generator
 
     def of(self, kept: Mixtures, parent: int, count: int) -> Mixtures:
-        """One of the `kept` mixtures [E, ...] so many times, with one component, at random, moved in each. [C, ...]
+        """`count` copies of one of the `kept` mixtures [E, ...], each with one random component moved. [C, ...]
 
-        Kinds of moves take turns. Of the rounds of 38 problems in which a climb ended higher, those with a component of
-        another mixture were the most, two to one, so that they have two turns of five.
+        Kinds of moves take turns. In the rounds of 38 problems that led to a higher optimum, moves to a component of
+        another mixture were the most frequent, two to one, so they have two turns of five.
         """
         mixture = kept.at(parent)
         weights, means, covariances = (np.repeat(leaf[None], count, axis=0) for leaf in mixture)
-        owns = len(mixture.covariances) == len(mixture.weights)  # not one covariance for all
+        owns = len(mixture.covariances) == len(mixture.weights)  # the covariance is not shared
         others = [place for place in range(len(kept.weights)) if place != parent]
         kinds: tuple[Callable[[Mixtures], Component], ...] = (
             self._near_a_row, self._at_any_row, self._far_from_all
@@ -60,19 +60,19 @@ class Moves:
         return Component(other.weights[place], other.means[place], other.covariances[place % len(other.covariances)])
 
     def _at_any_row(self, mixture: Mixtures) -> Component:
-        """Average weight, and a share of the average covariance, at a random row."""
+        """A component at a random row, with the average weight and a fraction of the average covariance."""
         row = self.z[self.rng.integers(len(self.z))]
         return Component(1.0 / len(mixture.weights), row, _average(mixture) * self._share())
 
     def _far_from_all(self, mixture: Mixtures) -> Component:
-        """At a row drawn in proportion to its squared distance from the nearest mean; of any weight, also light."""
+        """A component at a row drawn in proportion to its squared distance from the nearest mean, of random weight."""
         distances = np.min(np.sum((self.z[:, None] - mixture.means) ** 2, axis=-1), axis=1)  # [N]
         row = self.z[self.rng.choice(len(self.z), p=distances / np.sum(distances))]
         points = self._between(max(self.climber.fewest, 1), len(self.z) / len(mixture.weights))
         return Component(points / len(self.z), row, _average(mixture) * self._share())
 
     def _near_a_row(self, mixture: Mixtures) -> Component:
-        """Fitted to the nearest rows of a random one: from twice those that a covariance needs to N / K of them."""
+        """A component fitted to the nearest rows of a random row, between twice `fewest` and N / K of them."""
         n, d, fewest = *self.z.shape, self.climber.fewest
         least = min(n, 2 * max(fewest, 1))
         size = int(self._between(least, n // len(mixture.weights)))
@@ -80,7 +80,7 @@ class Moves:
         near = self.z[np.argpartition(squares, size - 1)[:size]]
         apart = near - np.mean(near, axis=0)
         own = self.climber.kind.of_dense(np.ones(1), (apart.T @ apart / size)[None])[0]
-        # As many points' worth of the average shape as a covariance needs, at the volume of so many points.
+        # The average covariance, scaled to the volume of `size` points, counts as `fewest` points.
         volume = (size * len(mixture.weights) / n) ** (2.0 / d)
         covariance = (size * own + fewest * volume * _average(mixture)) / (size + fewest)
         return Component(size / n, np.mean(near, axis=0), covariance)
@@ -89,12 +89,12 @@ class Moves:
         return float(SMALLER ** -self.rng.random())
 
     def _between(self, least: float, most: float) -> float:
-        """A number at random, its logarithm uniform."""
+        """A random number whose logarithm is uniform."""
         return float(np.exp(self.rng.uniform(np.log(least), np.log(max(most, least)))))
 
 
 def _average(mixture: Mixtures) -> Points:
-    """The components' covariances by weight, or the one that they share, in the shape of one."""
+    """The weighted mean of the components' covariances, or the shared one, in the shape of one component."""
     if len(mixture.covariances) < len(mixture.weights):
         return mixture.covariances[0]
     return np.asarray(np.tensordot(mixture.weights, mixture.covariances, 1))

@@ -1,4 +1,4 @@
-"""Starts by chance alone: means at random rows, or responsibilities at random."""
+"""Purely random starts: means at random rows, or random responsibilities."""
 
 from typing import ClassVar, Literal
 
@@ -13,9 +13,9 @@ from workbench.starts.base import KeyedStart, around, data_covariance, shared_co
 
 
 class RandomPoints(KeyedStart):
-    """Means at K distinct random rows, equal weights, the volume of the data shared out.
+    """Means at K distinct random rows, equal weights, and equal covariances.
 
-    Every component has the data's covariance over K^(2/D), so that K components fill as much space as the data.
+    Every component has the data's covariance over K^(2/D), so that K components fill the same volume as the data.
     """
 
     rule: Literal["random_points"] = "random_points"
@@ -23,14 +23,14 @@ class RandomPoints(KeyedStart):
     summary: ClassVar[str] = "means at K random rows; equal weights; the data's covariance over K^(2/D)"
 
     def draw_one(self, problem: Problem, key: Array) -> Mixture:
-        """Rows without replacement; two rows can still hold equal values where the data have ties."""
+        """Draw rows without replacement; two of them can still be equal if the data have ties."""
         rows = problem.rows
         chosen = jax.random.choice(key, rows.num_resident, (problem.components,), replace=False)
         return around(problem, rows.at(chosen), shared_covariance(problem))
 
 
 class RandomResponsibilities(KeyedStart):
-    """Every row's responsibilities uniform on the simplex, then one weighted maximum-likelihood step."""
+    """Responsibilities of every row uniform on the simplex, followed by one maximum likelihood M-step."""
 
     rule: Literal["random_responsibilities"] = "random_responsibilities"
     summary: ClassVar[str] = "uniform random responsibilities, then one M-step; components start nearly equal"

@@ -1,5 +1,4 @@
-"""Starts by short runs of EM: of many candidates those whose short climbs end highest, then one component at a time
-moved elsewhere, over and over, and kept where a short climb ends higher."""
+"""Starts by short runs of EM: the best of many candidates, improved by moving one component at a time."""
 
 from itertools import count
 from typing import ClassVar, Literal, NamedTuple
@@ -17,46 +16,47 @@ from workbench.starts.groups import smoothed
 from workbench.starts.kmeans import VariedSeeds
 from workbench.starts.moves import Moves
 
-# Ten random positions and ten steps from each (Biernacki, Celeux & Govaert 2003 leave the numbers open, and find that a
-# short run need not be near its end); then rounds of as many moves of as many steps.
+# A restart begins with ten candidates and ten steps from each, followed by rounds of as many moves with as many steps.
+# Biernacki, Celeux & Govaert (2003) leave the numbers open, and find that a short run need not be close to convergence.
 CANDIDATES, STEPS = 10, 10
 
-# The three highest of each round climb on beside the four highest so far, which moves begin from.
+# In each round the three highest mixtures continue, together with the four highest so far, from which moves begin.
 FINALISTS, KEPT = 3, 4
 
-# Rounds end when so many in a row have led no higher, times the restart's term of Luby's sequence: 1, 1, 2, 1, 1, 2, 4
-# and so on. Where optima are many, one long search finds the best more surely than as many rounds in short ones; where
-# they are few, all rounds after the first are wasted. With times that nobody knows beforehand, no other sequence is
-# better by more than a constant and a logarithm (Luby, Sinclair & Zuckerman 1993, "Optimal speedup of Las Vegas
-# algorithms", Inf. Process. Lett. 47).
+# The search ends after this many rounds in a row without improvement, times the restart's term of Luby's sequence: 1,
+# 1, 2, 1, 1, 2, 4 and so on. If there are many optima, one long search finds the best more reliably than the same
+# number of rounds in short searches; if there are few, all rounds after the first are wasted. Without knowledge of the
+# run times, no other sequence is better by more than a constant and a logarithm (Luby, Sinclair & Zuckerman 1993,
+# "Optimal speedup of Las Vegas algorithms", Inf. Process. Lett. 47).
 PATIENCE = 8
 
-# Ends are one optimum where they differ by less, in nats; and a climb is at its end where it gains less in ten steps.
+# Ends that differ by less than `SAME` nats count as one optimum. A run that gains less than `SETTLED` nats in ten steps
+# has converged.
 SAME, SETTLED = 0.05, 0.001
 
-# The highest mixture climbs so many times ten steps in the end: what is on its way into a spike, above all one on equal
-# values, can take hundreds to be seen.
+# The highest mixture finally continues for up to this many times ten steps: a mixture on its way into a spike, above
+# all one on equal values, may not be recognisable for hundreds of steps.
 SETTLING = 50
 
-# Of more rows a random sample climbs, another for each restart.
+# If there are more rows than this, each restart uses a random sample of this size.
 MOST_ROWS = 2**10
 
-# Multiplications in the rounds of one restart, a fifth of a second or so: of many numbers fewer rounds. An exponential
-# takes as long as so many.
+# The most multiplications in the rounds of one restart, which take about a fifth of a second; larger problems have
+# fewer rounds. `EXPONENTIAL` is the cost of an exponential in multiplications.
 MOST_WORK, EXPONENTIAL = 2**30, 16
 
 
 class ShortEM(Start):
-    """The best of ten short EM runs, and then moves: one component begins elsewhere, and short EM runs again.
+    """The best of ten short EM runs, then moves: one component is placed elsewhere, and short EM runs again.
 
     Biernacki, Celeux & Govaert (2003), "Choosing starting values for the EM algorithm for getting the highest
-    likelihood in multivariate Gaussian mixture models", CSDA 41, find that the best of many short runs leads EM higher
-    than as many long ones; Zhao, Hautamaki, Karkkainen & Franti (2012), "Random swap EM algorithm for Gaussian mixture
-    models", Pattern Recognition Letters 33, that moving one component at a time leads out of optima where a group has
-    two components and another has none. Four mixtures are kept and climb on, so that what rises slowly has time to, and
-    a component can be that of another (`moves.py`). Runs that end where `Soundness` would call the mixture starved,
-    singular or suspicious are left out: the likelihood is unbounded, and the highest of many short runs would be a
-    spike. They climb the likelihood, whatever the prior.
+    likelihood in multivariate Gaussian mixture models", CSDA 41, find that the best of many short runs leads EM to
+    higher optima than the same effort in long runs. Zhao, Hautamaki, Karkkainen & Franti (2012), "Random swap EM
+    algorithm for Gaussian mixture models", Pattern Recognition Letters 33, find that moving one component at a time
+    leads out of optima in which one group has two components and another has none. Four mixtures are kept and continue,
+    so that slowly rising ones have time, and a moved component can be taken from another mixture (`moves.py`). Runs are
+    discarded if `Soundness` would call their end starved, singular or suspicious: the likelihood is unbounded, and the
+    highest of many short runs would be a spike. The runs maximise the likelihood, whatever the prior.
     """
 
     rule: Literal["short_em"] = "short_em"
@@ -64,22 +64,22 @@ class ShortEM(Start):
     climbs: ClassVar[bool] = True
 
     def draw(self, problem: Problem, restarts: int, seed: int) -> Mixture:
-        """Each restart by a generator of its own."""
+        """Draw each restart with its own random generator."""
         x = np.asarray(problem.sample, float)
-        found = Mixtures.stack([_best(problem, x, generator(seed, f"short_em {r}"), r) for r in range(restarts)])
-        # Libraries of linear algebra may round otherwise on another host.
-        return in_data_units(problem, Mixtures(*from_first_host(tuple(found))))
+        starts = Mixtures.stack([_best(problem, x, generator(seed, f"short_em {r}"), r) for r in range(restarts)])
+        # Linear algebra libraries may round differently on another host.
+        return in_data_units(problem, Mixtures(*from_first_host(tuple(starts))))
 
 
 class Kept(NamedTuple):
-    """The highest usable ends of short climbs, each another optimum."""
+    """The highest usable ends of short runs, each of a different optimum."""
 
     mixtures: Mixtures  # [E, ...]
-    values: Points  # [E], the highest first
+    values: Points  # [E]   log-likelihoods, the highest first
 
 
 def _best(problem: Problem, x: Points, rng: np.random.Generator, restart: int) -> Mixtures:
-    """The start of one restart from rows x [N, D], in working units, without a leading axis."""
+    """The start of one restart, in working units and without a leading axis, from rows x [N, D] in the data's units."""
     k = problem.components
     if len(x) > MOST_ROWS:
         x = x[np.sort(rng.choice(len(x), MOST_ROWS, replace=False))]
@@ -92,7 +92,7 @@ def _best(problem: Problem, x: Points, rng: np.random.Generator, restart: int) -
 
     first = children = candidates()
     kept, highest, still, patience = None, -np.inf, 0, PATIENCE * luby(restart + 1)
-    with np.errstate(all="ignore"):  # what is not finite is left out
+    with np.errstate(all="ignore"):  # mixtures that are not finite are discarded
         for _ in range(_rounds(climber, k) if k > 1 else 1):
             kept = _round(climber, children, kept)
             if kept is None:
@@ -102,35 +102,35 @@ def _best(problem: Problem, x: Points, rng: np.random.Generator, restart: int) -
             if still == patience:
                 break
             highest = max(highest, kept.values[0])
-            # The highest every other time.
+            # The highest in half of the rounds, otherwise any of those kept.
             parent = int(rng.integers(2) * rng.integers(len(kept.values)))
             children = Moves(climber, z, rng).of(kept.mixtures, parent, CANDIDATES) if k > 1 else children
-        # Wide components at random rows are never singular.
+        # The second candidate has wide components at random rows, which are never singular.
         return first.at(1) if kept is None else _settled(climber, kept)
 
 
 def luby(term: int) -> int:
-    """The term of Luby's sequence, counted from 1: 2^(i - 1) at place 2^i - 1, and after that the sequence again."""
+    """A term of Luby's sequence, counted from 1: term 2^i - 1 is 2^(i - 1), after which the sequence repeats."""
     length = term.bit_length()
     return 2 ** (length - 1) if term == 2**length - 1 else luby(term - 2 ** (length - 1) + 1)
 
 
 def _rounds(climber: Climber, components: int) -> int:
-    """How many rounds of moves, at most: fewer for many rows and columns."""
+    """The largest number of rounds of moves, which is smaller for more rows and columns."""
     climbs = (CANDIDATES + FINALISTS + KEPT) * STEPS
     work = 2 * climbs * components * climber.num_rows * (climber.features.shape[1] + EXPONENTIAL)
     return int(max(2, MOST_WORK // work))
 
 
 def _round(climber: Climber, children: Mixtures, kept: Kept | None) -> Kept | None:
-    """What is kept after short climbs of the children and, of the highest, further ones beside those kept so far."""
+    """The mixtures kept after short runs of the children, then of the best of these and of those kept so far."""
     chosen = _highest(climber, children, FINALISTS)
     pool = [some.mixtures for some in (kept, chosen) if some is not None]
     return _highest(climber, Mixtures(*map(np.concatenate, zip(*pool, strict=True))), KEPT) if pool else None
 
 
 def _highest(climber: Climber, mixtures: Mixtures, most: int) -> Kept | None:
-    """Of usable ends of short climbs the highest of so many optima; none where none is usable."""
+    """The highest usable ends of short runs, one of each of at most `most` optima; None if no end is usable."""
     ends, values = climber.climb(mixtures, STEPS)
     values = np.where(climber.usable(ends), values, -np.inf)
     places: list[int] = []
@@ -142,7 +142,7 @@ def _highest(climber: Climber, mixtures: Mixtures, most: int) -> Kept | None:
 
 
 def _settled(climber: Climber, kept: Kept) -> Mixtures:
-    """The highest that is still usable when it has climbed on, without a leading axis."""
+    """The highest mixture that is still usable after EM has continued from it, without a leading axis."""
     for place, value in enumerate(kept.values):
         one = Mixtures(*(leaf[[place]] for leaf in kept.mixtures))
         for _ in range(SETTLING):
@@ -156,11 +156,14 @@ def _settled(climber: Climber, kept: Kept) -> Mixtures:
 
 
 def _candidate(problem: Problem, x: Points, z: Points, rng: np.random.Generator, number: int) -> Mixtures:
-    """Varied seeds, or wide components at random rows, by turns; x and z [N, D] are rows in both units."""
+    """A mixture by varied seeds, or with wide components at random rows, alternately.
+
+    x and z [N, D] are the rows in the data's and in working units.
+    """
     k, d, family = problem.components, x.shape[1], problem.covariance
     if number % 2:
         weights, means = np.full(k, 1.0 / k), z[rng.choice(len(z), k, replace=False)]
-        # Working units give the data unit covariance; K components fill as much space.
+        # In working units the data have unit covariance; K components of this size fill the same volume.
         dense = np.tile(np.eye(d) * k ** (-2.0 / d), (k, 1, 1))
     else:
         groups = VariedSeeds().group(x, k, rng, number // 2)
@@ -171,11 +174,11 @@ def _candidate(problem: Problem, x: Points, z: Points, rng: np.random.Generator,
     return Mixtures(weights, means, kind_of(family).of_dense(weights, dense))
 
 
-def in_data_units(problem: Problem, found: Mixtures) -> Mixture:
-    """Mixtures in the data's units, leaves [R, ...], from working units."""
+def in_data_units(problem: Problem, working: Mixtures) -> Mixture:
+    """Mixtures in the data's units, leaves [R, ...], from mixtures in working units."""
     family, shift, matrix = problem.covariance, np.asarray(problem.rows.shift), np.asarray(problem.rows.matrix)
-    moved = kind_of(family).scales(found.covariances, matrix)
+    scales = kind_of(family).scales(working.covariances, matrix)
     shape = family.shape(problem.components, problem.num_dimensions)
-    leaves = (found.weights, shift + found.means @ matrix.T, moved.reshape(len(moved), *shape))
+    leaves = (working.weights, shift + working.means @ matrix.T, scales.reshape(len(scales), *shape))
     weights, means, scales = (jnp.asarray(leaf, problem.dtype) for leaf in leaves)
     return Mixture(weights, means, scales, family)

@@ -1,4 +1,4 @@
-"""Starts at stated values: those of a paper, or one mixture in all its labellings."""
+"""Starts at given values: those of a paper, or one mixture in all its labellings."""
 
 from abc import abstractmethod
 from itertools import cycle, islice, permutations
@@ -16,9 +16,9 @@ from workbench.starts.base import Start
 
 
 class Stated(Start):
-    """Stated values, with the components of each restart in an order of its own or all in one.
+    """A mixture with given values, whose components may be in a different order in each restart.
 
-    Lists or arrays; covariances in the family's shape, or dense [K, D, D] as a mixture tells them.
+    Values are lists or arrays; covariances are in the family's shape, or dense [K, D, D] as `mixture.covariances`.
     """
 
     weights: Nested
@@ -33,14 +33,14 @@ class Stated(Start):
 
     @abstractmethod
     def orders(self, restarts: int) -> np.ndarray:
-        """Which stated component stands in each place of each restart. [R, K]"""
+        """The number of the given component at each position, for each restart. [R, K]"""
 
     def draw(self, problem: Problem, restarts: int, seed: int) -> Mixture:
-        """The stated mixture, in the order of each restart."""
+        """The given mixture, in the order of each restart."""
         return jax.vmap(self._mixture(problem).permute)(self.orders(restarts))
 
     def check(self, problem: Problem) -> None:
-        """The values must fit the problem's components, columns and covariance family."""
+        """Check that the values fit the problem's components, columns and covariance family."""
         self._mixture(problem)
 
     def _mixture(self, problem: Problem) -> Mixture:
@@ -60,7 +60,7 @@ class Stated(Start):
 
 
 class Given(Stated):
-    """Stated values, for replaying a paper: the same start for every restart."""
+    """The same given start for every restart, for reproducing a paper."""
 
     rule: Literal["given"] = "given"
     summary: ClassVar[str] = (
@@ -68,19 +68,19 @@ class Given(Stated):
     )
 
     def orders(self, restarts: int) -> np.ndarray:
-        """As stated. [R, K]"""
+        """The given order. [R, K]"""
         return np.tile(np.arange(len(self.weights)), (restarts, 1))
 
 
 class Labellings(Stated):
-    """One stated mixture in its K! labellings, in turn: every restart begins at the same density, under other labels.
+    """One given mixture in its K! labellings in turn: every restart begins at the same density with other labels.
 
-    Labellings are in lexicographic order, the stated one first, and begin again after the last.
+    Labellings are in lexicographic order, beginning with the given one, and repeat after the last.
     """
 
     rule: Literal["labellings"] = "labellings"
     summary: ClassVar[str] = "one stated mixture, its components in another order for each restart"
 
     def orders(self, restarts: int) -> np.ndarray:
-        """The first so many permutations of the components. [R, K]"""
+        """The first R permutations of the components, repeated if there are fewer. [R, K]"""
         return np.asarray(list(islice(cycle(permutations(range(len(self.weights)))), restarts)))

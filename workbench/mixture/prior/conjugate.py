@@ -39,13 +39,13 @@ class ConjugatePrior(Prior):
     family: Literal["conjugate"] = "conjugate"
     concentration: Positive = Field(1.0, description="a of the symmetric Dirichlet; EM needs at least 1")
     mean_location: Numbers | None = Field(None, description="m, one number per column; default: the data's mean")
-    mean_shrinkage: Positive = Field(0.01, description="kappa: the prior mean counts as so many points")
+    mean_shrinkage: Positive = Field(0.01, description="kappa: how many points the prior mean counts as")
     degrees_of_freedom: Positive | None = Field(None, description="nu, above D - 1; default: number of columns plus 2")
     scatter: Nested | None = Field(
         None, description="Psi, a D x D table of numbers; default: the data's covariance over K^(2/D)"
     )
     scatter_components: Annotated[int, Field(ge=1)] | None = Field(
-        None, description="K of the default Psi, so that mixtures of all K have one prior; their own unless given"
+        None, description="K of the default Psi, to give mixtures of all K the same prior; default: their own K"
     )
 
     proper: ClassVar[bool] = True
