@@ -171,7 +171,7 @@ class Kind(ABC):
 
     @abstractmethod
     def scales(self, covariances: Points, matrix: Points) -> Points:
-        """Scales after `x -> matrix x`, of as many numbers as the family's shape has. [C, ...]"""
+        """Scales after `x -> matrix x`, with as many numbers as the family's shape. [C, ...]"""
 
 
 class Matrices(Kind):
@@ -289,23 +289,23 @@ class OneVariance(Variances):
 
 @dataclass(frozen=True)
 class Members(Matrices):
-    """Covariances of any family, as dense ones: after each step the members nearest to those of the components."""
+    """Covariances of any family, stored as dense matrices: after each step the nearest members of the family."""
 
     family: Covariance
 
     def of_dense(self, weights: Points, dense: Points) -> Points:
-        """The nearest members. [K, D, D]"""
+        """The nearest members of the family. [K, D, D]"""
         k, d = dense.shape[:2]
         shares = k * weights[:, None, None] * dense if self.family.is_shared else dense
         return np.asarray(self.family.dense(jnp.asarray(self.family.nearest(shares)), k, d))
 
     def covariances(self, weights: Points, means: Points, squares: Points, second: Points) -> Points:
-        """The members nearest to what is fitted without regard to the family. [C, K, D, D]"""
+        """The members of the family nearest to the unrestricted covariances. [C, K, D, D]"""
         free = super().covariances(weights, means, squares, second)
         return np.stack([self.of_dense(*each) for each in zip(weights, free, strict=True)])
 
     def scales(self, covariances: Points, matrix: Points) -> Points:
-        """The family's own."""
+        """The family's scales."""
         family, a = self.family, jnp.asarray(matrix)
         return np.stack([family.transform(family.factor(jnp.asarray(family.nearest(c))), a) for c in covariances])
 
@@ -316,7 +316,7 @@ KINDS: dict[str, Kind] = {
 
 
 def kind_of(family: Covariance) -> Kind:
-    """What is fastest for a family: dense covariances, if nothing is said of it."""
+    """The fastest kind for a family; dense covariances for families without one of their own."""
     return KINDS.get(family.name) or Members(family)
 
 

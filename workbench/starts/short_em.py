@@ -177,8 +177,8 @@ def _candidate(problem: Problem, x: Points, z: Points, rng: np.random.Generator,
 def in_data_units(problem: Problem, working: Mixtures) -> Mixture:
     """Mixtures in the data's units, leaves [R, ...], from mixtures in working units."""
     family, shift, matrix = problem.covariance, np.asarray(problem.rows.shift), np.asarray(problem.rows.matrix)
-    scales = kind_of(family).scales(working.covariances, matrix)
+    transformed = kind_of(family).scales(working.covariances, matrix)
     shape = family.shape(problem.components, problem.num_dimensions)
-    leaves = (working.weights, shift + working.means @ matrix.T, scales.reshape(len(scales), *shape))
+    leaves = (working.weights, shift + working.means @ matrix.T, transformed.reshape(len(transformed), *shape))
     weights, means, scales = (jnp.asarray(leaf, problem.dtype) for leaf in leaves)
     return Mixture(weights, means, scales, family)

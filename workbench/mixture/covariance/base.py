@@ -123,14 +123,14 @@ class Covariance(ABC):
     def nearest(self, covariances: Matrices) -> Matrices:
         """The member of the family, in its shape, that is nearest to dense covariances [K, D, D].
 
-        A linear map, written with methods that arrays of NumPy and of JAX share: it is asked for both.
+        It is a linear map, written with methods that NumPy's and JAX's arrays share, because it is called with both.
         """
 
     @abstractmethod
     def dense(self, entries: Array, components: int, dimensions: int) -> Array:
-        """The K matrices of entries in the family's shape: Cholesky factors of scales, covariances of squares.
+        """The K dense matrices of entries in the family's shape: Cholesky factors for scales, otherwise covariances.
 
-        A linear map that commutes with the square and with the inverse. [K, D, D]
+        It is a linear map that commutes with the square and with the inverse. [K, D, D]
         """
 
     @abstractmethod

@@ -42,7 +42,7 @@ class Tied(MatrixCovariance):
         return jnp.linalg.cholesky(covariance)
 
     def dense(self, entries: Array, components: int, dimensions: int) -> Array:
-        """The one matrix, repeated. [K, D, D]"""
+        """The shared matrix, repeated. [K, D, D]"""
         return jnp.broadcast_to(entries, (components, dimensions, dimensions))
 
     def natural(self, log_weights: Array, shifts: Array, scales: Array) -> Natural:

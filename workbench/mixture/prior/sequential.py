@@ -128,7 +128,7 @@ def with_point(known: Known, chosen: Array, change: Change, family: Covariance) 
 
 
 def _by_component(blocks: Array, family: Covariance) -> Array:
-    """With a component axis, of length 1 where all components share their blocks."""
+    """The blocks with a component axis, which has length 1 if all components share the blocks."""
     return blocks[None] if family.is_shared else blocks
 
 
