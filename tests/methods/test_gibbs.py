@@ -25,7 +25,7 @@ from workbench.mixture import COVARIANCES, PRIORS, ConjugatePrior, Mixture, cova
 from workbench.mixture.prior.draw import draw_mixture
 from workbench.mixture.prior.update import Updated
 from workbench.numpyro_model import mixture_model
-from workbench.posterior import Reference, read_reference, z_scores
+from workbench.posterior import ReferencePosterior, read_reference, z_scores
 from workbench.problem import Problem
 from workbench.starts import RandomPoints, draw_starts
 
@@ -43,11 +43,11 @@ PRIOR = ConjugatePrior(
 
 
 @pytest.fixture(scope="module")
-def three_groups() -> Reference:
+def three_groups() -> ReferencePosterior:
     return read_reference("three_groups")
 
 
-def worst(reference: Reference, mixtures: Mixture) -> float:
+def worst(reference: ReferencePosterior, mixtures: Mixture) -> float:
     """The largest z-score of draws with leaves [R, S, ...]."""
     scores = z_scores(reference.posterior, mixtures, reference.problem)
     return max(float(np.max(np.abs(score))) for score in scores.values())
@@ -230,7 +230,9 @@ def test_streamed_chunks_draw_by_keys_of_their_own_too(monkeypatch: pytest.Monke
     np.testing.assert_allclose(drawn, expected, rtol=1e-14)
 
 
-def test_a_sweep_reads_the_data_once_and_says_so(three_groups: Reference, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_sweep_reads_the_data_once_and_says_so(
+    three_groups: ReferencePosterior, monkeypatch: pytest.MonkeyPatch
+) -> None:
     reads: list[None] = []
     total = Rows._sum
 
@@ -246,7 +248,7 @@ def test_a_sweep_reads_the_data_once_and_says_so(three_groups: Reference, monkey
     assert len(reads) == 1 and info.passes.shape == ()
 
 
-def test_thinned_draws_are_every_so_many_of_all(three_groups: Reference) -> None:
+def test_thinned_draws_are_every_so_many_of_all(three_groups: ReferencePosterior) -> None:
     problem = three_groups.problem
     starts, key = draw_starts(RandomPoints(), problem, 2, seed=0), jax.random.key(0)
     # 14 sweeps are three draws of every fourth, and two sweeps more that are not taken.
@@ -256,7 +258,9 @@ def test_thinned_draws_are_every_so_many_of_all(three_groups: Reference) -> None
     np.testing.assert_allclose(some.answer.means, whole.answer.means[:, 3:12:4], rtol=1e-12)
 
 
-def test_one_program_serves_chains_of_any_length(three_groups: Reference, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_program_serves_chains_of_any_length(
+    three_groups: ReferencePosterior, monkeypatch: pytest.MonkeyPatch
+) -> None:
     problem, key, traced = three_groups.problem, named_key(0, "gibbs"), []
     sweep = gibbs.sweep
     # It is called where a program is traced, and by no program.
@@ -291,7 +295,7 @@ def chains_of_numpyro(problem: Problem, starts: Mixture | None) -> dict[str, jax
     return drawn
 
 
-def test_numpyro_runs_the_kernel_to_the_exact_posterior(three_groups: Reference) -> None:
+def test_numpyro_runs_the_kernel_to_the_exact_posterior(three_groups: ReferencePosterior) -> None:
     problem = three_groups.problem
     z = chains_of_numpyro(problem, draw_starts(RandomPoints(), problem, CHAINS, seed=0))
     assert {name: value.shape[2:] for name, value in z.items()} == sites_of(problem)

@@ -11,7 +11,7 @@ from workbench.engine.keys import named_key
 from workbench.loop.run import run
 from workbench.methods import METHODS, NUTS, Approximation, Gibbs, Method, gibbs, nuts
 from workbench.numpyro_model import mixture_of_sites
-from workbench.posterior import Reference, read_reference, z_scores
+from workbench.posterior import ReferencePosterior, read_reference, z_scores
 from workbench.starts import RandomPoints, draw_starts
 
 # Approximations draw as well, but of another density.
@@ -42,7 +42,7 @@ CASES = [
 ]
 
 
-def worst(method: Method, reference: Reference) -> float:
+def worst(method: Method, reference: ReferencePosterior) -> float:
     """The largest z-score of a sampler's draws."""
     problem = reference.problem
     starts = draw_starts(RandomPoints(), problem, method.num_restarts(4), seed=0)

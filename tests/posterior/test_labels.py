@@ -16,7 +16,7 @@ from workbench.engine.keys import named_key
 from workbench.loop.run import run
 from workbench.loop.trace import Trace
 from workbench.methods import METHODS, Method, Sampler
-from workbench.posterior import Reference, read_reference, z_scores
+from workbench.posterior import ReferencePosterior, read_reference, z_scores
 from workbench.problem import Labels, Problem
 from workbench.starts import RandomPoints, draw_starts
 
@@ -43,12 +43,12 @@ class Ordered(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def plane() -> Reference:
+def plane() -> ReferencePosterior:
     return read_reference("plane")
 
 
 @pytest.fixture(scope="module")
-def exact(plane: Reference) -> Ordered:
+def exact(plane: ReferencePosterior) -> Ordered:
     """A sum over the 2^8 allocations, by SciPy alone (Murphy 2007, "Conjugate Bayesian analysis of the Gaussian").
 
     Given the allocation the first coordinates of the two means are independent and Student-t, and the weights
@@ -88,7 +88,7 @@ def exact(plane: Reference) -> Ordered:
 
 
 @pytest.fixture(scope="module")
-def trace_of(plane: Reference) -> TraceOf:
+def trace_of(plane: ReferencePosterior) -> TraceOf:
     """Chains of a sampler on the plane, once for each kind of labels."""
 
     @cache
@@ -102,7 +102,7 @@ def trace_of(plane: Reference) -> TraceOf:
     return trace
 
 
-def test_the_oracle_knows_the_evidence(exact: Ordered, plane: Reference) -> None:
+def test_the_oracle_knows_the_evidence(exact: Ordered, plane: ReferencePosterior) -> None:
     # Sums over 256 terms, each of ten logarithms.
     assert exact.log_evidence == pytest.approx(plane.posterior.log_evidence, rel=1e-10)
 
@@ -126,7 +126,7 @@ def test_ordered_means_and_their_weight_are_order_statistics(sampler: str, trace
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_what_no_label_changes_has_the_posterior_of_free_labels(
-    sampler: str, trace_of: TraceOf, plane: Reference
+    sampler: str, trace_of: TraceOf, plane: ReferencePosterior
 ) -> None:
     scores = z_scores(plane.posterior, trace_of(sampler, "ordered").answer, plane.problem)
     # As for free labels: the largest of some 90 correlated scores, and the key is fixed.

@@ -274,7 +274,7 @@ def test_without_a_sound_fit_what_needs_one_has_no_value_and_says_why(
     unsampled: Candidate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     unsound = Missing("none of 2 starts of em ends in a sound mixture")
-    monkeypatch.setattr("workbench.selection.heldout.all_climbed", lambda _, problems: len(problems) * [unsound])
+    monkeypatch.setattr("workbench.selection.heldout.all_climbed", lambda _, problems, fit: len(problems) * [unsound])
     monkeypatch.setattr("workbench.selection.heldout.climbed", lambda *_: unsound)
     for name in ("aic", "bic", "icl", "heldout"):
         score = CRITERIA[name].score(replace(unsampled, fit=unsound))
