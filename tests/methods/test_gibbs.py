@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import numpyro
 import pytest
+from families import summed
 from numpy.typing import NDArray
 from numpyro.infer import MCMC
 from scipy.special import digamma, polygamma
@@ -200,8 +201,7 @@ def test_statistics_are_sums_over_the_points_of_each_component(family: str) -> N
     found = jax.jit(allocated_statistics)(jax.random.key(0), mixture, held)
     member = np.eye(3)[z].T
     about = x - np.asarray(mixture.means)[:, None]  # [K, N, D]
-    second = np.asarray([kind.scatter_of((r[:, None] * d).T @ d) for r, d in zip(member, about, strict=True)])
-    second = second * 2 if family == "spherical" else second.sum(0) if family == "tied" else second
+    second = summed(kind, np.einsum("kn,kni,knj->kij", member, about, about))
     np.testing.assert_array_equal(found.counts, member.sum(1))
     # Points of size 1e4 rounded to working units and back.
     np.testing.assert_allclose(found.first, np.einsum("kn,knd->kd", member, about), atol=1e-8)

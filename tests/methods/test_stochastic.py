@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from families import summed
 from jax.flatten_util import ravel_pytree
 from numpy.typing import NDArray
 
@@ -88,12 +89,7 @@ def test_statistics_about_other_origins_are_those_of_the_same_rows(
     responsibilities = np.asarray(mixture.responsibilities(points))  # [N, K]
     difference = points[:, None] - np.asarray(mixture.means) - shifts  # [N, K, D]
     dense = np.einsum("nk,nki,nkj->kij", responsibilities, difference, difference)
-    second = {
-        "full": dense,
-        "tied": dense.sum(0),
-        "diagonal": np.diagonal(dense, axis1=1, axis2=2),
-        "spherical": np.trace(dense, axis1=1, axis2=2),
-    }[family]
+    second = summed(family, dense)
     first = np.einsum("nk,nki->ki", responsibilities, difference)
     assert_close(moved, Statistics(jnp.asarray(responsibilities.sum(0)), first, second), 1e-10)  # sums of 60 terms
     assert_close(recentred(moved, jnp.asarray(-shifts), mixture.covariance), statistics, 1e-10)

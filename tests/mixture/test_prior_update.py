@@ -61,7 +61,7 @@ def test_joint_density_over_posterior_density_is_the_evidence_whatever_the_mixtu
         "mean_location": updated.locations[0],
         "mean_shrinkage": updated.shrinkages[0],
         "degrees": updated.degrees.ravel()[0],
-        "scatter": updated.scatter if family == "tied" else updated.scatter[0],
+        "scatter": updated.scatter if problem.covariance.is_shared else updated.scatter[0],
     }
     for seed in range(3):
         mixture: Mixture = random_mixture(x, 1, family, seed)
@@ -76,14 +76,13 @@ def _student(family: Covariance, updated: Updated, k: int, point: np.ndarray) ->
     widening = (updated.shrinkages[k] + 1) / updated.shrinkages[k]
     degrees = float(np.ravel(updated.degrees)[k if np.size(updated.degrees) > 1 else 0])
     location, scatter = np.asarray(updated.locations[k]), np.asarray(updated.scatter)
-    if family.name == "diagonal":
-        scale = np.sqrt(scatter[k] * widening / degrees)
-        return float(np.sum(t.logpdf(point, degrees, location, scale)))
-    if family.name == "spherical":
-        return float(multivariate_t(location, scatter[k] * widening / degrees * np.eye(d), degrees).logpdf(point))
-    matrix = scatter if family.name == "tied" else scatter[k]
+    scatter = scatter if family.is_shared else scatter[k]
+    if scatter.ndim == 1:
+        return float(np.sum(t.logpdf(point, degrees, location, np.sqrt(scatter * widening / degrees))))
+    if scatter.ndim == 0:
+        return float(multivariate_t(location, scatter * widening / degrees * np.eye(d), degrees).logpdf(point))
     free = degrees - d + 1
-    return float(multivariate_t(location, matrix * widening / free, free).logpdf(point))
+    return float(multivariate_t(location, scatter * widening / free, free).logpdf(point))
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
 import pytest
+from families import blocks_of, projected
 from numpy.typing import NDArray
 from pydantic import ValidationError
 from scipy.special import betaln
@@ -72,15 +73,12 @@ def test_conjugate_density_is_scipys(family: str, given: Any, points: Points, ra
         multivariate_normal([1.0, 50.0], c / 0.3).logpdf(m)
         for m, c in zip(np.asarray(mixture.means), covariances, strict=True)
     )
-    if family in ("full", "tied"):
-        blocks = covariances if family == "full" else covariances[:1]
+    blocks = blocks_of(COVARIANCES[family], covariances)
+    if mixture.covariance.has_correlations:
         expected += sum(invwishart(5.0, scatter).logpdf(c) for c in blocks)
     else:
-        variances = np.diagonal(covariances, axis1=1, axis2=2)
-        part = np.diag(scatter)
-        if family == "spherical":
-            variances, part = variances[:, 0], np.mean(part)
-        expected += invgamma(2.5, scale=part / 2).logpdf(variances).sum()
+        parts = blocks_of(COVARIANCES[family], projected(family, np.stack([scatter] * K)))
+        expected += invgamma(2.5, scale=parts / 2).logpdf(blocks).sum()
     got = log_prior(Problem(points, K, family, prior), mixture)
     assert float(got) == pytest.approx(expected, rel=1e-12)
 
@@ -88,7 +86,7 @@ def test_conjugate_density_is_scipys(family: str, given: Any, points: Points, ra
 @FAMILIES
 @pytest.mark.parametrize("deviation", ["half_normal", "log_normal"])
 def test_independent_density_is_scipys(family: str, deviation: Any, points: Points, random_mixture: Random) -> None:
-    one = family == "spherical"
+    one = not COVARIANCES[family].has_correlations and COVARIANCES[family].blocks(D) == 1
     prior = IndependentPrior(
         concentration=0.7,
         mean_location=(1.0, 50.0),
@@ -99,7 +97,7 @@ def test_independent_density_is_scipys(family: str, deviation: Any, points: Poin
         correlation_concentration=1.7,
     )
     mixture = random_mixture(points, K, family, seed=2)
-    covariances = np.asarray(mixture.covariances)[: 1 if family == "tied" else K]
+    covariances = np.asarray(mixture.covariances)[: 1 if mixture.covariance.is_shared else K]
     deviations = np.sqrt(np.diagonal(covariances, axis1=1, axis2=2))
     scale = np.array(4.0) if one else np.array([2.0, 30.0])
     deviations = deviations[:, 0] if one else deviations
@@ -107,7 +105,7 @@ def test_independent_density_is_scipys(family: str, deviation: Any, points: Poin
     expected = dirichlet(np.full(K, 0.7)).logpdf(np.asarray(mixture.weights))
     expected += norm([1.0, 50.0], [3.0, 40.0]).logpdf(np.asarray(mixture.means)).sum()
     expected += law.logpdf(deviations).sum()
-    if family in ("full", "tied"):
+    if mixture.covariance.has_correlations:
         rho = covariances[:, 0, 1] / (deviations[:, 0] * deviations[:, 1])
         # LKJ in two dimensions: rho is distributed as 2 Beta(eta, eta) - 1.
         expected += np.sum(0.7 * np.log1p(-(rho**2)) - betaln(1.7, 1.7) - 2.4 * np.log(2.0))
@@ -122,9 +120,6 @@ def test_chen_tan_density_is_the_sum_over_dense_covariances(
 ) -> None:
     mixture = random_mixture(points, K, family, seed=5)
     spread = np.cov(points, rowvar=False, ddof=0)
-    if family == "spherical":
-        # Only the mean variance enters tr(S Sigma^-1), so the trace is the same.
-        assert np.trace(spread) == pytest.approx(2 * float(np.mean(np.diag(spread))))
     a = len(points) ** -0.5 if strength is None else strength
     expected = -a * sum(np.trace(np.linalg.solve(c, spread)) + np.linalg.slogdet(c)[1] for c in mixture.covariances)
     got = log_prior(Problem(points, K, family, ChenTanPrior(strength=strength)), mixture)
@@ -234,7 +229,7 @@ def test_every_variance_block_has_its_own_bound_on_degrees(points: Points) -> No
     assert float(Problem(points, K, "diagonal", prior).hyperparameters["degrees"]) == 0.5
 
 
-@pytest.mark.parametrize("family", ["full", "tied", "diagonal", "spherical"])
+@FAMILIES
 @pytest.mark.parametrize("name", ["conjugate", "chen_tan", "bounded_ratio"])
 def test_em_steps_from_a_component_that_holds_no_point_under_a_prior_that_bounds_it(
     name: str, family: str, points: Points, problem_of: Callable[..., Problem], em_step: Any

@@ -1,11 +1,10 @@
 """Updates by one point at a time equal the update by all points at once, in every family."""
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from families import summed
 
 from workbench.mixture import COVARIANCES, ConjugatePrior, Statistics
 from workbench.mixture.prior.sequential import Known, Tables, foresee, with_point
@@ -19,15 +18,8 @@ def updated_by(x: np.ndarray, labels: np.ndarray, problem: Problem) -> Updated:
     """The posterior given points of known components, from sums over all of them."""
     hot, d = np.eye(K)[labels], x.shape[1]
     second = np.einsum("nk,ni,nj->kij", hot, x, x)
-    parts: dict[str, Any] = {
-        "full": second,
-        "tied": second.sum(0),
-        "diagonal": np.diagonal(second, axis1=1, axis2=2),
-        "spherical": np.trace(second, axis1=1, axis2=2),
-    }
-    statistics = Statistics(
-        jnp.asarray(hot.sum(0)), jnp.asarray(hot.T @ x), jnp.asarray(parts[problem.covariance.name])
-    )
+    kept = summed(problem.covariance, second)
+    statistics = Statistics(jnp.asarray(hot.sum(0)), jnp.asarray(hot.T @ x), jnp.asarray(kept))
     return update(statistics, jnp.zeros((K, d)), problem.hyperparameters, problem.covariance)
 
 

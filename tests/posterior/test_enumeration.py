@@ -58,15 +58,15 @@ def _predictive(family: str, groups: list[np.ndarray], k: int, point: np.ndarray
     shrinkage = KAPPA + len(own)
     location = (KAPPA * M + own.sum(0)) / shrinkage
     widening = (shrinkage + 1) / shrinkage
-    if family == "diagonal":
-        degrees, variances = NU + len(own), np.diag(PSI + scatter(own))
+    pooled = groups if COVARIANCES[family].is_shared else [own]
+    points, matrix = sum(map(len, pooled)), sum(scatter(group) for group in pooled)
+    if COVARIANCES[family].block_dimension(2) == 1 and COVARIANCES[family].blocks(2) == 2:
+        degrees, variances = NU + points, np.diag(PSI + matrix)
         return float(np.sum(t.logpdf(point, degrees, location, np.sqrt(variances * widening / degrees))))
-    if family == "spherical":
-        degrees, variance = NU + 2 * len(own), np.trace(PSI) / 2 + np.trace(scatter(own))
+    if COVARIANCES[family].block_dimension(2) == 1:
+        degrees, variance = NU + 2 * points, np.trace(PSI) / 2 + np.trace(matrix)
         return float(multivariate_t(location, variance * widening / degrees * np.eye(2), degrees).logpdf(point))
-    pooled = groups if family == "tied" else [own]
-    degrees = NU + sum(map(len, pooled)) - 1
-    matrix = PSI + sum(scatter(group) for group in pooled)
+    degrees, matrix = NU + points - 1, PSI + matrix
     return float(multivariate_t(location, matrix * widening / degrees, degrees).logpdf(point))
 
 

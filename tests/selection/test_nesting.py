@@ -37,7 +37,7 @@ def test_a_nested_mixture_has_the_log_joint_of_its_active_part_but_for_a_constan
     for part, whole in zip(parts, both, strict=True):
         # Rounding of sums of 60 terms.
         assert float(nested.log_likelihood(whole)) == pytest.approx(float(problem.log_likelihood(part)), rel=1e-12)
-    if covariance != "tied":
+    if not problem.covariance.is_shared:
         below = [float(nested.log_prior(w) - problem.log_prior(p)) for p, w in zip(parts, both, strict=True)]
         assert below[0] == pytest.approx(below[1], rel=1e-10)
     cut = first_components(padded, problem.components)

@@ -6,6 +6,7 @@ from time import process_time
 import jax
 import numpy as np
 import pytest
+from families import projected
 from numpy.typing import NDArray
 from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.spatial.distance import pdist
@@ -159,14 +160,9 @@ def test_a_kmeans_start_is_the_fit_of_its_groups(family: str) -> None:
     own = [np.cov(x[labels == k].T, ddof=0) for k in range(3)]
     pooled = sum(n * c for n, c in zip((12, 9, 6), own, strict=True)) / 27
     # The pooled covariance counts as many rows as the family needs: 5 for full, 2 for a variance.
-    m = {"full": 5, "diagonal": 2, "spherical": 2, "tied": 0}[family]
+    m = COVARIANCES[family].fewest_points(4)
     smoothed = [(n * c + m * pooled) / (n + m) for n, c in zip((12, 9, 6), own, strict=True)]
-    expected = {
-        "full": smoothed,
-        "tied": [pooled] * 3,
-        "diagonal": [np.diag(np.diag(c)) for c in smoothed],
-        "spherical": [np.trace(c) / 4 * np.eye(4) for c in smoothed],
-    }[family]
+    expected = projected(family, np.stack(smoothed), weights=np.array([12.0, 9.0, 6.0]))
     np.testing.assert_allclose(start.covariances, expected, rtol=1e-9, atol=1e-9 * np.max(np.abs(expected)))
 
 
