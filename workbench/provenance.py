@@ -275,8 +275,8 @@ def _sources(root: Path) -> dict[str, Source]:
 
 def _source(name: str, root: Path) -> bytes | None:
     """The text of a module of the package, or of a user's own that has been imported; None if it cannot be read."""
-    if name in _sources(root):
-        return _sources(root)[name].text
+    if name in _sources(root) or name.split(".")[0] == PACKAGE:
+        return _sources(root)[name].text if name in _sources(root) else None
     own = Path(getattr(sys.modules.get(name), "__file__", None) or "")
     return own.read_bytes() if _is_ours(name) and own.suffix == ".py" and own.is_file() else None
 

@@ -1,5 +1,6 @@
 """Climbs side by side end where the one loop leaves them."""
 
+import jax
 import numpy as np
 import pytest
 
@@ -17,9 +18,9 @@ from workbench.starts import RandomPoints, draw_starts
 def test_every_climb_ends_where_the_one_loop_leaves_it(
     points: np.ndarray, monkeypatch: pytest.MonkeyPatch, most: int
 ) -> None:
-    # Fewer lanes than climbs, whose number they do not divide: lanes are taken over, and run empty.
-    monkeypatch.setattr(side_by_side, "LANES", 3)
-    side_by_side._ends.clear_cache()  # type: ignore[attr-defined]
+    # Fewer slots than climbs, and no divisor of their number: slots are taken over, and run empty.
+    monkeypatch.setattr(side_by_side, "SLOTS", 3)
+    jax.clear_caches()  # the number of slots is read when the program is traced
     problems = [Problem(points[:-5], 3, "full", devices=1), Problem(points[5:], 2, "full", devices=1)]
     starts = [draw_starts(RandomPoints(), problem, 4, seed=0) for problem in problems]
     method, key = EM(max_iterations=most), named_key(0, "em")

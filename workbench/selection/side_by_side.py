@@ -2,7 +2,7 @@
 
 The one loop (`loop/run.py`) goes back to Python whenever a restart stops, to write rows, to tell how far it is and to
 keep a checkpoint. Where a climb takes less time than that, all climbs of all problems wait in one queue on the device
-instead: a lane whose climb has ended takes the next. What is kept is where each climb ends.
+instead: a slot whose climb has ended takes the next. What is kept is where each climb ends.
 """
 
 from collections.abc import Sequence
@@ -22,9 +22,9 @@ from workbench.mixture import Mixture
 from workbench.problem import Problem
 from workbench.selection.nesting import nested, padded, restored
 
-# Climbs side by side: as many as make the loop's own cost vanish, and few beside all, because the last lanes to end
+# Climbs side by side: as many as make the loop's own cost vanish, and few beside all, because the last slots to end
 # keep the others waiting.
-LANES = 32
+SLOTS = 32
 
 
 class Ends(NamedTuple):
@@ -37,7 +37,7 @@ class Ends(NamedTuple):
     collapsed: Array  # [M]
 
 
-class Lane(NamedTuple):
+class Slot(NamedTuple):
     """One climb on its way."""
 
     number: Array  # []   of the climb; M where none is left
@@ -93,19 +93,19 @@ def _ends(method: EM, problems: Problem, starts: Mixture, key: Array) -> Ends:
     restarts, most = count // len(jax.tree.leaves(problems)[0]), method.max_iterations
     no = jnp.asarray(False)
 
-    def begin(number: Array) -> Lane:
+    def begin(number: Array) -> Slot:
         # Beyond the last climb: any other, whose end is not written.
         place = jnp.minimum(number, count - 1)
         problem = jax.tree.map(lambda leaf: leaf[place // restarts], problems)
         state = method.bind(problem).init(key, jax.tree.map(lambda leaf: leaf[place], starts))
-        return Lane(number, problem, state, jnp.asarray(0), ~no, no, no, no)
+        return Slot(number, problem, state, jnp.asarray(0), ~no, no, no, no)
 
-    def step(lane: Lane) -> Lane:
-        state, info = method.bind(lane.problem).step(key, lane.state)
-        passes, ok = lane.passes + info.passes, lane.ok & info.ok
-        return Lane(
-            lane.number,
-            lane.problem,
+    def step(slot: Slot) -> Slot:
+        state, info = method.bind(slot.problem).step(key, slot.state)
+        passes, ok = slot.passes + info.passes, slot.ok & info.ok
+        return Slot(
+            slot.number,
+            slot.problem,
             state,
             passes,
             ok,
@@ -114,28 +114,28 @@ def _ends(method: EM, problems: Problem, starts: Mixture, key: Array) -> Ends:
             info.stopped | (passes >= most),
         )
 
-    def to_next_end(carry: tuple[Lane, Ends, Array]) -> tuple[Lane, Ends, Array]:
-        lanes, ends, following = carry
-        lanes = jax.lax.while_loop(lambda now: ~jnp.any(has_ended(now)), jax.vmap(step), lanes)
-        ended = has_ended(lanes)
-        where = jnp.where(ended, lanes.number, count)
-        mixtures = jax.vmap(lambda lane: method.bind(lane.problem).mixture(lane.state))(lanes)
-        told = Ends(mixtures, lanes.passes, lanes.ok, lanes.converged, lanes.collapsed)
+    def to_next_end(carry: tuple[Slot, Ends, Array]) -> tuple[Slot, Ends, Array]:
+        slots, ends, following = carry
+        slots = jax.lax.while_loop(lambda now: ~jnp.any(has_ended(now)), jax.vmap(step), slots)
+        ended = has_ended(slots)
+        where = jnp.where(ended, slots.number, count)
+        mixtures = jax.vmap(lambda slot: method.bind(slot.problem).mixture(slot.state))(slots)
+        told = Ends(mixtures, slots.passes, slots.ok, slots.converged, slots.collapsed)
         ends = jax.tree.map(lambda kept, new: kept.at[where].set(new, mode="drop"), ends, told)
-        numbers = jnp.where(ended, jnp.minimum(following + jnp.cumsum(ended) - 1, count), lanes.number)
+        numbers = jnp.where(ended, jnp.minimum(following + jnp.cumsum(ended) - 1, count), slots.number)
         fresh = jax.vmap(begin)(numbers)
         chosen = jax.tree.map(
-            lambda new, old: jnp.where(ended.reshape(-1, *(1,) * (old.ndim - 1)), new, old), fresh, lanes
+            lambda new, old: jnp.where(ended.reshape(-1, *(1,) * (old.ndim - 1)), new, old), fresh, slots
         )
         return chosen, ends, following + jnp.sum(ended)
 
-    def has_ended(lanes: Lane) -> Array:
-        return lanes.stopped & (lanes.number < count)
+    def has_ended(slots: Slot) -> Array:
+        return slots.stopped & (slots.number < count)
 
-    lanes = jax.vmap(begin)(jnp.minimum(jnp.arange(LANES), count))
-    first = jax.vmap(lambda lane: method.bind(lane.problem).mixture(lane.state))(lanes)
-    blank = Ends(first, lanes.passes, lanes.ok, lanes.converged, lanes.collapsed)
+    slots = jax.vmap(begin)(jnp.minimum(jnp.arange(SLOTS), count))
+    first = jax.vmap(lambda slot: method.bind(slot.problem).mixture(slot.state))(slots)
+    blank = Ends(first, slots.passes, slots.ok, slots.converged, slots.collapsed)
     ends = jax.tree.map(lambda leaf: jnp.zeros((count, *leaf.shape[1:]), leaf.dtype), blank)
     return jax.lax.while_loop(
-        lambda carry: jnp.any(carry[0].number < count), to_next_end, (lanes, ends, jnp.asarray(LANES))
+        lambda carry: jnp.any(carry[0].number < count), to_next_end, (slots, ends, jnp.asarray(SLOTS))
     )[1]
