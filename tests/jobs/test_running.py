@@ -179,7 +179,7 @@ def test_a_failing_cell_ends_no_job_and_is_kept(log, out):
 def test_what_the_machine_lacked_is_not_kept_and_tried_again(log, out, error):
     study = Steps(log=str(log), broken=1, error=error)
     found = run(study, out)
-    why = f"{error}: no; it is no result, and the same command tries it again"
+    why = f"{error}: no; it is not stored, and the same command tries it again"
     assert [outcome.failure for outcome in found] == [None, why, None, None]
     assert len(Store(out).stored_keys()) == 3
     assert load_study(out, study) is None

@@ -456,5 +456,5 @@ class TestLargeFiles:
     def test_a_file_that_has_changed_is_refused(self, run):
         file, out, _ = run
         file.write_text(file.read_text(encoding="utf-8").replace("-", ""), encoding="utf-8")
-        with pytest.raises(InputError, match=r"points\.csv: is not what the runs in .* are of"):
+        with pytest.raises(InputError, match=r"points\.csv: has changed since the runs in .*"):
             load_results(out)

@@ -21,8 +21,8 @@ FAILED = 1
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--starts", type=click.IntRange(min=1), default=1000, show_default=True, help="Starts of each atlas.")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Override a key; may be repeated.")
-@click.option("--methods", metavar="NAME,NAME", help="Only these methods  [default: all that are no samplers]")
-@click.option("--rules", metavar="NAME,NAME", help="Rules of starts, or all  [default: the experiment's own]")
+@click.option("--methods", metavar="NAME,NAME", help="Only these methods  [default: all but samplers]")
+@click.option("--rules", metavar="NAME,NAME", help="Rules of starts, or all  [default: the rule of the experiment]")
 @click.option("--out", type=Folder(), help="Results folder  [default: results/NAME]")
 @reusing
 @click.option("--quiet", is_flag=True, help="Print nothing but errors.")
@@ -38,10 +38,10 @@ def atlas(
     reuse: Reuse,
     quiet: bool,
 ) -> None:
-    """Map the optima of an experiment: where thousands of starts end, what the ends are, how often each is found.
+    """Map the optima of an experiment: where thousands of starts end, the kind of each end, and how often it occurs.
 
-    One atlas for each optimising method and rule of starts; samplers are left out. Restarts and races of the file play
-    no part. The same command again computes nothing and redraws the page.
+    Makes one atlas for each optimising method and rule of starts, and leaves out samplers. The number of restarts and
+    the races of the file are ignored. Repeating the command computes nothing and redraws the page.
     """
     import_own(file, settings)
     experiment = read_experiment(file, settings)

@@ -38,11 +38,11 @@ def claims(
     out: Path | None,
     form: str,
 ) -> None:
-    """Run what the claims of a ledger need and is not stored, and print the verdict on each.
+    """Judge the claims of a ledger: run what they need that is not stored, and print the verdict on each.
 
-    The runs of NAME.toml lie in NAME of the folder of results, and the decisions of the ledger LEDGER.toml in LEDGER.
-    A claim that turns out false is no failure: the exit status is 1 only if a run or a check failed. A claim on what
-    other code made has no verdict.
+    In the folder of results, the runs of NAME.toml lie in NAME, and the decisions of the ledger LEDGER.toml in LEDGER.
+    A claim that turns out false is not a failure: the exit status is 1 only if a run or a check failed. A claim that
+    rests on results of other code has no verdict.
     """
     folder = (Path("results/quick") if quick else Path("results")) if out is None else out
     asked = Asked(quick, names_of("--only", only), form)
@@ -51,22 +51,22 @@ def claims(
 
 
 class Asked(NamedTuple):
-    """What is asked of a ledger: its quick variant, only some claims, and how the decisions are told."""
+    """The options of a judgement: the quick variant or not, which claims, and the format of the decisions."""
 
     quick: bool = False
     only: Collection[str] | None = None
-    form: str = "table"  # or json; nothing is printed where it is empty
+    form: str = "table"  # or json; nothing is printed if it is empty
 
 
 def judge(file: Path, store: Store, how: How, asked: Asked) -> bool:
-    """Judge a ledger: run what is missing, print the decisions, and write the page; whether a run or a check failed."""
+    """Run what is missing, print the decisions, and write the page; returns whether a run or a check failed."""
     ledger = read_ledger(file, quick=asked.quick)
     ask_for_devices(None)
     with progress(quiet=not asked.form) as watch:
         own = how._replace(watch=watch)
         job = LedgerJob(file.stem, ledger, asked.only, root=beside(store.folder), quick=asked.quick, how=own)
         judged = job.result(store, run_job(job, store, reuse=how.reuse, watch=watch))
-        # Of all claims, those that were judged before among them.
+        # Every judged claim of the ledger, including those judged by earlier commands.
         kept = load_ledger(store, store.file_of(job), store.record_of(job))
         page, *_ = publish(store, store.file_of(job), show_claims(kept, job.name, store.folder, job.config()))
     match asked.form:

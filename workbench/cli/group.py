@@ -1,4 +1,4 @@
-"""The group that every command belongs to: what it sets up, and how it turns wrong input into one message."""
+"""The group of all commands. It sets up JAX and turns wrong input into one message."""
 
 import errno
 import gc
@@ -24,11 +24,11 @@ BAD_INPUT = 2
 # 128 and the number of the signal, as shells report it.
 INTERRUPTED, TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM
 
-# Objects allocated between two searches for garbage.
+# Objects allocated between two garbage collections.
 OBJECTS_BETWEEN = 200_000
 
 
-# The file of each command. One is loaded when its command is asked for, so that none waits for what others need.
+# The file of each command. It is loaded when the command is called, so that no command waits for another's imports.
 FILES = {
     "atlas": "atlas",
     "claims": "claims",
@@ -60,18 +60,18 @@ class _Stop(click.ClickException):
 
 
 class Terminated(KeyboardInterrupt):
-    """The process was asked to end; cleaned up after as if by Ctrl-C."""
+    """The process was asked to end; it is cleaned up as after Ctrl-C."""
 
 
 class _Group(click.Group):
     """Loads commands, and turns wrong input and interruption into one message and the right exit status."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """All there are, loaded or not."""
+        """The names of all commands, loaded or not."""
         return sorted(FILES)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """A command, which joins the group as its file is loaded; None where there is none of the name."""
+        """The command of a name, which joins the group when its file is loaded; None if there is no such command."""
         if cmd_name in FILES:
             importlib.import_module(f"workbench.cli.{FILES[cmd_name]}")
         return super().get_command(ctx, cmd_name)
@@ -99,10 +99,10 @@ class _Group(click.Group):
             raise _Stop(f"interrupted; {_KEPT}", INTERRUPTED) from None
 
 
-# What a disk says that is full, or that nobody may write to.
+# Error numbers of a disk that is full or cannot be written to.
 _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
 
-# What it says where a file stands in place of a folder, or a folder in place of a file.
+# Error numbers of a file in the place of a folder, or a folder in the place of a file.
 _IN_THE_WAY = (errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENOTEMPTY, errno.ENAMETOOLONG)
 
 _KEPT = "finished runs are kept, and the same command goes on"
@@ -115,10 +115,11 @@ _KEPT = "finished runs are kept, and the same command goes on"
     "imported",
     multiple=True,
     metavar="MODULE:CLASS",
-    help="Execute a module of your own, here or on PYTHONPATH, and register its method; for results that it made.",
+    help="Execute a module of your own, in this folder or on PYTHONPATH, and register its method; needed to read the "
+    "results that it made.",
 )
 def cli(imported: tuple[str, ...]) -> None:
-    """Gaussian mixtures by EM, gradient ascent and MCMC, compared on the same terms."""
+    """Compare EM, gradient ascent and MCMC on Gaussian mixtures on the same terms."""
     check_environment()
     for home in imported:
         try:
@@ -133,30 +134,30 @@ def cli(imported: tuple[str, ...]) -> None:
 def main() -> None:
     """The `workbench` command."""
     keep_compiled_programs()
-    # Tracing a program allocates much that stays. What has been imported is never garbage, and looking for some after
-    # every 700 objects, as Python does, takes a fifth of the time until the first step.
+    # Tracing a program allocates many objects that stay. Imported objects are never garbage, and collecting after every
+    # 700 objects, as Python does, takes a fifth of the time until the first step.
     gc.freeze()
     gc.set_threshold(OBJECTS_BETWEEN, 10, 10)
-    # Programs do not carry the places in the source that each of their parts comes from.
+    # Compiled programs do not record the source lines that their parts come from.
     jax.config.update("jax_traceback_in_locations_limit", 0)
     if not is_supervised():
-        # One of several hosts ends at once: it may be waiting for the others, where no Python runs.
+        # One of several hosts ends at once: it may be waiting for the others in a call in which no Python runs.
         signal.signal(signal.SIGTERM, _terminate)
     try:
         cli(prog_name="workbench")
     except SystemExit as ended:
         if ended.code in (INTERRUPTED, TERMINATED) and not is_supervised():
-            # At once: a thread may be where no Python runs, as a sampler is, and the interpreter would wait for it.
+            # Exit at once: a thread may be in a call in which no Python runs, and the interpreter would wait for it.
             sys.stdout.flush()
             sys.stderr.flush()
             os._exit(int(ended.code))
         raise
     finally:
-        # Whatever ends the process from here on has nothing left to say.
+        # An interruption from here on has nothing left to report.
         signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _terminate(number: int, frame: FrameType | None) -> None:
-    """End as by Ctrl-C; asked a second time, at once."""
+    """End as after Ctrl-C; a second signal ends the process at once."""
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     raise Terminated

@@ -1,4 +1,4 @@
-"""The commands that look: at what is stored, at what there is, and at whether a config is valid. They run nothing."""
+"""The commands that run nothing: they show stored results, list what is available, and validate configs."""
 
 import json
 from collections.abc import Sequence
@@ -28,13 +28,13 @@ from workbench.studies.reading import is_study, read_study, schema_of_files
 @click.argument("folders", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="DIR...")
 @click.option("--format", "form", type=click.Choice(["table", "json", "csv"]), default="table", show_default=True)
 def compare(folders: Sequence[Path], form: str) -> None:
-    """Print again, from disk, what every job of a folder found. JSON is one object per job, each on a line.
+    """Print the stored results of every job of a folder again. JSON is one object per job, each on a line.
 
-    CSV has the methods of experiments; `workbench table` tells every record of every job.
+    CSV has the methods of experiments; `workbench table` shows every record of every job.
     """
     if form == "csv":
         texts = [table(comparison).to_csv() for folder in folders for comparison in load_results(folder)]
-        # One header, then the rows of all.
+        # One header, then the rows of all comparisons.
         click.echo(texts[0] + "".join(text.partition("\n")[2] for text in texts[1:]), nl=False)
         return
     found = [each for folder in folders for each in found_in(folder)]
@@ -44,7 +44,7 @@ def compare(folders: Sequence[Path], form: str) -> None:
 @cli.command()
 @click.argument("folder", type=click.Path(path_type=Path), metavar="DIR")
 def plot(folder: Path) -> None:
-    """Redraw every page and figure of a results folder from disk."""
+    """Redraw every page and figure of a results folder from the stored results."""
     for path in redraw(folder):
         click.echo(path)
 
@@ -74,7 +74,7 @@ def list_() -> None:
 @cli.command()
 @click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE_OR_DIR...")
 def validate(paths: Sequence[Path]) -> None:
-    """Check configs, their data, and that every method can solve its problem. Runs nothing."""
+    """Check configs and their data, and that every method can solve its problem. Runs nothing."""
     files = [file for path in paths for file in (sorted(path.glob("*.toml")) if path.is_dir() else [path])]
     if not files:
         raise InputError(f"{', '.join(map(str, paths))}: no .toml files; give experiment files or their folder")
@@ -97,7 +97,7 @@ def schema() -> None:
 
 
 def _check(file: Path) -> str:
-    """Read a ledger, an experiment, a sweep or a study, and its data; what is wrong is raised. Returns a remark."""
+    """Check a ledger, an experiment, a sweep or a study, and its data; raises what is wrong, and returns a remark."""
     if is_ledger(file):
         read_ledger(file)
         read_ledger(file, quick=True)
@@ -115,7 +115,7 @@ def _check(file: Path) -> str:
         return f", {len(job.cells()):,} cells"
     experiment = read_experiment(file)
     train, _ = experiment.data.load(experiment.seed, file.parent)
-    # On this machine's devices, not on those that it will run on.
+    # Checked on this machine's devices, not on those that the experiment will run on.
     experiment.check(experiment.model_copy(update={"run": RunConfig()}).problem(train))
     return ""
 

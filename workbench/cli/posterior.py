@@ -19,11 +19,11 @@ from workbench.posterior.table import csv_of, text_of, to_dict
 @click.option("--relabel", type=click.Choice(list(RELABELLINGS)), default=DEFAULT, show_default=True)
 @click.option("--format", "form", type=click.Choice(["table", "json", "csv"]), default="table", show_default=True)
 def posterior(folder: Path, relabel: str, form: str) -> None:
-    """Print what the stored draws of samplers say, and how far to trust them.
+    """Summarise the stored draws of samplers, and say how far to trust them.
 
-    Label-invariant functionals; weights, means and standard deviations after relabelling, with the R-hat of the
-    labels as sampled beside them; the labellings that each chain visits; how relabelling algorithms agree and what
-    they cost. JSON is one object per sampler, each on a line.
+    Prints label-invariant functionals; weights, means and standard deviations after relabelling, beside the R-hat of
+    the labels as sampled; the labellings that each chain visits; and how relabelling algorithms agree and what they
+    cost. JSON is one object per sampler, each on a line.
     """
     summaries = [
         (
@@ -39,7 +39,7 @@ def posterior(folder: Path, relabel: str, form: str) -> None:
         if trace.is_sampler
     ]
     if not summaries:
-        raise InputError(f"{folder}: holds no draws; run an experiment with a sampler, as [methods.nuts]")
+        raise InputError(f"{folder}: holds no draws; run an experiment with a sampler, such as [methods.nuts]")
     if form == "json":
         lines = [{"experiment": name, "method": method, **to_dict(summary)} for name, method, summary in summaries]
         click.echo("\n".join(json.dumps(line, allow_nan=False) for line in lines))

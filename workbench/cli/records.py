@@ -1,4 +1,4 @@
-"""The commands that tell what results folders hold: where every cell stands, and every record as a row."""
+"""The commands that list the contents of results folders: the state of every cell, and every record as a row."""
 
 from collections import Counter
 from dataclasses import replace
@@ -27,10 +27,10 @@ STATES = ("done", "stale", "failed", "damaged", "missing")
 @click.argument("folder", type=click.Path(path_type=Path), metavar="DIR", default=Path("results"))
 @click.option("--format", "form", type=click.Choice(["table", "json", "csv"]), default="table", show_default=True)
 def status(folder: Path, form: str) -> None:
-    """Say where the cells of every job stand: done, stale, failed, damaged or missing.
+    """Count the cells of every job by state: done, stale, failed, damaged or missing.
 
-    DIR is a results folder, or one that holds some. Stale is what other code or other packages made; `workbench run`
-    runs it again.
+    DIR is a results folder, or a folder of results folders. A stale cell was made by other code or other packages;
+    `workbench run` runs it again.
     """
     rows = []
     whys: Counter[str] = Counter()
@@ -44,7 +44,7 @@ def status(folder: Path, form: str) -> None:
     if not rows:
         raise InputError(f"{folder}: no jobs; give a folder that `workbench run` wrote, or one that holds some")
     found = replace(table_of(rows), keep=("name", "cells", *STATES))
-    click.echo(_told(found, form))
+    click.echo(_formatted(found, form))
     if form == "table":
         for why, count in whys.most_common():
             click.echo(f"{count} x {why}")
@@ -52,17 +52,19 @@ def status(folder: Path, form: str) -> None:
 
 @cli.command("table")
 @click.argument("folder", type=click.Path(path_type=Path), metavar="DIR", default=Path("results"))
-@click.option("--where", metavar="SQL", help="Only rows that meet a condition, as \"method = 'em' and passes < 100\".")
+@click.option(
+    "--where", metavar="SQL", help="Only rows that meet a condition, such as \"method = 'em' and passes < 100\"."
+)
 @click.option("--columns", metavar="NAME,NAME", help="Only these columns  [default: those that differ]")
 @click.option(
     "--format", "form", type=click.Choice(["table", "json", "csv", "parquet"]), default="table", show_default=True
 )
-@click.option("--out", type=click.Path(path_type=Path), help="The file to write, for parquet.")
+@click.option("--out", type=click.Path(path_type=Path), help="The file to write with --format parquet.")
 def table_(folder: Path, where: str | None, columns: str | None, form: str, out: Path | None) -> None:
-    """Show every record of every job as a row: its setting, where it stands and what it found.
+    """Show every record of every job as a row: its setting, its state and its results.
 
-    DIR is a results folder, or one that holds some. Printed, it has the columns that differ between rows; CSV, JSON and
-    Parquet have all.
+    DIR is a results folder, or a folder of results folders. The printed table has the columns that differ between rows;
+    CSV, JSON and Parquet have all columns.
     """
     found = table_of_folder(folder)
     if where is not None:
@@ -82,10 +84,10 @@ def table_(folder: Path, where: str | None, columns: str | None, form: str, out:
         to_parquet(found, out)
         click.echo(out)
         return
-    click.echo(_told(found, form))
+    click.echo(_formatted(found, form))
 
 
-def _told(found: Table, form: str) -> str:
+def _formatted(found: Table, form: str) -> str:
     match form:
         case "json":
             return found.to_json()

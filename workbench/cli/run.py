@@ -1,4 +1,4 @@
-"""The command that runs an experiment, a sweep of one, a study, or a ledger of claims."""
+"""The command that runs an experiment, a sweep, a study, or a ledger of claims."""
 
 import sys
 from dataclasses import dataclass, replace
@@ -33,7 +33,7 @@ FAILED = 1
 
 @dataclass(frozen=True)
 class Running:
-    """Where a job runs, what becomes of what is stored, who works, and whether anything is printed."""
+    """Where results are stored, whether stored results are used, which processes work, and whether to print."""
 
     store: Store
     reuse: Reuse
@@ -41,7 +41,7 @@ class Running:
     quiet: bool
 
     def run(self, job: Job, watch: Watch | None) -> list[Outcome]:
-        """What has become of each cell."""
+        """Run a job; the outcome of each cell."""
         return run_job(job, self.store, reuse=self.reuse, watch=watch, executor=self.workers)
 
 
@@ -49,7 +49,7 @@ class Running:
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Override a key; may be repeated.")
 @click.option("--methods", metavar="NAME,NAME", help="Run and compare only these methods of the experiment.")
-@click.option("--sweep", "swept", multiple=True, metavar="KEY=[A,B]", help="Run every combination of such values.")
+@click.option("--sweep", "swept", multiple=True, metavar="KEY=[A,B]", help="Run every combination of these values.")
 @click.option("--out", type=Folder(), help="Results folder  [default: results/NAME]")
 @reusing
 @working
@@ -66,10 +66,10 @@ def run(
     workers: Workers | None,
     quiet: bool,
 ) -> None:
-    """Run what is missing of an experiment, sweep, study or ledger, print what it found, write results and report.
+    """Run an experiment, sweep, study or ledger as far as its results are missing, print them, and write a report.
 
-    What other code or other packages made is stale, and what was changed afterwards is damaged: either is said, and run
-    again. What failed is kept with its reason.
+    A stored result is stale if other code or other packages made it, and damaged if it was changed afterwards. The
+    command names both kinds and runs them again. A failure is kept with its reason.
     """
     store = Store(Path("results") / file.stem if out is None else out)
     running = Running(store, reuse, workers, quiet)
@@ -78,7 +78,7 @@ def run(
         if methods is not None or swept or settings:
             option = "--sweep" if swept else "--set" if settings else "--methods"
             raise InputError(f"{option}: {file} is a ledger of claims; change the files that its claims rest on")
-        # What draws takes as long to load as JAX.
+        # Imported late: the drawing library takes as long to load as JAX.
         from workbench.cli.claims import Asked, judge
 
         failed = judge(file, store, How(reuse, executor=workers), Asked(form="" if quiet else "table"))
@@ -104,7 +104,7 @@ def run(
 
 
 def _run_experiment(file: Path, experiment: Experiment, only: list[str] | None, running: Running) -> bool:
-    """Whether a method failed, or nothing is sound."""
+    """Run an experiment; whether a method failed, or no answer is sound."""
     store, quiet = running.store, running.quiet
     with progress(quiet) as watch:
         with named(file):
@@ -112,7 +112,7 @@ def _run_experiment(file: Path, experiment: Experiment, only: list[str] | None, 
             comparison = job.result(store, running.run(job, watch))
         page = store.folder / "report.html"
         if len(comparison):
-            # What draws takes as long to load as JAX: a run begins without it.
+            # Imported late: the drawing library takes as long to load as JAX, and a run begins without it.
             from workbench.report import publish, show_comparison
 
             with hosts.folder_on_first_host(store.folder) as written:
@@ -173,5 +173,5 @@ def _run_study(file: Path, settings: tuple[str, ...], running: Running) -> bool:
 
 
 def _failed(summary: MethodSummary) -> bool:
-    """Whether a method raised, or has not one finite answer."""
+    """Whether a method raised, or has no finite answer."""
     return summary.failure is not None or set(summary.statuses) == {Status.NONFINITE.name}

@@ -1,4 +1,4 @@
-"""The command that sets criteria side by side over the number of components."""
+"""The command that compares criteria over the number of components."""
 
 import re
 from pathlib import Path
@@ -25,7 +25,7 @@ FAILED = 1
 @cli.command()
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--components", default="1:9", show_default=True, help="K to choose from: 1:9, or 2,3,5.")
-@click.option("--covariance", help="Families to choose from as well: full,tied,diagonal,spherical.")
+@click.option("--covariance", help="Covariance families to choose from as well, such as full,tied,diagonal,spherical.")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Override a key; may be repeated.")
 @click.option("--out", type=Folder(), help="Results folder  [default: results/NAME]")
 @reusing
@@ -43,14 +43,14 @@ def select(
     form: str,
     quiet: bool,
 ) -> None:
-    """Choose a number of components: AIC, BIC, ICL, held-out score, WAIC, PSIS-LOO and evidence, side by side.
+    """Choose a number of components by AIC, BIC, ICL, held-out score, WAIC, PSIS-LOO and evidence.
 
-    FILE is an experiment; data, model and prior are enough. Its own number of components plays no part. Without a
-    proper prior there is neither WAIC, nor PSIS-LOO, nor evidence: --set prior.family=conjugate. What rests on draws
-    that disagree (WAIC, PSIS-LOO) is not eligible: it has a dash, and is never chosen. The evidence rests on weights
-    of independent runs, whose spread is its error, and is not eligible where one run carries the mean. It is sampled by
-    methods of its own, whatever the file's [methods] are. With --covariance the grid of families and components is
-    searched, with a table and a panel for each criterion. The same command again computes nothing and redraws the page.
+    FILE is an experiment; data, model and prior are enough, and its own number of components is ignored. WAIC, PSIS-LOO
+    and evidence need a proper prior: --set prior.family=conjugate. WAIC and PSIS-LOO are not eligible if their draws
+    disagree: the table shows a dash, and they are never chosen. The evidence rests on the weights of independent runs,
+    whose spread is its error; it is not eligible if one run carries the mean. Methods of its own sample it, whatever
+    the file's [methods] are. --covariance searches the grid of families and components, with a table and a panel for
+    each criterion. Repeating the command computes nothing and redraws the page.
     """
     wanted, families = _numbers(components), names_of("--covariance", covariance)
     experiment = _read(file, settings)
@@ -82,7 +82,7 @@ def _numbers(text: str) -> list[int]:
         match = re.fullmatch(r"\s*(\d{1,4})(?::(\d{1,4}))?\s*", part)
         first, last = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
         if not 1 <= first <= last:
-            raise InputError(f"--components {text}: {part!r} is no range of numbers from 1 up; give 1:9, or 2,3,5")
+            raise InputError(f"--components {text}: {part!r} is not a range of numbers from 1 up; give 1:9, or 2,3,5")
         numbers += range(first, last + 1)
     return numbers
 

@@ -1,4 +1,4 @@
-"""What several commands share: the progress bar, how a config is shown, and which code of a user's own it may name."""
+"""Parts that several commands share: the progress bar, options, and the import of a user's own methods."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -22,7 +22,7 @@ from workbench.loop.run import Progress as RunProgress
 
 
 class Folder(click.Path):
-    """A folder to write to, as a `Path`; nothing at all, which would be the folder one is in, is refused."""
+    """A folder to write to, as a `Path`. An empty value, which would mean the current folder, is refused."""
 
     def __init__(self) -> None:
         super().__init__(path_type=Path)
@@ -34,15 +34,15 @@ class Folder(click.Path):
             BadParameter: the value is empty.
         """
         if not str(value).strip():
-            self.fail("is empty; give a folder, or . for the one you are in", param, ctx)
+            self.fail("is empty; give a folder, or . for the current one", param, ctx)
         return super().convert(value, param, ctx)
 
 
 def names_of(option: str, text: str | None) -> list[str] | None:
-    """The names in `NAME,NAME`; None where the option is not given.
+    """The names in `NAME,NAME`; None if the option is not given.
 
     Raises:
-        InputError: a name twice.
+        InputError: a name is given twice.
     """
     if text is None:
         return None
@@ -55,7 +55,7 @@ def names_of(option: str, text: str | None) -> list[str] | None:
 
 @contextmanager
 def progress(quiet: bool) -> Iterator[Watch | None]:
-    """A word where nothing moves, and a bar for the method that is running if this is a terminal, on standard error."""
+    """Report progress on standard error: a line if nothing moves, and on a terminal a bar for the running method."""
     if quiet:
         yield None
         return
@@ -63,7 +63,7 @@ def progress(quiet: bool) -> Iterator[Watch | None]:
         with watching(partial(print, file=sys.stderr, flush=True)) as come_to:
             yield lambda name: _counting(name, come_to, lambda done, total: None)
         return
-    # Loaded where it is needed: other runs do not wait for it.
+    # Imported where it is needed, so that other runs do not wait for it.
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
@@ -83,7 +83,7 @@ def progress(quiet: bool) -> Iterator[Watch | None]:
 
 
 def _counting(name: str, come_to: Callable[[str], None], show: RunProgress) -> RunProgress:
-    """A progress callback that tells in words, too, how far it has come."""
+    """A progress callback that also reports progress in words to `come_to`."""
     come_to(f"{name} at its start")
 
     def count(done: int, total: int) -> None:
@@ -100,7 +100,7 @@ def config_text(experiment: Experiment) -> str:
 
 @contextmanager
 def named(file: Path) -> Iterator[None]:
-    """Messages about wrong input begin with the file that it is in."""
+    """Begin every message about wrong input with the name of the file."""
     try:
         yield
     except InputError as error:
@@ -110,10 +110,10 @@ def named(file: Path) -> Iterator[None]:
 
 
 def import_own(file: Path, settings: tuple[str, ...] = ()) -> None:
-    """Import the methods of a user's own that a config names, whose code the user so asks to be executed.
+    """Import a user's own methods that a config names. By naming them the user asks for their code to be executed.
 
     Raises:
-        InputError: the file cannot be read, or such a method cannot be had.
+        InputError: the file cannot be read, or such a method cannot be imported.
     """
     values = read_toml(file, settings)
     with named(file):
@@ -121,11 +121,11 @@ def import_own(file: Path, settings: tuple[str, ...] = ()) -> None:
 
 
 def reusing(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The options that say what becomes of what is stored; the command takes them as one argument, `reuse`."""
+    """The options on the use of stored results; the command takes them as one argument, `reuse`."""
 
-    @click.option("--force", is_flag=True, help="Run again what is stored; each process that is so told, all of it.")
-    @click.option("--keep-stale", is_flag=True, help="Take what other code made as it is, marked as stale.")
-    @click.option("--retry", is_flag=True, help="Run again what failed before.")
+    @click.option("--force", is_flag=True, help="Run again what is stored; every process given --force runs all cells.")
+    @click.option("--keep-stale", is_flag=True, help="Use results that other code made, and mark them as stale.")
+    @click.option("--retry", is_flag=True, help="Run failed cells again.")
     @wraps(command)
     def with_reuse(*arguments: Any, force: bool, keep_stale: bool, retry: bool, **options: Any) -> Any:
         return command(*arguments, reuse=Reuse(force, keep_stale, retry), **options)
@@ -134,11 +134,15 @@ def reusing(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def working(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The options that say which processes run cells; the command takes them as one argument, `workers`."""
+    """The options on the processes that run cells; the command takes them as one argument, `workers`."""
 
-    @click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Processes that run cells.")
-    @click.option("--executor", type=click.Choice(EXECUTORS), help="Who runs them  [default: loky, on this machine]")
-    @click.option("--scheduler", metavar="ADDRESS", help="Of a Dask cluster, for --executor dask.")
+    @click.option(
+        "--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Number of processes that run cells."
+    )
+    @click.option(
+        "--executor", type=click.Choice(EXECUTORS), help="The library that runs them  [default: loky, on this machine]"
+    )
+    @click.option("--scheduler", metavar="ADDRESS", help="Address of a Dask scheduler, for --executor dask.")
     @wraps(command)
     def with_workers(*arguments: Any, jobs: int, executor: str | None, scheduler: str | None, **options: Any) -> Any:
         return command(*arguments, workers=workers_of(executor, jobs, scheduler), **options)

@@ -1,4 +1,4 @@
-"""The commands that keep results in order: remove, merge, compare, pack, and check a pack by running it again."""
+"""The commands that maintain results: remove, merge, compare and pack cells, and verify a pack by running it again."""
 
 import tempfile
 from pathlib import Path
@@ -20,9 +20,9 @@ APART = 1
 @click.option("--failed", is_flag=True, help="Remove cells that failed.")
 @click.option("--stale", is_flag=True, help="Remove cells that other code or other packages made.")
 @click.option("--damaged", is_flag=True, help="Remove cells that were changed after they were written.")
-@click.option("--dry-run", "dry", is_flag=True, help="Only say what would be removed.")
+@click.option("--dry-run", "dry", is_flag=True, help="Only print what would be removed.")
 def clean(folder: Path, failed: bool, stale: bool, damaged: bool, dry: bool) -> None:
-    """Remove the cells of DIR, or of every results folder in it, that are in a state."""
+    """Remove the failed, stale or damaged cells of DIR, or of every results folder in it."""
     states = [name for name, asked in (("failed", failed), ("stale", stale), ("damaged", damaged)) if asked]
     if not states:
         raise InputError("clean: give at least one of --failed, --stale and --damaged")
@@ -36,7 +36,7 @@ def clean(folder: Path, failed: bool, stale: bool, damaged: bool, dry: bool) -> 
 @click.argument("source", type=click.Path(path_type=Path), metavar="FROM")
 @click.argument("target", type=click.Path(path_type=Path), metavar="INTO")
 def merge(source: Path, target: Path) -> None:
-    """Copy what results folder FROM has, and INTO has not, into INTO; nothing sound there is replaced."""
+    """Copy the cells that results folder INTO lacks from FROM; no sound cell of INTO is replaced."""
     merged = upkeep.merge(source, target)
     for why in merged.left:
         click.echo(f"left out: {why}", err=True)
@@ -50,9 +50,9 @@ def merge(source: Path, target: Path) -> None:
 @click.option("--tolerance", type=click.FloatRange(min=0), default=upkeep.RELATIVE, show_default=True, help="Relative.")
 @click.pass_context
 def diff(ctx: click.Context, first: Path, second: Path, tolerance: float) -> None:
-    """Say what sets two results folders apart: settings, versions and numbers.
+    """List the differences between two results folders: settings, versions and numbers.
 
-    The exit status is 1 where a number differs by more than the tolerance, or only one folder has a cell.
+    The exit status is 1 if a number differs by more than the tolerance, or if only one folder has a cell.
     """
     found = upkeep.difference(first, second, tolerance=tolerance)
     click.echo(found)
@@ -64,7 +64,7 @@ def diff(ctx: click.Context, first: Path, second: Path, tolerance: float) -> Non
 @click.argument("folder", type=click.Path(path_type=Path), metavar="DIR")
 @click.option("--out", type=click.Path(path_type=Path), help="The ZIP file  [default: NAME.zip]")
 def export(folder: Path, out: Path | None) -> None:
-    """Pack a results folder in one file: jobs, cells, points, pages, figures, and every package's version."""
+    """Pack a results folder in one file: jobs, cells, points, pages, figures, and the version of every package."""
     place = Path(f"{folder.resolve().name}.zip") if out is None else out
     cells = packs.export(folder, place)
     click.echo(f"{place}: {cells} cells; `workbench verify {place}` runs them again and compares")
@@ -72,13 +72,13 @@ def export(folder: Path, out: Path | None) -> None:
 
 @cli.command()
 @click.argument("pack", type=click.Path(path_type=Path), metavar="PACK")
-@click.option("--tolerance", type=click.FloatRange(min=0), help="Relative  [default: what each job states]")
-@click.option("--quiet", is_flag=True, help="Print nothing but what differs.")
+@click.option("--tolerance", type=click.FloatRange(min=0), help="Relative  [default: the tolerance of each job]")
+@click.option("--quiet", is_flag=True, help="Print only what differs.")
 @click.pass_context
 def verify(ctx: click.Context, pack: Path, tolerance: float | None, quiet: bool) -> None:
-    """Run every job of a pack again, and compare what comes out with what was packed.
+    """Run every job of a pack again, and compare the results with those in the pack.
 
-    The exit status is 1 where a cell fails, differs by more than the tolerance, or could not be checked.
+    The exit status is 1 if a cell fails, differs by more than the tolerance, or could not be checked.
     """
     ask_for_devices(None)
     with tempfile.TemporaryDirectory(prefix="workbench-verify-") as place, progress(quiet) as watch:

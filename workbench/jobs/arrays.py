@@ -1,4 +1,4 @@
-"""Arrays on disk: NPZ without pickle, whose size is known before anything is unpacked."""
+"""Arrays on disk: NPZ without pickle, whose size is checked before anything is unpacked."""
 
 import io
 import zipfile
@@ -9,7 +9,7 @@ import numpy as np
 
 from workbench.engine.files import replacing
 
-# Arrays that unpack to more are refused before they are read.
+# Arrays that unpack to more bytes are refused before they are read.
 MOST_BYTES = 2**34
 
 
@@ -17,11 +17,11 @@ def read_arrays(content: bytes, most: int | None = None) -> dict[str, np.ndarray
     """The arrays of an NPZ file.
 
     Args:
-        content: of the file.
-        most: bytes that they may unpack to; `MOST_BYTES` unless given.
+        content: the bytes of the file.
+        most: the most bytes that they may unpack to; by default `MOST_BYTES`.
 
     Raises:
-        ValueError: they would unpack to more than can be meant, or are no arrays of numbers and text.
+        ValueError: they would unpack to more bytes, or are not arrays of numbers and text.
     """
     with zipfile.ZipFile(io.BytesIO(content)) as packed:
         size = sum(member.file_size for member in packed.infolist())
@@ -39,6 +39,6 @@ def packed(arrays: Mapping[str, np.ndarray]) -> bytes:
 
 
 def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """An NPZ file, whole or not at all."""
+    """Write an NPZ file, whole or not at all."""
     with replacing(path) as temporary:
         temporary.write_bytes(packed(arrays))

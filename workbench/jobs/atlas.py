@@ -31,17 +31,17 @@ from workbench.starts import STARTS, Start, Stated
 
 @dataclass(frozen=True, eq=False)
 class Atlases:
-    """Atlases of one problem, by rule of starts and method, with the traces of it that are stored."""
+    """The atlases of one problem, by rule of starts and method, with its stored traces."""
 
-    comparison: Comparison  # of what `workbench run` has stored of the experiment; perhaps of nothing
+    comparison: Comparison  # of the stored runs of the experiment, of which there may be none
     atlases: tuple[Atlas, ...]
     left_out: tuple[str, ...] = ()  # methods that are samplers
     failures: dict[str, str] = field(default_factory=dict)
-    stale: str | None = None  # what other code made atlases, if any did
+    stale: str | None = None  # the code that made stale atlases, if any are stale
 
     @property
     def numbers(self) -> list[list[int]]:
-        """A number for each optimum of each atlas, the same for the same optimum."""
+        """A number for each optimum of each atlas; equal optima have equal numbers."""
         found = numbered(self.atlases, self.comparison.problem.num_points) if self.atlases else []
         return [[int(number) for number in each] for each in found]
 
@@ -63,7 +63,7 @@ class Atlases:
 
     @property
     def reading(self) -> str:
-        """Which method reaches the best maximum of all how often."""
+        """How often each method reaches the best maximum of all."""
         text = self._reading
         return (
             text
@@ -85,12 +85,12 @@ class Atlases:
         return f"Share of starts that end on the best maximum of all, {best:.3f}: {', '.join(parts)}."
 
 
-# Nats between polished values of one maximum: rounding alone.
+# Nats by which polished values of one maximum may differ through rounding.
 BEST = 1e-6
 
 
 class AtlasJob(Job):
-    """The atlases of some methods of an experiment, from some rules of starts."""
+    """A job that maps some methods of an experiment from some rules of starts."""
 
     kind: ClassVar[str] = "atlas"
     plural: ClassVar[str] = "atlases"
@@ -117,7 +117,7 @@ class AtlasJob(Job):
         """The atlases of an experiment, checked; the arguments are those of `map_experiment`.
 
         Raises:
-            InputError: the data cannot be had, or a method cannot solve the problem.
+            InputError: the data cannot be read, or a method cannot solve the problem.
         """
         methods = _climbers(experiment, only)
         chosen = _rules(experiment, rules)
@@ -130,7 +130,7 @@ class AtlasJob(Job):
 
     @classmethod
     def stored(cls, folder: Path, record: Mapping[str, Any], where: str) -> "AtlasJob":
-        """The atlases that a folder keeps, with the points."""
+        """The job that a folder keeps, with its points."""
         setting = Setting.stored(folder, record, where)
         try:
             own = record["config"]["atlas"]
@@ -182,7 +182,7 @@ class AtlasJob(Job):
         return Record(made.to_dict(), row=row)
 
     def config(self) -> dict[str, Any]:
-        """The experiment, a digest of its points, and what is mapped."""
+        """The experiment, a digest of its points, and the rules, methods and number of starts."""
         rules = [_plain(rule) for rule in dict.fromkeys(rule for _, rule in self.pairs)]
         resolved = self.setting.experiment.resolved()
         methods = list(dict.fromkeys(method for method, _ in self.pairs))
@@ -190,11 +190,11 @@ class AtlasJob(Job):
         return {"experiment": resolved, "data_digest": self.setting.digest, "atlas": own}
 
     def prepare(self, folder: Path) -> None:
-        """Keep the points."""
+        """Store the points."""
         self.setting.points.keep(folder)
 
     def result(self, store: Store, outcomes: Sequence[Outcome]) -> Atlases:
-        """All atlases that were made, with the runs that the folder holds of the experiment."""
+        """All finished atlases, with the stored runs of the experiment."""
         done = [outcome for outcome in outcomes if outcome.failure is None]
         found = tuple(Atlas.from_dict(dict(record_of(store, outcome).values)) for outcome in done)
         failures = {self.label(o.cell): o.failure for o in outcomes if o.failure is not None}
@@ -223,32 +223,32 @@ def map_experiment(
     retry: bool = False,
     watch: Watch | None = None,
 ) -> Atlases:
-    """Map every optimising method of an experiment from every rule of starts; what is stored is loaded.
+    """Map every optimising method of an experiment from every rule of starts; stored atlases are loaded.
 
     An atlas that raises is reported in `failures` and the others are kept.
 
     Args:
-        experiment: the config; its own number of restarts and its races play no part.
-        starts: of each atlas.
-        rules: names of rules of starts; the experiment's own unless given.
+        experiment: the config; its own number of restarts and its races are ignored.
+        starts: the number of starts of each atlas.
+        rules: names of rules of starts; by default the rule of the experiment.
         name: shown in pages.
         out: the results folder.
         folder: what a relative `data.file` is relative to.
-        only: names of methods; all that are no samplers unless given.
-        force: run again what is stored.
-        keep_stale: take stored atlases that other code made as they are, and say so.
-        retry: run again what failed before.
-        watch: gives a progress callback for each atlas that runs.
+        only: names of methods; by default all but samplers.
+        force: run stored atlases again.
+        keep_stale: use stored atlases that other code made, and mark them as stale.
+        retry: run failed atlases again.
+        watch: returns a progress callback for each atlas that runs.
 
     Raises:
-        InputError: the data cannot be had, or a method cannot solve the problem. Nothing has run then.
+        InputError: the data cannot be read, or a method cannot solve the problem; raised before anything runs.
     """
     job, store = AtlasJob.of(experiment, name, folder, starts=starts, rules=rules, only=only), Store(out)
     return job.result(store, run_job(job, store, reuse=Reuse(force, keep_stale, retry), watch=watch))
 
 
 def load_atlases(folder: Path | str) -> Atlases:
-    """Every atlas of a results folder, with the runs that it holds of the experiment that was mapped last.
+    """Every atlas of a results folder, with the stored runs of the experiment that was mapped last.
 
     Raises:
         InputError: the folder holds no atlas, or its data are damaged.
@@ -264,7 +264,7 @@ def load_atlases(folder: Path | str) -> Atlases:
 
 
 def load_atlas_job(store: Store, file: Path, job: Mapping[str, Any]) -> Atlases:
-    """What is stored of some atlases that a folder keeps; those that failed or are damaged are named.
+    """The stored atlases of one job; failed and damaged ones are named in `failures`.
 
     Raises:
         InputError: the file or the points are damaged.
@@ -284,14 +284,14 @@ def load_atlas_job(store: Store, file: Path, job: Mapping[str, Any]) -> Atlases:
 
 @dataclass(frozen=True)
 class _Looked:
-    """What keeps a stored atlas from being used as it is."""
+    """Why a stored atlas cannot be used unchanged, if it cannot."""
 
     failure: str = ""
     stale: str | None = None
 
 
 def _look(store: Store, key: str, found: dict[str, Atlas]) -> _Looked:
-    """Put a stored atlas among those found."""
+    """Add a stored atlas to `found`, if it is sound."""
     try:
         manifest = store.manifest(key)
         if manifest is None:
@@ -309,7 +309,7 @@ def _look(store: Store, key: str, found: dict[str, Atlas]) -> _Looked:
 
 
 def made_by_now(method: Method, rule: Start, experiment: Experiment) -> Provenance:
-    """The present code of what computes an atlas."""
+    """The present code that computes an atlas."""
     parts = (method, rule, experiment.prior, experiment.soundness)
     return Provenance.of(atlas, *parts, alone=("jobs.atlas", "experiment.config"))
 

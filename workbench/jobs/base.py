@@ -1,4 +1,4 @@
-"""What a job is: a config cut into cells, each of which can be run by itself and leaves a record."""
+"""The base of jobs: a job is a config cut into cells, each of which can be run by itself and leaves a record."""
 
 import hashlib
 import json
@@ -17,28 +17,28 @@ from workbench.provenance import Provenance
 Value = bool | int | float | str | None
 Progress = Callable[[int, int], None]  # of (done, in all)
 
-# What a cell can raise as a result of its numbers and of the machine: JAX's and XLA's own errors are RuntimeErrors.
+# Errors that a cell can raise because of its numbers or the machine; errors of JAX and XLA are RuntimeErrors.
 NUMERICAL = (RuntimeError, MemoryError, ArithmeticError, OSError)
 
 
 def digest_of_values(value: Any) -> str:
-    """A hash of plain values, the same whatever the order of keys."""
+    """A hash of plain values, which does not depend on the order of keys."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:32]
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One piece of a job: what can be run by itself, and not by halves.
+    """The smallest part of a job that can be run by itself.
 
-    Its identity holds all that decides its numbers, the code apart: settings, the precision, and a digest of all data.
-    Two cells of one identity are the same cell, whatever jobs they belong to.
+    Its identity holds everything but the code that decides its numbers: settings, the precision, and a digest of all
+    data. Two cells of one identity are the same cell, whatever jobs they belong to.
     """
 
     name: str  # the readable part of its key: letters, digits, - and _
-    identity: Mapping[str, Any]  # as JSON holds it
-    made_by: Provenance  # the code and the packages that it would be run by now
+    identity: Mapping[str, Any]  # JSON values
+    made_by: Provenance  # the code and the packages that would run it now
     coordinates: Mapping[str, Value] = field(default_factory=dict)  # its place in the job, as columns of a table
-    config: Mapping[str, Any] | None = None  # what would run it alone, as TOML holds it
+    config: Mapping[str, Any] | None = None  # the config that runs this cell alone, as TOML values
 
     @cached_property
     def key(self) -> str:
@@ -48,33 +48,33 @@ class Cell:
 
 @dataclass(frozen=True)
 class Record:
-    """What a cell leaves."""
+    """The results of a cell."""
 
-    values: Mapping[str, Any]  # as JSON holds it: no NaN, no infinity
+    values: Mapping[str, Any]  # JSON values, without NaN or infinity
     arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
-    row: Mapping[str, Value] = field(default_factory=dict)  # what a table of many cells shows of it
-    devices: int = 1  # that worked on it side by side
+    row: Mapping[str, Value] = field(default_factory=dict)  # its columns in a table of many cells
+    devices: int = 1  # number of devices that computed it together
 
 
 class Job(ABC):
-    """What runs cell by cell: an experiment, a sweep of one, an atlas, a choice of K, a study."""
+    """A computation that is run and stored cell by cell, such as an experiment, a sweep, an atlas or a study."""
 
     kind: ClassVar[str]
     plural: ClassVar[str] = "cells"  # what its cells are called
-    # What a cell may raise and leave as a failure of its own; anything else ends the job.
+    # Errors that are kept as the failure of a cell; any other error ends the job.
     failures: ClassVar[tuple[type[Exception], ...]] = NUMERICAL
 
-    counted: ClassVar[bool] = False  # whether one progress counts the cells, in place of one for each of them
+    counted: ClassVar[bool] = False  # whether one progress bar counts the cells, instead of one bar for each cell
 
-    # How far apart, relative, its numbers may be on two machines: these round otherwise, and what iterates to its end
-    # leaves as much as its own tolerance.
+    # The largest relative difference of its numbers between two machines, which comes from different rounding and, for
+    # iterative methods, from their own tolerance.
     tolerance: ClassVar[float] = 1e-6
 
     name: str  # shown in tables and pages
-    checkpoint_seconds: float = INTERVAL  # between two checkpoints of an unfinished cell
+    checkpoint_seconds: float = INTERVAL  # seconds between two checkpoints of an unfinished cell
 
     def __getstate__(self) -> dict[str, Any]:
-        """What travels to a worker: not what can be worked out again."""
+        """The state that is sent to a worker, without cached values, which it can compute again."""
         kind = type(self)
         worked_out = {name for name in vars(self) if isinstance(getattr(kind, name, None), cached_property)}
         return {name: value for name, value in vars(self).items() if name not in worked_out}
@@ -85,22 +85,22 @@ class Job(ABC):
 
     @abstractmethod
     def run(self, cell: Cell, checkpoint: Checkpoint, progress: Progress | None) -> Record:
-        """The record of one of the cells, a function of its identity and of the code alone.
+        """Compute the record of a cell, which depends on its identity and the code alone.
 
         Args:
             cell: one of `cells()`.
-            checkpoint: where its progress can be kept, and is found again after an interruption.
-            progress: to be told how far it has come.
+            checkpoint: the place from which the cell resumes after an interruption.
+            progress: a callback that takes the number of steps done and the total.
         """
 
     @abstractmethod
     def config(self) -> dict[str, Any]:
-        """The job as TOML holds it: what is needed to show it again."""
+        """The job as TOML values: everything that is needed to show it again."""
 
     @classmethod
     @abstractmethod
     def stored(cls, folder: Path, record: Mapping[str, Any], where: str) -> "Job":
-        """The job that a results folder keeps, ready to be run again from that folder alone.
+        """The job that a results folder keeps, which can be run again from that folder alone.
 
         Args:
             folder: the results folder.
@@ -108,41 +108,41 @@ class Job(ABC):
             where: the file, for messages.
 
         Raises:
-            InputError: the record or what the cells share is damaged, or the data are nowhere to be had.
+            InputError: the record or the data that cells share are damaged, or the data cannot be found.
         """
 
     @abstractmethod
     def result(self, store: Any, outcomes: Any) -> Any:
-        """What the cells say together.
+        """The combined result of the cells.
 
         Args:
             store: the `Store` that holds the records.
-            outcomes: of `run_job`, one for each of `cells()`.
+            outcomes: the outcomes of `run_job`, one for each of `cells()`.
         """
 
     def all_cells(self) -> Sequence[Cell]:
-        """Those that belong to the job, whether or not they are asked for now."""
+        """Every cell of the job, including cells that are not requested now."""
         return self.cells()
 
     def identity(self) -> dict[str, Any]:
-        """What sets the job apart from others in a folder; their order and the place of a file say nothing."""
+        """The values that distinguish the job from others in a folder."""
         return {"config": self.config(), "cells": [cell.key for cell in self.all_cells()]}
 
     def label(self, cell: Cell) -> str:
-        """A cell in words, for messages and progress."""
+        """The name of a cell in messages and progress."""
         return cell.name
 
     def as_it_stands(self, store: Any, cell: Cell, kept: Any) -> Any:
-        """What is stored of a cell, as far as it still says what running it now would; None where it does not.
+        """The stored state of a cell, if running the cell now would give the same; None if it would not.
 
-        Most cells rest on nothing that another job stores, and stand as they are.
+        Most cells depend on nothing that another job stores, and are returned unchanged.
 
         Args:
             store: the `Store` that holds it.
             cell: one of the cells.
-            kept: of `Store.look`.
+            kept: the value of `Store.look`.
         """
         return kept
 
     def prepare(self, folder: Path) -> None:  # noqa: B027  # most have nothing to share
-        """Keep beside the cells what they share, as the data, before any of them runs."""
+        """Store what the cells share, such as the data, before any of them runs."""

@@ -1,8 +1,8 @@
-"""Who runs the cells of a job besides this process: workers on this machine, on a Dask cluster, or under SLURM.
+"""Executors, which run the cells of a job in other processes: on this machine, on a Dask cluster, or under SLURM.
 
-The pools are libraries': joblib's loky, Dask's distributed, submitit. Each of them calls one function, which claims a
-cell, runs it and stores it; what comes back is a word on how it went, and the records are on disk. A worker that is
-lost takes nothing with it: its cell is claimed by nobody any more, and is run again.
+The pools come from libraries: joblib's loky, Dask's distributed, submitit. Each of them calls one function, which
+claims a cell, runs it and stores it. The call returns only how each cell ended; the records are on disk. If a worker is
+lost, its claim is released, and its cell is run again.
 """
 
 import logging
@@ -33,50 +33,50 @@ EXECUTORS = ("loky", "dask", "slurm")
 # How often a cell may lose its worker before it counts as failed.
 LOSSES = 2
 
-# A call of a worker begins no further cell after so many seconds, so that progress is shown and no worker waits for
-# what another has been given; and is given no more cells than so many, and than took half of the time before.
+# A call of a worker starts no further cell after SLICE seconds, so that progress is shown and no worker idles while
+# another has many cells. A call is given at most MOST cells, and at most as many as took half of SLICE before.
 SLICE, MOST = 1.0, 64
 
 LOST = "the process that ran it was lost"
 
-# The thread of a worker that looks after its parent.
+# The name of the thread in which a worker watches its parent.
 _WATCH = "workbench-parent"
 
 _LOG = logging.getLogger("workbench")
 
 
 class Done(NamedTuple):
-    """How a cell went."""
+    """How a cell ended."""
 
     key: str
     failure: str | None  # why there is no record
-    elsewhere: bool = False  # whether another process has it
+    elsewhere: bool = False  # whether another process is running it
 
 
 class Share(NamedTuple):
-    """What a call of a worker has come to."""
+    """The result of one call of a worker."""
 
     done: tuple[Done, ...]
     seconds: float
 
 
 class Known(NamedTuple):
-    """A job as a worker has it."""
+    """A job and its cells, as a worker keeps them."""
 
     job: Job
     cells: dict[str, Cell]
 
 
-# The job that this process works for: its cells, what it has read, and what it has compiled serve many calls.
+# The job that this process works for. Its cells, its data and its compiled programs serve many calls.
 _KNOWN: dict[str, Known] = {}
 
 
 @dataclass(frozen=True)
 class Work:
-    """A job for workers: called with the keys of cells, it runs them in the worker's process.
+    """A job for workers; a call with the keys of cells runs them in the worker's process.
 
-    It travels to workers as these libraries send functions, between processes of one user's; nothing that lies in a
-    results folder is read so.
+    The libraries send it to workers as they send functions, between processes of one user. Nothing in a results folder
+    is read in this way.
     """
 
     job: Job
@@ -84,14 +84,15 @@ class Work:
     reuse: Reuse
     devices: int  # for each worker
     x64: bool
-    token: str  # tells one job from others in a worker
-    parent: int  # the process that began it all
+    token: str  # distinguishes the job from others in a worker
+    parent: int  # the process that started the workers
     own: tuple[type[Method], ...] = ()  # methods that a user has registered
 
     def __call__(self, *keys: str) -> Share:
-        """Run the first cell here, and of the others as many as begin within a second, but for what others have.
+        """Run the first cell, and further cells as long as they start within a second; skip claimed cells.
 
-        Cells that follow each other share data, starts and programs, and a call takes longer than a small cell.
+        Several cells are run in one call because consecutive cells share data, starts and programs, and because the
+        overhead of a call exceeds the time of a small cell.
         """
         if self.token not in _KNOWN:
             _begin(self.devices, self.x64, self.parent)
@@ -110,17 +111,17 @@ class Work:
 
 @dataclass(frozen=True)
 class Workers:
-    """Where cells are run: `executor` names the library, `jobs` how many workers, `address` a Dask scheduler."""
+    """Where cells run: `executor` names the library, `jobs` is the number of workers, `address` a Dask scheduler."""
 
     executor: str = "loky"
     jobs: int = 1
     address: str | None = None
 
     def check(self) -> None:
-        """Refuse what is not installed, or no number of workers.
+        """Check the number of workers, and that the library is installed.
 
         Raises:
-            InputError: names the package.
+            InputError: names the package or the number.
         """
         if self.executor not in EXECUTORS:
             raise InputError(f"--executor: unknown {self.executor!r}; allowed: {', '.join(EXECUTORS)}")
@@ -131,7 +132,7 @@ class Workers:
             raise InputError(f"--jobs: must be at least 1, got {self.jobs}")
 
     def run(self, job: Job, store: Store, keys: Sequence[str], reuse: Reuse) -> Iterator[Done]:
-        """Run cells, and tell of each as it is done.
+        """Run cells, and yield each of them when it is done.
 
         Raises:
             InputError: a worker refuses its input.
@@ -149,7 +150,7 @@ class Workers:
 
 
 def _begin(devices: int, x64: bool, parent: int) -> None:
-    """Set a worker up as the command line sets itself up, before JAX begins."""
+    """Set up a worker as the command line sets up its own process, before JAX starts."""
     if os.getppid() == parent and not any(thread.name == _WATCH for thread in threading.enumerate()):
         threading.Thread(target=_end_with, args=(parent,), name=_WATCH, daemon=True).start()
     ask_for_devices(devices)
@@ -158,17 +159,17 @@ def _begin(devices: int, x64: bool, parent: int) -> None:
 
 
 def _end_with(parent: int) -> None:
-    """Wait until the process that began this one is gone, however it went, and go as well."""
+    """Wait until the process that started this one has ended, for whatever reason, and then exit."""
     while os.getppid() == parent:
         time.sleep(0.5)
     os._exit(1)
 
 
 def _by_loky(work: Work, keys: Sequence[str], jobs: int) -> Iterator[Done]:
-    """In processes of this machine; where one is lost, what is left goes to new ones.
+    """Run cells in processes of this machine; if a process is lost, new processes run the remaining cells.
 
-    Nobody knows whose cell took a process with it. So what is left after some losses without a cell done goes one by
-    one, each in a process to itself, and one that loses its process as often again has failed.
+    The cell that ended a process is not known. After LOSSES losses without a finished cell, each remaining cell is
+    therefore run in a process of its own, and a cell that loses its process LOSSES times has failed.
     """
     left, lost, most = list(keys), 0, MOST
     while left and lost < LOSSES:
@@ -176,7 +177,7 @@ def _by_loky(work: Work, keys: Sequence[str], jobs: int) -> Iterator[Done]:
         for done in _by_pool(work, left, jobs, most):
             left.remove(done.key)
             yield done
-        # From the first loss on each cell travels by itself, and takes no other with it.
+        # From the first loss on, each call has one cell, so that no other cell is lost with it.
         most, lost = 1, lost + 1 if len(left) == before else 0
     for key in left:
         tries = (done for _ in range(LOSSES) for done in _by_pool(work, [key], 1, 1))
@@ -184,17 +185,17 @@ def _by_loky(work: Work, keys: Sequence[str], jobs: int) -> Iterator[Done]:
 
 
 def _by_pool(work: Work, keys: Sequence[str], jobs: int, most: int) -> Iterator[Done]:
-    """As far as no process is lost, and up to so many cells in one call."""
+    """Run cells until a process is lost, with at most `most` cells in one call."""
     from joblib.externals.loky import get_reusable_executor, wait
     from joblib.externals.loky.process_executor import BrokenProcessPool
 
-    # An interrupted process ends at once, and leaves loky's watcher to remove its semaphores: no reason to warn.
+    # An interrupted process exits at once and leaves its semaphores to loky's resource tracker; a warning is unneeded.
     sys.warnoptions.append("ignore:resource_tracker")
     pool = get_reusable_executor(max_workers=jobs)
     ahead, sent, size = deque(keys), dict[Any, tuple[str, ...]](), 1
     try:
         while ahead or sent:
-            # One call waits for each that runs, so that no worker waits for this process.
+            # For each running call another one is queued, so that no worker waits for this process.
             while ahead and len(sent) < 2 * jobs:
                 given = tuple(ahead.popleft() for _ in range(min(size, len(ahead))))
                 sent[pool.submit(work, *given)] = given
@@ -206,13 +207,13 @@ def _by_pool(work: Work, keys: Sequence[str], jobs: int, most: int) -> Iterator[
     except BrokenProcessPool:
         _LOG.warning("a worker was lost: its cell is run again")
     except BaseException:
-        # Interrupted, or input is wrong: what has not begun is not to begin.
+        # After an interruption or wrong input no further cell may start.
         pool.shutdown(wait=False, kill_workers=True)
         raise
 
 
 def _by_dask(work: Work, keys: Sequence[str], jobs: int, address: str | None) -> Iterator[Done]:
-    """By a Dask scheduler, or a cluster of this machine where none is named; Dask runs again what a worker loses."""
+    """Run cells by a Dask scheduler, or a local cluster if none is named; Dask retries the cells of lost workers."""
     from distributed import Client, LocalCluster, as_completed
     from distributed.scheduler import KilledWorker
 
@@ -227,7 +228,7 @@ def _by_dask(work: Work, keys: Sequence[str], jobs: int, address: str | None) ->
                 if isinstance(error, InputError):
                     raise error
                 if isinstance(error, KilledWorker):
-                    # It may only have waited on a worker that another cell took with it.
+                    # Another cell may have ended the worker on which this cell waited.
                     suspected.append(sent[future])
                     continue
                 if error is None:
@@ -243,7 +244,7 @@ def _by_dask(work: Work, keys: Sequence[str], jobs: int, address: str | None) ->
 
 
 def _by_slurm(work: Work, keys: Sequence[str], jobs: int) -> Iterator[Done]:
-    """As an array job of which so many run at a time; without SLURM, in processes of this machine."""
+    """Run cells as an array job, `jobs` at a time; without SLURM, in processes of this machine."""
     import submitit
 
     logs = work.folder / "slurm"
@@ -258,7 +259,7 @@ def _by_slurm(work: Work, keys: Sequence[str], jobs: int) -> Iterator[Done]:
 
 
 def workers_of(executor: str | None, jobs: int, address: str | None = None) -> Workers | None:
-    """The workers that options ask for; None where this process is to do all.
+    """The workers that the options ask for; None if this process runs all cells.
 
     Raises:
         InputError: as `Workers.check`.

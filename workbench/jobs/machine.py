@@ -1,4 +1,4 @@
-"""Where, when and by which packages something was made, as its manifest says it."""
+"""The entry of a manifest on the machine, the time and the packages that made a cell."""
 
 import time
 from typing import Any
@@ -8,12 +8,12 @@ import jax
 from workbench.engine.precision import dtype_name
 from workbench.provenance import version_of
 
-# Packages whose versions are told, whether or not a cell's code imports them.
+# Packages whose versions are recorded, whether or not a cell's code imports them.
 _PACKAGES = ("workbench", "jax", "jaxlib", "numpyro", "numpy", "scipy", "optax", "arviz-stats")
 
 
 def machine(devices: int) -> dict[str, Any]:
-    """Where and when something was made, and by which packages."""
+    """The packages, hosts, precision and time of this process, and its device, of which `devices` took part."""
     device = jax.devices()[0]
     return {
         "versions": {package: version_of(package) for package in _PACKAGES},

@@ -1,4 +1,4 @@
-"""The format of what is stored: written into every manifest, and read before anything else of it."""
+"""The format of stored files, which every manifest states and which is read before anything else."""
 
 import json
 from collections.abc import Mapping
@@ -8,21 +8,21 @@ from typing import Any
 from workbench.engine.precision import USUAL, dtype_name
 from workbench.errors import InputError, shown
 
-# What is newer is refused, because nobody knows yet what it means.
+# A newer format is refused, because this version cannot know its meaning.
 FORMAT = 2
 
-# Why a run is missing that nobody has asked for.
+# The reason given for a run that was never requested.
 NEVER = "it has not been run"
 
 PRECISIONS = {"float32", USUAL}
 
 
 def check_format(record: Any, where: str) -> None:
-    """Refuse what a newer version of the workbench has written.
+    """Refuse files of a newer version of the workbench.
 
     Raises:
-        InputError: names the formats, and what to do.
-        ValueError: it is no manifest, or its format no whole number from 1 up.
+        InputError: the format is newer; names the formats, and what to do.
+        ValueError: the record is not a table, or its format is not a whole number from 1 up.
     """
     if not isinstance(record, Mapping):
         raise ValueError(f"it is {shown(record)}, and no table")
@@ -37,7 +37,7 @@ def check_format(record: Any, where: str) -> None:
 
 
 def why_missing(cell: Path) -> str:
-    """Why a run is not in its folder METHOD-HASH, in a few words."""
+    """Why the folder METHOD-HASH of a run does not hold it, in a few words."""
     if cell.is_dir():
         return f"{cell.name} has no manifest.json; run it again"
     for other in sorted(cell.parent.glob(f"{cell.name.rpartition('-')[0]}-*/manifest.json")):

@@ -1,4 +1,4 @@
-"""The points of a job as the store keeps them: once for all cells that are of them, and told apart by their content."""
+"""The points of a job in the store, which are kept once for all cells and identified by their content."""
 
 import hashlib
 from dataclasses import dataclass
@@ -14,28 +14,28 @@ from workbench.experiment import Experiment
 from workbench.jobs.arrays import read_arrays, write_arrays
 from workbench.jobs.base import digest_of_values
 
-# Points of more bytes stay where they are: the store keeps the place and a hash, and no copy.
+# Points of more bytes are not copied: the store keeps their path and a hash.
 COPIED_AT_MOST = 2**29
 
-# What is read of a copy, held-out points and labels with it: nothing tells before it is unpacked whether it is the one
-# that was written.
+# The most bytes that a copy, with held-out points and labels, may unpack to. Whether it is the copy that was written is
+# known only after unpacking.
 READ_AT_MOST = 2**32
 
 
 @dataclass(frozen=True)
 class Points:
-    """The data of a run as the store keeps them."""
+    """The points that a run fits, and those held out."""
 
     train: Dataset
     heldout: Dataset
 
     @property
     def digest(self) -> str:
-        """A hash of every number, so that a changed file is changed data."""
+        """A hash of every number, so that a changed file counts as other data."""
         return digest_of_values({name: _fingerprint(value) for name, value in self.arrays().items()})
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Everything that judging and drawing needs, as arrays."""
+        """Everything that scoring and drawing needs, as arrays."""
         arrays = {
             "x": self.train.x,
             "heldout": self.heldout.x,
@@ -50,32 +50,34 @@ class Points:
         return arrays
 
     def keep(self, folder: Path) -> None:
-        """Write them into a results folder, unless they are there or too large."""
+        """Write the points into a results folder, unless they exist there or are too large."""
         place = place_of(folder, self.digest)
         if not place.is_file() and self.train.x.nbytes <= COPIED_AT_MOST:
             write_arrays(place, self.arrays())
 
 
 def place_of(folder: Path, digest: str) -> Path:
-    """The file that keeps points."""
+    """The file that keeps the points of a digest."""
     return folder / "data" / f"{digest}.npz"
 
 
 def load_points(folder: Path, digest: str, experiment: Experiment, name: str) -> Points:
-    """The points of an experiment that a results folder keeps, or that its own file still holds.
+    """The points of an experiment, from a results folder or from the experiment's own data file.
 
     Raises:
-        InputError: they are missing, damaged, or not what they were.
+        InputError: they are missing, damaged, or have changed.
     """
     place = place_of(folder, digest)
     if not place.is_file() and experiment.data.file is not None:
         points = Points(*experiment.data.load(experiment.seed, Path()))
         if points.digest != digest:
-            raise InputError(f"{experiment.data.file}: is not what the runs in {folder} are of; run it again")
+            raise InputError(
+                f"{experiment.data.file}: has changed since the runs in {folder}; run the experiment again"
+            )
         return points
     points = _read(place, name)
     if points.digest != digest:
-        raise InputError(f"{place}: is damaged (its numbers are not those of its name); run the experiment again")
+        raise InputError(f"{place}: is damaged (its numbers do not match its name); run the experiment again")
     return points
 
 

@@ -1,4 +1,4 @@
-"""Every kind of job by its name, as the files under `jobs/` of a results folder have it."""
+"""Every kind of job, by the name that the files under `jobs/` of a results folder use."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -24,7 +24,7 @@ JOBS: dict[str, type[Job]] = {
 
 
 def stored_job(folder: Path, record: Mapping[str, Any], where: str) -> Job:
-    """A job that a results folder keeps, ready to be run again.
+    """A job that a results folder keeps, which can be run again.
 
     Args:
         folder: the results folder.
@@ -32,7 +32,7 @@ def stored_job(folder: Path, record: Mapping[str, Any], where: str) -> Job:
         where: the file, for messages.
 
     Raises:
-        InputError: its kind is unknown, it is damaged, or its data are nowhere to be had.
+        InputError: its kind is unknown, it is damaged, or its data cannot be found.
     """
     kind = record["kind"]
     if kind not in JOBS:

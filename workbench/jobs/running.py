@@ -1,4 +1,4 @@
-"""Running a job: what is missing is run and stored, what is there is taken as it is, and what is wrong is said."""
+"""Running a job: missing cells are run and stored, sound stored cells are used, and problems are reported."""
 
 import json
 import logging
@@ -19,42 +19,42 @@ from workbench.jobs.store import Store
 from workbench.loop.checkpoint import Checkpoint
 from workbench.provenance import announce_stale
 
-Watch = Callable[[str], Progress | None]  # what is run -> a progress callback
+Watch = Callable[[str], Progress | None]  # the name of what is run -> a progress callback
 
 _LOG = logging.getLogger("workbench")
 
-# What of an identity says which data a cell is of.
+# The keys of an identity that identify the data of a cell.
 DIGESTS_OF_DATA = ("data", "files")
 
-# Stored cells of one name in which the data of a new one are looked for.
+# The most stored cells of one name that are compared with a new cell to detect changed data.
 MOST_LOOKED_AT = 200
 
-# Failures of the machine and not of the cell: they are no result, and the cell is tried again the next time.
+# Failures of the machine, not of the cell. They are not stored, and the cell is tried again the next time.
 PASSING = (OSError, MemoryError)
 
 
 @dataclass(frozen=True)
 class Reuse:
-    """What becomes of what is stored."""
+    """Which stored cells are used and which are run again."""
 
-    force: bool = False  # run everything again
-    keep_stale: bool = False  # take what other code made as it is
-    retry: bool = False  # run again what failed
+    force: bool = False  # run every cell again
+    keep_stale: bool = False  # use cells that other code made
+    retry: bool = False  # run failed cells again
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What has become of a cell."""
+    """The outcome of a cell."""
 
     cell: Cell
     failure: str | None = None  # why it has no record
-    stale: str | None = None  # what other code made it, if any did
-    record: Record | None = None  # where it has just been run in this process; else it is on disk
-    before: bool = False  # whether it failed in an earlier run, and was not tried again
+    stale: str | None = None  # the other code that made it, if it is stale
+    record: Record | None = None  # if this process has just run it; otherwise it is on disk
+    before: bool = False  # whether it failed in an earlier run and was not retried
 
 
 class Finished(Protocol):
-    """How a cell went elsewhere."""
+    """How a cell ended in another process."""
 
     key: str
     failure: str | None
@@ -65,7 +65,7 @@ class Executor(Protocol):
     """Runs cells in other processes; `executors.Workers` is one."""
 
     def run(self, job: Job, store: Store, keys: Sequence[str], reuse: Reuse) -> Iterator[Any]:
-        """Run cells and tell of each, as a `Finished`, when it is done."""
+        """Run cells, and yield a `Finished` for each when it is done."""
 
 
 def run_job(
@@ -76,17 +76,17 @@ def run_job(
     watch: Watch | None = None,
     executor: Executor | None = None,
 ) -> list[Outcome]:
-    """Run the cells of a job that are not stored yet, and say what has become of each.
+    """Run the cells of a job that are not stored yet, and return the outcome of each cell.
 
-    A cell that fails leaves its reason and the others go on. One that another process is running is left to it, and
-    waited for at the end.
+    The reason of a failed cell is stored, and the other cells go on. A cell that another process is running is left to
+    that process, and waited for at the end.
 
     Args:
         job: what to run.
-        store: where.
-        reuse: what becomes of what is stored; it is taken, unless it is damaged or other code made it.
-        watch: gives a progress callback.
-        executor: the processes that run cells; this one unless given.
+        store: where cells are stored.
+        reuse: which stored cells are used; by default those that are sound and made by the present code.
+        watch: returns a progress callback.
+        executor: the processes that run cells; by default this process.
 
     Raises:
         InputError: the folder cannot be written, or a newer workbench wrote there.
@@ -96,7 +96,7 @@ def run_job(
     on_first_host(lambda: _keep(store, job))
     kept, pending = _sort(job, store, list(cells.values()), reuse)
     if leads():
-        _tell_changed_data(store, [cells[key] for key in cells if key in pending])
+        _warn_of_changed_data(store, [cells[key] for key in cells if key in pending])
     outcomes = {key: _as_kept(cells[key], found) for key, found in kept.items()}
     counting = watch(job.name) if watch is not None and (job.counted or executor is not None) else None
     own = watch if counting is None else None
@@ -123,7 +123,7 @@ def run_job(
 
 
 def _one_by_one(job: Job, store: Store, cells: Sequence[Cell], reuse: Reuse, watch: Watch | None) -> Iterator[Outcome]:
-    """Run cells in this process, those that another has left out."""
+    """Run cells in this process, except those that another process has claimed."""
     for cell in cells:
         outcome = run_if_free(job, store, cell, reuse, watch)
         if outcome is not None:
@@ -140,17 +140,17 @@ def _elsewhere(
 
 
 def run_cell(job: Job, store: Store, cell: Cell, progress: Progress | None = None, *, afresh: bool = False) -> Outcome:
-    """Run one cell and store what it leaves.
+    """Run one cell and store its record or failure.
 
     Args:
-        job: whose cell it is.
-        store: where it is kept.
+        job: the job of the cell.
+        store: where the cell is stored.
         cell: what to run.
-        progress: to be told how far it has come.
-        afresh: whether to begin at the start, whatever progress an interrupted run has left.
+        progress: a callback that takes the number of steps done and the total.
+        afresh: whether to ignore the checkpoint of an interrupted run.
 
     Raises:
-        Exception: what the job does not count among its failures; and, of several hosts, any.
+        Exception: any error that is not among the job's failures; with several hosts, any error.
     """
     checkpoint = Checkpoint(store.checkpoint_place(cell.key), job.checkpoint_seconds, code=cell.made_by.code)
     if afresh:
@@ -163,11 +163,11 @@ def run_cell(job: Job, store: Store, cell: Cell, progress: Progress | None = Non
             store.save(job.kind, cell, record, time.perf_counter() - begun)
     except job.failures as error:
         if several() or (isinstance(error, InputError) and InputError not in job.failures):
-            # What failed here, or was lost elsewhere, leaves the hosts out of step.
+            # After a failure on one host the hosts are no longer synchronised, so the job cannot go on.
             raise
         failure = Failure.of(error, traceback.format_exc())
         if isinstance(error, PASSING):
-            return Outcome(cell, failure=f"{failure.message}; it is no result, and the same command tries it again")
+            return Outcome(cell, failure=f"{failure.message}; it is not stored, and the same command tries it again")
         store.save_failure(job.kind, cell, failure, time.perf_counter() - begun)
         checkpoint.remove()
         return Outcome(cell, failure=failure.message)
@@ -176,7 +176,7 @@ def run_cell(job: Job, store: Store, cell: Cell, progress: Progress | None = Non
 
 
 def record_of(store: Store, outcome: Outcome) -> Record:
-    """What a cell left.
+    """The record of a cell.
 
     Raises:
         DamagedCellError: it cannot be read.
@@ -189,7 +189,7 @@ def _keep(store: Store, job: Job) -> None:
 
 
 def _sort(job: Job, store: Store, cells: Sequence[Cell], reuse: Reuse) -> tuple[dict[str, Kept], set[str]]:
-    """What is stored and can be used, and the keys of the cells that are to be run, the same on every host."""
+    """The stored cells that can be used, and the keys of the cells to run; equal on every host."""
     kept: dict[str, Kept] = {}
     damaged: list[str] = []
     stale: list[str | None] = []
@@ -219,8 +219,8 @@ def _sort(job: Job, store: Store, cells: Sequence[Cell], reuse: Reuse) -> tuple[
     return kept, pending
 
 
-def _tell_changed_data(store: Store, pending: Sequence[Cell]) -> None:
-    """Say where the folder has the first cell of some that are to be run, all alike but the data."""
+def _warn_of_changed_data(store: Store, pending: Sequence[Cell]) -> None:
+    """Warn if the first pending cell is stored with all the same settings but other data."""
     cell = pending[0] if pending else None
     if cell is None or store.place(cell.key).exists():
         return
@@ -249,35 +249,35 @@ def _as_kept(cell: Cell, kept: Kept) -> Outcome:
 def run_if_free(
     job: Job, store: Store, cell: Cell, reuse: Reuse, watch: Watch | None = None, *, wait: bool = False
 ) -> Outcome | None:
-    """Run a cell in this process, unless it has been done meanwhile.
+    """Run a cell in this process, unless another process has finished it in the meantime.
 
     Args:
-        job: whose cell it is.
-        store: where it is kept.
+        job: the job of the cell.
+        store: where the cell is stored.
         cell: what to run.
-        reuse: what becomes of what is stored.
-        watch: gives a progress callback.
-        wait: whether to wait where another process has it.
+        reuse: which stored cells are used.
+        watch: returns a progress callback.
+        wait: whether to wait for another process that has claimed the cell.
 
     Returns:
-        None where another process has it, and this one is not to wait.
+        The outcome; None if another process has claimed the cell and `wait` is false.
     """
     if several():
-        return run_cell(job, store, cell, _told(job, cell, watch), afresh=reuse.force)
+        return run_cell(job, store, cell, _progress_of(job, cell, watch), afresh=reuse.force)
     with store.claimed(cell.key, wait) as held:
         if not held:
             return None
         if not reuse.force and (found := _done_meanwhile(job, store, cell, reuse)) is not None:
             return _as_kept(cell, found)
-        return run_cell(job, store, cell, _told(job, cell, watch), afresh=reuse.force)
+        return run_cell(job, store, cell, _progress_of(job, cell, watch), afresh=reuse.force)
 
 
-def _told(job: Job, cell: Cell, watch: Watch | None) -> Progress | None:
+def _progress_of(job: Job, cell: Cell, watch: Watch | None) -> Progress | None:
     return None if watch is None else watch(job.label(cell))
 
 
 def _done_meanwhile(job: Job, store: Store, cell: Cell, reuse: Reuse) -> Kept | None:
-    """What another process has made of a cell since this one looked: a record, or a failure that is not tried again."""
+    """The record, or the failure that is not retried, that another process has stored since this one looked."""
     try:
         stored = store.look(cell)
         found: Kept | None = None if stored is None else job.as_it_stands(store, cell, stored)

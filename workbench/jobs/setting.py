@@ -1,4 +1,4 @@
-"""A setting: one experiment with its points, which is all that a run of one of its methods needs."""
+"""A setting: one experiment with its points, which is everything that a run of one of its methods needs."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -30,33 +30,35 @@ from workbench.problem import Problem
 
 @dataclass(frozen=True)
 class Setting:
-    """An experiment and its points: all that its cells need."""
+    """An experiment and its points: everything that its cells need."""
 
     experiment: Experiment
     points: Points
-    drawn: dict[int, Mixture] = field(default_factory=dict, compare=False, repr=False)  # starts, by their number
+    drawn: dict[int, Mixture] = field(
+        default_factory=dict, compare=False, repr=False
+    )  # starts, by the number of restarts
 
     def __getstate__(self) -> dict[str, Any]:
-        """What travels to a worker: not what can be worked out again."""
+        """The state that is sent to a worker, without cached values, which it can compute again."""
         return {"experiment": self.experiment, "points": self.points, "drawn": {}}
 
     @classmethod
     def of(cls, experiment: Experiment, folder: Path | str) -> "Setting":
-        """An experiment with its points, which are read from its data.
+        """The setting of an experiment, whose points are read from its data.
 
         Args:
             experiment: the config.
             folder: what a relative `data.file` is relative to.
 
         Raises:
-            InputError: the data cannot be had.
+            InputError: the data cannot be read.
         """
         points = Points(*experiment.data.load(experiment.seed, Path(folder)))
         return cls(experiment.located(Path(folder)), points)
 
     @classmethod
     def stored(cls, folder: Path, record: Mapping[str, Any], where: str) -> "Setting":
-        """An experiment that a results folder keeps, with its points.
+        """The setting of an experiment that a results folder keeps.
 
         Raises:
             InputError: its file or its points are damaged.
@@ -70,7 +72,7 @@ class Setting:
 
     @cached_property
     def problem(self) -> Problem:
-        """What is solved.
+        """The problem that is solved.
 
         Raises:
             InputError: the points do not suit the model or the prior.
@@ -79,16 +81,16 @@ class Setting:
 
     @cached_property
     def digest(self) -> str:
-        """Of the points."""
+        """The digest of the points."""
         return self.points.digest
 
     @property
     def reference(self) -> Reference:
-        """What answers are judged by."""
+        """The reference by which answers are judged."""
         return Reference.of(self.points.train, self.points.heldout, self.experiment.soundness)
 
     def cell(self, method: str, coordinates: Mapping[str, Value] | None = None) -> Cell:
-        """One method's run. Its identity covers the data, the model, the starts, the seed and the method."""
+        """The cell of one method. Its identity covers the data, the model, the starts, the seed and the method."""
         experiment = self.experiment
         resolved = experiment.resolved()
         identity = {key: resolved[key] for key in ("seed", "model", "prior", "starts")}
@@ -114,7 +116,7 @@ class Setting:
         return trace, record_of_trace(trace, problem, starts, statuses, self.reference)
 
     def _starts(self, method: Method) -> Mixture:
-        """Those of a method; what as many restarts of another have begun at is not drawn again."""
+        """The starts of a method; starts that another method with as many restarts has used are not drawn again."""
         experiment, number = self.experiment, method.num_restarts(self.experiment.restarts)
         if number not in self.drawn:
             drawn = starts_of(method, self.problem, experiment.starts, experiment.restarts, experiment.seed)
@@ -122,7 +124,7 @@ class Setting:
         return self.drawn[number]
 
     def comparison(self, name: str, traces: Mapping[str, Trace]) -> Comparison:
-        """Traces with what the experiment knows."""
+        """The comparison of traces of this setting."""
         train = self.points.train
         return Comparison(
             self.problem,
@@ -136,13 +138,13 @@ class Setting:
 
 
 def named_data(experiment: Experiment) -> str:
-    """The data in a word."""
+    """A short name of the data."""
     data = experiment.data
     return data.dataset or ("simulated" if data.file is None else Path(data.file).name)
 
 
 def flat(value: Any, prefix: str = "") -> dict[str, Value]:
-    """Settings as columns: `model.components` is `model_components`; lists, and the name of the method, left out."""
+    """Settings as columns: `model.components` is `model_components`. Lists and the name of the method are left out."""
     if isinstance(value, Mapping):
         pairs = [flat(inner, f"{prefix}_{key}" if prefix else str(key)) for key, inner in value.items()]
         return {key: inner for part in pairs for key, inner in part.items()}
