@@ -1,4 +1,4 @@
-"""Experiments: the config and how it is read from TOML."""
+"""Experiments: the config, and how it is read from TOML."""
 
 from workbench.experiment.config import DataConfig, Experiment, ModelConfig, RunConfig, SimulateConfig
 from workbench.experiment.reading import parse_experiment, read_experiment

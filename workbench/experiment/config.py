@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     AnyMethod: TypeAlias = Method
     FamilyName: TypeAlias = str
 else:
-    # Tagged unions over the registries: what is registered can be configured.
+    # Tagged unions over the registries, so that every registered class can be configured.
     AnyPrior = Annotated[reduce(or_, PRIORS.values()), Field(discriminator="family")]
     AnyStart = Annotated[reduce(or_, STARTS.values()), Field(discriminator="rule")]
     AnyMethod = Annotated[reduce(or_, METHODS.values()), Field(discriminator="method"), WrapValidator(validate_own)]
@@ -77,10 +77,10 @@ class DataConfig(Config):
 
         Args:
             seed: root seed, for simulation and for the split.
-            folder: what a relative `file` is relative to.
+            folder: the folder that a relative `file` is relative to.
 
         Raises:
-            InputError: the data cannot be had or cannot be fitted.
+            InputError: the data cannot be read or cannot be fitted.
         """
         try:
             return self._load(seed, folder)
@@ -105,7 +105,7 @@ class DataConfig(Config):
 
 
 class ModelConfig(Config):
-    """The mixture."""
+    """The mixture model."""
 
     components: Annotated[int, Field(ge=1)]
     covariance: FamilyName = "full"
@@ -118,7 +118,7 @@ class ModelConfig(Config):
     def problem(
         self, x: np.ndarray, prior: Prior, devices: int | None = None, *, columns: Sequence[str] | None = None
     ) -> Problem:
-        """The problem of some points, whose columns messages name.
+        """The problem of some points; `columns` names their columns in messages.
 
         Raises:
             InputError: the points do not suit the model or the prior, or there are too few devices.
@@ -127,12 +127,12 @@ class ModelConfig(Config):
         return Problem(x, self.components, self.covariance, prior, labels=labels, devices=devices, columns=columns)
 
 
-# A method's name is a column of the table and part of a folder's name.
+# A method's name is a column of tables and part of a folder's name.
 MethodName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 
 
 def _schema_of_methods(schema: dict[str, Any]) -> None:
-    """As `_infer_methods` reads them: `method` may be left out of [methods.em], and of no table of another name."""
+    """The schema that `_infer_methods` accepts: `method` is optional only if the table has the name of a method."""
     ((pattern, branches),) = schema.pop("patternProperties").items()
     schema["propertyNames"] = {"pattern": pattern}
     schema["properties"] = {name: {"$ref": ref} for name, ref in branches["discriminator"]["mapping"].items()}
@@ -146,7 +146,7 @@ def _schema_of_methods(schema: dict[str, Any]) -> None:
 
 
 def _infer_methods(value: Any) -> Any:
-    """A method's table may leave `method` out where its own name or its class says it: [methods.em]."""
+    """Add `method` to the tables whose own name is that of a method, such as [methods.em]."""
     if not isinstance(value, dict):
         return value
     named = {}
@@ -156,7 +156,7 @@ def _infer_methods(value: Any) -> Any:
     return named
 
 
-# Methods by name, as a file gives them: one table each.
+# Methods by name; a file has one table for each.
 AnyMethods = Annotated[
     dict[MethodName, SerializeAsAny[AnyMethod]],
     Field(min_length=1, json_schema_extra=_schema_of_methods),
@@ -166,7 +166,7 @@ AnyMethods = Annotated[
 
 
 class RunConfig(Config):
-    """Who shares the work. No part of what a run is: its numbers are the same but for rounding."""
+    """How the work is shared out. It is not part of a run's identity: the numbers are the same but for rounding."""
 
     devices: Annotated[int, Field(ge=1)] | None = Field(
         None, description="JAX devices that share the rows or the restarts, over all hosts; all there are unless given"
@@ -184,17 +184,17 @@ class RunConfig(Config):
 
     @property
     def devices_per_host(self) -> int | None:
-        """What each host brings; None for all that it has."""
+        """The number of devices of each host; None for all that it has."""
         return None if self.devices is None else self.devices // self.hosts
 
 
 class Experiment(Config):
     """One experiment: the data, the model, and the methods that are compared on them.
 
-    Python and TOML say the same: `Experiment.model_validate(mapping)`, or `read_experiment(path)`.
+    It is made from Python by `Experiment.model_validate(mapping)`, and from TOML by `read_experiment(path)`.
     """
 
-    # The largest seed that a key takes on every platform.
+    # The upper bound is the largest seed that a key takes on every platform.
     seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = Field(0, description="root seed of data, starts and methods")
     restarts: Annotated[int, Field(ge=1, le=1_000_000)] = Field(8, description="starts, the same for every method")
     data: DataConfig
@@ -206,7 +206,7 @@ class Experiment(Config):
     run: RunConfig = RunConfig()
 
     def located(self, folder: Path) -> "Experiment":
-        """The same with a relative `data.file` made absolute, so that it can be run from anywhere."""
+        """The same experiment with `data.file` made absolute, so that it can be run from any folder."""
         if self.data.file is None:
             return self
         data = self.data.model_copy(update={"file": str((folder / self.data.file).resolve())})
@@ -221,10 +221,10 @@ class Experiment(Config):
         return self.model.problem(train.x, self.prior, self.run.devices, columns=train.columns)
 
     def check(self, problem: Problem) -> None:
-        """Refuse methods that cannot solve the problem, samplers of unstated labels, and starts that do not fit it.
+        """Refuse methods that cannot solve the problem, samplers without stated labels, and starts that do not fit.
 
         Raises:
-            InputError: saying why, and what to change.
+            InputError: says why, and what to change.
         """
         samplers = [name for name, method in self.methods.items() if method.schedule().draws]
         if samplers and self.model.labels is None:
@@ -238,8 +238,8 @@ class Experiment(Config):
         self.starts.check(problem)
 
     def resolved(self) -> dict[str, Any]:
-        """Every setting, given or default, as TOML can hold it: what is unset is left out.
+        """Every setting, given or default, as TOML values; settings that are None are left out.
 
-        So is how a run is shared out, which says nothing of its numbers and must not bind whoever looks at them later.
+        `run` is left out too: it does not affect the numbers, and must not bind a reader on another machine.
         """
         return dict(self.model_dump(mode="json", exclude_none=True, exclude={"run"}))

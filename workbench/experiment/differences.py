@@ -1,4 +1,4 @@
-"""What sets experiments apart from each other, in words for a title."""
+"""The differences between experiments, in words for a title."""
 
 import json
 from typing import Any
@@ -7,14 +7,14 @@ from workbench.experiment.config import Experiment
 
 
 def tell_apart(experiments: list[Experiment]) -> list[str]:
-    """What sets each experiment apart from the others: "seed = 3", or nothing where there is only one."""
+    """For each experiment, the settings that differ between them, such as "seed = 3"; empty for a single one."""
     flat = [_flat(experiment.resolved()) for experiment in experiments]
     shared = set.intersection(*(set(one) for one in flat))
-    # A key that only some have follows from another that all have (the family of the prior), or is a method's, and
-    # methods have columns of their own.
+    # A key that only some experiments have depends on a key that all have (the family of the prior), or belongs to a
+    # method, and methods have columns of their own.
     differing = sorted(key for key in shared if len({json.dumps(one[key]) for one in flat}) > 1)
     names = [", ".join(f"{key} = {one[key]}" for key in differing) for one in flat]
-    # What is left is a difference of data or of a method's settings: numbered, oldest first.
+    # Experiments that differ only in data or in a method's settings are numbered, oldest first.
     same = [[i for i, other in enumerate(names) if other == name] for name in names]
     return [
         ", ".join(filter(None, [name, f"{places.index(i) + 1} of {len(places)}" if len(places) > 1 else ""]))

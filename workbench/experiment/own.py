@@ -1,4 +1,4 @@
-"""Methods of a user's own that a config names: imported where the user runs the config, and nowhere else."""
+"""A user's own methods that a config names. They are imported only where the user runs the config."""
 
 import importlib
 import sys
@@ -19,14 +19,14 @@ CLASS = "class"
 def import_methods(values: Mapping[str, Any], folder: Path) -> None:
     """Import and register the classes that the methods of a config name. This executes the code of their modules.
 
-    A module is looked for where Python looks, and then in the config's folder, in which workers find it, too.
+    Python looks for a module on its path and then in the config's folder, where workers find it too.
 
     Args:
-        values: of a config, as TOML has them.
-        folder: the config's.
+        values: the TOML values of a config.
+        folder: the folder of the config.
 
     Raises:
-        InputError: there is no such module or class, or it is no method.
+        InputError: there is no such module or class, or it is not a method.
     """
     methods = values.get("methods")
     for name, table in methods.items() if isinstance(methods, Mapping) else ():
@@ -41,7 +41,7 @@ def import_method(home: Any, folder: Path) -> type[Method]:
     """Import and register one class. This executes the code of its module.
 
     Raises:
-        InputError: there is no such module or class, or it is no method.
+        InputError: there is no such module or class, or it is not a method.
     """
     module, _, qualified = home.partition(":") if isinstance(home, str) else ("", "", "")
     if not all(part.isidentifier() for part in f"{module}.{qualified}".split(".")):
@@ -63,10 +63,10 @@ def import_method(home: Any, folder: Path) -> type[Method]:
 
 
 def validate_own(value: Any, handler: Any) -> Any:
-    """A method whose table names its class, or whose name was registered, by that class; any other by the handler.
+    """Validate a method by the user's class that its table names or registered, and any other by the handler.
 
     Raises:
-        ValueError: the class that the table names is not registered. It is not imported here.
+        ValueError: the class that the table names is not registered; it is not imported here.
     """
     if isinstance(value, Method):
         return value if _is_own(type(value)) else handler(value)
@@ -79,7 +79,7 @@ def validate_own(value: Any, handler: Any) -> Any:
 
 
 def with_classes(methods: Mapping[str, Method], handler: Any) -> dict[str, Any]:
-    """Methods as tables, those of a user's own with the name of their class."""
+    """Methods as tables; the table of a user's own method names its class."""
     dumped: dict[str, Any] = handler(methods)
     return {
         name: table | ({CLASS: home_of(type(methods[name]))} if _is_own(type(methods[name])) else {})
@@ -103,7 +103,7 @@ def _registered(home: Any) -> type[Method]:
 
 
 def _validated(kind: type[Method], table: dict[str, Any]) -> Method:
-    """The method in a table; errors lie where those of other methods do, below the name of the method."""
+    """The method in a table; the location of an error begins with the method's name, as for other methods."""
     name = kind.model_fields["method"].default
     try:
         return kind.model_validate({"method": name, **table})

@@ -1,4 +1,4 @@
-"""Reading an experiment from TOML: overrides, and every mistake at once with where it is and what is allowed."""
+"""Reading an experiment from TOML with overrides. Every mistake is reported at once, with its place and remedy."""
 
 import re
 import tomllib
@@ -16,10 +16,10 @@ from workbench.mixture import PRIORS
 from workbench.soundness import Soundness
 from workbench.starts import STARTS
 
-# The whole numbers of TOML have 64 bits.
+# Whole numbers in TOML have 64 bits.
 LARGEST = 2**63 - 1
 
-# Bytes of a file that is read: what is larger is no config, and takes a minute to parse.
+# The most bytes of a file that is read; a larger file is not a config, and takes a minute to parse.
 MOST_BYTES = 2**22
 
 _BARE_WORD = re.compile(r"[A-Za-z_][\w+./-]*")
@@ -27,7 +27,7 @@ _KEY = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
 
 
 def read_experiment(path: Path | str, settings: Iterable[str] = ()) -> Experiment:
-    """The experiment in a TOML file, with `key.path=value` settings laid over it.
+    """The experiment in a TOML file, with `key.path=value` settings that override it.
 
     Raises:
         InputError: the file cannot be read, is not TOML, or has wrong, unknown or missing keys; all of them are
@@ -40,7 +40,7 @@ def parse_experiment(values: Mapping[str, Any], where: str) -> Experiment:
     """The experiment in a mapping; `where` names it in messages.
 
     Raises:
-        InputError: as `read_experiment`.
+        InputError: as for `read_experiment`.
     """
     try:
         return Experiment.model_validate(check_whole_numbers(dict(values), where))
@@ -49,10 +49,10 @@ def parse_experiment(values: Mapping[str, Any], where: str) -> Experiment:
 
 
 def read_toml(path: Path | str, settings: Iterable[str] = ()) -> dict[str, Any]:
-    """The values in a TOML file, with `key.path=value` settings laid over them.
+    """The values in a TOML file, with `key.path=value` settings that override them.
 
     Raises:
-        InputError: the file cannot be read or is not TOML, or a setting is not one.
+        InputError: the file cannot be read or is not TOML, or a setting is not of that form.
     """
     path = Path(path)
     try:
@@ -66,7 +66,7 @@ def read_toml(path: Path | str, settings: Iterable[str] = ()) -> dict[str, Any]:
     try:
         values = tomllib.loads(text)
     except (ValueError, RecursionError) as error:
-        # Of a number of thousands of digits, and of tables in tables without end, too.
+        # A number of thousands of digits and endlessly nested tables raise these as well.
         raise InputError(f"{path}: is not valid TOML: {error}") from None
     for setting in settings:
         key, value = parse_setting(setting)
@@ -75,10 +75,10 @@ def read_toml(path: Path | str, settings: Iterable[str] = ()) -> dict[str, Any]:
 
 
 def check_whole_numbers(values: dict[str, Any], where: str) -> dict[str, Any]:
-    """The values of a config, unless a whole number is beyond TOML's 64 bits.
+    """The values of a config, after a check that every whole number fits the 64 bits of TOML.
 
     Raises:
-        InputError: names the first.
+        InputError: names the first number that does not.
     """
 
     def check(value: Any, path: str) -> None:
@@ -101,7 +101,7 @@ def parse_setting(setting: str, option: str = "--set") -> tuple[str, Any]:
     """The key and the value of `key.path=value`; the value is TOML, or a bare word.
 
     Raises:
-        InputError: it is no setting; the message begins with the option.
+        InputError: it is not of that form; the message begins with the option.
     """
     key, equals, raw = setting.partition("=")
     key, raw = key.strip(), raw.strip()
@@ -122,16 +122,16 @@ def parse_setting(setting: str, option: str = "--set") -> tuple[str, Any]:
 
 
 def set_key(values: dict[str, Any], key: str, value: Any, where: str) -> None:
-    """Lay one value over those of a config, in place; the tables on its way are made where they are missing.
+    """Override one value of a config, in place; missing tables on its path are made.
 
     Args:
         values: the config.
-        key: where the value goes, as `model.components`.
-        value: what goes there.
-        where: begins the message.
+        key: the path of the value, such as `model.components`.
+        value: the new value.
+        where: the beginning of the message of an error.
 
     Raises:
-        InputError: a table on the way is a value.
+        InputError: the path leads through a value that is not a table.
     """
     *parents, last = key.split(".")
     table = values
@@ -142,7 +142,7 @@ def set_key(values: dict[str, Any], key: str, value: Any, where: str) -> None:
     table[last] = value
 
 
-# Tags that pydantic puts into the path of an error; no part of what the user wrote.
+# Tags that pydantic puts into the path of an error, which the user did not write.
 _TAGGED: dict[str, Mapping[str, type[BaseModel]]] = {"prior": PRIORS, "starts": STARTS}
 
 

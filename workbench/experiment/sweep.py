@@ -13,24 +13,24 @@ from workbench.errors import InputError, shown
 from workbench.experiment.config import Experiment
 from workbench.experiment.reading import explain, parse_experiment, parse_setting, read_toml, set_key
 
-Point = dict[str, Any]  # a setting of each key that is swept, as {"model.components": 3}
+Point = dict[str, Any]  # a value of each key that is swept, such as {"model.components": 3}
 
-# More experiments than anyone means.
+# The most experiments of a sweep; more are taken for a mistake.
 MOST = 100_000
 
 
 class SweepConfig(Config):
-    """The table [sweep]: which keys take which values. All combinations of the three are run."""
+    """The table [sweep], which says which keys take which values. All combinations of its three parts are run."""
 
     grid: dict[str, Any] = Field({}, description="lists of values by key: every combination")
     zip: dict[str, Any] = Field({}, description="lists of values by key, all as long: the first of each, and so on")
     cells: list[dict[str, Any]] = Field([], description="tables of one value for each key")
 
     def points(self) -> list[Point]:
-        """Every setting of the keys, in order: the last key of the grid changes fastest.
+        """Every setting of the keys, in order; the last key of the grid changes fastest.
 
         Raises:
-            InputError: values are no lists, lists of `zip` differ in length, a key is swept twice, or there are no
+            InputError: values are not lists, lists of `zip` differ in length, a key is swept twice, or there are no
                 settings or too many.
         """
         grid, zipped = _lists(self.grid, "sweep.grid"), _lists(self.zip, "sweep.zip")
@@ -69,7 +69,7 @@ class SweptExperiment(NamedTuple):
 
 
 def is_sweep(path: Path | str) -> bool:
-    """Whether a TOML file holds a sweep: it has a table [sweep].
+    """Whether a TOML file holds a sweep, that is, a table [sweep].
 
     Raises:
         InputError: the file cannot be read, or is not TOML.
@@ -78,15 +78,15 @@ def is_sweep(path: Path | str) -> bool:
 
 
 def read_sweep(path: Path | str, settings: Iterable[str] = (), swept: Iterable[str] = ()) -> dict[str, Any]:
-    """The values of a file with its sweep, as TOML holds them.
+    """The TOML values of a file with its sweep.
 
     Args:
         path: a TOML file of an experiment, with or without a table [sweep].
-        settings: `key.path=value` settings laid over it.
-        swept: `key.path=[values]`, more keys of the grid.
+        settings: `key.path=value` settings that override it.
+        swept: `key.path=[values]` settings, which add keys to the grid.
 
     Raises:
-        InputError: the file cannot be read, or an option is no list of values by key.
+        InputError: the file cannot be read, or an option is not of that form.
     """
     values = read_toml(path, settings)
     table = values.setdefault("sweep", {})
@@ -106,7 +106,7 @@ def parse_sweep(values: Mapping[str, Any], where: str) -> list[SweptExperiment]:
     """The experiments of a mapping with a table `sweep`, in order; `where` names it in messages.
 
     Raises:
-        InputError: one of them is no experiment; each mistake is named once.
+        InputError: one of them is not a valid experiment; each mistake is named once.
     """
     try:
         points = SweepConfig.model_validate(values["sweep"]).points()

@@ -1,7 +1,7 @@
-"""The ledger of claims as a job: a cell is one claim, which runs what it rests on, where that is missing, and decides.
+"""The ledger of claims as a job: a cell is one claim, which runs the evidence that is missing and then decides.
 
-What a claim rests on lies in folders of their own beside the ledger's, as `workbench run` puts them there. Each record
-of a claim names the records that it was decided from, so that it is decided again when one of them is another.
+The evidence of a claim lies in folders of its own beside the ledger's, as `workbench run` puts it there. Each record of
+a claim names the records that it was decided from, so that it is decided again when one of them has changed.
 """
 
 import re
@@ -32,22 +32,22 @@ from workbench.studies.reading import parse_study
 
 
 class How(NamedTuple):
-    """How what claims rest on is run."""
+    """How the evidence of claims is run."""
 
     reuse: Reuse = Reuse()
     watch: Watch | None = None
-    executor: Executor | None = None  # the processes that run its cells; this one unless given
+    executor: Executor | None = None  # the processes that run its cells; by default this one
 
 
 class Evidence(NamedTuple):
-    """What a claim rests on: a job, and where its cells lie."""
+    """Evidence of a claim: a job, and the store of its cells."""
 
     job: ExperimentJob | StudyJob
     store: Store
 
     @property
     def records(self) -> dict[str, tuple[Cell, Store]]:
-        """Its cells, named FOLDER/KEY."""
+        """Its cells, by FOLDER/KEY."""
         return {f"{self.store.folder.name}/{cell.key}": (cell, self.store) for cell in self.job.cells()}
 
 
@@ -55,12 +55,12 @@ class LedgerJob(Job):
     """A ledger of claims.
 
     Args:
-        name: of the ledger; shown in tables and pages.
-        ledger: of `read_ledger`.
-        only: names of the claims to judge; all unless given.
-        root: the folder in which what the claims rest on lies: the runs of NAME.toml in its NAME.
-        quick: whether the ledger was read so; a quick ledger is another job.
-        how: what the claims rest on is run.
+        name: the name of the ledger; shown in tables and pages.
+        ledger: the claims, from `read_ledger`.
+        only: names of the claims to judge; by default all.
+        root: the folder of the evidence, in which the runs of NAME.toml lie in NAME.
+        quick: whether the quick variant was read, which is another job.
+        how: how the evidence is run.
 
     Raises:
         InputError: a name is not in the ledger.
@@ -90,12 +90,12 @@ class LedgerJob(Job):
         self._found: dict[Path, tuple[Ran | Findings | None, list[str]]] = {}
 
     def __getstate__(self) -> dict[str, Any]:
-        """What travels to a worker: neither what shows progress nor what can be read again."""
+        """The state that is sent to a worker, without progress callbacks and without what can be read again."""
         return super().__getstate__() | {"how": self.how._replace(watch=None, executor=None), "_found": {}}
 
     @classmethod
     def stored(cls, folder: Path, record: Mapping[str, Any], where: str) -> "LedgerJob":
-        """The ledger that a folder keeps; files of data must lie where they were."""
+        """The ledger that a folder keeps; its data files must still lie where they were."""
         try:
             config = record["config"]
             configs = [_read_back(values, where) for values in config["configs"]]
@@ -112,14 +112,14 @@ class LedgerJob(Job):
         except DAMAGED as error:
             raise InputError(f"{where}: is damaged ({error}); delete it and judge the ledger again") from None
         job = cls(str(record["name"]), ledger, root=beside(folder), quick=bool(config["quick"]))
-        # Those that nobody has asked for are no part of what is there.
+        # Claims that were never judged are left out.
         there = [entry.name for cell, entry in job._cells.values() if Store(folder).place(cell.key).exists()]
         job.chosen = there or job.chosen
         return job
 
     @cached_property
     def _evidence(self) -> dict[str, list[Evidence]]:
-        """What each claim rests on."""
+        """The evidence of each claim."""
         known: dict[str, Evidence] = {}
         return {entry.name: [self._of(known, *each) for each in entry.rests_on] for entry in self.ledger}
 
@@ -165,10 +165,10 @@ class LedgerJob(Job):
         return [cell for cell, _ in self._cells.values()]
 
     def run(self, cell: Cell, checkpoint: Checkpoint, progress: Progress | None) -> Record:
-        """The decision on a claim, from runs that are run first where they are missing.
+        """Decide a claim, after running the evidence that is missing.
 
         Raises:
-            EvidenceError: one of them failed.
+            EvidenceError: a run of the evidence failed.
         """
         _, entry = self._cells[cell.key]
         evidence = self._evidence[entry.name]
@@ -179,11 +179,11 @@ class LedgerJob(Job):
         return record_of_decision(decision, {name: _digest(*place) for name, place in self._records(entry).items()})
 
     def _records(self, entry: Entry) -> dict[str, tuple[Cell, Store]]:
-        """The cells that a claim rests on, named FOLDER/KEY."""
+        """The cells that a claim rests on, by FOLDER/KEY."""
         return {name: place for each in self._evidence[entry.name] for name, place in each.records.items()}
 
     def _read(self, evidence: tuple[Evidence, Experiment | Study], entry: Entry) -> tuple[Any, list[str]]:
-        """Evidence, as far as it could be had, and what failed."""
+        """The evidence that could be computed, and the failures."""
         (job, store), config = evidence
         place = store.file_of(job)
         if place not in self._found:
@@ -201,9 +201,9 @@ class LedgerJob(Job):
         return self._found[place]
 
     def as_it_stands(self, store: Store, cell: Cell, kept: Kept) -> Kept | None:
-        """A stored decision; None where one of the records that it was decided from is another now, or gone.
+        """A stored decision; None if one of the records that it was decided from has changed or is gone.
 
-        It is stale where one of them is. Where the decision failed because a run did, it waits for that run.
+        It is stale if one of them is. If the decision failed because a run failed, it waits for that run.
         """
         records = self._records(self._cells[cell.key][1])
         there = {name: _manifest(own, place) for name, (own, place) in records.items()}
@@ -217,7 +217,7 @@ class LedgerJob(Job):
         return replace(kept, stale=kept.stale or next(filter(None, whys), None))
 
     def config(self) -> dict[str, Any]:
-        """The claims, and the resolved configs of what they rest on."""
+        """The claims, and the resolved configs of their evidence."""
         configs: list[dict[str, Any]] = []
         claims = {}
         for entry in self.ledger:
@@ -230,7 +230,7 @@ class LedgerJob(Job):
         return {"quick": self.quick, "dtype": dtype_name(), "claims": claims, "configs": configs}
 
     def identity(self) -> dict[str, Any]:
-        """A ledger keeps its place in a folder whatever is written into it; its quick variant has another."""
+        """A ledger keeps its file in a folder even if its claims change; its quick variant has a file of its own."""
         return {"quick": self.quick}
 
     def label(self, cell: Cell) -> str:
@@ -260,7 +260,7 @@ class LedgerJob(Job):
             settings=entry.claim.quick if self.quick else (),
             decision=decision,
             failure=failure,
-            # What is stored in another precision is another run.
+            # A run in another precision is another cell, so the present precision is that of the record.
             dtype=dtype_name(),
             made_by=outcome.cell.made_by.to_dict(),
         )
@@ -276,21 +276,21 @@ def run_claims(
     reuse: Reuse | None = None,
     watch: Watch | None = None,
 ) -> list[Judged]:
-    """Run what the claims need and is not stored, decide each of them, and keep the decisions.
+    """Run the evidence that is missing, decide each claim, and store the decisions.
 
-    A run or a check that raises leaves its claim undecided, and the others are judged.
+    If a run or a check raises, its claim is undecided, and the others are judged.
 
     Args:
-        ledger: of `read_ledger`.
-        only: names of the claims to judge; all unless given.
-        out: the folder of all results: the runs of NAME.toml lie in its NAME, as `workbench run` puts them there.
-        name: of the ledger; its decisions lie in the folder of that name.
-        quick: whether the ledger was read so.
-        reuse: what becomes of what is stored; a claim that rests on a run that other code made is not decided.
-        watch: gives a progress callback for everything that runs.
+        ledger: the claims, from `read_ledger`.
+        only: names of the claims to judge; by default all.
+        out: the folder of all results, in which the runs of NAME.toml lie in NAME, as `workbench run` puts them there.
+        name: the name of the ledger; its decisions lie in the folder of that name.
+        quick: whether the quick variant was read.
+        reuse: which stored cells are used; a claim that rests on a run of other code is not decided.
+        watch: returns a progress callback for everything that runs.
 
     Raises:
-        InputError: a name is not in the ledger, data cannot be had, or the folder cannot be written.
+        InputError: a name is not in the ledger, data cannot be read, or the folder cannot be written.
     """
     reuse = Reuse() if reuse is None else reuse
     job = LedgerJob(name, ledger, only, root=Path(out), quick=quick, how=How(reuse, watch))
@@ -299,7 +299,7 @@ def run_claims(
 
 
 def beside(folder: Path) -> Path:
-    """The folder that a results folder lies in."""
+    """The folder that contains a results folder."""
     return folder.parent if folder.name else folder.resolve().parent
 
 
@@ -319,19 +319,19 @@ def _manifest(cell: Cell, store: Store) -> dict[str, Any] | None:
 
 
 def _digest(cell: Cell, store: Store) -> str:
-    """Of a record as it is stored now: one that is run again has another, as it took another time."""
+    """The digest of a stored record. It changes when the cell is run again, because the duration is part of it."""
     return digest_of_values(_manifest(cell, store))
 
 
 def _written(file: Path, config: Experiment | Study) -> dict[str, Any]:
-    """A config and where it comes from, as TOML holds it."""
+    """A config and its file, as TOML values."""
     kind = "study" if isinstance(config, Study) else "experiment"
     home = {"folder": str(file.parent.resolve())} if any(data.file is not None for data in data_of(config)) else {}
     return {"file": file.name, **home, kind: config.resolved()}
 
 
 def _read_back(values: Mapping[str, Any], where: str) -> tuple[Path, Experiment | Study]:
-    """As `_written` wrote it."""
+    """The inverse of `_written`."""
     file = Path(values.get("folder", ".")) / Path(values["file"]).name
     if "study" in values:
         return file, parse_study(dict(values["study"]), where)

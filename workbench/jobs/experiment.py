@@ -1,4 +1,4 @@
-"""The experiment as a job: a cell is a method on its problem. What is missing is run, and all methods are compared."""
+"""The experiment as a job: a cell is a method on its problem. Missing cells are run, and all methods are compared."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
@@ -22,7 +22,7 @@ from workbench.loop.trace import Trace
 
 
 class ExperimentJob(Job):
-    """One experiment."""
+    """A job that runs the methods of one experiment."""
 
     kind: ClassVar[str] = "experiment"
     plural: ClassVar[str] = "runs"
@@ -37,16 +37,16 @@ class ExperimentJob(Job):
     def of(
         cls, experiment: Experiment, name: str, folder: Path | str = ".", only: Collection[str] | None = None
     ) -> "ExperimentJob":
-        """An experiment, checked: its data are read, and every method can solve its problem.
+        """The job of an experiment, after a check that every method can solve its problem.
 
         Args:
             experiment: the config.
             name: shown in tables and reports.
-            folder: what a relative `data.file` is relative to.
-            only: names of the methods that run; all unless given.
+            folder: the folder that a relative `data.file` is relative to.
+            only: names of the methods that run; by default all.
 
         Raises:
-            InputError: the data cannot be had, or a method cannot solve the problem.
+            InputError: the data cannot be read, or a method cannot solve the problem.
         """
         chosen = _choose(experiment, only)
         setting = Setting.of(experiment, folder)
@@ -68,7 +68,7 @@ class ExperimentJob(Job):
         return [self.setting.cell(method) for method in self.setting.experiment.methods]
 
     def identity(self) -> dict[str, Any]:
-        """The experiment and its points; where a file lay is not what it held."""
+        """The experiment and its points; the path of a data file is not part of it."""
         resolved = self.setting.experiment.resolved()
         return {
             "data_digest": self.setting.digest,
@@ -76,7 +76,7 @@ class ExperimentJob(Job):
         }
 
     def run(self, cell: Cell, checkpoint: Checkpoint, progress: Progress | None) -> Record:
-        """A method's trace."""
+        """Run one method; the record of its trace."""
         return self.setting.run(cell.name, checkpoint, progress)[1]
 
     def config(self) -> dict[str, Any]:
@@ -84,7 +84,7 @@ class ExperimentJob(Job):
         return {"experiment": self.setting.experiment.resolved(), "data_digest": self.setting.digest}
 
     def prepare(self, folder: Path) -> None:
-        """Keep the points."""
+        """Store the points."""
         self.setting.points.keep(folder)
 
     def result(self, store: Store, outcomes: Sequence[Outcome]) -> Comparison:
@@ -111,31 +111,31 @@ def run_experiment(
 ) -> Comparison:
     """Run the methods of an experiment whose runs are not stored yet, and compare all of them.
 
-    Every finished run is stored at once; one that raises is reported in `failures`, kept as a failure, and the others
-    are run. One that is cut off leaves a checkpoint in the results folder, and goes on from there the next time. Of
-    several hosts the first one writes, and a failing method ends the run on all of them. A stored run that other code
-    made, or that is damaged, is run again.
+    Every finished run is stored at once. A run that raises is stored as a failure and reported in `failures`, and the
+    others go on. An interrupted run leaves a checkpoint in the results folder, from which it resumes the next time.
+    With several hosts the first one writes, and a failing method ends the run on all of them. A stored run that other
+    code made, or that is damaged, is run again.
 
     Args:
         experiment: the config.
         name: shown in tables and reports.
         out: the results folder.
-        folder: what a relative `data.file` is relative to.
-        only: names of methods to run and compare; all unless given.
-        force: run again what is stored.
-        keep_stale: take stored runs that other code made as they are; the comparison names them as stale.
-        retry: run again what failed before.
-        watch: gives a progress callback for each method that runs.
+        folder: the folder that a relative `data.file` is relative to.
+        only: names of methods to run and compare; by default all.
+        force: run stored methods again.
+        keep_stale: use stored runs that other code made; the comparison names them as stale.
+        retry: run failed methods again.
+        watch: returns a progress callback for each method that runs.
 
     Raises:
-        InputError: the data cannot be had, or a method cannot solve the problem. Nothing has run then.
+        InputError: the data cannot be read, or a method cannot solve the problem; raised before anything runs.
     """
     job, store = ExperimentJob.of(experiment, name, folder, only), Store(out)
     return job.result(store, run_job(job, store, reuse=Reuse(force, keep_stale, retry), watch=watch))
 
 
 def load_experiments(folder: Path | str) -> list[tuple[Comparison, Experiment]]:
-    """Every experiment of a results folder with at least one finished run there, oldest first.
+    """Every experiment of a results folder with at least one finished run, oldest first.
 
     Raises:
         InputError: the folder holds no runs, or a file is damaged.
@@ -158,7 +158,7 @@ def load_experiments(folder: Path | str) -> list[tuple[Comparison, Experiment]]:
 
 
 def load_experiment(store: Store, file: Path, job: Mapping[str, Any]) -> tuple[Comparison, Experiment]:
-    """An experiment that a folder keeps, with its finished runs, of which there may be none.
+    """A stored experiment, with its finished runs, of which there may be none.
 
     Raises:
         InputError: its file or its points are damaged.
@@ -168,7 +168,7 @@ def load_experiment(store: Store, file: Path, job: Mapping[str, Any]) -> tuple[C
 
 
 def load_stored(store: Store, setting: Setting, name: str) -> Comparison:
-    """The runs of an experiment that a folder holds. What is damaged is named among the missing.
+    """The stored runs of an experiment. Damaged runs are named among the missing.
 
     Raises:
         InputError: a newer workbench wrote one.
@@ -196,10 +196,10 @@ def load_stored(store: Store, setting: Setting, name: str) -> Comparison:
 
 
 def _trace(store: Store, setting: Setting, outcome: Outcome) -> Trace:
-    """The trace of a cell that is done.
+    """The trace of a finished cell.
 
     Raises:
-        DamagedCellError: it does not fit the problem, or is not what was written.
+        DamagedCellError: it does not fit the problem, or has changed since it was written.
     """
     record = record_of(store, outcome)
     try:
@@ -209,7 +209,7 @@ def _trace(store: Store, setting: Setting, outcome: Outcome) -> Trace:
 
 
 def _why_failed(outcome: Outcome) -> str:
-    """In words, and what to do where it was not tried now."""
+    """The failure of a cell, and what to do if it was not retried."""
     return f"{outcome.failure} (in an earlier run; --retry tries it again)" if outcome.before else str(outcome.failure)
 
 

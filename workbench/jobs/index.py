@@ -1,9 +1,9 @@
-"""An index of a folder of many cells: what each of them says in a table, so that ten thousand open in a second.
+"""An index of the table rows of a folder of many cells, so that ten thousand cells open in a second.
 
-It is never the truth, and can be deleted at any time. An entry counts as long as every file in its cell's folder is the
-one that was read: of the same number, size, and times of its last change, to the nanosecond. What was changed within
-two seconds of being read is read again the next time, because a file system may tell no times that are closer. What
-the disk itself has spoilt behind the system's back is found by whoever reads the cell: `run`, `compare`, `report`.
+It is a cache, and can be deleted at any time. An entry is valid as long as no file in its cell's folder has changed:
+inode, size and times of the last change, to the nanosecond, must be equal. A file that was changed within two seconds
+of being read is read again the next time, because some file systems do not resolve shorter intervals. Corruption by the
+disk itself changes none of these; it is found when `run`, `compare` or `report` reads the cell.
 """
 
 import hashlib
@@ -18,31 +18,31 @@ from workbench.jobs.state import DONE, DamagedCellError
 from workbench.jobs.store import Store
 from workbench.provenance import code_digest
 
-# Fewer cells are read as they are.
+# A folder of fewer cells is read without an index.
 MANY = 1000
 
-# Nanoseconds between two changes of a file that every file system tells apart.
+# Nanoseconds between two changes of a file that every file system can resolve.
 APART = 2 * 10**9
 
-# The file, in a results folder.
+# The name of the file in a results folder.
 NAME = ".index.json"
 
-# What a table needs of a manifest.
+# The entries of a manifest that a table needs.
 _NEEDED = ("kind", "name", "status", "coordinates", "row", "seconds", "made_by", "failure")
 
 Summary = dict[str, Any]
 
-# What made cells, by its JSON: one object for all that the same has made, so that it is looked at and written once.
+# Provenances by their JSON: cells made by the same code share one object, which is compared and written once.
 Makers = dict[str, Any]
 
 
 def summaries_of(store: Store, keys: Sequence[str], *, checked: bool) -> list[Summary | DamagedCellError | None]:
-    """What a table needs of some cells: parts of their manifests; None where there is none, or why it is damaged.
+    """Parts of the manifests of some cells; None if a cell has no manifest, and the error if it is damaged.
 
     Args:
-        store: that holds them.
-        keys: of the cells.
-        checked: whether every file of a cell is looked at, or the manifest alone.
+        store: the store of the cells.
+        keys: the keys of the cells.
+        checked: whether every file of a cell is checked, or the manifest alone.
     """
     if len(keys) < MANY:
         makers: Makers = {}
@@ -72,7 +72,7 @@ def _read(store: Store, key: str, checked: bool, makers: Makers) -> Summary | Da
 
 
 class Index:
-    """What is known of the cells of a folder, from the file that an earlier one has left and from the cells."""
+    """The summaries of the cells of a folder, from the stored index where it is valid and else from the cells."""
 
     def __init__(self, store: Store) -> None:
         self.store = store
@@ -86,7 +86,7 @@ class Index:
         self._kept: dict[str, list[Any]] = {}
 
     def get(self, key: str, checked: bool) -> Summary | DamagedCellError | None:
-        """As `summaries_of`, of one cell."""
+        """As `summaries_of`, for one cell."""
         self._asked.add(key)
         state, latest = _state_of(os.path.join(self.store.folder, "cells", key))
         entry = self._known.get(key)
@@ -100,7 +100,7 @@ class Index:
         return found
 
     def save(self) -> None:
-        """Write what is known, where that is other than the file says; where it cannot be written, nothing."""
+        """Write the index if it has changed; if the folder cannot be written, do nothing."""
         with suppress(OSError):
             if self._now is not None:
                 self._new.write_text(self._text(), encoding="utf-8")
@@ -109,7 +109,7 @@ class Index:
             self._new.unlink()
 
     def _text(self) -> str:
-        """As the file has it: what made cells stands once in it."""
+        """The text of the file, in which each provenance stands once."""
         others = {key: entry for key, entry in self._known.items() if key not in self._asked and self._is_there(key)}
         places = {id(made_by): place for place, made_by in enumerate(self._makers.values())}
         cells = {
@@ -136,11 +136,11 @@ class Index:
         return dict(known)
 
     def _stamp(self, text: str) -> str:
-        """Of this text, by this code."""
+        """The digests of this code and of a text."""
         return f"{self._code} {hashlib.sha256(text.encode()).hexdigest()}"
 
     def _time(self) -> int:
-        """Now, by the clock of the file system; long ago where nothing can be written, so that nothing is kept."""
+        """The time of the file system in nanoseconds; 0 if nothing can be written, so that no entry is kept."""
         if self._now is None:
             self._now = 0
             with suppress(OSError):
@@ -150,7 +150,7 @@ class Index:
 
 
 def _state_of(folder: str) -> tuple[str, int]:
-    """What tells whether a folder is as it was, and when a file of it was last changed, in nanoseconds."""
+    """A digest of the state of a folder's files, and the time of the last change, in nanoseconds."""
     files, latest = [], 0
     with suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:

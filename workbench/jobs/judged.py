@@ -1,4 +1,4 @@
-"""Claims as they were judged: what the ledger's records say, as far as they still stand."""
+"""Judged claims, read from the records of a ledger, as far as they are still valid."""
 
 import math
 from collections import Counter
@@ -23,12 +23,12 @@ KIND = "claims"
 
 
 class EvidenceError(RuntimeError):
-    """What a claim rests on could not be had, and why."""
+    """The evidence of a claim could not be computed; the message says why."""
 
 
 @dataclass(frozen=True)
 class Judged:
-    """A claim, what was decided, and what it was decided from."""
+    """A claim, the decision on it, and its evidence."""
 
     name: str
     sentence: str
@@ -36,18 +36,18 @@ class Judged:
     check: str
     about: str  # what the check counts or compares
     folders: tuple[str, ...]  # of the runs, beside the ledger's own
-    settings: tuple[str, ...]  # laid over the configs, where this is the quick variant
+    settings: tuple[str, ...]  # settings of the quick variant, which override the configs
     decision: Decision
-    failure: str | None = None  # why a run failed, or the check
+    failure: str | None = None  # why a run or the check failed
     dtype: str = USUAL  # of the numbers in the runs
     made_by: Mapping[str, Any] = field(default_factory=dict)  # the code of the check and of what it reads
 
 
 def record_of_decision(decision: Decision, rests_on: Mapping[str, str]) -> Record:
-    """What the cell of a claim leaves.
+    """The record of a decision.
 
     Args:
-        decision: on the claim.
+        decision: the decision on the claim.
         rests_on: digests of the records that it was decided from, by FOLDER/KEY.
     """
     low, high = decision.interval or (None, None)
@@ -58,7 +58,7 @@ def record_of_decision(decision: Decision, rests_on: Mapping[str, str]) -> Recor
 
 
 def decision_of(record: Record) -> Decision:
-    """As `record_of_decision` wrote it; raises what is in `DAMAGED` where it cannot be."""
+    """The inverse of `record_of_decision`; raises an error of `DAMAGED` if the record does not fit."""
     values = dict(record.values["decision"])
     low, high = values["low"], values["high"]
     interval = None if low is None or high is None else (float(low), float(high))
@@ -77,17 +77,17 @@ def lost(failure: str) -> Decision:
 
 
 def outdated(why: str) -> Decision:
-    """The decision on a claim that was judged on something else."""
+    """The decision on a claim that was judged by other code, or from other records."""
     return undecided(f"Other code judged it, or made what it rests on ({why}); run `workbench claims` again.")
 
 
 def told(failure: str) -> str:
-    """A kept failure without the name of the error, where that is ours and says nothing more."""
+    """A stored failure without the prefix `EvidenceError`, which adds nothing for the reader."""
     return failure.removeprefix(f"{EvidenceError.__name__}: ")
 
 
 def plain(judged: Judged) -> dict[str, Any]:
-    """As JSON can hold it."""
+    """A judged claim as JSON values."""
     values = asdict(judged)
     decision = values["decision"]
     interval = None if decision["interval"] is None else [_plain(end) for end in decision["interval"]]
@@ -95,7 +95,7 @@ def plain(judged: Judged) -> dict[str, Any]:
 
 
 def reading_of(judged: Sequence[Judged]) -> str:
-    """How many claims hold, fail and are not decided, in a sentence, and in another what precision is not float64."""
+    """A sentence that counts the claims by verdict, and another on the precision where it is not float64."""
     counts = Counter(each.decision.verdict for each in judged)
     text = f"Of {len(judged)} claims {', '.join(f'{counts[v]} {_VERBS[v]}' for v in Verdict)}."
     return f"{text} {precision_note(*(each.dtype for each in judged))}".rstrip()
@@ -115,7 +115,7 @@ def table_of_claims(judged: Sequence[Judged]) -> Table:
 
 
 def load_claims(out: Path | str) -> list[Judged]:
-    """Every claim of every ledger that has been judged in a folder of results; none where none has.
+    """Every judged claim of every ledger in a folder of results.
 
     Raises:
         InputError: a ledger's file is damaged.
@@ -131,7 +131,7 @@ def load_claims(out: Path | str) -> list[Judged]:
 
 
 def load_ledger(store: Store, file: Path, record: Mapping[str, Any]) -> list[Judged]:
-    """The claims of a ledger that a folder keeps; those that have never been judged are left out.
+    """The claims of a stored ledger, except those that have never been judged.
 
     Raises:
         InputError: its file is damaged.
@@ -171,7 +171,7 @@ def load_ledger(store: Store, file: Path, record: Mapping[str, Any]) -> list[Jud
 
 
 def _as_stored(store: Store, key: str) -> tuple[Decision, str | None, Mapping[str, Any]] | None:
-    """A decision, why there is none, and what code made it; None where the claim was never judged."""
+    """The decision, the failure, and the code that made them; None if the claim was never judged."""
     try:
         manifest = store.manifest(key)
         if manifest is None:
@@ -192,7 +192,7 @@ def _as_stored(store: Store, key: str) -> tuple[Decision, str | None, Mapping[st
 
 
 def _changed_since(store: Store, records: Mapping[str, str]) -> str | None:
-    """Which of the records that a decision was made from is another now; one that is not here says nothing."""
+    """Which record that a decision was made from has changed since; records that are not here are ignored."""
     home = store.folder.resolve().parent
     for name, digest in records.items():
         folder, _, key = name.rpartition("/")
@@ -210,7 +210,7 @@ def _changed_since(store: Store, records: Mapping[str, str]) -> str | None:
 
 
 def _plain(value: float | None) -> float | str | None:
-    """As JSON can hold it, where there is no bound too."""
+    """A number as a JSON value; infinities become text."""
     if value is None:
         return None
     return float(value) if math.isfinite(value) else str(float(value))

@@ -1,4 +1,4 @@
-"""Packs: a results folder in one file, with what made it, that a reader can check by running it again."""
+"""Packs: a results folder and its environment in one file, which a reader can verify by running it again."""
 
 import hashlib
 import json
@@ -20,11 +20,11 @@ from workbench.jobs.state import DONE, DamagedCellError
 from workbench.jobs.store import Store
 from workbench.jobs.upkeep import differing_records
 
-# What of a results folder is packed.
+# The parts of a results folder that are packed.
 PARTS = ("jobs", "cells", "data", "pages", "figures")
 ABOUT = "pack.json"
 
-# A pack that unpacks to more is refused before it is read.
+# A pack that unpacks to more bytes is refused before it is read.
 MOST_BYTES = 2**36
 
 
@@ -36,7 +36,7 @@ def export(folder: Path, out: Path) -> int:
         out: the ZIP file to write, whole or not at all.
 
     Raises:
-        InputError: it is no results folder, a cell is damaged, or the file cannot be written.
+        InputError: it is not a results folder, a cell is damaged, or the file cannot be written.
     """
     store = Store(folder)
     keys = store.stored_keys()
@@ -69,10 +69,10 @@ def environment() -> dict[str, Any]:
 
 
 def unpack(pack: Path, folder: Path) -> dict[str, Any]:
-    """Unpack into a new folder, and return what the pack says of itself.
+    """Unpack into a new folder, and return the description in the pack.
 
     Raises:
-        InputError: it is no pack, or any of its files is not what was packed.
+        InputError: it is not a pack, or a file has changed since it was packed.
     """
     try:
         with zipfile.ZipFile(pack) as opened:
@@ -87,7 +87,7 @@ def unpack(pack: Path, folder: Path) -> dict[str, Any]:
                 parts = Path(name).parts
                 inside = name == "report.html" or (len(parts) > 1 and parts[0] in PARTS)
                 if Path(name).is_absolute() or ".." in parts or not inside:
-                    raise ValueError(f"{shown(name)} is no file of a results folder")
+                    raise ValueError(f"{shown(name)} is not a file of a results folder")
                 content = opened.read(name)
                 if hashlib.sha256(content).hexdigest() != digest:
                     raise ValueError(f"{shown(name)} is not what was packed")
@@ -105,7 +105,7 @@ def unpack(pack: Path, folder: Path) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Checked:
-    """What became of one cell that was run again."""
+    """The outcome of one cell that was run again."""
 
     key: str
     state: str  # same, within, apart, failed, or not checked
@@ -113,17 +113,17 @@ class Checked:
 
 
 def verify(folder: Path, scratch: Path, *, tolerance: float | None = None, watch: Watch | None = None) -> list[Checked]:
-    """Run every job of a results folder again, elsewhere, and hold what comes out against what is stored.
+    """Run every job of a results folder again, elsewhere, and compare the results with those stored.
 
     Args:
         folder: the results, unpacked.
         scratch: an empty folder to run in.
-        tolerance: relative, of numbers; what each job states (`Job.tolerance`) unless given. Draws of samplers are the
-            same bits on one kind of processor, and others elsewhere: there they are not compared.
-        watch: gives a progress callback.
+        tolerance: relative, for numbers; by default the tolerance of each job (`Job.tolerance`). Draws of samplers have
+            the same bits on one kind of processor only; if the bits differ, they are not compared.
+        watch: returns a progress callback.
 
     Raises:
-        InputError: the folder keeps no job.
+        InputError: the folder holds no job.
     """
     stored, again = Store(folder), Store(scratch)
     jobs = stored.jobs()
@@ -140,16 +140,16 @@ def verify(folder: Path, scratch: Path, *, tolerance: float | None = None, watch
         own = {outcome.cell.key: outcome.failure for outcome in outcomes}
         for key in record["cells"]:
             if not stored.place(key).exists():
-                continue  # nobody has run it, and it was not packed
+                continue  # it was never run, so it was not packed
             if key not in own:
-                found[key] = Checked(key, "not checked", "it is of another identity here: other data or precision")
+                found[key] = Checked(key, "not checked", "its identity is different here: other data or precision")
             else:
                 found[key] = _held(stored, again, key, own[key], job.tolerance if tolerance is None else tolerance)
     return list(found.values())
 
 
 def _held(stored: Store, again: Store, key: str, failure: str | None, tolerance: float) -> Checked:
-    """One cell against what it was."""
+    """Compare one cell with its stored record."""
     try:
         before = stored.manifest(key)
         if before is None:
@@ -164,14 +164,14 @@ def _held(stored: Store, again: Store, key: str, failure: str | None, tolerance:
     if not differing_records(mine, theirs, 0.0):
         return Checked(key, "same")
     if before["row"].get("draws"):
-        return Checked(key, "not checked", "a sampler's draws are other bits on this machine")
+        return Checked(key, "not checked", "a sampler's draws have other bits on this machine")
     lines = differing_records(mine, theirs, tolerance)
     apart = [*lines[:3], *_machines(before, again.manifest(key))]
     return Checked(key, "apart", "; ".join(apart)) if lines else Checked(key, "within")
 
 
 def _machines(before: Mapping[str, Any], now: Mapping[str, Any] | None) -> list[str]:
-    """What a cell was made on and what it was run again on, where that is not the same."""
+    """The devices of a cell and of its second run, if they differ."""
     first, second = (dict(each["made"]["device"]) for each in (before, now or before))
     words = [f"{device['count']} x {device['kind']}" for device in (first, second)]
     return [] if first == second else [f"made on {words[0]}, and here on {words[1]}"]

@@ -1,4 +1,4 @@
-"""What every job of a results folder found, as it is printed and as JSON."""
+"""The results of every job of a results folder, as text and as JSON."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -22,13 +22,13 @@ from workbench.studies.table import table_of
 
 @dataclass(frozen=True)
 class Found:
-    """What one job found."""
+    """The results of one job."""
 
     text: str
     values: str  # JSON
 
     def to_json(self) -> str:
-        """On one line."""
+        """JSON on one line."""
         return self.values
 
     def __str__(self) -> str:
@@ -36,7 +36,7 @@ class Found:
 
 
 def found_in(folder: Path) -> list[Found]:
-    """What every job of a results folder found: experiments first, then the others, oldest first.
+    """The results of every job of a results folder: experiments first, then the others, oldest first.
 
     Raises:
         InputError: there is no such folder, nothing in it is finished, or a job's file is damaged.

@@ -1,4 +1,4 @@
-"""A choice of K as a job: a cell is one number of components, fitted, sampled and scored by every criterion."""
+"""The choice of K as a job: a cell is one number of components, fitted, sampled and scored by every criterion."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -30,12 +30,12 @@ from workbench.selection.families import FamilySelection
 from workbench.selection.scoring import scored
 from workbench.selection.selection import Selection
 
-# What hands the config's settings to what computes.
+# Modules that hand the settings of the config to the code that computes.
 GLUE = ("jobs.selection", "selection.asked", "experiment.config")
 
 
 class About(NamedTuple):
-    """What all candidates of one covariance family have in common, in words."""
+    """A description of what all candidates of one covariance family have in common."""
 
     name: str
     setting: str
@@ -46,7 +46,7 @@ class Family(NamedTuple):
     """The candidates of one covariance family."""
 
     about: About
-    group: dict[str, Any]  # all that their scores depend on, the number of components and the code apart
+    group: dict[str, Any]  # everything that their scores depend on, except the number of components and the code
     candidates: tuple[Experiment, ...]
 
 
@@ -55,14 +55,14 @@ class SelectionJob(Job):
 
     Args:
         name: shown in tables and pages.
-        experiment: the config; its own number of components plays no part.
+        experiment: the config; its own number of components is ignored.
         components: the K to choose from.
         covariances: the families to choose from; None for the experiment's own alone.
-        points: of the experiment; they are read from its data unless given.
+        points: the points of the experiment; by default they are read from its data.
 
     Raises:
-        InputError: K is no whole number of at least 1, a family is unknown or given twice, the data cannot be had, or
-            they, the prior or the starts do not suit one of the K.
+        InputError: K is not a whole number of at least 1, a family is unknown or given twice, the data cannot be read,
+            or the data, the prior or the starts do not suit one of the K.
     """
 
     kind: ClassVar[str] = "select"
@@ -124,7 +124,7 @@ class SelectionJob(Job):
         return [cell for cell, _ in self._cells.values()]
 
     def run(self, cell: Cell, checkpoint: Checkpoint, progress: Progress | None) -> Record:
-        """What every criterion says of a number of components."""
+        """Score one number of components by every criterion."""
         made = scored(self._cells[cell.key][1], self.points.train)
         row = {name: score.value for name, score in made.scores.items()}
         return Record({"choice": made.to_dict()}, row={"log_likelihood": made.log_likelihood, **row})
@@ -145,15 +145,15 @@ class SelectionJob(Job):
         return {"experiment": resolved, "data_digest": self.points.digest, **asked}
 
     def prepare(self, folder: Path) -> None:
-        """Keep the points."""
+        """Store the points."""
         self.points.keep(folder)
 
     def label(self, cell: Cell) -> str:
-        """Family and K in words."""
+        """The family and K."""
         return f"{cell.coordinates['covariance']} K = {cell.coordinates['components']}"
 
     def result(self, store: Store, outcomes: Sequence[Outcome]) -> Selection | FamilySelection:
-        """Every criterion over K; over families as well, where they were asked for."""
+        """Every criterion over K, and over families where these were requested."""
         found = {}
         for of, family in self.families.items():
             own = [outcome for outcome in outcomes if outcome.cell.coordinates["model_covariance"] == of]
@@ -177,25 +177,25 @@ def select(
     retry: bool = False,
     watch: Watch | None = None,
 ) -> Selection:
-    """Score an experiment with each number of components by every criterion; what is stored is loaded.
+    """Score an experiment with each number of components by every criterion; stored scores are loaded.
 
     The points, the covariance family, the prior, the starts and the seed are the experiment's own; so are EM, Gibbs,
-    NUTS and tempered SMC where it has them. A K that raises is reported in `failures` and the others are kept.
+    NUTS and tempered SMC if it has them. A K that raises is reported in `failures`, and the others are kept.
 
     Args:
-        experiment: the config; its own number of components plays no part.
+        experiment: the config; its own number of components is ignored.
         components: the K to choose from.
         name: shown in tables and pages.
         out: the results folder.
         folder: what a relative `data.file` is relative to.
-        force: score again what is stored.
-        keep_stale: take stored scores that other code made as they are; the selection says so.
-        retry: score again what failed before.
-        watch: gives a progress callback, told how many K are done.
+        force: score stored K again.
+        keep_stale: use stored scores that other code made, and say so in the selection.
+        retry: score failed K again.
+        watch: returns a progress callback, which takes the number of K done.
 
     Raises:
-        InputError: K is no whole number of at least 1, or the data, the prior or the starts do not suit one of them.
-            Nothing has run then.
+        InputError: K is not a whole number of at least 1, or the data, the prior or the starts do not suit one of the
+            K; raised before anything runs.
     """
     job, store = SelectionJob(name, experiment.located(Path(folder)), components), Store(out)
     found = job.result(store, run_job(job, store, reuse=Reuse(force, keep_stale, retry), watch=watch))
@@ -217,17 +217,17 @@ def select_families(
     """Score an experiment with each covariance family and number of components.
 
     Args:
-        experiment: the config; its own family and number of components play no part.
+        experiment: the config; its own family and number of components are ignored.
         covariances: the families to choose from.
         components: the K to choose from.
         name: shown in tables and pages.
         out: the results folder.
         folder: what a relative `data.file` is relative to.
-        reuse: what becomes of what is stored.
-        watch: gives a progress callback, told how many candidates are done.
+        reuse: which stored cells are used.
+        watch: returns a progress callback, which takes the number of candidates done.
 
     Raises:
-        InputError: a family is unknown or given twice, or as `select`. Nothing has run then.
+        InputError: a family is unknown or given twice, or as for `select`; raised before anything runs.
     """
     job, store = SelectionJob(name, experiment.located(Path(folder)), components, covariances), Store(out)
     found = job.result(store, run_job(job, store, reuse=reuse, watch=watch))
@@ -236,12 +236,12 @@ def select_families(
 
 
 def load_selections(folder: Path | str) -> list[Selection]:
-    """Every stored selection of a results folder, by name, with all of its numbers of components.
+    """Every stored selection of a results folder, sorted by name, with all of its numbers of components.
 
     A number of components whose record failed or is damaged is named in `failures`.
 
     Raises:
-        InputError: there is none, or what is stored does not fit this version.
+        InputError: there is none, or a stored one does not fit this version.
     """
     store = Store(folder)
     groups: dict[str, tuple[About, dict[str, None]]] = {}
@@ -256,7 +256,7 @@ def load_selections(folder: Path | str) -> list[Selection]:
 
 
 def load_selection(store: Store, file: Path, job: Mapping[str, Any]) -> Selection | FamilySelection:
-    """What is stored of one selection that a folder keeps.
+    """One stored selection of a folder.
 
     Raises:
         InputError: its file is damaged.
@@ -266,7 +266,7 @@ def load_selection(store: Store, file: Path, job: Mapping[str, Any]) -> Selectio
 
 
 def _stored_families(file: Path, job: Mapping[str, Any]) -> dict[str, tuple[str, About, list[str]]]:
-    """By covariance family: what tells its group from others, what its candidates have in common, and their keys."""
+    """By covariance family: the digest of its group, what its candidates have in common, and their keys."""
     try:
         found = {
             str(of): (str(each["group"]), About(**each["about"]), [str(key) for key in each["cells"]])
@@ -280,7 +280,7 @@ def _stored_families(file: Path, job: Mapping[str, Any]) -> dict[str, tuple[str,
 
 
 def _together(store: Store, about: About, keys: Sequence[str]) -> Selection:
-    """The selection of some cells."""
+    """The selection made of some cells."""
     choices, failures, waiting = [], {}, list[int]()
     for key in keys:
         components = key.removeprefix("components-").partition("-")[0]

@@ -1,17 +1,17 @@
-"""The store: the cells of all jobs on disk, in one layout; nothing else reads or writes them.
+"""The store: the one layout in which the cells of all jobs lie on disk; no other module reads or writes them.
 
     results/NAME/
-        jobs/KIND-HASH.toml     every job whose cells lie here: its config, and the keys of its cells
+        jobs/KIND-HASH.toml     a job whose cells lie here: its config, and the keys of its cells
         cells/NAME-HASH/        one cell
-            config.toml         what runs it alone, where it can be run alone
-            values.json         what it found
-            arrays.npz          arrays of it, where it has any
+            config.toml         the config that runs this cell alone, where one exists
+            values.json         its values
+            arrays.npz          its arrays, where it has any
             manifest.json       identity, code, machine, status, one row for tables, and a digest of every file
-        data/HASH.npz           points that cells are of, once for all of them
+        data/HASH.npz           the points of cells, once for all of them
 
-A folder is written under another name and renamed, its manifest last, so that a cell is there whole or not at all. Its
-name is a hash of its identity; the manifest holds a digest of itself and of each file, so that nothing that was
-changed afterwards is taken for a result.
+A cell's folder is written under a temporary name, its manifest last, and then renamed, so that a cell exists whole or
+not at all. Its name ends in a hash of its identity. The manifest holds a digest of itself and of each file, so that
+nothing that was changed afterwards is taken for a result.
 """
 
 import hashlib
@@ -38,8 +38,8 @@ from workbench.jobs.state import DONE, FAILED, DamagedCellError, DamagedJobError
 
 MANIFEST, VALUES, ARRAYS, CONFIG = "manifest.json", "values.json", "arrays.npz", "config.toml"
 
-# Seconds that a cell has taken from which on its writer waits for the disk, some milliseconds for each file. A power
-# cut can damage what took less and was written just before; the digests tell, and it is run again.
+# The writer of a cell that took at least this many seconds waits for the disk, some milliseconds for each file. A power
+# cut can damage a quicker cell that was just written; its digests then show the damage, and it is run again.
 WORTH_WAITING = 1.0
 
 _LOG = logging.getLogger("workbench")
@@ -59,26 +59,26 @@ class Store:
         """The file that keeps the progress of an unfinished cell."""
         return self.folder / "cells" / f".{key}.checkpoint.npz"
 
-    # What is there.
+    # Reading.
 
     def look(self, cell: Cell) -> Kept | None:
-        """What is stored of a cell, all files of which are what was written; None where there is nothing.
+        """The stored state of a cell, after a check of every file; None if nothing is stored.
 
         Raises:
-            DamagedCellError: something is, and cannot be what was written.
+            DamagedCellError: a file has changed since it was written.
             InputError: a newer workbench wrote it.
         """
         found = self.manifest(cell.key)
         if found is None:
             return None
         if found["identity"] != json.loads(json.dumps(dict(cell.identity))):
-            raise self.damaged(cell.key, "it is of another identity than its name says")
+            raise self.damaged(cell.key, "its identity is not that of its name")
         if found["status"] == DONE:
             self.contents(cell.key)
         return Kept(str(found["status"]), found, cell.made_by.why_stale(found.get("made_by")))
 
     def manifest(self, key: str) -> dict[str, Any] | None:
-        """The manifest of a cell; None where there is none.
+        """The manifest of a cell; None if there is none.
 
         Raises:
             DamagedCellError: it is damaged.
@@ -108,7 +108,7 @@ class Store:
         return dict(found)
 
     def load(self, key: str) -> Record:
-        """The record of a cell that is done.
+        """The record of a finished cell.
 
         Raises:
             DamagedCellError: a file is missing, or is not what was written.
@@ -122,14 +122,14 @@ class Store:
         return Record(values, arrays, found["row"])
 
     def config(self, key: str) -> dict[str, Any] | None:
-        """What would run a cell alone; None where nothing can, or it cannot be read."""
+        """The config that runs a cell alone; None if there is none, or it cannot be read."""
         try:
             return tomllib.loads((self.place(key) / CONFIG).read_text(encoding="utf-8"))
         except DAMAGED:
             return None
 
     def contents(self, key: str) -> tuple[dict[str, Any], dict[str, bytes]]:
-        """The manifest of a cell that is done, and its files, which are what was written.
+        """The manifest of a finished cell and the contents of its files, whose digests are checked.
 
         Raises:
             DamagedCellError: a file is missing, or is not what was written.
@@ -141,7 +141,7 @@ class Store:
         try:
             for name, digest in found["files"].items():
                 if Path(name).name != name:
-                    raise ValueError(f"{shown(name)} is no file of it")
+                    raise ValueError(f"{shown(name)} is not a file of it")
                 contents[name] = (place / name).read_bytes()
                 if hashlib.sha256(contents[name]).hexdigest() != digest:
                     raise ValueError(f"{name} was changed after it was written")
@@ -150,7 +150,7 @@ class Store:
         return found, contents
 
     def stored_keys(self) -> list[str]:
-        """The cells that have a manifest, sound or not."""
+        """The keys of the cells that have a manifest, sound or not."""
         entries_of = self.folder / "cells"
         with suppress(FileNotFoundError, NotADirectoryError), os.scandir(entries_of) as entries:
             names = [entry.name for entry in entries if not entry.name.startswith(".")]
@@ -158,12 +158,12 @@ class Store:
         return []
 
     def jobs(self, kind: str | None = None) -> list[tuple[Path, dict[str, Any]]]:
-        """The jobs that are kept here, oldest first: file and content.
+        """The jobs that are stored here, oldest first: file and content.
 
-        A damaged one is named in the log, and the others are told.
+        The log names a damaged one, and the others are returned.
 
         Raises:
-            DamagedJobError: none is sound.
+            DamagedJobError: none of them is sound.
             InputError: a newer workbench wrote one.
         """
         files = [file for file in (self.folder / "jobs").glob(f"{kind or '*'}-*.toml") if file.is_file()]
@@ -195,7 +195,7 @@ class Store:
             raise DamagedJobError(f"{file}: is damaged ({_said(error)}); delete it and run the job again") from None
         return job
 
-    # What is written.
+    # Writing.
 
     def file_of(self, job: Job) -> Path:
         """The file that keeps a job."""
@@ -203,12 +203,12 @@ class Store:
         return self.folder / "jobs" / f"{job.kind}-{digest_of_values(same)[:10]}.toml"
 
     def record_of(self, job: Job) -> dict[str, Any]:
-        """What is written down of a job."""
+        """The content of the file of a job, without its digest."""
         cells = [cell.key for cell in job.all_cells()]
         return {"format": FORMAT, "kind": job.kind, "name": job.name, "config": job.config(), "cells": cells}
 
     def keep(self, job: Job) -> Path:
-        """Write down a job and what its cells share, so that it can be shown again from this folder alone.
+        """Store a job and the data that its cells share, so that it can be shown again from this folder alone.
 
         Raises:
             InputError: the folder cannot be written.
@@ -216,7 +216,7 @@ class Store:
         record, file = self.record_of(job), self.file_of(job)
         try:
             job.prepare(self.folder)
-            # As TOML gives it back: the digest is of that.
+            # The digest is of the values as TOML reads them back.
             plain = tomllib.loads(tomli_w.dumps(record))
             if self._kept(file) != plain:
                 with replacing(file) as temporary:
@@ -229,7 +229,7 @@ class Store:
         return file
 
     def _kept(self, file: Path) -> dict[str, Any] | None:
-        """A job as it is written down already, if it is."""
+        """The stored content of a job; None if it is not stored."""
         try:
             return self._job(file)
         except InputError:
@@ -243,7 +243,7 @@ class Store:
         self._write(kind, cell, files, {"status": DONE, "row": dict(record.row), "seconds": seconds}, record.devices)
 
     def save_failure(self, kind: str, cell: Cell, failure: Failure, seconds: float) -> None:
-        """Write down that a cell failed, and why."""
+        """Store the failure of a cell."""
         why = {"message": failure.message, "traceback": failure.traceback}
         self._write(kind, cell, {}, {"status": FAILED, "row": {}, "seconds": seconds, "failure": why}, 1)
 
@@ -289,14 +289,14 @@ class Store:
 
     @contextmanager
     def claimed(self, key: str, wait: bool) -> Iterator[bool]:
-        """Hold a cell against other processes while it is run; the system frees it when its holder ends, however.
+        """Claim a cell against other processes while it runs; the system releases it however the process ends.
 
         Args:
-            key: of the cell.
-            wait: whether to wait for another process that holds it.
+            key: the key of the cell.
+            wait: whether to wait for another process that holds the cell.
 
         Yields:
-            Whether it is held now.
+            Whether this process holds the cell now.
         """
         file = self.place(key).with_name(f".{key}.lock")
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -307,28 +307,28 @@ class Store:
             yield False
             return
         except NotImplementedError:
-            # A file system without locks: one process works there as before, and two may do a cell twice.
+            # The file system has no locks: one process works as before, and two processes may run a cell twice.
             yield True
             return
         try:
             yield True
         finally:
-            # Deleted while held: who opened it before looks at the cell again, and finds what has become of it.
+            # The file is deleted while held: a process that has it open looks at the cell again and finds its record.
             file.unlink(missing_ok=True)
             lock.release()
 
     def damaged(self, key: str, why: str) -> DamagedCellError:
-        """The error that says that a cell cannot be what was written."""
+        """The error for a cell that has changed since it was written."""
         return DamagedCellError(f"{self.place(key)}: the run is damaged ({why}); delete the folder and run it again")
 
 
 def _said(error: BaseException) -> str:
-    """What an error says, as a line of a message has it."""
+    """The text of an error in one line."""
     named = f"{error} is missing" if isinstance(error, KeyError) else str(error)
     return one_line(named or type(error).__name__, 200)
 
 
 def _lines_of(values: Mapping[str, Any]) -> str:
-    """A table as JSON, a line for each key."""
+    """A mapping as JSON, with a line for each key."""
     lines = (f" {json.dumps(str(key))}: {json.dumps(value, allow_nan=False)}" for key, value in values.items())
     return "{\n" + ",\n".join(lines) + "\n}\n"

@@ -1,4 +1,4 @@
-"""The study as a job: a cell is one point of its grid, and leaves rows."""
+"""The study as a job: a cell is one point of its grid, and its record holds rows."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
@@ -23,11 +23,11 @@ from workbench.studies.reading import parse_study
 
 
 class StudyJob(Job):
-    """One study.
+    """A job that measures one study.
 
     Args:
         study: the config.
-        folder: what the relative paths of data files are relative to.
+        folder: the folder that paths of data files are relative to.
         name: shown in pages.
     """
 
@@ -42,7 +42,7 @@ class StudyJob(Job):
 
     @classmethod
     def stored(cls, folder: Path, record: Mapping[str, Any], where: str) -> "StudyJob":
-        """The study that a folder keeps; files of data must lie where they were."""
+        """The study that a folder keeps; its data files must still lie where they were."""
         try:
             values, home = dict(record["config"]["study"]), Path(record["config"].get("folder", "."))
         except DAMAGED as error:
@@ -51,7 +51,7 @@ class StudyJob(Job):
 
     @cached_property
     def _cells(self) -> dict[str, tuple[Cell, Row]]:
-        """The cells by key, with the coordinates that the study knows them by."""
+        """The cells by key, each with the coordinates that the study gives it."""
         made_by = Provenance.of(self.study)
         own = {"study": self.study.resolved(), "dtype": dtype_name(), "files": _digests(self.study, self.folder)}
         found = {}
@@ -66,7 +66,7 @@ class StudyJob(Job):
         return [cell for cell, _ in self._cells.values()]
 
     def run(self, cell: Cell, checkpoint: Checkpoint, progress: Progress | None) -> Record:
-        """What is measured there."""
+        """Measure one cell."""
         row = self._cells[cell.key][1]
         rows = [row | measured for measured in self.study.measure(row, self.folder)]
         single = rows[0] if len(rows) == 1 else {}
@@ -74,22 +74,22 @@ class StudyJob(Job):
         return Record({"rows": rows}, row={"rows": len(rows), **shown})
 
     def config(self) -> dict[str, Any]:
-        """The resolved study, its precision, and what its files of data are relative to, where it has any."""
+        """The resolved study, its precision, and the folder that its data files, if any, are relative to."""
         has_files = any(data.file is not None for data in data_of(self.study))
         home = {"folder": str(self.folder.resolve())} if has_files else {}
         return {"study": self.study.resolved(), "dtype": dtype_name(), **home}
 
     def identity(self) -> dict[str, Any]:
-        """The cells alone: they hold every setting, and what every file held."""
+        """The keys of the cells, which depend on every setting and on the content of every file."""
         return {"cells": [cell.key for cell in self.cells()]}
 
     def result(self, store: Store, outcomes: Sequence[Outcome]) -> Findings:
-        """The rows of all cells; those that failed are named."""
+        """The rows of all cells; cells that failed are named."""
         rows = [row for o in outcomes if o.failure is None for row in _rows_of(store, o)]
         lost = [f"{self.label(o.cell)}: {o.failure}" for o in outcomes if o.failure is not None]
         stale = [o.stale for o in outcomes if o.stale is not None]
         cells = len(outcomes)
-        return Findings(self.study, rows, dtype_name(), _told_stale(stale, cells), _told_lost(lost, cells))
+        return Findings(self.study, rows, dtype_name(), _stale_note(stale, cells), _lost_note(lost, cells))
 
     def label(self, cell: Cell) -> str:
         """The study and the cell's coordinates."""
@@ -108,29 +108,29 @@ def run_study(
     retry: bool = False,
     watch: Watch | None = None,
 ) -> Findings:
-    """Measure the cells of a study that are not stored yet, or that other code made, and return the rows of all.
+    """Measure the cells of a study that are not stored, or that other code made, and return the rows of all cells.
 
-    A cell that raises is kept as a failure, and the others are measured; the findings name it.
+    A cell that raises is stored as a failure and named in the findings, and the others are measured.
 
     Args:
         study: the config.
         out: the results folder.
-        folder: what the relative paths of data files are relative to.
+        folder: the folder that paths of data files are relative to.
         name: shown in pages.
-        force: measure again what is stored.
-        keep_stale: take stored cells that other code made as they are; the findings say so.
-        retry: measure again what failed before.
-        watch: gives a progress callback.
+        force: measure stored cells again.
+        keep_stale: use stored cells that other code made, and say so in the findings.
+        retry: measure failed cells again.
+        watch: returns a progress callback.
 
     Raises:
-        InputError: a cell's data cannot be had, or the folder cannot be written.
+        InputError: the data of a cell cannot be read, or the folder cannot be written.
     """
     job, store = StudyJob(study, folder, name), Store(out)
     return job.result(store, run_job(job, store, reuse=Reuse(force, keep_stale, retry), watch=watch))
 
 
 def load_study(out: Path | str, study: Study, *, folder: Path | str = ".") -> Findings | None:
-    """The stored rows of a study; None unless all its cells are there.
+    """The stored rows of a study; None unless all its cells are stored.
 
     Raises:
         InputError: a cell is damaged.
@@ -145,12 +145,12 @@ def load_study(out: Path | str, study: Study, *, folder: Path | str = ".") -> Fi
 
 
 def load_studies(folder: Path | str) -> list[Findings]:
-    """The findings of every study in a results folder of which a cell is finished, by name.
+    """The findings of every study in a results folder with at least one finished cell, sorted by name.
 
     Cells that are missing, failed or damaged are named in the findings.
 
     Raises:
-        InputError: there is none, or what is stored of one does not fit this version.
+        InputError: there is none, or a stored study does not fit this version.
     """
     store = Store(folder)
     found = [load_findings(store, file, job) for file, job in store.jobs(StudyJob.kind)]
@@ -161,10 +161,10 @@ def load_studies(folder: Path | str) -> list[Findings]:
 
 
 def load_findings(store: Store, file: Path, job: Mapping[str, Any]) -> Findings:
-    """What is stored of a study that a folder keeps, whatever files it was read from.
+    """The stored findings of a study, whichever files it was read from.
 
     Raises:
-        InputError: its config is damaged, or of another version.
+        InputError: its config is damaged, or does not fit this version.
     """
     try:
         values, dtype = dict(job["config"]["study"]), str(job["config"].get("dtype", USUAL))
@@ -189,7 +189,7 @@ def load_findings(store: Store, file: Path, job: Mapping[str, Any]) -> Findings:
             lost.append(str(error))
             continue
         stale += filter(None, [made_by.why_stale(manifest.get("made_by"))])
-    return Findings(study, rows, dtype, _told_stale(stale, len(job["cells"])), _told_lost(lost, len(job["cells"])))
+    return Findings(study, rows, dtype, _stale_note(stale, len(job["cells"])), _lost_note(lost, len(job["cells"])))
 
 
 def identity_of_study(study: Study, folder: Path | str = ".") -> str:
@@ -210,23 +210,23 @@ def _rows(store: Store, key: str) -> list[Row]:
     return rows
 
 
-def _told_stale(stale: Sequence[str], cells: int) -> str | None:
+def _stale_note(stale: Sequence[str], cells: int) -> str | None:
     return f"{len(stale)} of {cells} cells, {'; '.join(dict.fromkeys(stale))}" if stale else None
 
 
-def _told_lost(lost: Sequence[str], cells: int) -> str | None:
+def _lost_note(lost: Sequence[str], cells: int) -> str | None:
     return f"{len(lost)} of {cells} cells: {'; '.join(dict.fromkeys(lost))}" if lost else None
 
 
 def _digests(study: Study, folder: Path) -> list[str]:
-    """A hash of each data file and data set that the study names, so that changed data are another study."""
+    """A hash of each data file and data set that the study names, so that changed data make another study."""
     own = [digest_of_file(folder / data.file) for data in data_of(study) if data.file is not None]
-    # As they are in the package now, whatever the catalogue says.
+    # Computed from the data sets in the package, not read from their catalogue.
     return own + [digest_of(data.dataset) for data in data_of(study) if data.dataset is not None]
 
 
 def data_of(config: Any) -> Iterator[DataConfig]:
-    """The data that a config names, in any of its fields."""
+    """Every data entry of a config, in any of its fields."""
     if isinstance(config, DataConfig):
         yield config
     elif isinstance(config, BaseModel):

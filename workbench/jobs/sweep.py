@@ -24,23 +24,23 @@ from workbench.jobs.table import MOST_LINES, rows_of
 from workbench.loop.checkpoint import Checkpoint
 from workbench.table import Table, text_of
 
-# Data sets that are kept in memory; cells that follow each other mostly share theirs.
+# The number of data sets kept in memory; consecutive cells mostly share theirs.
 KEPT = 8
 
 
-# Columns that say what is maximised, by how they begin: log-joints of others are no measure of each other.
+# Prefixes of the columns that define the objective; log-joints of different objectives cannot be compared.
 OBJECTIVE = ("points", "model_", "prior_", "dtype")
 
 
 @dataclass(frozen=True, repr=False)
 class Swept(Table):
-    """What a sweep found: a row for each cell."""
+    """The results of a sweep: a row for each cell."""
 
     swept: tuple[str, ...] = ()  # the columns of settings that were swept
 
     @property
     def failed(self) -> int:
-        """Cells that failed."""
+        """The number of cells that failed."""
         return sum(row["state"] == "failed" for row in self.rows)
 
     @property
@@ -55,7 +55,7 @@ class Swept(Table):
 
     @property
     def best(self) -> str:
-        """The highest log-joint where all cells have one objective; else which method has the highest how often."""
+        """The highest log-joint if all cells have one objective; otherwise how often each method reaches it."""
         problems: dict[str, list[Mapping[str, Value]]] = {}
         for row in self.rows:
             if isinstance(row.get("log_joint"), float):
@@ -77,31 +77,31 @@ class Swept(Table):
 
 
 class _Place(NamedTuple):
-    """Where a cell stands."""
+    """The place of a cell in the sweep."""
 
     cell: Cell
     swept: SweptExperiment
     method: str
-    order: int  # of its setting, as the file has it
+    order: int  # the position of its setting in the file
 
 
 class SweepJob(Job):
-    """An experiment under many settings.
+    """A job that runs an experiment under many settings.
 
     Args:
         name: shown in tables and pages.
-        values: of the file, with its table `sweep`, as TOML holds them.
-        folder: what a relative `data.file` is relative to.
-        where: the file, for messages; the name unless given.
+        values: the TOML values of the file, with its table `sweep`.
+        folder: the folder that a relative `data.file` is relative to.
+        where: the file, for messages; by default the name.
 
     Raises:
-        InputError: an experiment is none, or its data cannot be had.
+        InputError: one of the experiments is not valid, or its data cannot be read.
     """
 
     kind: ClassVar[str] = "sweep"
     plural: ClassVar[str] = "cells"
     counted: ClassVar[bool] = True
-    failures: ClassVar[tuple[type[Exception], ...]] = (InputError, Exception)  # wrong input is of one cell alone
+    failures: ClassVar[tuple[type[Exception], ...]] = (InputError, Exception)  # wrong input concerns one cell only
 
     def __init__(self, name: str, values: Mapping[str, Any], folder: Path | str = ".", where: str = "") -> None:
         self.name = name
@@ -109,10 +109,10 @@ class SweepJob(Job):
         self.folder = Path(folder)
         self.where = where or name
         self._latest: tuple[int, Setting] | None = None
-        _ = self.swept  # what is wrong with it is said now
+        _ = self.swept  # parsed now, so that errors are raised here
 
     def __getstate__(self) -> dict[str, Any]:
-        """What travels to a worker: the values that all is worked out from."""
+        """The state that is sent to a worker: the values from which everything else is computed."""
         return super().__getstate__() | {"_latest": None}
 
     @cached_property
@@ -122,7 +122,7 @@ class SweepJob(Job):
 
     @classmethod
     def stored(cls, folder: Path, record: Mapping[str, Any], where: str) -> "SweepJob":
-        """The sweep that a folder keeps; files of data must lie where they were."""
+        """The sweep that a folder keeps; its data files must still lie where they were."""
         try:
             values, home = dict(record["config"]["sweep"]), Path(record["config"].get("folder", "."))
         except DAMAGED as error:
@@ -131,7 +131,7 @@ class SweepJob(Job):
 
     @cached_property
     def _places(self) -> dict[str, _Place]:
-        """By key, so ordered that cells which share compiled programs follow each other, and those of one setting."""
+        """The places by key, ordered so that cells that share compiled programs or a setting are consecutive."""
         found = []
         for order, swept in enumerate(self.swept):
             setting = self.setting_of(swept.experiment)
@@ -147,20 +147,20 @@ class SweepJob(Job):
         return [place.cell for place in self._places.values()]
 
     def run(self, cell: Cell, checkpoint: Checkpoint, progress: Progress | None) -> Record:
-        """A method's trace."""
+        """Run one method under one setting; the record of its trace."""
         _, swept, method, order = self._places[cell.key]
         if self._latest is None or self._latest[0] != order:
-            # What the methods of one setting share: the problem and the starts.
+            # The methods of one setting share the problem and the starts.
             self._latest = order, self.setting_of(swept.experiment)
         setting = self._latest[1]
         _check(setting, method)
         return setting.run(method, checkpoint, progress)[1]
 
     def check(self, progress: Progress | None = None) -> None:
-        """Refuse settings that no run can have; nothing is run.
+        """Refuse settings that cannot be run, without running anything.
 
         Args:
-            progress: to be told how many cells are looked at.
+            progress: a callback that takes the number of cells checked and the total.
 
         Raises:
             InputError: names each cell, and what its data, model or method do not suit.
@@ -171,7 +171,7 @@ class SweepJob(Job):
             if progress is not None:
                 progress(number, len(self._places))
             if latest is None or latest[0] != order:
-                # On this machine's devices, not on those that it will run on.
+                # Checked on this machine's devices, not on those that the cell will run on.
                 latest = order, self.setting_of(swept.experiment.model_copy(update={"run": RunConfig()}))
             setting = latest[1]
             try:
@@ -184,13 +184,13 @@ class SweepJob(Job):
             raise InputError("\n".join(problems))
 
     def config(self) -> dict[str, Any]:
-        """The experiment with its sweep, the columns of what is swept, and what a file of data is relative to."""
+        """The experiment with its sweep, the columns that are swept, and the folder that data files are relative to."""
         has_files = any(swept.experiment.data.file is not None for swept in self.swept)
         home = {"folder": str(self.folder.resolve())} if has_files else {}
         return {"sweep": self.values, "swept": self._keys, **home}
 
     def identity(self) -> dict[str, Any]:
-        """The cells and what is swept."""
+        """The keys of the cells, and the columns that are swept."""
         return {"cells": sorted(cell.key for cell in self.cells()), "swept": self._keys}
 
     @property
@@ -203,7 +203,7 @@ class SweepJob(Job):
         return f"{method} ({named_point(swept.point)})"
 
     def result(self, store: Store, outcomes: Sequence[Outcome]) -> Swept:
-        """A row for each cell, in the order of the settings; what the machine failed at is in no manifest."""
+        """A row for each cell, in the order of the settings, with failures of the machine, which have no manifest."""
         found = {row["key"]: row for row in rows_of(store, [o.cell.key for o in outcomes]).rows}
         lost = {o.cell.key: {"state": "failed", "why": o.failure} for o in outcomes if o.failure is not None}
         keys = [place.cell.key for place in sorted(self._places.values(), key=lambda place: place.order)]
@@ -211,16 +211,16 @@ class SweepJob(Job):
         return swept_of(rows, self._keys)
 
     def setting_of(self, experiment: Experiment) -> Setting:
-        """One of the experiments with its points."""
+        """The setting of one of the experiments."""
         located = experiment.located(self.folder)
         return Setting(located, _points(located.data, experiment.seed, _stamp(located.data)))
 
 
 def swept_of(rows: Sequence[Mapping[str, Value]], keys: Sequence[str]) -> Swept:
-    """The rows of a sweep, under the columns that say what each cell is and what it found.
+    """The rows of a sweep, with the columns of settings and results.
 
     Args:
-        rows: of `rows_of`.
+        rows: the rows of `rows_of`.
         keys: the columns that are swept.
     """
     there = dict.fromkeys(name for row in rows for name in row)
@@ -231,22 +231,22 @@ def swept_of(rows: Sequence[Mapping[str, Value]], keys: Sequence[str]) -> Swept:
 
 
 def load_sweep(store: Store, job: Mapping[str, Any]) -> Swept:
-    """What is stored of a sweep that a folder keeps."""
+    """The stored cells of a sweep."""
     found = [row for row in rows_of(store, job["cells"]).rows if row["state"] != "missing"]
     return swept_of(found, [str(key) for key in job["config"].get("swept", [])])
 
 
 def _check(setting: Setting, method: str) -> None:
-    """Refuse a problem that is none, or that the method cannot solve."""
+    """Refuse a problem that is not valid, or that the method cannot solve."""
     experiment = setting.experiment
     experiment.model_copy(update={"methods": {method: experiment.methods[method]}}).check(setting.problem)
 
 
 def load_swept(store: Store) -> list[Comparison]:
-    """The comparison of every setting of a folder's sweeps of which a run is finished.
+    """The comparison of every setting of a folder's sweeps with at least one finished run.
 
     Raises:
-        InputError: a job's file is damaged, or its data are nowhere to be had.
+        InputError: a job's file is damaged, or its data cannot be found.
     """
     found = []
     for file, record in store.jobs(SweepJob.kind):
@@ -261,7 +261,7 @@ def load_swept(store: Store) -> list[Comparison]:
 
 @lru_cache(KEPT)
 def _points(data: DataConfig, seed: int, stamp: tuple[int, ...]) -> Points:
-    """As the file of data is now: `stamp` is another where it has changed."""
+    """The points of the data file as it is now; `stamp` changes when the file does."""
     return Points(*data.load(seed, Path()))
 
 
@@ -270,7 +270,7 @@ def _stamp(data: DataConfig) -> tuple[int, ...]:
         return ()
     try:
         found = Path(data.file).stat()
-    except OSError:  # whoever reads it says why
+    except OSError:  # reading the file reports the error
         return ()
     return found.st_mtime_ns, found.st_size, found.st_ino
 

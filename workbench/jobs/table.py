@@ -19,24 +19,24 @@ from workbench.jobs.store import Store
 from workbench.provenance import why_stale
 from workbench.table import Table
 
-# Of the columns, those that come first, in this order.
+# The columns that come first, in this order.
 FIRST = ("job", "kind", "name", "state", "method", "data")
 
-# Those that are printed where not all fit, the most needed first.
+# The columns to print if not all fit, the most important first.
 KEPT = ("method", "claim", "state", "job", "log_joint", "status", "verdict", "seed", "why", "passes", "value")
 
-# Rows that are printed of a longer table.
+# The most rows that are printed.
 MOST_LINES = 40
 
-# Seconds that a condition may take; one can be written that never ends.
+# Seconds that a condition may take, because a condition can run for ever.
 PATIENCE = 20.0
 
-# The column that says which row it is, while a condition is asked.
+# The column of row numbers while a condition is evaluated.
 PLACE = "the_place_of_the_row"
 
 
 def table_of(rows: Sequence[Mapping[str, Value]], note: str = "") -> Table:
-    """A table of all columns that a row has, those of `FIRST` first."""
+    """A table of every column that any row has, with those of `FIRST` first."""
     found = dict.fromkeys(key for row in rows for key in row)
     first = [name for name in FIRST if name in found]
     columns = (*first, *(name for name in found if name not in first))
@@ -44,10 +44,10 @@ def table_of(rows: Sequence[Mapping[str, Value]], note: str = "") -> Table:
 
 
 def selected(table: Table, columns: Sequence[str]) -> Table:
-    """Some columns, in their order.
+    """The table of some columns, in the given order.
 
     Raises:
-        InputError: there is none of a name.
+        InputError: there is no column of a name.
     """
     unknown = [name for name in columns if name not in table.columns]
     if unknown:
@@ -56,20 +56,20 @@ def selected(table: Table, columns: Sequence[str]) -> Table:
 
 
 def where(table: Table, condition: str) -> Table:
-    """The rows that meet a condition in SQL, as `method = 'em' and status = 'CONVERGED'`.
+    """The rows that meet a condition in SQL, such as `method = 'em' and status = 'CONVERGED'`.
 
     Raises:
-        InputError: it is no condition on these columns.
+        InputError: it is not a condition on these columns.
     """
     found = _chosen(table, condition)
-    # Whatever was made of the condition, a row is one of these or none.
+    # Whatever the condition does, only rows of this table may come back.
     if not all(isinstance(place, int) and 0 <= place < len(table.rows) for place in found):
         raise _no_condition(table, condition, "it asks for more than rows of this table")
     return replace(table, rows=tuple(table.rows[place] for place in sorted(set(found))))
 
 
 def varying(table: Table) -> Table:
-    """The columns that differ between rows, and those that say what a row is."""
+    """The columns that differ between rows, and the columns `method` and `state`."""
     first = table.rows[0] if table.rows else {}
     kept = [
         name
@@ -98,7 +98,7 @@ def to_parquet(table: Table, path: Path) -> None:
 
 
 def results(folder: Path | str) -> Any:
-    """Every cell of a results folder as a frame: of pandas, where that is installed, of polars, or of Arrow.
+    """Every cell of a results folder as a frame of pandas, polars or Arrow, the first that is installed.
 
     Args:
         folder: a results folder, or one that holds some.
@@ -128,11 +128,11 @@ def table_of_folder(folder: Path) -> Table:
 
 
 def _in_order(rows: list[dict[str, Value]]) -> list[dict[str, Value]]:
-    """By job, kind and setting, so that what belongs together stands together; numbers before words, where both are."""
+    """Rows sorted by job, kind and setting; in a column of numbers and words, numbers come first."""
 
     def setting(row: Mapping[str, Value]) -> tuple[Any, ...]:
         values = tuple(row.values())
-        return values[:3] + values[4:]  # but for the state
+        return values[:3] + values[4:]  # without the state
 
     def ranked(row: Mapping[str, Value]) -> list[tuple[int, Any]]:
         return [(0, value) if isinstance(value, int | float) else (1, str(value)) for value in setting(row)]
@@ -144,7 +144,7 @@ def _in_order(rows: list[dict[str, Value]]) -> list[dict[str, Value]]:
 
 
 def stores_in(folder: Path) -> Iterator[Store]:
-    """The results folder, or those that lie in it.
+    """The results folder, or the results folders in it.
 
     Raises:
         InputError: there is no such folder.
@@ -156,12 +156,12 @@ def stores_in(folder: Path) -> Iterator[Store]:
 
 
 def checked_rows_of(store: Store, keys: Sequence[str]) -> Table:
-    """As `rows_of`, of cells every file of which is read: one that is not what was written makes its cell damaged."""
+    """As `rows_of`, but every file of a cell is read, and a cell with a changed file is damaged."""
     return table_of(_rows(store, keys, checked=True))
 
 
 def rows_of(store: Store, keys: Sequence[str]) -> Table:
-    """A row for each of some cells, from its manifest: where it stands, its setting, and what it found."""
+    """A row for each of some cells, from its manifest: its state, its setting, and its results."""
     return table_of(_rows(store, keys, checked=False))
 
 
@@ -195,7 +195,7 @@ def _rows(store: Store, keys: Sequence[str], *, checked: bool) -> list[dict[str,
 
 
 def _standing(found: Summary, stale: str | None) -> tuple[str, Value]:
-    """The state of a cell, and why it is no better."""
+    """The state of a cell, and the reason if it is not done."""
     if found["status"] != DONE:
         return "failed", found.get("failure", {}).get("message")
     if "damaged" in found:
@@ -204,7 +204,7 @@ def _standing(found: Summary, stale: str | None) -> tuple[str, Value]:
 
 
 def _chosen(table: Table, condition: str) -> list[Any]:
-    """The places of the rows that meet a condition: by duckdb where it is installed, else by sqlite."""
+    """The numbers of the rows that meet a condition, by duckdb if it is installed, otherwise by sqlite."""
     if find_spec("duckdb") is not None and find_spec("pyarrow") is not None:
         return _by_duckdb(table, condition)
     connection = sqlite3.connect(":memory:")
@@ -269,7 +269,7 @@ def _no_condition(table: Table, condition: str, why: object) -> InputError:
 
 
 def _of_one_type(values: list[Any]) -> list[Any]:
-    """Values that one column can hold: as text where numbers and text are mixed."""
+    """Values of one type, which is text if numbers and text are mixed."""
     kinds = {str if isinstance(value, str) else float for value in values if value is not None}
     return [None if value is None else str(value) for value in values] if len(kinds) > 1 else values
 

@@ -1,4 +1,4 @@
-"""A trace as the store keeps it: arrays, and in words what became of its restarts."""
+"""Conversion of traces to stored records, which hold arrays and the outcome of each restart, and back."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -14,14 +14,14 @@ from workbench.mixture import Mixture
 from workbench.problem import Problem
 
 _PER_RESTART = ("log_joint", "log_likelihood", "passes", "ok", "converged", "collapsed")
-# Kept where the run has them.
+# Arrays that only some runs have.
 _OPTIONAL = ("dropped", "log_evidence", "energy", "evidence_bound")
 
 
 def record_of_trace(
     trace: Trace, problem: Problem, starts: Mixture, found: Sequence[RestartStatus], reference: Reference
 ) -> Record:
-    """A trace with its statuses, checks, seconds and passes."""
+    """The record of a trace, with its statuses, checks, seconds and passes."""
     values = {
         "hyperparameters": {k: np.asarray(v).tolist() for k, v in problem.hyperparameters.items()},
         "num_points": problem.num_points,
@@ -42,7 +42,7 @@ def record_of_trace(
 
 
 def arrays_of(trace: Trace) -> dict[str, np.ndarray]:
-    """The arrays of a trace, all but its seconds, by name."""
+    """The arrays of a trace by name, except its seconds."""
     mixtures = trace.mixtures
     arrays: dict[str, Any] = {"weights": mixtures.weights, "means": mixtures.means, "scales": mixtures.scales}
     arrays |= {name: getattr(trace, name) for name in _PER_RESTART}
@@ -54,7 +54,7 @@ def trace_of(record: Record, problem: Problem) -> Trace:
     """The trace in a record.
 
     Raises:
-        ValueError, KeyError, TypeError: what is stored does not fit together, or the problem.
+        ValueError, KeyError, TypeError: stored arrays do not fit each other, or the problem.
     """
     arrays: Mapping[str, Any] = record.arrays
     seconds = record.values["seconds"]
@@ -76,7 +76,7 @@ def trace_of(record: Record, problem: Problem) -> Trace:
 
 
 def _row(trace: Trace, problem: Problem, found: Sequence[RestartStatus], reference: Reference) -> dict[str, Value]:
-    """What a table of many runs shows of one: its commonest status, its best sound answer, and its price."""
+    """The columns of a run in a table of many: its commonest status, its best sound answer, and its cost."""
     counts = Counter(verdict.status.name for verdict in found)
     place = trace.best_place(problem, reference.rule)
     known: dict[str, Value] = {}
@@ -102,13 +102,13 @@ def _check_shapes(arrays: Mapping[str, np.ndarray], seconds: Mapping[str, Any], 
     """Refuse arrays of a run that do not fit each other, their seconds or their problem.
 
     Raises:
-        ValueError: naming the array.
+        ValueError: names the array.
     """
     shape = restarts, rows = arrays["log_joint"].shape
     if 0 in shape:
         raise ValueError(f"log_joint has shape {shape}: no restart or no row")
     for name in [name for name, array in arrays.items() if array.dtype.kind not in "fbiu"]:
-        raise ValueError(f"{name} is of {arrays[name].dtype}, and no array of real numbers")
+        raise ValueError(f"{name} is of {arrays[name].dtype}, not of real numbers")
     k, d = problem.components, problem.num_dimensions
     wanted = dict.fromkeys(("log_likelihood", "passes", "ok", "energy"), shape)
     wanted |= dict.fromkeys(("converged", "collapsed", "dropped", "log_evidence", "evidence_bound"), (restarts,))

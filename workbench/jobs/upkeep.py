@@ -1,4 +1,4 @@
-"""Keeping results folders in order: cells are removed by their state, folders merged, and two of them compared."""
+"""Maintenance of results folders: cells are removed by their state, and folders are merged and compared."""
 
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,30 +16,30 @@ from workbench.jobs.store import MANIFEST, Store
 from workbench.jobs.table import checked_rows_of, stores_in, table_of, varying
 from workbench.table import Table, text_of
 
-# Numbers of two machines differ by rounding, and what iterates to its end by as much as its tolerance leaves.
+# Numbers of two machines differ by rounding, and those of iterative methods by as much as their tolerance allows.
 RELATIVE = 1e-6
 
-# Columns of a row that are found, and not set.
+# Columns of a row that are results, not settings.
 NOT_SET = (
     "job", "kind", "name", "state", "status", "key", "why", "seconds", "log_joint", "log_likelihood", "passes",
     "step_seconds", "compile_seconds", "adjusted_rand_index", "restarts_run", "draws", "rows",
     "verdict", "value", "unit", "low", "high",
 )  # fmt: skip
 
-# Columns that say how long something took, which is never the same twice.
+# Columns of durations, which differ from run to run.
 TIMES = ("seconds", "step_seconds", "compile_seconds")
 
 
 def clean(folder: Path, states: Sequence[str], *, dry: bool = False) -> Table:
-    """Remove the cells of a results folder, or of all in it, that are in some states.
+    """Remove the cells in some states from a results folder, or from all results folders in it.
 
     Args:
-        folder: a results folder, or one that holds some.
-        states: of "failed", "stale" and "damaged".
-        dry: whether only to say what would be removed.
+        folder: a results folder, or a folder of results folders.
+        states: some of "failed", "stale" and "damaged".
+        dry: whether to remove nothing and only return what would be removed.
 
     Returns:
-        The rows of what was removed.
+        The rows of the removed cells.
 
     Raises:
         InputError: there is no such folder, or a cell cannot be removed.
@@ -60,18 +60,18 @@ def clean(folder: Path, states: Sequence[str], *, dry: bool = False) -> Table:
 
 @dataclass(frozen=True)
 class Merged:
-    """What has become of the cells of a folder that was merged into another."""
+    """The outcome for the cells of a folder that was merged into another."""
 
     copied: int
-    there: int  # as good in the other one already
-    left: tuple[str, ...]  # damaged ones, and why
+    there: int  # the other folder had a cell as good
+    left: tuple[str, ...]  # reasons of the damaged cells that were left out
 
 
 def merge(source: Path, target: Path) -> Merged:
-    """Copy into a results folder what another one has and it has not.
+    """Copy into a results folder the cells of another one that it lacks.
 
-    A cell that both have stays as it is in the target, unless it is damaged, failed or stale there and not in the
-    source. What is damaged in the source is left out.
+    A cell that both have is not replaced, unless it is damaged, failed or stale in the target and not in the source.
+    Damaged cells of the source are left out.
 
     Raises:
         InputError: there is no such folder, or the target cannot be written.
@@ -108,20 +108,20 @@ def merge(source: Path, target: Path) -> Merged:
 
 
 def _standing(store: Store, key: str) -> int:
-    """How good a cell is: nothing or damaged, failed, stale, done."""
+    """The rank of a cell by its state: missing or damaged, failed, stale, done."""
     (row,) = checked_rows_of(store, [key]).rows
     return ("missing", "damaged", "failed", "stale", "done").index(str(row["state"]).replace("damaged", "missing"))
 
 
 @dataclass(frozen=True)
 class Difference:
-    """Two folders side by side."""
+    """The differences between two folders."""
 
     only_first: tuple[str, ...]  # keys, with the settings in which such cells differ
     only_second: tuple[str, ...]
     changed: tuple[str, ...]  # one line for each number, setting or version that differs
-    beyond: int  # lines of numbers beyond the tolerance, and of cells that one has and the other has not
-    same: int  # cells of which nothing differs
+    beyond: int  # numbers beyond the tolerance, and cells that only one of them has
+    same: int  # cells without any difference
 
     def __str__(self) -> str:
         lines = [*(f"only in the first: {line}" for line in self.only_first)]
@@ -131,15 +131,15 @@ class Difference:
 
 
 def difference(first: Path, second: Path, *, tolerance: float = RELATIVE) -> Difference:
-    """What sets two results folders apart: jobs, cells, versions and numbers.
+    """The differences between two results folders: jobs, cells, versions and numbers.
 
     Args:
         first: a results folder.
         second: another.
-        tolerance: relative, of numbers; whatever took time is not compared.
+        tolerance: relative, for numbers; durations are not compared.
 
     Raises:
-        InputError: one is no results folder.
+        InputError: one of them is not a results folder.
     """
     for folder in (first, second):
         if not (folder / "cells").is_dir():
@@ -186,7 +186,7 @@ def _differing_jobs(one: Store, two: Store) -> Iterator[str]:
 
 
 def _differing_cells(one: Store, two: Store, key: str, tolerance: float) -> tuple[list[str], int]:
-    """Lines on what differs in a cell that both have, and how many of them count."""
+    """Lines on the differences of a cell that both have, and how many of them are beyond the tolerance."""
     try:
         mine, theirs = one.manifest(key), two.manifest(key)
         assert mine is not None and theirs is not None
@@ -207,14 +207,14 @@ def _differing_cells(one: Store, two: Store, key: str, tolerance: float) -> tupl
 
 
 def differing_records(mine: Record, theirs: Record, tolerance: float) -> list[str]:
-    """A line for each number of two records that differs by more than the relative tolerance; times are left out."""
+    """A line for each number of two records that differs by more than the relative tolerance, except durations."""
     lines = [*differing_rows(mine.row, theirs.row, tolerance)]
     lines += differing_values(plain(mine.values), plain(theirs.values), tolerance)
     return list(dict.fromkeys(lines + differing_arrays(mine.arrays, theirs.arrays, tolerance)))
 
 
 def plain(value: Any) -> Any:
-    """Values without the times in them, and without digests of other records, in which there are times."""
+    """Values without durations, and without digests of other records, which depend on durations."""
     if isinstance(value, Mapping):
         kept = {str(name): inner for name, inner in value.items() if name != "digest" and "seconds" not in str(name)}
         return {name: plain(inner) for name, inner in kept.items()}
@@ -237,7 +237,7 @@ def differing_values(mine: Any, theirs: Any, tolerance: float, where: str = "") 
 
 
 def differing_rows(mine: Mapping[str, Value], theirs: Mapping[str, Value], tolerance: float) -> Iterator[str]:
-    """A line for each value of two rows that differs; of numbers, by more than the relative tolerance."""
+    """A line for each value of two rows that differs, numbers by more than the relative tolerance."""
     for name in dict.fromkeys([*mine, *theirs]):
         a, b = mine.get(name), theirs.get(name)
         if name in TIMES or a == b:
@@ -248,7 +248,7 @@ def differing_rows(mine: Mapping[str, Value], theirs: Mapping[str, Value], toler
 
 
 def differing_arrays(mine: Mapping[str, np.ndarray], theirs: Mapping[str, np.ndarray], tolerance: float) -> list[str]:
-    """A line for each array of two records that differs, by more than the tolerance relative to its largest entry."""
+    """A line for each array of two records that differs by more than the tolerance times its largest entry."""
     lines = []
     for name in sorted({*mine, *theirs}):
         a, b = mine.get(name), theirs.get(name)
