@@ -1,4 +1,4 @@
-"""Draws for ArviZ: a sampler's trace as the named groups that ArviZ's summaries, cross-validation and plots read."""
+"""Draws for ArviZ: a sampler's trace as the groups that ArviZ's summaries, cross-validation and plots read."""
 
 import importlib
 from collections.abc import Callable, Collection, Sequence
@@ -17,12 +17,12 @@ from workbench.posterior.relabelling import apply
 from workbench.problem import Problem
 from workbench.selection.pointwise import log_likelihoods
 
-# Dimensions and values of one variable; those of every draw begin with chain and draw.
+# The dimensions and values of a variable; variables with a value for each draw begin with chain and draw.
 Variable = tuple[tuple[str, ...], np.ndarray]
 
 DRAW = ("chain", "draw")
 
-# A log-likelihood of every point and draw of more bytes is not made.
+# The most bytes of a log-likelihood of every point and draw.
 MOST_BYTES = 2**32
 
 
@@ -36,27 +36,28 @@ def to_arviz(
 ) -> Any:
     """The draws of a sampler as an `arviz.InferenceData` (ArviZ before 1.0) or an `xarray.DataTree`; no warm-up.
 
-    Needs ArviZ: `pip install 'workbench[arviz]'`. ArviZ's R-hat of a raw weight or mean is an exhibit of label
-    switching, and `loo` takes the draws' efficiency from the same: give the `permutations` of `relabel` to judge.
+    Needs ArviZ: `pip install 'workbench[arviz]'`. ArviZ's R-hat of a weight or mean as sampled is large if labels
+    switch, and `loo` computes the draws' efficiency from the same values; give the `permutations` of `relabel` to avoid
+    this.
 
     | group | variables |
     |---|---|
     | posterior | weights, means, and covariances in the shape of their family |
-    | sample_stats | lp, the log_joint; log_likelihood, of all points; passes paid; ok, False from a divergence on |
+    | sample_stats | lp, the log_joint; log_likelihood, of all points; passes; ok, False from a divergence on |
     | log_likelihood | x, of every draw and point: 8 R S N bytes, filled block by block; what `loo` reads |
     | observed_data | x, the points |
     | constant_data | the prior's hyperparameters |
 
     Args:
-        trace: of a sampler.
-        problem: that the trace is of.
-        permutations: of `relabel(trace, problem)`, [R, S, K]; the labels as they were sampled unless given.
-        columns: names of the data's columns; x1, x2, ... unless given.
-        groups: those to make; all of them unless given. Leave out log_likelihood where N is large.
+        trace: the trace of a sampler.
+        problem: the problem of the trace.
+        permutations: the permutations of `relabel(trace, problem)`, [R, S, K]; by default labels stay as sampled.
+        columns: names of the data's columns; by default x1, x2, ...
+        groups: the groups to make; by default all. Leave out log_likelihood if N is large.
 
     Raises:
         InputError: the trace has no draws, ArviZ is not installed, a group is unknown or too large, or the permutations
-            are of other draws.
+            do not fit the draws.
     """
     check_sampler(trace)
     wanted = _checked(groups, trace, problem)
@@ -76,7 +77,7 @@ def to_arviz(
 
 def _posterior(trace: Trace, problem: Problem, mixtures: Mixture) -> dict[str, Variable]:
     family = mixtures.covariance
-    # The family's shape for 2 components of 3 dimensions tells what its axes are.
+    # The family's shape for 2 components of 3 dimensions shows the meaning of its axes.
     axes = tuple({2: "component", 3: "dimension"}[size] for size in family.shape(2, 3))
     if axes.count("dimension") == 2:
         axes = (*axes[:-1], "dimension_bis")
@@ -152,13 +153,13 @@ def _permuted(permutations: np.ndarray, mixtures: Mixture) -> Mixture:
 def _assembled(
     groups: dict[str, dict[str, Variable]], coordinates: dict[str, np.ndarray], attributes: dict[str, str]
 ) -> Any:
-    """What the ArviZ that is installed calls a set of groups."""
-    # An extra, and seconds to import.
+    """The groups as the container of the installed version of ArviZ."""
+    # Imported late: an extra that takes seconds to import.
     arviz, xarray = importlib.import_module("arviz"), importlib.import_module("xarray")
     made = {}
     for name, variables in groups.items():
         dataset = xarray.Dataset(variables, attrs=attributes)
         made[name] = dataset.assign_coords({a: coordinates.get(a, np.arange(n)) for a, n in dataset.sizes.items()})
-    # ArviZ 1.0 has the old name still, with a warning and nothing behind it.
+    # ArviZ 1.0 still has the old name, with a warning, but no class behind it.
     container = vars(arviz).get("InferenceData")
     return xarray.DataTree.from_dict(made) if container is None else container(**made)

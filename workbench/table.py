@@ -1,6 +1,6 @@
-"""The table: whatever is told in rows and columns, as text that fits the terminal, as CSV, JSON and HTML.
+"""The table: rows and columns as text that fits the terminal, as CSV, as JSON and as HTML.
 
-No number depends on it, so that it is no part of the code that a stored record rests on.
+No number depends on it, so it is not part of the code that a stored record depends on.
 """
 
 import csv
@@ -18,51 +18,51 @@ from typing import Any, Self
 
 from workbench.errors import one_line
 
-# What stands where there is no value.
+# Shown in place of a missing value.
 DASH = "–"
 
-# Columns of text where the output is no terminal and the environment says nothing (COLUMNS).
+# Characters of a line if the output is not a terminal and COLUMNS is not set in the environment.
 PLAIN_WIDTH = 120
 
-# Rows of a page; CSV and JSON have all.
+# The most rows of an HTML table; CSV and JSON have all rows.
 PAGE_ROWS = 500
 
-# Characters of a cell that is not wrapped, and the fewest that a wrapped one is narrowed to.
+# The most characters of a cell that is not wrapped, and the least width of a wrapped column.
 LONGEST, NARROWEST = 80, 14
 
 BETWEEN = "  "
 
 
 class Linked(str):
-    """Text that is a link where a page can have one; `html` is what the page holds, and is not escaped."""
+    """Text that is a link on a page; `html` is the HTML of the link, and is not escaped again."""
 
     html: str
 
     def __new__(cls, text: str, html: str) -> Self:
-        """The text, and the HTML in its place."""
+        """A text with the HTML that replaces it on a page."""
         made = super().__new__(cls, text)
         made.html = html
         return made
 
     @classmethod
     def to(cls, text: str, address: str) -> Self:
-        """A link; both are escaped."""
+        """A link; text and address are escaped."""
         return cls(text, f'<a href="{html.escape(address)}">{html.escape(text)}</a>')
 
 
 @dataclass(frozen=True)
 class Table:
-    """Rows under named columns, in every form in which a table is told.
+    """Rows under named columns, which can be shown in every format.
 
     Attributes:
-        columns: names, as the rows have them; CSV and JSON are headed by them.
-        rows: a value or None for each column; a cell that is text already is shown as it is.
-        title: above the text.
-        note: below it.
-        headings: what stands above a column, where that is not its name.
-        words: columns that hold words: aligned left, and wrapped where that is needed to fit.
-        most: rows that are printed; all unless given.
-        keep: the columns to keep where not all fit, the most needed first; what is left out is named. Unless given, all
+        columns: the names of the columns, which are the keys of the rows and the header of CSV and JSON.
+        rows: a value or None for each column; text is shown unchanged.
+        title: a line above the text.
+        note: a line below the text.
+        headings: the headings of columns whose heading is not their name.
+        words: columns that hold words, which are aligned left, and wrapped if necessary.
+        most: the most rows that are printed; by default all.
+        keep: the columns to keep if not all fit, the most important first; the others are named below. By default all
             are shown, in blocks below each other that each begin with the first column.
     """
 
@@ -84,18 +84,18 @@ class Table:
 
     @property
     def heads(self) -> list[str]:
-        """What stands above each column."""
+        """The heading of each column."""
         return [self.headings.get(name, name) for name in self.columns]
 
     def lines(self, most: int | None = None) -> list[list[str]]:
-        """The rows as text, so many of them."""
+        """The rows as text, at most `most` of them."""
         return [[text_of(row.get(name), name in self.words) for name in self.columns] for row in self.rows[:most]]
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def to_csv(self) -> str:
-        """CSV with a header: empty where there is no value, lists and mappings as JSON."""
+        """CSV with a header. A missing value is empty; lists and mappings are JSON."""
         out = io.StringIO()
         writer = csv.writer(out, lineterminator="\n")
         writer.writerow(self.columns)
@@ -103,12 +103,12 @@ class Table:
         return out.getvalue()
 
     def to_json(self) -> str:
-        """A list of objects on one line; null where there is no finite number."""
+        """A list of objects on one line. A value that is missing or not finite is null."""
         rows = [{name: plain(row.get(name)) for name in self.columns} for row in self.rows]
         return json.dumps(rows, allow_nan=False)
 
     def to_html(self) -> str:
-        """A table of HTML; whatever is in it is escaped. The first column heads its row."""
+        """An HTML table, whose contents are escaped. The first cell of a row is its header."""
         head = "".join(f'<th scope="col"{self._class(i)}>{html.escape(text)}</th>' for i, text in enumerate(self.heads))
         body = "".join(f"<tr>{self._html_line(row)}</tr>\n" for row in self.rows[:PAGE_ROWS])
         more = len(self.rows) - PAGE_ROWS
@@ -124,11 +124,11 @@ class Table:
         return ' class="words"' if self.columns[column] in self.words else ""
 
     def text(self, width: int | None = None) -> str:
-        """As it is printed.
+        """The table as text for printing.
 
         Args:
-            width: characters of a line; those of the terminal unless given. Where the columns do not fit, headings and
-                words are wrapped first, then columns are left out or put below, as `keep` says.
+            width: characters of a line; by default those of the terminal. If the columns do not fit, headings and words
+                are wrapped first; then columns are left out or put below, as `keep` says.
         """
         width = shutil.get_terminal_size((PLAIN_WIDTH, 24)).columns if width is None else width
         shown = self.lines(self.most)
@@ -143,7 +143,7 @@ class Table:
         return "\n".join([*parts, *below, *filter(None, [self.note])])
 
     def _blocks(self, lines: Sequence[Sequence[str]], width: int) -> tuple[list[list["_Column"]], list[str]]:
-        """Columns that stand beside each other and fit, for each block, and the headings of those left out."""
+        """For each block the columns that fit beside each other, and the headings of the columns left out."""
         columns = [
             _Column.of(head, [line[i] for line in lines], name in self.words)
             for i, (name, head) in enumerate(zip(self.columns, self.heads, strict=True))
@@ -167,7 +167,7 @@ class Table:
         return blocks or [columns], []
 
     def titled(self, title: str) -> Self:
-        """The same under another title."""
+        """The same table with another title."""
         return replace(self, title=title)
 
     def __str__(self) -> str:
@@ -182,7 +182,7 @@ class Table:
 
 @dataclass(frozen=True)
 class _Column:
-    """One column as it is printed: pieces of its heading and of its cells, each a line."""
+    """One printed column: the lines of its heading and of each cell."""
 
     head: tuple[str, ...]
     cells: tuple[tuple[str, ...], ...]
@@ -198,14 +198,14 @@ class _Column:
 
     @property
     def least(self) -> int:
-        """How narrow it can be made: as its longest word, where it holds words."""
+        """The least width of the column: that of its longest word, if it holds words."""
         inside = max((len(line) for cell in self.cells for line in cell), default=0)
         if self.words:
             inside = min(inside, max([NARROWEST, *(len(w) for c in self.cells for line in c for w in line.split())]))
         return max([inside, 1, *map(len, _words_of(" ".join(self.head)))])
 
     def narrowed(self, width: int | None = None) -> "_Column":
-        """Wrapped to a width, as far as it can be."""
+        """The column wrapped to a width, or to its least width."""
         width = max(self.least, width or 0)
         head = tuple(_wrapped(" ".join(self.head), width))
         if not self.words:
@@ -216,7 +216,7 @@ class _Column:
 
 
 def _fitted(columns: Sequence[_Column], width: int) -> list[_Column] | None:
-    """The columns, narrowed as far as they must be; None where they do not fit."""
+    """The columns, narrowed as far as necessary; None if they do not fit."""
     room = width - len(BETWEEN) * (len(columns) - 1)
     widths = [column.width for column in columns]
     least = [column.least for column in columns]
@@ -229,7 +229,7 @@ def _fitted(columns: Sequence[_Column], width: int) -> list[_Column] | None:
 
 
 def _printed(columns: Sequence[_Column]) -> list[str]:
-    """The lines of columns beside each other: headings above a rule, then the rows."""
+    """The printed lines of columns: headings, a rule, and the rows."""
     widths = [column.width for column in columns]
     tall = max(len(column.head) for column in columns)
     heads = [("",) * (tall - len(column.head)) + column.head for column in columns]
@@ -247,12 +247,12 @@ def _printed(columns: Sequence[_Column]) -> list[str]:
 
 
 def _words_of(text: str) -> list[str]:
-    """Where a heading can be broken: after spaces and underscores."""
+    """The parts of a heading, which can be broken after spaces and underscores."""
     return re.findall(r"[^\s_]*_+|[^\s_]+", text) or [""]
 
 
 def _wrapped(text: str, width: int) -> list[str]:
-    """A heading on several lines."""
+    """A heading wrapped to a width."""
     lines = [""]
     for word in re.findall(r"\s*(?:[^\s_]*_+|[^\s_]+)", text):
         if lines[-1] and len(lines[-1] + word) > width:
@@ -263,11 +263,11 @@ def _wrapped(text: str, width: int) -> list[str]:
 
 
 def text_of(value: Any, whole: bool = False) -> str:
-    """A value as a table shows it: four digits of a number, a dash where there is none.
+    """A value as a table shows it: a number with about four digits, and a dash for None.
 
     Args:
-        value: to be shown.
-        whole: whether text is shown at any length.
+        value: the value.
+        whole: whether text is shown at ten times the usual length.
     """
     match value:
         case None:
@@ -290,7 +290,7 @@ def _html(value: Any, whole: bool) -> str:
 
 
 def plain(value: Any) -> Any:
-    """A value as JSON can hold it: what is not a finite number is None."""
+    """A value as a JSON value; numbers that are not finite become None."""
     if isinstance(value, Mapping):
         return {name: plain(inner) for name, inner in value.items()}
     if isinstance(value, list | tuple):

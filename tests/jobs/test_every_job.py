@@ -84,8 +84,8 @@ def test_its_page_is_sound_and_says_how_it_is_run_again(ran):
     page = Reader((ran[1] / "report.html").read_text(encoding="utf-8"))
     page.check()
     verb = {"atlas": "atlas", "select": "select", "claims": "claims"}.get(ran[0], "run")
-    assert f"Run again by workbench {verb} NAME.toml" in page.text
-    assert page.text.index("Where it comes from") < page.text.index("Run again by")
+    assert f"To run this again, use workbench {verb} NAME.toml" in page.text
+    assert page.text.index("Where it comes from") < page.text.index("To run this again")
     assert len(page.all("img")) == len(list((ran[1] / "figures").rglob("*.png")))
 
 

@@ -51,7 +51,7 @@ def test_every_cell_is_a_row_and_the_page_and_the_figure_show_them(file, tmp_pat
     (job,) = (out / "jobs").glob("sweep-*.toml")
     page = (out / "pages" / f"{job.stem}.html").read_text(encoding="utf-8")
     assert page == (out / "report.html").read_text(encoding="utf-8")
-    assert "2 cells; " in page and "What was swept: seed." in page
+    assert "2 cells; " in page and "Swept settings: seed." in page
     drawn = out / "figures" / job.stem / "sweep.png"
     assert drawn.read_bytes().startswith(b"\x89PNG")
     compared = command("compare", out)

@@ -106,7 +106,7 @@ def test_the_page_says_what_the_draws_of_each_sampler_say(read, comparison) -> N
 def test_the_page_says_what_labels_do_where_a_method_samples(read, two_groups) -> None:
     # The first comparison has a sampler, the second has none.
     assert read.text.count("Labels are ") == 1
-    assert "Labels are free: the posterior is one and the same in all K! = 2 labellings" in read.text
+    assert "Labels are free: the posterior is the same in all K! = 2 labellings" in read.text
     line = wb.Problem(two_groups.x[:, 0], 3, labels="ordered")
     plane = wb.Problem(two_groups.x, 3, labels="ordered")
     assert words_on_labels(line).startswith("Labels are ordered by the first coordinate of the means, one of K! = 6")

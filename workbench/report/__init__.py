@@ -1,4 +1,4 @@
-"""What a person reads of a job: figures as files, and pages of HTML that need nothing else."""
+"""Reports of jobs: figures as files, and HTML pages that need no other file."""
 
 from workbench.report.atlas_page import atlas_figures, show_atlases
 from workbench.report.claims_page import ledger_table, show_claims

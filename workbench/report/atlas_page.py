@@ -14,19 +14,19 @@ from workbench.plots.surface import surface
 from workbench.report.page import Grid, Page, Picture, Section, Shown, Words, of_picture, reproduce, toml_of
 
 LEAD = Markup(
-    "Every start is climbed to its end; ends that are equal up to the labels of components are one optimum. Its kind "
-    "is read from the gradient and the exact Hessian there: a <em>maximum</em> descends in every direction, a "
+    "Every start is climbed to its end; ends that are equal up to the labels of components are one optimum. The "
+    "gradient and the exact Hessian there decide its kind: a <em>maximum</em> descends in every direction, a "
     "<em>saddle</em> does not, a <em>plateau</em> is flat because components have merged or a weight has vanished, and "
-    "what is <em>degenerate</em> rests on too few points. The <em>log-joint</em> is the log-likelihood plus the log "
+    "a <em>degenerate</em> end rests on too few points. The <em>log-joint</em> is the log-likelihood plus the log "
     "prior, in nats."
 )
 OF_NUMBERS = Words(
     "Intervals are Wilson's, at 95 %. The largest eigenvalue is that of the Hessian in the complete-data information: "
-    "-1 where nothing is missing, 0 where the objective is flat; EM's rate there is 1 plus it.",
+    "-1 where no information is missing, 0 where the objective is flat; EM's rate there is 1 plus this eigenvalue.",
     "note",
 )
 
-# Atlases whose ends are drawn one by one, and optima that are drawn on the data: more would be too small to read.
+# The most atlases and optima that are drawn; more would be too small to read.
 MOST_ENDS = 6
 MOST_OPTIMA = 9
 
@@ -43,7 +43,7 @@ class AtlasFigure:
 
 
 def show_atlases(found: Atlases, experiment: Mapping[str, Any]) -> Shown:
-    """The atlases of an experiment, whose config is given resolved."""
+    """The page of the atlases of an experiment, whose resolved config is given."""
     figures = atlas_figures(found)
     notes = [f"{name} samples and is left out: it does not end on a point." for name in found.left_out]
     notes += [f"{name} failed: {why}" for name, why in found.failures.items()]
@@ -64,7 +64,7 @@ def show_atlases(found: Atlases, experiment: Mapping[str, Any]) -> Shown:
 
 
 def atlas_figures(found: Atlases) -> dict[str, Figure]:
-    """The figures of the atlases by name, those that apply."""
+    """The figures of the atlases that apply, by name."""
     return {name: figure.draw(found) for name, figure in _applying(found).items()}
 
 
@@ -121,18 +121,18 @@ FIGURES = {
     "ends": AtlasFigure(
         _ends,
         "Where every start ends",
-        "Each mark is a start, and its height is how many nats it ended below the best strict sound maximum: "
-        "linear down to 1 nat, logarithmic below. A step is an optimum, and its width its basin. Marks in a grey "
-        "strip at the top, if any, ended above it with a singular covariance or a starved component, and are no "
-        "answers.",
+        "Each mark is a start, and its height shows how many nats it ended below the best strict sound maximum: "
+        "linear down to 1 nat, logarithmic below. A step is an optimum, and its width the size of its basin. Marks in "
+        "a grey strip at the top, if any, ended above it with a singular covariance or a starved component, and are "
+        "not answers.",
         "End value of every start, sorted from best to worst and marked by kind, on",
     ),
     "optima": AtlasFigure(
         _optima,
         "The optima on the data",
         "The components of each distinct optimum, the best first, at 1 and 2 standard deviations in the first two "
-        "columns, or as densities of the only one. Those that are not sound come last. The shares are the least "
-        f"and the largest of the bars above. At most {MOST_OPTIMA} are drawn.",
+        "columns, or as densities of the only one. Optima that are not sound come last. The shares are the least "
+        f"and the largest of the bars above. At most {MOST_OPTIMA} optima are drawn.",
         "Components of each distinct optimum drawn on the data, of",
         lambda found: bool(found.distinct),
     ),

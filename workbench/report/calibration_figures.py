@@ -1,4 +1,4 @@
-"""The figure of the study of calibration, laid out: a panel for each quantity."""
+"""Layout of the figure of the study of calibration, with a panel for each quantity."""
 
 from math import ceil
 
@@ -7,12 +7,12 @@ from matplotlib.figure import Figure
 from workbench.plots import calibration
 from workbench.studies import Findings
 
-# Panels beside each other.
+# The number of panels in a row.
 ACROSS = 3
 
 
 def rank_curves(findings: Findings) -> Figure:
-    """Departures from uniform ranks, all on the same axes, under one legend."""
+    """Departures from uniform ranks, on equal axes and with one legend."""
     quantities = findings.values("quantity")
     down = ceil(len(quantities) / ACROSS)
     figure = Figure(figsize=(3.3 * ACROSS, 2.3 * down + 0.9), layout="constrained")

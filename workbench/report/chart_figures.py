@@ -1,4 +1,4 @@
-"""The figures of the studies of coordinates and of step sizes, laid out: a panel for each subject."""
+"""Layouts of the figures of coordinates and of step sizes, with a panel for each subject."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -36,7 +36,7 @@ def _panels(findings: Findings, draw: Callable[["Axes", Findings], None], height
     for ax, subject in zip(axes, subjects, strict=True):
         draw(ax, findings.where(subject=subject))
         ax.set_title(plain(str(subject)), loc="left", fontsize="medium")
-    # One legend for all panels, in place of one above each.
+    # One legend for all panels replaces those of single panels.
     named = {label: handle for ax in axes for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)}
     for ax in axes:
         ax.get_legend().remove()

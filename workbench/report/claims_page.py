@@ -1,4 +1,4 @@
-"""The page of a claim ledger, and what the page of an experiment says of the claims that rest on it."""
+"""The page of a ledger of claims, and the table of claims on the page of an experiment."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,20 +12,20 @@ from workbench.report.page import HOME, Grid, Page, Section, Shown, Words, repro
 from workbench.table import Linked, Table
 
 LEAD = Markup(
-    "Each line is a claim as textbooks make it, decided by a named check over stored runs. A claim that turns out "
-    "false stays here as false. Errors are 95 % intervals; <em>exact</em> stands beside a count, or a number that was "
+    "Each line is a claim that textbooks make, decided by a named check of stored runs. A claim that turns out "
+    "false stays here as false. Errors are 95 % intervals; <em>exact</em> marks a count, or a number that was "
     "not sampled."
 )
 
 
 def show_claims(judged: Sequence[Judged], title: str, folder: Path, config: Mapping[str, Any]) -> Shown:
-    """A ledger: its claims with their decisions.
+    """The page of a ledger: its claims with their decisions.
 
     Args:
         judged: the claims.
         title: the name of the ledger.
-        folder: its results folder, beside which lie those of its runs.
-        config: of the job.
+        folder: its results folder, beside which the folders of its runs lie.
+        config: the config of the job.
     """
     links = [Linked.to(each.sentence, f"#claim-{number}") for number, each in enumerate(judged, 1)]
     sections = [Section("The ledger", [verdicts_of(judged, links)])]
@@ -39,7 +39,7 @@ def show_claims(judged: Sequence[Judged], title: str, folder: Path, config: Mapp
 
 
 def ledger_table(judged: Sequence[Judged]) -> str:
-    """The ledger as an HTML table for any page: a row for each claim, in which an element has its name as its id."""
+    """The ledger as an HTML table for any page, with a row for each claim; the claim's name is the id of an element."""
     heads = ("claim", "verdict", "figure", "error", "runs", "note")
     name = Markup('<span id="{0}"><b>{0}</b>: {1} <i>{2}</i></span>')
     lines = []
@@ -56,7 +56,7 @@ def verdicts_of(judged: Sequence[Judged], sentences: Sequence[str] | None = None
 
     Args:
         judged: the claims.
-        sentences: their own unless given.
+        sentences: the text of each claim; by default its sentence.
     """
     heads = ("verdict", "claim", "figure", "error")
     shown = [each.sentence for each in judged] if sentences is None else sentences
@@ -68,13 +68,13 @@ def verdicts_of(judged: Sequence[Judged], sentences: Sequence[str] | None = None
 
 
 def resting_on(folder: Path) -> list[Judged]:
-    """The claims that rest on the runs of a folder, where a ledger has been judged beside it."""
+    """The claims that rest on the runs of a folder, from the judged ledgers beside it."""
     home = folder.resolve()
     return [judged for judged in load_claims(home.parent) if home.name in judged.folders]
 
 
 def _section(judged: Judged, anchor: str, folder: Path) -> Section:
-    """One claim; a run has a link where its page has been written."""
+    """The section of one claim; a run has a link if its page exists."""
     found = judged.decision
     verdict = Markup("<strong>{}</strong>: {} ({}). {}").format(
         found.verdict.value, found.figure, found.error, _note(judged)

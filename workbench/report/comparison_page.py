@@ -1,4 +1,4 @@
-"""The page of a comparison: its table, its figures, what the draws of samplers say, and how each restart ended."""
+"""The page of a comparison: its table, its figures, the posterior of each sampler, and the end of each restart."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -35,44 +35,44 @@ from workbench.table import Table
 TITLE = "Mixtures compared"
 
 LEAD = Markup(
-    "Every method below answers the same question from the same starts, and one judge scores them all. The "
+    "Every method below answers the same question from the same starts, and one function scores them all. The "
     "<em>log-joint</em> is the log-likelihood plus the log prior, in nats. <em>Sound</em> means finite, with no "
-    "component starved of points and no singular covariance. A <em>pass</em> is one look at all the data, which is "
-    "what one E-step, one gradient or one leapfrog step costs."
+    "component starved of points and no singular covariance. A <em>pass</em> is one sweep over all the data, which is "
+    "the cost of one E-step, one gradient or one leapfrog step."
 )
 OF_FIGURES = (
     "Held-out densities are a mean over the points left out ± its standard error. Counts are of restarts, or of a "
-    f"sampler's chains. Passes and seconds to the best are those until within {WITHIN} nats of it; a dash stands where "
-    "a figure does not apply."
+    f"sampler's chains. Passes and seconds to the best end when a restart is within {WITHIN} nats of it. A dash marks "
+    "a figure that does not apply."
 )
 OF_DRAWS = (
-    "R-hat is rank-normalised and split; MCSE is the Monte-Carlo standard error of the mean. Functionals that are "
-    "blind to labels judge the chains: scores, the log density at rows spread evenly over the data sorted by their "
-    "first column (1 the first, and so on), the chance that one component made two such neighbours, and sorted means. "
-    "Parameters are told after relabelling; the R-hat of the labels as sampled is an exhibit: it is large where chains "
-    "sit in different labellings, which is no failure."
+    "R-hat is rank-normalised and split; MCSE is the Monte-Carlo standard error of the mean. Functionals that do not "
+    "depend on labels judge the chains: scores, the log density at rows spread evenly over the data sorted by their "
+    "first column (1 the first, and so on), the probability that one component made two such neighbours, and sorted "
+    "means. Parameters are given after relabelling. The R-hat of the labels as sampled is shown for comparison only: "
+    "it is large where chains are in different labellings, which is not a failure."
 )
 
 
 def show_comparison(comparison: Comparison, experiment: Experiment, folder: Path) -> Shown:
-    """An experiment: its comparison, and the claims that rest on its results folder."""
+    """The page of an experiment: its comparison, and the claims that rest on its results folder."""
     figures = figures_of(comparison)
     config = toml_of(experiment.resolved())
     return Shown(_page([(comparison, config)], TITLE, resting_on(folder), [figures]), figures)
 
 
 def render(comparisons: Sequence[tuple[Comparison, str]], *, title: str = TITLE) -> str:
-    """A page of HTML that needs no other file, no network and no script.
+    """An HTML page that needs no other file, no network and no script.
 
     Args:
-        comparisons: each with the text that says where it comes from: its resolved config, versions, seeds.
-        title: of the page.
+        comparisons: each with a text on its origin: its resolved config, versions, seeds.
+        title: the title of the page.
     """
     return _page(comparisons, title, (), [figures_of(comparison) for comparison, _ in comparisons]).html()
 
 
 def write_report(path: Path, comparisons: Sequence[tuple[Comparison, str]], *, title: str = TITLE) -> None:
-    """Write the page of `render` to a file. A reader never sees half of it."""
+    """Write the page of `render` to a file, whole or not at all."""
     write(path, render(comparisons, title=title))
 
 
@@ -108,7 +108,7 @@ def _parts(comparison: Comparison, figures: Mapping[str, Figure]) -> list[Part]:
         parts += [Heading(picture.title), picture]
     for method, trace in comparison.items():
         if trace.is_sampler:
-            # Without seconds, so that the page is the same whenever it is drawn.
+            # Without seconds, so that a page that is drawn again is the same.
             summary = posterior_summary(trace, comparison.problem, columns=comparison.columns)
             tables = [*estimate_tables(summary), chain_table(summary), agreement_table(summary)]
             parts += [Heading(f"Posterior: {method}"), Words(reading(summary))]
@@ -147,7 +147,7 @@ def _pictures(comparison: Comparison, figures: Mapping[str, Figure], reading: st
 
 
 def _endings(comparison: Comparison) -> Table:
-    """How many restarts of a method ended in one way, and why; by method, the most frequent status first."""
+    """The number of restarts by method and status, with a reason; the most frequent status of a method comes first."""
     lines: list[tuple[str, str, int, str]] = []
     for name in comparison:
         found, _ = statuses_and_mixing(comparison, name)

@@ -13,13 +13,13 @@ from workbench.engine.files import replacing
 
 DOTS_PER_INCH = 150
 
-# Columns in a pair plot: more would leave each panel too small to read.
+# The most columns in a pair plot; more would make each panel too small to read.
 PAIRED_COLUMNS = 6
 
-# Matrices side by side.
+# The most matrices side by side.
 PANELS_ABREAST = 4
 
-# Any fixed text: matplotlib then names the parts of an SVG alike in every run.
+# A fixed salt, so that matplotlib gives the parts of an SVG the same names in every run.
 SALT = "workbench"
 
 
@@ -43,12 +43,12 @@ def figures_of(comparison: Comparison) -> dict[str, Figure]:
 
 
 def save_figures(comparison: Comparison, folder: Path) -> list[Path]:
-    """Write each figure to `folder/NAME.png` and return the paths. A reader never sees half a file."""
+    """Write each figure to `folder/NAME.png`, whole or not at all, and return the paths."""
     return save_all(figures_of(comparison), folder)
 
 
 def save_all(figures: Mapping[str, Figure], folder: Path, prefix: str = "") -> list[Path]:
-    """Write each figure to `folder/PREFIXNAME.png` and return the paths. A reader never sees half a file."""
+    """Write each figure to `folder/PREFIXNAME.png`, whole or not at all, and return the paths."""
     paths = []
     for name, figure in figures.items():
         path = folder / f"{prefix}{name}.png"
@@ -59,7 +59,7 @@ def save_all(figures: Mapping[str, Figure], folder: Path, prefix: str = "") -> l
 
 
 def svg_of(figure: Figure) -> str:
-    """The figure as SVG text, the same in every run."""
+    """The figure as SVG text, which is the same in every run."""
     out = io.BytesIO()
     with matplotlib.rc_context({"svg.hashsalt": SALT}):
         figure.savefig(out, format="svg", dpi=DOTS_PER_INCH, metadata={"Date": None, "Creator": None})

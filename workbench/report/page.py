@@ -1,4 +1,4 @@
-"""The page: a list of sections, each made by the job that it shows, and the one template that they are rendered by."""
+"""The page: a list of sections, each made by the job that it shows, and the one template that renders them."""
 
 import base64
 from collections.abc import Mapping, Sequence
@@ -16,10 +16,10 @@ from workbench.engine.files import replacing
 from workbench.report.figures import save_all, svg_of
 from workbench.table import Table
 
-# What the address of a link to another page begins with: the results folder, wherever the page lies.
+# The prefix of links to other pages; it stands for the results folder, wherever the page lies.
 HOME = "home:"
 
-# A figure wider than this share of its height is shown across the page.
+# A figure whose width exceeds its height by more than this factor is shown across the page.
 WIDE = 1.6
 
 
@@ -29,7 +29,7 @@ class Words:
 
     kind: ClassVar[str] = "words"
     text: str | tuple[str, ...]
-    style: str = ""  # "reading" for what the page is about, "facts" and "note" for what stands beside it
+    style: str = ""  # "reading" for the main result, "facts" and "note" for remarks
 
 
 @dataclass(frozen=True)
@@ -42,29 +42,29 @@ class Heading:
 
 @dataclass(frozen=True)
 class Grid:
-    """A table, and what it is of, for who hears the page."""
+    """A table, and its label for screen readers."""
 
     kind: ClassVar[str] = "grid"
     table: Table
     label: str
-    summary: str = ""  # where it can be folded away
+    summary: str = ""  # the heading under which the table can be folded
     is_open: bool = True
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure with its words."""
+    """A figure with its title, alternative text and caption."""
 
     kind: ClassVar[str] = "picture"
     title: str
     alt: str
     caption: str
-    source: str  # data URI: an image keeps its own colours and names, whatever page it is in
+    source: str  # data URI, so that the image keeps its own colours and names on any page
     wide: bool
 
     @classmethod
     def of(cls, figure: Figure, title: str, alt: str, caption: str) -> "Picture":
-        """A figure as the page holds it."""
+        """The picture of a figure."""
         width, height = figure.get_size_inches()
         source = base64.b64encode(svg_of(figure).encode()).decode()
         return cls(title, alt, caption, f"data:image/svg+xml;base64,{source}", bool(width > WIDE * height))
@@ -72,7 +72,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Folded:
-    """Text to be read as it stands, folded away."""
+    """Verbatim text, folded away."""
 
     kind: ClassVar[str] = "folded"
     summary: str
@@ -84,7 +84,7 @@ Part = Words | Heading | Grid | Picture | Folded
 
 @dataclass(frozen=True)
 class Section:
-    """One thing that a page says."""
+    """A section of a page."""
 
     title: str
     parts: Sequence[Part]
@@ -93,7 +93,7 @@ class Section:
 
 @dataclass(frozen=True)
 class Page:
-    """What a job has to say, in order."""
+    """The page of a job: its lead and its sections, in order."""
 
     title: str
     lead: Sequence[Part]
@@ -101,19 +101,19 @@ class Page:
     listed: bool = False  # whether it begins with links to its sections
 
     def html(self, home: str = "") -> str:
-        """One HTML file that needs no other, no network and no script.
+        """One HTML file that needs no other file, no network and no script.
 
         Args:
-            home: the way from the page to the results folder, as "../"; empty where it lies there.
+            home: the path from the page to the results folder, such as "../"; empty if the page lies there.
         """
         text = _template().render(page=self)
-        # Quotes that users typed are escaped: no link is theirs.
+        # Quotes typed by users are escaped, so that text of theirs cannot form such a link.
         return text.replace(f'href="{HOME}', f'href="{home}')
 
 
 @dataclass(frozen=True)
 class Shown:
-    """What a job has to show: its page, and its figures by the names of their files."""
+    """The page of a job, and its figures by the names of their files."""
 
     page: Page
     figures: Mapping[str, Figure] = field(default_factory=dict)
@@ -124,37 +124,37 @@ class Shown:
 
 
 def write(path: Path, text: str) -> None:
-    """Write a page. A reader never sees half of it."""
+    """Write a page, whole or not at all."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
 def toml_of(config: Mapping[str, Any]) -> str:
-    """A config as the text of a file."""
+    """A config as TOML text."""
     return tomli_w.dumps(dict(config))
 
 
 def of_picture(picture: Picture) -> Section:
-    """A section that is a figure."""
+    """A section that consists of a figure."""
     return Section(picture.title, [picture])
 
 
 def reproduce(command: str, config: str, summary: str = "Resolved configuration", *more: Part) -> Section:
-    """The section that says how all this is run again.
+    """The section that says how to run the job again.
 
     Args:
-        command: with NAME.toml for the file that holds the config.
+        command: the command, with NAME.toml for the file of the config.
         config: the text of that file.
-        summary: what the config is.
+        summary: the heading of the config.
         more: parts above it.
     """
-    how = Markup("Run again by <code>{}</code>, where NAME.toml holds the following.").format(command)
+    how = Markup("To run this again, use <code>{}</code>, where NAME.toml holds the following.").format(command)
     return Section("Where it comes from", [*more, Words(how, "note"), Folded(summary, config)])
 
 
 @lru_cache
 def _template() -> Template:
-    """The template of every page; whatever is put into it is escaped."""
+    """The template of every page, which escapes all values."""
     environment = Environment(
         loader=PackageLoader("workbench.report", "."),
         autoescape=True,

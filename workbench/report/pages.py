@@ -1,4 +1,4 @@
-"""The pages of a results folder: one for each job, which nothing else overwrites, and one that leads to all of them.
+"""The pages of a results folder: one for each job, which no other job overwrites, and one that links to all of them.
 
 results/NAME/
     report.html             the page of the only job, or an index of all
@@ -40,15 +40,15 @@ KINDS = {
 
 
 def publish(store: Store, file: Path, shown: Shown) -> list[Path]:
-    """Write the page and the figures of a job, and the folder's page.
+    """Write the page and the figures of a job, and the page of the folder.
 
     Args:
-        store: the folder.
-        file: that keeps the job.
-        shown: what there is to see.
+        store: the store of the folder.
+        file: the file that keeps the job.
+        shown: the page and the figures.
 
     Returns:
-        The folder's page, or the job's own where there are several; then the figures.
+        The page of the folder, or that of the job if there are several jobs; then the figures.
     """
     own = _write(store, file, shown)
     several = _write_front(store, shown)
@@ -56,7 +56,7 @@ def publish(store: Store, file: Path, shown: Shown) -> list[Path]:
 
 
 def redraw(folder: Path) -> list[Path]:
-    """Write every page and figure of a results folder again, from what is stored.
+    """Write every page and figure of a results folder again from the stored results.
 
     Raises:
         InputError: there is no such folder, nothing in it is finished, or a file is damaged.
@@ -81,7 +81,7 @@ def _write(store: Store, file: Path, shown: Shown) -> Path:
 
 
 def _write_front(store: Store, shown: Shown | None) -> bool:
-    """Write the page of a folder: that of its only job, or a list of all; whether there are several."""
+    """Write the page of a folder: that of its only job, or a list of all jobs; whether there are several."""
     jobs = store.jobs()
     if len(jobs) == 1 and shown is not None:
         write(store.folder / "report.html", shown.page.html())
@@ -102,7 +102,7 @@ def _index(store: Store, jobs: list[tuple[Path, dict[str, Any]]]) -> Page:
         lines.append((link, kind, f"{done} of {len(job['cells'])}"))
         settings.append(Folded(f"{name}, {kind}", toml_of(job["config"])))
     table = Table.of_lines(("what", "kind", "cells stored"), lines, words=("what", "kind"))
-    lead = [Words("What this folder holds, oldest first; every page stands by itself.")]
+    lead = [Words("The contents of this folder, oldest first. Every page is complete in itself.")]
     pages = Section("Pages", [Grid(table, f"Pages of {title}")])
     return Page(title, lead, [pages, Section("Where they come from", settings)])
 
@@ -112,10 +112,10 @@ def _page_of(store: Store, file: Path) -> Path:
 
 
 def shown_of(store: Store, file: Path, job: Mapping[str, Any]) -> Shown | None:
-    """What a stored job has to show; None where none of its cells is finished.
+    """The page and figures of a stored job; None if none of its cells is finished.
 
     Raises:
-        InputError: its file is damaged, or of a kind that this workbench does not know.
+        InputError: its file is damaged, or its kind is unknown to this version.
     """
     match job["kind"]:
         case ExperimentJob.kind:

@@ -8,7 +8,7 @@ from workbench.studies.base import Row
 
 
 def coupled_blocks(findings: Findings) -> Figure:
-    """Heat maps: one Gaussian, and two components at the largest and the smallest separation there is."""
+    """Heat maps of one Gaussian, and of two components at the largest and at the smallest separation."""
     rows = _shown(findings)
     figure = Figure(figsize=(3.4 * max(len(rows), 1), 3.6), layout="constrained")
     axes = figure.subplots(1, max(len(rows), 1), squeeze=False)[0]
@@ -22,7 +22,7 @@ def coupled_blocks(findings: Findings) -> Figure:
 
 
 def coupled_curves(findings: Findings) -> Figure:
-    """The share between the equations beside what one step leaves, against separation."""
+    """The share between the equations, and the score that remains after one step, against separation."""
     figure = Figure(figsize=(9.8, 4.4), layout="constrained")
     left, right = figure.subplots(1, 2)
     coupling.shares(left, findings)
@@ -40,7 +40,7 @@ def rates(findings: Findings) -> Figure:
 
 
 def _shown(findings: Findings) -> list[tuple[str, Row]]:
-    """Titles and rows of the heat maps; of a study of subjects alone, all its subjects."""
+    """Titles and rows of the heat maps; a study of subjects alone shows all of them."""
     maximal = findings.where(status="maximum", replication=0)
     simulated = [row for row in maximal.where(subject="simulated").rows if row["matrix"] is not None]
     if not simulated:

@@ -1,4 +1,4 @@
-"""The page and the figure of a choice among numbers of components."""
+"""The page and the figure of a choice of the number of components."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -13,20 +13,20 @@ from workbench.selection import CRITERIA, FamilySelection, Selection
 COLUMNS = 4
 
 OF_ONE = (
-    "Nats below the best K, linear down to 10 and logarithmic below; the large dot is the K that the criterion "
-    "chooses, and a hollow one what is not eligible, for the reason told below: it is compared with nothing. Bars are "
+    "Nats below the best K, linear down to 10 and logarithmic below. The large dot is the K that the criterion "
+    "chooses. A hollow dot is not eligible, for the reason given below, and is not compared with others. Bars are "
     "one standard error of the difference from that K: over the points for the held-out score, WAIC and PSIS-LOO, over "
     "independent runs for the evidence where it is sampled."
 )
 OF_FAMILIES = (
-    "Nats below the best model of all families, linear down to 10 and logarithmic below; the large dot is the model "
-    "that the criterion chooses. A hollow dot at the lower edge is what is not eligible, for the reason told below: it "
-    "is compared with nothing."
+    "Nats below the best model of all families, linear down to 10 and logarithmic below. The large dot is the model "
+    "that the criterion chooses. A hollow dot at the lower edge is not eligible, for the reason given below, and is "
+    "not compared with others."
 )
 
 
 def show_selection(selection: Selection | FamilySelection, experiment: Mapping[str, Any]) -> Shown:
-    """A choice of K for an experiment, whose config is given resolved."""
+    """The page of a choice of K; `experiment` is the resolved config."""
     is_grid = isinstance(selection, FamilySelection)
     figure = selection_figure(selection)
     remarks = " ".join(selection.remarks)
@@ -38,7 +38,7 @@ def show_selection(selection: Selection | FamilySelection, experiment: Mapping[s
     picture = Picture.of(figure, f"The criteria over K{by}", alt, OF_FAMILIES if is_grid else OF_ONE)
     sections = [Section(picture.title, [picture]), Section("Values", _values(selection))]
     if selection.notes:
-        sections.append(Section("What to beware of", [Words(tuple(selection.notes))]))
+        sections.append(Section("Warnings", [Words(tuple(selection.notes))]))
     about = [Markup("<strong>{}</strong>: {}.").format(each.heading, each.summary) for each in CRITERIA.values()]
     sections.append(Section("What the criteria are", [Words(tuple(about))]))
     sections.append(reproduce(_command(selection), toml_of(experiment)))
@@ -64,7 +64,7 @@ def _values(selection: Selection | FamilySelection) -> list[Part]:
     ]
 
 
-OF_DASHES = "a dash is what has no eligible value, and why stands below"
+OF_DASHES = "a dash marks a value that is not eligible, for the reason given below"
 
 
 def _command(selection: Selection | FamilySelection) -> str:
@@ -76,7 +76,7 @@ def _command(selection: Selection | FamilySelection) -> str:
 
 
 def selection_figure(selection: Selection | FamilySelection) -> Figure:
-    """A panel for each criterion over K, with a line for each covariance family where there are several."""
+    """A panel for each criterion over K, with a line for each covariance family if there are several."""
     rows = -(-len(CRITERIA) // COLUMNS)
     figure = Figure(figsize=(2.9 * COLUMNS, 2.7 * rows), layout="constrained")
     axes = figure.subplots(rows, COLUMNS).ravel()

@@ -1,4 +1,4 @@
-"""The figures of the studies of singularities, laid out: several panels of one kind each."""
+"""Layouts of the figures of singularities, each with several panels of one kind."""
 
 from matplotlib.figure import Figure
 
@@ -7,7 +7,7 @@ from workbench.studies import Findings
 
 
 def escapes(findings: Findings) -> Figure:
-    """Escapes by hand, and EM's own."""
+    """Constructed escapes, and those that EM finds by itself."""
     figure = Figure(figsize=(11.0, 5.2), layout="constrained")
     left, right = figure.subplots(1, 2)
     escape.slopes(left, findings)
@@ -16,7 +16,7 @@ def escapes(findings: Findings) -> Figure:
 
 
 def collapse_along_axes(findings: Findings) -> Figure:
-    """Along every axis: each method where there is one remedy, else the first method of each remedy."""
+    """The curves along every axis: each method if there is one remedy, otherwise the first method of each remedy."""
     pairs = _pairs(findings)
     firsts: dict[str, tuple[str, str]] = {}
     for remedy, method in pairs:

@@ -1,4 +1,4 @@
-"""The figures of each study, with their words, by the name of the study."""
+"""The figures of each study, with their titles and captions, by the name of the study."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class StudyFigure:
-    """How a figure is drawn from a study's rows, and the words around it."""
+    """A function that draws a figure from a study's rows, and the words around the figure."""
 
     draw: Callable[[Findings], Figure]
     title: str
     caption: str
-    alt: str  # what it shows, for who cannot see it
+    alt: str  # alternative text
 
 
 def single(draw: Callable[["Axes", Findings], None]) -> Callable[[Findings], Figure]:
@@ -41,7 +41,7 @@ STUDY_FIGURES: dict[str, Mapping[str, StudyFigure]] = {
             single(bad_optima.failures),
             "How often a random start misses a group",
             "Each mark is the share of starts from which a method ends far below the best optimum, with its 95 % "
-            "interval; methods stand beside each other. Strong lines: means at random points. Dashes: k-means++ "
+            "interval; methods are drawn beside each other. Strong lines: means at random points. Dashes: k-means++ "
             "seeding. EM and ascent fail alike, because the start decides. Dotted: the chance that K random points "
             "leave some group without one; climbs mend many such starts, and ever fewer as K grows.",
             "Share of failing starts against the number of groups, by method and start rule: it grows from none at two "
@@ -53,10 +53,10 @@ STUDY_FIGURES: dict[str, Mapping[str, StudyFigure]] = {
             singularity_figures.collapse_along_axes,
             "How often climbs collapse",
             "Each mark is the share of starts that end on a singular covariance, with its 95 % interval, along one "
-            "axis with the others fixed as stated; curves stand beside each other, and all have the same starts. "
-            "Dashes: the share that leave a component fewer points than a covariance needs, none of them singular. One "
-            "remedy: a curve for each method. Several: a curve for the first method of each, which is EM in the "
-            "shipped study.",
+            "axis with the others fixed as stated; curves are drawn beside each other, and all have the same starts. "
+            "Dashes: the share that leave a component fewer points than a covariance needs without a singularity. With "
+            "one remedy there is a curve for each method; with several, a curve for the first method of each, which is "
+            "EM in the shipped study.",
             "Share of collapsing starts against N, D, K and separation, one curve for each method or remedy.",
         ),
         "maps": StudyFigure(
@@ -81,15 +81,15 @@ STUDY_FIGURES: dict[str, Mapping[str, StudyFigure]] = {
             chart_figures.passes_by_chart,
             "Passes to the best in every chart",
             "A row for each chart, and below them the methods that bring their own coordinates. Marks are medians over "
-            "the restarts that get within the stated nats of the best sound log-joint; a hollow one says how many do. "
-            "A missing one: no restart got there.",
+            "the restarts that get within the stated nats of the best sound log-joint; a hollow mark says how many do. "
+            "Where a mark is missing, no restart did.",
             "Dots of passes on a logarithmic axis, by chart and optimiser.",
         ),
         "failures": StudyFigure(
             chart_figures.failures_by_chart,
             "How the climbs end",
-            "The same starts everywhere. Light grey got to the best; black stepped out of the set of mixtures, as only "
-            "raw coordinates allow.",
+            "All bars have the same starts. Light grey: restarts that reached the best. Black: restarts that left the "
+            "set of mixtures, which only raw coordinates allow.",
             "Stacked bars of restarts by outcome, one for each method and chart.",
         ),
     },
@@ -97,10 +97,12 @@ STUDY_FIGURES: dict[str, Mapping[str, StudyFigure]] = {
         "step_sizes": StudyFigure(
             chart_figures.passes_by_step_size,
             "The edge of stability",
-            "Passes of fixed-step ascent back to a maximum from close by. Dots are counted, lines are what the Hessian "
-            "foretells, uprights are its edge, two over the largest curvature; crosses did not get back in time. The "
-            "edge and the depth of the valley depend on the chart and the data. EM has no step size.",
-            "Curves of passes against the step size that fall towards an upright and end at it; EM is a level line.",
+            "Passes of fixed-step ascent back to a maximum from a point near it. Dots are counted, lines are "
+            "predicted from the Hessian, and vertical lines are its edge of stability, two over the largest "
+            "curvature; crosses did not get back in time. The edge and the depth of the valley depend on the chart "
+            "and the data. EM has no step size.",
+            "Curves of passes against the step size that fall towards a vertical line and end at it; EM is a level "
+            "line.",
         )
     },
     "affine": {
@@ -116,20 +118,20 @@ STUDY_FIGURES: dict[str, Mapping[str, StudyFigure]] = {
     "coupling": {
         "blocks": StudyFigure(
             rate_figures.coupled_blocks,
-            "How the score equations hang together",
-            "The Hessian of the log-likelihood at the optimum, each equation's own block whitened: what is left are "
-            "correlations between equations, in any units and coordinates. One Gaussian has none. Well separated "
-            "components have few; where they overlap every equation depends on every other.",
+            "How the score equations are coupled",
+            "The Hessian of the log-likelihood at the optimum, with each equation's own block whitened. The remaining "
+            "entries are correlations between equations, in any units and coordinates. One Gaussian has none. Well "
+            "separated components have few; where they overlap, every equation depends on every other.",
             "Heat maps of the whitened Hessian: diagonal for one Gaussian, filled for two that overlap.",
         ),
         "curves": StudyFigure(
             rate_figures.coupled_curves,
             "Coupling grows with overlap",
-            "Left: the share of the whitened Hessian outside the blocks of the diagonal. Right: what one step from a "
-            "nat below the optimum leaves of the score, where each equation is solved with the responsibilities held "
-            "fixed, and where all are solved together, linearised. Marks are medians over data sets, bars hold them "
-            "all. K = 1, drawn at the floor of the axis, is solved by either. Where the overlap is large, Newton's "
-            "step can leave more than EM's.",
+            "Left: the share of the whitened Hessian outside the blocks of the diagonal. Right: the share of the score "
+            "that remains after one step from a nat below the optimum, if each equation is solved with the "
+            "responsibilities held fixed, and if all are linearised and solved together. Marks are medians over data "
+            "sets, and bars span them all. K = 1, drawn at the floor of the axis, is solved by either step. Where the "
+            "overlap is large, more of the score can remain after Newton's step than after EM's.",
             "Share of the Hessian between equations, and score left after a step, against separation for each K.",
         ),
     },
@@ -139,8 +141,8 @@ STUDY_FIGURES: dict[str, Mapping[str, StudyFigure]] = {
             "EM slows down as overlap grows, and a direct method overtakes it",
             "Left: EM's rate, the largest fraction of missing information, at the optimum of each simulated data set, "
             "with real ones as dotted lines. Right: passes from one nat to 1e-8 nats below the optimum, from the same "
-            "starts; lines are medians over data sets, bands hold all. The grey band is where EM and L-BFGS cross, "
-            "with its 95 % interval.",
+            "starts; lines are medians over data sets, and bands span them all. The grey band is where EM and L-BFGS "
+            "cross, with its 95 % interval.",
             "EM's rate and the passes of five methods against separation; EM and L-BFGS cross.",
         ),
         "predicted": StudyFigure(
@@ -165,10 +167,10 @@ STUDY_FIGURES: dict[str, Mapping[str, StudyFigure]] = {
             calibration_figures.rank_curves,
             "Whether the samplers are calibrated",
             "Mixtures are drawn from the prior, points from each of them, and the mixture is ranked among the draws "
-            "given its points. Curves: the share of replications below each rank, less the share due to uniform ranks. "
-            "A right sampler's curve stays, whole, in the grey band 19 times in 20, for each quantity. A hump: the "
-            "truth tends to lie below the draws; a trough: above. A wave that rises first and then falls below zero: "
-            "draws too narrow; one that falls first: too wide.",
+            "given its points. Curves: the share of replications below each rank, less the share due to uniform "
+            "ranks. For each quantity, the whole curve of a correct sampler stays in the grey band 19 times in 20. A "
+            "hump means that the truth tends to lie below the draws; a trough, above. A wave that rises first and "
+            "then falls below zero means that draws are too narrow; one that falls first, too wide.",
             "A panel for each quantity: curves of rank departures, one for each sampler, over a grey band about zero.",
         )
     },
@@ -176,10 +178,10 @@ STUDY_FIGURES: dict[str, Mapping[str, StudyFigure]] = {
         "ways": StudyFigure(
             uncertainty_figures.errors_by_way,
             "Standard errors by seven ways",
-            "Every parameter of a subject on a line of its own, with its estimate; each mark is a standard error over "
+            "Every parameter of a subject has a line of its own, with its estimate; each mark is a standard error over "
             "that by observed information. Circle, cross and plus are the same number by three routes. Bars are two "
-            "Monte-Carlo errors of a bootstrap. Ways that are refused stand above a panel: many refits fail, or labels "
-            "are in doubt, so that a spread would tell of labels and not of parameters.",
+            "Monte-Carlo errors of a bootstrap. Rejected methods are named above a panel: many refits fail, or labels "
+            "are in doubt, so that a spread would measure labels and not parameters.",
             "Dots of relative standard errors, one line for each parameter: near one where groups are clear.",
         )
     },
@@ -187,7 +189,7 @@ STUDY_FIGURES: dict[str, Mapping[str, StudyFigure]] = {
         "coverage": StudyFigure(
             uncertainty_figures.coverage_by_way,
             "How often 95 % intervals hold the truth",
-            "Each mark is a share of simulated data sets, with its 95 % interval; curves stand beside each other. "
+            "Each mark is a share of simulated data sets, with its 95 % interval; curves are drawn beside each other. "
             "Rows: kinds of interval. Columns: parameters, components in the order of their means. A data set without "
             "an interval counts as a miss. Large data sets are not bootstrapped.",
             "Coverage against separation for each sample size: nominal to the right, below it to the left.",

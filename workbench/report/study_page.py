@@ -12,7 +12,7 @@ from workbench.studies.table import table_of
 
 
 def show_study(findings: Findings, title: str) -> Shown:
-    """A study: its figures and its rows."""
+    """The page of a study: its figures and its rows."""
     figures = study_figures(findings)
     known = STUDY_FIGURES.get(findings.study.study, {})
     sections = [
@@ -20,7 +20,7 @@ def show_study(findings: Findings, title: str) -> Shown:
         for name, figure in figures.items()
     ]
     note = Markup(
-        "A dash stands where there is no number. {} rows in all; every row, with all its columns, is in "
+        "A dash marks a missing number. There are {} rows; every row, with all its columns, is in "
         "<code>cells</code> of this results folder. {}"
     ).format(len(findings.rows), findings.note)
     rows = Grid(replace(table_of(findings), note=""), f"Rows of {title}")

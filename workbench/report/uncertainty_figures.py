@@ -6,12 +6,12 @@ from matplotlib.figure import Figure
 from workbench.plots import coverage, standard_errors
 from workbench.studies import Findings
 
-# What the rows of panels are called.
+# The labels of the rows of panels.
 WAYS = {"wald": "Wald", "bootstrap": "bootstrap percentiles", "posterior": "posterior quantiles"}
 
 
 def errors_by_way(findings: Findings) -> Figure:
-    """A panel for each subject, two beside each other, as high as it has parameters."""
+    """A panel for each subject, two in a row, whose height grows with the number of parameters."""
     subjects = findings.values("subject")
     columns = min(len(subjects), 2)
     lines = [len(findings.where(subject=subject).rows) for subject in subjects]
