@@ -1,4 +1,4 @@
-"""How many components: every criterion side by side over K."""
+"""The number of components: every criterion over K."""
 
 from workbench.selection.choice import Choice
 from workbench.selection.criteria import CRITERIA, Criterion

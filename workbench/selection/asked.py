@@ -1,4 +1,4 @@
-"""What is asked of a choice of K: its candidates, what sets them apart from those of others, and both in words."""
+"""The request of a choice of K: its candidates, their identity, and both in words."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -15,7 +15,7 @@ from workbench.selection.posterior import chains_of, particles_of
 
 
 def checked_components(components: Iterable[int]) -> list[int]:
-    """Different numbers of components, in order."""
+    """Distinct numbers of components, in order."""
     wanted = sorted(set(components))
     wrong = [k for k in wanted if isinstance(k, bool) or not isinstance(k, int) or k < 1]
     if wrong or not wanted:
@@ -25,17 +25,17 @@ def checked_components(components: Iterable[int]) -> list[int]:
 
 
 def with_components(experiment: Experiment, components: int, train: Dataset) -> Experiment:
-    """The experiment with K components, and no methods but those that candidates use.
+    """The experiment with K components and only the methods that candidates use.
 
-    Labels are free: no criterion sees them, and the evidence is that of all K! labellings.
+    Labels are free: no criterion depends on them, and the evidence is that of all K! labellings.
 
     Raises:
-        InputError: K components suit neither the points, nor the prior, nor the starts.
+        InputError: K components do not suit the points, the prior or the starts.
     """
     model = experiment.model.model_copy(update={"components": components, "labels": "free"})
     changed = experiment.model_copy(update={"model": model})
     if train.x.size < SHARED_AT:
-        # What climbs and what samples run beside each other, and would wait for each other on shared devices.
+        # The climber and the sampler run at the same time, and would wait for each other on shared devices.
         changed = changed.model_copy(update={"run": changed.run.model_copy(update={"devices": 1})})
     problem = changed.problem(train)
     changed.starts.check(problem)
@@ -44,7 +44,7 @@ def with_components(experiment: Experiment, components: int, train: Dataset) -> 
 
 
 def setting_of(experiment: Experiment, train: Dataset) -> str:
-    """What was asked, in words."""
+    """A description of the request."""
     plain: dict[str, Any] = experiment.resolved()
     points = f"{len(train.x):,} points in {train.x.shape[1]} column{'s' if train.x.shape[1] > 1 else ''}"
     model = f"{experiment.model.covariance} covariance, {plain['prior']['family']} prior"
@@ -54,7 +54,7 @@ def setting_of(experiment: Experiment, train: Dataset) -> str:
 
 
 def prior_remark_of(experiment: Experiment) -> str:
-    """Whether the evidence compares mixtures under one prior; empty where there is no evidence."""
+    """A remark on whether the evidence compares all K under one prior; empty if there is no evidence."""
     if not experiment.prior.proper:
         return ""
     if experiment.prior.varies_with_components:
@@ -70,14 +70,14 @@ def _listed(names: list[str]) -> str:
 
 
 def identity_of(candidate: Experiment, digest: str) -> dict[str, Any]:
-    """All that the scores depend on, the number of components and the code apart."""
+    """Everything that the scores depend on, except the number of components and the code."""
     resolved = {key: value for key, value in candidate.resolved().items() if key != "data"}
     resolved["model"] = {key: value for key, value in resolved["model"].items() if key != "components"}
     return resolved | {"data": digest, "dtype": dtype_name(), "criteria": list(CRITERIA)}
 
 
 def families_of(experiment: Experiment, covariances: Sequence[str] | None) -> list[str]:
-    """The covariance families that are asked for; the experiment's own where none are.
+    """The requested covariance families; by default the experiment's own.
 
     Raises:
         InputError: one is unknown or given twice, or there is none.

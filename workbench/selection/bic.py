@@ -1,4 +1,4 @@
-"""BIC: the log-likelihood of the best fit less half the free parameters, each at the price of ln N."""
+"""BIC: the log-likelihood of the best fit less `(ln N) / 2` for each free parameter."""
 
 import math
 

@@ -22,13 +22,13 @@ from workbench.selection.nesting import is_nested, run_nested
 from workbench.selection.posterior import Missing, Posterior, first_that_suits
 from workbench.selection.side_by_side import climb_side_by_side
 
-# Ends further apart than this in log-joint are not the same: an end is one to the sixth digit or so.
+# Ends that differ by more than this in log-joint are different; an end is determined to about six digits.
 APART = 1e-3
 
-# What is climbed to the points of a fold begins at half of the experiment's starts and at as many ends of the climb to
-# all points as it has starts, of either no more than this. Drawing starts takes longer than climbing from them. Of 120
-# folds (galaxies, 100 starts, K = 2, 3, 5, 7, 9; iris, K = 2 to 5, and three groups of 100 rows in four columns,
-# K = 3, 4, 6, 8 starts) it ends higher than from all starts of the fold's own in 25, and lower in 10.
+# A climb on the points of a fold begins at half of the experiment's starts, and at as many ends of the climb on all
+# points as the experiment has starts; at most this many of each, because drawing starts takes longer than climbing from
+# them. In 120 folds (galaxies, 100 starts, K = 2, 3, 5, 7, 9; iris, K = 2 to 5, and three groups of 100 rows in four
+# columns, K = 3, 4, 6, 8 starts) it ends higher than from all starts of the fold itself in 25, and lower in 10.
 MOST_ENDS = 16
 
 
@@ -38,18 +38,18 @@ class Fit(NamedTuple):
     mixture: Mixture
     log_likelihood: float
     notes: tuple[str, ...]
-    ends: Mixture  # leaves [M, ...]   where the starts ended, the highest first and none twice
+    ends: Mixture  # leaves [M, ...]   the distinct ends of the starts, the highest first
 
 
 @dataclass(frozen=True, eq=False)
 class Candidate:
-    """What the criteria read: the experiment with K components, its best fit and its posterior."""
+    """The input of the criteria: the experiment with K components, its best fit and its posterior."""
 
     experiment: Experiment
     train: Dataset
     problem: Problem
     fit: Fit | Missing
-    posterior: Posterior | Missing  # of the particles or chains that agree, for what predicts
+    posterior: Posterior | Missing  # of the particles or chains that agree, for predictive criteria
     particles: Posterior | Missing  # of IBIS or tempered SMC, for the evidence
 
     @property
@@ -59,7 +59,7 @@ class Candidate:
 
 
 def climber_of(experiment: Experiment, problem: Problem) -> Climber:
-    """EM as the experiment has it; L-BFGS where the prior has no closed-form M-step."""
+    """The experiment's EM; L-BFGS if the prior has no closed-form M-step."""
     own = experiment.methods.values()
     ascents = (method for method in own if isinstance(method, GradientAscent))
     em = (method for method in own if isinstance(method, EM))
@@ -67,7 +67,7 @@ def climber_of(experiment: Experiment, problem: Problem) -> Climber:
 
 
 def climbed(experiment: Experiment, problem: Problem, starts: Mixture | None = None) -> Fit | Missing:
-    """The best sound end of the experiment's starts on a problem, or of given ones with leaves [R, ...]."""
+    """The best sound end of climbs from the experiment's starts, or from given starts with leaves [R, ...]."""
     method = climber_of(experiment, problem)
     if starts is None:
         starts = starts_of(method, problem, experiment.starts, experiment.restarts, experiment.seed)
@@ -77,10 +77,10 @@ def climbed(experiment: Experiment, problem: Problem, starts: Mixture | None = N
 
 
 def all_climbed(experiment: Experiment, problems: Sequence[Problem], fit: Fit | Missing) -> list[Fit | Missing]:
-    """The best sound fits to several problems of equally many points each, parts of those that `fit` is fitted to.
+    """The best sound fits to several problems of equally many points, which are parts of the points of `fit`.
 
-    The ends of that fit are starts here, beside half of the experiment's own, drawn from the part: what was left out
-    has had a say in where some of the climbs begin, and none in what they climb.
+    The climbs begin at the ends of that fit and at half of the experiment's starts, drawn from the part. The points
+    left out thus affect where some of the climbs begin, but not the objective that they climb.
     """
     method = climber_of(experiment, problems[0])
     starts = [_starts_of_part(experiment, method, problem, fit) for problem in problems]
@@ -92,7 +92,7 @@ def all_climbed(experiment: Experiment, problems: Sequence[Problem], fit: Fit | 
 
 
 def _starts_of_part(experiment: Experiment, method: Climber, problem: Problem, fit: Fit | Missing) -> Mixture:
-    """Starts on a part of the points, leaves [R, ...]: as many for all parts and all K, so that one program serves."""
+    """Starts on a part of the points, leaves [R, ...]; equally many for all parts and K, so that one program serves."""
     restarts, seed = experiment.restarts, experiment.seed
     if isinstance(fit, Missing):
         return starts_of(method, problem, experiment.starts, restarts, seed)
@@ -102,7 +102,7 @@ def _starts_of_part(experiment: Experiment, method: Climber, problem: Problem, f
 
 
 def _distinct_ends(trace: Trace) -> Mixture:
-    """Where the restarts of a climb ended, leaves [M, ...], the highest first and none twice."""
+    """The distinct ends of a climb's restarts, leaves [M, ...], the highest first."""
     scores = np.where(trace.collapsed, -np.inf, trace.log_joint[:, -1])
     order = np.argsort(-scores, kind="stable")
     order = order[np.isfinite(scores[order])]
@@ -111,7 +111,7 @@ def _distinct_ends(trace: Trace) -> Mixture:
 
 
 def _best(experiment: Experiment, problem: Problem, trace: Trace, method: Climber) -> Fit | Missing:
-    """The best sound end of a trace, and what to beware of."""
+    """The best sound end of a trace, with warnings."""
     place = trace.best_place(problem, experiment.soundness)
     if place is None:
         return Missing(f"none of {trace.num_restarts} starts of {method.method} ends in a sound mixture")

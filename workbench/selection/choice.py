@@ -1,4 +1,4 @@
-"""A choice: one number of components, and how every criterion scores it."""
+"""A choice: one number of components and its score by every criterion."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -9,13 +9,13 @@ from workbench.selection.score import Score
 
 @dataclass(frozen=True)
 class Choice:
-    """One K: what was fitted and how every criterion scores it."""
+    """One K: the best fit and the score by every criterion."""
 
     components: int
-    parameters: int  # free ones
+    parameters: int  # number of free parameters
     log_likelihood: float | None  # of the best sound fit
     scores: dict[str, Score]
-    stale: str | None = None  # what other code made it, where it is stored so
+    stale: str | None = None  # the other code that made it, if it is stale
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values."""

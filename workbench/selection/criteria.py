@@ -1,4 +1,4 @@
-"""The criteria: what each is, in words, and the function that scores a candidate."""
+"""The criteria: a description of each, and the function that scores a candidate."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,8 +24,8 @@ class Criterion:
     samples: bool = False  # whether it reads the posterior
 
 
-# Predictive and information criteria as they come near each other: AIC, held-out, WAIC and PSIS-LOO estimate how well
-# new points are predicted, BIC the evidence.
+# Related criteria stand together: AIC, held-out, WAIC and PSIS-LOO estimate how well new points are predicted, and BIC
+# estimates the evidence.
 CRITERIA: dict[str, Criterion] = {
     "aic": Criterion("AIC / -2", "log-likelihood of the best fit less its p free parameters", aic),
     "bic": Criterion("BIC / -2", "log-likelihood of the best fit less p/2 ln N", bic),

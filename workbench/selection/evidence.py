@@ -9,12 +9,12 @@ from workbench.selection.score import Score
 
 
 def evidence(candidate: Candidate) -> Score:
-    """`ln P(x | K)`: exact under the conjugate prior where K is 1 or all allocations can be summed, sampled elsewhere.
+    """`ln P(x | K)`: exact under the conjugate prior if K is 1 or all allocations can be summed, otherwise sampled.
 
-    The prior is the same under every order of the components and both ways integrate over all of it, so that no factor
-    K! is owed; a formula at one mode (Chib 1995) would owe it. The error of what is sampled is half of the 68 %
-    interval by Student's t, over runs whose estimates have no bias however their particles mix. It is not eligible
-    where one run outweighs all the others together: then there is no error to tell.
+    The prior is the same under every order of the components, and both computations integrate over all orders, so no
+    factor K! is needed; a formula at one mode (Chib 1995) would need it. The error of a sampled evidence is half of the
+    68 % interval by Student's t, over runs whose estimates are unbiased however well their particles mix. The score is
+    not eligible if one run outweighs all the others together, because its error is then unknown.
     """
     if has_exact_evidence(candidate.problem):
         return Score.of(exact_evidence(candidate.problem), 0.0, ["exact"])
@@ -23,10 +23,10 @@ def evidence(candidate: Candidate) -> Score:
         return Score.missing(particles.why)
     found = particles.evidence
     if found is None:
-        return Score.missing("the sampler tells no evidence")
+        return Score.missing("the sampler estimates no evidence")
     score = Score.of(found.log_evidence, found.half_width)
     if found.is_carried:
-        note = f"one of {found.runs} runs holds {found.largest_share:.0%} of their mean, which leaves no error to tell"
+        note = f"one of {found.runs} runs holds {found.largest_share:.0%} of their mean, so the error is unknown"
         return score.reject("one run carries the mean", note)
     if particles.agrees or score.value is None:
         return score

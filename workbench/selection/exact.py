@@ -1,4 +1,4 @@
-"""The evidence in closed form: of one component, and of so few points that all allocations can be summed."""
+"""The evidence in closed form, for one component or for so few points that all allocations can be summed."""
 
 import jax
 import jax.numpy as jnp
@@ -19,13 +19,13 @@ def has_exact_evidence(problem: Problem) -> bool:
 
 
 def exact_evidence(problem: Problem) -> float:
-    """ln P(x | K) of a problem that has it in closed form."""
+    """`ln P(x | K)` of a problem for which `has_exact_evidence` holds."""
     return float(_of_one(problem)) if problem.components == 1 else exact_posterior(problem).log_evidence
 
 
 @jax.jit
 def _of_one(problem: Problem) -> Array:
-    """Of a single Gaussian, in closed form: all points are its own, whatever it is, and a pass sums them up. []"""
+    """The evidence of a single Gaussian, to which all points belong, from the sums of one pass. []"""
     h, family, rows, d = problem.hyperparameters, problem.covariance, problem.rows, problem.num_dimensions
     standard = Mixture(jnp.ones(1), jnp.zeros((1, d)), family.broadcast(jnp.eye(d), 1), family)
     mixture = rows.from_working(standard)

@@ -1,4 +1,4 @@
-"""The grid of components and covariance families: every criterion over both, as mclust's users look for."""
+"""The grid of components and covariance families: every criterion over both, as in mclust."""
 
 import csv
 import io
@@ -27,14 +27,14 @@ class FamilySelection:
     """The selections of one experiment under several covariance families; prints as a table for each criterion."""
 
     name: str
-    families: dict[str, Selection]  # by covariance family, in the order asked
+    families: dict[str, Selection]  # by covariance family, in the order requested
 
     def __getitem__(self, covariance: str) -> Selection:
         """The selection of one family."""
         return self.families[covariance]
 
     def scores(self, criterion: str) -> dict[Cell, Score]:
-        """Every model's score, family by family."""
+        """The score of every model, family by family."""
         return {
             Cell(covariance, choice.components): choice.scores[criterion]
             for covariance, selection in self.families.items()
@@ -42,7 +42,7 @@ class FamilySelection:
         }
 
     def best(self, criterion: str) -> Cell | None:
-        """The model that a criterion chooses; of equal ones the fewest components. None unless two have a value."""
+        """The model that a criterion chooses, of equal ones the smallest K; None unless two models have a value."""
         known = [
             (score.value, -cell.components, cell)
             for cell, score in self.scores(criterion).items()
@@ -51,17 +51,17 @@ class FamilySelection:
         return max(known, key=lambda entry: entry[:2])[2] if len(known) > 1 else None
 
     def difference(self, criterion: str, cell: Cell) -> Difference | None:
-        """How far a model is below the criterion's best; None where either has no value."""
+        """The difference of a model from the criterion's best; None if either has no value."""
         best, scores = self.best(criterion), self.scores(criterion)
         return None if best is None else scores[best].above(scores[cell])
 
     def rivals(self, criterion: str) -> list[Cell]:
-        """The models that a criterion puts below its best by no more than `Difference.is_within_its_error` allows."""
+        """The models that a criterion cannot distinguish from its best, by `Difference.is_within_its_error`."""
         found = {cell: self.difference(criterion, cell) for cell in self.scores(criterion)}
         return [cell for cell, d in found.items() if d is not None and d.is_within_its_error]
 
     def edge(self, criterion: str) -> str | None:
-        """ "most" or "fewest" where the best model has the most or the fewest components asked."""
+        """ "most" or "fewest" if the best model has the most or the fewest components requested, otherwise None."""
         best = self.best(criterion)
         asked = sorted({cell.components for cell in self.scores(criterion)})
         if best is None or best.components == 1 or best.components not in (asked[0], asked[-1]):
@@ -70,7 +70,7 @@ class FamilySelection:
 
     @property
     def failures(self) -> dict[str, str]:
-        """Models that raised, and what."""
+        """The models that raised, with their errors."""
         return {
             f"{covariance} {k}": why
             for covariance, selection in self.families.items()
@@ -79,7 +79,7 @@ class FamilySelection:
 
     @property
     def reading(self) -> str:
-        """Which family and K each criterion chooses, what it cannot tell from that, and what is left out."""
+        """The family and K that each criterion chooses, those it cannot distinguish from it, and those left out."""
         parts = []
         for name, criterion in CRITERIA.items():
             best, rivals, edge = self.best(name), self.rivals(name), self.edge(name)
@@ -95,14 +95,14 @@ class FamilySelection:
         return " ".join([chosen, *self._exclusions(), *last])
 
     def _exclusions(self) -> list[str]:
-        """What is left out of each family; of several that leave out the same, once."""
+        """What each family leaves out; families that leave out the same share a sentence."""
         families: dict[str, list[str]] = {}
         for of, selection in self.families.items():
             families.setdefault(selection.exclusions, []).append(of)
         return [f"{', '.join(of).capitalize()}: {text[0].lower()}{text[1:]}" for text, of in families.items() if text]
 
     def table(self, criterion: str) -> Table:
-        """K down, families across, the best starred."""
+        """A table with a row for each K and a column for each family; the best value is starred."""
         scores, best = self.scores(criterion), self.best(criterion)
 
         def text(cell: Cell) -> str:
@@ -115,7 +115,7 @@ class FamilySelection:
 
     @property
     def remarks(self) -> list[str]:
-        """What to know of all values; said by every family alike."""
+        """Remarks on all values, each once."""
         return list(dict.fromkeys(text for selection in self.families.values() for text in selection.remarks))
 
     @property
@@ -147,7 +147,7 @@ class FamilySelection:
         return json.dumps(self.to_dict(), allow_nan=False)
 
     def to_csv(self) -> str:
-        """One row for each family, K and criterion, headed; differences are from the best of the whole grid."""
+        """CSV with a row for each family, K and criterion; differences are from the best of the whole grid."""
         out = io.StringIO()
         rows = []
         for of, selection in self.families.items():

@@ -1,4 +1,4 @@
-"""The held-out score: each part of the points scored by the best fit to the others."""
+"""The held-out score: each part of the points is scored by the best fit to the other parts."""
 
 from dataclasses import replace
 
@@ -15,20 +15,20 @@ from workbench.selection.candidate import Candidate, Fit, all_climbed, climbed
 from workbench.selection.posterior import Missing
 from workbench.selection.score import Score
 
-# Parts; ten is what Kohavi (1995, IJCAI) recommends.
+# The number of folds; Kohavi (1995, IJCAI) recommends ten.
 FOLDS = 10
 
 
-# Where no start of a fold ends in a sound mixture, so many times as many are tried.
+# If no start of a fold ends in a sound mixture, this many times as many starts are tried.
 MORE = 4
 
 
 def heldout(candidate: Candidate) -> Score:
-    """Ten-fold cross-validated log predictive density of the best fit, a term for each point.
+    """The ten-fold cross-validated log predictive density of the best fit, with a term for each point.
 
     Smyth (2000), "Model selection for probabilistic clustering using cross-validated likelihood", Statistics and
-    Computing 10. The folds depend on the seed alone, so that they are the same for all K. All points are scored or
-    none: sums over different points could not be compared between K.
+    Computing 10. The folds depend on the seed alone, so that they are the same for all K. Either all points are
+    scored or none, because sums over different points cannot be compared between K.
     """
     experiment, train = candidate.experiment, candidate.train
     terms, notes = np.full(len(train.x), np.nan), []
@@ -44,16 +44,16 @@ def heldout(candidate: Candidate) -> Score:
         if isinstance(fit, Missing):
             return Score.missing(f"without fold {number}, {fit.why}")
         notes += [f"fold {number}: {note}"] if note else []
-        # Filled up with repeats, so that one program serves folds of two sizes.
+        # Points are repeated, so that one program serves folds of two sizes.
         padded = np.resize(train.x[left_out], (len(train.x) - len(fitted), train.x.shape[1]))
         terms[left_out] = np.asarray(_log_densities(filled(fit.mixture), padded))[: len(left_out)]
     return Score.of_terms(terms, notes)
 
 
 def _fitted(candidate: Candidate, problem: Problem, fit: Fit | Missing) -> tuple[Fit | Missing, str]:
-    """The best sound fit to the points of a fold, and a word where it took more starts than others do.
+    """The best sound fit to the points of a fold, and a note if it took more starts than usual.
 
-    These are more of the experiment's own, and last the best fit to all points by itself.
+    The additional starts are drawn by the experiment's rule; the last resort is the best fit to all points.
     """
     experiment = candidate.experiment
     if isinstance(fit, Fit):
@@ -69,10 +69,10 @@ def _fitted(candidate: Candidate, problem: Problem, fit: Fit | Missing) -> tuple
 
 
 def folds(num_points: int, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Indices of the points to fit and of those left out, for each of at most ten folds.
+    """The indices of the points to fit and of those left out, for each of at most ten folds.
 
-    All fits see equally many points, so that one compiled program serves them: where ten does not divide N, one point
-    more than those of the smaller folds sits out their fit.
+    All fits have equally many points, so that one compiled program serves them. If ten does not divide N, the fit of
+    a smaller fold leaves out one further point, which is not scored there.
     """
     count = min(FOLDS, num_points)
     order = generator(seed, "folds").permutation(num_points)

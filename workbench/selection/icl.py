@@ -1,4 +1,4 @@
-"""ICL: BIC, and the price of not knowing which component a point comes from."""
+"""ICL: BIC, with a penalty for not knowing which component a point comes from."""
 
 from dataclasses import replace
 
@@ -16,7 +16,7 @@ from workbench.selection.score import Score
 
 
 def icl(candidate: Candidate) -> Score:
-    """`BIC + sum_n ln max_k r_nk`: every point is given to its most probable component.
+    """`BIC + sum_n ln max_k r_nk`, in which every point belongs to its most probable component.
 
     Biernacki, Celeux & Govaert 2000, IEEE Trans. PAMI 22, on half their scale and with mclust's sign. The
     soft form, which adds `sum_nk r_nk ln r_nk` instead, is lower or equal.

@@ -1,4 +1,4 @@
-"""PSIS-LOO: each point predicted from the posterior of all others, by reweighting the draws from that of all."""
+"""PSIS-LOO: each point is predicted from the posterior of all others, by reweighting draws given all points."""
 
 import math
 
@@ -9,7 +9,7 @@ from workbench.selection.pointwise import log_likelihoods
 from workbench.selection.posterior import Missing
 from workbench.selection.score import Score
 
-# Of the shape of the tail of a point's importance weights: beyond it the sum over draws is not to be trusted.
+# The largest tail shape k of a point's importance weights at which the sum over draws is reliable.
 LIMIT = 0.7
 
 
@@ -22,7 +22,7 @@ def loo(candidate: Candidate) -> Score:
     posterior = candidate.posterior
     if isinstance(posterior, Missing):
         return Score.missing(posterior.why)
-    # 0.8 s to import; the package promises to import in little more time than numpyro itself.
+    # Imported late: it takes 0.8 s, and the package should import almost as quickly as NumPyro.
     from arviz_stats.base import array_stats  # type: ignore[attr-defined]
 
     terms, shapes = [], []
@@ -32,7 +32,7 @@ def loo(candidate: Candidate) -> Score:
         shapes.append(np.atleast_1d(found[1]))
     draws = math.prod(posterior.draws.weights.shape[:2])
     limit = min(1.0 - 1.0 / math.log10(draws), LIMIT)
-    # Not "greater than": a shape that is no number is beyond the limit too.
+    # Not "greater than", because a NaN counts as beyond the limit.
     bad, total = int(np.sum(~(np.concatenate(shapes) <= limit))), len(candidate.problem.x)
     score = Score.of_terms(np.concatenate(terms))
     if bad:

@@ -1,8 +1,9 @@
-"""Solving small problems of every K by one compiled program, each nested in a larger problem of few sizes.
+"""Solving small problems of every K by one compiled program, each nested in a larger problem of one of a few sizes.
 
-Compiling a method takes longer than running it where data are few, and a program serves one number of components. So a
-problem is asked of mixtures of more components, of which only the first K can have points (`Problem.nested_in`); the
-answers are cut to these. The size depends on the problem alone, and so do the answers, whichever other K are asked.
+On few data, compiling a method takes longer than running it, and a compiled program serves one number of components. A
+problem is therefore solved for mixtures of more components, of which only the first K can have points
+(`Problem.nested_in`), and the answers are cut to these. The size depends on the problem alone, and so do the answers,
+whichever other K are requested.
 """
 
 from dataclasses import replace
@@ -20,16 +21,16 @@ from workbench.mixture.covariance import Diagonal
 from workbench.mixture.filled import COMPONENTS, first_components, of_variances
 from workbench.problem import Problem
 
-# A pass of the larger problem of no more work than this: the passes that its components add cost less than compiling.
-# Up to the second, problems of few components are nested in fewer.
+# A problem is nested in the largest size if a pass there is at most SMALL work, because the added work then costs less
+# than compiling. Up to MODERATE work, it is nested in the smallest size that holds its components.
 SMALL, MODERATE = 2**15, 2**18
 SIZES = (6, COMPONENTS)
 
 
 def run_nested(method: Method, problem: Problem, starts: Mixture, key: Array) -> Trace:
-    """`run` of EM or of a sampler, nested where that is quicker; the trace is of the problem as it was given.
+    """`run` of EM or of a sampler, nested where that is quicker; the trace is that of the given problem.
 
-    Its log-joints are then those of the problem up to a constant.
+    If it is nested, its log-joints are those of the given problem up to a constant.
     """
     if not is_nested(method, problem):
         return run(method, problem, starts, key)
@@ -38,10 +39,10 @@ def run_nested(method: Method, problem: Problem, starts: Mixture, key: Array) ->
 
 
 def nested(problem: Problem) -> Problem:
-    """The problem in the larger one; of one column, with variances in place of covariances of side one.
+    """The larger problem that a problem is nested in; for one column, with variances instead of 1 x 1 covariances.
 
-    There the families are one, and so are their conjugate priors: an inverse-Wishart matrix of side one is an inverse
-    gamma number.
+    In one column the two families are the same, and so are their conjugate priors: a 1 x 1 inverse-Wishart matrix is an
+    inverse-gamma number.
     """
     (rows, h, _), (k, family, prior, labels) = problem.tree_flatten()
     if family.is_unrestricted and problem.num_dimensions == 1 and isinstance(prior, FlatPrior | ConjugatePrior):
@@ -51,9 +52,9 @@ def nested(problem: Problem) -> Problem:
 
 
 def size_of(problem: Problem) -> int:
-    """How many components the larger problem has: it depends on the problem alone.
+    """The number of components of the larger problem, which depends on the problem alone.
 
-    Fewer than the problem's own where there is none.
+    It is smaller than the problem's own number if there is no larger problem.
     """
     if _work(problem, COMPONENTS) <= SMALL:
         return COMPONENTS
@@ -61,12 +62,12 @@ def size_of(problem: Problem) -> int:
 
 
 def _work(problem: Problem, components: int) -> int:
-    """The work of a pass with so many components."""
+    """The work of a pass with `components` components."""
     return work_of(problem) // problem.components * components
 
 
 def restored(mixtures: Mixture, problem: Problem) -> Mixture:
-    """The problem's own part of mixtures of the larger one, leaves [..., K, ...], in its family: undoes `padded`."""
+    """The first K components of mixtures of the larger problem, leaves [..., K, ...]: the inverse of `padded`."""
     own = first_components(mixtures, problem.components)
     if own.covariance == problem.covariance:
         return own
@@ -74,10 +75,10 @@ def restored(mixtures: Mixture, problem: Problem) -> Mixture:
 
 
 def is_nested(method: Method, problem: Problem) -> bool:
-    """Whether a problem is solved in a larger one: of few points, at most so many components, and flat weights.
+    """Whether a problem is solved in a larger one. It needs few points, few components, and a flat prior on weights.
 
-    A component without points has no part in a mode, unless it shares its covariance with the others: then the prior of
-    its mean has. A sampler integrates over it.
+    A component without points does not affect a mode, unless it shares its covariance with the others: then the prior
+    of its mean does. A sampler integrates over such a component.
     """
     prior = problem.prior
     flat = float(problem.hyperparameters.get("concentration", 1.0)) == 1.0
@@ -87,7 +88,7 @@ def is_nested(method: Method, problem: Problem) -> bool:
 
 
 def padded(mixtures: Mixture, problem: Problem) -> Mixture:
-    """Mixtures with leaves [R, ...], with more components that lie at the data's mean and are as wide as the data."""
+    """Mixtures with leaves [R, ...] and with added components, which have the mean and the covariance of the data."""
     family, size = nested(problem).covariance, size_of(problem)
     mixtures = mixtures if family == mixtures.covariance else of_variances(mixtures)
     k, d, rows = problem.components, problem.num_dimensions, problem.rows

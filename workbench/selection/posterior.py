@@ -1,16 +1,16 @@
-"""The posterior of a candidate: by particles, which tell the evidence, and by chains where particles do not agree.
+"""The posterior of a candidate: by particles, which estimate the evidence, and by chains if the particles disagree.
 
-Under the conjugate prior particles are those of IBIS, which take in the points one by one and move by exact sweeps;
-elsewhere those of tempered SMC. Both reach the modes while they are still joined. Chains, of Gibbs under the conjugate
-prior and of NUTS elsewhere, agree where they find their way between the modes; where they do not, each stays in one.
-The order is fixed: particles, which the evidence needs anyway; chains; four times as long chains of Gibbs, whose sweeps
-are cheap; and ever more particles. Where the evidence is exact, chains come first. WAIC and PSIS-LOO read the first
-whose draws agree, by the one rule for all samplers (`diagnostics.Mixing`). Where none do, what they say is not
-eligible.
+Under the conjugate prior the particles are those of IBIS, which take in the points one by one and move by exact
+sweeps; under other priors they are those of tempered SMC. Both reach the modes while these are still connected. Chains
+are those of Gibbs under the conjugate prior and of NUTS elsewhere; they agree if they move between the modes, and
+otherwise each stays in one. The order is fixed: particles, which the evidence needs anyway; chains; chains of Gibbs
+four times as long, whose sweeps are cheap; then ever more particles. If the evidence is exact, chains come first. WAIC
+and PSIS-LOO read the first whose draws agree, by the one rule for all samplers (`diagnostics.Mixing`). If none agree,
+their scores are not eligible.
 
-The evidence has a rule of its own. Each run of particles estimates it without bias, however they mix, and the spread of
-the runs' estimates is its error; that error means nothing where one run outweighs all the others together. Particles
-grow until none does.
+The evidence has a rule of its own. Each run of particles estimates it without bias, however well the particles mix, and
+the spread of the runs' estimates is its error. That error is meaningless if one run outweighs all the others together,
+so the number of particles grows until none does.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -38,24 +38,25 @@ from workbench.soundness import Soundness
 
 M = TypeVar("M", bound=Method)
 
-# Sweeps of each chain of Gibbs at first, after the warm-up: where data are few they take less time than compiling one.
-# A sweep knows much of the one before it and costs less than reading it, so that few are read: of four chains 4,000
-# draws, whatever the number of sweeps. That is ten times the effective draws that chains which agree must have, and
-# tells a mean to 1/60 of the posterior standard deviation.
+# The first number of sweeps of each chain of Gibbs after the warm-up; on few data they take less time than compiling
+# one. Successive sweeps are correlated, and a sweep costs less than evaluating its draw, so few are read: 4,000 draws
+# of four chains, whatever the number of sweeps. That is ten times the effective draws that chains need to agree, and
+# gives a mean to 1/60 of the posterior standard deviation.
 SWEEPS, READ = 4000, 1000
 
-# Particles of each run of tempered SMC at first, unless the experiment says otherwise.
+# The first number of particles of each run of tempered SMC, unless the experiment states one.
 PARTICLES = 500
 
-# Chains that do not agree are run once more, this much longer; runs that do not, with this many times the particles,
-# and again, unless these are more than so many, or so many times points, whose passes take minutes.
+# Chains that disagree are run once more, GROWTH times as long. Runs that disagree are repeated with GROWTH times the
+# particles, as long as these are at most MOST_PARTICLES, and particles times points at most MOST_WORK; larger runs take
+# minutes.
 GROWTH = 4
 MOST_PARTICLES = 8000
 MOST_WORK = 2**22
 
 
 class Missing(NamedTuple):
-    """What there is not, and why."""
+    """A missing value, and why it is missing."""
 
     why: str
 
@@ -66,13 +67,13 @@ class Posterior(NamedTuple):
     sampler: str
     draws: Mixture  # leaves [R, S, ...]
     efficiency: float  # effective draws for each draw, of the label-invariant functional that mixes worst
-    evidence: Evidence | None  # where the sampler tells it
+    evidence: Evidence | None  # if the sampler estimates it
     agrees: bool  # whether chains or runs agree, by the rule of all samplers
-    message: str  # how it shows
+    message: str  # the diagnostics that show it
 
     @classmethod
     def of(cls, sampler: str, trace: Trace, problem: Problem, rule: Soundness) -> "Posterior":
-        """Of a sampler's trace."""
+        """The posterior of a sampler's trace."""
         mixing = mixing_of(trace, problem)
         assert mixing is not None
         worst = max(restart_statuses(trace, problem, rule, mixing), key=lambda verdict: verdict.status)
@@ -87,18 +88,18 @@ class Posterior(NamedTuple):
 
     @property
     def is_carried(self) -> bool:
-        """Whether one run outweighs all the others in the mean that the evidence is."""
+        """Whether one run outweighs all the others together in the mean that estimates the evidence."""
         return self.evidence is not None and self.evidence.is_carried
 
     def judge(self, score: Score) -> Score:
-        """A score read from these draws: not eligible where they do not agree."""
+        """A score computed from these draws, which is rejected if they disagree."""
         return score if self.agrees else score.reject("draws do not agree", f"{self.sampler}: {self.message}")
 
 
 def chains_of(experiment: Experiment, problem: Problem) -> Sampler | None:
-    """Gibbs under the conjugate prior, which is quicker to compile; else NUTS. The experiment's own come first."""
+    """Gibbs under the conjugate prior, where it compiles faster; otherwise NUTS. The experiment's own come first."""
     own = list(experiment.methods.values())
-    # Of one component every sweep is an independent draw.
+    # With one component every sweep is an independent draw.
     thinning = SWEEPS // READ if problem.components > 1 else 1
     gibbs = [
         *(method for method in own if isinstance(method, Gibbs)),
@@ -109,7 +110,7 @@ def chains_of(experiment: Experiment, problem: Problem) -> Sampler | None:
 
 
 def particles_of(experiment: Experiment, problem: Problem) -> TemperedSMC | IBIS | None:
-    """Tempered SMC or IBIS as the experiment has it; else IBIS under the conjugate prior; none without a proper one."""
+    """The experiment's tempered SMC or IBIS; by default IBIS under the conjugate prior; None without a proper prior."""
     own = [method for method in experiment.methods.values() if isinstance(method, TemperedSMC | IBIS)]
     if not problem.rows.shared:
         own.append(IBIS())
@@ -119,20 +120,20 @@ def particles_of(experiment: Experiment, problem: Problem) -> TemperedSMC | IBIS
 def sampled(
     experiment: Experiment, problem: Problem, starts: Mixture
 ) -> tuple[Posterior | Missing, Posterior | Missing]:
-    """What WAIC and PSIS-LOO read, and what the evidence does: the same particles where they agree.
+    """The posteriors that WAIC and PSIS-LOO read and that the evidence reads: the same particles if these agree.
 
     Args:
-        experiment: the candidate's.
-        problem: of it.
-        starts: of the chains, in order; more than these have no part. Leaves [R, ...].
+        experiment: the experiment of the candidate.
+        problem: its problem.
+        starts: the starts of the chains, in order; surplus ones are ignored. Leaves [R, ...].
     """
     chains, particles = chains_of(experiment, problem), particles_of(experiment, problem)
     if chains is None or particles is None:
-        none = Missing("there is no posterior without a proper prior; give one, as --set prior.family=conjugate")
+        none = Missing("there is no posterior without a proper prior; give one, such as --set prior.family=conjugate")
         return none, none
 
     def drawn(sampler: Sampler) -> Posterior:
-        # Repeated, where runs are more: they do not see them.
+        # Starts are repeated if there are more runs, which do not use them.
         chosen = np.arange(sampler.num_chains) % len(starts.weights)
         own = jax.tree.map(lambda leaf: leaf[chosen], starts)
         trace = run_nested(sampler, problem, own, named_key(experiment.seed, sampler.method))
@@ -142,23 +143,23 @@ def sampled(
     if found is not None and found.agrees:
         return found, Missing("the evidence is exact")
     grown = _grown(particles, problem.num_points)
-    told = _first(drawn, grown, lambda posterior: not posterior.is_carried)
-    assert told is not None
-    if told.agrees:
-        return told, told
+    by_particles = _first(drawn, grown, lambda posterior: not posterior.is_carried)
+    assert by_particles is not None
+    if by_particles.agrees:
+        return by_particles, by_particles
     found = drawn(chains) if found is None else found
     if not found.agrees and isinstance(chains, Gibbs):
         longer = {"num_samples": GROWTH * chains.num_samples, "thinning": GROWTH * chains.thinning}
         found = drawn(chains.model_copy(update=longer))
     if found.agrees:
-        return found, told
+        return found, by_particles
     more = _first(drawn, grown, lambda posterior: posterior.agrees)
-    told = told if more is None or more.is_carried else more
-    return (told if told.agrees else found), told
+    by_particles = by_particles if more is None or more.is_carried else more
+    return (by_particles if by_particles.agrees else found), by_particles
 
 
 def first_that_suits(methods: Iterable[M], problem: Problem) -> M | None:
-    """The first of some methods that can solve the problem."""
+    """The first of some methods that can solve the problem; None if none can."""
     for method in methods:
         try:
             method.check(problem)
@@ -171,7 +172,7 @@ def first_that_suits(methods: Iterable[M], problem: Problem) -> M | None:
 def _first(
     drawn: Callable[[Sampler], Posterior], samplers: Iterator[Sampler], suits: Callable[[Posterior], bool]
 ) -> Posterior | None:
-    """The draws of the first sampler that suit; of the last where none do, and None where there is no sampler."""
+    """The draws of the first sampler that suit; of the last if none do; None if there is no sampler."""
     found = None
     for sampler in samplers:
         found = drawn(sampler)
@@ -181,7 +182,7 @@ def _first(
 
 
 def _grown(particles: TemperedSMC | IBIS, num_points: int) -> Iterator[TemperedSMC | IBIS]:
-    """The same with ever more particles."""
+    """The sampler, and then the sampler with ever more particles."""
     count = particles.num_samples
     yield particles
     while (count := GROWTH * count) <= MOST_PARTICLES and count * num_points <= MOST_WORK:

@@ -1,4 +1,4 @@
-"""What a criterion says of one number of components: a value in nats, its error, and what to beware of."""
+"""The score of one number of components by a criterion: a value in nats, its error, and warnings."""
 
 import math
 from collections.abc import Sequence
@@ -8,20 +8,20 @@ from typing import Any, NamedTuple
 import numpy as np
 
 # Kass & Raftery (1995), "Bayes factors", JASA 90, sec. 3.2: less than 2 on the scale of twice the logarithm is "not
-# worth more than a bare mention". It is what differences of BIC approximate.
+# worth more than a bare mention". Differences of BIC approximate that scale.
 BARE_MENTION = 1.0
 
 
 class Difference(NamedTuple):
-    """How far a score is below the best one of its criterion, in nats, and the standard error of that."""
+    """The difference of a score from the best one of its criterion, in nats, and its standard error."""
 
     below: float
     standard_error: float | None
-    unworthy: float = BARE_MENTION  # less than this tells nothing, however sure it is
+    unworthy: float = BARE_MENTION  # a smaller difference is no evidence, however precise
 
     @property
     def is_within_its_error(self) -> bool:
-        """Whether the two cannot be told apart: by a standard error at most, or by less than is worth a mention."""
+        """Whether the scores cannot be distinguished: within a standard error, or by less than is worth a mention."""
         if self.standard_error and self.below <= self.standard_error:
             return True
         return 0 < self.below < self.unworthy
@@ -33,33 +33,33 @@ class Difference(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Score:
-    """A value in nats of which the largest is best, whatever the criterion; None where there is none, and why.
+    """A value in nats, of which the largest is best for every criterion; None if there is none, and why.
 
-    The `terms` of a value that is a sum over the points let two K be compared point by point, which is much sharper
-    than their own standard errors are.
+    If a value is a sum over the points, its `terms` let two K be compared point by point, which is much more precise
+    than a comparison by their own standard errors.
 
-    What was computed and must not be compared, as from chains that disagree, is *not eligible*: it has no value, and
-    stands in `rejected`, from where no table, choice or difference reads it.
+    A value that was computed but must not be compared, such as one from chains that disagree, is *not eligible*: the
+    score has no value, and the number is kept in `rejected`, which no table, choice or difference reads.
     """
 
     value: float | None
     standard_error: float | None = None
     terms: np.ndarray | None = None  # [N]
-    notes: tuple[str, ...] = ()  # warnings; or why there is no value
+    notes: tuple[str, ...] = ()  # warnings, or why there is no value
     rejected: float | None = None
-    why: str | None = None  # there is no value, in few words
+    why: str | None = None  # why there is no value, in a few words
 
     @classmethod
     def missing(cls, why: str) -> "Score":
-        """No value."""
+        """A score without a value."""
         return cls(None, notes=(why,), why=why)
 
     def reject(self, why: str, note: str) -> "Score":
-        """The same, not eligible.
+        """The same score, not eligible.
 
         Args:
-            why: in few words, the same for all that are rejected alike.
-            note: how it shows.
+            why: the reason in a few words, equal for all scores that are rejected for it.
+            note: the reason in detail.
         """
         if self.value is None:
             return replace(self, notes=(note, *self.notes), why=why) if self.rejected is not None else self
@@ -67,7 +67,7 @@ class Score:
 
     @classmethod
     def of(cls, value: float, standard_error: float | None = None, notes: Sequence[str] = ()) -> "Score":
-        """A value, or none where it is not a finite number."""
+        """The score of a value; it has no value if the number is not finite."""
         if not math.isfinite(value):
             return cls.missing(f"is {value}")
         error = None if standard_error is None or not math.isfinite(standard_error) else standard_error
@@ -81,11 +81,12 @@ class Score:
         return cls(float(np.sum(terms)), error_of_sum(terms), terms, (*notes,))
 
     def above(self, other: "Score") -> Difference | None:
-        """How far another score is below this one, the best; None where either has no value.
+        """The difference of another score from this one, the best; None if either has no value.
 
-        Two sums over the points are told apart point by point: the standard error is that of the sum of N independent
-        differences, and all that is asked of them. Two independent estimates of the evidence have the root of their
-        summed squares, and values without an error none; less than a nat between these is no evidence, however exact.
+        Two sums over the points are compared point by point: the standard error is that of a sum of N independent
+        differences, and no least difference is required. The standard error of two independent estimates of the
+        evidence is the root of their summed squares. Values without an error give none. For the last two kinds a
+        difference below one nat is no evidence, however precise.
         """
         if self.value is None or other.value is None:
             return None
@@ -125,7 +126,7 @@ class Score:
 
 
 def error_of_sum(terms: np.ndarray) -> float | None:
-    """Standard error of the sum of N independent terms [N]; None of a single one."""
+    """Standard error of the sum of N independent terms [N]; None for a single term."""
     return float(np.sqrt(len(terms)) * np.std(terms, ddof=1)) if len(terms) > 1 else None
 
 

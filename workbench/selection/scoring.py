@@ -1,4 +1,4 @@
-"""One candidate, from its config to what every criterion says of it."""
+"""Scoring one candidate: from its config to its score by every criterion."""
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -15,10 +15,10 @@ from workbench.starts import draw_starts
 
 
 def scored(experiment: Experiment, train: Dataset) -> Choice:
-    """One K, climbed, sampled and scored by every criterion.
+    """Climb, sample and score one K by every criterion.
 
-    Most of the time goes into compiling, which takes one core: what climbs and what samples run beside each other.
-    NumPyro's handlers are a stack of the whole process, and only the sampler traces under them.
+    Most of the time is spent on compiling, which uses one core, so the climber and the sampler run in two threads.
+    NumPyro's handlers are one stack for the whole process; only the sampler traces under them.
     """
     problem = experiment.problem(train)
     chains = chains_of(experiment, problem)
@@ -32,7 +32,7 @@ def scored(experiment: Experiment, train: Dataset) -> Choice:
         scores = {name: criterion.score(climbing) for name, criterion in CRITERIA.items() if not criterion.samples}
         posterior, particles = sampling.result()
     finally:
-        # Without waiting: whoever interrupts a choice does not wait for the sampler, and else it has finished.
+        # Without waiting: an interruption should not wait for the sampler, which otherwise has finished.
         beside.shutdown(wait=False, cancel_futures=True)
     candidate = replace(climbing, posterior=posterior, particles=particles)
     scores |= {name: criterion.score(candidate) for name, criterion in CRITERIA.items() if criterion.samples}

@@ -1,4 +1,4 @@
-"""The selection: what every criterion says of every K, side by side, and which K each would choose."""
+"""The selection: the score of every K by every criterion, and the K that each criterion chooses."""
 
 import csv
 import io
@@ -15,50 +15,50 @@ from workbench.table import Table
 SCALE = (
     "All values are in nats and the largest is best: AIC, BIC and ICL are -1/2 of the textbook's, half of mclust's; "
     "WAIC and PSIS-LOO -1/2 of the deviance's scale. The error of a sampled evidence is half of a 68 % interval by "
-    "Student's t. Not told apart are two K within the error of their difference, or less than a nat apart where no sum "
-    "over the points has one."
+    "Student's t. Two K are not told apart if they differ by no more than the error of their difference, or, by a "
+    "criterion without a term for each point, by less than a nat."
 )
 
 
 @dataclass(frozen=True)
 class Selection:
-    """Every K of one experiment, in order; prints as tables."""
+    """The choices of one experiment, in order of K; prints as tables."""
 
     name: str
     setting: str  # in words: points, family, prior, climber, sampler
     choices: tuple[Choice, ...]
     prior_remark: str = ""  # whether the prior is the same for all K
-    failures: dict[str, str] = field(default_factory=dict)  # K that raised, and what
-    waiting: tuple[int, ...] = ()  # K that were asked for and are not scored yet
+    failures: dict[str, str] = field(default_factory=dict)  # the K that raised, with their errors
+    waiting: tuple[int, ...] = ()  # the K that were requested but are not scored yet
 
     def __getitem__(self, components: int) -> Choice:
         """The choice of K components.
 
         Raises:
-            KeyError: K was not looked at.
+            KeyError: K was not scored.
         """
         return {choice.components: choice for choice in self.choices}[components]
 
     def best(self, criterion: str) -> int | None:
-        """The K that a criterion chooses, the fewest of equal ones; None unless it has two to choose from."""
+        """The K that a criterion chooses, the smallest of equal ones; None unless it has two to choose from."""
         values = [(choice.scores[criterion].value, choice.components) for choice in self.choices]
         known = [(value, -components) for value, components in values if value is not None]
         return -max(known)[1] if len(known) > 1 else None
 
     def difference(self, criterion: str, components: int) -> Difference | None:
-        """How far K components are below the criterion's best K; None where either has no value."""
+        """The difference of K components from the criterion's best K; None if either has no value."""
         best = self.best(criterion)
         if best is None:
             return None
         return self[best].scores[criterion].above(self[components].scores[criterion])
 
     def rivals(self, criterion: str) -> list[int]:
-        """The K that a criterion puts below its best by no more than `Difference.is_within_its_error` allows."""
+        """The K that a criterion cannot distinguish from its best, by `Difference.is_within_its_error`."""
         found = {choice.components: self.difference(criterion, choice.components) for choice in self.choices}
         return [k for k, difference in found.items() if difference is not None and difference.is_within_its_error]
 
     def edge(self, criterion: str) -> str | None:
-        """ "most" or "fewest" where the best K is the most or the fewest asked; a single component is no edge."""
+        """ "most" or "fewest" if the best K is the largest or the smallest requested; K = 1 is not an edge."""
         best = self.best(criterion)
         asked = sorted({*(choice.components for choice in self.choices), *map(int, self.failures), *self.waiting})
         if best is None or best not in (asked[0], asked[-1]) or best == 1:
@@ -66,14 +66,14 @@ class Selection:
         return "most" if best == asked[-1] else "fewest"
 
     def left_out(self, criterion: str) -> dict[int, str]:
-        """The K that a criterion does not choose among, and why in few words."""
+        """The K that a criterion cannot choose, and why, in a few words."""
         scores = {choice.components: choice.scores[criterion] for choice in self.choices}
         computed = [k for k, score in scores.items() if score.value is not None or score.rejected is not None]
         return {k: str(score.why) for k, score in scores.items() if computed and score.value is None}
 
     @property
     def reading(self) -> str:
-        """Which K each criterion chooses, what it cannot tell from that, and what it could not choose among."""
+        """The K that each criterion chooses, those it cannot distinguish from it, and those it could not choose."""
         parts = []
         for name, criterion in CRITERIA.items():
             best = self.best(name)
@@ -87,7 +87,7 @@ class Selection:
         return " ".join(filter(None, [chosen, self.exclusions, last, left]))
 
     def _asides(self, criterion: str) -> list[str]:
-        """What belongs to a choice: rivals, an edge of the range, and what it was made among."""
+        """Remarks on a choice: its rivals, an edge of the range, and the K that it was made among."""
         rivals, edge, out = self.rivals(criterion), self.edge(criterion), self.left_out(criterion)
         among = [k for k in (choice.components for choice in self.choices) if k not in out]
         texts = {
@@ -99,7 +99,7 @@ class Selection:
 
     @property
     def exclusions(self) -> str:
-        """Which criteria could not choose among which K, by reason; empty where all could."""
+        """The criteria that could not choose some K, by reason; empty if there are none."""
         reasons: dict[str, dict[tuple[int, ...], list[str]]] = {}
         for name, criterion in CRITERIA.items():
             out = self.left_out(name)
@@ -115,7 +115,7 @@ class Selection:
 
     @property
     def notes(self) -> list[str]:
-        """Warnings and reasons, each told once for all the criteria and K that it holds of."""
+        """Warnings and reasons, each once for all the criteria and K that it concerns."""
         places: dict[str, dict[str, list[int]]] = {}
         for choice in self.choices:
             for name, score in choice.scores.items():
@@ -130,13 +130,13 @@ class Selection:
 
     @property
     def values(self) -> Table:
-        """The table of values, the best of each column starred."""
+        """The table of values; the best of each column is starred."""
         first = [[str(c.components), str(c.parameters), number_text(c.log_likelihood)] for c in self.choices]
         return Table.of_lines(["K", "parameters", "log L", *headings()], self._columns(first, self._value))
 
     @property
     def differences(self) -> Table:
-        """The table of nats below the best K, with the standard error of the difference where there is one."""
+        """The table of nats below the best K, with the standard error of the difference if there is one."""
         first = [[str(choice.components)] for choice in self.choices]
         return Table.of_lines(["K", *headings()], self._columns(first, self._below))
 
@@ -169,7 +169,7 @@ class Selection:
         return str(self)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values: a list `choices`, and the K that each criterion chooses; without the terms of single points."""
+        """Plain values: a list `choices`, and the K that each criterion chooses, without the terms of single points."""
         return {
             "experiment": self.name,
             "setting": self.setting,
@@ -186,7 +186,7 @@ class Selection:
         return json.dumps(self.to_dict(), allow_nan=False)
 
     def to_csv(self) -> str:
-        """One row for each K and criterion, headed."""
+        """CSV with a header and a row for each K and criterion."""
         out = io.StringIO()
         names = [
             "experiment",
@@ -219,7 +219,7 @@ class Selection:
 
 
 def headings() -> list[str]:
-    """Of the criteria, with their scale."""
+    """The headings of the criteria, with their scale."""
     return [criterion.heading for criterion in CRITERIA.values()]
 
 
@@ -229,5 +229,5 @@ def short(heading: str) -> str:
 
 
 def listed(numbers: Iterable[int]) -> str:
-    """Numbers as a sentence has them."""
+    """Numbers separated by commas."""
     return ", ".join(map(str, numbers))

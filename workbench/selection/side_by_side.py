@@ -1,8 +1,8 @@
-"""Climbing small problems of one shape side by side, by one call of one program, as the folds of a candidate are.
+"""Climbing small problems of one shape side by side, by one call of one program, such as the folds of a candidate.
 
-The one loop (`loop/run.py`) goes back to Python whenever a restart stops, to write rows, to tell how far it is and to
-keep a checkpoint. Where a climb takes less time than that, all climbs of all problems wait in one queue on the device
-instead: a slot whose climb has ended takes the next. What is kept is where each climb ends.
+The one loop (`loop/run.py`) returns to Python whenever a restart stops, to write rows, report progress and keep a
+checkpoint. If a climb takes less time than that, all climbs of all problems wait in one queue on the device instead,
+and a slot whose climb has ended takes the next one. Only the end of each climb is kept.
 """
 
 from collections.abc import Sequence
@@ -22,13 +22,13 @@ from workbench.mixture import Mixture
 from workbench.problem import Problem
 from workbench.selection.nesting import nested, padded, restored
 
-# Climbs side by side: as many as make the loop's own cost vanish, and few beside all, because the last slots to end
-# keep the others waiting.
+# The number of climbs side by side: enough to make the overhead of the loop negligible, and few compared with all
+# climbs, because the last slots to end keep the others idle.
 SLOTS = 32
 
 
 class Ends(NamedTuple):
-    """Where M climbs ended."""
+    """The ends of M climbs."""
 
     mixture: Mixture  # leaves [M, ...]
     passes: Array  # [M]
@@ -38,9 +38,9 @@ class Ends(NamedTuple):
 
 
 class Slot(NamedTuple):
-    """One climb on its way."""
+    """One climb in progress."""
 
-    number: Array  # []   of the climb; M where none is left
+    number: Array  # []   the number of the climb; M if none is left
     problem: Problem
     state: State
     passes: Array  # []
@@ -51,13 +51,13 @@ class Slot(NamedTuple):
 
 
 def climb_side_by_side(method: EM, problems: Sequence[Problem], starts: Sequence[Mixture], key: Array) -> list[Trace]:
-    """The ends of a problem's starts, as traces of one row, for each of several problems; each step costs a pass.
+    """Climb from the starts of several problems; a trace of one row, the end, for each problem. A step costs a pass.
 
     Args:
         method: EM, which races no starts here.
-        problems: of one shape, family and prior, on one device; they are nested (`nesting.is_nested`).
-        starts: of each problem, equally many; leaves [R, ...].
-        key: of the method.
+        problems: nested problems (`nesting.is_nested`) of one shape, family and prior, on one device.
+        starts: the starts of each problem, equally many; leaves [R, ...].
+        key: the random key of the method.
     """
     larger = [nested(problem) for problem in problems]
     begun = [padded(mixtures, problem) for mixtures, problem in zip(starts, problems, strict=True)]
@@ -77,7 +77,7 @@ def climb_side_by_side(method: EM, problems: Sequence[Problem], starts: Sequence
                 ok=own.ok,
                 converged=own.converged[:, 0],
                 collapsed=own.collapsed[:, 0],
-                seconds=np.zeros(1),  # nobody asks what a fold costs
+                seconds=np.zeros(1),  # the cost of a fold is not reported
                 compile_seconds=0.0,
                 score_seconds=0.0,
                 draws=0,
@@ -88,13 +88,13 @@ def climb_side_by_side(method: EM, problems: Sequence[Problem], starts: Sequence
 
 @jit_with(STEPPING, static_argnums=0)
 def _ends(method: EM, problems: Problem, starts: Mixture, key: Array) -> Ends:
-    """Of all climbs of problems with leaves [F, ...], from starts with leaves [F R, ...]."""
+    """The ends of all climbs of problems with leaves [F, ...], from starts with leaves [F R, ...]."""
     count = len(starts.weights)
     restarts, most = count // len(jax.tree.leaves(problems)[0]), method.max_iterations
     no = jnp.asarray(False)
 
     def begin(number: Array) -> Slot:
-        # Beyond the last climb: any other, whose end is not written.
+        # Beyond the last climb, any climb will do, because its end is not written.
         place = jnp.minimum(number, count - 1)
         problem = jax.tree.map(lambda leaf: leaf[place // restarts], problems)
         state = method.bind(problem).init(key, jax.tree.map(lambda leaf: leaf[place], starts))
@@ -120,8 +120,8 @@ def _ends(method: EM, problems: Problem, starts: Mixture, key: Array) -> Ends:
         ended = has_ended(slots)
         where = jnp.where(ended, slots.number, count)
         mixtures = jax.vmap(lambda slot: method.bind(slot.problem).mixture(slot.state))(slots)
-        told = Ends(mixtures, slots.passes, slots.ok, slots.converged, slots.collapsed)
-        ends = jax.tree.map(lambda kept, new: kept.at[where].set(new, mode="drop"), ends, told)
+        reached = Ends(mixtures, slots.passes, slots.ok, slots.converged, slots.collapsed)
+        ends = jax.tree.map(lambda kept, new: kept.at[where].set(new, mode="drop"), ends, reached)
         numbers = jnp.where(ended, jnp.minimum(following + jnp.cumsum(ended) - 1, count), slots.number)
         fresh = jax.vmap(begin)(numbers)
         chosen = jax.tree.map(

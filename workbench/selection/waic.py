@@ -1,4 +1,4 @@
-"""WAIC: how well the posterior predicts the points it has seen, less what it owes to having seen them."""
+"""WAIC: how well the posterior predicts the points it has seen, less a correction for having seen them."""
 
 import numpy as np
 from scipy.special import logsumexp
@@ -8,8 +8,8 @@ from workbench.selection.pointwise import log_likelihoods
 from workbench.selection.posterior import Missing
 from workbench.selection.score import Score
 
-# Of the posterior variance of one point's log-likelihood: beyond it WAIC is not to be trusted (Vehtari, Gelman & Gabry
-# 2017, Statistics and Computing 27).
+# The largest posterior variance of one point's log-likelihood at which WAIC is reliable (Vehtari, Gelman & Gabry 2017,
+# Statistics and Computing 27).
 LIMIT = 0.4
 
 
