@@ -57,7 +57,7 @@ EDITS = {
     "": """
         methods.gibbs_kernel methods.newton mixture.prior.chen_tan mixture.prior.bounded_ratio diagnostics.calibration
         geometry.singularity studies.table claims.checks.calibration claims.checks.climbs selection.selection
-        posterior.summary compare.table report.page cli.running jobs.store
+        posterior.summary compare.table report.page cli.run jobs.store
     """,
 }
 EACH = [(module, letters) for letters, modules in EDITS.items() for module in modules.split()]

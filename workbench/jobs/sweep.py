@@ -72,8 +72,8 @@ class Swept(Table):
         wins: Counter[str] = Counter()
         for rows, top in zip(problems.values(), tops, strict=True):
             wins.update({str(row["method"]) for row in rows if top - float(row["log_joint"] or 0.0) <= WITHIN})
-        told = ", ".join(f"{method} on {count}" for method, count in wins.most_common())
-        return f"Of {len(problems):,} problems (data, model and prior) the highest log-joint is reached by {told}."
+        counts = ", ".join(f"{method} on {count}" for method, count in wins.most_common())
+        return f"Of {len(problems):,} problems (data, model and prior) the highest log-joint is reached by {counts}."
 
 
 class _Place(NamedTuple):

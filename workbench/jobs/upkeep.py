@@ -165,9 +165,9 @@ def difference(first: Path, second: Path, *, tolerance: float = RELATIVE) -> Dif
 def _settings(rows: Mapping[str, Mapping[str, Value]]) -> dict[str, str]:
     """Keys with the settings in which their cells differ."""
     known = varying(table_of(list(rows.values())))
-    told = [name for name in known.columns if name not in NOT_SET]
+    varied = [name for name in known.columns if name not in NOT_SET]
     return {
-        key: f"{key} ({', '.join(f'{name} = {text_of(row[name])}' for name in told if name in row)})"
+        key: f"{key} ({', '.join(f'{name} = {text_of(row[name])}' for name in varied if name in row)})"
         for key, row in rows.items()
     }
 
@@ -199,11 +199,11 @@ def _differing_cells(one: Store, two: Store, key: str, tolerance: float) -> tupl
         return [str(error)], 1
     versions = {**mine["made"]["versions"]}
     others = {**theirs["made"]["versions"]}
-    told = [f"{name} {versions.get(name)} and {others.get(name)}" for name in sorted({*versions, *others})
+    remarks = [f"{name} {versions.get(name)} and {others.get(name)}" for name in sorted({*versions, *others})
             if versions.get(name) != others.get(name)]  # fmt: skip
     if mine["made_by"].get("code") != theirs["made_by"].get("code"):
-        told.append("made by different code")
-    return numbers + told, len(numbers)
+        remarks.append("made by different code")
+    return numbers + remarks, len(numbers)
 
 
 def differing_records(mine: Record, theirs: Record, tolerance: float) -> list[str]:

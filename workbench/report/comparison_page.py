@@ -141,8 +141,8 @@ def _pictures(comparison: Comparison, figures: Mapping[str, Figure], reading: st
     pictures = []
     for figure_name, figure in figures.items():
         title, alt, caption = words_of(figure_name, comparison.problem.num_dimensions)
-        told = f" {reading}" if figure_name == "score" else ""
-        pictures.append(Picture.of(figure, title, f"{alt} {name}.{told}", caption))
+        said = f" {reading}" if figure_name == "score" else ""
+        pictures.append(Picture.of(figure, title, f"{alt} {name}.{said}", caption))
     return pictures
 
 

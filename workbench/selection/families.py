@@ -86,8 +86,8 @@ class FamilySelection:
             if best is not None:
                 asides = [f"not told from {', '.join(map(str, rivals))}"] if rivals else []
                 asides += [f"the {edge} components asked"] if edge else []
-                told = f" ({'; '.join(asides)})" if asides else ""
-                parts.append(f"{short(criterion.heading)} {best}{told}")
+                remarks = f" ({'; '.join(asides)})" if asides else ""
+                parts.append(f"{short(criterion.heading)} {best}{remarks}")
         chosen = (
             f"Family and components chosen: {', '.join(parts)}." if parts else "No criterion has two to choose from."
         )
