@@ -31,7 +31,7 @@ EVERYTHING = (*COVARIANCES, *OPTIMISERS, *RESTARTS)
 
 def begun(command: list[str], **environment: str) -> subprocess.Popen[str]:
     """Start a process in whose environment JAX has one device unless `environment` says otherwise."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("JAX_", "XLA_"))}
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("JAX_")}
     return subprocess.Popen(
         command,
         env=kept | {"JAX_NUM_CPU_DEVICES": "1", **environment},

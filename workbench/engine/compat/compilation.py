@@ -19,12 +19,13 @@ _KEEP = {"jax_persistent_cache_min_compile_time_secs": 0.0, "jax_persistent_cach
 # XLA's compile options for a CPU. They change results by rounding errors only.
 # For programs that step. Vectors are as wide as the registers; by default XLA uses half of a 512-bit register. Matrix
 # products run on their device's own thread, because the other threads are busy with the products of other devices. The
-# first option saves an eighth of the time of a pass, the second up to a quarter on all cores. The emitters are XLA's
-# default, set explicitly so that no `XLA_FLAGS` change them.
+# first option saves an eighth of the time of a pass, the second up to a quarter on all cores. The emitters and the
+# level are XLA's defaults, set explicitly so that no `XLA_FLAGS` change them.
 STEPPING = {
     "xla_cpu_prefer_vector_width": 512,
     "xla_cpu_multi_thread_eigen": False,
     "xla_cpu_use_fusion_emitters": True,
+    "xla_backend_optimization_level": 3,
 }
 
 # Compiling takes a third less time, and programs run as fast, except loops with many small operations.
