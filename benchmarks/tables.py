@@ -210,6 +210,7 @@ TABLES: dict[str, Callable[[Sequence[Row], Row], str]] = {
     "start": start,
     "starts": starts,
     "starts_all": starts_all,
+    "starts_again": starts_all,
     "scaling": scaling,
 }
 

@@ -23,12 +23,12 @@ CANDIDATES, STEPS = 10, 10
 # In each round the three highest mixtures continue, together with the four highest so far, from which moves begin.
 FINALISTS, KEPT = 3, 4
 
-# The search ends after this many rounds in a row without improvement, times the restart's term of Luby's sequence: 1,
-# 1, 2, 1, 1, 2, 4 and so on. If there are many optima, one long search finds the best more reliably than the same
-# number of rounds in short searches; if there are few, all rounds after the first are wasted. Without knowledge of the
-# run times, no other sequence is better by more than a constant and a logarithm (Luby, Sinclair & Zuckerman 1993,
-# "Optimal speedup of Las Vegas algorithms", Inf. Process. Lett. 47).
-PATIENCE = 8
+# The search ends after this many rounds per component in a row without improvement, times the restart's term of Luby's
+# sequence: 1, 1, 2, 1, 1, 2, 4 and so on. If there are many optima, one long search finds the best more reliably than
+# the same number of rounds in short searches; if there are few, all rounds after the first are wasted. Without
+# knowledge of the run times, no other sequence is better by more than a constant and a logarithm (Luby, Sinclair &
+# Zuckerman 1993, "Optimal speedup of Las Vegas algorithms", Inf. Process. Lett. 47).
+PATIENCE = 2
 
 # Ends that differ by less than `SAME` nats count as one optimum. A run that gains less than `SETTLED` nats in ten steps
 # has converged.
@@ -91,7 +91,7 @@ def _best(problem: Problem, x: Points, rng: np.random.Generator, restart: int) -
         return Mixtures.stack([_candidate(problem, x, z, rng, next(numbers)) for _ in range(CANDIDATES)])
 
     first = children = candidates()
-    kept, highest, still, patience = None, -np.inf, 0, PATIENCE * luby(restart + 1)
+    kept, highest, still, patience = None, -np.inf, 0, PATIENCE * k * luby(restart + 1)
     with np.errstate(all="ignore"):  # mixtures that are not finite are discarded
         for _ in range(_rounds(climber, k) if k > 1 else 1):
             kept = _round(climber, children, kept)
