@@ -15,6 +15,7 @@ from workbench.experiment.reading import parse_experiment, read_toml
 from workbench.jobs.running import Reuse, run_job
 from workbench.jobs.selection import SelectionJob
 from workbench.jobs.store import Store
+from workbench.mixture import COVARIANCES
 from workbench.report import publish, show_selection
 from workbench.selection import FamilySelection, Selection
 from workbench.studies.reading import is_study
@@ -25,7 +26,7 @@ FAILED = 1
 @cli.command()
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--components", default="1:9", show_default=True, help="K to choose from: 1:9, or 2,3,5.")
-@click.option("--covariance", help="Covariance families to choose from as well, such as full,tied,diagonal,spherical.")
+@click.option("--covariance", help=f"Covariance families to choose from as well, such as {','.join(COVARIANCES)}.")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Override a key; may be repeated.")
 @click.option("--out", type=Folder(), help="Results folder  [default: results/NAME]")
 @reusing
