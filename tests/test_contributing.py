@@ -217,3 +217,24 @@ def test_a_class_that_cannot_be_had_is_an_error_that_says_why(home: object, mess
     result = CliRunner().invoke(cli, ["validate", str(tmp_path / "x.toml")])
     assert result.exit_code == 2
     assert "x.toml: methods.mine.class: " in result.output and message in result.output
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("import math\nraise RuntimeError('no such thing')", "RuntimeError: no such thing"),
+        ("def f(:", "SyntaxError"),
+        ("from workbench.methods.em import nothing_of_the_kind", "cannot import name 'nothing_of_the_kind'"),
+        ("import a_module_that_is_absent", "needs the module 'a_module_that_is_absent', which is absent"),
+    ],
+)
+def test_a_module_that_cannot_be_imported_is_one_message(text: str, message: str, tmp_path: Path) -> None:
+    name = f"unfit_{abs(hash(text))}"  # the path of an earlier case remains one on which Python looks
+    (tmp_path / f"{name}.py").write_text(text, encoding="utf-8")
+    values = {"data": {"dataset": "acidity"}, "model": {"components": 2}}
+    own = {"methods": {"mine": {"class": f"{name}:Mine"}}}
+    (tmp_path / "x.toml").write_text(tomli_w.dumps(values | own), encoding="utf-8")
+    result = CliRunner().invoke(cli, ["validate", str(tmp_path / "x.toml")])
+    assert result.exit_code == 2
+    assert f"methods.mine.class: module {name}" in result.output and message in result.output
+    assert "Traceback" not in result.output

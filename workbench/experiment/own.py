@@ -2,6 +2,7 @@
 
 import importlib
 import sys
+import traceback
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import InitErrorDetails
 
-from workbench.errors import VALUE, InputError, cut, shown
+from workbench.errors import VALUE, InputError, cut, one_line, shown
 from workbench.methods import METHODS, Method, home_of, own_methods, register
 
 # The key of a method's table that names its class.
@@ -53,8 +54,14 @@ def import_method(home: Any, folder: Path) -> type[Method]:
         found: Any = importlib.import_module(module)
     except ModuleNotFoundError as error:
         if error.name != module.split(".")[0] and error.name != module:
-            raise
+            raise InputError(f"module {module} needs the module {shown(error.name)}, which is absent") from None
         raise InputError(f"no module {shown(module)} in {own}, nor where PYTHONPATH points") from None
+    except Exception as error:
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        raise InputError(
+            f"module {module} cannot be imported: {type(error).__name__}: {one_line(str(error), 200)} "
+            f"({place.filename}, line {place.lineno})"
+        ) from error
     for part in qualified.split("."):
         if not hasattr(found, part):
             raise InputError(f"module {module} has no {shown(qualified)}")

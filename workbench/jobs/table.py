@@ -23,7 +23,13 @@ from workbench.table import Table
 FIRST = ("job", "kind", "name", "state", "method", "data")
 
 # The columns to print if not all fit, the most important first.
-KEPT = ("method", "claim", "state", "job", "log_joint", "status", "verdict", "seed", "why", "passes", "value")
+KEPT = (
+    "method", "claim", "state", "job", "model_components", "log_joint", "log_likelihood", "status", "verdict", "seed",
+    "adjusted_rand_index", "why", "passes", "value",
+)  # fmt: skip
+
+# The columns to print even where all rows agree: they are what a table is looked at for.
+ALWAYS = ("method", "state", "log_joint", "status")
 
 # The most rows that are printed.
 MOST_LINES = 40
@@ -69,12 +75,13 @@ def where(table: Table, condition: str) -> Table:
 
 
 def varying(table: Table) -> Table:
-    """The columns that differ between rows, and the columns `method` and `state`."""
+    """The columns that differ between rows, and those of `ALWAYS` that any row has."""
     first = table.rows[0] if table.rows else {}
     kept = [
         name
         for name in table.columns
-        if name in ("method", "state") or any(row.get(name) != first.get(name) for row in table.rows)
+        if (name in ALWAYS and any(row.get(name) is not None for row in table.rows))
+        or any(row.get(name) != first.get(name) for row in table.rows)
     ]
     return replace(table, columns=tuple(kept))
 
@@ -257,7 +264,9 @@ def _no_condition(table: Table, condition: str, why: object) -> InputError:
     hints = []
     for word in words:
         near = get_close_matches(word.replace(".", "_"), table.columns, n=1)
-        if word not in table.columns and near:
+        if word not in table.columns and any(word in row.values() for row in table.rows):
+            hints.append(f"text stands in single quotes: '{word}'")
+        elif word not in table.columns and near:
             hints.append(f"{word}: did you mean {near[0]}?")
     if "interrupt" in str(why).lower():
         hints = [f"it takes more than {PATIENCE:.0f} seconds"]
