@@ -116,6 +116,8 @@ def test_reading_results_imports_nothing_without_permission(forgotten: Path) -> 
     rows = said(forgotten, "table", results, "--columns", "method", "--format", "csv").split()
     assert rows[0] == "method" and set(rows[1:]) == {"em", "cem"}
     assert "cem is not imported" in said(forgotten, "status", results)
+    said(forgotten, "clean", results, "--stale")
+    assert "cem is not imported" in said(forgotten, "status", results)
     assert "cem" not in sys.modules
 
 
@@ -219,9 +221,19 @@ def test_a_class_that_cannot_be_had_is_an_error_that_says_why(home: object, mess
     assert "x.toml: methods.mine.class: " in result.output and message in result.output
 
 
+def test_a_method_of_the_package_is_named_and_not_imported_as_ones_own(tmp_path: Path) -> None:
+    values = {"data": {"dataset": "acidity"}, "model": {"components": 2}}
+    own = {"methods": {"mine": {"class": "workbench.methods.em:EM"}}}
+    (tmp_path / "x.toml").write_text(tomli_w.dumps(values | own), encoding="utf-8")
+    result = CliRunner().invoke(cli, ["validate", str(tmp_path / "x.toml")])
+    assert result.exit_code == 2
+    assert 'is a method of the package; write method = "em" in place of class' in result.output
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
+        ("import sys; sys.exit(0)", "ends the process as it is imported (status 0)"),
         ("import math\nraise RuntimeError('no such thing')", "RuntimeError: no such thing"),
         ("def f(:", "SyntaxError"),
         ("from workbench.methods.em import nothing_of_the_kind", "cannot import name 'nothing_of_the_kind'"),

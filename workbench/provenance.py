@@ -43,6 +43,8 @@ _MODULE = re.compile(rf"{ALONE}?[^\W\d]\w*(\.[^\W\d]\w*)*")
 
 # The most differing packages that a message names, and the most characters of a record's text that it shows.
 _MOST, _SHOWN = 8, 40
+# Ends a reason where the user's code that made a record is not imported: nothing then shows that it differs.
+NOT_IMPORTED = "is not imported"
 
 # Distributions whose versions affect results, by the name under which code imports them.
 _DECIDING = {
@@ -134,7 +136,7 @@ def why_stale(stored: Any) -> str | None:
         return UNKNOWN
     absent = [root for root in roots if root.split(".")[0].removeprefix(ALONE) != PACKAGE and root not in sys.modules]
     if absent:
-        return _said(absent[0], "is not imported")
+        return _said(absent[0], NOT_IMPORTED)
     return Provenance.from_roots(roots).why_stale(stored)
 
 
@@ -275,7 +277,7 @@ def _sources(root: Path) -> dict[str, Source]:
 
 def _source(name: str, root: Path) -> bytes | None:
     """The text of a module of the package, or of a user's own that has been imported; None if it cannot be read."""
-    if name in _sources(root) or name.split(".")[0] == PACKAGE:
+    if name.split(".")[0] == PACKAGE:
         return _sources(root)[name].text if name in _sources(root) else None
     own = Path(getattr(sys.modules.get(name), "__file__", None) or "")
     return own.read_bytes() if _is_ours(name) and own.suffix == ".py" and own.is_file() else None

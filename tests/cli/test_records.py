@@ -86,3 +86,13 @@ def test_a_damaged_job_is_named_and_the_others_are_told(folder, caplog):
     result = command("status", folder)
     assert (result.exit_code, result.stdout) == (2, "")
     assert "is damaged (" in result.stderr
+
+
+def test_a_folder_whose_only_job_is_damaged_hides_no_other_folder(folder):
+    beside = folder.parent / "beside"
+    (beside / "jobs").mkdir(parents=True)
+    (beside / "jobs" / "study-mine.toml").write_text("x")
+    result = command("status", folder.parent, "--format", "json")
+    assert result.exit_code == 0
+    assert {row["name"] for row in json.loads(result.stdout)} == {"mine", "other"}
+    assert f"Warning: {beside / 'jobs' / 'study-mine.toml'}: is damaged" in result.stderr

@@ -180,3 +180,20 @@ def test_of_some_cells_alone_the_others_stay_indexed_and_those_that_are_gone_do_
     assert set(opened) == {KEYS[0], KEYS[4]}
     known = json.loads((store.folder / NAME).read_text().partition("\n")[2])[1]
     assert KEYS[4] not in known
+
+
+@pytest.mark.parametrize(
+    "content", ["[[],[1]]", '[[],{"a":[1]}]', '[[],{"a":[0,1,{"made_by":7}]}]', '[[],{"a":[0,1,{}]}]']
+)
+def test_an_index_of_another_shape_is_none(store: Store, content: str) -> None:
+    """With the right stamp, as only a forger or a mistake of ours writes it."""
+    expected = unindexed(store)
+    stamp = index.Index(store)._stamp(content)
+    (store.folder / NAME).write_text(f"{stamp}\n{content}", encoding="utf-8")
+    assert rows(store) == expected
+
+
+def test_an_index_that_is_a_pipe_is_none(store: Store) -> None:
+    expected = unindexed(store)
+    os.mkfifo(store.folder / NAME)
+    assert rows(store) == expected

@@ -8,6 +8,7 @@ import click
 
 from workbench.cli.group import cli
 from workbench.errors import InputError
+from workbench.jobs.state import DamagedJobError
 from workbench.jobs.table import (
     checked_rows_of,
     selected,
@@ -34,13 +35,23 @@ def status(folder: Path, form: str) -> None:
     """
     rows = []
     whys: Counter[str] = Counter()
+    damaged = []
     for store in stores_in(folder):
         table = {str(row["key"]): row for row in checked_rows_of(store, store.stored_keys()).rows}
         whys.update(str(row["why"]) for row in table.values() if "why" in row)
-        for file, job in store.jobs():
+        try:
+            jobs = store.jobs()
+        except DamagedJobError as error:
+            damaged.append(error)
+            continue
+        for file, job in jobs:
             states = Counter(str(table[key]["state"]) if key in table else "missing" for key in job["cells"])
             about = {"folder": store.folder.name, "id": file.stem, "name": str(job["name"])}
             rows.append(about | {"cells": len(job["cells"])} | {state: states[state] for state in STATES})
+    if damaged and not rows:
+        raise damaged[0]
+    for each in damaged:
+        click.echo(f"Warning: {each}", err=True)
     if not rows:
         raise InputError(f"{folder}: no jobs; give a folder that `workbench run` wrote, or one that holds some")
     found = replace(table_of(rows), keep=("name", "cells", *STATES))

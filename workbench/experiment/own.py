@@ -56,6 +56,8 @@ def import_method(home: Any, folder: Path) -> type[Method]:
         if error.name != module.split(".")[0] and error.name != module:
             raise InputError(f"module {module} needs the module {shown(error.name)}, which is absent") from None
         raise InputError(f"no module {shown(module)} in {own}, nor where PYTHONPATH points") from None
+    except SystemExit as error:
+        raise InputError(f"module {module} ends the process as it is imported (status {error.code})") from None
     except Exception as error:
         place = traceback.extract_tb(error.__traceback__)[-1]
         raise InputError(
@@ -63,9 +65,13 @@ def import_method(home: Any, folder: Path) -> type[Method]:
             f"({place.filename}, line {place.lineno})"
         ) from error
     for part in qualified.split("."):
-        if not hasattr(found, part):
-            raise InputError(f"module {module} has no {shown(qualified)}")
-        found = getattr(found, part)
+        try:
+            found = getattr(found, part)
+        except Exception as error:
+            raise InputError(f"module {module} has no {shown(qualified)} ({one_line(str(error), 200)})") from None
+    if isinstance(found, type) and issubclass(found, Method) and found in METHODS.values() and not _is_own(found):
+        name = found.model_fields["method"].default
+        raise InputError(f'{home_of(found)} is a method of the package; write method = "{name}" in place of class')
     return register(found)
 
 

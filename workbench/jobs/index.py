@@ -123,17 +123,20 @@ class Index:
         return self.store.place(key).is_dir()
 
     def _load(self) -> dict[str, list[Any]]:
+        if not self.file.is_file():
+            return {}
         try:
             stamp, _, text = self.file.read_text(encoding="utf-8").partition("\n")
             if stamp != self._stamp(text):
                 return {}
             makers, known = json.loads(text)
-        except DAMAGED:
+            for _, _, found in known.values():
+                found["made_by"] = makers[found["made_by"]]
+            known = dict(known)
+        except (*DAMAGED, AttributeError, LookupError, TypeError, ValueError):
             return {}
         self._makers = {json.dumps(made_by, sort_keys=True): made_by for made_by in makers}
-        for _, _, found in known.values():
-            found["made_by"] = makers[found["made_by"]]
-        return dict(known)
+        return known
 
     def _stamp(self, text: str) -> str:
         """The digests of this code and of a text."""

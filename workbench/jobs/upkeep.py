@@ -14,6 +14,7 @@ from workbench.jobs.base import Record, Value
 from workbench.jobs.state import DONE, DamagedCellError
 from workbench.jobs.store import MANIFEST, Store
 from workbench.jobs.table import checked_rows_of, stores_in, table_of, varying
+from workbench.provenance import NOT_IMPORTED
 from workbench.table import Table, text_of
 
 # Numbers of two machines differ by rounding, and those of iterative methods by as much as their tolerance allows.
@@ -33,6 +34,8 @@ TIMES = ("seconds", "step_seconds", "compile_seconds")
 def clean(folder: Path, states: Sequence[str], *, dry: bool = False) -> Table:
     """Remove the cells in some states from a results folder, or from all results folders in it.
 
+    A cell that a user's own module made is left if that module is not imported, because nothing says that it is stale.
+
     Args:
         folder: a results folder, or a folder of results folders.
         states: some of "failed", "stale" and "damaged".
@@ -47,7 +50,7 @@ def clean(folder: Path, states: Sequence[str], *, dry: bool = False) -> Table:
     removed = []
     for store in stores_in(folder):
         for row in checked_rows_of(store, store.stored_keys()).rows:
-            if row["state"] in states:
+            if row["state"] in states and not str(row.get("why", "")).endswith(NOT_IMPORTED):
                 removed.append(row)
                 if not dry:
                     try:
