@@ -91,6 +91,7 @@ def test_a_damaged_job_is_named_and_the_others_are_told(folder, caplog):
 def test_a_folder_whose_only_job_is_damaged_hides_no_other_folder(folder):
     beside = folder.parent / "beside"
     (beside / "jobs").mkdir(parents=True)
+    (beside / "cells").mkdir()
     (beside / "jobs" / "study-mine.toml").write_text("x")
     result = command("status", folder.parent, "--format", "json")
     assert result.exit_code == 0
