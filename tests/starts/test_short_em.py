@@ -191,3 +191,20 @@ def test_thirty_two_starts_take_seconds(family: str) -> None:
     draw_starts(ShortEM(), problem, 32, seed=0)
     # CPU seconds: at most eight on a busy machine.
     assert process_time() - begun < 20
+
+
+@pytest.mark.parametrize(("n", "d"), [(6, 2), (8, 2), (5, 1)])
+def test_a_sample_without_a_usable_mixture_costs_no_more_rounds_than_patience(
+    n: int, d: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Six points hold no two sound full covariances in the plane; the rounds were then bounded by work alone."""
+    rounds = []
+    whole = short_em._round
+    monkeypatch.setattr(short_em, "_round", lambda *given: (rounds.append(1), whole(*given))[1])
+    points = np.random.default_rng(0).normal(size=(n, d))
+    starts = draw_starts(ShortEM(), Problem(points, 2, "full"), 1, seed=0)
+    assert np.all(np.isfinite(starts.means))
+    if (n, d) == (6, 2):
+        assert len(rounds) == short_em.PATIENCE * 2 * short_em.MORE_PATIENCE
+    # What is found puts the count back to nothing, a few times.
+    assert len(rounds) < 100 * short_em.PATIENCE

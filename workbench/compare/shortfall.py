@@ -72,7 +72,8 @@ def remedies(problem: Problem, *, tied: bool) -> str:
         tries.append("a stronger prior")
     lighter = [other for other in COVARIANCES.values() if other != family and not other.is_unrestricted]
     # In every family with separate variances, a component's variance vanishes on equal values; a shared one does not.
-    lighter = [other for other in lighter if other.is_shared or not tied]
+    # In one column, all families with separate variances are the same.
+    lighter = [other for other in lighter if other.is_shared or (not tied and d > 1)]
     if lighter:
         tries.append("covariance = " + " or ".join(f'"{other.name}"' for other in lighter))
     if tied:

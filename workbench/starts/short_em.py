@@ -30,6 +30,9 @@ FINALISTS, KEPT = 3, 4
 # Zuckerman 1993, "Optimal speedup of Las Vegas algorithms", Inf. Process. Lett. 47).
 PATIENCE = 2
 
+# As long as no candidate ended usable, this many times as many rounds of new candidates.
+MORE_PATIENCE = 8
+
 # Ends that differ by less than `SAME` nats count as one optimum. A run that gains less than `SETTLED` nats in ten steps
 # has converged.
 SAME, SETTLED = 0.05, 0.001
@@ -95,12 +98,12 @@ def _best(problem: Problem, x: Points, rng: np.random.Generator, restart: int) -
     with np.errstate(all="ignore"):  # mixtures that are not finite are discarded
         for _ in range(_rounds(climber, k) if k > 1 else 1):
             kept = _round(climber, children, kept)
-            if kept is None:
-                children, highest = candidates(), -np.inf
-                continue
-            still = 0 if kept.values[0] > highest + SAME else still + 1
-            if still == patience:
+            still = 0 if kept is not None and kept.values[0] > highest + SAME else still + 1
+            if still == patience * (MORE_PATIENCE if kept is None else 1):
                 break
+            if kept is None:
+                children = candidates()
+                continue
             highest = max(highest, kept.values[0])
             # The highest in half of the rounds, otherwise any of those kept.
             parent = int(rng.integers(2) * rng.integers(len(kept.values)))
