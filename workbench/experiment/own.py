@@ -85,7 +85,8 @@ def validate_own(value: Any, handler: Any) -> Any:
         return value if _is_own(type(value)) else handler(value)
     if not isinstance(value, Mapping):
         return handler(value)
-    kind = METHODS.get(value.get("method", "")) if CLASS not in value else _registered(value[CLASS])
+    name = value.get("method")
+    kind = _registered(value[CLASS]) if CLASS in value else METHODS.get(name) if isinstance(name, str) else None
     if kind is None or (CLASS not in value and not _is_own(kind)):
         return handler(value)
     return _validated(kind, {key: inner for key, inner in value.items() if key != CLASS})
