@@ -193,6 +193,11 @@ class TestRun:
     def test_a_wrong_option_is_status_2(self, words):
         assert command("run", *words).exit_code == 2
 
+    @pytest.mark.parametrize("words", [(), ("affine",)])
+    def test_a_ledger_that_is_not_there_is_said_to_be_none(self, words, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        assert "no such ledger; give the FILE of one" in refused("claims", *words, "--only", "unbounded")
+
     @pytest.mark.parametrize("name", ["run", "select", "atlas", "claims"])
     def test_an_empty_results_folder_is_not_the_one_that_the_user_is_in(self, name, config, monkeypatch):
         monkeypatch.chdir(config.parent)

@@ -11,6 +11,7 @@ from workbench.claims import read_ledger
 from workbench.cli.group import cli
 from workbench.cli.shared import Folder, names_of, progress, reusing
 from workbench.engine.devices import ask_for_devices
+from workbench.errors import InputError
 from workbench.jobs.claims import How, LedgerJob, beside
 from workbench.jobs.judged import load_ledger, plain, reading_of, table_of_claims
 from workbench.jobs.running import Reuse, run_job
@@ -44,6 +45,11 @@ def claims(
     A claim that turns out false is not a failure: the exit status is 1 only if a run or a check failed. A claim that
     rests on results of other code has no verdict.
     """
+    if not file.exists():
+        raise InputError(
+            f"{file}: no such ledger; give the FILE of one, or run this where {LEDGER} of the repository lies "
+            "(names of claims go after --only, with commas between them)"
+        )
     folder = (Path("results/quick") if quick else Path("results")) if out is None else out
     asked = Asked(quick, names_of("--only", only), form)
     if judge(file, Store(folder / file.stem), How(reuse), asked):
