@@ -21,7 +21,7 @@ from workbench.claims.ledger import read_ledger
 from workbench.experiment.provenance import provenance_of
 from workbench.jobs.atlas import made_by_now
 from workbench.provenance import PACKAGE, Provenance, Source
-from workbench.selection.scoring import scored
+from workbench.selection.criteria import scored
 from workbench.studies.reading import read_study
 
 # Cells, by a letter: runs of EM and of Gibbs under the conjugate prior from random points, full covariances; an atlas
@@ -48,8 +48,8 @@ EDITS = {
     "AK": "methods.ends",
     "EG": "diagnostics.checks diagnostics.agreement jobs.setting",
     "K": """
-        methods.nuts methods.ibis methods.tempered_smc mixture.prior.sequential selection.loo selection.aic
-        selection.heldout selection.candidate numpyro_model
+        methods.nuts methods.ibis methods.tempered_smc mixture.prior.sequential selection.nesting
+        selection.posterior_criteria selection.fit_criteria selection.candidate numpyro_model
     """,
     "S": "geometry.coupling studies.coupling",
     "A": "geometry.atlas geometry.survey",

@@ -20,7 +20,7 @@ from workbench.jobs.atlas import made_by_now, map_experiment
 from workbench.jobs.experiment import run_experiment
 from workbench.jobs.study import run_study
 from workbench.provenance import PACKAGE, UNKNOWN, Provenance, modules_of, why_stale
-from workbench.selection.scoring import scored
+from workbench.selection.criteria import scored
 from workbench.studies.reading import read_study
 
 ROOT = Path(workbench.__file__).parent
@@ -77,7 +77,7 @@ DEPENDS = (
     ("plots/fit.py", (False, False, False, False, False)),
     ("cli/run.py", (False, False, False, False, False)),
     ("compare/table.py", (False, False, False, False, False)),
-    ("selection/loo.py", (False, False, False, False, True)),
+    ("selection/posterior_criteria.py", (False, False, False, False, True)),
     ("selection/selection.py", (False, False, False, False, False)),
     ("export.py", (False, False, False, False, False)),
 )

@@ -15,7 +15,7 @@ from workbench.mixture import Mixture
 from workbench.posterior.relabelled import check_sampler
 from workbench.posterior.relabelling import apply
 from workbench.problem import Problem
-from workbench.selection.pointwise import log_likelihoods
+from workbench.selection.posterior_criteria import log_likelihoods
 
 # The dimensions and values of a variable; variables with a value for each draw begin with chain and draw.
 Variable = tuple[tuple[str, ...], np.ndarray]

@@ -13,8 +13,8 @@ from workbench.methods import IBIS
 from workbench.mixture import COVARIANCES, ConjugatePrior, IndependentPrior
 from workbench.posterior import exact_posterior
 from workbench.problem import Problem
-from workbench.selection.exact import exact_evidence
 from workbench.selection.nesting import run_nested
+from workbench.selection.posterior import exact_evidence
 from workbench.starts import RandomPoints, draw_starts
 
 # Two groups in the plane and a point between them.

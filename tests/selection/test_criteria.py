@@ -22,11 +22,10 @@ from workbench.posterior import exact_posterior
 from workbench.problem import Problem
 from workbench.selection import CRITERIA
 from workbench.selection.candidate import Candidate, Fit, all_climbed, climbed
-from workbench.selection.heldout import FOLDS, folds, heldout
-from workbench.selection.pointwise import log_likelihoods
+from workbench.selection.fit_criteria import FOLDS, folds, heldout
 from workbench.selection.posterior import Missing, Posterior
 from workbench.selection.posterior import sampled as sampled_by
-from workbench.selection.waic import waic
+from workbench.selection.posterior_criteria import log_likelihoods, waic
 from workbench.starts import draw_starts
 
 # Two groups and a point between them.
@@ -183,7 +182,7 @@ def test_waic_is_the_exact_predictive_density_less_the_variances(sampled: Candid
 def test_points_are_scored_alike_however_they_are_cut(sampled: Candidate, monkeypatch: pytest.MonkeyPatch) -> None:
     assert isinstance(sampled.posterior, Posterior)
     (whole,) = log_likelihoods(sampled.posterior.draws, X)
-    monkeypatch.setattr("workbench.selection.pointwise.HELD", 3 * whole[0].size)
+    monkeypatch.setattr("workbench.selection.posterior_criteria.HELD", 3 * whole[0].size)
     blocks = list(log_likelihoods(sampled.posterior.draws, X))
     assert [len(block) for block in blocks] == [3, 3, 2]
     np.testing.assert_allclose(np.concatenate(blocks), whole, rtol=1e-12)
@@ -230,7 +229,7 @@ def test_tempered_smc_tells_the_evidence_of_the_enumeration(sampled: Candidate) 
 
 def test_evidence_is_sampled_where_it_cannot_be_summed(sampled: Candidate, monkeypatch: pytest.MonkeyPatch) -> None:
     assert isinstance(sampled.posterior, Posterior)
-    monkeypatch.setattr("workbench.selection.exact.MOST_ALLOCATIONS", 1)
+    monkeypatch.setattr("workbench.selection.posterior.MOST_ALLOCATIONS", 1)
     told = sampled.posterior._replace(evidence=Evidence(-20.0, 0.1, runs=4, largest_share=0.3))
     score = CRITERIA["evidence"].score(replace(sampled, particles=told))
     # The 84.13 % quantile of Student's t of three degrees is 1.1969.
@@ -243,7 +242,7 @@ def test_one_run_that_outweighs_the_others_leaves_no_evidence(
     sampled: Candidate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert isinstance(sampled.posterior, Posterior)
-    monkeypatch.setattr("workbench.selection.exact.MOST_ALLOCATIONS", 1)
+    monkeypatch.setattr("workbench.selection.posterior.MOST_ALLOCATIONS", 1)
     told = sampled.posterior._replace(evidence=Evidence(-20.0, 0.1, runs=4, largest_share=0.3))
     carried = told._replace(evidence=Evidence(-20.0, 0.9, runs=4, largest_share=0.9))
     score = CRITERIA["evidence"].score(replace(sampled, particles=carried))
@@ -274,8 +273,10 @@ def test_without_a_sound_fit_what_needs_one_has_no_value_and_says_why(
     unsampled: Candidate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     unsound = Missing("none of 2 starts of em ends in a sound mixture")
-    monkeypatch.setattr("workbench.selection.heldout.all_climbed", lambda _, problems, fit: len(problems) * [unsound])
-    monkeypatch.setattr("workbench.selection.heldout.climbed", lambda *_: unsound)
+    monkeypatch.setattr(
+        "workbench.selection.fit_criteria.all_climbed", lambda _, problems, fit: len(problems) * [unsound]
+    )
+    monkeypatch.setattr("workbench.selection.fit_criteria.climbed", lambda *_: unsound)
     for name in ("aic", "bic", "icl", "heldout"):
         score = CRITERIA[name].score(replace(unsampled, fit=unsound))
         assert score.value is None
@@ -291,7 +292,7 @@ def test_starts_that_all_collapse_give_no_fit() -> None:
 
 def test_a_fold_that_cannot_be_fitted_leaves_no_value(unsampled: Candidate, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        "workbench.selection.heldout.all_climbed", lambda _, problems, fit: len(problems) * [unsampled.fit]
+        "workbench.selection.fit_criteria.all_climbed", lambda _, problems, fit: len(problems) * [unsampled.fit]
     )
     # Without the one point that differs the column is constant.
     score = heldout(replace(unsampled, train=points(np.array([[1.0], [1.0], [1.0], [2.0]]))))
@@ -314,8 +315,8 @@ def test_one_fold_without_a_sound_start_does_not_blank_the_score(
 
     expected = [(8, True)] if works == "more starts" else [(8, True), (2, False)]
     plain = CRITERIA["heldout"].score(unsampled)
-    monkeypatch.setattr("workbench.selection.heldout.all_climbed", all_but_the_third)
-    monkeypatch.setattr("workbench.selection.heldout.climbed", climb)
+    monkeypatch.setattr("workbench.selection.fit_criteria.all_climbed", all_but_the_third)
+    monkeypatch.setattr("workbench.selection.fit_criteria.climbed", climb)
     score = heldout(unsampled)
     assert score.value is not None and score.terms is not None and len(score.terms) == len(X)
     assert tried == expected

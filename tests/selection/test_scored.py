@@ -7,7 +7,7 @@ import pytest
 from patience import MOMENTS
 
 from workbench.experiment import parse_experiment
-from workbench.selection import scoring
+from workbench.selection import criteria
 
 
 def test_an_interrupted_climb_does_not_wait_for_the_sampler(tiny, monkeypatch) -> None:
@@ -17,14 +17,14 @@ def test_an_interrupted_climb_does_not_wait_for_the_sampler(tiny, monkeypatch) -
     def climb(*args: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(scoring, "climbed", climb)
+    monkeypatch.setattr(criteria, "climbed", climb)
 
     def sample(*args: object) -> None:
         released.wait(MOMENTS)
         ended.set()
 
-    monkeypatch.setattr(scoring, "sampled", sample)
+    monkeypatch.setattr(criteria, "sampled", sample)
     with pytest.raises(KeyboardInterrupt):
-        scoring.scored(experiment, train)
+        criteria.scored(experiment, train)
     assert not ended.is_set()
     released.set()

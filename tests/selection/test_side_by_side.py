@@ -8,9 +8,8 @@ from workbench.engine.keys import named_key
 from workbench.methods import EM
 from workbench.methods.ends import EndsOnly
 from workbench.problem import Problem
-from workbench.selection import side_by_side
-from workbench.selection.nesting import run_nested
-from workbench.selection.side_by_side import climb_side_by_side
+from workbench.selection import nesting
+from workbench.selection.nesting import climb_side_by_side, run_nested
 from workbench.starts import RandomPoints, draw_starts
 
 
@@ -19,7 +18,7 @@ def test_every_climb_ends_where_the_one_loop_leaves_it(
     points: np.ndarray, monkeypatch: pytest.MonkeyPatch, most: int
 ) -> None:
     # Fewer slots than climbs, and no divisor of their number: slots are taken over, and run empty.
-    monkeypatch.setattr(side_by_side, "SLOTS", 3)
+    monkeypatch.setattr(nesting, "SLOTS", 3)
     jax.clear_caches()  # the number of slots is read when the program is traced
     problems = [Problem(points[:-5], 3, "full", devices=1), Problem(points[5:], 2, "full", devices=1)]
     starts = [draw_starts(RandomPoints(), problem, 4, seed=0) for problem in problems]

@@ -25,9 +25,8 @@ from workbench.selection.asked import (
     setting_of,
     with_components,
 )
-from workbench.selection.choice import Choice
+from workbench.selection.criteria import Choice, scored
 from workbench.selection.families import FamilySelection
-from workbench.selection.scoring import scored
 from workbench.selection.selection import Selection
 
 # Modules that hand the settings of the config to the code that computes.

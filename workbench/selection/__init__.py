@@ -1,7 +1,6 @@
 """The number of components: every criterion over K."""
 
-from workbench.selection.choice import Choice
-from workbench.selection.criteria import CRITERIA, Criterion
+from workbench.selection.criteria import CRITERIA, Choice, Criterion
 from workbench.selection.families import Cell, FamilySelection
 from workbench.selection.score import Score
 from workbench.selection.selection import Selection

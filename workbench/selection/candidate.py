@@ -18,9 +18,8 @@ from workbench.methods import EM, Climber, GradientAscent
 from workbench.methods.ends import EndsOnly
 from workbench.mixture import Mixture
 from workbench.problem import Problem
-from workbench.selection.nesting import is_nested, run_nested
+from workbench.selection.nesting import climb_side_by_side, is_nested, run_nested
 from workbench.selection.posterior import Missing, Posterior, first_that_suits
-from workbench.selection.side_by_side import climb_side_by_side
 
 # Ends that differ by more than this in log-joint are different; an end is determined to about six digits.
 APART = 1e-3

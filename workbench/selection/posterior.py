@@ -19,19 +19,23 @@ from typing import NamedTuple, TypeVar
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import Array
 
 from workbench.diagnostics import mixing_of, restart_statuses
 from workbench.diagnostics.evidence import Evidence, pooled_evidence
 from workbench.diagnostics.status import Status
 from workbench.engine.keys import named_key
+from workbench.engine.one_pass import one_pass
 from workbench.errors import InputError
 from workbench.experiment import Experiment
 from workbench.loop.trace import Trace
 from workbench.methods import IBIS, NUTS, Gibbs, Method, TemperedSMC
 from workbench.methods.sampler import Sampler
-from workbench.mixture import Mixture
+from workbench.mixture import ConjugatePrior, Mixture
+from workbench.mixture.prior.update import log_marginal_likelihood, update
+from workbench.posterior import exact_posterior
+from workbench.posterior.enumeration import MOST_ALLOCATIONS
 from workbench.problem import Problem
-from workbench.selection.exact import has_exact_evidence
 from workbench.selection.nesting import run_nested
 from workbench.selection.score import Score
 from workbench.soundness import Soundness
@@ -187,3 +191,24 @@ def _grown(particles: TemperedSMC | IBIS, num_points: int) -> Iterator[TemperedS
     yield particles
     while (count := GROWTH * count) <= MOST_PARTICLES and count * num_points <= MOST_WORK:
         yield particles.model_copy(update={"num_samples": count})
+
+
+def has_exact_evidence(problem: Problem) -> bool:
+    """Whether the prior is conjugate, and K is 1 or all K^N allocations can be summed."""
+    conjugate = isinstance(problem.prior, ConjugatePrior)
+    return conjugate and (problem.components == 1 or problem.components**problem.num_points <= MOST_ALLOCATIONS)
+
+
+def exact_evidence(problem: Problem) -> float:
+    """`ln P(x | K)` of a problem for which `has_exact_evidence` holds."""
+    return float(_of_one(problem)) if problem.components == 1 else exact_posterior(problem).log_evidence
+
+
+@jax.jit
+def _of_one(problem: Problem) -> Array:
+    """The evidence of a single Gaussian, to which all points belong, from the sums of one pass. []"""
+    h, family, rows, d = problem.hyperparameters, problem.covariance, problem.rows, problem.num_dimensions
+    standard = Mixture(jnp.ones(1), jnp.zeros((1, d)), family.broadcast(jnp.eye(d), 1), family)
+    mixture = rows.from_working(standard)
+    statistics = one_pass(mixture, rows)[1]
+    return log_marginal_likelihood(update(statistics, mixture.means, h, family), h, family)

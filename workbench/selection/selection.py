@@ -7,8 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from workbench.selection.choice import Choice
-from workbench.selection.criteria import CRITERIA
+from workbench.selection.criteria import CRITERIA, Choice
 from workbench.selection.score import Difference, number_text
 from workbench.table import Table
 

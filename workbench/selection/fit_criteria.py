@@ -1,11 +1,13 @@
-"""The held-out score: each part of the points is scored by the best fit to the other parts."""
+"""The criteria that read fits: AIC, BIC and ICL of the best fit, and the score of points held out of fits."""
 
+import math
 from dataclasses import replace
 
 import jax
 import numpy as np
 from jax import Array
 
+from workbench.data.moments import blocks_of
 from workbench.data.randomness import generator
 from workbench.errors import InputError
 from workbench.mixture import Mixture
@@ -14,6 +16,47 @@ from workbench.problem import Problem
 from workbench.selection.candidate import Candidate, Fit, all_climbed, climbed
 from workbench.selection.posterior import Missing
 from workbench.selection.score import Score
+
+
+def aic(candidate: Candidate) -> Score:
+    """`log L - p` (Akaike 1974, IEEE Trans. Automatic Control 19), -1/2 of the textbook's AIC."""
+    fit = candidate.fit
+    if isinstance(fit, Missing):
+        return Score.missing(fit.why)
+    return Score.of(fit.log_likelihood - fit.mixture.num_parameters, notes=fit.notes)
+
+
+def bic(candidate: Candidate) -> Score:
+    """`log L - (p / 2) ln N` (Schwarz 1978, Annals of Statistics 6).
+
+    It is -1/2 of the textbook's BIC, and half of mclust's.
+    """
+    fit = candidate.fit
+    if isinstance(fit, Missing):
+        return Score.missing(fit.why)
+    price = 0.5 * math.log(candidate.problem.num_points)
+    return Score.of(fit.log_likelihood - price * fit.mixture.num_parameters, notes=fit.notes)
+
+
+def icl(candidate: Candidate) -> Score:
+    """`BIC + sum_n ln max_k r_nk`, in which every point belongs to its most probable component.
+
+    Biernacki, Celeux & Govaert 2000, IEEE Trans. PAMI 22, on half their scale and with mclust's sign. The
+    soft form, which adds `sum_nk r_nk ln r_nk` instead, is lower or equal.
+    """
+    score, fit = bic(candidate), candidate.fit
+    if isinstance(fit, Missing) or score.value is None:
+        return score
+    blocks, mixture = blocks_of(candidate.problem.x), filled(fit.mixture)
+    return replace(score, value=score.value + float(sum(np.sum(_log_largest(mixture, block)) for block in blocks)))
+
+
+@jax.jit
+def _log_largest(mixture: Mixture, x: Array) -> Array:
+    """ln max_k r_nk. [N]"""
+    joint = mixture.component_log_joint(x)
+    return joint.max(axis=-1) - jax.scipy.special.logsumexp(joint, axis=-1)
+
 
 # The number of folds; Kohavi (1995, IJCAI) recommends ten.
 FOLDS = 10

@@ -1,0 +1,120 @@
+"""The criteria that read draws: WAIC and PSIS-LOO, which estimate how new points are predicted, and the evidence."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+
+import jax
+import numpy as np
+from jax import Array
+from numpy.typing import NDArray
+from scipy.special import logsumexp
+
+from workbench.mixture import Mixture
+from workbench.mixture.filled import filled
+from workbench.selection.candidate import Candidate
+from workbench.selection.posterior import Missing, exact_evidence, has_exact_evidence
+from workbench.selection.score import Score
+
+# The most numbers of a matrix of draws and points that are held at once: 64 MiB.
+HELD = 2**23
+
+
+def log_likelihoods(draws: Mixture, x: NDArray[np.float64]) -> Iterator[np.ndarray]:
+    """ln P(x_n | draw) for draws with leaves [R, S, ...], in blocks of the points x [N, D]. [B, R, S]"""
+    chains, kept = draws.weights.shape[:2]
+    flat = filled(jax.tree.map(lambda leaf: np.reshape(np.asarray(leaf), (-1, *leaf.shape[2:])), draws))
+    size = max(1, min(HELD // (chains * kept), len(x)))
+    for first in range(0, len(x), size):
+        block = np.asarray(x[first : first + size])
+        # The last block is filled with repeated points, so that one program serves all blocks.
+        padded = np.resize(block, (size, x.shape[1]))
+        values = np.asarray(_of_draws(flat, padded))[:, : len(block)]
+        yield np.ascontiguousarray(values.T).reshape(len(block), chains, kept)
+
+
+@jax.jit
+def _of_draws(mixtures: Mixture, x: Array) -> Array:
+    """ln P(x_n | draw) of one block. [R S, B]"""
+    return jax.lax.map(lambda mixture: mixture.log_density(x), mixtures)
+
+
+# The largest posterior variance of one point's log-likelihood at which WAIC is reliable (Vehtari, Gelman & Gabry 2017,
+# Statistics and Computing 27).
+LARGEST_VARIANCE = 0.4
+
+
+def waic(candidate: Candidate) -> Score:
+    """`sum_n ln mean_s P(x_n | s) - var_s ln P(x_n | s)`: Watanabe 2010, JMLR 11, -1/2 of the deviance's scale."""
+    posterior = candidate.posterior
+    if isinstance(posterior, Missing):
+        return Score.missing(posterior.why)
+    terms, variances = [], []
+    for block in log_likelihoods(posterior.draws, candidate.problem.x):
+        values = block.reshape(len(block), -1)  # [B, R S]
+        variances.append(np.var(values, axis=1, ddof=1))
+        terms.append(logsumexp(values, axis=1) - np.log(values.shape[1]) - variances[-1])
+    large = int(np.sum(np.concatenate(variances) > LARGEST_VARIANCE))
+    total = len(candidate.problem.x)
+    share = f"{large} of {total} points ({large / total:.0%})"
+    warning = f"{share} have a variance above {LARGEST_VARIANCE}, where WAIC is unreliable"
+    return posterior.judge(Score.of_terms(np.concatenate(terms), [warning] if large else []))
+
+
+# The largest tail shape k of a point's importance weights at which the sum over draws is reliable.
+LARGEST_SHAPE = 0.7
+
+
+def loo(candidate: Candidate) -> Score:
+    """`sum_n ln P(x_n | all other points)` by Pareto-smoothed importance sampling.
+
+    Vehtari, Gelman & Gabry (2017), Statistics and Computing 27; the limit on k also falls with few draws (Vehtari,
+    Simpson, Gelman, Yao & Gabry 2024, JMLR 25). Not eligible where a point's k is beyond it, or the draws disagree.
+    """
+    posterior = candidate.posterior
+    if isinstance(posterior, Missing):
+        return Score.missing(posterior.why)
+    # Imported late: it takes 0.8 s, and the package should import almost as quickly as NumPyro.
+    from arviz_stats.base import array_stats  # type: ignore[attr-defined]
+
+    terms, shapes = [], []
+    for block in log_likelihoods(posterior.draws, candidate.problem.x):
+        found = array_stats.loo(block, chain_axis=-2, draw_axis=-1, r_eff=posterior.efficiency)
+        terms.append(np.atleast_1d(found[0]))
+        shapes.append(np.atleast_1d(found[1]))
+    draws = math.prod(posterior.draws.weights.shape[:2])
+    limit = min(1.0 - 1.0 / math.log10(draws), LARGEST_SHAPE)
+    # Not "greater than", because a NaN counts as beyond the limit.
+    bad, total = int(np.sum(~(np.concatenate(shapes) <= limit))), len(candidate.problem.x)
+    score = Score.of_terms(np.concatenate(terms))
+    if bad:
+        note = f"{bad} of {total} points ({bad / total:.0%}) have a Pareto k above {limit:.2g}"
+        score = score.reject("Pareto k too large", note)
+    return posterior.judge(score)
+
+
+def evidence(candidate: Candidate) -> Score:
+    """`ln P(x | K)`: exact under the conjugate prior if K is 1 or all allocations can be summed, otherwise sampled.
+
+    The prior is the same under every order of the components, and both computations integrate over all orders, so no
+    factor K! is needed; a formula at one mode (Chib 1995) would need it. The error of a sampled evidence is half of the
+    68 % interval by Student's t, over runs whose estimates are unbiased however well their particles mix. The score is
+    not eligible if one run outweighs all the others together, because its error is then unknown.
+    """
+    if has_exact_evidence(candidate.problem):
+        return Score.of(exact_evidence(candidate.problem), 0.0, ["exact"])
+    particles = candidate.particles
+    if isinstance(particles, Missing):
+        return Score.missing(particles.why)
+    found = particles.evidence
+    if found is None:
+        return Score.missing("the sampler estimates no evidence")
+    score = Score.of(found.log_evidence, found.half_width)
+    if found.is_carried:
+        note = f"one of {found.runs} runs holds {found.largest_share:.0%} of their mean, so the error is unknown"
+        return score.reject("one run carries the mean", note)
+    if particles.agrees or score.value is None:
+        return score
+    return replace(
+        score, notes=(f"its error is the spread of the runs, whose particles have not mixed: {particles.message}",)
+    )
