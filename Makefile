@@ -8,8 +8,9 @@ BENCH_VENV := .venv-bench
 BENCH_STAMP := $(BENCH_VENV)/.installed
 BENCH_PYTHON := env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE $(BENCH_VENV)/bin/python
 
-# The day whose part of the slow tests `make test-day` takes along.
+# The day whose quarter of the slow tests `make test-day` runs, and the minutes in which it begins tests.
 DAY ?= $(shell date -u +%F)
+MINUTES ?= 60
 
 .PHONY: help setup demo why posterior test test-day test-slow test-all coverage mutation check format lock schema notebooks bench bench-quick bench-setup clean
 
@@ -21,7 +22,7 @@ help:
 	@echo "make setup      prepare $(VENV) with the workbench command in it"
 	@echo "make test-slow  the tests marked slow"
 	@echo "make test-all   all tests"
-	@echo "make test-day   the tests, and the slow ones of the day: one part in sixteen, another each day"
+	@echo "make test-day   the slow tests of the day: one quarter, another each day"
 	@echo "make coverage   the tests, and which lines of the package they run"
 	@echo "make mutation   changes the code in 60 small ways and counts how many the tests notice; an hour"
 	@echo "make check      lint, format and type checks"
@@ -66,7 +67,7 @@ test-all: setup
 	$(BIN)/python -m pytest -m "slow or not slow" -n auto --dist loadfile
 
 test-day: setup
-	$(BIN)/python -m pytest -m "slow or not slow" --slow-part $(DAY) -n auto --dist loadfile
+	$(BIN)/python -m pytest -m slow --slow-part $(DAY) --slow-minutes $(MINUTES) -n auto --dist loadfile
 
 coverage: setup
 	$(BIN)/python -m pytest -n auto --dist loadfile --cov --cov-report=term

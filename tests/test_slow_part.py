@@ -1,8 +1,13 @@
-"""Every slow test has its day."""
+"""Every slow test has its day, and none delays a run without bound."""
 
 import datetime
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
+from patience import LONG
 from slow_part import DAYS, day_and_days, part_of
 
 NAMES = [f"tests/test_{file}.py::test_{name}[{case}]" for file in "abc" for name in "defg" for case in range(40)]
@@ -28,3 +33,33 @@ def test_a_part_is_named_by_a_date_and_by_how_many_days_there_are() -> None:
     for wrong in ("29.11.2026", "2026-11-29/0", "2026-11-29/"):
         with pytest.raises(ValueError, match=r"."):
             day_and_days(wrong)
+
+
+SLEEPER = """
+import time
+import pytest
+
+@pytest.mark.slow
+def test_that_sleeps_for_ever():
+    time.sleep(1e4)
+
+@pytest.mark.slow
+def test_that_comes_too_late():
+    raise AssertionError
+
+def test_of_every_day():
+    pass
+"""
+
+
+def test_when_their_minutes_are_over_slow_tests_are_ended_and_counted(tmp_path: Path) -> None:
+    (tmp_path / "conftest.py").write_text("import slow_part\nslow_part.GRACE = 0.0\n", encoding="utf-8")
+    (tmp_path / "pytest.ini").write_text("[pytest]\nmarkers = slow\n", encoding="utf-8")
+    (tmp_path / "test_sleep.py").write_text(SLEEPER, encoding="utf-8")
+    words = [sys.executable, "-m", "pytest", "-p", "slow_part", "-rs", "--slow-minutes", "0.1", str(tmp_path)]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
+    done = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=LONG, check=False)
+    assert done.returncode == 0, done.stdout
+    assert "1 passed, 2 skipped" in done.stdout
+    # Where beginning takes longer than the minutes, the first comes too late as well.
+    assert "2 of 2 slow tests were not run: the 0.1 minutes for slow tests were over" in done.stdout
