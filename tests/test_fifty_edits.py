@@ -56,7 +56,7 @@ EDITS = {
     "C": "claims.checks.studies claims.decision",
     "": """
         methods.gibbs_kernel methods.newton mixture.prior.chen_tan mixture.prior.bounded_ratio diagnostics.calibration
-        geometry.singularity studies.table claims.checks.calibration claims.checks.climbs selection.selection
+        geometry.singularity studies.reading claims.checks.posterior claims.checks.climbs selection.selection
         posterior.summary compare.table report.page cli.run jobs.store
     """,
 }

@@ -9,7 +9,7 @@ import pytest
 from workbench.geometry.equivariance import Units, ascent_path, em_path, farthest
 from workbench.mixture import Mixture
 from workbench.problem import Problem
-from workbench.studies.affine import CHANGES, matrix_of
+from workbench.studies.coordinates import CHANGES, matrix_of
 
 STEPS = 5
 

@@ -16,8 +16,7 @@ from workbench.data import catalogue
 from workbench.experiment import DataConfig
 from workbench.jobs.study import StudyJob, load_study, run_study
 from workbench.studies import Findings, Row, Study
-from workbench.studies.reading import is_study, parse_study, read_study
-from workbench.studies.table import table_of
+from workbench.studies.reading import is_study, parse_study, read_study, table_of
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 STUDY_FILES = [file for file in sorted(EXPERIMENTS.glob("*.toml")) if is_study(file)]

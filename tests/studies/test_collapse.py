@@ -12,8 +12,7 @@ from workbench.jobs.study import run_study
 from workbench.report.singularity_figures import collapse_along_axes, collapse_maps
 from workbench.studies import Findings
 from workbench.studies.collapse import AXES, Collapse
-from workbench.studies.reading import read_study
-from workbench.studies.table import table_of
+from workbench.studies.reading import read_study, table_of
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 

@@ -8,7 +8,7 @@ import pytest
 from workbench.jobs.study import run_study
 from workbench.report.singularity_figures import escapes
 from workbench.studies import Findings
-from workbench.studies.escape import Escapes
+from workbench.studies.collapse import Escapes
 from workbench.studies.reading import read_study
 
 CONFIG = Path(__file__).parents[2] / "experiments" / "escape.toml"

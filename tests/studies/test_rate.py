@@ -6,8 +6,7 @@ import pytest
 from workbench.geometry.rate import crossing
 from workbench.studies.base import Findings
 from workbench.studies.coupling import Coupling
-from workbench.studies.overspecified import Overspecified
-from workbench.studies.rate import Rate, crossing_of
+from workbench.studies.rate import Overspecified, Rate, crossing_of
 from workbench.studies.subjects import Subject
 
 

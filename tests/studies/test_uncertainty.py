@@ -7,9 +7,8 @@ import pytest
 
 from workbench.geometry.standard_errors import Labelled
 from workbench.methods import Gibbs
-from workbench.studies.coverage import Coverage
-from workbench.studies.standard_errors import WAYS, StandardErrors
 from workbench.studies.subjects import Subject
+from workbench.studies.uncertainty import WAYS, Coverage, StandardErrors
 
 # Compiles many programs.
 pytestmark = pytest.mark.slow

@@ -1,14 +1,18 @@
-"""The stored runs of an experiment that checks read, with the config that names the methods."""
+"""What checks read (the runs of an experiment, or the rows of a study), and the interface of checks."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
+from workbench.claims.decision import Decision
 from workbench.compare import Comparison
 from workbench.experiment import Experiment
 from workbench.loop.trace import Trace
 from workbench.methods import Method
 from workbench.problem import Problem
+from workbench.studies import Findings
 
 
 @dataclass(frozen=True)
@@ -48,3 +52,35 @@ class Ran:
         healths = self.comparison.rule.check_all(self.problem, trace.ends)
         sound = np.asarray([health.sound for health in healths])
         return np.asarray(sound & ~trace.collapsed & np.isfinite(trace.log_joint[:, -1]))
+
+
+@dataclass(frozen=True)
+class Check:
+    """A function of stored results, and the kind of results that it needs.
+
+    Attributes:
+        about: what is counted or compared, in one line.
+        decide: maps results to a decision: the rows of a study, the runs of an experiment, or a list of the latter.
+        study: the study whose rows it reads; None if it reads experiments.
+        several: whether it reads any number of experiments, as a list.
+    """
+
+    about: str
+    decide: Callable[[Any], Decision]
+    study: str | None = None
+    several: bool = False
+
+
+def over_experiment(about: str, decide: Callable[[Ran], Decision]) -> Check:
+    """A check that reads the stored runs of one experiment."""
+    return Check(about, decide)
+
+
+def over_experiments(about: str, decide: Callable[[Sequence[Ran]], Decision]) -> Check:
+    """A check that reads the stored runs of any number of experiments together."""
+    return Check(about, decide, several=True)
+
+
+def over_study(study: str, about: str, decide: Callable[[Findings], Decision]) -> Check:
+    """A check that reads the rows of one study."""
+    return Check(about, decide, study)

@@ -25,8 +25,7 @@ from workbench.jobs.running import Outcome, Reuse, Watch, run_job
 from workbench.jobs.store import Store
 from workbench.jobs.study import StudyJob
 from workbench.jobs.sweep import SweepJob
-from workbench.studies.reading import is_study, read_study
-from workbench.studies.table import table_of
+from workbench.studies.reading import is_study, read_study, table_of
 
 FAILED = 1
 

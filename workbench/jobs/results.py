@@ -17,7 +17,7 @@ from workbench.jobs.store import Store
 from workbench.jobs.study import StudyJob, load_findings
 from workbench.jobs.sweep import SweepJob, load_sweep, load_swept
 from workbench.studies import Findings
-from workbench.studies.table import table_of
+from workbench.studies.reading import table_of
 
 
 @dataclass(frozen=True)

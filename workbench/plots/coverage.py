@@ -6,7 +6,7 @@ import numpy as np
 
 from workbench.plots.style import CYCLE, EDGE, tidy
 from workbench.studies import Findings
-from workbench.studies.coverage import NOMINAL
+from workbench.studies.uncertainty import NOMINAL
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from workbench.report.page import Grid, Page, Picture, Section, Shown, Words, of_picture, reproduce, toml_of
 from workbench.report.study_figures import STUDY_FIGURES
 from workbench.studies import Findings
-from workbench.studies.table import table_of
+from workbench.studies.reading import table_of
 
 
 def show_study(findings: Findings, title: str) -> Shown:

@@ -1,18 +1,13 @@
 """Studies, one file each, looked up by name in `STUDIES`: measurements over a grid of problems."""
 
-from workbench.studies.affine import Affine
 from workbench.studies.bad_optima import BadOptima
 from workbench.studies.base import Findings, Row, Study
 from workbench.studies.calibration import Calibration
-from workbench.studies.collapse import Collapse
-from workbench.studies.coordinates import Coordinates
+from workbench.studies.collapse import Collapse, Escapes
+from workbench.studies.coordinates import Affine, Coordinates, Stability
 from workbench.studies.coupling import Coupling
-from workbench.studies.coverage import Coverage
-from workbench.studies.escape import Escapes
-from workbench.studies.overspecified import Overspecified
-from workbench.studies.rate import Rate
-from workbench.studies.stability import Stability
-from workbench.studies.standard_errors import StandardErrors
+from workbench.studies.rate import Overspecified, Rate
+from workbench.studies.uncertainty import Coverage, StandardErrors
 
 STUDIES: dict[str, type[Study]] = {
     "bad_optima": BadOptima,

@@ -19,15 +19,16 @@ from workbench.geometry.stationary import Nature
 from workbench.mixture import Mixture
 from workbench.problem import Problem
 from workbench.studies.base import Row, Study
-from workbench.studies.optimum import (
+from workbench.studies.subjects import (
+    MaybeSubjects,
     information_at,
     is_strict,
     number,
     optimum_of_simulated,
     optimum_of_subject,
     starts_near,
+    subject_named,
 )
-from workbench.studies.subjects import MaybeSubjects, subject_named
 
 # Columns with values only if there is a strict maximum.
 _COLUMNS = (

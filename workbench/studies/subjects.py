@@ -1,17 +1,31 @@
-"""A subject: a named problem of a study, whose data, model and prior are given as in an experiment."""
+"""The problems of studies: named subjects, and the optimum whose neighbourhood a study examines."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
 from pydantic import Field
 
+from workbench.charts import Chart
 from workbench.config import Config, Listed
-from workbench.data import Dataset
+from workbench.data import Dataset, Simulator
+from workbench.engine.keys import named_key, restart_keys
 from workbench.errors import InputError
 from workbench.experiment.config import AnyPrior, DataConfig, ModelConfig
-from workbench.mixture import FlatPrior
+from workbench.geometry.curvature import curvature, raveled
+from workbench.geometry.information import Information, information
+from workbench.geometry.rate import displaced
+from workbench.geometry.stationary import Kind, Nature, classify
+from workbench.loop.run import run
+from workbench.methods import GradientAscent
+from workbench.mixture import FlatPrior, Mixture
 from workbench.problem import Problem
+from workbench.starts import KMeansPlusPlus, draw_starts
 
 
 class Subject(Config):
@@ -53,3 +67,100 @@ Subjects = Annotated[MaybeSubjects, Field(min_length=1, description="the problem
 def subject_named(subjects: Sequence[Subject], name: str) -> Subject:
     """The subject with this name."""
     return next(subject for subject in subjects if subject.name == name)
+
+
+# For real data the truth is unknown, and the best of this many climbs from k-means++ is used instead.
+CLIMBS = 16
+
+# The method is L-BFGS, because overlap of the components does not slow it.
+CLIMB = GradientAscent(optimizer="lbfgs", weights="log_ratio", max_iterations=1000)
+
+
+def best_optimum(problem: Problem, seed: int) -> Nature:
+    """The best sound end of climbs from k-means++, polished and classified.
+
+    Raises:
+        InputError: no climb ended in a sound mixture.
+    """
+    return _climbed(problem, draw_starts(KMeansPlusPlus(), problem, CLIMBS, seed))
+
+
+def optimum_at_truth(problem: Problem, data: Dataset) -> Nature:
+    """The end of a climb from the truth of simulated data, polished and classified.
+
+    Raises:
+        InputError: the climb did not end in a sound mixture.
+    """
+    assert data.truth is not None
+    family, truth = problem.covariance, data.truth
+    if problem.components == 1:
+        scales = family.broadcast(jnp.asarray(truth.covariances[0]), 1)
+    else:
+        scales = jnp.linalg.cholesky(jnp.asarray(truth.covariances))
+    start = Mixture(jnp.asarray(truth.weights), jnp.asarray(truth.means), scales, family)
+    return _climbed(problem, jax.tree.map(lambda leaf: leaf[None], start))
+
+
+def optimum_of_subject(subject: Subject, seed: int, folder: Path) -> tuple[Problem, Nature]:
+    """The problem of a subject, and the best optimum of its climbs.
+
+    Raises:
+        InputError: its data cannot be read, or no climb ended in a sound mixture.
+    """
+    problem = subject.problem(seed, folder)
+    return problem, best_optimum(problem, seed)
+
+
+def optimum_of_simulated(simulator: Simulator, seed: int) -> tuple[Problem, Nature]:
+    """A problem of simulated data with full covariances, and the end of a climb from the truth.
+
+    Raises:
+        InputError: the climb did not end in a sound mixture.
+    """
+    data = simulator.draw(seed)
+    problem = Problem(data.x, simulator.components, "full")
+    return problem, optimum_at_truth(problem, data)
+
+
+def is_strict(nature: Nature) -> bool:
+    """Whether the point is a strict maximum, whose information is positive definite, so that rates exist."""
+    return nature.kind == Kind.MAXIMUM
+
+
+@jax.jit
+def information_at(problem: Problem, mixture: Mixture) -> Information:
+    """The information matrices in the chart without redundant directions."""
+    return information(problem, mixture, Chart.of(problem, weights="log_ratio"))
+
+
+def starts_near(problem: Problem, optimum: Mixture, known: Information, restarts: int, seed: int) -> Mixture:
+    """Mixtures one nat below the optimum, to second order, in random directions: leaves [R, ...]."""
+    return _starts_near(problem, optimum, known, restart_keys(named_key(seed, "near"), restarts))
+
+
+@jax.jit
+def _starts_near(problem: Problem, optimum: Mixture, known: Information, keys: Array) -> Mixture:
+    chart = Chart.of(problem, weights="log_ratio")
+    return jax.vmap(lambda key: displaced(problem, optimum, known, chart, key))(keys)
+
+
+def _climbed(problem: Problem, starts: Mixture) -> Nature:
+    best = run(CLIMB, problem, starts, named_key(0, "climb")).best(problem)
+    if best is None:
+        raise InputError("model: no climb ended in a sound mixture; use fewer components, or a prior")
+    nature = classify(problem, best)
+    return replace(nature, mixture=_refined(problem, nature.mixture)) if is_strict(nature) else nature
+
+
+@jax.jit
+def _refined(problem: Problem, optimum: Mixture) -> Mixture:
+    """One more Newton step, down to rounding, because errors are measured from here and identities hold only here."""
+    chart = Chart.of(problem, weights="log_ratio")
+    u, constrain = raveled(optimum, chart)
+    here = curvature(problem, optimum, chart)
+    return constrain(u - jnp.linalg.solve(here.hessian, here.gradient))
+
+
+def number(value: float | Array | np.ndarray) -> float | None:
+    """A number that JSON can hold: None if it is not finite."""
+    return float(value) if np.isfinite(value) else None

@@ -1,21 +1,21 @@
 """Checks: named functions that decide claims, looked up in `CHECKS`. For each, a test shows that it can fail."""
 
-from workbench.claims.checks import calibration, chains, climbs, optima, posterior, studies, uncertainty
-from workbench.claims.checks.base import Check, over_experiment, over_experiments, over_study
+from workbench.claims.checks import climbs, posterior, studies, uncertainty
+from workbench.claims.evidence import Check, over_experiment, over_experiments, over_study
 
 CHECKS: dict[str, Check] = {
     # of stored runs
     "log_exceeds_sum": over_experiment("the log of the sum against the sum of the logs", climbs.log_exceeds_sum),
     "em_never_falls": over_experiments("steps of EM that lowered the objective", climbs.em_never_falls),
-    "em_ends_on_maxima": over_experiment("what EM's ends are, by gradient and Hessian", optima.em_ends_on_maxima),
-    "several_maxima": over_experiment("distinct strict maxima up to labels", optima.several_maxima),
+    "em_ends_on_maxima": over_experiment("what EM's ends are, by gradient and Hessian", climbs.em_ends_on_maxima),
+    "several_maxima": over_experiment("distinct strict maxima up to labels", climbs.several_maxima),
     "best_start_is_a_spike": over_experiment(
-        "the likelihood beyond the brinks against the best sound optimum", optima.best_start_is_a_spike
+        "the likelihood beyond the brinks against the best sound optimum", climbs.best_start_is_a_spike
     ),
     "ascent_needs_fewer_passes": over_experiment("passes of L-BFGS for each of EM", climbs.ascent_needs_fewer_passes),
     "em_ends_higher": over_experiments("starts from which EM ends higher than L-BFGS, or lower", climbs.em_ends_higher),
-    "draws_stay_below_best": over_experiment("the highest draw and the best optimum", chains.draws_stay_below_best),
-    "chain_keeps_one_order": over_experiment("orders of the components along a chain", chains.chain_keeps_one_order),
+    "draws_stay_below_best": over_experiment("the highest draw and the best optimum", posterior.draws_stay_below_best),
+    "chain_keeps_one_order": over_experiment("orders of the components along a chain", posterior.chain_keeps_one_order),
     "labels_alone_part_the_chains": over_experiment(
         "R-hat of raw means and of what is blind to labels", posterior.labels_alone_part_the_chains
     ),
@@ -64,7 +64,7 @@ CHECKS: dict[str, Check] = {
         "coverage", "Wald intervals that hold the truth, groups blurred", uncertainty.wald_falls_short_on_overlap
     ),
     "samplers_are_calibrated": over_study(
-        "calibration", "p-values of the ranks of the truth among draws", calibration.samplers_are_calibrated
+        "calibration", "p-values of the ranks of the truth among draws", posterior.samplers_are_calibrated
     ),
 }
 

@@ -1,5 +1,6 @@
-"""Checks of posteriors: labels, ridges, a published mode, and the spikes that a weak prior leaves."""
+"""Checks of posteriors: chains and their labels, ridges, published modes, spikes, and calibration."""
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -21,6 +22,8 @@ from workbench.posterior import (
     parameter_convergence,
 )
 from workbench.posterior.relabelling import apply
+from workbench.studies import Findings
+from workbench.studies.calibration import FALSE_ALARM
 
 # An R-hat far above what Betancourt (2017) calls dreadful; for chains that agree it is below 1.01.
 R_HAT_OF_MEANS = 10.0
@@ -189,3 +192,71 @@ def _spikes(ran: Ran) -> _Spikes:
 def _diverged(ran: Ran) -> int:
     """Chains with a divergence after warm-up."""
     return sum(int(np.sum(~trace.ok[:, -1])) for trace in ran.chains.values())
+
+
+# A draw that is above the best by less than this share of its size is so by rounding.
+ROUNDING = 1e-9
+
+
+def draws_stay_below_best(ran: Ran) -> Decision:
+    """The gap from the best sound optimum of the climbs down to the highest draw of all chains, in nats."""
+    if not ran.chains or not ran.climbs:
+        return undecided("The experiment does not have both a sampler and a climb.")
+    climbed = [t.log_joint[p] for t in ran.climbs.values() if (p := t.best_place(ran.problem, ran.comparison.rule))]
+    if not climbed:
+        return undecided("No climb ended on a sound mixture.")
+    best = float(max(climbed))
+    draws = np.concatenate([trace.log_joint[:, -trace.draws :].ravel() for trace in ran.chains.values()])
+    gap = best - float(np.max(draws))
+    above = int(np.sum(draws > best + ROUNDING * abs(best)))
+    verdict = Verdict.HOLDS if above == 0 else Verdict.FAILS
+    typical = number(best - float(np.median(draws)))
+    note = f"{above} of {len(draws):,} draws exceed it; the median draw lies {typical} nats below."
+    return Decision(verdict, gap, "nats from the best optimum down to the highest draw", note=note)
+
+
+def chain_keeps_one_order(ran: Ran) -> Decision:
+    """The number of the K! orders of its components that a chain visits; one if it never leaves its mode.
+
+    The order is that of the first coordinates of the means. It changes if labels are exchanged along a chain.
+    """
+    if not ran.chains:
+        return undecided("The experiment has no sampler.")
+    orders = [_orders(draws) for trace in ran.chains.values() for draws in np.asarray(trace.answer.means)]
+    modes = math.factorial(ran.problem.components)
+    visited = [len(each) for each in orders]
+    over_all = len(set().union(*orders))
+    verdict = Verdict.HOLDS if max(visited) == 1 and modes > 1 else Verdict.FAILS
+    note = f"{len(visited)} chains take {over_all} different orders between them."
+    return Decision(verdict, max(visited), f"of {modes} orders in the chain that takes most", note=note)
+
+
+def _orders(means: np.ndarray) -> set[tuple[int, ...]]:
+    """The distinct orders of the components along means [S, K, D] of draws."""
+    return {tuple(order) for order in np.argsort(means[:, :, 0], axis=1).tolist()}
+
+
+def samplers_are_calibrated(findings: Findings) -> Decision:
+    """The smallest p-value of all quantities of all samplers, times the number of tests (Bonferroni).
+
+    That no test fails says little unless the same tests can fail; an approximation to the posterior is the control.
+    """
+    samplers, controls = findings.where(approximation=False), findings.where(approximation=True)
+    if not samplers.rows or not controls.rows:
+        return undecided("The study needs a sampler, and an approximation that its tests can find out.")
+    methods = samplers.values("method")
+    adjusted = samplers.column("p_adjusted")
+    smallest = min(1.0, len(methods) * float(np.min(adjusted)))
+    worst = samplers.rows[int(np.argmin(adjusted))]
+    passed = [name for name in controls.values("method") if all(controls.where(method=name).column("uniform"))]
+    found = float(np.min(controls.column("p_adjusted")))
+    if smallest < FALSE_ALARM:
+        verdict = Verdict.FAILS
+    else:
+        verdict = Verdict.UNDECIDED if passed else Verdict.HOLDS
+    note = (
+        f"{len(methods)} samplers on {worst['replications']} data sets, {worst['tests']} tests each; it is of "
+        f"{worst['quantity']} by {worst['method']}."
+    )
+    rest = f"The tests do not find out {', '.join(passed)}." if passed else f"That of approximations: {number(found)}."
+    return Decision(verdict, smallest, "is the smallest p-value, times the number of tests", note=f"{note} {rest}")

@@ -7,7 +7,7 @@ import numpy as np
 from workbench.claims.decision import Decision, Verdict, number, undecided
 from workbench.diagnostics.proportion import Proportion
 from workbench.studies import Findings, Row
-from workbench.studies.coverage import NOMINAL
+from workbench.studies.uncertainty import NOMINAL
 
 # Largest relative difference of standard errors that should differ only by rounding (Louis), or by differences of the
 # EM map in place of its derivatives (supplemented EM).
