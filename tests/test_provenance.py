@@ -66,7 +66,7 @@ DEPENDS = (
     ("engine/one_pass.py", (True, True, True, True, True)),
     ("mixture/prior/conjugate.py", (True, True, True, False, True)),
     ("mixture/prior/chen_tan.py", (False, False, False, False, False)),
-    ("starts/random.py", (True, True, True, False, True)),
+    ("starts/plain.py", (True, True, True, False, True)),
     ("diagnostics/convergence.py", (True, True, False, False, True)),
     ("geometry/stationary.py", (False, False, True, True, False)),
     ("studies/coupling.py", (False, False, False, True, False)),

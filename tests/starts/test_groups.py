@@ -15,9 +15,18 @@ from sklearn.cluster import KMeans as ScikitLearnKMeans
 from workbench.mixture import COVARIANCES
 from workbench.problem import Problem
 from workbench.starts import STARTS, Hierarchical, KMeans, KMeansPlusPlus, RawKMeans, VariedSeeds, draw_starts
-from workbench.starts.agglomeration import agglomerate
-from workbench.starts.groups import GroupedStart, Groups, groups_of, principal_axes, scaled, varied_units
-from workbench.starts.kmeans import lloyd, nearest, seed_rows
+from workbench.starts.groups import (
+    GroupedStart,
+    Groups,
+    groups_of,
+    lloyd,
+    nearest,
+    principal_axes,
+    scaled,
+    seed_rows,
+    varied_units,
+)
+from workbench.starts.hierarchical import agglomerate
 
 Points = NDArray[np.float64]
 K = 3

@@ -14,7 +14,8 @@ from workbench.mixture import COVARIANCES, Mixture
 from workbench.problem import Problem
 from workbench.soundness import Soundness
 from workbench.starts import RandomPoints, ShortEM, VariedSeeds, climbing, draw_starts, short_em
-from workbench.starts.climbing import Climber, Mixtures, kind_of
+from workbench.starts.climbing import Climber
+from workbench.starts.kinds import Mixtures, kind_of
 from workbench.starts.moves import Moves
 from workbench.starts.short_em import in_data_units, luby
 

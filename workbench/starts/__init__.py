@@ -3,13 +3,11 @@
 Starts are drawn from the rows held in memory: all rows, or an evenly spaced sample if they are streamed.
 """
 
-from workbench.starts.alternating import Alternating
 from workbench.starts.base import Start, draw_starts
+from workbench.starts.groups import KMeans, KMeansPlusPlus, RawKMeans, VariedSeeds
 from workbench.starts.hierarchical import Hierarchical
-from workbench.starts.kmeans import KMeans, KMeansPlusPlus, RawKMeans, VariedSeeds
-from workbench.starts.random import RandomPoints, RandomResponsibilities
-from workbench.starts.short_em import ShortEM
-from workbench.starts.stated import Given, Labellings, Stated
+from workbench.starts.plain import Given, Labellings, RandomPoints, RandomResponsibilities, Stated
+from workbench.starts.short_em import Alternating, ShortEM
 
 STARTS: dict[str, type[Start]] = {
     "alternating": Alternating,

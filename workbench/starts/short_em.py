@@ -1,8 +1,12 @@
-"""Starts by short runs of EM: the best of many candidates, improved by moving one component at a time."""
+"""Starts by short runs of EM, and the default rule, which alternates them with others.
+
+A start by short EM is the best of many candidates, improved by moving one component at a time.
+"""
 
 from itertools import count
 from typing import ClassVar, Literal, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -11,9 +15,10 @@ from workbench.engine.hosts import from_first_host
 from workbench.mixture import Mixture
 from workbench.problem import Problem
 from workbench.starts.base import Start
-from workbench.starts.climbing import Climber, Mixtures, Points, kind_of
-from workbench.starts.groups import smoothed
-from workbench.starts.kmeans import VariedSeeds
+from workbench.starts.climbing import Climber
+from workbench.starts.groups import RawKMeans, VariedSeeds, smoothed
+from workbench.starts.hierarchical import Hierarchical
+from workbench.starts.kinds import Mixtures, Points, kind_of
 from workbench.starts.moves import Moves
 
 # A restart begins with ten candidates and ten steps from each, followed by rounds of as many moves with as many steps.
@@ -185,3 +190,30 @@ def in_data_units(problem: Problem, working: Mixtures) -> Mixture:
     leaves = (working.weights, shift + working.means @ matrix.T, transformed.reshape(len(transformed), *shape))
     weights, means, scales = (jnp.asarray(leaf, problem.dtype) for leaf in leaves)
     return Mixture(weights, means, scales, family)
+
+
+# Short EM takes every second turn, because it finds the best optima when used alone. Between its turns come
+# hierarchical clustering, k-means in the data's own units, and varied seeds, which lead to optima that it can miss. The
+# first eight starts include both hierarchical starts from all rows. benchmarks/starts.py compares the rules.
+SHORT, GROUPS = ShortEM(), Hierarchical()
+TURNS: tuple[Start, ...] = (GROUPS, SHORT, RawKMeans(), SHORT, GROUPS, SHORT, VariedSeeds(), SHORT)
+
+
+class Alternating(Start):
+    """Every second start is by short EM; the others are by hierarchical clustering, k-means and varied seeds in turn.
+
+    The starts of each rule are used in its own order.
+    """
+
+    rule: Literal["alternating"] = "alternating"
+    summary: ClassVar[str] = "short_em every second time; hierarchical, raw_kmeans, hierarchical, varied_seeds between"
+    climbs: ClassVar[bool] = True
+
+    def draw(self, problem: Problem, restarts: int, seed: int) -> Mixture:
+        """The first starts of each rule, at the positions of its turns."""
+        turns = np.arange(restarts) % len(TURNS)
+        places = {rule: np.flatnonzero([TURNS[turn] is rule for turn in turns]) for rule in dict.fromkeys(TURNS)}
+        drawn = [rule.draw(problem, len(mine), seed) for rule, mine in places.items() if len(mine)]
+        # Reorder from rule by rule to the order of the restarts.
+        order = np.argsort(np.concatenate(list(places.values())))
+        return jax.tree.map(lambda *leaves: np.concatenate(leaves)[order], *drawn)
