@@ -3,6 +3,7 @@
 import io
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 from matplotlib.figure import Figure
@@ -53,7 +54,7 @@ def save_all(figures: Mapping[str, Figure], folder: Path, prefix: str = "") -> l
     for name, figure in figures.items():
         path = folder / f"{prefix}{name}.png"
         with replacing(path) as temporary:
-            figure.savefig(temporary, format="png", dpi=DOTS_PER_INCH, metadata={"Software": None})
+            _write(figure, temporary, format="png", metadata={"Software": None})
         paths.append(path)
     return paths
 
@@ -62,8 +63,14 @@ def svg_of(figure: Figure) -> str:
     """The figure as SVG text, which is the same in every run."""
     out = io.BytesIO()
     with matplotlib.rc_context({"svg.hashsalt": SALT}):
-        figure.savefig(out, format="svg", dpi=DOTS_PER_INCH, metadata={"Date": None, "Creator": None})
+        _write(figure, out, format="svg", metadata={"Date": None, "Creator": None})
     return out.getvalue().decode()
+
+
+def _write(figure: Figure, target: Path | io.BytesIO, **options: Any) -> None:
+    """Write a figure, and keep its layout for the next time: to compute a layout takes as long as to draw."""
+    figure.savefig(target, dpi=DOTS_PER_INCH, **options)
+    figure.set_layout_engine("none")
 
 
 def _score(comparison: Comparison) -> Figure:
