@@ -12,7 +12,7 @@ BENCH_PYTHON := env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE $(BENCH_VENV)/bin/p
 DAY ?= $(shell date -u +%F)
 MINUTES ?= 60
 
-.PHONY: help setup demo why posterior test test-day test-slow test-all coverage mutation check format lock schema notebooks bench bench-quick bench-setup clean
+.PHONY: help setup demo why posterior test test-day test-slow test-all coverage mutation check format lock schema lab notebooks notebooks-data bench bench-quick bench-setup clean
 
 help:
 	@echo "make demo       set up, then compare EM, gradient ascent and NUTS on Old Faithful"
@@ -26,7 +26,9 @@ help:
 	@echo "make coverage   the tests, and which lines of the package they run"
 	@echo "make mutation   changes the code in 60 small ways and counts how many the tests notice; an hour"
 	@echo "make check      lint, format and type checks"
-	@echo "make notebooks  run the notebooks again and store their output"
+	@echo "make lab        install JupyterLab and open the notebooks; the first runs live in under a minute"
+	@echo "make notebooks-data  small variants of what the notebooks read, in results/quick; minutes"
+	@echo "make notebooks  run all studies and then the notebooks again, and store their output; an hour"
 	@echo "make bench-quick  time an EM iteration beside scikit-learn, gmmx and pomegranate; a minute after the set-up"
 	@echo "make bench      all benchmarks, and the tables of benchmarks/README.md; 20 minutes"
 	@echo "make schema     write experiments/schema.json again"
@@ -87,9 +89,13 @@ format: setup
 schema: setup
 	$(BIN)/workbench schema > experiments/schema.json
 
+lab: setup
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --editable '.[lab]'
+	$(BIN)/jupyter lab notebooks
+
 notebooks: why posterior
 	$(BIN)/workbench run experiments/old_faithful.toml --quiet
-	$(BIN)/jupytext --to ipynb notebooks/*.py
+	$(BIN)/jupytext --to ipynb notebooks/0*.py
 	$(BIN)/jupyter-execute --inplace notebooks/*.ipynb
 
 bench-setup: $(BENCH_STAMP)

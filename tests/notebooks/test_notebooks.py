@@ -1,8 +1,11 @@
 """The notebooks run from stored runs, and their two forms say the same."""
 
+import re
 from pathlib import Path
+from typing import Any
 
 import jupytext
+import matplotlib.pyplot as plt
 import nbclient
 import nbformat
 import pytest
@@ -117,9 +120,22 @@ def posterior(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.fixture(scope="module")
+def first() -> tuple[dict[str, Any], str]:
+    """What the first notebook defines before the reader's own numbers, and the source of the cell that uses them."""
+    notebook = jupytext.read(ROOT / "notebooks" / "00_em_step_by_step.py")
+    cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    (place,) = (i for i, cell in enumerate(cells) if "own-numbers" in cell.metadata.get("tags", []))
+    names: dict[str, Any] = {}
+    for cell in cells[:place]:
+        exec(cell.source, names)
+    return names, cells[place + 1].source
+
+
 @pytest.mark.parametrize(
     ("name", "stored"),
     [
+        ("00_em_step_by_step", "tmp_path"),
         ("01_three_methods", "three_methods"),
         pytest.param("02_why_direct_mle_struggles", "why", marks=pytest.mark.slow),
         pytest.param("03_the_posterior", "posterior", marks=[pytest.mark.slow, pytest.mark.timeout(3600)]),
@@ -137,6 +153,42 @@ def test_a_notebook_runs_from_stored_runs(
     outputs = [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
     assert sum("image/png" in output.get("data", {}) for output in outputs) >= 3
     assert not [output for output in outputs if output.output_type == "stream" and output.name == "stderr"]
+
+
+@pytest.mark.parametrize(
+    ("own", "own_means", "says"),
+    [
+        ([1.0, 2.5, 2.6, 3.0, 9.0, 9.5, 11.0, 30.0, 31.0, 33.0], [1.0, 10.0, 30.0], "component 3"),
+        ([3.0, 4.0, 9.0], [5.0], "component 1: weight 1.000, mean 5.333"),
+        ([1.0, 2.0, 3.0, 100.0], [2.0, 100.0], "collapsed"),
+    ],
+    ids=["three groups", "one component", "a spike"],
+)
+def test_the_first_notebook_takes_numbers_of_the_readers_own(
+    own: list[float],
+    own_means: list[float],
+    says: str,
+    first: tuple[dict[str, Any], str],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    names, cell = first
+    exec(cell, names | {"own": own, "own_means": own_means})
+    plt.close("all")
+    shown = capsys.readouterr().out
+    assert says in shown
+    if says != "collapsed":
+        # Both compute the same sums of at most 40 nats, and differ by rounding.
+        assert float(shown.partition("differs by ")[2].split()[0]) < 1e-10
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS[:1], ids=lambda path: path.stem)
+def test_a_notebook_states_its_mathematics_before_its_figures(path: Path) -> None:
+    cells = nbformat.read(path, as_version=4).cells
+    drawn = next(i for i, cell in enumerate(cells) if "image/png" in str(cell.get("outputs", "")))
+    before = "\n".join(cell.source for cell in cells[:drawn] if cell.cell_type == "markdown")
+    displayed = re.findall(r"\$\$.+?\$\$", before, flags=re.DOTALL)
+    assert len(displayed) >= 3
+    assert any("gamma_{nk} =" in formula or "gamma_{nk}\n=" in formula for formula in displayed)
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
