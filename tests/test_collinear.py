@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.special import logsumexp
 from scipy.stats import invwishart, multivariate_normal
 
-from workbench.data.collinear import COLLINEAR
+from workbench.data.moments import COLLINEAR
 from workbench.errors import InputError
 from workbench.mixture import (
     BoundedRatioPrior,

@@ -9,8 +9,7 @@ import numpy as np
 from jax import Array
 
 from workbench.data import Tie, as_points, check_points, default_columns, ties_of
-from workbench.data.collinear import is_collinear, relation
-from workbench.data.moments import Moments, check_scales, moments_of
+from workbench.data.moments import Moments, check_scales, is_collinear, moments_of, relation
 from workbench.engine.devices import mesh_of
 from workbench.engine.one_pass import log_likelihood, one_pass
 from workbench.engine.rows import Rows

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workbench.data import ties, ties_of
+from workbench.data import moments, ties_of
 
 CELLS = st.lists(st.tuples(st.integers(0, 2), st.integers(0, 3)), min_size=2, max_size=40)
 
@@ -36,7 +36,7 @@ def test_what_does_not_repeat_is_no_tie() -> None:
 def test_all_points_are_counted_where_some_are_looked_at(monkeypatch) -> None:
     x = np.random.default_rng(0).normal(size=(1000, 1))
     x[::2] = 3.0
-    monkeypatch.setattr(ties, "SOUGHT_ROWS", 100)
+    monkeypatch.setattr(moments, "SOUGHT_ROWS", 100)
     assert ties_of(x)[0].points == 500
 
 

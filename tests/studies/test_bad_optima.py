@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from workbench.data.ring import ring
+from workbench.data.simulate import ring
 from workbench.jobs.study import run_study
 from workbench.plots.bad_optima import failures
 from workbench.studies import Findings

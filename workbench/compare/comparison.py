@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from workbench.data import Dataset, Truth, finite_points
-from workbench.data.randomness import check_seed
+from workbench.data.dataset import check_seed
 from workbench.engine.keys import named_key
 from workbench.errors import InputError, shown
 from workbench.loop.run import Progress, run

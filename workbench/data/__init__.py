@@ -3,9 +3,9 @@
 from workbench.data.catalogue import Description, dataset_names, describe, digest_of, load_dataset
 from workbench.data.dataset import Dataset, Truth
 from workbench.data.files import read_file
+from workbench.data.moments import Tie, ties_of
 from workbench.data.points import as_points, check_finite, check_points, default_columns, finite_points
 from workbench.data.simulate import Simulator
-from workbench.data.ties import Tie, ties_of
 
 __all__ = [
     "Dataset",

@@ -1,4 +1,8 @@
-"""Mean and covariance of points of any number, computed block by block."""
+"""Mean and covariance of points, and two ways in which points are degenerate: collinear columns, and ties.
+
+The covariance of collinear columns is singular: all points lie on a hyperplane. Ties are equal rows, and equal values
+in a column; a component can shrink onto them indefinitely.
+"""
 
 import mmap
 from collections.abc import Iterator, Sequence
@@ -77,3 +81,114 @@ def check_scales(moments: Moments, where: str, *, dtype: np.dtype[Any], columns:
             f"{info.dtype}; give it in another unit, between {least:.0e} and {most:.0e} (data.divide_by, "
             "data.standardize)"
         )
+
+
+# Data count as collinear if the smallest eigenvalue of their correlation matrix is below this. The entries of that
+# matrix are sums of squares with rounding errors of 1e-16, so an eigenvalue of this size has six correct digits. To
+# standardise such rows by a Cholesky factor would add relative errors of 1e-6 and so lose more precision than it saves.
+COLLINEAR = 1e-10
+
+# The most columns that a relation names on its right-hand side, and the tolerance within which a coefficient counts as
+# one, or (relative to the largest) as zero. Coefficients are accurate to the square root of `COLLINEAR`.
+NAMED = 4
+SLACK = 1e-4
+
+
+def is_collinear(covariance: NDArray[np.float64]) -> bool:
+    """Whether a covariance [D, D] is singular up to rounding, independently of the units of its columns."""
+    return bool(np.linalg.eigvalsh(_correlation(covariance))[0] < COLLINEAR)
+
+
+def relation(moments: Moments, columns: Sequence[str]) -> str:
+    """Describe in words how the columns of collinear data depend on each other: `x3 is the sum of x1 and x2`."""
+    n, _, covariance = moments
+    d = len(covariance)
+    if n <= d:
+        return f"{n} rows span at most {n - 1} of {d} dimensions"
+    correlation, deviations = _correlation(covariance), np.sqrt(np.diag(covariance))
+    kept: list[int] = []
+    for column in range(d):
+        # The variance of a standardised column that the columns before it leave unexplained, at most D times the
+        # smallest eigenvalue for the first dependent column.
+        inside = correlation[np.ix_(kept, kept)]
+        slopes = np.linalg.lstsq(inside, correlation[kept, column], rcond=None)[0]
+        if kept and 1.0 - slopes @ correlation[kept, column] < d * COLLINEAR:
+            used = [(kept[i], slopes[i]) for i in np.argsort(-np.abs(slopes)) if abs(slopes[i]) > SLACK]
+            return _words(column, sorted((k, s * deviations[column] / deviations[k]) for k, s in used), columns)
+        kept.append(column)
+    (first, *_) = np.argsort(-np.abs(np.linalg.eigh(correlation)[1][:, 0]))
+    return f"{columns[first]} is a linear combination of other columns"
+
+
+def _words(column: int, terms: list[tuple[int, float]], columns: Sequence[str]) -> str:
+    """Express a column by the others, given their coefficients."""
+    names, ones = [columns[k] for k, _ in terms], all(abs(slope - 1.0) < SLACK for _, slope in terms)
+    name, last = columns[column], names[-1]
+    if len(names) == 1:
+        rest = "equals" if ones else f"is {terms[0][1]:.6g} times"
+        return f"{name} {rest} {last}, up to a constant"
+    listed = f"{', '.join(names[:-1])} and {last}" if len(names) <= NAMED else f"{', '.join(names[:NAMED])} and others"
+    return f"{name} is {'the sum' if ones else 'a linear combination'} of {listed}, up to a constant"
+
+
+def _correlation(covariance: NDArray[np.float64]) -> NDArray[np.float64]:
+    deviations = np.sqrt(np.diag(covariance))
+    return np.asarray(covariance / np.outer(deviations, deviations))
+
+
+# The most frequent values are determined from at most this many evenly spaced rows, and then counted in all rows.
+SOUGHT_ROWS = 2**16
+
+# Number of columns whose values a message lists.
+SPELT = 4
+
+
+class Tie(NamedTuple):
+    """Points that share a value in one column, or in all columns."""
+
+    column: int | None  # None: whole rows are equal
+    value: tuple[float, ...]  # in the column, or in each of the D columns
+    points: int  # number of points that share it
+    num_points: int  # number of all points
+
+    def match(self, x: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Whether each of the points x [N, D] has the value. [N]"""
+        values = x if self.column is None else x[:, self.column, None]
+        return np.asarray(np.all(values == np.asarray(self.value), axis=1))
+
+    def text(self, columns: Sequence[str]) -> str:
+        """A description for messages, such as `426 of 800 values of flow are equal (0)`."""
+        if self.column is not None:
+            return (
+                f"{self.points:,} of {self.num_points:,} values of {columns[self.column]} are equal ({self.value[0]:g})"
+            )
+        spelt = [f"{name} = {value:g}" for name, value in zip(columns, self.value, strict=True)][:SPELT]
+        rest = ", ..." if len(self.value) > SPELT else ""
+        return f"{self.points:,} of {self.num_points:,} rows are equal ({', '.join(spelt)}{rest})"
+
+
+def ties_of(x: NDArray[np.float64]) -> tuple[Tie, ...]:
+    """The most frequent row and the most frequent value of each column, without those that occur only once.
+
+    For D = 1 the row is omitted, because it equals the value of the column. The points are read in blocks.
+
+    Args:
+        x: points [N, D], or anything that has a shape and can be sliced by rows.
+    """
+    n, d = x.shape
+    every = max(1, -(-n // SOUGHT_ROWS))
+    some = np.concatenate([np.asarray(block)[::every] for block in blocks_of(x)])
+    sought: list[Tie] = []
+    if d > 1:
+        sought.append(Tie(None, _most_frequent(some), 0, n))
+    sought += [Tie(column, _most_frequent(some[:, [column]]), 0, n) for column in range(d)]
+    counts = np.zeros(len(sought), int)
+    for block in blocks_of(x):
+        counts += [int(np.sum(tie.match(block))) for tie in sought]
+    ties = (tie._replace(points=int(count)) for tie, count in zip(sought, counts, strict=True))
+    return tuple(tie for tie in ties if tie.points > 1)
+
+
+def _most_frequent(rows: NDArray[np.float64]) -> tuple[float, ...]:
+    distinct, counts = np.unique(rows, axis=0, return_counts=True)
+    return tuple(distinct[np.argmax(counts)].tolist())

@@ -1,17 +1,109 @@
-"""Checks of points: a finite float64 array `[N, D]` in which no column is constant."""
+"""Checks of points: a finite float64 array `[N, D]` in which no column is constant, and names of its columns.
 
+What is wrong is counted and described in one short message however much of it there is, with the nearest spelling of a
+name that is unknown.
+"""
+
+import difflib
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from numbers import Real
+from typing import NamedTuple
 
 import jax
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from workbench.data.cells import Cells, place, several
 from workbench.data.moments import blocks_of
-from workbench.data.names import check_distinct
-from workbench.errors import InputError, shown
+from workbench.errors import VALUE, InputError, cut, shown
+
+# Number of cells that a message lists one by one, and of columns that it lists with their counts.
+SHOWN_CELLS, SHOWN_COLUMNS = 3, 6
+
+
+class Cells(NamedTuple):
+    """A set of cells of a table [N, D]: the counts, and the first cells in reading order."""
+
+    by_column: NDArray[np.int64]  # [D]   number of cells in each column
+    rows: int  # number of rows that hold at least one
+    first: tuple[tuple[int, int], ...]  # row and column of the first cells, counted from 0
+
+    @classmethod
+    def where(cls, masks: Iterable[NDArray[np.bool_]], dimensions: int) -> "Cells":
+        """The cells at which masks are true; the masks are consecutive blocks [B, D] of the table."""
+        by_column, rows, above = np.zeros(dimensions, np.int64), 0, 0
+        first: list[tuple[int, int]] = []
+        for mask in masks:
+            by_column += mask.sum(axis=0)
+            rows += int(mask.any(axis=1).sum())
+            if len(first) < SHOWN_CELLS:
+                first += [(above + int(n), int(d)) for n, d in np.argwhere(mask)[: SHOWN_CELLS - len(first)]]
+            above += len(mask)
+        return cls(by_column, rows, tuple(first))
+
+    @property
+    def total(self) -> int:
+        """Number of cells in all columns."""
+        return int(self.by_column.sum())
+
+
+def place(row: int, column: str) -> str:
+    """The name of a cell in messages, where rows are counted from 1."""
+    return f"data row {row + 1}, column {shown(column)}"
+
+
+def several(cells: Cells, columns: Sequence[str], what: str, value: Callable[[int, int], str]) -> str:
+    """Describe cells of one kind: their number, their columns, and the first ones with their values.
+
+    Args:
+        cells: at least one cell.
+        columns: names of the D columns.
+        what: what the cells are, such as "missing".
+        value: a function that returns the text of the cell at a row and column.
+    """
+    held = np.flatnonzero(cells.by_column)
+    counts = [f"{shown(columns[d])} {cells.by_column[d]:,}" for d in held[:SHOWN_COLUMNS]]
+    counts += [f"{len(held) - SHOWN_COLUMNS:,} more columns"] if len(held) > SHOWN_COLUMNS else []
+    places = [f"{place(n, columns[d])} is {value(n, d)}" for n, d in cells.first]
+    places += [f"{cells.total - len(cells.first):,} more"] if cells.total > len(cells.first) else []
+    rows = "1 row" if cells.rows == 1 else f"{cells.rows:,} rows"
+    return f"{cells.total:,} cells in {rows} are {what} ({', '.join(counts)}): {'; '.join(places)}"
+
+
+def unknown_name(kind: str, name: str, allowed: Sequence[str]) -> str:
+    """The end of an error message: the unknown name, the nearest spelling and all allowed names."""
+    near = difflib.get_close_matches(cut(name, VALUE), allowed, n=1)
+    suggestion = f" Did you mean {near[0]!r}?" if near else ""
+    return f"unknown {kind} {shown(name)}.{suggestion} Allowed: {', '.join(allowed)}"
+
+
+def column_positions(columns: Sequence[str], allowed: Sequence[str], where: str) -> list[int]:
+    """Positions of `columns` among `allowed`, in the given order.
+
+    Raises:
+        InputError: `columns` is empty or a bare string, or holds an unknown name or the same name twice;
+            the message starts with `where` (a file or a data set).
+    """
+    if isinstance(columns, str):
+        raise InputError(f"{where}: columns must be a list of names, got {shown(columns)}; write [{shown(columns)}]")
+    if not columns:
+        raise InputError(f"{where}: columns is empty; name at least one of: {', '.join(allowed)}")
+    for name in columns:
+        if name not in allowed:
+            raise InputError(f"{where}: {unknown_name('column', name, allowed)}")
+    check_distinct(columns, where)
+    return [allowed.index(name) for name in columns]
+
+
+def check_distinct(columns: Sequence[str], where: str) -> None:
+    """Check that no column is named twice, because a repeated column would make every full covariance singular.
+
+    Raises:
+        InputError: names the repeated column.
+    """
+    for position, name in enumerate(columns):
+        if name in columns[:position]:
+            raise InputError(f"{where}: column {shown(name)} appears twice; keep it once")
 
 
 def as_points(x: ArrayLike, where: str = "x") -> NDArray[np.float64]:

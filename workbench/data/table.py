@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from workbench.data.cells import Cells, place, several
+from workbench.data.points import Cells, place, several
 from workbench.errors import VALUE, InputError, cut, shown
 
 MISSING = frozenset({"", "na", "n/a", "nan", "null"})

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from workbench.data.randomness import check_seed
+from workbench.data.dataset import check_seed
 from workbench.diagnostics.proportion import Proportion
 from workbench.engine.keys import named_key
 from workbench.engine.precision import dtype_name

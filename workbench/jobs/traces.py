@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from workbench.compare.comparison import Reference
+from workbench.compare import Reference
 from workbench.diagnostics import RestartStatus, adjusted_rand_index, checks
 from workbench.jobs.base import Record, Value
 from workbench.loop.trace import Trace

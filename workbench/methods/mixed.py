@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 from jax.flatten_util import ravel_pytree
-from numpyro.infer import NUTS, DiscreteHMCGibbs
+from numpyro.infer import NUTS as Kernel
+from numpyro.infer import DiscreteHMCGibbs
 from pydantic import Field
 
 from workbench.engine.compat.numpyro import any_changed
@@ -63,7 +64,7 @@ class Mixed(Sampler):
         blank = standard_mixture(problem)
         # The first mass matrix is in units of the data, so that the price does not depend on these.
         units = site_units(problem, unconstrained_sites(problem, blank))
-        inner = NUTS(
+        inner = Kernel(
             swept_latent_model,
             inverse_mass_matrix=ravel_pytree(units)[0] ** 2,
             target_accept_prob=self.target_accept_prob,

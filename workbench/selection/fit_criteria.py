@@ -7,8 +7,8 @@ import jax
 import numpy as np
 from jax import Array
 
+from workbench.data.dataset import generator
 from workbench.data.moments import blocks_of
-from workbench.data.randomness import generator
 from workbench.errors import InputError
 from workbench.mixture import Mixture
 from workbench.mixture.filled import filled

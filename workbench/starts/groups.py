@@ -14,7 +14,7 @@ import numpy as np
 from jax import Array
 from numpy.typing import NDArray
 
-from workbench.data.randomness import generator
+from workbench.data.dataset import generator
 from workbench.engine.compat.compilation import jit_by_size
 from workbench.engine.hosts import from_first_host
 from workbench.mixture import FlatPrior, Mixture, Statistics

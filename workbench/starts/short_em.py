@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from workbench.data.randomness import generator
+from workbench.data.dataset import generator
 from workbench.engine.hosts import from_first_host
 from workbench.mixture import Mixture
 from workbench.problem import Problem

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from workbench.config import Listed
 from workbench.data.dataset import Truth
-from workbench.data.ring import ring
+from workbench.data.simulate import ring
 from workbench.diagnostics import matched_error
 from workbench.diagnostics.proportion import Proportion
 from workbench.engine.keys import named_key

@@ -5,7 +5,7 @@ import numpy as np
 from jax import Array
 from jax.scipy.linalg import solve_triangular
 
-from workbench.data.collinear import is_collinear
+from workbench.data.moments import is_collinear
 from workbench.mixture.covariance.base import Covariance, product
 
 
