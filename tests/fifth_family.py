@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from workbench.mixture.covariance.base import Matrices
-from workbench.mixture.covariance.vectors import DeviationCovariance
+from workbench.mixture.covariance.stored import DeviationCovariance
 
 
 class SharedDiagonal(DeviationCovariance):

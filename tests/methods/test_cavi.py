@@ -23,8 +23,7 @@ from workbench.methods import CAVI
 from workbench.methods.base import geometric_marks
 from workbench.methods.cavi import Fit, coordinate_step, expected_mixture
 from workbench.mixture import COVARIANCES, PRIORS, ConjugatePrior, Mixture
-from workbench.mixture.prior.draw import draw_mixture
-from workbench.mixture.prior.update import not_updated
+from workbench.mixture.prior.update import draw_mixture, not_updated
 from workbench.posterior import exact_posterior, read_reference, reference_names, z_scores
 from workbench.problem import Problem
 from workbench.starts import RandomPoints, draw_starts

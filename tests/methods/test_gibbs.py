@@ -23,8 +23,7 @@ from workbench.loop.run import run
 from workbench.methods import Gibbs, GibbsKernel, gibbs
 from workbench.methods.allocation import allocate, allocated_statistics
 from workbench.mixture import COVARIANCES, PRIORS, ConjugatePrior, Mixture, covariance_named
-from workbench.mixture.prior.draw import draw_mixture
-from workbench.mixture.prior.update import Updated
+from workbench.mixture.prior.update import Updated, draw_mixture
 from workbench.numpyro_model import mixture_model
 from workbench.posterior import ReferencePosterior, read_reference, z_scores
 from workbench.problem import Problem

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from workbench.mixture.logarithm import log
+from workbench.mixture.arithmetic import log
 
 LIMITS = np.finfo(float)
 

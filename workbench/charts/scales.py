@@ -10,8 +10,8 @@ from jax.scipy.linalg import expm
 
 from workbench.charts.base import ScaleCoordinates
 from workbench.mixture import Covariance
+from workbench.mixture.arithmetic import pairs, unpack_symmetric
 from workbench.mixture.covariance.base import product
-from workbench.mixture.covariance.symmetric import pairs, unpack_symmetric
 
 
 class CholeskyCoordinates(ScaleCoordinates):

@@ -19,7 +19,7 @@ from workbench.diagnostics.ranks import rank_statistics, tail_sizes
 from workbench.engine.compat.compilation import jit_by_size
 from workbench.loop.trace import Trace
 from workbench.mixture import Mixture
-from workbench.mixture.filled import filled
+from workbench.mixture.mixture import filled
 from workbench.problem import Problem
 
 # Rows at which the log density is followed, and coordinates of the means. Each functional costs some milliseconds.

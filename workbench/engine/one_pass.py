@@ -22,9 +22,9 @@ import numpy as np
 from jax import Array
 
 from workbench.engine.rows import Rows
+from workbench.mixture.arithmetic import log
 from workbench.mixture.covariance import Statistics
 from workbench.mixture.covariance.base import LOG_2PI, product, weighted_sum
-from workbench.mixture.logarithm import log
 from workbench.mixture.mixture import Mixture
 
 # Squared distance of a component from the origin, in its own standard deviations, beyond which the whitened form

@@ -16,9 +16,9 @@ from workbench.methods.branch import only_where
 from workbench.methods.fixed_point import change_of
 from workbench.methods.gibbs import check_conjugate
 from workbench.mixture import Covariance, Mixture, Statistics
-from workbench.mixture.prior.draw import draw_mixture
 from workbench.mixture.prior.update import (
     Updated,
+    draw_mixture,
     log_allocation_prior,
     log_marginal_likelihood,
     not_updated,

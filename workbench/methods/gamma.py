@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jax import Array
 
 from workbench.methods.branch import only_where
-from workbench.mixture.logarithm import log
+from workbench.mixture.arithmetic import log
 
 # After the first proposals, at most one number in WAITING is still to be drawn, as a rule: 1 in 20 at shape one, where
 # refusals are most frequent. These are gathered, so that further proposals are made for them only, AT_ONCE for each at

@@ -13,8 +13,7 @@ from workbench.methods.allocation import allocated_statistics
 from workbench.methods.base import Algorithm, Info, Method, Schedule, geometric_marks
 from workbench.methods.sampler import Sampler
 from workbench.mixture import ConjugatePrior, Mixture
-from workbench.mixture.prior.draw import draw_mixture
-from workbench.mixture.prior.update import update
+from workbench.mixture.prior.update import draw_mixture, update
 from workbench.problem import Problem
 
 

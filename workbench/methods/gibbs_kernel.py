@@ -12,8 +12,7 @@ from workbench.engine.compat.numpyro import is_prng_key
 from workbench.errors import InputError
 from workbench.methods.gibbs import check_conjugate, sweep
 from workbench.mixture import Mixture
-from workbench.mixture.prior.draw import draw_mixture
-from workbench.mixture.prior.update import not_updated
+from workbench.mixture.prior.update import draw_mixture, not_updated
 from workbench.problem import Problem
 
 Sites = dict[str, Array]

@@ -15,7 +15,7 @@ from workbench.methods.population import Drawn, Setting, choose, nothing_drawn, 
 from workbench.methods.sampler import Sampler
 from workbench.methods.tempering import effective_size, log_mean_weight, systematic_ancestors
 from workbench.mixture import Mixture
-from workbench.mixture.logarithm import log
+from workbench.mixture.arithmetic import log
 from workbench.mixture.prior.sequential import Known, Tables, foresee, with_point
 from workbench.problem import Problem
 

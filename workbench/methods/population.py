@@ -14,15 +14,9 @@ from jax import Array
 
 from workbench.methods.gamma import log_gamma_draws
 from workbench.mixture import Mixture, Statistics
+from workbench.mixture.arithmetic import log, lower_root_of_inverse, lower_triangular_of, products, squares
 from workbench.mixture.covariance import Covariance
 from workbench.mixture.covariance.base import Natural, product
-from workbench.mixture.covariance.many import (
-    lower_root_of_inverse,
-    lower_triangular_of,
-    products,
-    squares,
-)
-from workbench.mixture.logarithm import log
 from workbench.mixture.prior import Hyperparameters
 from workbench.mixture.prior.sequential import Known, shape_of
 from workbench.mixture.prior.update import Updated, update

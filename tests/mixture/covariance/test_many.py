@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from workbench.mixture.covariance.many import (
+from workbench.mixture.arithmetic import (
     WRITTEN_OUT,
     lower_inverse,
     lower_root,

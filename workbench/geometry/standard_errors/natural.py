@@ -8,8 +8,8 @@ from jax.scipy.linalg import cho_solve, cholesky
 from workbench.charts.scales import distinct
 from workbench.geometry.curvature import Coordinated, raveled
 from workbench.mixture import Covariance, Mixture
+from workbench.mixture.arithmetic import pairs
 from workbench.mixture.covariance.base import product
-from workbench.mixture.covariance.symmetric import pairs
 
 
 def natural(mixture: Mixture) -> Array:

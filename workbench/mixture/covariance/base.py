@@ -16,7 +16,7 @@ import numpy as np
 from jax import Array
 from numpyro.distributions import Distribution
 
-from workbench.mixture.covariance.symmetric import pack_symmetric, pairs, unpack_symmetric
+from workbench.mixture.arithmetic import pack_symmetric, pairs, unpack_symmetric
 
 LOG_2PI = math.log(2.0 * math.pi)
 

@@ -5,9 +5,9 @@ import numpy as np
 import numpyro.distributions as dist
 from jax import Array
 
+from workbench.mixture.arithmetic import pack_symmetric, pairs, unpack_symmetric
 from workbench.mixture.covariance.base import LOG_2PI, Matrices, Natural, Statistics, product
-from workbench.mixture.covariance.matrix import MatrixCovariance, triangular_blocks
-from workbench.mixture.covariance.symmetric import pack_symmetric, pairs, unpack_symmetric
+from workbench.mixture.covariance.stored import MatrixCovariance, triangular_blocks
 
 
 class Full(MatrixCovariance):

@@ -5,7 +5,7 @@ import numpy as np
 from jax import Array
 
 from workbench.mixture.covariance.base import LOG_2PI, Matrices, Natural, Statistics
-from workbench.mixture.covariance.vectors import DeviationCovariance
+from workbench.mixture.covariance.stored import DeviationCovariance
 
 
 class Spherical(DeviationCovariance):

@@ -9,7 +9,7 @@ import numpyro.distributions as dist
 from jax import Array
 
 from workbench.mixture.covariance.base import LOG_2PI, Matrices, Natural, Statistics, product
-from workbench.mixture.covariance.matrix import MatrixCovariance
+from workbench.mixture.covariance.stored import MatrixCovariance
 
 
 class Tied(MatrixCovariance):

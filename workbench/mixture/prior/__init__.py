@@ -1,10 +1,9 @@
 """Priors: one file each, found by name in `PRIORS`. Regularisers belong here and nowhere else."""
 
-from workbench.mixture.prior.base import Hyperparameters, Prior
+from workbench.mixture.prior.base import FlatPrior, Hyperparameters, Prior
 from workbench.mixture.prior.bounded_ratio import BoundedRatioPrior
 from workbench.mixture.prior.chen_tan import ChenTanPrior
 from workbench.mixture.prior.conjugate import ConjugatePrior
-from workbench.mixture.prior.flat import FlatPrior
 from workbench.mixture.prior.independent import IndependentPrior
 
 PRIORS: dict[str, type[Prior]] = {

@@ -10,8 +10,7 @@ from pydantic import Field
 from workbench.data.moments import Moments
 from workbench.mixture.covariance import Covariance, Statistics
 from workbench.mixture.mixture import Mixture
-from workbench.mixture.prior.base import Hyperparameters, Positive, Prior
-from workbench.mixture.prior.flat import centred, uniform_site_values, uniform_sites
+from workbench.mixture.prior.base import Hyperparameters, Positive, Prior, centred, uniform_site_values, uniform_sites
 
 
 class ChenTanPrior(Prior):

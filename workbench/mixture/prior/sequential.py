@@ -12,9 +12,8 @@ import jax.numpy as jnp
 from jax import Array
 from jax.scipy.special import gammaln
 
+from workbench.mixture.arithmetic import log, lower_inverse, lower_root, squares
 from workbench.mixture.covariance import Covariance
-from workbench.mixture.covariance.many import lower_inverse, lower_root, squares
-from workbench.mixture.logarithm import log
 from workbench.mixture.prior.base import Hyperparameters
 from workbench.mixture.prior.update import LOG_PI, Updated
 
