@@ -1,7 +1,6 @@
 """Gaussian mixtures by EM, direct gradient ascent and MCMC, compared on the same terms."""
 
 import workbench.engine.compat.environment  # noqa: F401  # before anything that imports JAX
-import workbench.engine.compat.quiet  # noqa: F401
 from workbench import methods, plots
 from workbench.compare import Comparison, Reference, compare, summarise, table
 from workbench.data import Dataset, Simulator, dataset_names, load_dataset, read_file

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from workbench.data import files, read_file
 from workbench.data.files import ParquetPoints
 from workbench.data.moments import moments_of
-from workbench.engine import rows, stream
+from workbench.engine import layout, rows
 from workbench.engine.keys import named_key
 from workbench.errors import InputError
 from workbench.loop.run import run
@@ -60,7 +60,7 @@ def test_a_large_file_is_fitted_from_where_it_is(
     end = run(EM(), expected, starts, named_key(0, "em")).log_joint[:, -1]
     monkeypatch.setattr(files, "READ_AT_MOST", 0)
     monkeypatch.setattr(rows, "RESIDENT_BYTES", 0)
-    monkeypatch.setattr(stream, "READ_BYTES", 4_000)
+    monkeypatch.setattr(layout, "READ_BYTES", 4_000)
     np.save(file.with_suffix(".npy"), points)
     data = read_file(file.with_suffix(f".{suffix}"), columns=["a", "b"] if suffix == "parquet" else None)
     problem = Problem(data.x, 2)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from workbench.engine.precision import dtype_name, precision_note
+from workbench.engine.devices import dtype_name, precision_note
 
 
 @pytest.mark.parametrize(

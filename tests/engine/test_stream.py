@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from workbench.data import moments
-from workbench.engine import rows, stream
+from workbench.engine import layout, rows
 from workbench.engine.keys import named_key
 from workbench.engine.one_pass import log_likelihood, one_pass
 from workbench.engine.rows import Rows
@@ -36,7 +36,7 @@ def streaming(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(moments, "BLOCK_BYTES", 16_000)
     monkeypatch.setattr(rows, "RESIDENT_BYTES", 0)
     monkeypatch.setattr(rows, "SAMPLED_ROWS", 500)
-    monkeypatch.setattr(stream, "READ_BYTES", 16_000)
+    monkeypatch.setattr(layout, "READ_BYTES", 16_000)
 
 
 @FAMILIES

@@ -15,7 +15,7 @@ from numpyro.infer import MCMC
 from scipy.special import digamma, polygamma
 from scipy.stats import invgamma, invwishart
 
-from workbench.engine import rows, stream
+from workbench.engine import layout, rows
 from workbench.engine.keys import named_key
 from workbench.engine.rows import Rows
 from workbench.errors import InputError
@@ -218,7 +218,7 @@ def test_every_chunk_draws_by_a_key_of_its_own() -> None:
 
 def test_streamed_chunks_draw_by_keys_of_their_own_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rows, "RESIDENT_BYTES", 0)
-    monkeypatch.setattr(stream, "READ_BYTES", 32_000)
+    monkeypatch.setattr(layout, "READ_BYTES", 32_000)
     streamed = Rows.of(np.random.default_rng(0).normal(size=(5_003, 2)), covariance_named("full"), 3)
     assert streamed.stream is not None and streamed.stream.num_blocks > 1
     chunks = streamed.stream.num_blocks * streamed.stream.chunks_per_block

@@ -11,7 +11,7 @@ from families import summed
 from jax.flatten_util import ravel_pytree
 from numpy.typing import NDArray
 
-from workbench.engine import rows, stream
+from workbench.engine import layout, rows
 from workbench.engine.one_pass import one_pass
 from workbench.engine.rows import Rows
 from workbench.errors import InputError
@@ -284,7 +284,7 @@ def test_streamed_rows_end_where_rows_in_memory_do(
     starts = draw_starts(KMeansPlusPlus(), resident, 1, seed=1)
     best = float(optimum(resident, starts))
     monkeypatch.setattr(rows, "RESIDENT_BYTES", 0)
-    monkeypatch.setattr(stream, "READ_BYTES", 16_000)
+    monkeypatch.setattr(layout, "READ_BYTES", 16_000)
     problem = Problem(many, K)
     assert problem.rows.stream is not None
     trace = run(method(batch=128, max_passes=10.0), problem, starts, jax.random.key(2))

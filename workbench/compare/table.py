@@ -14,7 +14,7 @@ from workbench.compare.shortfall import remedies
 from workbench.compare.summary import LOWER, NEAR, YARDSTICK, MethodSummary, summarise
 from workbench.diagnostics import Status
 from workbench.diagnostics.convergence import E_BFMI_LIMIT
-from workbench.engine.precision import USUAL, dtype_name, precision_note
+from workbench.engine.devices import USUAL, dtype_name, precision_note
 from workbench.loop.trace import passes_text
 from workbench.table import Table, plain
 

@@ -1,4 +1,4 @@
-"""Devices: how many JAX starts with, and which of them work on a problem.
+"""Devices: how many JAX starts with, which of them work on a problem, and the precision of their numbers.
 
 XLA runs the programs of all devices of a CPU on one thread pool, whose size is the number of cores or of devices,
 whichever is larger. Two operations block a thread of the pool: a sum over devices waits for the shares of the other
@@ -12,14 +12,31 @@ import importlib
 import os
 import re
 from contextlib import suppress
+from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import threadpoolctl
 from jax.sharding import AxisType, Mesh
 
 from workbench.engine.compat.environment import SET_ASIDE
 from workbench.errors import LINE, InputError, cut, shown
+
+USUAL = "float64"
+
+
+def dtype_name(*arrays: Any) -> str:
+    """Name of the dtype of the arrays, several joined by "and"; without arrays, of JAX's current default float."""
+    names = {np.dtype(array.dtype).name for array in arrays}
+    return " and ".join(sorted(names)) or np.dtype(jnp.result_type(float)).name
+
+
+def precision_note(*dtypes: str) -> str:
+    """A sentence that names the precisions of a table's numbers; empty if all are float64."""
+    names = sorted(set(dtypes))
+    return "" if set(names) <= {USUAL} else f"Computed in {' and '.join(names)}."
+
 
 # Threads of the pool that one device can block at once: one by a sum over devices, one by singular values.
 # `tests/test_waiting.py` counts these operations in the compiled programs.

@@ -13,8 +13,7 @@ from jax.sharding import Mesh, PartitionSpec
 from numpy.typing import NDArray
 
 from workbench.data.moments import Moments, blocks_of, moments_of
-from workbench.engine.layout import ROWS, Layout, placed
-from workbench.engine.stream import Stream
+from workbench.engine.layout import ROWS, Layout, Stream, placed
 from workbench.errors import InputError
 from workbench.mixture.covariance import Covariance, Statistics
 from workbench.mixture.covariance.base import product

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from workbench.diagnostics.proportion import Proportion
-from workbench.engine.precision import USUAL, precision_note
+from workbench.engine.devices import USUAL, precision_note
 from workbench.geometry.stationary import Kind
 from workbench.mixture import Mixture, covariance_named
 from workbench.table import Table

@@ -8,8 +8,8 @@ import numpy as np
 
 from workbench.data.dataset import check_seed
 from workbench.diagnostics.proportion import Proportion
+from workbench.engine.devices import dtype_name
 from workbench.engine.keys import named_key
-from workbench.engine.precision import dtype_name
 from workbench.errors import InputError
 from workbench.geometry.atlas import Atlas, Basin
 from workbench.geometry.stationary import Kind, Nature, classify

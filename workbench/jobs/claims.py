@@ -14,8 +14,8 @@ from typing import Any, ClassVar, NamedTuple
 from workbench.claims.checks import CHECKS
 from workbench.claims.evidence import Ran
 from workbench.claims.ledger import Claim, Entry
+from workbench.engine.devices import dtype_name
 from workbench.engine.files import DAMAGED
-from workbench.engine.precision import dtype_name
 from workbench.errors import InputError
 from workbench.experiment import Experiment, parse_experiment
 from workbench.jobs.base import Cell, Job, Progress, Record, digest_of_values

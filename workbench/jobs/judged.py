@@ -10,8 +10,8 @@ from typing import Any
 from workbench.claims.checks import CHECKS
 from workbench.claims.decision import Decision, Verdict, undecided
 from workbench.claims.ledger import Claim
+from workbench.engine.devices import USUAL, precision_note
 from workbench.engine.files import DAMAGED
-from workbench.engine.precision import USUAL, precision_note
 from workbench.errors import InputError
 from workbench.jobs.base import Record, digest_of_values
 from workbench.jobs.state import DamagedCellError

@@ -5,7 +5,7 @@ from typing import Any
 
 import jax
 
-from workbench.engine.precision import dtype_name
+from workbench.engine.devices import dtype_name
 from workbench.provenance import version_of
 
 # Packages whose versions are recorded, whether or not a cell's code imports them.

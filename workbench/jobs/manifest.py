@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from workbench.engine.precision import USUAL, dtype_name
+from workbench.engine.devices import USUAL, dtype_name
 from workbench.errors import InputError, shown
 
 # A newer format is refused, because this version cannot know its meaning.

@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 from pydantic import BaseModel
 
 from workbench.data import digest_of
+from workbench.engine.devices import USUAL, dtype_name
 from workbench.engine.files import DAMAGED, digest_of_file
-from workbench.engine.precision import USUAL, dtype_name
 from workbench.errors import InputError
 from workbench.experiment import DataConfig
 from workbench.jobs.base import Cell, Job, Progress, Record, digest_of_values

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from workbench.diagnostics.convergence import E_BFMI_LIMIT
-from workbench.engine.precision import precision_note
+from workbench.engine.devices import precision_note
 from workbench.posterior.summary import Estimate, PosteriorSummary
 from workbench.table import Table
 from workbench.table import plain as plain_values

@@ -6,7 +6,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from workbench.engine.precision import precision_note
+from workbench.engine.devices import precision_note
 from workbench.jobs.judged import Judged, load_claims, reading_of
 from workbench.report.page import HOME, Grid, Page, Section, Shown, Words, reproduce, toml_of
 from workbench.table import Linked, Table

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from workbench.data import Dataset
-from workbench.engine.precision import USUAL, dtype_name
+from workbench.engine.devices import USUAL, dtype_name
 from workbench.engine.rows import SHARED_AT
 from workbench.errors import InputError
 from workbench.experiment import Experiment

@@ -11,7 +11,7 @@ import numpy as np
 from pydantic import Field
 
 from workbench.config import Config
-from workbench.engine.precision import USUAL, precision_note
+from workbench.engine.devices import USUAL, precision_note
 
 Value = bool | int | float | str | None | list[Any]  # what JSON can hold; None where there is no number
 Row = dict[str, Value]  # flat

@@ -1,11 +1,22 @@
-"""Removes environment variables that JAX or XLA cannot read, before JAX is imported.
+"""The environment of JAX and XLA, prepared before JAX is imported: what it cannot read is removed, and XLA is silent.
 
 JAX reads its variables when it is imported, and XLA when it starts. A value that they cannot read ends in an abort or
 in a traceback from deep inside, wherever the package is first imported. Such a variable is removed from the
 environment, and `devices.check_environment` reports it before anything is computed. Unknown flags in XLA_FLAGS cannot
 be distinguished from those of another version of XLA; XLA reports them itself.
+
+When XLA reads a program from the persistent cache, it logs as an error that the program was compiled for "features"
+that the machine lacks (+prefer-no-gather). These are hints to its own compiler, and the message appears even on the
+machine that compiled the program: two long lines each, besides a warning. Programs of other processors are kept in
+another folder (`compilation.py`), so no valid warning is hidden.
+
+XLA reads TF_CPP_MIN_LOG_LEVEL once, when it is loaded. After that only JAX's setting changes XLA's level; it also
+silences JAX's messages in Python, which must then be enabled again. JAX sets the variable to 1, so a process started
+from a notebook or script that uses JAX inherits that value; here 1 counts as unset. Any other value, and a level that
+the user has set in JAX, take precedence.
 """
 
+import logging
 import os
 import sys
 from collections.abc import Callable, Mapping
@@ -58,3 +69,14 @@ SET_ASIDE: dict[str, tuple[str, str]] = {}
 if "jax" not in sys.modules:
     for _name, _right in unreadable(os.environ).items():
         SET_ASIDE[_name] = (os.environ.pop(_name), _right)
+
+
+if os.environ.get("TF_CPP_MIN_LOG_LEVEL", "1") == "1":
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"  # fatal errors only
+    if "jax" in sys.modules:
+        import jax
+
+        if logging.getLogger("jax").level == logging.NOTSET:
+            jax.config.update("jax_logging_level", "CRITICAL")
+            # This resets JAX's Python loggers only; the level of XLA stays.
+            jax.config.update("jax_logging_level", "NOTSET")
