@@ -1,17 +1,36 @@
-"""The chart: real coordinates of a mixture, in which gradient methods take their steps."""
+"""The chart: real coordinates of a mixture, in which gradient methods take their steps, with derivatives in them."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jax import Array
 
-from workbench.charts.base import Coordinates, ScaleCoordinates, WeightCoordinates
-from workbench.charts.scales import SCALES
-from workbench.charts.weights import WEIGHTS
+from workbench.charts.coordinates import SCALES, WEIGHTS, Coordinates, ScaleCoordinates, WeightCoordinates
 from workbench.engine.rows import Rows
 from workbench.errors import InputError
 from workbench.mixture import Covariance, Mixture
 from workbench.problem import Problem
+
+
+class Derivatives(NamedTuple):
+    """The value and the derivatives of a function at a point."""
+
+    value: Array  # []
+    gradient: Array  # [P]
+    hessian: Array  # [P, P]   symmetric to the last bit
+
+
+def derivatives(function: Callable[[Array], Array], x: Array) -> Derivatives:
+    """The derivatives of a function at x [P], by forward mode over its gradient in all directions at once."""
+
+    def gradient(y: Array) -> tuple[Array, tuple[Array, Array]]:
+        value, slope = jax.value_and_grad(function)(y)
+        return slope, (value, slope)
+
+    hessian, (value, slope) = jax.jacfwd(gradient, has_aux=True)(x)
+    return Derivatives(value, slope, 0.5 * (hessian + hessian.T))
 
 
 class Chart(NamedTuple):

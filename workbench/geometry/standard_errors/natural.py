@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.scipy.linalg import cho_solve, cholesky
 
-from workbench.charts.scales import distinct
+from workbench.charts.coordinates import distinct
 from workbench.geometry.curvature import Coordinated, raveled
 from workbench.mixture import Covariance, Mixture
 from workbench.mixture.arithmetic import pairs
