@@ -30,7 +30,7 @@ import workbench as wb
 from workbench.engine.compat.compilation import make_room
 from workbench.engine.keys import named_key
 from workbench.loop.run import run
-from workbench.methods.ends import EndsOnly
+from workbench.methods.kinds import EndsOnly
 from workbench.mixture import Mixture
 from workbench.selection.nesting import nested, padded, restored
 from workbench.starts import STARTS, Stated, draw_starts

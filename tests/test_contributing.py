@@ -19,7 +19,7 @@ from workbench.experiment import read_experiment
 from workbench.experiment.own import import_methods
 from workbench.experiment.provenance import provenance_of
 from workbench.experiment.reading import read_toml
-from workbench.methods import own_methods, registry
+from workbench.methods import base, own_methods
 
 PAGE = Path(wb.__file__).parents[1] / "CONTRIBUTING.md"
 HOME = "cem:ClassificationEM"
@@ -41,7 +41,7 @@ def said(folder: Path, *words: str) -> str:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The example, run as the page says. What it registers and imports is gone afterwards."""
-    kept = dict(registry.METHODS), set(registry._OWN), list(sys.path)
+    kept = dict(base.METHODS), set(base._OWN), list(sys.path)
     folder = tmp_path_factory.mktemp("example")
     (folder / "cem.py").write_text(block("python"), encoding="utf-8")
     (folder / "cem.toml").write_text(block("toml"), encoding="utf-8")
@@ -54,10 +54,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 def forget(methods: dict[str, type[wb.methods.Method]], own: set[str], path: list[str]) -> None:
-    registry.METHODS.clear()
-    registry.METHODS.update(methods)
-    registry._OWN.clear()
-    registry._OWN.update(own)
+    base.METHODS.clear()
+    base.METHODS.update(methods)
+    base._OWN.clear()
+    base._OWN.update(own)
     sys.path[:] = path
     sys.modules.pop("cem", None)
 
@@ -65,9 +65,9 @@ def forget(methods: dict[str, type[wb.methods.Method]], own: set[str], path: lis
 @pytest.fixture
 def forgotten(folder: Path) -> Iterator[Path]:
     """The folder, in a process in which nothing of the example was imported."""
-    kept, module = (dict(registry.METHODS), set(registry._OWN), list(sys.path)), sys.modules["cem"]
-    own = {name: kind for name, kind in registry.METHODS.items() if name != "cem"}
-    forget(own, registry._OWN - {"cem"}, [place for place in sys.path if place != str(folder)])
+    kept, module = (dict(base.METHODS), set(base._OWN), list(sys.path)), sys.modules["cem"]
+    own = {name: kind for name, kind in base.METHODS.items() if name != "cem"}
+    forget(own, base._OWN - {"cem"}, [place for place in sys.path if place != str(folder)])
     yield folder
     forget(*kept)
     sys.modules["cem"] = module
@@ -142,7 +142,7 @@ def code(example: Path) -> dict[str, str]:
     """The digest of what each method of the example rests on, as a new process would find it."""
     for name in ("cem", "helping"):
         sys.modules.pop(name, None)
-    registry.METHODS.pop("cem", None)
+    base.METHODS.pop("cem", None)
     for each in vars(provenance).values():
         getattr(each, "cache_clear", int)()
     # Else a file that is written twice in a second passes for its compiled self.

@@ -13,7 +13,7 @@ from workbench.geometry.stationary import Kind
 from workbench.geometry.survey import atlas, atlas_of, numbered
 from workbench.loop.run import run
 from workbench.methods import EM, NUTS, GradientAscent, Race
-from workbench.methods.ends import EndsOnly
+from workbench.methods.kinds import EndsOnly
 from workbench.problem import Problem
 from workbench.starts import KMeansPlusPlus, RandomPoints, draw_starts
 

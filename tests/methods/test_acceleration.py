@@ -15,8 +15,7 @@ from workbench.compare import compare
 from workbench.data import load_dataset
 from workbench.errors import InputError
 from workbench.methods import EM, SQUAREM, Anderson, OverRelaxed, Race
-from workbench.methods.accelerated import Accelerated, Visit
-from workbench.methods.anderson import HALFWAY, damped_least_squares
+from workbench.methods.accelerated import HALFWAY, Accelerated, Visit, damped_least_squares
 from workbench.mixture import COVARIANCES, PRIORS, Mixture
 from workbench.problem import Problem
 

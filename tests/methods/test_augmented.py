@@ -12,15 +12,8 @@ from scipy.linalg import expm, sqrtm
 from scipy.special import logsumexp
 from scipy.stats import multivariate_normal
 
-from workbench.methods.augmented import (
-    Augmented,
-    Tangent,
-    augment,
-    geodesic,
-    unaugment,
-    value_and_gradient,
-)
-from workbench.methods.augmented import log_joint as augmented_log_joint
+from workbench.methods.riemannian import Augmented, Tangent, augment, geodesic, unaugment, value_and_gradient
+from workbench.methods.riemannian import log_joint as augmented_log_joint
 from workbench.mixture import Mixture
 from workbench.problem import Problem
 

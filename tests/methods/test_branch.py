@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from jax import Array
 
-from workbench.methods.branch import one_by_one, only_where
+from workbench.methods.base import one_by_one, only_where
 
 # Loops of different length for each restart.
 LONG = jnp.asarray([3, 0, 7, 1])

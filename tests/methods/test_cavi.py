@@ -21,7 +21,7 @@ from workbench.loop.run import run
 from workbench.loop.trace import Trace
 from workbench.methods import CAVI
 from workbench.methods.base import geometric_marks
-from workbench.methods.cavi import Fit, coordinate_step, expected_mixture
+from workbench.methods.variational import Fit, coordinate_step, expected_mixture
 from workbench.mixture import COVARIANCES, PRIORS, ConjugatePrior, Mixture
 from workbench.mixture.prior.update import draw_mixture, not_updated
 from workbench.posterior import exact_posterior, read_reference, reference_names, z_scores

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from workbench.methods.gamma import log_gamma_draws
+from workbench.methods.population import log_gamma_draws
 
 
 @pytest.mark.parametrize("shape", [0.05, 0.5, 1.0, 1.5, 7.0, 400.0])

@@ -19,7 +19,7 @@ from workbench.engine.keys import named_key
 from workbench.errors import InputError
 from workbench.loop.run import run
 from workbench.methods import NUTS, Mixed
-from workbench.methods import mixed as module
+from workbench.methods import nuts as module
 from workbench.mixture import PRIORS, IndependentPrior, Mixture
 from workbench.numpyro_model import latent_model, swept_latent_model
 from workbench.posterior import read_reference

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from workbench.errors import InputError
 from workbench.methods import RelaxedEM
-from workbench.methods.relaxed_em import between
+from workbench.methods.em_variants import between
 from workbench.mixture import COVARIANCES, Mixture
 from workbench.problem import Problem
 

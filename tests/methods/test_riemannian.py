@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from workbench.errors import InputError
 from workbench.methods import Riemannian
-from workbench.methods.augmented import unaugment
+from workbench.methods.riemannian import unaugment
 from workbench.mixture import Mixture
 from workbench.problem import Problem
 

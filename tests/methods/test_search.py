@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from workbench.methods.search import CURVATURE, SUFFICIENT, TRIALS, Found, weak_wolfe
+from workbench.methods.line_search import CURVATURE, SUFFICIENT, TRIALS, Found, weak_wolfe
 
 # Functions of the length with a slope of -1 or so at zero; the best length is 1e-3 to 50 times the first one tried.
 FUNCTIONS: dict[str, Callable[[jax.Array], jax.Array]] = {

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from workbench.methods.trust_region import Model, lowest_in_ball
+from workbench.methods.newton import Model, lowest_in_ball
 
 P = 6
 Vector = NDArray[np.float64]

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from workbench.methods.collapse import is_usable
-from workbench.methods.fixed_point import ROUNDING, Map
+from workbench.methods.base import is_usable
+from workbench.methods.kinds import ROUNDING, Map
 from workbench.mixture import Mixture
 from workbench.problem import Problem
 

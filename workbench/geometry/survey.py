@@ -17,7 +17,7 @@ from workbench.loop.run import Progress, run
 from workbench.loop.trace import Trace
 from workbench.methods import Climber
 from workbench.methods.base import check_smooth
-from workbench.methods.ends import EndsOnly
+from workbench.methods.kinds import EndsOnly
 from workbench.mixture import Mixture
 from workbench.mixture.matching import Components, distinct
 from workbench.problem import Problem

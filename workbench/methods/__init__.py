@@ -1,30 +1,32 @@
 """Methods, one file each, looked up by name in `METHODS`; `register` adds one that is defined elsewhere."""
 
-from workbench.methods.anderson import Anderson
-from workbench.methods.approximation import Approximation
-from workbench.methods.base import Algorithm, Climber, Info, Method, Race, Schedule
-from workbench.methods.cavi import CAVI
+from workbench.methods.accelerated import SQUAREM, Anderson, OverRelaxed
+from workbench.methods.base import (
+    METHODS,
+    Algorithm,
+    Climber,
+    Info,
+    Method,
+    Race,
+    Schedule,
+    home_of,
+    own_methods,
+    register,
+)
 from workbench.methods.em import EM
-from workbench.methods.floored_em import FlooredEM
-from workbench.methods.gibbs import Gibbs
-from workbench.methods.gibbs_kernel import GibbsKernel
+from workbench.methods.em_variants import FlooredEM, OnlineEM, RelaxedEM
+from workbench.methods.gibbs import Gibbs, GibbsKernel
 from workbench.methods.gradient_ascent import GradientAscent
 from workbench.methods.ibis import IBIS
-from workbench.methods.mixed import Mixed
+from workbench.methods.kinds import Approximation, Sampler
 from workbench.methods.natural_gradient import NaturalGradient
 from workbench.methods.newton import Newton
-from workbench.methods.nuts import NUTS
-from workbench.methods.online_em import OnlineEM
-from workbench.methods.overrelaxed import OverRelaxed
+from workbench.methods.nuts import NUTS, Mixed
 from workbench.methods.permuted import Permuted
-from workbench.methods.registry import METHODS, home_of, own_methods, register
-from workbench.methods.relaxed_em import RelaxedEM
 from workbench.methods.riemannian import Riemannian
-from workbench.methods.sampler import Sampler
-from workbench.methods.squarem import SQUAREM
 from workbench.methods.stochastic_ascent import StochasticAscent
 from workbench.methods.tempered_smc import TemperedSMC
-from workbench.methods.variational import Variational
+from workbench.methods.variational import CAVI, Variational
 
 METHODS |= {
     "em": EM,

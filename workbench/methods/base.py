@@ -1,22 +1,28 @@
 """The interface of methods: a method is a frozen config that binds to a problem and yields pure functions.
 
-A new method is a new file beside this one with a class derived from `Method`, and one line in `METHODS`.
+A new method is a class derived from `Method`, and one line in `METHODS`. The registry holds the methods of the package,
+which `methods/__init__.py` adds, and those that users register.
 """
 
+import inspect
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Annotated, Any, ClassVar, NamedTuple
+from typing import Annotated, Any, ClassVar, NamedTuple, TypeVar
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from pydantic import Field
 
 from workbench.config import Config
-from workbench.errors import InputError
+from workbench.errors import InputError, shown
 from workbench.mixture import Mixture
 from workbench.problem import Problem
+from workbench.soundness import NARROWEST
 
 State = Any  # private to each method; a pytree
 
@@ -149,3 +155,100 @@ def fractional_marks(limit: float, ratio: float = 1.1) -> np.ndarray:
     """Marks from `FIRST_FRACTION` of a pass up to `limit`, each `ratio` times the last. [T - 1]"""
     growths = max(0, int(np.ceil(np.log(limit / FIRST_FRACTION) / np.log(ratio) - 0.5)))
     return np.append(FIRST_FRACTION * ratio ** np.arange(growths), limit)
+
+
+METHODS: dict[str, type[Method]] = {}
+
+# Names of the methods that users have registered.
+_OWN: set[str] = set()
+
+M = TypeVar("M", bound=Method)
+
+
+def own_methods() -> tuple[type[Method], ...]:
+    """The methods that `register` has added."""
+    return tuple(METHODS[name] for name in METHODS if name in _OWN)
+
+
+def home_of(kind: type[Method]) -> str:
+    """Module and name of a method's class, as a config writes them: `my_module:Mine`."""
+    return f"{kind.__module__}:{kind.__qualname__}"
+
+
+def register(kind: type[M]) -> type[M]:
+    """Add a user's own method to `METHODS`, so that configs can name it. It can be used as a class decorator.
+
+    A class from the same module with the same name replaces the earlier one, as when a notebook cell is run again.
+
+    Args:
+        kind: a class derived from `Method`, whose field `method` is a literal with that literal as its default.
+
+    Raises:
+        InputError: the class is not a complete method, or another class already has the name.
+    """
+    if not (isinstance(kind, type) and issubclass(kind, Method)) or inspect.isabstract(kind):
+        raise InputError(f"{shown(kind)} is no method; give a class derived from workbench.methods.Method")
+    name = kind.model_fields["method"].default
+    if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", name):
+        raise InputError(f'{home_of(kind)}: method: give it a name, as in `method: Literal["mine"] = "mine"`')
+    if not isinstance(getattr(kind, "summary", None), str):
+        raise InputError(f'{home_of(kind)}: summary: say in a line what it is, as in `summary: ClassVar[str] = "..."`')
+    if name in METHODS and home_of(METHODS[name]) != home_of(kind):
+        raise InputError(f"{home_of(kind)}: method: {name} is the name of {home_of(METHODS[name])}; take another")
+    METHODS[name] = kind
+    _OWN.add(name)
+    return kind
+
+
+def is_usable(mixture: Mixture, problem: Problem) -> Array:
+    """Whether all parameters are finite and no component is narrower than `NARROWEST` in working units. []"""
+    finite = jnp.all(jnp.array([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(mixture)]))
+    inverse = mixture.covariance.whitener(problem.rows.to_working(mixture).scales)
+    # The Frobenius norm of L^-1 is the reciprocal of the smallest width, to within a factor of sqrt(D).
+    axes = (-2, -1) if mixture.covariance.has_correlations else ()
+    steepest = jnp.max(jnp.sqrt(jnp.sum(inverse**2, axis=axes)))
+    return finite & (steepest < 1.0 / NARROWEST)
+
+
+Carry = TypeVar("Carry")
+
+
+def only_where(predicate: Array, change: Callable[[Carry], Carry], carry: Carry) -> Carry:
+    """`change(carry)` where the predicate holds, else the carry.
+
+    It is a loop of at most one turn, so that nothing is computed unless the predicate holds for some restart of the
+    batch. Under `vmap`, a `cond` computes both sides.
+    """
+
+    def turn(state: tuple[Array, Carry]) -> tuple[Array, Carry]:
+        return jnp.zeros_like(state[0]), change(state[1])
+
+    return jax.lax.while_loop(lambda state: state[0], turn, (predicate, carry))[1]
+
+
+def one_by_one(predicate: Array, change: Callable[[Carry], Carry], carry: Carry) -> Carry:
+    """`change(carry)` where the predicate holds, else the carry; the restarts of a batch run one after the other.
+
+    It suits a change whose arrays are long vectors for a single restart. Run together, the restarts would not fit into
+    the processor's cache, each loop inside the change would last as long as that of the slowest restart, and every turn
+    of such a loop would copy its whole carry by a select. Besides the carry, the change may read only arrays that all
+    restarts share.
+    """
+
+    @jax.custom_batching.custom_vmap
+    def alone(predicate: Array, carry: Carry) -> Carry:
+        return only_where(predicate, change, carry)
+
+    @alone.def_vmap
+    def in_order(size: int, batched: Any, predicate: Array, carry: Carry) -> tuple[Carry, Any]:
+        assert all(jax.tree.leaves(batched)), "the restarts of a batch share none of what they carry"
+
+        def turn(place: Array, carries: Carry) -> Carry:
+            own = jax.tree.map(lambda leaf: leaf[place], carries)
+            changed = only_where(predicate[place], change, own)
+            return jax.tree.map(lambda leaf, new: leaf.at[place].set(new), carries, changed)
+
+        end = only_where(jnp.any(predicate), lambda now: jax.lax.fori_loop(0, size, turn, now), carry)
+        return end, jax.tree.map(lambda _: True, carry)
+
+    return alone(predicate, carry)

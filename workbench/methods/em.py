@@ -8,9 +8,8 @@ from jax import Array
 from pydantic import Field
 
 from workbench.errors import InputError
-from workbench.methods.base import Algorithm, Info, Schedule, geometric_marks
-from workbench.methods.collapse import is_usable
-from workbench.methods.fixed_point import FixedPoint, Map, change_of
+from workbench.methods.base import Algorithm, Info, Schedule, geometric_marks, is_usable
+from workbench.methods.kinds import FixedPoint, Map, change_of
 from workbench.mixture import Mixture
 from workbench.problem import Problem
 

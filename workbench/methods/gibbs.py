@@ -1,20 +1,62 @@
-"""Gibbs: draws from the posterior under the conjugate prior, allocations and parameters in turn."""
+"""Gibbs: draws from the posterior under the conjugate prior, allocations and parameters in turn.
 
-from typing import Annotated, ClassVar, Literal
+As a NumPyro kernel it is `numpyro.infer.MCMC(GibbsKernel(), ...).run(key, problem)`.
+"""
+
+from functools import partial
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from numpyro.infer.mcmc import MCMCKernel
 from pydantic import Field
 
+from workbench.engine.compat.numpyro import is_prng_key
+from workbench.engine.rows import Rows
 from workbench.errors import InputError
-from workbench.methods.allocation import allocated_statistics
 from workbench.methods.base import Algorithm, Info, Method, Schedule, geometric_marks
-from workbench.methods.sampler import Sampler
-from workbench.mixture import ConjugatePrior, Mixture
-from workbench.mixture.prior.update import draw_mixture, update
+from workbench.methods.kinds import Sampler
+from workbench.mixture import ConjugatePrior, Mixture, Statistics
+from workbench.mixture.prior.update import draw_mixture, not_updated, update
 from workbench.problem import Problem
+
+
+def allocated_statistics(key: Array, mixture: Mixture, rows: Rows) -> Statistics:
+    """Statistics of each component's points after `z_n ~ Categorical(r_n1, ..., r_nK)`, about the mixture's means.
+
+    It costs one pass: allocations are drawn chunk by chunk, summed and discarded. The expectation of the statistics is
+    what `one_pass` returns. Log-joints are computed in the whitened form, which does not cancel far from the origin.
+
+    Returns:
+        `Statistics` in the data's units: counts [K], first [K, D] and second moments in the family's shape.
+    """
+    working = rows.to_working(mixture)
+    family, (k, d) = working.covariance, working.means.shape
+    constant = jnp.log(working.weights) - family.half_log_determinants(working.scales, k, d)
+
+    def chunk(parameters: tuple[Array, ...], own: Array, z: Array, counted: Array) -> Any:
+        constant, means, whitener = parameters
+        log_joint = constant[:, None] - 0.5 * family.squared_distances(whitener, means, z)  # [K, B]
+        return family.weighted_sums(allocate(own, log_joint) * counted, means, z)
+
+    sums = rows.random_sum(chunk, (constant, working.means, family.whitener(working.scales)), key)
+    return rows.statistics_from_working(family.statistics_of(sums, working.means), family)
+
+
+def allocate(key: Array, log_joint: Array) -> Array:
+    """One component for each row, drawn in proportion to `exp(log_joint)` [K, B], as 1 there and 0 elsewhere. [K, B]
+
+    It draws by inversion, which takes one uniform number for each row. The Gumbel trick takes K and as many logarithms.
+    """
+    shares = jnp.exp(log_joint - jnp.max(log_joint, axis=0))
+    below = jnp.cumsum(shares, axis=0)
+    level = below[-1] * jax.random.uniform(key, log_joint.shape[1:], log_joint.dtype)
+    # The minimum gives every row a component in spite of rounding. All K are counted although K - 1 would be enough:
+    # for K = 2, XLA would drop the sum over one row, and then draw again for every component and product.
+    chosen = jnp.minimum(jnp.sum(below <= level, axis=0), len(below) - 1)
+    return jax.nn.one_hot(chosen, len(log_joint), axis=0, dtype=log_joint.dtype)
 
 
 class Gibbs(Sampler):
@@ -82,3 +124,71 @@ def check_conjugate(problem: Problem, who: str = "Gibbs") -> None:
             f"prior: {who} needs the conjugate prior, got {type(problem.prior).__name__}; "
             f'use family = "conjugate", or leave {who} out'
         )
+
+
+Sites = dict[str, Array]
+
+
+class GibbsState(NamedTuple):
+    """One chain, or several side by side."""
+
+    z: Sites  # values of the sites of `mixture_model`: weights, covariances, means
+    mixture: Mixture
+    rng_key: Array
+
+
+class GibbsKernel(MCMCKernel):  # type: ignore[misc]
+    """The sweep of `Gibbs` for use with NumPyro's own `MCMC`. The model's only argument is the problem.
+
+    `init_params` are values of the model's sites, as `problem.prior.site_values` gives them, with a leading axis of
+    chains where there are several. If they are not given, each chain begins at a draw from the prior.
+    """
+
+    @property
+    def sample_field(self) -> str:
+        """Name of the field that holds the values of the sites."""
+        return "z"
+
+    def init(
+        self, rng_key: Array, num_warmup: int, init_params: Sites | None, model_args: tuple[Any, ...], model_kwargs: Any
+    ) -> GibbsState:
+        """States at the given sites, or at draws from the prior. Nothing adapts during warm-up.
+
+        Raises:
+            InputError: the arguments are not exactly one problem, under the conjugate prior.
+        """
+        if len(model_args) != 1 or not isinstance(model_args[0], Problem) or model_kwargs:
+            raise InputError("GibbsKernel: its one argument is the problem; call MCMC's run(key, problem)")
+        problem = model_args[0]
+        check_conjugate(problem)
+        begin = partial(_begin, problem=problem)
+        return begin(rng_key, init_params) if is_prng_key(rng_key) else jax.vmap(begin)(rng_key, init_params)
+
+    def sample(self, state: GibbsState, model_args: tuple[Any, ...], model_kwargs: Any) -> GibbsState:
+        """One sweep."""
+        go_on = partial(_sweep, problem=model_args[0])
+        return go_on(state) if is_prng_key(state.rng_key) else jax.vmap(go_on)(state)
+
+
+@jax.jit
+def _begin(key: Array, sites: Sites | None, *, problem: Problem) -> GibbsState:
+    key, own = jax.random.split(key)
+    k, family = problem.components, problem.covariance
+    if sites is None:
+        mixture = _prior_draw(own, problem)
+    else:
+        weights = sites.get("weights", jnp.ones(k, problem.dtype))  # no site where K is 1
+        mixture = Mixture(weights, sites["means"], family.factor(sites["covariances"]), family)
+    return GibbsState(problem.prior.site_values(problem.labelled(mixture)), mixture, key)
+
+
+def _prior_draw(key: Array, problem: Problem) -> Mixture:
+    h, family = problem.hyperparameters, problem.covariance
+    return draw_mixture(key, not_updated(h, problem.components, family), h["concentration"], family)
+
+
+@jax.jit
+def _sweep(state: GibbsState, *, problem: Problem) -> GibbsState:
+    key, own = jax.random.split(state.rng_key)
+    mixture = sweep(own, state.mixture, problem)
+    return GibbsState(problem.prior.site_values(problem.labelled(mixture)), mixture, key)

@@ -11,11 +11,9 @@ from jax.flatten_util import ravel_pytree
 from pydantic import Field
 
 from workbench.charts import Chart, Coordinates, is_feasible
-from workbench.methods.base import Algorithm, Climber, Info, Schedule, check_smooth, geometric_marks
-from workbench.methods.collapse import is_usable
+from workbench.methods.base import Algorithm, Climber, Info, Schedule, check_smooth, geometric_marks, is_usable
 from workbench.methods.directions import DECAY, DIRECTIONS
-from workbench.methods.search import TRIALS
-from workbench.methods.searched import STALLED, Climb, Objective, Outcome, at_start, trial
+from workbench.methods.line_search import STALLED, TRIALS, Climb, Objective, Outcome, at_start, trial
 from workbench.mixture import Mixture
 from workbench.problem import Problem
 

@@ -8,12 +8,11 @@ from jax import Array
 from pydantic import Field
 
 from workbench.errors import InputError
-from workbench.methods.base import Algorithm, Info
-from workbench.methods.branch import one_by_one
+from workbench.methods.base import Algorithm, Info, one_by_one
 from workbench.methods.gibbs import check_conjugate
+from workbench.methods.kinds import Sampler
 from workbench.methods.population import Drawn, Setting, choose, nothing_drawn, nothing_known, sweep
-from workbench.methods.sampler import Sampler
-from workbench.methods.tempering import effective_size, log_mean_weight, systematic_ancestors
+from workbench.methods.tempered_smc import effective_size, log_mean_weight, systematic_ancestors
 from workbench.mixture import Mixture
 from workbench.mixture.arithmetic import log
 from workbench.mixture.prior.sequential import Known, Tables, foresee, with_point

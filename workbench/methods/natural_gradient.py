@@ -12,11 +12,9 @@ from pydantic import Field
 
 from workbench.charts import Chart
 from workbench.engine.rows import Rows
-from workbench.methods.base import Algorithm, Info
-from workbench.methods.collapse import is_usable
-from workbench.methods.dense import DenseClimber
-from workbench.methods.search import weak_wolfe
-from workbench.methods.searched import STALLED
+from workbench.methods.base import Algorithm, Info, is_usable
+from workbench.methods.kinds import DenseClimber
+from workbench.methods.line_search import STALLED, weak_wolfe
 from workbench.mixture import Mixture
 from workbench.mixture.covariance.base import LOG_2PI, product
 from workbench.problem import Problem

@@ -11,11 +11,10 @@ from pydantic import Field
 from workbench.charts import Chart, Coordinates
 from workbench.engine.one_pass import log_likelihood
 from workbench.engine.rows import Rows
-from workbench.methods.base import Algorithm, Info, check_smooth
-from workbench.methods.collapse import is_usable
+from workbench.methods.base import Algorithm, Info, check_smooth, is_usable
 from workbench.methods.directions import DECAY, DIRECTIONS, Direction, Memory, Moved
-from workbench.methods.minibatch import Minibatch
-from workbench.methods.search import TRIALS
+from workbench.methods.kinds import Minibatch
+from workbench.methods.line_search import TRIALS
 from workbench.mixture import Mixture
 from workbench.problem import Problem
 

@@ -1,24 +1,188 @@
-"""Tempered SMC: particles move from the prior to the posterior, and give an estimate of the evidence."""
+"""Tempered SMC: particles move from the prior to the posterior, and give an estimate of the evidence.
+
+Each step chooses the next temperature, weighs and resamples the particles, and refreshes them by Hamiltonian moves.
+"""
 
 from collections.abc import Callable
-from typing import Annotated, ClassVar, Literal, NamedTuple
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import numpyro
 from jax import Array
 from jax.flatten_util import ravel_pytree
 from pydantic import Field
 
-from workbench.methods.base import Algorithm, Info
-from workbench.methods.branch import only_where
-from workbench.methods.hamiltonian import Evaluate, Particle, of_each, refresh
+from workbench.methods.base import Algorithm, Info, only_where
+from workbench.methods.kinds import Sampler, check_proper
 from workbench.methods.nuts import standard_mixture
-from workbench.methods.sampler import Sampler, check_proper
-from workbench.methods.tempering import log_mean_weight, next_temperature, systematic_ancestors
 from workbench.mixture import Mixture
 from workbench.numpyro_model import mixture_of_sites, prior_potential, unconstrained_sites
 from workbench.problem import Problem
+
+# Bisections for the next temperature, down to the last digit of a float64.
+HALVINGS = 52
+
+
+def next_temperature(temperature: Array, log_likelihoods: Array, share: float) -> Array:
+    """The temperature, at most 1, at which the effective sample size of the weights falls to a share of its maximum.
+
+    The effective sample size is `(sum w)^2 / sum w^2` for `w = L^(next - temperature)` (Jasra, Stephens, Doucet &
+    Tsagaris 2011, Scandinavian Journal of Statistics 38). Its maximum is the number of particles whose log-likelihood
+    is finite.
+
+    Args:
+        temperature: the present one, below 1. []
+        log_likelihoods: of the particles; minus infinity for a particle without one. [S]
+        share: effective sample size to reach, as a share of its maximum.
+    """
+    wanted = share * jnp.sum(log_likelihoods > -jnp.inf)
+
+    def halve(bounds: tuple[Array, Array], _: None) -> tuple[tuple[Array, Array], None]:
+        low, high = bounds
+        middle = 0.5 * (low + high)
+        far = effective_size((middle - temperature) * log_likelihoods) < wanted
+        return (jnp.where(far, low, middle), jnp.where(far, middle, high)), None
+
+    one = jnp.ones_like(temperature)
+    (_, high), _ = jax.lax.scan(halve, (temperature, one), length=HALVINGS)
+    near = effective_size((one - temperature) * log_likelihoods) >= wanted
+    return jnp.where(near, one, high)
+
+
+def effective_size(log_weights: Array) -> Array:
+    """Kish's effective sample size of particles with these weights [S]. []"""
+    return jnp.exp(2 * jax.nn.logsumexp(log_weights) - jax.nn.logsumexp(2 * log_weights))
+
+
+def log_mean_weight(log_weights: Array) -> Array:
+    """The log of the mean weight, which a step in temperature adds to the log evidence. []"""
+    return jax.nn.logsumexp(log_weights) - np.log(len(log_weights))
+
+
+def systematic_ancestors(key: Array, log_weights: Array) -> Array:
+    """The index of each particle's ancestor, by systematic resampling (Kitagawa 1996), ascending. [S]"""
+    count = len(log_weights)
+    cumulated = jnp.cumsum(jax.nn.softmax(log_weights))
+    places = (jnp.arange(count) + jax.random.uniform(key, dtype=log_weights.dtype)) / count
+    # Rounding may leave the last sum below one. Scaled by it, no place falls beyond the last particle with a weight.
+    return jnp.searchsorted(cumulated, places * cumulated[-1], side="right")
+
+
+# Particles that move together in one batch; so few that their chunks of rows share a core's cache.
+TOGETHER = 64
+
+# Target acceptance rate. At the best step size it lies between 0.65 and 0.8 (Betancourt, Byrne & Girolami 2014,
+# arXiv:1411.6669); the upper end is safer, and it is the default of NUTS.
+TARGET = 0.8
+
+# Change of the log step size for each unit of acceptance rate above the target. The rate is a mean over all particles
+# and has little noise, so each move may correct most of the error of the one before.
+GAIN = 1.0
+
+# Step sizes are drawn within this share of their centre, so that no orbit closes on itself (Neal 2011, sec. 3.2).
+JITTER = 0.4
+
+
+class Particle(NamedTuple):
+    """A point, and the two parts of its potential with their gradients; a temperature weights the second."""
+
+    z: Array  # [P]   unconstrained
+    prior: Array  # []   minus its log density
+    prior_slope: Array  # [P]
+    log_likelihood: Array  # []   minus infinity where any field is not finite
+    likelihood_slope: Array  # [P]
+
+    def potential(self, temperature: Array) -> Array:
+        """Minus the log density of the tempered posterior, prior x likelihood^temperature. []"""
+        return self.prior - temperature * self.log_likelihood
+
+    def slope(self, temperature: Array) -> Array:
+        """Gradient of the potential. [P]"""
+        return self.prior_slope - temperature * self.likelihood_slope
+
+
+Evaluate = Callable[[Array], Particle]  # z [P] -> the particle there, one pass over the data
+
+
+class Trajectory(NamedTuple):
+    """Settings of a trajectory; all particles at one temperature share them."""
+
+    temperature: Array  # []
+    steps: Array  # [P]   the step size of each coordinate, of unit mass
+    num_steps: int  # leapfrog steps
+
+
+def refresh(
+    keys: Array, particles: Particle, temperature: Array, log_step: Array, *, evaluate: Evaluate, num_steps: int
+) -> tuple[Particle, Array]:
+    """Move all particles M times and adapt the step size on the way. A move costs `num_steps` passes a particle.
+
+    The scale of each coordinate is the reciprocal of its root mean square gradient. This measures the local curvature,
+    because the mean of the squared gradient is the mean of the Hessian. The spread of the particles would instead
+    measure the distance between modes.
+
+    Args:
+        keys: one for each move. [M]
+        particles: leaves [S, ...].
+        temperature: power of the likelihood in the posterior. []
+        log_step: logarithm of the step size in units of those scales. []
+        evaluate: makes a particle from its coordinates.
+        num_steps: leapfrog steps of a move.
+
+    Returns:
+        The particles, and the logarithm of the step size for the next move.
+    """
+    slopes = jax.vmap(lambda particle: particle.slope(temperature))(particles)
+    units = 1.0 / jnp.sqrt(jnp.mean(slopes**2, axis=0))  # [P]
+
+    def once(carry: tuple[Particle, Array], key: Array) -> tuple[tuple[Particle, Array], None]:
+        here, log_size = carry
+        trajectory = Trajectory(temperature, jnp.exp(log_size) * units, num_steps)
+        own = jax.random.split(key, len(here.z))
+        there, chances = of_each(lambda given: move(given[0], given[1], trajectory, evaluate), (own, here))
+        return (there, log_size + GAIN * (jnp.mean(chances) - TARGET)), None
+
+    (moved, log_step), _ = jax.lax.scan(once, (particles, log_step), keys)
+    return moved, log_step
+
+
+def move(key: Array, particle: Particle, trajectory: Trajectory, evaluate: Evaluate) -> tuple[Particle, Array]:
+    """One trajectory of Hamiltonian Monte Carlo (Neal 2011), and its acceptance probability.
+
+    Leaves the tempered posterior invariant.
+    """
+    temperature, steps, num_steps = trajectory
+    key_momentum, key_steps, key_accept = jax.random.split(key, 3)
+    momentum = jax.random.normal(key_momentum, particle.z.shape, particle.z.dtype)
+    steps = steps * jax.random.uniform(key_steps, (), particle.z.dtype, 1 - JITTER, 1 + JITTER)
+
+    def leap(carry: tuple[Particle, Array], _: None) -> tuple[tuple[Particle, Array], None]:
+        here, p = carry
+        p = p - 0.5 * steps * here.slope(temperature)
+        there = evaluate(here.z + steps * p)
+        return (there, p - 0.5 * steps * there.slope(temperature)), None
+
+    (end, last), _ = jax.lax.scan(leap, (particle, momentum), length=num_steps)
+    before = particle.potential(temperature) + 0.5 * jnp.sum(momentum**2)
+    after = end.potential(temperature) + 0.5 * jnp.sum(last**2)
+    # An end whose energy is NaN is refused.
+    chance = jnp.nan_to_num(jnp.exp(jnp.minimum(before - after, 0.0)))
+    accepted = jax.random.uniform(key_accept, dtype=chance.dtype) < chance
+    return jax.tree.map(lambda new, old: jnp.where(accepted, new, old), end, particle), chance
+
+
+def of_each(function: Callable[[Any], Any], tree: Any) -> Any:
+    """Apply a function to each of S items, leaves [S, ...], in batches of at most `TOGETHER`."""
+    count = len(jax.tree.leaves(tree)[0])
+    batches = -(-count // TOGETHER)
+    size = -(-count // batches)
+    # The last batch is filled up with the first items.
+    places = (jnp.arange(batches * size) % count).reshape(batches, size)
+    values = jax.lax.map(lambda place: jax.vmap(function)(jax.tree.map(lambda leaf: leaf[place], tree)), places)
+    return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:])[:count], values)
+
 
 # Logarithm of the first step size, in units of the reciprocal root mean square gradient. It adapts within a few moves.
 FIRST_LOG_STEP = -0.5
