@@ -9,7 +9,7 @@ import pytest
 
 from workbench.compare.comparison import starts_of
 from workbench.loop import run as loop
-from workbench.loop.checkpoint import Checkpoint
+from workbench.loop.pool import Checkpoint
 from workbench.loop.run import run
 from workbench.loop.trace import Trace
 from workbench.methods import EM, NUTS, GradientAscent, Method

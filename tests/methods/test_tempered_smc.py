@@ -14,7 +14,7 @@ from scipy import integrate, stats
 
 from workbench.diagnostics import Evidence, pooled_evidence
 from workbench.errors import InputError
-from workbench.loop.checkpoint import Checkpoint
+from workbench.loop.pool import Checkpoint
 from workbench.loop.run import run
 from workbench.loop.trace import Trace
 from workbench.methods import TemperedSMC, tempered_smc

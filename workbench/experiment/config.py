@@ -13,7 +13,7 @@ from workbench.config import Config, Listed
 from workbench.data import Dataset, Simulator, load_dataset, read_file
 from workbench.errors import InputError
 from workbench.experiment.own import CLASS, validate_own, with_classes
-from workbench.loop.checkpoint import INTERVAL
+from workbench.loop.pool import INTERVAL
 from workbench.methods import METHODS, Method
 from workbench.mixture import COVARIANCES, PRIORS, FlatPrior, Prior
 from workbench.problem import Labels, Problem

@@ -22,7 +22,7 @@ from workbench.jobs.running import Outcome, Reuse, Watch, record_of, run_job
 from workbench.jobs.setting import Setting
 from workbench.jobs.state import DamagedCellError
 from workbench.jobs.store import Store
-from workbench.loop.checkpoint import Checkpoint
+from workbench.loop.pool import Checkpoint
 from workbench.methods import Climber, Method
 from workbench.methods.base import check_smooth
 from workbench.provenance import Provenance, why_stale

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from workbench.loop.checkpoint import INTERVAL, Checkpoint
+from workbench.loop.pool import INTERVAL, Checkpoint
 from workbench.provenance import Provenance
 
 Value = bool | int | float | str | None

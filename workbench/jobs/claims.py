@@ -26,7 +26,7 @@ from workbench.jobs.running import Executor, Outcome, Reuse, Watch, record_of, r
 from workbench.jobs.state import FAILED, DamagedCellError, Kept
 from workbench.jobs.store import Store
 from workbench.jobs.study import StudyJob, data_of
-from workbench.loop.checkpoint import Checkpoint
+from workbench.loop.pool import Checkpoint
 from workbench.studies import Findings, Study
 from workbench.studies.reading import parse_study
 

@@ -17,7 +17,7 @@ from workbench.jobs.setting import Setting
 from workbench.jobs.state import DamagedCellError, nothing_in
 from workbench.jobs.store import Store
 from workbench.jobs.traces import trace_of
-from workbench.loop.checkpoint import Checkpoint
+from workbench.loop.pool import Checkpoint
 from workbench.loop.trace import Trace
 
 

@@ -16,7 +16,7 @@ from workbench.errors import InputError
 from workbench.jobs.base import Cell, Job, Progress, Record
 from workbench.jobs.state import DONE, FAILED, DamagedCellError, Failure, Kept
 from workbench.jobs.store import Store
-from workbench.loop.checkpoint import Checkpoint
+from workbench.loop.pool import Checkpoint
 from workbench.provenance import announce_stale
 
 Watch = Callable[[str], Progress | None]  # the name of what is run -> a progress callback

@@ -15,7 +15,7 @@ from workbench.jobs.running import Outcome, Reuse, Watch, record_of, run_job
 from workbench.jobs.setting import Setting, named_data
 from workbench.jobs.state import DamagedCellError
 from workbench.jobs.store import Store
-from workbench.loop.checkpoint import Checkpoint
+from workbench.loop.pool import Checkpoint
 from workbench.provenance import Provenance, why_stale
 from workbench.selection.asked import (
     checked_components,

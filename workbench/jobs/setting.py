@@ -20,7 +20,7 @@ from workbench.experiment.reading import parse_experiment
 from workbench.jobs.base import Cell, Progress, Record, Value
 from workbench.jobs.points import Points, load_points
 from workbench.jobs.traces import record_of_trace
-from workbench.loop.checkpoint import Checkpoint
+from workbench.loop.pool import Checkpoint
 from workbench.loop.run import run
 from workbench.loop.trace import Trace
 from workbench.methods import Method

@@ -16,7 +16,7 @@ from workbench.jobs.base import Cell, Job, Progress, Record, digest_of_values
 from workbench.jobs.running import Outcome, Reuse, Watch, record_of, run_job
 from workbench.jobs.state import DamagedCellError
 from workbench.jobs.store import Store
-from workbench.loop.checkpoint import Checkpoint
+from workbench.loop.pool import Checkpoint
 from workbench.provenance import Provenance
 from workbench.studies.base import Findings, Row, Study
 from workbench.studies.reading import parse_study

@@ -21,7 +21,7 @@ from workbench.jobs.running import Outcome
 from workbench.jobs.setting import Setting
 from workbench.jobs.store import Store
 from workbench.jobs.table import MOST_LINES, rows_of
-from workbench.loop.checkpoint import Checkpoint
+from workbench.loop.pool import Checkpoint
 from workbench.table import Table, text_of
 
 # The number of data sets kept in memory; consecutive cells mostly share theirs.
