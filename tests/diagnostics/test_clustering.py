@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from workbench.diagnostics.clustering import co_clustering, hierarchical_order
-from workbench.diagnostics.thinning import evenly
+from workbench.diagnostics.predictive import evenly
 from workbench.loop.run import run
 from workbench.methods import Gibbs
 from workbench.mixture import Mixture

@@ -9,8 +9,7 @@ from scipy.stats import norm, rankdata
 
 from workbench.compare import compare
 from workbench.diagnostics import Mixing, mixing_of
-from workbench.diagnostics.convergence import energy_fractions, followed_rows, functionals
-from workbench.diagnostics.ranks import rank_statistics
+from workbench.diagnostics.convergence import energy_fractions, followed_rows, functionals, rank_statistics
 from workbench.loop.trace import Trace
 from workbench.methods import Gibbs
 from workbench.mixture import Mixture

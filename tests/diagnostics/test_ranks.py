@@ -5,7 +5,7 @@ import pytest
 from arviz_stats.base import array_stats  # type: ignore[attr-defined]
 from scipy.signal import lfilter
 
-from workbench.diagnostics.ranks import TAILS, rank_statistics, tail_sizes
+from workbench.diagnostics.convergence import TAILS, rank_statistics, tail_sizes
 
 # From nearly independent draws to chains that hardly move, and antithetic ones.
 MEMORIES = (0.0, 0.5, 0.9, 0.99, 0.999, -0.5, -0.9)

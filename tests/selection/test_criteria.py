@@ -12,7 +12,7 @@ from scipy.special import logsumexp
 from scipy.stats import norm
 
 from workbench.data import Dataset
-from workbench.diagnostics.evidence import Evidence
+from workbench.diagnostics.predictive import Evidence
 from workbench.engine.keys import named_key
 from workbench.experiment import Experiment, parse_experiment
 from workbench.loop.run import run

@@ -1,11 +1,9 @@
 """Diagnostics of traces: statuses, checks, convergence of chains, agreement with known answers, held-out scores."""
 
 from workbench.diagnostics.agreement import adjusted_rand_index, matched_error
-from workbench.diagnostics.checks import checks
 from workbench.diagnostics.convergence import Mixing, mixing_of
-from workbench.diagnostics.evidence import Evidence, pooled_evidence
-from workbench.diagnostics.predictive import Predictive, heldout_log_density
-from workbench.diagnostics.status import RestartStatus, Status, restart_statuses
+from workbench.diagnostics.predictive import Evidence, Predictive, heldout_log_density, pooled_evidence
+from workbench.diagnostics.status import RestartStatus, Status, checks, restart_statuses
 
 __all__ = [
     "Evidence",

@@ -16,7 +16,7 @@ from jax import Array
 from jax.scipy.special import logsumexp
 from jax.typing import ArrayLike
 
-from workbench.diagnostics.thinning import evenly
+from workbench.diagnostics.predictive import evenly
 from workbench.errors import InputError
 from workbench.mixture import Mixture
 from workbench.problem import Problem

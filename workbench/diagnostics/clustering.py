@@ -10,7 +10,7 @@ import numpy as np
 from jax import Array
 
 from workbench.data import finite_points
-from workbench.diagnostics.thinning import thinned
+from workbench.diagnostics.predictive import thinned
 from workbench.mixture import Mixture
 
 # Draws used, spread evenly over all chains. More draws give nearly the same matrix.

@@ -1,4 +1,7 @@
-"""The held-out log predictive density, which scores point estimates and posterior samples alike."""
+"""How well a fit predicts: the held-out log predictive density, and the evidence ln P(x) of a sampler's runs.
+
+Where an average over all draws would cost more than it gains, it is taken over an evenly spaced choice of them.
+"""
 
 from typing import NamedTuple
 
@@ -7,10 +10,29 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.scipy.special import logsumexp
+from scipy.special import ndtr, stdtrit
 
 from workbench.data import finite_points
-from workbench.diagnostics.thinning import thinned
 from workbench.mixture import Mixture
+
+
+def thinned(mixtures: Mixture, count: int) -> Mixture:
+    """At most `count` of the mixtures, spread evenly from the first to the last. Leaves [S, ...]
+
+    Args:
+        mixtures: leaves [S, ...]; [R, S, ...] as in `Trace.answer`; or one mixture, a sample of size one.
+        count: most mixtures to keep.
+    """
+    axes = np.ndim(mixtures.weights) - 1
+    flat = jax.tree.map(lambda leaf: np.asarray(leaf).reshape(-1, *np.shape(leaf)[axes:]), mixtures)
+    chosen = evenly(len(flat.weights), count)
+    return jax.tree.map(lambda leaf: leaf[chosen], flat)
+
+
+def evenly(total: int, count: int) -> np.ndarray:
+    """At most `count` of the indices below `total`, evenly spaced, with the first and the last among them. [count]"""
+    return np.unique(np.linspace(0, total - 1, min(total, count)).astype(int))
+
 
 # Draws used, spread evenly over all chains. More draws change the score by far less than its error.
 DRAWS_USED = 1000
@@ -43,3 +65,45 @@ def _pointwise(mixtures: Mixture, x: Array) -> Array:
     """Log predictive density of every point. [N]"""
     densities = jax.lax.map(lambda mixture: mixture.log_density(x), mixtures)  # [S, N]
     return logsumexp(densities, axis=0) - jnp.log(len(densities))
+
+
+class Evidence(NamedTuple):
+    """ln P(x), with all parameters integrated out, and its standard error over the runs, which is NaN for one run."""
+
+    log_evidence: float
+    standard_error: float
+    runs: int = 1
+    largest_share: float = 1.0  # the largest run's share of the sum over the runs
+
+    @property
+    def is_carried(self) -> bool:
+        """Whether one run outweighs all others together; the spread then says nothing about the error of the mean."""
+        return self.runs < 2 or (self.runs > 2 and not self.largest_share <= 0.5)
+
+    @property
+    def half_width(self) -> float:
+        """Half the width of the 68 % interval, the coverage of one standard error of a normal estimate.
+
+        It uses Student's t, because the spread of a few runs is itself uncertain: with four runs it is 1.2 standard
+        errors. It is NaN if one run outweighs all others together.
+        """
+        if self.is_carried:
+            return np.nan
+        return float(stdtrit(self.runs - 1, ndtr(1.0))) * self.standard_error
+
+
+def pooled_evidence(log_evidence: np.ndarray) -> Evidence:
+    """The logarithm of the mean over the runs: each estimates the evidence without bias, not its logarithm.
+
+    Args:
+        log_evidence: one estimate for each run [R]. If one is NaN, so is the result.
+    """
+    peak = float(np.max(log_evidence))
+    if not np.isfinite(peak):
+        return Evidence(peak, np.nan, len(log_evidence))
+    ratios = np.exp(log_evidence - peak)
+    mean, runs = float(np.mean(ratios)), len(ratios)
+    share = float(np.max(ratios) / np.sum(ratios))
+    # d ln Z = dZ / Z
+    error = float(np.std(ratios, ddof=1)) / mean / np.sqrt(runs) if runs > 1 else np.nan
+    return Evidence(peak + np.log(mean), error, runs, share)

@@ -8,7 +8,7 @@ import numpy as np
 
 from workbench.compare import Comparison
 from workbench.compare.summary import draws_of
-from workbench.diagnostics.thinning import evenly, thinned
+from workbench.diagnostics.predictive import evenly, thinned
 from workbench.plots.estimates import Gaussians
 from workbench.plots.style import colours, plain, strokes
 

@@ -8,7 +8,7 @@ import numpy as np
 from workbench.compare import Comparison
 from workbench.compare.summary import draws_of
 from workbench.diagnostics.clustering import co_clustering, hierarchical_order
-from workbench.diagnostics.thinning import evenly
+from workbench.diagnostics.predictive import evenly
 from workbench.plots.style import axis_label, plain
 
 if TYPE_CHECKING:

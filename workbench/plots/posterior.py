@@ -6,7 +6,7 @@ import numpy as np
 
 from workbench.compare import Comparison
 from workbench.compare.summary import draws_of
-from workbench.diagnostics.thinning import thinned
+from workbench.diagnostics.predictive import thinned
 from workbench.errors import InputError
 from workbench.plots.estimates import Estimate, Gaussians, data_range, estimates
 from workbench.plots.fit import draw_points, draw_rug

@@ -7,8 +7,7 @@ from dataclasses import dataclass, replace
 import jax
 import numpy as np
 
-from workbench.diagnostics.convergence import energy_fractions, functionals
-from workbench.diagnostics.ranks import rank_statistics, tail_sizes
+from workbench.diagnostics.convergence import energy_fractions, functionals, rank_statistics, tail_sizes
 from workbench.loop.trace import Trace
 from workbench.posterior.relabelled import DEFAULT, check_sampler, relabel
 from workbench.posterior.relabelling import RELABELLINGS, agreement_matrix, apply, timed

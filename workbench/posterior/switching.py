@@ -13,8 +13,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from workbench.diagnostics.convergence import column_names, functionals
-from workbench.diagnostics.ranks import rank_statistics
+from workbench.diagnostics.convergence import column_names, functionals, rank_statistics
 from workbench.loop.trace import Trace
 from workbench.mixture import Mixture
 from workbench.problem import Problem

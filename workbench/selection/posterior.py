@@ -22,7 +22,7 @@ import numpy as np
 from jax import Array
 
 from workbench.diagnostics import mixing_of, restart_statuses
-from workbench.diagnostics.evidence import Evidence, pooled_evidence
+from workbench.diagnostics.predictive import Evidence, pooled_evidence
 from workbench.diagnostics.status import Status
 from workbench.engine.keys import named_key
 from workbench.engine.one_pass import one_pass

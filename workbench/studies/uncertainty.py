@@ -13,8 +13,8 @@ from pydantic import Field
 
 from workbench.charts import Chart
 from workbench.config import Listed
+from workbench.diagnostics.convergence import rank_statistics
 from workbench.diagnostics.proportion import Proportion
-from workbench.diagnostics.ranks import rank_statistics
 from workbench.engine.keys import named_key, restart_keys
 from workbench.experiment.config import FamilyName
 from workbench.geometry.coverage import Intervals, credible, in_order, percentile, wald

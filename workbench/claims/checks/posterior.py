@@ -10,7 +10,7 @@ import numpy as np
 from workbench.claims.decision import Decision, Verdict, number, undecided
 from workbench.claims.evidence import Ran
 from workbench.diagnostics.convergence import R_HAT_LIMIT
-from workbench.diagnostics.thinning import thinned
+from workbench.diagnostics.predictive import thinned
 from workbench.loop.trace import Trace
 from workbench.mixture import Mixture
 from workbench.posterior import (
