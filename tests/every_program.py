@@ -11,7 +11,7 @@ import numpy as np
 
 import workbench as wb
 from workbench.charts import Chart
-from workbench.geometry.information import information
+from workbench.geometry.curvature import information
 from workbench.geometry.standard_errors import missing_information
 from workbench.methods import METHODS
 from workbench.mixture.prior import BoundedRatioPrior

@@ -8,8 +8,7 @@ from workbench.engine.devices import use_all_cores
 from workbench.errors import InputError
 from workbench.experiment import Experiment, read_experiment
 from workbench.export import to_arviz
-from workbench.geometry.atlas import Atlas
-from workbench.geometry.survey import atlas
+from workbench.geometry.atlas import Atlas, atlas
 from workbench.jobs.atlas import load_atlases
 from workbench.jobs.experiment import run_experiment
 from workbench.jobs.results import load_results

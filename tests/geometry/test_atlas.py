@@ -8,9 +8,8 @@ import pytest
 from workbench.data import load_dataset
 from workbench.engine.keys import named_key
 from workbench.errors import InputError
-from workbench.geometry.atlas import MOST_LINES, Atlas
+from workbench.geometry.atlas import MOST_LINES, Atlas, atlas, atlas_of, numbered
 from workbench.geometry.stationary import Kind
-from workbench.geometry.survey import atlas, atlas_of, numbered
 from workbench.loop.run import run
 from workbench.methods import EM, NUTS, GradientAscent, Race
 from workbench.methods.kinds import EndsOnly

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from workbench.geometry.equivariance import Units, ascent_path, em_path, farthest
+from workbench.geometry.stability import Units, ascent_path, em_path, farthest
 from workbench.mixture import Mixture
 from workbench.problem import Problem
 from workbench.studies.coordinates import CHANGES, matrix_of

@@ -7,7 +7,7 @@ import pytest
 
 from workbench.charts import Chart
 from workbench.engine.one_pass import one_pass
-from workbench.geometry.information import complete_fisher, em_as_ascent, information
+from workbench.geometry.curvature import complete_fisher, em_as_ascent, information
 from workbench.geometry.rate import error_ratios, iterations_until, rates
 from workbench.geometry.stationary import Kind, classify
 from workbench.mixture import COVARIANCES

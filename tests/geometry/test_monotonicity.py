@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from workbench.geometry.monotonicity import falls, path_of
+from workbench.geometry.singularity import falls, path_of
 from workbench.loop.run import score
 from workbench.methods import EM, FlooredEM
 from workbench.mixture import BoundedRatioPrior, ChenTanPrior, Mixture, Prior

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from workbench.diagnostics import restart_statuses
-from workbench.geometry.outcomes import Outcome, outcomes, passes_to
+from workbench.geometry.stability import Outcome, outcomes, passes_to
 from workbench.loop.trace import Trace
 from workbench.mixture import Mixture
 from workbench.problem import Problem

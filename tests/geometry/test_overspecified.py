@@ -5,7 +5,7 @@ import pytest
 from scipy.optimize import minimize_scalar
 from scipy.stats import norm
 
-from workbench.geometry.overspecified import em_step, fits, slope
+from workbench.geometry.rate import em_step, fits, slope
 
 
 def test_a_step_never_lowers_the_likelihood_and_rests_at_its_maximum() -> None:

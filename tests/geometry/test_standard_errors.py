@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 
 from workbench.charts import Chart
-from workbench.geometry.curvature import curvature
-from workbench.geometry.information import information
+from workbench.geometry.curvature import curvature, information
 from workbench.geometry.rate import displaced
 from workbench.geometry.standard_errors import (
     SCHEMES,

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from workbench.geometry.outcomes import Outcome
+from workbench.geometry.stability import Outcome
 from workbench.studies import Findings
 from workbench.studies.coordinates import OWN, Coordinates
 

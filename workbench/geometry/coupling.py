@@ -9,8 +9,7 @@ from jax import Array
 from jax.flatten_util import ravel_pytree
 from jax.scipy.linalg import cho_solve, cholesky, solve_triangular
 
-from workbench.geometry.curvature import PARAMETERS, Coordinated, Places, curvature
-from workbench.geometry.information import complete_fisher
+from workbench.geometry.curvature import PARAMETERS, Coordinated, Places, complete_fisher, curvature
 from workbench.mixture import FlatPrior, Mixture, Statistics
 from workbench.problem import Problem
 

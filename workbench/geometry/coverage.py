@@ -15,8 +15,7 @@ from jax import Array
 
 from workbench.charts import Chart
 from workbench.geometry.curvature import curvature
-from workbench.geometry.standard_errors.bootstrap import climb, nonparametric
-from workbench.geometry.standard_errors.natural import covariance_of, delta, deviations, natural
+from workbench.geometry.standard_errors import climb, covariance_of, delta, deviations, natural, nonparametric
 from workbench.methods import EM
 from workbench.methods.gibbs import sweep
 from workbench.mixture import Mixture

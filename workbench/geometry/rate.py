@@ -1,7 +1,20 @@
-"""The convergence rates of EM and gradient ascent near an optimum, predicted from the information there."""
+"""How fast EM and gradient ascent are near an optimum: predicted from the information there, and counted.
+
+The statistical rate of an over-specified mixture, two components that are fitted to data from one, stands here too.
+
+The model has one unknown, the location theta:
+
+    w N(theta, 1) + (1 - w) N(-theta, 1)
+
+For points of N(0, 1) the true value is theta = 0. With equal weights the Fisher information of theta is zero there,
+because the two components are exchangeable, and the error of the estimate is of order N^-1/4. With unequal weights the
+information is positive, and the error is of order N^-1/2 (Dwivedi, Ho, Khamaru, Wainwright, Jordan & Yu 2020,
+"Singularity, misspecification and the convergence rate of EM", Annals of Statistics 48, Theorems 1 and 2).
+"""
 
 import math
-from typing import NamedTuple
+from functools import partial
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -9,8 +22,10 @@ import numpy as np
 from jax import Array
 from jax.scipy.linalg import cholesky, solve_triangular
 
-from workbench.geometry.curvature import Coordinated, raveled
-from workbench.geometry.information import Information
+from workbench.charts import Chart
+from workbench.geometry.curvature import Coordinated, Information, raveled
+from workbench.methods import Method
+from workbench.methods.base import Algorithm, Info
 from workbench.mixture import Mixture
 from workbench.problem import Problem
 
@@ -114,3 +129,158 @@ def crossing(x: np.ndarray, log_ratio: np.ndarray) -> float | None:
         return None
     i = ups[0]
     return float(x[i] - y[i] * (x[i + 1] - x[i]) / (y[i + 1] - y[i]))
+
+
+class Counted(NamedTuple):
+    """The passes of each restart; one that did not arrive has stopped or reached the limit."""
+
+    passes: np.ndarray  # [R]
+    arrived: np.ndarray  # [R]
+
+
+def passes_to(method: Method, problem: Problem, starts: Mixture, level: float, limit: int) -> Counted:
+    """Passes of a method from starts, leaves [R, ...], until `log_joint` is at least `level`, or `limit` passes.
+
+    The rows of a trace are at geometric marks, a tenth apart; here every pass counts. Scoring after each step is not
+    charged. A method that stops by its own rule ends the count, so give it a rule that does not stop it early.
+    """
+    return Counted(*(np.asarray(a) for a in _of_method(method, problem, starts, level, limit)))
+
+
+def passes_of_ascent(problem: Problem, starts: Mixture, step: float, level: float, limit: int) -> Counted:
+    """Passes of gradient ascent with a fixed step, in the chart without redundant directions.
+
+    Args:
+        problem: the problem to climb.
+        starts: leaves [R, ...].
+        step: factor on the gradient of `log_joint`. It is an argument of the compiled program, so that one program
+            serves every step size; the config of a method would be compiled again for each.
+        level: value of log_joint to reach.
+        limit: most passes.
+    """
+    return Counted(*(np.asarray(a) for a in _of_ascent(problem, starts, step, level, limit)))
+
+
+@partial(jax.jit, static_argnums=0)
+def _of_method(method: Method, problem: Problem, starts: Mixture, level: Array, limit: Array) -> tuple[Array, Array]:
+    algorithm = method.bind(problem)
+    return jax.vmap(lambda start: _count(algorithm, problem, start, level, limit))(starts)
+
+
+@jax.jit
+def _of_ascent(problem: Problem, starts: Mixture, step: Array, level: Array, limit: Array) -> tuple[Array, Array]:
+    chart = Chart.of(problem, weights="log_ratio")
+
+    def climb(start: Mixture) -> tuple[Array, Array]:
+        _, constrain = raveled(start, chart)
+        no = jnp.asarray(False)
+        slope = jax.grad(lambda v: problem.log_joint(constrain(v)))
+
+        def init(key: Array, begin: Mixture) -> Array:
+            return raveled(begin, chart)[0]
+
+        def move(key: Array, u: Array) -> tuple[Array, Info]:
+            u = u + step * slope(u)
+            return u, Info(
+                passes=jnp.asarray(1),
+                ok=jnp.all(jnp.isfinite(u)),
+                converged=no,
+                collapsed=no,
+                stopped=~jnp.all(jnp.isfinite(u)),
+            )
+
+        return _count(Algorithm(init, move, constrain), problem, start, level, limit)
+
+    return jax.vmap(climb)(starts)
+
+
+def _count(algorithm: Algorithm, problem: Problem, start: Mixture, level: Array, limit: Array) -> tuple[Array, Array]:
+    """Passes spent [] and whether the level was reached []."""
+    key = jax.random.key(0)  # methods that climb draw nothing
+
+    def go_on(carry: tuple[Any, Array, Array, Array]) -> Array:
+        _, passes, height, stopped = carry
+        return ~stopped & (passes < limit) & ~(height >= level)
+
+    def step(carry: tuple[Any, Array, Array, Array]) -> tuple[Any, Array, Array, Array]:
+        state, info = algorithm.step(key, carry[0])
+        spent = carry[1] + info.passes
+        return state, spent, problem.log_joint(algorithm.mixture(state)), info.stopped
+
+    begin = algorithm.init(key, start), jnp.asarray(0), problem.log_joint(start), jnp.asarray(False)
+    _, passes, height, _ = jax.lax.while_loop(go_on, step, begin)
+    return passes, height >= level
+
+
+# EM stops when theta moves by no more than this share of N^-1/2, the smaller of the two errors to be measured.
+TOLERANCE = 1e-5
+
+
+class Fits(NamedTuple):
+    """EM's estimates of theta, one for each replication."""
+
+    theta: np.ndarray  # [R]
+    iterations: np.ndarray  # [R]
+    converged: np.ndarray  # [R]
+
+
+def fits(key: Array, weight: float, num_points: int, replications: int, *, start: float = 1.0) -> Fits:
+    """EM from `start` on fresh points of N(0, 1), for every replication.
+
+    Args:
+        key: random key; replication r uses the r-th key derived from it.
+        weight: w, the weight of the component at theta, in (0, 1).
+        num_points: N.
+        replications: R.
+        start: of theta; its sign decides which of two modes is found.
+    """
+    return Fits(*(np.asarray(a) for a in _fits(jax.random.split(key, replications), weight, num_points, start)))
+
+
+def em_step(theta: Array, x: Array, weight: Array) -> Array:
+    """`theta' = mean_n (2 r_n - 1) x_n`, with r_n the responsibility of the component at theta. []
+
+    `2 r_n - 1 = tanh(theta x_n + ln(w / (1 - w)) / 2)` (Dwivedi et al. 2020, eq. 6 for w = 1/2).
+    """
+    return jnp.mean(x * jnp.tanh(theta * x + 0.5 * jnp.log(weight / (1.0 - weight))))
+
+
+class Slope(NamedTuple):
+    """The slope of the logarithm of the error against the logarithm of N."""
+
+    value: float
+    standard_error: float
+
+
+def slope(num_points: np.ndarray, errors: np.ndarray, standard_errors: np.ndarray) -> Slope:
+    """The weighted least-squares slope of ln(error) on ln(N), for independent mean errors [n] >= 2.
+
+    The standard error comes from that of the errors: ln(error) has the error `standard_error / error` (delta method).
+    """
+    weights = (errors / standard_errors) ** 2
+    x = np.log(num_points) - np.average(np.log(num_points), weights=weights)
+    value = np.sum(weights * x * np.log(errors)) / np.sum(weights * x**2)
+    return Slope(float(value), float(1.0 / np.sqrt(np.sum(weights * x**2))))
+
+
+@partial(jax.jit, static_argnums=2)
+def _fits(keys: Array, weight: Array, num_points: int, start: Array) -> tuple[Array, Array, Array]:
+    """Replications one after the other, so that each stops when it has converged, and memory holds its points only."""
+    most = 100 * math.isqrt(num_points)  # the theory requires a multiple of sqrt(N)
+    small = TOLERANCE * num_points**-0.5
+
+    def of(key: Array) -> tuple[Array, Array, Array]:
+        x = jax.random.normal(key, (num_points,))
+
+        def go_on(state: tuple[Array, Array, Array]) -> Array:
+            return (state[1] > small) & (state[2] < most)
+
+        def step(state: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
+            new = em_step(state[0], x, weight)
+            return new, jnp.abs(new - state[0]), state[2] + 1
+
+        begin = (jnp.asarray(start, x.dtype), jnp.asarray(jnp.inf, x.dtype), jnp.asarray(0))
+        theta, moved, iterations = jax.lax.while_loop(go_on, step, begin)
+        return theta, iterations, moved <= small
+
+    return jax.lax.map(of, keys)

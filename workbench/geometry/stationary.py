@@ -16,8 +16,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from workbench.charts import Chart
-from workbench.geometry.curvature import curvature, raveled
-from workbench.geometry.information import complete_fisher
+from workbench.geometry.curvature import complete_fisher, curvature, raveled
 from workbench.mixture import Mixture
 from workbench.mixture.matching import heaviest
 from workbench.problem import Problem

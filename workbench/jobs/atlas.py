@@ -13,9 +13,8 @@ from workbench.engine.files import DAMAGED
 from workbench.errors import InputError
 from workbench.experiment import Experiment
 from workbench.experiment.config import AnyStart
-from workbench.geometry.atlas import Atlas, Basin
+from workbench.geometry.atlas import Atlas, Basin, atlas, numbered
 from workbench.geometry.stationary import Kind
-from workbench.geometry.survey import atlas, numbered
 from workbench.jobs.base import Cell, Job, Progress, Record
 from workbench.jobs.experiment import load_stored
 from workbench.jobs.running import Outcome, Reuse, Watch, record_of, run_job

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from workbench.geometry.outcomes import Outcome
+from workbench.geometry.stability import Outcome
 from workbench.plots.style import EDGE, colours, legend_above, plain, tidy
 from workbench.studies import Findings
 from workbench.studies.coordinates import OWN

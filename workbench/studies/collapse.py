@@ -17,8 +17,7 @@ from workbench.diagnostics import Status, restart_statuses
 from workbench.diagnostics.proportion import Proportion
 from workbench.engine.keys import named_key
 from workbench.experiment.config import AnyMethods, AnyPrior
-from workbench.geometry.monotonicity import falls, path_of
-from workbench.geometry.singularity import Flat, escape
+from workbench.geometry.singularity import Flat, escape, falls, path_of
 from workbench.loop.run import run
 from workbench.loop.trace import Trace
 from workbench.methods import EM, FlooredEM

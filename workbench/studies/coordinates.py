@@ -17,9 +17,20 @@ from workbench.engine.keys import named_key
 from workbench.errors import InputError
 from workbench.experiment.config import AnyMethods
 from workbench.geometry.curvature import curvature_at
-from workbench.geometry.equivariance import Units, ascent_path, em_path, farthest, hessian_in
-from workbench.geometry.outcomes import Outcome, outcomes, passes_to
-from workbench.geometry.stability import Modes, ascent_passes, displaced, em_passes
+from workbench.geometry.stability import (
+    Modes,
+    Outcome,
+    Units,
+    ascent_passes,
+    ascent_path,
+    displaced,
+    em_passes,
+    em_path,
+    farthest,
+    hessian_in,
+    outcomes,
+    passes_to,
+)
 from workbench.loop.run import run
 from workbench.methods import GradientAscent, Method
 from workbench.problem import Problem

@@ -12,8 +12,7 @@ from workbench.charts import Chart
 from workbench.config import Listed
 from workbench.data import Simulator
 from workbench.geometry import coupling
-from workbench.geometry.curvature import places
-from workbench.geometry.information import Information
+from workbench.geometry.curvature import Information, places
 from workbench.geometry.rate import rates
 from workbench.geometry.stationary import Nature
 from workbench.mixture import Mixture

@@ -13,9 +13,18 @@ from workbench.charts import Chart
 from workbench.config import Listed
 from workbench.data import Simulator
 from workbench.engine.keys import named_key
-from workbench.geometry.counting import Counted, passes_of_ascent, passes_to
-from workbench.geometry.overspecified import fits, slope
-from workbench.geometry.rate import Rates, crossing, error_ratios, iterations_until, rates
+from workbench.geometry.rate import (
+    Counted,
+    Rates,
+    crossing,
+    error_ratios,
+    fits,
+    iterations_until,
+    passes_of_ascent,
+    passes_to,
+    rates,
+    slope,
+)
 from workbench.geometry.stationary import Nature
 from workbench.methods import EM, SQUAREM, Anderson, GradientAscent, Method
 from workbench.mixture import Mixture

@@ -17,8 +17,7 @@ from workbench.data import Dataset, Simulator
 from workbench.engine.keys import named_key, restart_keys
 from workbench.errors import InputError
 from workbench.experiment.config import AnyPrior, DataConfig, ModelConfig
-from workbench.geometry.curvature import curvature, raveled
-from workbench.geometry.information import Information, information
+from workbench.geometry.curvature import Information, curvature, information, raveled
 from workbench.geometry.rate import displaced
 from workbench.geometry.stationary import Kind, Nature, classify
 from workbench.loop.run import run

@@ -18,7 +18,7 @@ from workbench.diagnostics.proportion import Proportion
 from workbench.engine.keys import named_key, restart_keys
 from workbench.experiment.config import FamilyName
 from workbench.geometry.coverage import Intervals, credible, in_order, percentile, wald
-from workbench.geometry.information import information
+from workbench.geometry.curvature import information
 from workbench.geometry.rate import displaced
 from workbench.geometry.standard_errors import (
     SCHEMES,

@@ -12,11 +12,9 @@ from workbench.claims.evidence import Ran
 from workbench.compare.optima import WITHIN
 from workbench.compare.summary import arrivals, best_log_joint
 from workbench.diagnostics.proportion import Proportion
-from workbench.geometry.atlas import Atlas
-from workbench.geometry.monotonicity import falls
-from workbench.geometry.singularity import Flat, escape
+from workbench.geometry.atlas import Atlas, atlas_of
+from workbench.geometry.singularity import Flat, escape, falls
 from workbench.geometry.stationary import Kind
-from workbench.geometry.survey import atlas_of
 from workbench.loop.trace import Trace
 from workbench.methods import EM, GradientAscent, Method
 from workbench.mixture import Mixture
