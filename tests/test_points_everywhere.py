@@ -15,7 +15,7 @@ from workbench.data import as_points
 from workbench.diagnostics import heldout_log_density
 from workbench.diagnostics.clustering import co_clustering
 from workbench.errors import InputError
-from workbench.posterior.enumeration import exact_posterior
+from workbench.posterior.exact import exact_posterior
 
 MIXTURE = wb.Mixture.from_covariances([0.4, 0.6], [[0.0, 0.0], [1.0, 1.0]], np.stack([np.eye(2)] * 2))
 DRAWS = jax.tree.map(lambda leaf: leaf[None], MIXTURE)

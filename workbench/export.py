@@ -12,8 +12,8 @@ from workbench.diagnostics.convergence import column_names
 from workbench.errors import InputError
 from workbench.loop.trace import Trace
 from workbench.mixture import Mixture
-from workbench.posterior.relabelled import check_sampler
 from workbench.posterior.relabelling import apply
+from workbench.posterior.switching import check_sampler
 from workbench.problem import Problem
 from workbench.selection.posterior_criteria import log_likelihoods
 

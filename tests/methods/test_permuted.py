@@ -17,7 +17,7 @@ from workbench.methods import METHODS, NUTS, Gibbs, Method, Permuted, Sampler
 from workbench.methods.permuted import INNER
 from workbench.mixture import ConjugatePrior, Mixture
 from workbench.posterior import label_switching, parameter_convergence, read_reference, z_scores
-from workbench.posterior.relabelling.ordering import ordering
+from workbench.posterior.relabelling import ordering
 from workbench.posterior.switching import Switching
 from workbench.problem import Problem
 from workbench.starts import RandomPoints, draw_starts

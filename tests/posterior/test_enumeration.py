@@ -11,7 +11,7 @@ from scipy.stats import gamma, multivariate_t, norm, t
 from workbench.errors import InputError
 from workbench.mixture import COVARIANCES, ConjugatePrior, FlatPrior
 from workbench.posterior import ExactPosterior, exact_posterior
-from workbench.posterior.enumeration import CHUNK
+from workbench.posterior.exact import CHUNK
 from workbench.problem import Problem
 
 FAMILIES = sorted(COVARIANCES)

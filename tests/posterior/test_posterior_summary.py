@@ -9,8 +9,15 @@ import numpy as np
 import pytest
 
 from workbench.posterior.relabelling import RELABELLINGS, apply
-from workbench.posterior.summary import posterior_summary
-from workbench.posterior.table import agreement_table, csv_of, estimate_tables, reading, text_of, to_dict
+from workbench.posterior.summary import (
+    agreement_table,
+    csv_of,
+    estimate_tables,
+    posterior_summary,
+    reading,
+    text_of,
+    to_dict,
+)
 
 R, S = 4, 100
 

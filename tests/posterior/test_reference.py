@@ -8,7 +8,7 @@ import pytest
 
 from workbench.errors import InputError
 from workbench.posterior import ExactPosterior, exact_posterior, read_reference, reference_names
-from workbench.posterior.reference import AGREEMENT, FOLDER, make_reference
+from workbench.posterior.exact import AGREEMENT, FOLDER, make_reference
 
 NAMES = reference_names()
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from workbench.errors import InputError
-from workbench.posterior.relabelled import relabel
 from workbench.posterior.relabelling import RELABELLINGS, apply
+from workbench.posterior.switching import relabel
 
 
 @pytest.fixture(scope="module")

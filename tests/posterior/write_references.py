@@ -7,7 +7,7 @@ import jax
 import numpy as np
 
 from workbench.mixture import ConjugatePrior
-from workbench.posterior.reference import FOLDER, make_reference
+from workbench.posterior.exact import FOLDER, make_reference
 from workbench.problem import Problem
 
 # The tutorial's model has independent priors; these are their nearest conjugate ones: Dirichlet(1/2), one variance for

@@ -11,7 +11,7 @@ from reader import Reader
 import workbench as wb
 from workbench.compare import Comparison, table
 from workbench.posterior import posterior_summary
-from workbench.posterior.table import agreement_table, chain_table, estimate_tables, reading
+from workbench.posterior.summary import agreement_table, chain_table, estimate_tables, reading
 from workbench.report import figures_of, render, save_figures, write_report
 from workbench.report.captions import words_on_labels
 from workbench.report.figures import svg_of

@@ -7,7 +7,7 @@ import numpy as np
 
 from workbench.compare import Comparison
 from workbench.plots.style import CYCLE, EDGE, axis_label, plain, tidy
-from workbench.posterior.relabelled import DEFAULT, relabel
+from workbench.posterior.switching import DEFAULT, relabel
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

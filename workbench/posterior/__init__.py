@@ -1,17 +1,23 @@
 """The whole posterior: exact posteriors of tiny problems, and the labels of draws."""
 
-from workbench.posterior.enumeration import ExactPosterior, exact_posterior
-from workbench.posterior.reference import ReferencePosterior, read_reference, reference_names
-from workbench.posterior.relabelled import RelabelledDraws, relabel
+from workbench.posterior.exact import (
+    ExactPosterior,
+    ReferencePosterior,
+    exact_posterior,
+    read_reference,
+    reference_names,
+    z_scores,
+)
 from workbench.posterior.relabelling import RELABELLINGS
-from workbench.posterior.scoring import z_scores
 from workbench.posterior.summary import PosteriorSummary, posterior_summary
 from workbench.posterior.switching import (
     Convergence,
+    RelabelledDraws,
     Switching,
     invariant_convergence,
     label_switching,
     parameter_convergence,
+    relabel,
 )
 
 __all__ = [

@@ -13,7 +13,7 @@ from workbench.compare.summary import statuses_and_mixing
 from workbench.experiment import Experiment
 from workbench.jobs.judged import Judged
 from workbench.posterior import posterior_summary
-from workbench.posterior.table import agreement_table, chain_table, estimate_tables, reading
+from workbench.posterior.summary import agreement_table, chain_table, estimate_tables, reading
 from workbench.report.captions import words_of, words_on_labels
 from workbench.report.claims_page import resting_on, verdicts_of
 from workbench.report.figures import figures_of

@@ -34,7 +34,7 @@ from workbench.methods.kinds import Sampler
 from workbench.mixture import ConjugatePrior, Mixture
 from workbench.mixture.prior.update import log_marginal_likelihood, update
 from workbench.posterior import exact_posterior
-from workbench.posterior.enumeration import MOST_ALLOCATIONS
+from workbench.posterior.exact import MOST_ALLOCATIONS
 from workbench.problem import Problem
 from workbench.selection.nesting import run_nested
 from workbench.selection.score import Score

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from workbench.mixture import Mixture
+from workbench.posterior.permutations import best_orders, table
 from workbench.posterior.relabelling import RELABELLINGS, agreement
-from workbench.posterior.relabelling.assignment import best_orders, table
 from workbench.problem import Problem
 
 K, N, S = 3, 9, 6

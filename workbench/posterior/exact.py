@@ -1,0 +1,331 @@
+"""The exact posterior of a tiny problem under the conjugate prior, by a sum over all K^N allocations.
+
+Some are stored with the package, each with its problem and the checks that it has passed. Draws of any sampler are
+compared with them in Monte-Carlo standard errors.
+
+Given an allocation, all terms are ratios of gamma functions and determinants (`workbench.mixture.prior.update`). The
+posterior of the mixture is therefore a finite sum, and its functionals here are exact to rounding. Samplers are tested
+against it. It is symmetric in the labels, because the sum runs over all allocations.
+"""
+
+import json
+from dataclasses import dataclass, fields
+from functools import partial
+from importlib.metadata import version
+from importlib.resources import files
+from itertools import combinations
+from math import comb
+from platform import python_version
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.typing import ArrayLike
+
+from workbench.data import finite_points
+from workbench.diagnostics.clustering import together
+from workbench.errors import InputError
+from workbench.mixture import ConjugatePrior, Covariance, Mixture
+from workbench.mixture.prior import Hyperparameters
+from workbench.mixture.prior.update import log_allocation_prior, log_marginal_likelihood, log_predictive, update
+from workbench.problem import Problem
+
+# Most allocations that are summed, which takes a minute.
+MOST_ALLOCATIONS = 2**24
+
+# Allocations that are processed together, so few that their co-clustering matrices stay in a core's cache.
+CHUNK = 1024
+
+Sums = dict[str, Array]
+
+
+@dataclass(frozen=True)
+class ExactPosterior:
+    """Exact functionals of the posterior, none of which depends on labels.
+
+    They have finite variances under the default prior, so that a sampler's Monte-Carlo error is meaningful. Moments of
+    covariances, for instance, do not.
+    """
+
+    log_evidence: float  # ln of the integral of exp(log_joint)
+    co_clustering: np.ndarray  # [N, N]   probability that two points come from one component
+    occupied: np.ndarray  # [K]   probability that exactly 1, ..., K components hold points
+    squared_weights: float  # mean of sum_k pi_k^2
+    mean_of_means: np.ndarray  # [D]   mean of sum_k mu_k / K
+    at: np.ndarray  # [G, D]
+    density: np.ndarray  # [G]   mean of the mixture's density there, the posterior predictive density
+    allocations: int  # K^N, the number of terms
+
+
+def exact_posterior(problem: Problem, at: ArrayLike | None = None) -> ExactPosterior:
+    """Sum over every allocation of a tiny problem.
+
+    Args:
+        problem: a problem with the conjugate prior and at most 2^24 allocations.
+        at: places at which the density is computed, [G, D] or [G]; by default the points themselves.
+
+    Raises:
+        InputError: the prior is another, there are too many allocations, or `at` has other dimensions.
+    """
+    k, n = problem.components, problem.num_points
+    if not isinstance(problem.prior, ConjugatePrior):
+        raise InputError(
+            f"prior: the exact posterior needs the conjugate prior, got {type(problem.prior).__name__}; "
+            'use family = "conjugate"'
+        )
+    if k**n > MOST_ALLOCATIONS:
+        raise InputError(
+            f"components: {k} components and {n} points have {k**n:.3g} allocations, more than {MOST_ALLOCATIONS}; "
+            f"give at most {int(np.log(MOST_ALLOCATIONS) / np.log(k))} points or fewer components"
+        )
+    grid = problem.x if at is None else finite_points(at, problem.num_dimensions, "at")
+    # The prior's location becomes the origin, so that scatters do not cancel.
+    location = np.asarray(problem.hyperparameters["mean_location"])
+    h = {**problem.hyperparameters, "mean_location": jnp.zeros_like(location)}
+    swept = _sweep(problem.x - location, grid - location, h, components=k, family=problem.covariance)
+    log_evidence, sums = jax.tree.map(np.asarray, swept)
+    return ExactPosterior(
+        log_evidence=float(log_evidence),
+        co_clustering=sums["co_clustering"],
+        occupied=sums["occupied"],
+        squared_weights=float(sums["squared_weights"]),
+        mean_of_means=sums["mean_of_means"] + location,
+        at=grid,
+        density=sums["density"],
+        allocations=k**n,
+    )
+
+
+@partial(jax.jit, static_argnames=("components", "family"))
+def _sweep(x: Array, at: Array, h: Hyperparameters, *, components: int, family: Covariance) -> tuple[Array, Sums]:
+    """Log evidence and posterior means. A chunk holds all allocations of the last points for one of the first."""
+    k, n = components, len(x)
+    digits = next(m for m in range(n, -1, -1) if k**m <= CHUNK)
+    last = _allocations(jnp.arange(k**digits), digits, k)  # [B, m]
+
+    def chunk(carry: tuple[Array, Sums], index: Array) -> tuple[tuple[Array, Sums], None]:
+        first = jnp.broadcast_to(_allocations(index[None], n - digits, k), (len(last), n - digits))
+        allocations = jnp.concatenate([first, last], axis=1)  # [B, N]
+        log_weights, values = jax.vmap(lambda z: _given(z, x, at, h, components=k, family=family))(allocations)
+        # Sums are relative to the largest log weight so far.
+        peak, sums = carry
+        higher = jnp.maximum(peak, jnp.max(log_weights))
+        weights = jnp.exp(log_weights - higher)
+        sums = jax.tree.map(lambda s, v: s * jnp.exp(peak - higher) + jnp.tensordot(weights, v, 1), sums, values)
+        return (higher, sums), None
+
+    some = jax.eval_shape(lambda z: _given(z, x, at, h, components=k, family=family)[1], jnp.zeros(n, int))
+    nothing = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, x.dtype), some)
+    start = (jnp.asarray(-jnp.inf, x.dtype), nothing)
+    (peak, sums), _ = jax.lax.scan(chunk, start, jnp.arange(k ** (n - digits)))
+    total = sums.pop("one")
+    return peak + jnp.log(total), jax.tree.map(lambda s: s / total, sums)
+
+
+def _allocations(index: Array, digits: int, components: int) -> Array:
+    """The digits of each index in base K. [B, digits]"""
+    return index[:, None] // components ** jnp.arange(digits) % components
+
+
+def _given(
+    z: Array, x: Array, at: Array, h: Hyperparameters, *, components: int, family: Covariance
+) -> tuple[Array, Sums]:
+    """Log weight of an allocation z [N], and the posterior functionals given it."""
+    k, a = components, h["concentration"]
+    member = jax.nn.one_hot(z, k, axis=0, dtype=x.dtype)  # [K, N]
+    origins = jnp.zeros((k, x.shape[1]), x.dtype)
+    updated = update(family.statistics_of(family.weighted_sums(member, origins, x.T), origins), origins, h, family)
+    counts, total = updated.counts, len(x) + k * a
+    log_weight = log_allocation_prior(counts, a) + log_marginal_likelihood(updated, h, family)
+    weights = (counts + a) / total  # posterior mean
+    values = {
+        "one": jnp.ones((), x.dtype),
+        "co_clustering": jnp.asarray(z[:, None] == z[None, :], x.dtype),
+        "occupied": jax.nn.one_hot(jnp.sum(counts > 0) - 1, k, dtype=x.dtype),
+        "squared_weights": jnp.sum(weights * (counts + a + 1.0) / (total + 1.0)),
+        "mean_of_means": jnp.mean(updated.locations, 0),
+        "density": jnp.exp(log_predictive(updated, at, family)) @ weights,
+    }
+    return log_weight, values
+
+
+FOLDER = files("workbench.posterior") / "references"
+
+# Relative agreement of sums over up to a million terms in different orders.
+AGREEMENT = 1e-10
+
+
+@dataclass(frozen=True)
+class ReferencePosterior:
+    """A problem, its exact posterior, and how that was computed."""
+
+    name: str
+    about: str
+    problem: Problem
+    posterior: ExactPosterior
+    checks: dict[str, bool]
+    settings: dict[str, Any]
+    versions: dict[str, str]
+
+
+def reference_names() -> list[str]:
+    """Names of the exact posteriors stored with the package, in alphabetical order."""
+    return sorted(file.name.removesuffix(".json") for file in FOLDER.iterdir() if file.name.endswith(".json"))
+
+
+def read_reference(name: str) -> ReferencePosterior:
+    """One of `reference_names`.
+
+    Raises:
+        InputError: there is no such name; the message lists the existing ones.
+    """
+    if name not in reference_names():
+        raise InputError(f"reference: there is no {name!r}; allowed: {', '.join(reference_names())}")
+    kept = json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
+    stated, answer = kept["problem"], kept["posterior"]
+    prior = ConjugatePrior.model_validate_json(json.dumps(stated["prior"]))
+    problem = Problem(np.asarray(stated["x"]), stated["components"], stated["covariance"], prior)
+    arrays: dict[str, Any] = {k: np.asarray(v) if isinstance(v, list) else v for k, v in answer.items()}
+    origin = {key: kept[key] for key in ("about", "checks", "settings", "versions")}
+    return ReferencePosterior(name=name, problem=problem, posterior=ExactPosterior(**arrays), **origin)
+
+
+def make_reference(name: str, about: str, problem: Problem, at: np.ndarray) -> str:
+    """Compute an exact posterior, check it, and return it as JSON for one file of the folder, with all digits.
+
+    Args:
+        name: of the file.
+        about: one sentence on the problem.
+        problem: a problem with the conjugate prior, all of whose hyperparameters are given.
+        at: places at which the density is computed, [G, D].
+    """
+    posterior = exact_posterior(problem, at)
+    answer = {field.name: _plain(getattr(posterior, field.name)) for field in fields(posterior)}
+    kept = {
+        "name": name,
+        "about": about,
+        "problem": {
+            "x": problem.x.tolist(),
+            "components": problem.components,
+            "covariance": problem.covariance.name,
+            "prior": problem.prior.model_dump(mode="json", exclude_none=True),
+        },
+        "posterior": answer,
+        "checks": checks(problem, posterior),
+        "settings": {"method": "sum over all allocations", "allocations": posterior.allocations},
+        "versions": {"python": python_version(), **{package: version(package) for package in ("jax", "numpy")}},
+    }
+    return json.dumps(kept, indent=1) + "\n"
+
+
+def checks(problem: Problem, posterior: ExactPosterior) -> dict[str, bool]:
+    """Checks that an exact posterior must pass, by name. The prior must be given in full, not scaled to the data."""
+
+    def enumerated(x: np.ndarray, at: np.ndarray) -> ExactPosterior:
+        return exact_posterior(Problem(x, problem.components, problem.covariance.name, problem.prior), at)
+
+    order = np.random.default_rng(0).permutation(problem.num_points)
+    moved, fewer = enumerated(problem.x[order], posterior.at), enumerated(problem.x[:-1], problem.x[-1:])
+    chained = fewer.log_evidence + np.log(fewer.density[0])
+    together = posterior.co_clustering
+    return {
+        "double_precision": problem.dtype == np.float64,
+        "evidence_is_that_of_fewer_points_times_their_predictive": bool(
+            np.isclose(chained, posterior.log_evidence, rtol=AGREEMENT)
+        ),
+        "occupied_is_a_distribution": bool(np.isclose(posterior.occupied.sum(), 1.0, rtol=AGREEMENT)),
+        "co_clustering_is_symmetric": bool(np.array_equal(together, together.T)),
+        "co_clustering_is_positive_semidefinite": bool(np.linalg.eigvalsh(together)[0] > -AGREEMENT),
+        "order_of_points_is_of_no_account": bool(
+            np.isclose(moved.log_evidence, posterior.log_evidence, rtol=AGREEMENT)
+            and np.allclose(moved.co_clustering, together[np.ix_(order, order)], rtol=AGREEMENT)
+        ),
+    }
+
+
+def _plain(value: Any) -> Any:
+    return value.tolist() if isinstance(value, np.ndarray) else value
+
+
+# Fields of `ExactPosterior` that are posterior means of a functional of the mixture.
+MEANS = ("co_clustering", "occupied", "squared_weights", "mean_of_means", "density")
+
+# The probabilities among them.
+PROBABILITIES = ("co_clustering", "occupied")
+
+# Relative rounding error of sums of some hundreds of terms.
+ROUNDING = 1e-12
+
+
+def z_scores(exact: ExactPosterior, mixtures: Mixture, problem: Problem) -> dict[str, np.ndarray]:
+    """Deviations of the draws' means from the exact ones, in Monte-Carlo standard errors of autocorrelated draws.
+
+    For a sampler of the right posterior, a deviation exceeds 4 about once in some thousands. Draws without a rare event
+    say nothing about its error, so the error of a probability p is at least that of as many independent draws.
+
+    Args:
+        exact: posterior of the problem.
+        mixtures: draws, leaves [R, S, ...].
+        problem: the problem of both.
+
+    Returns:
+        For each of `MEANS` an array in the shape of the exact posterior's. It is infinite where draws that never move
+        are wrong, or a draw is not finite.
+    """
+    # This import takes 0.8 s; the package promises to import in little more time than numpyro itself.
+    from arviz_stats.base import array_stats  # type: ignore[attr-defined]
+
+    shape = np.shape(mixtures.weights)[:2]
+    flat = jax.tree.map(lambda leaf: jnp.reshape(leaf, (-1, *leaf.shape[2:])), mixtures)
+    values = jax.tree.map(np.asarray, _each_draw(flat, problem.x, exact.at))
+    scores = {}
+    for name in MEANS:
+        truth = np.asarray(getattr(exact, name))
+        columns = values[name].reshape(*shape, -1)  # [R, S, Q]
+        errors = np.array([array_stats.mcse(c, chain_axis=0, draw_axis=1) for c in np.moveaxis(columns, -1, 0)])
+        if name in PROBABILITIES:
+            variance = np.clip(truth * (1 - truth), 0, None).ravel()
+            errors = np.fmax(errors, np.sqrt(variance / np.prod(shape)))
+        off = columns.mean((0, 1)) - truth.ravel()
+        # Some values are constant up to rounding, such as the co-clustering of a point with itself.
+        off = np.where(np.abs(off) <= ROUNDING * np.abs(truth.ravel()), 0.0, off)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            z = np.where(off == 0.0, 0.0, off / np.nan_to_num(errors))
+        scores[name] = np.nan_to_num(z, nan=np.inf).reshape(truth.shape)
+    return scores
+
+
+def label_invariant(mixture: Mixture, x: Array, at: Array) -> dict[str, Array]:
+    """Conditional means, given one mixture, of the functionals of `ExactPosterior`, by name.
+
+    Given the mixture, allocations are independent, so that averages over them have closed forms.
+    """
+    member = mixture.responsibilities(x)  # [N, K]
+    return {
+        "co_clustering": together(member),
+        "occupied": _occupied(member),
+        "squared_weights": jnp.sum(mixture.weights**2),
+        "mean_of_means": jnp.mean(mixture.means, 0),
+        "density": jnp.exp(mixture.log_density(at)),
+    }
+
+
+@jax.jit
+def _each_draw(mixtures: Mixture, x: Array, at: Array) -> dict[str, Array]:
+    return jax.lax.map(partial(label_invariant, x=x, at=at), mixtures, batch_size=256)
+
+
+def _occupied(member: Array) -> Array:
+    """Probability that exactly 1, ..., K components hold points, from responsibilities [N, K]. [K]
+
+    All points fall in a set B of components with probability `g(B) = prod_n sum_{k in B} r_nk`. The probability that
+    they occupy exactly j components follows by inclusion and exclusion,
+    `sum_B (-1)^(j - |B|) C(K - |B|, j - |B|) g(B)`.
+    """
+    k = member.shape[1]
+    sizes = range(1, k + 1)
+    inside = {b: sum(jnp.prod(jnp.sum(member[:, list(s)], 1)) for s in combinations(range(k), b)) for b in sizes}
+    terms = [[(-1) ** (j - b) * comb(k - b, j - b) * inside[b] for b in range(1, j + 1)] for j in sizes]
+    return jnp.stack([jnp.sum(jnp.stack(row)) for row in terms])
