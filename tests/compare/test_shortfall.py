@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from workbench.compare import Comparison, MethodSummary, summarise, table
-from workbench.compare.shortfall import remedies
+from workbench.compare.remarks import remedies
 from workbench.loop.trace import Trace
 from workbench.mixture import ChenTanPrior, Mixture
 from workbench.problem import Problem

@@ -1,12 +1,158 @@
-"""Remarks on a comparison besides the results of its methods: sentences for the end of the reading."""
+"""Sentences beside the results of a comparison: why ends are not sound and what to try, and remarks on the run."""
 
+from collections import Counter
+from collections.abc import Sequence
+
+import jax
 import numpy as np
 from numpy.typing import NDArray
 
 from workbench.compare.comparison import Comparison
-from workbench.data import default_columns
+from workbench.data import Tie, default_columns
 from workbench.diagnostics.convergence import FOLLOWED_COLUMNS
+from workbench.diagnostics.support import slivers
 from workbench.errors import VALUE, cut
+from workbench.loop.trace import Trace
+from workbench.mixture import COVARIANCES, Mixture
+from workbench.problem import Problem
+from workbench.soundness import Health, Soundness, tie_under
+
+# At most NAMED columns are named in which a covariance is narrow. Directions count as narrow if their variance is at
+# most ALIKE times the smallest. A column counts if the part of its unit vector in the narrow directions is at least the
+# share ALONG of the largest such part.
+NAMED = 3
+ALIKE = 100.0
+ALONG = 0.5
+
+
+def why_unsound(problem: Problem, trace: Trace, rule: Soundness, columns: Sequence[str]) -> str:
+    """Why ends of a climb are not sound, counted by reason; empty if all are sound.
+
+    For a singular covariance it names the equal values under it, or the columns in which the narrowest component of the
+    highest such end is narrow.
+    """
+    ends, healths = trace.ends, rule.check_all(problem, trace.ends)
+    scores = trace.log_joint[:, -1]
+    finite = np.isfinite(scores) & np.asarray([health.finite for health in healths])
+    singular = finite & (trace.collapsed | np.asarray([health.singular for health in healths]))
+    starved = finite & ~singular & np.asarray([health.starved for health in healths])
+    parts = []
+    if singular.any():
+        each = [jax.tree.map(lambda leaf, r=r: leaf[r], ends) for r in np.argsort(-scores) if singular[r]]
+        parts.append(f"{_of(singular)} run into a singular covariance{_under(problem, each, columns)}")
+    if starved.any():
+        few = [health for health, is_starved in zip(healths, starved, strict=True) if is_starved]
+        parts.append(f"{_of(starved)} leave a component {_too_few(problem, few)}")
+    if not finite.all():
+        parts.append(f"{_of(~finite)} end on numbers that are not finite")
+    return "; ".join(parts)
+
+
+def sliver_in(problem: Problem, mixture: Mixture, columns: Sequence[str]) -> str | None:
+    """The component whose gain is farthest below its price, and which may be there by chance; None if there is none."""
+    found = slivers(problem, mixture)
+    if not found:
+        return None
+    worst = min(found, key=lambda sliver: sliver.gain - sliver.price)
+    where = _named(_along(problem, mixture, worst.component), columns)
+    return (
+        f"a component of {worst.points:.3g} points' worth, narrow {where}, that adds {worst.gain:.1f} nats where "
+        f"stating it takes {worst.price:.1f}"
+    )
+
+
+def remedies(problem: Problem, *, tied: bool) -> str:
+    """What to try if components collapse, starve or merge.
+
+    Args:
+        problem: the problem that was climbed.
+        tied: whether they do so on equal values.
+    """
+    family, k, d = problem.covariance, problem.components, problem.num_dimensions
+    tries = []
+    if not problem.prior.bounds_components(family, d):
+        tries.append('a prior that bounds every component (prior.family = "conjugate" or "chen_tan")')
+    else:
+        tries.append("a stronger prior")
+    lighter = [other for other in COVARIANCES.values() if other != family and not other.is_unrestricted]
+    # In every family with separate variances, a component's variance vanishes on equal values; a shared one does not.
+    # In one column, all families with separate variances are the same.
+    lighter = [other for other in lighter if other.is_shared or (not tied and d > 1)]
+    if lighter:
+        tries.append("covariance = " + " or ".join(f'"{other.name}"' for other in lighter))
+    if tied:
+        tries.append("leaving the equal values out, as a group of their own")
+    if k > 1:
+        tries.append("fewer components")
+    rule = "[soundness] holds the rule of what is sound"
+    return f"{_needs(problem)}Try {', '.join(tries[:-1])}, or {tries[-1]}; {rule}."
+
+
+def _needs(problem: Problem) -> str:
+    """A sentence on the number of points that the family's covariances need, if there are fewer."""
+    family, k, d, n = problem.covariance, problem.components, problem.num_dimensions, problem.num_points
+    own = k * family.fewest_points(d)
+    if n < own:
+        return f"{k} {family.name} covariances of {d} columns take {own} points at least, and there are {n}. "
+    if own == 0 and n < k + d:
+        return f"A covariance of {d} columns about {k} means takes {k + d} points at least, and there are {n}. "
+    return ""
+
+
+def _of(which: np.ndarray) -> str:
+    return f"{int(np.sum(which))} of {len(which)} starts"
+
+
+def _under(problem: Problem, ends: Sequence[Mixture], columns: Sequence[str]) -> str:
+    """What is under the narrowest components of some ends, which are ordered from the highest down."""
+    narrowest = [_narrowest(problem, end) for end in ends]
+    ties: Counter[Tie] = Counter()
+    for end, (component, _) in zip(ends, narrowest, strict=True):
+        tie = tie_under(problem, end, component)
+        ties.update([] if tie is None else [tie])
+    if ties:
+        return "".join(f", {count} of them on equal values: {tie.text(columns)}" for tie, count in ties.items())
+    component, along = narrowest[0]
+    size = problem.num_points * float(ends[0].weights[component])
+    where = _named(along, columns)
+    return f", the highest with a component of {size:.3g} points' worth that is narrow {where}"
+
+
+def _narrowest(problem: Problem, mixture: Mixture) -> tuple[int, list[int]]:
+    """The component that is narrowest relative to the data, and the columns in which it is narrow, in order."""
+    trils = np.asarray(problem.rows.to_working(mixture).scale_trils)
+    component = int(np.argmin(np.linalg.svd(trils, compute_uv=False)[..., -1]))
+    return component, _along(problem, mixture, component)
+
+
+def _along(problem: Problem, mixture: Mixture, component: int) -> list[int]:
+    """The columns in which a component is narrow, the narrowest first."""
+    deviations = np.sqrt(np.diag(np.asarray(problem.rows.matrix) @ np.asarray(problem.rows.matrix).T))
+    scaled = np.asarray(mixture.covariances)[component] / np.outer(deviations, deviations)
+    values, vectors = np.linalg.eigh(scaled)
+    reach = np.linalg.norm(vectors[:, values <= ALIKE * values[0]], axis=1)
+    order = np.argsort(-reach)
+    return [int(d) for d in order if reach[d] >= ALONG * reach[order[0]]]
+
+
+def _named(along: Sequence[int], columns: Sequence[str]) -> str:
+    """Columns in which a component is narrow, as text."""
+    if len(along) == len(columns):
+        return "in every column"
+    rest = f" and {len(along) - NAMED} more" if len(along) > NAMED else ""
+    return f"along {', '.join(columns[d] for d in along[:NAMED])}{rest}"
+
+
+def _too_few(problem: Problem, healths: Sequence[Health]) -> str:
+    """The number of points in the starved components of some ends, as text."""
+    fewest = problem.covariance.fewest_points(problem.num_dimensions)
+    least = min(health.smallest_component_size for health in healths)
+    if all(health.vanished for health in healths) or fewest == 0:
+        return "without a point"
+    return (
+        f"of fewer points than its {problem.covariance.name} covariance needs ({fewest}; the least holds {least:.3g})"
+    )
+
 
 # Steps of a column that differ by at most this share of their mean count as equal.
 EVEN = 1e-9

@@ -8,10 +8,8 @@ from html import escape
 from typing import Any
 
 from workbench.compare.comparison import Comparison
-from workbench.compare.optima import WITHIN
-from workbench.compare.remarks import remarks_on
-from workbench.compare.shortfall import remedies
-from workbench.compare.summary import LOWER, NEAR, YARDSTICK, MethodSummary, summarise
+from workbench.compare.remarks import remarks_on, remedies
+from workbench.compare.summary import LOWER, NEAR, WITHIN, YARDSTICK, MethodSummary, summarise
 from workbench.diagnostics import Status
 from workbench.diagnostics.convergence import E_BFMI_LIMIT
 from workbench.engine.devices import USUAL, dtype_name, precision_note

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from workbench.compare import Comparison
-from workbench.compare.optima import WITHIN
-from workbench.compare.summary import best_log_joint, statuses_and_mixing
+from workbench.compare.summary import WITHIN, best_log_joint, statuses_and_mixing
 from workbench.diagnostics import Status
 from workbench.loop.trace import Trace
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from workbench.compare import Comparison
-from workbench.compare.optima import WITHIN
+from workbench.compare.summary import WITHIN
 from workbench.diagnostics import Status
 from workbench.loop.trace import Trace
 from workbench.plots.ends import Gaps, last_rows, statuses, typical_restart

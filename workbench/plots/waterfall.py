@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from workbench.compare import Comparison
-from workbench.compare.optima import WITHIN
+from workbench.compare.summary import WITHIN
 from workbench.diagnostics import Status
 from workbench.plots.ends import Gaps, statuses
 from workbench.plots.style import EDGE, colours, legend_above, plain, tidy

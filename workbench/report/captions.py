@@ -3,7 +3,7 @@
 from math import factorial
 from typing import NamedTuple
 
-from workbench.compare.optima import WITHIN
+from workbench.compare.summary import WITHIN
 from workbench.problem import Problem
 from workbench.report.figures import PAIRED_COLUMNS
 

@@ -8,8 +8,7 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from workbench.compare import Comparison, table
-from workbench.compare.optima import WITHIN
-from workbench.compare.summary import statuses_and_mixing
+from workbench.compare.summary import WITHIN, statuses_and_mixing
 from workbench.experiment import Experiment
 from workbench.jobs.judged import Judged
 from workbench.posterior import posterior_summary

@@ -9,8 +9,7 @@ import numpy as np
 
 from workbench.claims.decision import Decision, Verdict, beside, median_interval, number, undecided
 from workbench.claims.evidence import Ran
-from workbench.compare.optima import WITHIN
-from workbench.compare.summary import arrivals, best_log_joint
+from workbench.compare.summary import WITHIN, arrivals, best_log_joint
 from workbench.diagnostics.proportion import Proportion
 from workbench.geometry.atlas import Atlas, atlas_of
 from workbench.geometry.singularity import Flat, escape, falls
