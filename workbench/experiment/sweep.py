@@ -1,7 +1,8 @@
-"""A sweep: one experiment under many settings of some of its keys."""
+"""A sweep: one experiment under many settings of some of its keys, and the words that tell experiments apart."""
 
 import copy
 import itertools
+import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,6 +13,30 @@ from workbench.config import Config
 from workbench.errors import InputError, shown
 from workbench.experiment.config import Experiment
 from workbench.experiment.reading import explain, parse_experiment, parse_setting, read_toml, set_key
+
+
+def tell_apart(experiments: list[Experiment]) -> list[str]:
+    """For each experiment, the settings that differ between them, such as "seed = 3"; empty for a single one."""
+    flat = [_flat(experiment.resolved()) for experiment in experiments]
+    shared = set.intersection(*(set(one) for one in flat))
+    # A key that only some experiments have depends on a key that all have (the family of the prior), or belongs to a
+    # method, and methods have columns of their own.
+    differing = sorted(key for key in shared if len({json.dumps(one[key]) for one in flat}) > 1)
+    names = [", ".join(f"{key} = {one[key]}" for key in differing) for one in flat]
+    # Experiments that differ only in data or in a method's settings are numbered, oldest first.
+    same = [[i for i, other in enumerate(names) if other == name] for name in names]
+    return [
+        ", ".join(filter(None, [name, f"{places.index(i) + 1} of {len(places)}" if len(places) > 1 else ""]))
+        for i, (name, places) in enumerate(zip(names, same, strict=True))
+    ]
+
+
+def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
+    if not isinstance(value, dict):
+        return {prefix: value}
+    pairs = [_flat(v, f"{prefix}.{k}" if prefix else k) for k, v in value.items()]
+    return {key: v for part in pairs for key, v in part.items()}
+
 
 Point = dict[str, Any]  # a value of each key that is swept, such as {"model.components": 3}
 

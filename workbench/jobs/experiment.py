@@ -9,7 +9,7 @@ from workbench.compare import Comparison
 from workbench.engine.files import DAMAGED
 from workbench.errors import InputError
 from workbench.experiment.config import Experiment
-from workbench.experiment.differences import tell_apart
+from workbench.experiment.sweep import tell_apart
 from workbench.jobs.base import Cell, Job, Progress, Record
 from workbench.jobs.manifest import NEVER, why_missing
 from workbench.jobs.running import Outcome, Reuse, Watch, record_of, run_job
