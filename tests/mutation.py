@@ -24,7 +24,7 @@ ROOT = Path(__file__).parents[1]
 
 # What is asked: the mathematics and the store.
 TARGETS = ("mixture", "diagnostics", "geometry", "engine/one_pass.py", "engine/rows.py", "jobs/store.py")
-TARGETS += ("jobs/running.py", "jobs/state.py")
+TARGETS += ("jobs/running.py", "jobs/base.py")
 
 # Files of tests asked of each mutant, and so many more of one that survives them.
 FIRST, MORE = 3, 6

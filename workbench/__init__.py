@@ -11,7 +11,7 @@ from workbench.export import to_arviz
 from workbench.geometry.atlas import Atlas, atlas
 from workbench.jobs.atlas import load_atlases
 from workbench.jobs.experiment import run_experiment
-from workbench.jobs.results import load_results
+from workbench.jobs.registry import load_results
 from workbench.jobs.selection import load_selections, select, select_families
 from workbench.jobs.study import load_studies, run_study
 from workbench.jobs.table import results

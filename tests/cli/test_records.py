@@ -12,8 +12,7 @@ from click.testing import CliRunner, Result
 from restamped import by_other_code
 
 from workbench.cli import cli
-from workbench.jobs.base import Cell, Record, digest_of_values
-from workbench.jobs.state import Failure
+from workbench.jobs.base import Cell, Failure, Record, digest_of_values
 from workbench.jobs.store import Store
 from workbench.jobs.table import rows_of
 from workbench.provenance import Provenance

@@ -131,7 +131,7 @@ def bomb(file: Path) -> None:
 def test_arrays_of_gibibytes_are_refused_by_their_header(out: Path, part: str, monkeypatch: pytest.MonkeyPatch) -> None:
     (file,) = out.glob(part)
     bomb(file)
-    monkeypatch.setattr("workbench.jobs.points.READ_AT_MOST", 2**31)
+    monkeypatch.setattr("workbench.jobs.formats.READ_AT_MOST", 2**31)
     result = command("compare", out)
     if part.startswith("data"):
         one_message(result, str(file), "it would unpack to 4 GiB", "run the experiment again")

@@ -12,8 +12,8 @@ from workbench.compare import Comparison, table
 from workbench.errors import InputError
 from workbench.experiment import parse_experiment, read_experiment
 from workbench.jobs import experiment as execution
-from workbench.jobs import setting, traces
-from workbench.jobs.results import load_results
+from workbench.jobs import setting
+from workbench.jobs.registry import load_results
 from workbench.loop.trace import Trace
 from workbench.methods import Method
 from workbench.mixture import Mixture
@@ -75,7 +75,7 @@ def answers(monkeypatch: pytest.MonkeyPatch) -> Answers:
         "restart_statuses": lambda *_: [],
     }.items():
         monkeypatch.setattr(setting, name, stands_in)
-    monkeypatch.setattr(traces, "checks", lambda *_: {})
+    monkeypatch.setattr(setting, "checks", lambda *_: {})
     return stand_in
 
 

@@ -13,9 +13,8 @@ from restamped import restamp
 
 from workbench.engine.keys import named_key
 from workbench.jobs import index, table
-from workbench.jobs.base import Cell, Record, Value
+from workbench.jobs.base import Cell, Failure, Record, Value
 from workbench.jobs.index import NAME
-from workbench.jobs.state import Failure
 from workbench.jobs.store import Store
 from workbench.jobs.table import checked_rows_of, rows_of
 from workbench.provenance import Provenance

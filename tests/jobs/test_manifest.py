@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from workbench.jobs.manifest import NEVER, why_missing
+from workbench.jobs.formats import NEVER, why_missing
 
 
 def test_a_run_in_another_precision_is_named_with_the_setting_that_finds_it(tmp_path: Path) -> None:

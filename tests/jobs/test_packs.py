@@ -16,8 +16,8 @@ from standins import Steps, begun
 from workbench.cli import cli
 from workbench.experiment import parse_experiment
 from workbench.jobs import packs
-from workbench.jobs.arrays import packed, read_arrays
 from workbench.jobs.experiment import run_experiment
+from workbench.jobs.formats import packed, read_arrays
 from workbench.jobs.running import run_job
 from workbench.jobs.store import Store
 from workbench.jobs.study import StudyJob

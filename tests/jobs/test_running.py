@@ -18,8 +18,8 @@ from standins import Steps, begun
 
 from workbench.engine.files import replacing
 from workbench.jobs import running
+from workbench.jobs.base import FAILED
 from workbench.jobs.running import Outcome, Reuse, run_job
-from workbench.jobs.state import FAILED
 from workbench.jobs.store import Store
 from workbench.jobs.study import StudyJob, load_study
 

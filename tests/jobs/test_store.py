@@ -26,15 +26,13 @@ from workbench.engine import files
 from workbench.engine.files import replacing
 from workbench.errors import InputError
 from workbench.experiment import parse_experiment, read_experiment
-from workbench.jobs import arrays as arrays_module
-from workbench.jobs import points
-from workbench.jobs.base import Cell, Record
+from workbench.jobs import formats
+from workbench.jobs import formats as arrays_module
+from workbench.jobs.base import DONE, FAILED, Cell, DamagedCellError, Failure, Record
 from workbench.jobs.experiment import run_experiment
-from workbench.jobs.results import load_results
-from workbench.jobs.setting import Setting
-from workbench.jobs.state import DONE, FAILED, DamagedCellError, Failure
+from workbench.jobs.registry import load_results
+from workbench.jobs.setting import Setting, arrays_of, trace_of
 from workbench.jobs.store import WORTH_WAITING, Store
-from workbench.jobs.traces import arrays_of, trace_of
 from workbench.loop.run import run
 from workbench.loop.trace import Trace
 from workbench.mixture import Mixture
@@ -438,7 +436,7 @@ class TestLargeFiles:
 
     @pytest.fixture
     def run(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path, Comparison]:
-        monkeypatch.setattr(points, "COPIED_AT_MOST", 0)
+        monkeypatch.setattr(formats, "COPIED_AT_MOST", 0)
         file = tmp_path / "points.csv"
         x = np.random.default_rng(0).normal(size=(40, 1)) + np.repeat([[-3.0], [3.0]], 20, axis=0)
         np.savetxt(file, x, header="a", comments="")

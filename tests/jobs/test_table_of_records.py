@@ -16,8 +16,7 @@ from restamped import by_other_code
 from workbench.cli import cli
 from workbench.errors import InputError
 from workbench.jobs import table as table_module
-from workbench.jobs.base import Cell, Record
-from workbench.jobs.state import Failure
+from workbench.jobs.base import Cell, Failure, Record
 from workbench.jobs.store import Store
 from workbench.jobs.table import (
     MOST_LINES,

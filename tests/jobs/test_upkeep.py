@@ -11,10 +11,9 @@ from restamped import by_other_code, restamp, with_values
 from standins import Steps
 
 from workbench.cli import cli
-from workbench.jobs.arrays import packed
-from workbench.jobs.base import Cell, Record
+from workbench.jobs.base import Cell, Failure, Record
+from workbench.jobs.formats import packed
 from workbench.jobs.running import run_job
-from workbench.jobs.state import Failure
 from workbench.jobs.store import Store
 from workbench.jobs.study import StudyJob
 from workbench.jobs.table import checked_rows_of, rows_of

@@ -14,7 +14,7 @@ from workbench.data import dataset_names, describe
 from workbench.errors import InputError
 from workbench.experiment import RunConfig, read_experiment
 from workbench.experiment.sweep import is_sweep, read_sweep
-from workbench.jobs.results import found_in, load_results
+from workbench.jobs.registry import found_in, load_results
 from workbench.jobs.sweep import SweepJob
 from workbench.methods import METHODS
 from workbench.mixture import COVARIANCES, PRIORS

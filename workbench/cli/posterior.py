@@ -8,7 +8,7 @@ import click
 
 from workbench.cli.group import cli
 from workbench.errors import InputError
-from workbench.jobs.results import load_results
+from workbench.jobs.registry import load_results
 from workbench.posterior import RELABELLINGS, posterior_summary
 from workbench.posterior.summary import csv_of, text_of, to_dict
 from workbench.posterior.switching import DEFAULT

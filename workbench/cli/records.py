@@ -8,7 +8,7 @@ import click
 
 from workbench.cli.group import cli
 from workbench.errors import InputError
-from workbench.jobs.state import DamagedJobError
+from workbench.jobs.base import DamagedJobError
 from workbench.jobs.table import (
     checked_rows_of,
     selected,

@@ -15,11 +15,10 @@ from workbench.experiment import Experiment
 from workbench.experiment.config import AnyStart
 from workbench.geometry.atlas import Atlas, Basin, atlas, numbered
 from workbench.geometry.stationary import Kind
-from workbench.jobs.base import Cell, Job, Progress, Record
+from workbench.jobs.base import Cell, DamagedCellError, Job, Progress, Record
 from workbench.jobs.experiment import load_stored
 from workbench.jobs.running import Outcome, Reuse, Watch, record_of, run_job
 from workbench.jobs.setting import Setting
-from workbench.jobs.state import DamagedCellError
 from workbench.jobs.store import Store
 from workbench.loop.pool import Checkpoint
 from workbench.methods import Climber, Method

@@ -1,4 +1,7 @@
-"""The base of jobs: a job is a config cut into cells, each of which can be run by itself and leaves a record."""
+"""The base of jobs: a job is a config cut into cells, each of which can be run by itself and leaves a record.
+
+The state of a cell is done or failed, made by this code or by other code, sound or damaged.
+"""
 
 import hashlib
 import json
@@ -11,6 +14,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from workbench.errors import InputError
 from workbench.loop.pool import INTERVAL, Checkpoint
 from workbench.provenance import Provenance
 
@@ -146,3 +150,49 @@ class Job(ABC):
 
     def prepare(self, folder: Path) -> None:  # noqa: B027  # most have nothing to share
         """Store what the cells share, such as the data, before any of them runs."""
+
+
+DONE, FAILED = "done", "failed"
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a cell has no record."""
+
+    message: str  # the kind of the error and its first line
+    traceback: str
+
+    @classmethod
+    def of(cls, error: BaseException, traceback: str) -> "Failure":
+        """The failure of an error."""
+        lines = str(error).strip().splitlines() or [""]
+        return cls(f"{type(error).__name__}: {lines[0]}".rstrip(": "), traceback)
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A stored cell, as its manifest describes it."""
+
+    status: str  # DONE or FAILED
+    manifest: Mapping[str, Any]
+    stale: str | None = None  # the other code that made it, if it is stale
+
+    @property
+    def failure(self) -> str:
+        """Why it failed; empty if it did not."""
+        return str(self.manifest.get("failure", {}).get("message", ""))
+
+
+class DamagedJobError(InputError):
+    """The file of a job has changed since it was written."""
+
+
+class DamagedCellError(InputError):
+    """A cell on disk has changed since it was written."""
+
+
+def nothing_in(folder: Path) -> str:
+    """Why a folder holds no results, and what to do."""
+    if any((folder / name).is_dir() for name in ("experiments", "selection")) or any(folder.glob("*-*/info.json")):
+        return "holds runs of an older workbench in another layout, which are not read; run the experiment again"
+    return "no finished runs; give a folder that `workbench run` wrote"

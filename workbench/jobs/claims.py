@@ -18,12 +18,11 @@ from workbench.engine.devices import dtype_name
 from workbench.engine.files import DAMAGED
 from workbench.errors import InputError
 from workbench.experiment import Experiment, parse_experiment
-from workbench.jobs.base import Cell, Job, Progress, Record, digest_of_values
+from workbench.jobs.base import FAILED, Cell, DamagedCellError, Job, Kept, Progress, Record, digest_of_values
 from workbench.jobs.experiment import ExperimentJob
 from workbench.jobs.judged import KIND, EvidenceError, Judged, decision_of, lost, outdated, record_of_decision, told
 from workbench.jobs.judged import rests_on as records_of
 from workbench.jobs.running import Executor, Outcome, Reuse, Watch, record_of, run_job
-from workbench.jobs.state import FAILED, DamagedCellError, Kept
 from workbench.jobs.store import Store
 from workbench.jobs.study import StudyJob, data_of
 from workbench.loop.pool import Checkpoint

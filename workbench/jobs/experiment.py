@@ -10,13 +10,11 @@ from workbench.engine.files import DAMAGED
 from workbench.errors import InputError
 from workbench.experiment.config import Experiment
 from workbench.experiment.sweep import tell_apart
-from workbench.jobs.base import Cell, Job, Progress, Record
-from workbench.jobs.manifest import NEVER, why_missing
+from workbench.jobs.base import Cell, DamagedCellError, Job, Progress, Record, nothing_in
+from workbench.jobs.formats import NEVER, why_missing
 from workbench.jobs.running import Outcome, Reuse, Watch, record_of, run_job
-from workbench.jobs.setting import Setting
-from workbench.jobs.state import DamagedCellError, nothing_in
+from workbench.jobs.setting import Setting, trace_of
 from workbench.jobs.store import Store
-from workbench.jobs.traces import trace_of
 from workbench.loop.pool import Checkpoint
 from workbench.loop.trace import Trace
 

@@ -14,7 +14,7 @@ from contextlib import suppress
 from typing import Any
 
 from workbench.engine.files import DAMAGED, temporary_beside
-from workbench.jobs.state import DONE, DamagedCellError
+from workbench.jobs.base import DONE, DamagedCellError
 from workbench.jobs.store import Store
 from workbench.provenance import code_digest
 

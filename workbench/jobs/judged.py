@@ -13,8 +13,7 @@ from workbench.claims.ledger import Claim
 from workbench.engine.devices import USUAL, precision_note
 from workbench.engine.files import DAMAGED
 from workbench.errors import InputError
-from workbench.jobs.base import Record, digest_of_values
-from workbench.jobs.state import DamagedCellError
+from workbench.jobs.base import DamagedCellError, Record, digest_of_values
 from workbench.jobs.store import Store
 from workbench.provenance import why_stale
 from workbench.table import Table

@@ -13,10 +13,10 @@ from typing import Any
 
 from workbench.engine.files import DAMAGED, replacing
 from workbench.errors import InputError, one_line, shown
-from workbench.jobs.manifest import FORMAT, check_format
+from workbench.jobs.base import DONE, DamagedCellError
+from workbench.jobs.formats import FORMAT, check_format
 from workbench.jobs.registry import stored_job
 from workbench.jobs.running import Reuse, Watch, run_job
-from workbench.jobs.state import DONE, DamagedCellError
 from workbench.jobs.store import Store
 from workbench.jobs.upkeep import differing_records
 

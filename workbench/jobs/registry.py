@@ -1,17 +1,24 @@
-"""Every kind of job, by the name that the files under `jobs/` of a results folder use."""
+"""Every kind of job, by the name that the files under `jobs/` of a results folder use, and the results of each."""
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from workbench.compare import Comparison, table
 from workbench.errors import InputError, shown
-from workbench.jobs.atlas import AtlasJob
+from workbench.jobs.atlas import Atlases, AtlasJob, load_atlas_job
 from workbench.jobs.base import Job
 from workbench.jobs.claims import LedgerJob
-from workbench.jobs.experiment import ExperimentJob
-from workbench.jobs.selection import SelectionJob
-from workbench.jobs.study import StudyJob
-from workbench.jobs.sweep import SweepJob
+from workbench.jobs.experiment import ExperimentJob, load_experiments
+from workbench.jobs.judged import Judged, load_ledger, plain, reading_of, table_of_claims
+from workbench.jobs.selection import SelectionJob, load_selection
+from workbench.jobs.store import Store
+from workbench.jobs.study import StudyJob, load_findings
+from workbench.jobs.sweep import SweepJob, load_sweep, load_swept
+from workbench.studies import Findings
+from workbench.studies.reading import table_of
 
 JOBS: dict[str, type[Job]] = {
     ExperimentJob.kind: ExperimentJob,
@@ -38,3 +45,88 @@ def stored_job(folder: Path, record: Mapping[str, Any], where: str) -> Job:
     if kind not in JOBS:
         raise InputError(f"{where}: kind: unknown {shown(kind)}; allowed: {', '.join(JOBS)}")
     return JOBS[kind].stored(folder, record, where)
+
+
+@dataclass(frozen=True)
+class Found:
+    """The results of one job."""
+
+    text: str
+    values: str  # JSON
+
+    def to_json(self) -> str:
+        """JSON on one line."""
+        return self.values
+
+    def __str__(self) -> str:
+        return self.text
+
+
+def found_in(folder: Path) -> list[Found]:
+    """The results of every job of a results folder: experiments first, then the others, oldest first.
+
+    Raises:
+        InputError: there is no such folder, nothing in it is finished, or a job's file is damaged.
+    """
+    store = Store(folder)
+    jobs = [(file, job) for file, job in store.jobs() if job["kind"] != ExperimentJob.kind]
+    others = [found for file, job in jobs if (found := _found(store, file, job)) is not None]
+    if others and not store.jobs(ExperimentJob.kind):
+        return others
+    try:
+        tables = [table(comparison) for comparison, _ in load_experiments(folder)]
+    except InputError:
+        if not others:
+            raise
+        tables = []
+    return [Found(str(each), each.to_json()) for each in tables] + others
+
+
+def load_results(folder: Path | str) -> list[Comparison]:
+    """Every stored comparison of a results folder, oldest first: of experiments, then of each setting of its sweeps.
+
+    Raises:
+        InputError: there is no such folder, it holds no finished runs, or a file is damaged.
+    """
+    swept = load_swept(Store(folder)) if Path(folder).is_dir() else []
+    if swept and not Store(folder).jobs(ExperimentJob.kind):
+        return swept
+    return [comparison for comparison, _ in load_experiments(folder)] + swept
+
+
+def _found(store: Store, file: Path, job: Mapping[str, Any]) -> Found | None:
+    match job["kind"]:
+        case StudyJob.kind:
+            findings = load_findings(store, file, job)
+            return _study(findings) if findings.rows else None
+        case AtlasJob.kind:
+            atlases = load_atlas_job(store, file, job)
+            return _atlases(atlases) if atlases.atlases else None
+        case SelectionJob.kind:
+            selection = load_selection(store, file, job)
+            return Found(str(selection), selection.to_json())
+        case SweepJob.kind:
+            swept = load_sweep(store, job)
+            values = {"sweep": job["name"], "cells": json.loads(swept.to_json())}
+            return Found(f"{job['name']}\n{swept}\n{swept.reading}", json.dumps(values)) if len(swept) else None
+        case LedgerJob.kind:
+            judged = load_ledger(store, file, job)
+            return _claims(str(job["name"]), judged) if judged else None
+        case _:
+            return None
+
+
+def _claims(name: str, judged: Sequence[Judged]) -> Found:
+    values = {"ledger": name, "reading": reading_of(judged), "claims": [plain(each) for each in judged]}
+    return Found(f"{name}\n{table_of_claims(judged)}\n{reading_of(judged)}", json.dumps(values, allow_nan=False))
+
+
+def _study(findings: Findings) -> Found:
+    values = {"study": findings.study.study, "rows": findings.rows, "note": findings.note}
+    return Found(f"{findings.study.study}\n{table_of(findings)}", json.dumps(values))
+
+
+def _atlases(found: Atlases) -> Found:
+    name = found.comparison.name
+    values = {"atlas": name, "reading": found.reading, "atlases": [each.to_dict() for each in found.atlases]}
+    return Found("\n\n".join([*map(str, found.atlases), found.reading]), json.dumps(values))

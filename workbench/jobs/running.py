@@ -13,8 +13,7 @@ import numpy as np
 from workbench.engine.compat.compilation import make_room
 from workbench.engine.hosts import from_first_host, leads, on_first_host, several
 from workbench.errors import InputError
-from workbench.jobs.base import Cell, Job, Progress, Record
-from workbench.jobs.state import DONE, FAILED, DamagedCellError, Failure, Kept
+from workbench.jobs.base import DONE, FAILED, Cell, DamagedCellError, Failure, Job, Kept, Progress, Record
 from workbench.jobs.store import Store
 from workbench.loop.pool import Checkpoint
 from workbench.provenance import announce_stale

@@ -9,11 +9,10 @@ from typing import Any, ClassVar, NamedTuple
 from workbench.engine.files import DAMAGED
 from workbench.errors import InputError
 from workbench.experiment import Experiment
-from workbench.jobs.base import Cell, Job, Progress, Record, Value, digest_of_values
-from workbench.jobs.points import Points
+from workbench.jobs.base import Cell, DamagedCellError, Job, Progress, Record, Value, digest_of_values
+from workbench.jobs.formats import Points
 from workbench.jobs.running import Outcome, Reuse, Watch, record_of, run_job
 from workbench.jobs.setting import Setting, named_data
-from workbench.jobs.state import DamagedCellError
 from workbench.jobs.store import Store
 from workbench.loop.pool import Checkpoint
 from workbench.provenance import Provenance, why_stale

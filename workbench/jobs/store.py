@@ -30,11 +30,19 @@ import tomli_w
 
 from workbench.engine.files import DAMAGED, remove_abandoned, replace_folder, replacing, temporary_beside
 from workbench.errors import InputError, one_line, shown
-from workbench.jobs.arrays import packed, read_arrays
-from workbench.jobs.base import Cell, Job, Record, digest_of_values
-from workbench.jobs.machine import machine
-from workbench.jobs.manifest import FORMAT, check_format
-from workbench.jobs.state import DONE, FAILED, DamagedCellError, DamagedJobError, Failure, Kept
+from workbench.jobs.base import (
+    DONE,
+    FAILED,
+    Cell,
+    DamagedCellError,
+    DamagedJobError,
+    Failure,
+    Job,
+    Kept,
+    Record,
+    digest_of_values,
+)
+from workbench.jobs.formats import FORMAT, check_format, machine, packed, read_arrays
 
 MANIFEST, VALUES, ARRAYS, CONFIG = "manifest.json", "values.json", "arrays.npz", "config.toml"
 

@@ -12,9 +12,8 @@ from workbench.engine.devices import USUAL, dtype_name
 from workbench.engine.files import DAMAGED, digest_of_file
 from workbench.errors import InputError
 from workbench.experiment import DataConfig
-from workbench.jobs.base import Cell, Job, Progress, Record, digest_of_values
+from workbench.jobs.base import Cell, DamagedCellError, Job, Progress, Record, digest_of_values
 from workbench.jobs.running import Outcome, Reuse, Watch, record_of, run_job
-from workbench.jobs.state import DamagedCellError
 from workbench.jobs.store import Store
 from workbench.loop.pool import Checkpoint
 from workbench.provenance import Provenance

@@ -16,7 +16,7 @@ from workbench.experiment import DataConfig, Experiment, RunConfig
 from workbench.experiment.sweep import Point, SweptExperiment, named_point, parse_sweep
 from workbench.jobs.base import Cell, Job, Progress, Record, Value
 from workbench.jobs.experiment import load_stored
-from workbench.jobs.points import Points
+from workbench.jobs.formats import Points
 from workbench.jobs.running import Outcome
 from workbench.jobs.setting import Setting
 from workbench.jobs.store import Store

@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from workbench.errors import InputError, one_line
-from workbench.jobs.base import Value
+from workbench.jobs.base import DONE, DamagedCellError, Value, nothing_in
 from workbench.jobs.index import Summary, summaries_of
-from workbench.jobs.state import DONE, DamagedCellError, nothing_in
 from workbench.jobs.store import Store
 from workbench.provenance import why_stale
 from workbench.table import Table

@@ -10,8 +10,7 @@ import numpy as np
 
 from workbench.engine.files import replace_folder, replacing
 from workbench.errors import InputError, one_line, shown
-from workbench.jobs.base import Record, Value
-from workbench.jobs.state import DONE, DamagedCellError
+from workbench.jobs.base import DONE, DamagedCellError, Record, Value
 from workbench.jobs.store import MANIFEST, Store
 from workbench.jobs.table import checked_rows_of, stores_in, table_of, varying
 from workbench.provenance import NOT_IMPORTED

@@ -1,0 +1,205 @@
+"""The formats of stored files: arrays as NPZ without pickle, manifests, and points.
+
+The size of an array is checked before anything is unpacked. A manifest states its format, and the machine, the time and
+the packages that made a cell. Points are kept once for all cells and identified by their content.
+"""
+
+import hashlib
+import io
+import json
+import time
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from workbench.data import Dataset, Truth
+from workbench.data.moments import blocks_of
+from workbench.engine.devices import USUAL, dtype_name
+from workbench.engine.files import DAMAGED, replacing
+from workbench.errors import InputError, shown
+from workbench.experiment import Experiment
+from workbench.jobs.base import digest_of_values
+from workbench.provenance import version_of
+
+# A newer format is refused, because this version cannot know its meaning.
+FORMAT = 2
+
+# The reason given for a run that was never requested.
+NEVER = "it has not been run"
+
+PRECISIONS = {"float32", USUAL}
+
+
+def check_format(record: Any, where: str) -> None:
+    """Refuse files of a newer version of the workbench.
+
+    Raises:
+        InputError: the format is newer; names the formats, and what to do.
+        ValueError: the record is not a table, or its format is not a whole number from 1 up.
+    """
+    if not isinstance(record, Mapping):
+        raise ValueError(f"it is {shown(record)}, and no table")
+    found = record.get("format", 1)
+    if isinstance(found, bool) or not isinstance(found, int) or found < 1:
+        raise ValueError(f"its format is {shown(found)}")
+    if found > FORMAT:
+        raise InputError(
+            f"{where}: has format {found}, of a newer workbench; this one reads formats up to {FORMAT}: update it, "
+            "or run into another folder"
+        )
+
+
+def why_missing(cell: Path) -> str:
+    """Why the folder METHOD-HASH of a run does not hold it, in a few words."""
+    if cell.is_dir():
+        return f"{cell.name} has no manifest.json; run it again"
+    for other in sorted(cell.parent.glob(f"{cell.name.rpartition('-')[0]}-*/manifest.json")):
+        try:
+            dtype = str(dict(json.loads(other.read_text(encoding="utf-8"))["made"]).get("dtype"))
+        except (OSError, ValueError, TypeError, KeyError, RecursionError):
+            continue
+        if dtype in PRECISIONS - {dtype_name()}:
+            setting = f'jax.config.update("jax_enable_x64", {dtype == USUAL})'
+            return f"it is stored in {dtype}, and JAX computes in {dtype_name()}: {setting}"
+    return NEVER
+
+
+# Packages whose versions are recorded, whether or not a cell's code imports them.
+_PACKAGES = ("workbench", "jax", "jaxlib", "numpyro", "numpy", "scipy", "optax", "arviz-stats")
+
+
+def machine(devices: int) -> dict[str, Any]:
+    """The packages, hosts, precision and time of this process, and its device, of which `devices` took part."""
+    device = jax.devices()[0]
+    return {
+        "versions": {package: version_of(package) for package in _PACKAGES},
+        "device": {"platform": device.platform, "kind": device.device_kind, "count": devices},
+        "hosts": jax.process_count(),
+        "dtype": dtype_name(),
+        "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    }
+
+
+# Arrays that unpack to more bytes are refused before they are read.
+MOST_BYTES = 2**34
+
+
+def read_arrays(content: bytes, most: int | None = None) -> dict[str, np.ndarray]:
+    """The arrays of an NPZ file.
+
+    Args:
+        content: the bytes of the file.
+        most: the most bytes that they may unpack to; by default `MOST_BYTES`.
+
+    Raises:
+        ValueError: they would unpack to more bytes, or are not arrays of numbers and text.
+    """
+    with zipfile.ZipFile(io.BytesIO(content)) as packed:
+        size = sum(member.file_size for member in packed.infolist())
+    if size > (MOST_BYTES if most is None else most):
+        raise ValueError(f"it would unpack to {size / 2**30:.0f} GiB")
+    with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+        return {name: arrays[name] for name in arrays.files}
+
+
+def packed(arrays: Mapping[str, np.ndarray]) -> bytes:
+    """Arrays as the content of an NPZ file."""
+    content = io.BytesIO()
+    np.savez_compressed(content, **arrays)  # type: ignore[arg-type]
+    return content.getvalue()
+
+
+def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Write an NPZ file, whole or not at all."""
+    with replacing(path) as temporary:
+        temporary.write_bytes(packed(arrays))
+
+
+# Points of more bytes are not copied: the store keeps their path and a hash.
+COPIED_AT_MOST = 2**29
+
+# The most bytes that a copy, with held-out points and labels, may unpack to. Whether it is the copy that was written is
+# known only after unpacking.
+READ_AT_MOST = 2**32
+
+
+@dataclass(frozen=True)
+class Points:
+    """The points that a run fits, and those held out."""
+
+    train: Dataset
+    heldout: Dataset
+
+    @property
+    def digest(self) -> str:
+        """A hash of every number, so that a changed file counts as other data."""
+        return digest_of_values({name: _fingerprint(value) for name, value in self.arrays().items()})
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Everything that scoring and drawing needs, as arrays."""
+        arrays = {
+            "x": self.train.x,
+            "heldout": self.heldout.x,
+            "columns": np.asarray(self.train.columns),
+            "units": np.asarray(self.train.units),
+            "source": np.asarray(self.train.source),
+        }
+        if self.train.labels is not None:
+            arrays["labels"] = self.train.labels
+        if self.train.truth is not None:
+            arrays.update({f"truth_{k}": v for k, v in self.train.truth._asdict().items()})
+        return arrays
+
+    def keep(self, folder: Path) -> None:
+        """Write the points into a results folder, unless they exist there or are too large."""
+        place = place_of(folder, self.digest)
+        if not place.is_file() and self.train.x.nbytes <= COPIED_AT_MOST:
+            write_arrays(place, self.arrays())
+
+
+def place_of(folder: Path, digest: str) -> Path:
+    """The file that keeps the points of a digest."""
+    return folder / "data" / f"{digest}.npz"
+
+
+def load_points(folder: Path, digest: str, experiment: Experiment, name: str) -> Points:
+    """The points of an experiment, from a results folder or from the experiment's own data file.
+
+    Raises:
+        InputError: they are missing, damaged, or have changed.
+    """
+    place = place_of(folder, digest)
+    if not place.is_file() and experiment.data.file is not None:
+        points = Points(*experiment.data.load(experiment.seed, Path()))
+        if points.digest != digest:
+            raise InputError(
+                f"{experiment.data.file}: has changed since the runs in {folder}; run the experiment again"
+            )
+        return points
+    points = _read(place, name)
+    if points.digest != digest:
+        raise InputError(f"{place}: is damaged (its numbers do not match its name); run the experiment again")
+    return points
+
+
+def _read(place: Path, name: str) -> Points:
+    try:
+        a = read_arrays(place.read_bytes(), READ_AT_MOST)
+        columns, units, source = tuple(a["columns"].tolist()), str(a["units"]), str(a["source"])
+        truth = Truth(*(a[f"truth_{k}"] for k in Truth._fields)) if "truth_weights" in a else None
+        train = Dataset(name, a["x"], columns, a.get("labels"), units, source, truth=truth)
+        return Points(train, Dataset(name, a["heldout"], columns, None, units, source))
+    except DAMAGED as error:
+        raise InputError(f"{place}: is damaged or missing ({error}); run the experiment again") from None
+
+
+def _fingerprint(value: np.ndarray) -> str:
+    hashed = hashlib.sha256()
+    for block in blocks_of(value) if value.ndim == 2 else [value]:
+        hashed.update(np.ascontiguousarray(block).tobytes())
+    return f"{value.dtype.str}{value.shape}{hashed.hexdigest()}"
