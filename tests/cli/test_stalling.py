@@ -9,8 +9,8 @@ import pytest
 from click.testing import CliRunner
 from patience import MOMENTS
 
-from workbench.cli import shared, stalling
-from workbench.cli.stalling import Stand, watching
+from workbench.cli import shared
+from workbench.cli.shared import Stand, watching
 
 # Seconds until the first word, where a thread waits for it.
 PATIENCE = 0.1
@@ -60,7 +60,7 @@ class Listener:
 
 def test_one_function_of_the_package_is_one_place_whatever_it_calls(monkeypatch: pytest.MonkeyPatch) -> None:
     # This file as the package.
-    monkeypatch.setattr(stalling, "_PACKAGE", str(Path(__file__).parent))
+    monkeypatch.setattr(shared, "_PACKAGE", str(Path(__file__).parent))
     listener = Listener()
 
     def waits() -> None:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -18,6 +19,9 @@ from workbench.jobs.registry import found_in, load_results
 from workbench.jobs.sweep import SweepJob
 from workbench.methods import METHODS
 from workbench.mixture import COVARIANCES, PRIORS
+from workbench.posterior import RELABELLINGS, posterior_summary
+from workbench.posterior.summary import csv_of, text_of, to_dict
+from workbench.posterior.switching import DEFAULT
 from workbench.report import redraw
 from workbench.starts import STARTS
 from workbench.studies import STUDIES
@@ -133,3 +137,38 @@ def _first_line(thing: object) -> str:
 def _about(name: str) -> str:
     about = describe(name)
     return f"{about.num_points} x {about.dimensions}; {about.topic} ({about.units})"
+
+
+@cli.command()
+@click.argument("folder", type=click.Path(path_type=Path), metavar="DIR")
+@click.option("--relabel", type=click.Choice(list(RELABELLINGS)), default=DEFAULT, show_default=True)
+@click.option("--format", "form", type=click.Choice(["table", "json", "csv"]), default="table", show_default=True)
+def posterior(folder: Path, relabel: str, form: str) -> None:
+    """Summarise the stored draws of samplers, and say how far to trust them.
+
+    Prints label-invariant functionals; weights, means and standard deviations after relabelling, beside the R-hat of
+    the labels as sampled; the labellings that each chain visits; and how relabelling algorithms agree and what they
+    cost. JSON is one object per sampler, each on a line.
+    """
+    summaries = [
+        (
+            comparison.name,
+            method,
+            replace(
+                posterior_summary(trace, comparison.problem, relabel, comparison.columns),
+                stale=comparison.stale.get(method),
+            ),
+        )
+        for comparison in load_results(folder)
+        for method, trace in comparison.items()
+        if trace.is_sampler
+    ]
+    if not summaries:
+        raise InputError(f"{folder}: holds no draws; run an experiment with a sampler, such as [methods.nuts]")
+    if form == "json":
+        lines = [{"experiment": name, "method": method, **to_dict(summary)} for name, method, summary in summaries]
+        click.echo("\n".join(json.dumps(line, allow_nan=False) for line in lines))
+    elif form == "csv":
+        click.echo(csv_of(summaries), nl=False)
+    else:
+        click.echo("\n\n".join(text_of(summary, f"{name}: {method}") for name, method, summary in summaries))
