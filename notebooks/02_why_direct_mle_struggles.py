@@ -33,7 +33,7 @@ from IPython.display import HTML
 import workbench as wb
 from workbench.geometry.surface import surface_of
 from workbench.jobs.judged import load_claims
-from workbench.plots.surface import surface
+from workbench.plots.atlas import surface
 from workbench.report import atlas_figures, ledger_table, study_figures
 
 jax.config.update("jax_enable_x64", True)

@@ -5,8 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from workbench.plots.bands import MASSES, band, band_grid, mass_levels, mean_surface
-from workbench.plots.estimates import Gaussians
+from workbench.plots.estimates import MASSES, Gaussians, band, band_grid, mass_levels, mean_surface
 
 
 @pytest.fixture(scope="module")

@@ -17,8 +17,8 @@ from workbench.compare import Comparison
 from workbench.compare.summary import statuses_and_mixing
 from workbench.diagnostics import Status
 from workbench.methods import METHODS
-from workbench.plots.ends import Gaps
 from workbench.plots.estimates import Gaussians
+from workbench.plots.score import Gaps
 from workbench.plots.style import CYCLE, plain, short_unit
 from workbench.report.captions import words_of
 

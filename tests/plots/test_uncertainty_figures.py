@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from workbench.plots.standard_errors import WAYS
+from workbench.plots.uncertainty import WAYS
 from workbench.report.uncertainty_figures import coverage_by_way, errors_by_way
 from workbench.studies.base import Findings, Row
 from workbench.studies.uncertainty import Coverage

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from workbench.data.simulate import ring
 from workbench.jobs.study import run_study
-from workbench.plots.bad_optima import failures
+from workbench.plots.atlas import failures
 from workbench.studies import Findings
 from workbench.studies.bad_optima import BadOptima
 from workbench.studies.reading import read_study

@@ -1,4 +1,4 @@
-"""Plots of an atlas of optima: the ends of the starts, the sizes of the basins, and the optima on the data."""
+"""Plots of optima: an atlas's ends, basins and optima, the likelihood surface, and climbs that miss a group."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -9,10 +9,12 @@ from workbench.compare import Comparison
 from workbench.compare.summary import WITHIN
 from workbench.geometry.atlas import Atlas, Basin
 from workbench.geometry.stationary import Kind
+from workbench.geometry.surface import Surface
 from workbench.plots.estimates import Estimate, Gaussians
 from workbench.plots.fit import draw_contours, draw_densities
-from workbench.plots.style import CYCLE, EDGE, axis_label, legend_above, plain, tidy
-from workbench.plots.waterfall import ABOVE, scale_gaps
+from workbench.plots.score import ABOVE, scale_gaps
+from workbench.plots.style import CYCLE, EDGE, axis_label, colours, legend_above, plain, short_unit, strokes, tidy
+from workbench.studies import Findings
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -140,3 +142,84 @@ def _named(atlases: Sequence[Atlas], numbers: Sequence[Sequence[int]]) -> dict[i
     large = {n: b for n, b in sorted(pairs, key=lambda pair: pair[1].share.share) if b.share.share >= NAMED}
     chosen = sorted(large, key=lambda n: -large[n].share.share)[: len(OPTIMA)]
     return {n: large[n] for n in sorted(chosen)}
+
+
+# Nats below the top at which contours are drawn.
+LEVELS = (0.5, 2, 5, 10, 20, 40, 60, 80, 120, 200, 400, 800, 1600, 3200)
+
+# Most restarts of each method whose paths are drawn; more would hide the surface.
+PATHS = 5
+
+# Width of a path, as a share of a method's usual stroke.
+THINNER = 0.6
+
+
+def surface(ax: "Axes", comparison: Comparison, found: Surface) -> None:
+    """Contours of `log_joint`, profiled over weights and variances, with each method's first paths over them.
+
+    A path shows the two means at each row; a dot is a start, and a cross an end. The surface is symmetric about the
+    diagonal, because labels are arbitrary. Samplers are left out, because they do not climb.
+    """
+    height = np.where(np.isfinite(found.log_joint), found.log_joint, np.nan)
+    below = (np.nanmax(height) - height).T  # the first mean along x
+    levels = [level for level in LEVELS if level < np.nanmax(below)]
+    shading = [-np.nanmax(below), *(-level for level in reversed(levels)), 0]
+    ax.contourf(found.means, found.means, -below, shading, cmap="Greys_r", alpha=0.55)
+    lines = ax.contour(found.means, found.means, below, levels, colors="0.35", linewidths=0.6)
+    ax.clabel(lines, fmt="%g", fontsize=6)
+    shades, styles = colours(comparison), strokes(comparison)
+    for name, trace in comparison.items():
+        if trace.is_sampler:
+            continue
+        thinner = {**styles[name], "linewidth": THINNER * styles[name]["linewidth"]}
+        means = np.asarray(trace.mixtures.means)[:PATHS, :, :, 0]  # [R, T, 2]
+        for r, path in enumerate(means):
+            label = plain(name) if r == 0 else None
+            ax.plot(*path.T, color=shades[name], alpha=0.9, label=label, **thinner)
+            ax.plot(*path[0], "o", color="black", markersize=3, zorder=4)
+            ax.plot(*path[-1], "X", color=shades[name], markeredgecolor="white", markersize=7, zorder=5)
+    column = comparison.columns[0] if comparison.columns else "x1"
+    unit = short_unit(comparison.units)
+    suffix = f" ({unit})" if unit else ""
+    ax.set_xlabel(plain(f"mean of component 1: {column}{suffix}"))
+    ax.set_ylabel(plain(f"mean of component 2: {column}{suffix}"))
+    ax.set_xlim(found.means[0], found.means[-1])
+    ax.set_ylim(found.means[0], found.means[-1])
+    ax.set_aspect("equal")
+    legend_above(ax, 3, title="contours: nats below the top, maximised over weights and variances")
+    tidy(ax)
+
+
+# Dashes and marks by position of the start rule. The first rule fails most, and is drawn strongest.
+RULES = (("solid", "o", "full"), ((0, (4, 2)), "s", "none"), ((0, (1, 1.5)), "^", "none"))
+
+# Horizontal offset between methods, in groups, because their curves agree and would hide each other.
+APART = 0.12
+
+
+def failures(ax: "Axes", findings: Findings) -> None:
+    """The share of failed climbs against the number of groups, with 95 % intervals.
+
+    The dotted line is the probability that K random points leave a group without a point.
+    """
+    methods, rules = findings.values("method"), findings.values("rule")
+    shades = colours(methods)
+    for i, method in enumerate(methods):
+        for rule, (dashes, mark, filling) in zip(rules, RULES, strict=False):
+            found = findings.where(method=method, rule=rule)
+            k, share = found.column("components"), found.column("failure_share")
+            reach = np.clip([share - found.column("low"), found.column("high") - share], 0, None)
+            ax.errorbar(
+                k + APART * (i - (len(methods) - 1) / 2), share, reach,
+                color=shades[method], linestyle=dashes, linewidth=1.6, marker=mark, markersize=4.5, fillstyle=filling,
+                elinewidth=0.9, capsize=2, label=plain(f"{method}, {rule}"),
+            )  # fmt: skip
+    one = findings.where(method=methods[0], rule=rules[0])
+    chance = one.column("components"), one.column("chance_of_a_miss")
+    ax.plot(*chance, color=EDGE, linewidth=1.1, linestyle=(0, (1, 2)), label="chance that random points miss a group")
+    ax.set_ylim(-0.03, 1.03)
+    ax.set_xticks(findings.values("components"))
+    ax.set_xlabel("groups K, neighbours on a ring")
+    ax.set_ylabel("share of starts that fail")
+    legend_above(ax, columns=2)
+    tidy(ax)

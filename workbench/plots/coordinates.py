@@ -1,4 +1,4 @@
-"""Plots of the study of coordinates: passes to the best in every chart, and the outcomes of the climbs."""
+"""Plots of the studies of coordinates, units and step sizes."""
 
 from typing import TYPE_CHECKING
 
@@ -6,12 +6,46 @@ import numpy as np
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from workbench.geometry.stability import Outcome
-from workbench.plots.style import EDGE, colours, legend_above, plain, tidy
+from workbench.plots.style import CYCLE, EDGE, OWNERS, colours, legend_above, plain, tidy
 from workbench.studies import Findings
 from workbench.studies.coordinates import OWN
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+# Marker, colour and label by the units of a climb's coordinates; EM has none.
+MARKS = {None: ("o", OWNERS["em"], "em"), "working": ("s", OWNERS["ascent"], "ascent, working units"),
+         "data": ("^", "#000000", "ascent, data units")}  # fmt: skip
+
+# Place of paths that agree to the last bit.
+FLOOR = 1e-17
+
+# Place of paths that are not finite, as a share of the axis.
+BEYOND = 0.97
+
+
+def paths(ax: "Axes", findings: Findings) -> None:
+    """The largest gap between the two paths in nats per point, with a row for each subject and change of units."""
+    rows = list(dict.fromkeys((row["subject"], row["change"]) for row in findings.rows))
+    for number, (units, (marker, shade, label)) in enumerate(MARKS.items()):
+        ax.plot([], [], marker, color=shade, label=label)
+        for row in findings.where(units=units).rows:
+            height = rows.index((row["subject"], row["change"])) + 0.16 * (number - 1)
+            gap = row["gap"]
+            if isinstance(gap, float):
+                ax.plot(max(gap, FLOOR), height, marker, color=shade)
+            else:
+                at = ax.get_yaxis_transform()
+                ax.plot(BEYOND, height, marker, color=shade, markerfacecolor="white", transform=at)
+                ax.text(BEYOND - 0.02, height, "left the numbers ", ha="right", va="center", transform=at)
+    ax.set_yticks(range(len(rows)), [plain(f"{subject}\n{change}") for subject, change in rows])
+    ax.set_ylim(len(rows) - 0.5, -0.5)
+    ax.set_xscale("log")
+    ax.set_xlim(FLOOR / 3, 1e6)
+    ax.set_xlabel("largest gap between the two paths (nats per point)")
+    legend_above(ax, 3)
+    tidy(ax)
+
 
 # Colours of the outcomes, from the best to the worst; similar colours are not adjacent.
 SHADES: dict[Outcome, str] = {
@@ -83,4 +117,32 @@ def failures(ax: "Axes", findings: Findings) -> None:
     ax.set_xlim(0, np.max(left))
     ax.set_xlabel("restarts")
     legend_above(ax, 3)
+    tidy(ax)
+
+
+def steps(ax: "Axes", findings: Findings) -> None:
+    """Passes back to the maximum against the step size, for one subject.
+
+    Dots are counted passes, the line through them is the prediction of the quadratic, and the vertical line its edge.
+    Crosses at the top are step sizes that did not return. EM's passes are a horizontal line, since it has no step size.
+    """
+    free = [shade for shade in CYCLE if shade != OWNERS["em"]]
+    tops = [row["passes"] for row in findings.rows if isinstance(row["passes"], int)]
+    top = 2.0 * max(tops, default=1)
+    for chart, shade in zip(findings.values("chart"), free, strict=False):
+        own = findings.where(chart=chart)
+        rates, counted, foretold = (own.column(name) for name in ("step_size", "passes", "predicted_passes"))
+        ax.plot(rates, foretold, color=shade, linewidth=1.2)
+        ax.plot(rates, counted, "o", color=shade, markersize=4, label=plain(str(chart)))
+        lost = np.isnan(counted)
+        ax.plot(rates[lost], np.full(np.sum(lost), top), "x", color=shade, markersize=5)
+        ax.axvline(own.column("predicted_edge")[0], color=shade, linewidth=0.9, linestyle=(0, (3, 2)))
+    own_passes = findings.rows[0]["em_passes"]
+    if isinstance(own_passes, int):
+        ax.axhline(own_passes, color=OWNERS["em"], linewidth=2.0, label="EM, no step size")
+    ax.set_xscale("log")
+    ax.set_yscale("log")
+    ax.set_xlabel("step size, per point, working units")
+    ax.set_ylabel("passes back to the maximum")
+    legend_above(ax, 2)
     tidy(ax)

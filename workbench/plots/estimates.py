@@ -1,13 +1,15 @@
-"""The quantities that plots show for a method that climbs: its best sound mixture, and the marginals as curves."""
+"""The quantities that plots show: a climb's best sound mixture, and a sampler's mean density with the band of draws."""
 
 import math
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
 from workbench.compare import Comparison
+from workbench.compare.summary import draws_of
+from workbench.diagnostics.predictive import evenly, thinned
 from workbench.mixture import Mixture
 from workbench.plots.style import colours, plain, strokes
 
@@ -94,3 +96,89 @@ def data_range(x: np.ndarray, margin: float = 0.08) -> tuple[float, float]:
     low, high = float(np.min(x)), float(np.max(x))
     room = margin * (high - low)
     return low - room, high + room
+
+
+# Draws used, spread evenly over all chains. With more, the ends of a band would move by less than a line's width.
+DRAWS_USED = 400
+
+# Draws whose components the grid follows closely.
+DRAWS_FOLLOWED = 5
+
+# The share of the draws that the band holds at each point.
+LEVEL = 0.95
+
+# The probabilities of a two-dimensional Gaussian within 1 and 2 standard deviations.
+MASSES = (1 - math.exp(-0.5), 1 - math.exp(-2.0))
+
+
+class Band(NamedTuple):
+    """The density at points: its posterior mean, and the ends of the middle 95 % of the draws, point by point."""
+
+    mean: np.ndarray  # [G]   the posterior predictive density
+    low: np.ndarray  # [G]
+    high: np.ndarray  # [G]
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """A sampler's draws, None if none is finite, and their style."""
+
+    label: str
+    gaussians: Gaussians | None  # leading axis [S]
+    colour: str
+    stroke: dict[str, Any]
+
+    def thinner(self, share: float) -> "Sampled":
+        """The same, drawn with a share of the line width."""
+        return replace(self, stroke={**self.stroke, "linewidth": share * self.stroke["linewidth"]})
+
+
+def sampled(comparison: Comparison) -> list[Sampled]:
+    """The draws of each sampler, in the order of the comparison."""
+    shades, lines = colours(comparison), strokes(comparison)
+    found = []
+    for name, trace in comparison.items():
+        if not trace.is_sampler:
+            continue
+        draws = Gaussians.of_all(thinned(draws_of(trace), DRAWS_USED))
+        finite = np.all(np.isfinite(draws.means), axis=(-1, -2)) & np.all(np.isfinite(draws.covariances), (-1, -2, -3))
+        kept = draws.at(np.flatnonzero(finite)) if np.any(finite) else None
+        what = "posterior mean" if kept is not None else "no finite draw"
+        found.append(Sampled(plain(f"{name}: {what}"), kept, shades[name], lines[name]))
+    return found
+
+
+def band(densities: np.ndarray) -> Band:
+    """The band of the densities of draws [S, G]."""
+    low, high = np.quantile(densities, [0.5 - LEVEL / 2, 0.5 + LEVEL / 2], axis=0)
+    return Band(densities.mean(0), low, high)
+
+
+def band_grid(gaussians: Gaussians, column: int, low: float, high: float) -> np.ndarray:
+    """Points from low to high, fine enough for the components of a few draws. [G]"""
+    return gaussians.at(evenly(len(gaussians.weights), DRAWS_FOLLOWED)).grid(column, low, high)
+
+
+def mean_surface(gaussians: Gaussians, pair: tuple[int, int], x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Posterior mean of the density of two columns, on a grid of points x [A] by y [B]. [B, A]"""
+    points = np.stack(np.meshgrid(x, y), -1).reshape(-1, 2)
+    index = np.asarray(pair)
+    roots = np.linalg.cholesky(gaussians.covariances[..., index[:, None], index])  # [S, K, 2, 2]
+    total = np.zeros(len(points))
+    # The loop over draws keeps memory independent of their number.
+    for weights, means, root in zip(gaussians.weights, gaussians.means[..., index], roots, strict=True):
+        white = np.linalg.solve(root, (points - means[:, None]).transpose(0, 2, 1))  # [K, 2, points]
+        peaks = weights / (2 * math.pi * root[:, 0, 0] * root[:, 1, 1])
+        total += peaks @ np.exp(-0.5 * np.sum(white**2, 1))
+    return (total / len(gaussians.weights)).reshape(len(y), len(x))
+
+
+def mass_levels(surface: np.ndarray, area: float) -> list[float]:
+    """Heights above which a surface, on a grid of cells of that area, contains the probabilities `MASSES`, ascending.
+
+    A mass that the grid does not reach has no level.
+    """
+    heights = np.sort(surface, axis=None)[::-1]
+    held = np.cumsum(heights) * area
+    reached = [int(np.searchsorted(held, mass)) for mass in MASSES if held[-1] >= mass]
+    return sorted({float(heights[place]) for place in reached})

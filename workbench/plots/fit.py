@@ -6,8 +6,17 @@ import numpy as np
 
 from workbench.compare import Comparison
 from workbench.errors import InputError
-from workbench.plots.bands import Sampled, band, band_grid, mass_levels, mean_surface, sampled
-from workbench.plots.estimates import Estimate, data_range, estimates
+from workbench.plots.estimates import (
+    Estimate,
+    Sampled,
+    band,
+    band_grid,
+    data_range,
+    estimates,
+    mass_levels,
+    mean_surface,
+    sampled,
+)
 from workbench.plots.style import DATA, axis_label, legend_above, tidy
 
 if TYPE_CHECKING:

@@ -1,19 +1,82 @@
-"""The plot of the score of every restart against its price, in passes over the data or in seconds."""
+"""The plots of scores: every restart's score against its price, and the end values of all restarts, best to worst."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
 from workbench.compare import Comparison
-from workbench.compare.summary import WITHIN
+from workbench.compare.summary import WITHIN, best_log_joint, statuses_and_mixing
 from workbench.diagnostics import Status
 from workbench.loop.trace import Trace
-from workbench.plots.ends import Gaps, last_rows, statuses, typical_restart
 from workbench.plots.style import EDGE, colours, legend_above, plain, strokes, tidy
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+# The middle share of a sampler's draws that a band covers.
+BAND = (0.05, 0.95)
+
+
+@dataclass(frozen=True)
+class Gaps:
+    """Nats below the best sound log-joint of a comparison; negative for unsound mixtures above it."""
+
+    best: float
+    sound: bool  # False if no method has a sound result; the best is then the highest end
+
+    @classmethod
+    def of(cls, comparison: Comparison) -> "Gaps":
+        """Gaps below the best sound result of all methods, or below the highest finite end if there is none."""
+        best = best_log_joint(comparison)
+        if best is not None:
+            return cls(best, True)
+        ends = np.concatenate([trace.log_joint[:, -1] for trace in comparison.values()])
+        return cls(float(np.max(ends[np.isfinite(ends)], initial=-np.inf)), False)
+
+    @property
+    def label(self) -> str:
+        """The label of an axis."""
+        if not np.isfinite(self.best):
+            return "no end is finite"
+        what = "best sound log-joint" if self.sound else "highest end; none is sound"
+        return f"nats below the {what}\n({self.best:.3f})"
+
+    def below(self, values: np.ndarray) -> np.ndarray:
+        """The gap of each value; NaN where a value is not finite."""
+        with np.errstate(invalid="ignore"):
+            gaps = self.best - np.asarray(values, float)
+        return np.where(np.isfinite(gaps), gaps, np.nan)
+
+    def band(self, trace: Trace) -> tuple[float, float, float]:
+        """Low end, median and high end of the gaps of a sampler's draws."""
+        gaps = self.below(trace.log_joint[:, -trace.draws :])
+        if not np.any(np.isfinite(gaps)):
+            return np.nan, np.nan, np.nan
+        low, middle, high = np.nanquantile(gaps, (BAND[0], 0.5, BAND[1]))
+        return float(low), float(middle), float(high)
+
+
+def statuses(comparison: Comparison, name: str) -> list[Status]:
+    """The status of each restart of a method. [R]"""
+    return [ended.status for ended in statuses_and_mixing(comparison, name)[0]]
+
+
+def last_rows(trace: Trace) -> np.ndarray:
+    """The row at which each restart stopped; later rows cost no pass. [R]"""
+    return np.asarray(np.argmax(trace.passes == trace.passes[:, -1:], axis=1))
+
+
+def typical_restart(trace: Trace, gaps: np.ndarray, collapsed: list[bool]) -> int | None:
+    """The restart with the median number of passes among those that reach the method's best end."""
+    ends = np.where(collapsed, np.nan, gaps[:, -1])  # [R]
+    if not np.any(np.isfinite(ends)):
+        return None
+    near = gaps <= np.nanmin(ends) + WITHIN  # [R, T]
+    reached = [r for r, end in enumerate(ends) if np.isfinite(end) and near[r, -1]]
+    arrivals = [trace.passes[r, np.argmax(near[r])] for r in reached]
+    return reached[int(np.argsort(arrivals, kind="stable")[(len(reached) - 1) // 2])]
+
 
 # Gaps below this are drawn at this value, which is two decades below `WITHIN` and above the rounding of a score.
 FLOOR = 1e-5
@@ -134,3 +197,112 @@ def _scale_gaps(ax: "Axes", gaps: np.ndarray, top: float) -> None:
     """Make the axis logarithmic, and invert it so that up is better."""
     ax.set_yscale("log")
     ax.set_ylim(2 * float(np.nanmax(gaps, initial=1.0)), top)
+
+
+# Marker and fill of each status. A restart that is not finite has no height, and is counted under its method's name.
+MARKERS: dict[Status, tuple[str, bool, str]] = {
+    Status.CONVERGED: ("o", True, "converged"),
+    Status.BUDGET: ("o", False, "ran out"),
+    Status.DROPPED: (".", True, "dropped"),
+    Status.PLATEAU: ("s", False, "on a plateau"),
+    Status.COLLAPSED: ("x", True, "collapsed"),
+    Status.DIVERGENT: ("D", False, "divergent"),
+}
+
+# Height at which all ends above the best are drawn, because a spike has no upper bound.
+ABOVE = -0.45
+
+
+def waterfall(ax: "Axes", comparison: Comparison) -> None:
+    """End value of every restart in nats below the best, sorted by method and marked by status; up is better.
+
+    The axis is linear up to 1 nat and logarithmic beyond. Ends above the best, which are never sound, are in a strip at
+    the top, with a note on how far above they reach. For samplers, a band contains nine in ten of their draws.
+    """
+    gaps, shades = Gaps.of(comparison), colours(comparison)
+    blocks = [_block(comparison, name, gaps) for name, trace in comparison.items() if not trace.is_sampler]
+    lowest = [gap for block in blocks for gap in block.gaps]
+    left, ticks = 0.0, []
+    for block in blocks:
+        _draw_block(ax, block, left, shades[block.name])
+        ticks.append((left + block.restarts / 2, block.title))
+        left += block.restarts
+        ax.axvline(left, color="0.85", linewidth=0.8, zorder=0)
+    for name, trace in comparison.items():
+        if trace.is_sampler:
+            lowest.append(_draw_band(ax, name, gaps.band(trace), shades[name]))
+    _explain_markers(ax, {status for block in blocks for status in block.statuses})
+    scale_gaps(ax, lowest)
+    ax.set_xlim(0, max(left, 1.0))
+    ax.set_xticks([at for at, _ in ticks], [plain(text) for _, text in ticks])
+    ax.tick_params(axis="x", length=0)
+    ax.set_xlabel("restarts of each method, best first")
+    ax.set_ylabel(gaps.label)
+    legend_above(ax, 3)
+    tidy(ax)
+
+
+class _Block(NamedTuple):
+    """The restarts of one method with a finite end, best first."""
+
+    name: str
+    restarts: int
+    gaps: list[float]
+    statuses: list[Status]
+
+    @property
+    def title(self) -> str:
+        lost = self.restarts - len(self.gaps)
+        return f"{self.name}\n{lost} not finite" if lost else self.name
+
+
+def _block(comparison: Comparison, name: str, gaps: Gaps) -> _Block:
+    ends, found = gaps.below(comparison[name].log_joint[:, -1]), statuses(comparison, name)
+    order = [int(r) for r in np.argsort(ends, kind="stable") if found[r] != Status.NONFINITE and np.isfinite(ends[r])]
+    return _Block(name, len(ends), [float(ends[r]) for r in order], [found[r] for r in order])
+
+
+def _draw_block(ax: "Axes", block: _Block, left: float, colour: str) -> None:
+    above = [-gap for gap in block.gaps if gap < -WITHIN]
+    heights = [ABOVE if gap < -WITHIN else max(gap, 0.0) for gap in block.gaps]
+    places = left + 0.5 + np.arange(len(heights))
+    size = float(np.clip(60 / np.sqrt(max(block.restarts, 1)) / 2, 3, 6.5))
+    steps = slice(len(above), None)
+    ax.plot(places[steps], heights[steps], color=colour, linewidth=0.8, alpha=0.5, drawstyle="steps-mid", zorder=2)
+    for place, height, status in zip(places, heights, block.statuses, strict=True):
+        marker, filled, _ = MARKERS[status]
+        face = colour if filled else "white"
+        ax.plot(place, height, marker=marker, markersize=size, color=colour, markerfacecolor=face, zorder=3)
+    if above:
+        note = f"{len(above)} above, by up to {max(above):,.3g}"
+        ax.annotate(note, (left + 0.5, ABOVE), (0, 9), textcoords="offset points", fontsize="small", color=colour)
+
+
+def _draw_band(ax: "Axes", name: str, band: tuple[float, float, float], colour: str) -> float:
+    """Draw the band of nine in ten of a sampler's draws. Returns its lower end."""
+    low, middle, high = band
+    if not np.isfinite(middle):
+        return 0.0
+    ax.axhspan(low, high, color=colour, alpha=0.18, linewidth=0, zorder=0, label=plain(f"{name}: 90 % of its draws"))
+    ax.axhline(middle, color=colour, linewidth=1.0, zorder=1)
+    return high
+
+
+def _explain_markers(ax: "Axes", used: set[Status]) -> None:
+    for status, (marker, filled, label) in MARKERS.items():
+        if status in used:
+            face = EDGE if filled else "white"
+            ax.plot([], [], linestyle="none", marker=marker, color=EDGE, markerfacecolor=face, label=label)
+
+
+def scale_gaps(ax: "Axes", gaps: list[float]) -> None:
+    """Invert the axis so that up is better, with a strip for the ends above the best, if there are any."""
+    above = any(gap < -WITHIN for gap in gaps)
+    ax.set_yscale("symlog", linthresh=1.0, linscale=0.6)
+    ax.set_ylim(1.6 * max(1.0, *gaps, 1.0), -0.9 if above else -0.15)
+    lowest = max(1.0, *gaps, 1.0)
+    powers = [10.0**k for k in range(int(np.floor(np.log10(lowest))) + 1)]
+    ticks = [0.0, 0.5, *(m * p for p in powers for m in (1, 2, 5) if m * p <= 1.6 * lowest)]
+    ax.set_yticks(ticks, [format(tick, "g" if tick < 1e5 else ".0e") for tick in ticks])
+    if above:
+        ax.axhspan(-0.15, -0.9, color="0.93", linewidth=0, zorder=0)

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from workbench.geometry.surface import draws_surface, surface_of
 from workbench.jobs.atlas import Atlases
 from workbench.plots import atlas as drawing
-from workbench.plots.surface import surface
+from workbench.plots.atlas import surface
 from workbench.report.page import Grid, Page, Picture, Section, Shown, Words, of_picture, reproduce, toml_of
 
 LEAD = Markup(

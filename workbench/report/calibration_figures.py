@@ -4,7 +4,7 @@ from math import ceil
 
 from matplotlib.figure import Figure
 
-from workbench.plots import calibration
+from workbench.plots import uncertainty
 from workbench.studies import Findings
 
 # The number of panels in a row.
@@ -18,7 +18,7 @@ def rank_curves(findings: Findings) -> Figure:
     figure = Figure(figsize=(3.3 * ACROSS, 2.3 * down + 0.9), layout="constrained")
     axes = figure.subplots(down, ACROSS, sharex=True, sharey=True, squeeze=False).ravel()
     for ax, quantity in zip(axes, quantities, strict=False):
-        calibration.ecdf_differences(ax, findings, quantity)
+        uncertainty.ecdf_differences(ax, findings, quantity)
     for ax in axes[len(quantities) :]:
         ax.set_axis_off()
     handles, labels = axes[0].get_legend_handles_labels()

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from matplotlib.figure import Figure
 
-from workbench.plots import coordinates, stability
+from workbench.plots import coordinates
 from workbench.plots.style import plain
 from workbench.studies import Findings
 
@@ -26,7 +26,7 @@ def failures_by_chart(findings: Findings) -> Figure:
 
 def passes_by_step_size(findings: Findings) -> Figure:
     """Passes against the step size."""
-    return _panels(findings, stability.steps, 4.8, sharey=False)
+    return _panels(findings, coordinates.steps, 4.8, sharey=False)
 
 
 def _panels(findings: Findings, draw: Callable[["Axes", Findings], None], height: float, *, sharey: bool) -> Figure:

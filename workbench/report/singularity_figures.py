@@ -2,7 +2,7 @@
 
 from matplotlib.figure import Figure
 
-from workbench.plots import collapse, escape
+from workbench.plots import singularity
 from workbench.studies import Findings
 
 
@@ -10,8 +10,8 @@ def escapes(findings: Findings) -> Figure:
     """Constructed escapes, and those that EM finds by itself."""
     figure = Figure(figsize=(11.0, 5.2), layout="constrained")
     left, right = figure.subplots(1, 2)
-    escape.slopes(left, findings)
-    escape.steps_of_em(right, findings)
+    singularity.slopes(left, findings)
+    singularity.steps_of_em(right, findings)
     return figure
 
 
@@ -32,7 +32,7 @@ def collapse_maps(findings: Findings) -> Figure:
     figure = Figure(figsize=(2.6 * columns + 0.6, 2.6 * rows + 0.3), layout="constrained")
     panels = figure.subplots(rows, columns, sharey=True, squeeze=False)
     for ax, (remedy, method) in zip(panels.ravel(), pairs, strict=False):
-        collapse.share_map(ax, findings, remedy, method)
+        singularity.share_map(ax, findings, remedy, method)
     for ax in panels.ravel()[len(pairs) :]:
         ax.set_axis_off()
     for ax in panels[:, 0]:
@@ -48,8 +48,8 @@ def _pairs(findings: Findings) -> list[tuple[str, str]]:
 def _along_all_axes(findings: Findings, curves: list[tuple[str, str]]) -> Figure:
     figure = Figure(figsize=(9.6, 6.6), layout="constrained")
     panels = figure.subplots(2, 2, sharey=True)
-    for ax, axis in zip(panels.ravel(), collapse.AXES, strict=True):
-        collapse.along(ax, findings, axis, curves)
+    for ax, axis in zip(panels.ravel(), singularity.AXES, strict=True):
+        singularity.along(ax, findings, axis, curves)
     for ax in panels[:, 0]:
         ax.set_ylabel("share of starts that collapse")
     handles, labels = panels[0, 0].get_legend_handles_labels()

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from matplotlib.figure import Figure
 
-from workbench.plots import affine, bad_optima, overspecified, rate
+from workbench.plots import atlas, coordinates, rate
 from workbench.report import calibration_figures, chart_figures, rate_figures, singularity_figures, uncertainty_figures
 from workbench.studies import Findings
 
@@ -38,7 +38,7 @@ def single(draw: Callable[["Axes", Findings], None]) -> Callable[[Findings], Fig
 STUDY_FIGURES: dict[str, Mapping[str, StudyFigure]] = {
     "bad_optima": {
         "failures": StudyFigure(
-            single(bad_optima.failures),
+            single(atlas.failures),
             "How often a random start misses a group",
             "Each mark is the share of starts from which a method ends far below the best optimum, with its 95 % "
             "interval; methods are drawn beside each other. Strong lines: means at random points. Dashes: k-means++ "
@@ -107,7 +107,7 @@ STUDY_FIGURES: dict[str, Mapping[str, StudyFigure]] = {
     },
     "affine": {
         "paths": StudyFigure(
-            single(affine.paths),
+            single(coordinates.paths),
             "The same climb in other units",
             "Largest gap, over the steps of a climb, between its path on the data and its path on the transformed data "
             "from the transformed start. EM's paths agree to rounding. Ascent's agree only where its coordinates "
@@ -155,7 +155,7 @@ STUDY_FIGURES: dict[str, Mapping[str, StudyFigure]] = {
     },
     "overspecified": {
         "errors": StudyFigure(
-            single(overspecified.errors),
+            single(rate.errors),
             "An over-specified fit heals slowly",
             "Mean error of the location of two components fitted to one, against N, with two standard errors. Lines: "
             "the fitted powers of N. Theory: -1/4 where the weights are equal, -1/2 where they are not.",

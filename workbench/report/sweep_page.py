@@ -7,7 +7,7 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from workbench.jobs.sweep import Swept
-from workbench.plots import sweep as drawing
+from workbench.plots import selection as drawing
 from workbench.report.page import Grid, Page, Picture, Section, Shown, Words, reproduce, toml_of
 
 OF_CELLS = Markup(

@@ -3,7 +3,7 @@
 from matplotlib.artist import Artist
 from matplotlib.figure import Figure
 
-from workbench.plots import coverage, standard_errors
+from workbench.plots import uncertainty
 from workbench.studies import Findings
 
 # The labels of the rows of panels.
@@ -20,7 +20,7 @@ def errors_by_way(findings: Findings) -> Figure:
     panels = figure.subplots(len(heights), columns, squeeze=False, height_ratios=[height + 2 for height in heights])
     shown: dict[str, Artist] = {}
     for ax, subject in zip(panels.ravel(), subjects, strict=False):
-        standard_errors.relative_errors(ax, findings, subject)
+        uncertainty.relative_errors(ax, findings, subject)
         handles, labels = ax.get_legend_handles_labels()
         shown |= dict(zip(labels, handles, strict=True))
     for ax in panels.ravel()[len(subjects) :]:
@@ -39,7 +39,7 @@ def coverage_by_way(findings: Findings) -> Figure:
     panels = figure.subplots(len(ways), len(parameters), sharex=True, sharey=True, squeeze=False)
     for line, way in zip(panels, ways, strict=True):
         for ax, parameter in zip(line, parameters, strict=True):
-            coverage.coverage(ax, findings, way, parameter)
+            uncertainty.coverage(ax, findings, way, parameter)
         line[0].set_ylabel(f"{WAYS[way]}\nshare that holds the truth", fontsize="small")
     for ax, parameter in zip(panels[0], parameters, strict=True):
         ax.set_title(parameter, fontsize="small")
