@@ -20,7 +20,7 @@ from workbench.methods import METHODS
 from workbench.plots.estimates import Gaussians
 from workbench.plots.score import Gaps
 from workbench.plots.style import CYCLE, plain, short_unit
-from workbench.report.captions import words_of
+from workbench.report.figures import words_of
 
 
 def jittered(mixture: wb.Mixture, chains: int, rows: int) -> wb.Mixture:

@@ -3,7 +3,7 @@
 import numpy as np
 
 from workbench.plots.uncertainty import WAYS
-from workbench.report.uncertainty_figures import coverage_by_way, errors_by_way
+from workbench.report.study_panels import coverage_by_way, errors_by_way
 from workbench.studies.base import Findings, Row
 from workbench.studies.uncertainty import Coverage
 

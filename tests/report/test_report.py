@@ -13,8 +13,7 @@ from workbench.compare import Comparison, table
 from workbench.posterior import posterior_summary
 from workbench.posterior.summary import agreement_table, chain_table, estimate_tables, reading
 from workbench.report import figures_of, render, save_figures, write_report
-from workbench.report.captions import words_on_labels
-from workbench.report.figures import svg_of
+from workbench.report.figures import svg_of, words_on_labels
 
 HOSTILE = '<script>alert("1")</script>'
 CONFIG = "seed = 0  # </pre><script>alert(2)</script>"

@@ -17,7 +17,7 @@ from workbench.mixture import Mixture
 from workbench.mixture.prior import Hyperparameters
 from workbench.plots.uncertainty import ecdf_differences, words
 from workbench.problem import Problem
-from workbench.report.study_figures import STUDY_FIGURES
+from workbench.report.study_page import STUDY_FIGURES
 from workbench.studies import Findings
 from workbench.studies.calibration import FALSE_ALARM, Calibration
 from workbench.studies.reading import parse_study, read_study

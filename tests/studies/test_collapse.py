@@ -9,7 +9,7 @@ import pytest
 from workbench.diagnostics.proportion import Proportion
 from workbench.errors import InputError
 from workbench.jobs.study import run_study
-from workbench.report.singularity_figures import collapse_along_axes, collapse_maps
+from workbench.report.study_panels import collapse_along_axes, collapse_maps
 from workbench.studies import Findings
 from workbench.studies.collapse import AXES, Collapse
 from workbench.studies.reading import read_study, table_of

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from workbench.jobs.study import run_study
-from workbench.report.singularity_figures import escapes
+from workbench.report.study_panels import escapes
 from workbench.studies import Findings
 from workbench.studies.collapse import Escapes
 from workbench.studies.reading import read_study

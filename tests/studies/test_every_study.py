@@ -8,7 +8,7 @@ from click.testing import CliRunner, Result
 from reader import Reader
 
 from workbench.cli import cli
-from workbench.report.study_figures import STUDY_FIGURES
+from workbench.report.study_page import STUDY_FIGURES
 from workbench.studies import STUDIES
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"

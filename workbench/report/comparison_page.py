@@ -13,9 +13,8 @@ from workbench.experiment import Experiment
 from workbench.jobs.judged import Judged
 from workbench.posterior import posterior_summary
 from workbench.posterior.summary import agreement_table, chain_table, estimate_tables, reading
-from workbench.report.captions import words_of, words_on_labels
 from workbench.report.claims_page import resting_on, verdicts_of
-from workbench.report.figures import figures_of
+from workbench.report.figures import figures_of, words_of, words_on_labels
 from workbench.report.page import (
     Grid,
     Heading,
