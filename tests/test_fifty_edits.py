@@ -33,29 +33,31 @@ CELLS = "EGASRKC"
 # covariances are used through each other, and count together.
 EDITS = {
     "EGASRKC": """
-        methods.base mixture.mixture mixture.logarithm mixture.covariance.full mixture.covariance.tied
-        mixture.covariance.diagonal mixture.prior.flat engine.one_pass engine.rows engine.keys soundness loop.run
+        methods.base mixture.mixture mixture.arithmetic mixture.covariance.full mixture.covariance.tied
+        mixture.covariance.diagonal mixture.covariance.stored mixture.prior.base engine.one_pass engine.rows
+        engine.layout engine.keys soundness loop.run
     """,
+    "EGARKC": "methods.kinds",
     "EARKC": "methods.em",
-    "ASRKC": "charts.scales",
-    "SRKC": "methods.gradient_ascent methods.searched",
-    "EGAK": "mixture.prior.conjugate starts.random",
-    "ASRC": "geometry.curvature geometry.information geometry.stationary",
-    "EGK": "diagnostics.status diagnostics.convergence diagnostics.ranks",
+    "ASRKC": "charts.coordinates",
+    "SRKC": "methods.gradient_ascent methods.line_search methods.directions",
+    "EGAK": "mixture.prior.conjugate starts.plain",
+    "ASRC": "geometry.curvature geometry.stationary",
+    "EGK": "diagnostics.status diagnostics.convergence compare.comparison",
     "SRC": "geometry.rate studies.subjects studies.base",
     "GK": "methods.gibbs mixture.prior.update",
-    "RC": "methods.squarem geometry.counting studies.rate",
-    "AK": "methods.ends",
-    "EG": "diagnostics.checks diagnostics.agreement jobs.setting",
+    "RC": "methods.accelerated studies.rate",
+    "EG": "diagnostics.agreement jobs.setting",
+    "AC": "diagnostics.proportion",
     "K": """
-        methods.nuts methods.ibis methods.tempered_smc mixture.prior.sequential selection.nesting
+        methods.nuts methods.ibis methods.population methods.tempered_smc mixture.prior.sequential selection.nesting
         selection.posterior_criteria selection.fit_criteria selection.candidate numpyro_model
     """,
     "S": "geometry.coupling studies.coupling",
-    "A": "geometry.atlas geometry.survey",
+    "A": "geometry.atlas",
     "C": "claims.checks.studies claims.decision",
     "": """
-        methods.gibbs_kernel methods.newton mixture.prior.chen_tan mixture.prior.bounded_ratio diagnostics.calibration
+        methods.riemannian methods.newton mixture.prior.chen_tan mixture.prior.bounded_ratio diagnostics.calibration
         geometry.singularity studies.reading claims.checks.posterior claims.checks.climbs selection.selection
         posterior.summary compare.table report.page cli.run jobs.store
     """,

@@ -208,9 +208,8 @@ def executed(work: Callable[[], Any]) -> set[str]:
 
 # Modules that run, store and report but affect no result; data have their own digest in the identity of a record.
 GLUE = (
-    "cli", "experiment.own", "experiment.provenance", "experiment.reading", "experiment.differences", "jobs",
-    "methods.registry", "provenance", "compare", "engine.compat", "engine.files",
-    "data.simulate", "data.dataset", "data.randomness", "geometry.atlas", "errors", "engine.precision",
+    "cli", "experiment.own", "experiment.provenance", "experiment.reading", "experiment.sweep", "jobs",
+    "provenance", "compare", "engine.compat", "engine.files", "data.simulate", "geometry.atlas", "errors",
 )  # fmt: skip
 
 

@@ -30,8 +30,8 @@ OBJECTS_BETWEEN = 200_000
 
 # The file of each command. It is loaded when the command is called, so that no command waits for another's imports.
 FILES = {
-    "atlas": "atlas",
-    "claims": "claims",
+    "atlas": "kinds",
+    "claims": "kinds",
     "clean": "upkeep",
     "compare": "inspect",
     "diff": "upkeep",
@@ -39,13 +39,13 @@ FILES = {
     "list": "inspect",
     "merge": "upkeep",
     "plot": "inspect",
-    "posterior": "posterior",
+    "posterior": "inspect",
     "report": "inspect",
     "run": "run",
     "schema": "inspect",
-    "select": "select",
-    "status": "records",
-    "table": "records",
+    "select": "kinds",
+    "status": "upkeep",
+    "table": "upkeep",
     "validate": "inspect",
     "verify": "upkeep",
 }

@@ -1,4 +1,4 @@
-"""The commands on results folders: list their cells and records, remove, merge, compare and pack cells, verify packs."""
+"""The commands on results folders: list cells and records; remove, merge, compare and pack cells; verify packs."""
 
 import tempfile
 from collections import Counter

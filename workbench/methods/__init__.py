@@ -1,4 +1,4 @@
-"""Methods, one file each, looked up by name in `METHODS`; `register` adds one that is defined elsewhere."""
+"""Methods, looked up by name in `METHODS`: one file each, or one for variants. `register` adds those from elsewhere."""
 
 from workbench.methods.accelerated import SQUAREM, Anderson, OverRelaxed
 from workbench.methods.base import (
