@@ -93,6 +93,16 @@ lab: setup
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --editable '.[lab]'
 	$(BIN)/jupyter lab notebooks
 
+# Small variants of what the notebooks read, in results/quick, where notebooks/stored.py looks when the full ones are missing.
+notebooks-data: setup
+	$(BIN)/workbench run experiments/old_faithful.toml --quiet
+	$(BIN)/workbench claims --quick
+	$(BIN)/workbench atlas experiments/galaxies.toml --methods em --starts 200 --out results/quick/galaxies
+	$(BIN)/workbench run experiments/coordinates.toml --set restarts=2 --out results/quick/coordinates --quiet
+	$(BIN)/workbench run experiments/two_overlapping.toml --set methods.gibbs.num_samples=1000 \
+	  --set methods.symmetric.of.num_samples=1000 --out results/quick/two_overlapping --quiet
+	$(BIN)/workbench select experiments/galaxies.toml --set prior.family=conjugate --components 1:5 --out results/quick/galaxies
+
 notebooks: why posterior
 	$(BIN)/workbench run experiments/old_faithful.toml --quiet
 	$(BIN)/jupytext --to ipynb notebooks/0*.py

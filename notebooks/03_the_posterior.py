@@ -16,43 +16,60 @@
 #
 # A sampler answers with draws instead of a point. This notebook shows what that takes for a mixture: K! copies of every mode, a rule that gives
 # each component one name again, a check against posteriors that are known exactly, and a comparison of models of different size. It
-# reads what `make posterior` has stored in `results/`, and samples nothing itself. Claims link their rows in the [ledger](#ledger) at the end.
+# reads what `make posterior` has stored in `results/` (`make notebooks-data` makes small variants in minutes), and samples nothing itself. Claims link their rows in the [ledger](#ledger)
+# at the end.
+#
+# ## The mathematics
+#
+# **Posterior.** With the likelihood and a prior of the parameters $\theta = (\pi_k, \mu_k, \Sigma_k)_{k=1}^K$,
+#
+# $$p(\theta \mid x) = \frac{p(\theta) \prod_n \sum_k \pi_k \, \mathcal{N}(x_n \mid \mu_k, \Sigma_k)}{p(x)}, \qquad
+# p(x) = \int p(\theta) \prod_n \sum_k \pi_k \, \mathcal{N}(x_n \mid \mu_k, \Sigma_k) \, d\theta.$$
+#
+# **Indicator and responsibility.** $z_{nk} \in \{0, 1\}$ says whether point $n$ comes from component $k$. Given the parameters its expectation is the responsibility, and with a posterior of the parameters
+# this is averaged over the draws:
+#
+# $$\gamma_{nk} = \mathbb{E}[z_{nk} \mid x_n, \theta] = \frac{\pi_k \, \mathcal{N}(x_n \mid \mu_k, \Sigma_k)}{\sum_j \pi_j \, \mathcal{N}(x_n \mid \mu_j, \Sigma_j)}, \qquad
+# P(z_{nk} = 1 \mid x) = \mathbb{E}[\gamma_{nk} \mid x].$$
+#
+# Gibbs draws $z_n$ from $\gamma_n$, where EM takes the expectation $\gamma_n$ itself, and then the parameters given $z$, where EM takes the weighted averages.
+#
+# **Labels.** Likelihood and prior do not change when a permutation $\tau$ renames the components. Therefore
+#
+# $$p(\theta \mid x) = p(\tau \theta \mid x) \quad \text{for all } K! \text{ permutations } \tau, \qquad
+# \mathbb{E}[\mu_1 \mid x] = \dots = \mathbb{E}[\mu_K \mid x], \quad P(z_{nk} = 1 \mid x) = 1 / K.$$
+#
+# Means of labelled quantities say nothing until a rule names the components in every draw. Quantities that are symmetric in the components (the log-joint, the density at a point,
+# whether two points share a component) need no rule.
 
 # %%
 # %matplotlib inline
-import os
-from pathlib import Path
+from functools import partial
 
 import jax
 import matplotlib.pyplot as plt
 import numpy as np
+import stored as store
 from IPython.display import HTML
 
 import workbench as wb
-from workbench.jobs.judged import load_claims
 from workbench.posterior import read_reference, z_scores
-from workbench.report import figures_of, ledger_table, selection_figure, study_figures
+from workbench.report import figures_of, ledger_table, selection_figure
 
 jax.config.update("jax_enable_x64", True)
-results = Path(os.environ.get("WORKBENCH_RESULTS", "../results"))
-
-
-def stored(name):
-    """The stored experiment of most runs."""
-    return max(wb.load_results(results / name), key=lambda comparison: sum(t.num_restarts for t in comparison.values()))
-
-
-def study(name):
-    """The figures of a stored study, by name."""
-    return study_figures(wb.load_studies(results / name)[0])
-
+stored = partial(store.experiment, made_by="make posterior")
+study = partial(store.study, made_by="make posterior")
 
 # %% [markdown]
 # ## Label switching
 #
 # A thousand points in two groups, 5.5 deviations apart, and two chains of NUTS, begun in the two labellings of the same mixture: the example of
-# Betancourt (2017), *Identifying Bayesian Mixture Models*. Neither chain ever leaves its labelling. Read by component, they have nothing in common;
-# with the labels matched they are one ([labels_part_chains](#labels_part_chains)).
+# Betancourt (2017), *Identifying Bayesian Mixture Models*. Read by component, the chains have nothing in common; with the labels matched they are one
+# ([labels_part_chains](#labels_part_chains)). Chains are compared by the variance between them, $B$, and within them, $W$, of $S$ draws each:
+#
+# $$\hat R^2 = \frac{S - 1}{S} + \frac{B}{S \, W}.$$
+#
+# It is close to 1 where chains agree. Between two chains that stay in two labellings $B$ grows with the squared distance of the means, and $\hat R$ with the separation.
 
 # %%
 two = stored("two_labelings")
@@ -95,9 +112,13 @@ figure
 # %% [markdown]
 # ## Relabelling
 #
-# Seven algorithms, on the same draws. Each returns a permutation for every draw, so that they can be held against each other: the share of draws on
-# which two of them agree. On clear groups all agree; on the ridge they do not, and a table of parameters is then a statement about the algorithm
-# as much as about the posterior.
+# A relabelling returns a permutation $\tau_s$ for every draw $\theta_s$, the one that brings the draw closest to a reference. Stephens (2000), for one, takes the responsibilities and minimises
+# the divergence from their mean $q$, in turn over $\tau$ and $q$:
+#
+# $$\min_{\tau, q} \; \sum_s \sum_n \sum_k \gamma_{nk}(\tau_s \theta_s) \, \ln \frac{\gamma_{nk}(\tau_s \theta_s)}{q_{nk}}.$$
+#
+# Seven algorithms, on the same draws, can be held against each other by the share of draws on which two of them agree. On clear groups all agree; on the ridge they need not, and
+# a table of parameters is then a statement about the algorithm as much as about the posterior.
 
 # %%
 figure, panels = plt.subplots(1, 2, figsize=(10, 4.4), layout="constrained")
@@ -120,9 +141,15 @@ figure
 # %% [markdown]
 # ## Exact against sampled
 #
-# Under the conjugate prior, and for few points, the posterior can be summed over all K^N allocations. Here are the samplers on such a problem: how
-# far the mean of each label-invariant quantity lies from the exact one, in Monte-Carlo standard errors. A right sampler stays within 4;
-# variational Bayes, which looks like a sampler in every plot, does not.
+# Under the conjugate prior the parameters can be integrated out given the indicators, so that for few points the posterior is a finite sum over all $K^N$ allocations:
+#
+# $$p(x) = \sum_{z} p(z) \, p(x \mid z), \qquad \mathbb{E}[f \mid x] = \sum_z \frac{p(z) \, p(x \mid z)}{p(x)} \, \mathbb{E}[f \mid x, z].$$
+#
+# Here are the samplers on such a problem: how far the mean of each label-invariant quantity lies from the exact one, in Monte-Carlo standard errors,
+#
+# $$\frac{\bar f - \mathbb{E}[f \mid x]}{\operatorname{sd}(f) / \sqrt{S_{\text{eff}}}}.$$
+#
+# A right sampler stays within 4, up to one quantity in 16,000; variational Bayes, which looks like a sampler in every plot, is not one.
 
 # %%
 exact = read_reference("two_overlapping")
@@ -143,15 +170,16 @@ plt.close(figure)
 figure
 
 # %% [markdown]
-# Tempered SMC tells the evidence too, once for each run:
+# Tempered SMC estimates the evidence $p(x)$ too, once for each run, by the product of its stages' mean weights from the prior to the posterior:
 
 # %%
 print(f"exact      {exact.posterior.log_evidence:.3f}")
 print("estimated ", *(f"{value:.3f}" for value in overlapping["tempered_smc"].log_evidence))
 
 # %% [markdown]
-# Where no exact answer is to be had, there is calibration: draw a mixture from the prior and points from the mixture, and rank the mixture among the draws
-# that a sampler makes of it from the points. Ranks are uniform if the sampler is right ([samplers_are_calibrated](#samplers_are_calibrated)).
+# Where no exact answer is to be had, there is calibration: draw $\theta$ from the prior and points from $\theta$, and rank $f(\theta)$ among $f(\theta_1), \dots, f(\theta_L)$ of draws from the posterior given these points. Because
+# $\theta$ and the draws then have the same distribution given the points, the rank is uniform on $0, \dots, L$, whatever $f$ is
+# ([samplers_are_calibrated](#samplers_are_calibrated)).
 
 # %%
 study("calibration")["ranks"]
@@ -159,8 +187,15 @@ study("calibration")["ranks"]
 # %% [markdown]
 # ## Points and posteriors on one scale
 #
-# Seven standard errors of the same estimate, and whether 95 % intervals hold what they promise over repeated data sets: where groups are clear they do
-# ([wald_covers](#wald_covers)), where they overlap those of the observed information are too narrow ([wald_falls_short](#wald_falls_short)).
+# Seven standard errors of the same estimate. That of the observed information is the root of the diagonal of its inverse, and the information is what complete points would hold less what is missing (Louis 1982),
+# where $\partial f_{nk}$ is the derivative of $\ln \pi_k \mathcal{N}(x_n \mid \mu_k, \Sigma_k)$:
+#
+# $$I_{\text{obs}} = I_{\text{com}} - I_{\text{mis}}, \qquad
+# I_{\text{mis}} = \sum_n \operatorname{Cov}_{z_n \mid x_n} \Bigl( \sum_k z_{nk} \, \partial f_{nk} \Bigr), \qquad
+# \hat\theta \pm 1.96 \sqrt{\operatorname{diag} I_{\text{obs}}^{-1}}.$$
+#
+# Whether such 95 % intervals hold what they promise over repeated data sets is a matter of clear groups and many points ([wald_covers](#wald_covers)) or of overlap and few
+# ([wald_falls_short](#wald_falls_short)).
 
 # %%
 study("standard_errors")["ways"]
@@ -172,10 +207,17 @@ study("coverage")["coverage"]
 # ## How many components
 #
 # The galaxies under the conjugate prior, by seven criteria. All values are in nats and larger is better; the mark is the number that a criterion
-# would choose. They answer different questions: BIC and the evidence ask which model made the data, AIC, cross-validation, WAIC and LOO which predicts best, ICL which clusters well.
+# would choose. With $d$ free parameters,
+#
+# $$\text{AIC} = \ell(\hat\theta) - d, \qquad \text{BIC} = \ell(\hat\theta) - \tfrac{d}{2} \ln N, \qquad
+# \text{ICL} = \text{BIC} + \sum_n \sum_k \hat\gamma_{nk} \ln \hat\gamma_{nk},$$
+#
+# $$\text{evidence} = \ln p(x), \qquad \text{WAIC, LOO and cross-validation} \approx \sum_n \ln p(x_n \mid x_{-n}).$$
+#
+# They answer different questions: BIC and the evidence ask which model made the data, AIC, cross-validation, WAIC and LOO which predicts best, ICL which clusters well.
 
 # %%
-(selection,) = wb.load_selections(results / "galaxies")
+selection = wb.load_selections(store.folder("galaxies", "make posterior"))[-1]
 selection_figure(selection)
 
 # %% [markdown]
@@ -183,4 +225,4 @@ selection_figure(selection)
 # ## The ledger
 
 # %%
-HTML(ledger_table(load_claims(results)))
+HTML(ledger_table(store.claims("make why")))

@@ -1,7 +1,9 @@
 """The notebooks run from stored runs, and their two forms say the same."""
 
+import importlib.util
 import re
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import jupytext
@@ -181,14 +183,57 @@ def test_the_first_notebook_takes_numbers_of_the_readers_own(
         assert float(shown.partition("differs by ")[2].split()[0]) < 1e-10
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS[:1], ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_a_notebook_states_its_mathematics_before_its_figures(path: Path) -> None:
     cells = nbformat.read(path, as_version=4).cells
     drawn = next(i for i, cell in enumerate(cells) if "image/png" in str(cell.get("outputs", "")))
     before = "\n".join(cell.source for cell in cells[:drawn] if cell.cell_type == "markdown")
     displayed = re.findall(r"\$\$.+?\$\$", before, flags=re.DOTALL)
     assert len(displayed) >= 3
-    assert any("gamma_{nk} =" in formula or "gamma_{nk}\n=" in formula for formula in displayed)
+    assert any(
+        r"\gamma_{nk} = P(z_{nk}" in formula or r"\gamma_{nk} = \mathbb{E}[z_{nk}" in formula for formula in displayed
+    )
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_every_link_of_a_notebook_leads_somewhere(path: Path) -> None:
+    cells = nbformat.read(path, as_version=4).cells
+    text = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
+    rows = {entry.name for entry in read_ledger(EXPERIMENTS / "claims.toml")}
+    anchors = set(re.findall(r'<a id="([^"]+)">', text)) | (rows if 'id="ledger"' in text else set())
+    links = re.findall(r"\]\(([^)\s]+)\)", text)
+    assert [link for link in links if link.startswith("#") and link[1:] not in anchors] == []
+    assert [link for link in links if link.endswith(".ipynb") and not (path.parent / link).exists()] == []
+
+
+@pytest.fixture
+def stored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """The module through which notebooks read results, for an empty folder of results."""
+    monkeypatch.setenv("WORKBENCH_RESULTS", str(tmp_path))
+    spec = importlib.util.spec_from_file_location("stored", ROOT / "notebooks" / "stored.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_a_missing_result_names_the_commands_that_make_it(stored: ModuleType) -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    with pytest.raises(FileNotFoundError, match=r"make notebooks-data.*make why") as raised:
+        stored.study("rate", "make why")
+    named = re.findall(r"`make ([\w-]+)`", str(raised.value))
+    assert [target for target in named if not re.search(rf"^{target}:", makefile, flags=re.MULTILINE)] == []
+
+
+def test_a_small_variant_is_read_where_the_full_one_is_missing_and_says_so(
+    stored: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "quick" / "rate").mkdir(parents=True)
+    assert stored.folder("rate", "make why") == tmp_path / "quick" / "rate"
+    assert "small variant" in capsys.readouterr().out
+    (tmp_path / "rate").mkdir()
+    assert stored.folder("rate", "make why") == tmp_path / "rate"
+    assert capsys.readouterr().out == ""
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
