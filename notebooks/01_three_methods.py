@@ -18,6 +18,29 @@
 # the log, and by NUTS. All three begin at the same starts, pay the same price for a pass over the data, and are scored by the same function.
 #
 # This notebook computes nothing: it reads what `make demo` has stored in `results/old_faithful`.
+#
+# ## The mathematics
+#
+# The parameters are $\theta = (\pi_k, \mu_k, \Sigma_k)_{k=1}^K$, the points $x_n \in \mathbb{R}^D$, and the objective of every method is the *log-joint*, the log-likelihood
+# plus the logarithm of the prior:
+#
+# $$\mathcal{J}(\theta) = \underbrace{\sum_{n=1}^{N} \ln \sum_{k=1}^{K} \pi_k \, \mathcal{N}(x_n \mid \mu_k, \Sigma_k)}_{\ell(\theta)} + \ln p(\theta).$$
+#
+# The indicator $z_{nk} \in \{0, 1\}$ says which component point $n$ comes from. Its expectation, given the point, is the *responsibility*
+#
+# $$\gamma_{nk} = \mathbb{E}[z_{nk} \mid x_n, \theta] = \frac{\pi_k \, \mathcal{N}(x_n \mid \mu_k, \Sigma_k)}{\sum_j \pi_j \, \mathcal{N}(x_n \mid \mu_j, \Sigma_j)}.$$
+#
+# The three kinds of method do different things with the same pass over the data, which yields $\ell$ and $\gamma$:
+#
+# - **EM** holds $\gamma$ fixed and solves for the parameters. Without a prior each update is a weighted average, with $N_k = \sum_n \gamma_{nk}$:
+#
+# $$\pi_k' = \frac{N_k}{N}, \qquad \mu_k' = \frac{1}{N_k} \sum_n \gamma_{nk} \, x_n, \qquad \Sigma_k' = \frac{1}{N_k} \sum_n \gamma_{nk} \, (x_n - \mu_k')(x_n - \mu_k')^{\top}.$$
+#
+#   The conjugate prior adds a few points' worth of its own to each average. No step lowers $\mathcal{J}$.
+# - **Ascent** follows the gradient, which is made of the same sums, $\partial \ell / \partial \mu_k = \Sigma_k^{-1} \sum_n \gamma_{nk} (x_n - \mu_k)$, in coordinates without
+#   constraints.
+# - **MCMC** draws from $p(\theta \mid x) \propto e^{\mathcal{J}(\theta)}$. NUTS follows the gradient too, one pass for each leapfrog step; Gibbs draws the indicators $z_n$ from
+#   $\gamma_n$ and then the parameters given $z$, one pass for each draw.
 
 # %%
 import os
