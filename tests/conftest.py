@@ -18,6 +18,7 @@ from scipy.special import logsumexp
 from scipy.stats import multivariate_normal
 from standins import Steps
 
+from workbench import report
 from workbench.compare import Comparison
 from workbench.data import load_dataset
 from workbench.engine.compat.compilation import make_room
@@ -93,6 +94,15 @@ def scipy_component_log_joint(mixture: Mixture, x: Points) -> Points:
         for w, m, c in zip(weights, means, covariances, strict=True)
     ]
     return np.stack(parts, axis=1)
+
+
+@pytest.fixture
+def light(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leaves out page and figures of `run`, which take most of the time and have tests of their own."""
+    # Members of a module are looked up when a command runs.
+    monkeypatch.setattr(report, "publish", lambda store, *_: [store.folder / "report.html"])
+    for name in ("show_comparison", "show_study", "show_sweep"):
+        monkeypatch.setattr(report, name, lambda *_: None)
 
 
 @pytest.fixture

@@ -11,7 +11,6 @@ import tomli_w
 from click.testing import CliRunner, Result
 from restamped import restamp
 
-from workbench import report
 from workbench.cli import cli
 from workbench.compare import Comparison
 from workbench.data import dataset_names
@@ -205,13 +204,6 @@ class TestRun:
         assert result.exit_code == 2
         assert "is empty; give a folder" in result.stderr
         assert list(config.parent.iterdir()) == [config]
-
-
-@pytest.fixture
-def light(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leaves out the report and the figures, which take most of the time and have tests of their own."""
-    # Members of a module are looked up when a command runs.
-    monkeypatch.setattr(report, "publish", lambda store, *_: [store.folder / "report.html"])
 
 
 class TestCompare:

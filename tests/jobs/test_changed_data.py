@@ -10,6 +10,8 @@ from click.testing import CliRunner
 
 from workbench.cli import cli
 
+pytestmark = pytest.mark.usefixtures("light")
+
 SAYS = "the data have changed since"
 
 

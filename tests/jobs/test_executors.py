@@ -93,30 +93,30 @@ def test_workers_find_what_one_process_finds(executor, sweep, alone, tmp_path):
 
 
 @pytest.mark.parametrize("executor", EXECUTORS)
-def test_a_worker_that_dies_once_loses_nothing_and_its_cell_is_run_again(executor, tmp_path):
-    study = steps(tmp_path / "log", fatal=1, deaths=1)
-    assert run(study.resolved(), tmp_path / "out", executor) == [None] * 4
-    assert begun(study.log).count(1) == 2
-    rows = [row for record in records(tmp_path / "out").values() for row in record.values["rows"]]
-    assert sorted(row["square"] for row in rows) == sorted([n * n for n in range(4)] + [-n for n in range(4)])
+def test_a_worker_that_dies_loses_nothing_and_a_cell_that_fails_is_kept_as_one_that_fails_here(executor, tmp_path):
+    study = steps(tmp_path / "log", fatal=1, deaths=1, broken=2)
+    assert run(study.resolved(), tmp_path / "out", executor) == [None, None, "RuntimeError: no", None]
+    counts = begun(study.log)
+    assert counts.count(1) == 2
+    store = Store(tmp_path / "out")
+    outcomes = run_job(StudyJob(study), store)
+    assert [outcome.before for outcome in outcomes] == [False, False, True, False]
+    found = [store.load(outcome.cell.key) for outcome in outcomes if not outcome.failure]
+    squares = sorted(row["square"] for record in found for row in record.values["rows"])
+    assert squares == sorted([n * n for n in (0, 1, 3)] + [-n for n in (0, 1, 3)])
+    assert begun(study.log) == counts
 
 
-@pytest.mark.parametrize("fatal", [0, pytest.param(3, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("executor", EXECUTORS)
+# Each loss of a worker costs the imports of others.
+@pytest.mark.slow
+@pytest.mark.parametrize("fatal", [0, 3])
+@pytest.mark.parametrize("executor", ["loky", "dask"])
 def test_a_cell_that_always_takes_its_worker_with_it_fails_and_the_others_are_done(executor, fatal, tmp_path):
     # The others take longer than the one that dies, and would be lost with it.
     study = steps(tmp_path / "log", fatal=fatal, deaths=99, pause=0.05)
     found = run(study.resolved(), tmp_path / "out", executor)
     assert found == ["the process that ran it was lost" if n == fatal else None for n in range(4)]
     assert sorted(record.row["rows"] for record in records(tmp_path / "out").values()) == [2] * 3
-
-
-def test_a_cell_that_fails_elsewhere_is_kept_as_one_that_fails_here(tmp_path):
-    study = steps(tmp_path / "log", broken=2)
-    assert run(study.resolved(), tmp_path / "out", "loky") == [None, None, "RuntimeError: no", None]
-    (outcome,) = [o for o in run_job(StudyJob(study), Store(tmp_path / "out")) if o.failure]
-    assert outcome.before
-    assert sorted(begun(study.log)) == [0, 1, 2, 3]
 
 
 @pytest.mark.slow

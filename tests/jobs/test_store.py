@@ -277,14 +277,16 @@ class TestClaims:
             assert held
 
 
-# What NumPy leaves open says so whenever it is collected: here, and not in a later test.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-class TestDamage:
-    @pytest.fixture(autouse=True)
-    def collected(self) -> Iterator[None]:
-        yield
-        gc.collect()
+@pytest.fixture(scope="class")
+def collected() -> Iterator[None]:
+    yield
+    gc.collect()
 
+
+# What NumPy leaves open says so whenever it is collected: here, and not after the last test of the class.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.usefixtures("collected")
+class TestDamage:
     @pytest.fixture
     def store(self, tmp_path: Path, trace: Trace) -> Store:
         store = Store(tmp_path)

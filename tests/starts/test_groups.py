@@ -1,7 +1,6 @@
 """Starts from groups of rows: k-means and hierarchical clustering, whatever the units of the columns."""
 
 from collections.abc import Callable
-from time import process_time
 
 import jax
 import numpy as np
@@ -78,17 +77,6 @@ def test_of_many_rows_a_start_looks_at_a_sample(rule: str, monkeypatch: pytest.M
     x = np.random.default_rng(0).normal(size=(20_000, 1))
     draw_starts(start(), Problem(x, 2), 2, seed=0)
     assert seen == [start.most_rows] * 2  # type: ignore[attr-defined]
-
-
-@pytest.mark.slow
-@GROUPED
-def test_starts_of_a_hundred_thousand_rows_take_seconds(rule: str) -> None:
-    problem = Problem(np.random.default_rng(0).normal(size=(100_000, 20)), 8)
-    draw_starts(STARTS[rule](), problem, 1, seed=0)
-    begun = process_time()
-    draw_starts(STARTS[rule](), problem, 8, seed=0)
-    # CPU seconds: at most six on two cores.
-    assert process_time() - begun < 20
 
 
 # K-means
