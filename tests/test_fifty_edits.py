@@ -50,7 +50,7 @@ EDITS = {
     "EG": "diagnostics.agreement jobs.setting",
     "AC": "diagnostics.proportion",
     "K": """
-        methods.nuts methods.ibis methods.population methods.tempered_smc mixture.prior.sequential selection.nesting
+        methods.nuts methods.ibis methods.population methods.tempered_smc selection.nesting
         selection.posterior_criteria selection.fit_criteria selection.candidate numpyro_model
     """,
     "S": "geometry.coupling studies.coupling",

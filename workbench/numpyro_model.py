@@ -203,3 +203,10 @@ def mixture_log_densities(mixture: Mixture, x: Array) -> Array:
     family, (k, d) = mixture.covariance, mixture.means.shape
     squares = family.squared_distances(family.whitener(mixture.scales), mixture.means, x.T)
     return -family.half_log_determinants(mixture.scales, k, d)[:, None] - 0.5 * (squares + d * jnp.log(2.0 * jnp.pi))
+
+
+def standard_mixture(problem: Problem) -> Mixture:
+    """A mixture of the problem's shapes, with standard normal components of equal weight."""
+    k, d, family = problem.components, problem.num_dimensions, problem.covariance
+    scales = family.broadcast(jnp.eye(d, dtype=problem.dtype), k)
+    return Mixture(jnp.full(k, 1.0 / k, problem.dtype), jnp.zeros((k, d), problem.dtype), scales, family)

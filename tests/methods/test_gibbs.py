@@ -17,11 +17,11 @@ from scipy.stats import invgamma, invwishart
 
 from workbench.engine import layout, rows
 from workbench.engine.keys import named_key
+from workbench.engine.one_pass import allocate, allocated_statistics
 from workbench.engine.rows import Rows
 from workbench.errors import InputError
 from workbench.loop.run import run
 from workbench.methods import Gibbs, GibbsKernel, gibbs
-from workbench.methods.gibbs import allocate, allocated_statistics
 from workbench.mixture import COVARIANCES, PRIORS, ConjugatePrior, Mixture, covariance_named
 from workbench.mixture.prior.update import Updated, draw_mixture
 from workbench.numpyro_model import mixture_model

@@ -18,17 +18,8 @@ from workbench.loop.pool import Checkpoint
 from workbench.loop.run import run
 from workbench.loop.trace import Trace
 from workbench.methods import TemperedSMC, tempered_smc
-from workbench.methods.tempered_smc import (
-    Particle,
-    Population,
-    Trajectory,
-    effective_size,
-    move,
-    next_temperature,
-    of_each,
-    systematic_ancestors,
-    warmed,
-)
+from workbench.methods.population import effective_size, next_temperature, systematic_ancestors
+from workbench.methods.tempered_smc import Particle, Population, Trajectory, move, of_each, warmed
 from workbench.mixture import PRIORS, ConjugatePrior, IndependentPrior
 from workbench.posterior import exact_posterior, read_reference, z_scores
 from workbench.problem import Problem

@@ -7,8 +7,16 @@ import pytest
 from families import summed
 
 from workbench.mixture import COVARIANCES, ConjugatePrior, Statistics
-from workbench.mixture.prior.sequential import Known, Tables, foresee, with_point
-from workbench.mixture.prior.update import Updated, log_predictive, not_updated, update
+from workbench.mixture.prior.update import (
+    Known,
+    Tables,
+    Updated,
+    foresee,
+    log_predictive,
+    not_updated,
+    update,
+    with_point,
+)
 from workbench.problem import Problem
 
 K = 3

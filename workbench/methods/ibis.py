@@ -11,11 +11,20 @@ from workbench.errors import InputError
 from workbench.methods.base import Algorithm, Info, one_by_one
 from workbench.methods.gibbs import check_conjugate
 from workbench.methods.kinds import Sampler
-from workbench.methods.population import Drawn, Setting, choose, nothing_drawn, nothing_known, sweep
-from workbench.methods.tempered_smc import effective_size, log_mean_weight, systematic_ancestors
+from workbench.methods.population import (
+    Drawn,
+    Setting,
+    choose,
+    effective_size,
+    log_mean_weight,
+    nothing_drawn,
+    nothing_known,
+    sweep,
+    systematic_ancestors,
+)
 from workbench.mixture import Mixture
 from workbench.mixture.arithmetic import log
-from workbench.mixture.prior.sequential import Known, Tables, foresee, with_point
+from workbench.mixture.prior.update import Known, Tables, foresee, with_point
 from workbench.problem import Problem
 
 

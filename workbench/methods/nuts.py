@@ -15,9 +15,9 @@ from numpyro.infer import DiscreteHMCGibbs
 from pydantic import Field
 
 from workbench.engine.compat.numpyro import any_changed, hmc
+from workbench.engine.one_pass import allocate
 from workbench.errors import InputError
 from workbench.methods.base import Algorithm, Info, State
-from workbench.methods.gibbs import allocate
 from workbench.methods.kinds import Sampler, check_proper
 from workbench.mixture import Mixture
 from workbench.numpyro_model import (
@@ -25,6 +25,7 @@ from workbench.numpyro_model import (
     mixture_of_sites,
     site_units,
     sloped_potential,
+    standard_mixture,
     swept_latent_model,
     unconstrained_sites,
 )
@@ -88,13 +89,6 @@ class NUTS(Sampler):
             return mixture_of_sites(problem, _times(state.z, units))
 
         return Algorithm(begin, step, mixture, energy=lambda state: state.energy)
-
-
-def standard_mixture(problem: Problem) -> Mixture:
-    """A mixture of the problem's shapes, with standard normal components of equal weight."""
-    k, d, family = problem.components, problem.num_dimensions, problem.covariance
-    scales = family.broadcast(jnp.eye(d, dtype=problem.dtype), k)
-    return Mixture(jnp.full(k, 1.0 / k, problem.dtype), jnp.zeros((k, d), problem.dtype), scales, family)
 
 
 def _times(sites: Sites, units: Sites) -> Sites:

@@ -25,7 +25,6 @@ from workbench.engine.one_pass import one_pass
 from workbench.methods.base import Algorithm, Info, only_where
 from workbench.methods.gibbs import check_conjugate
 from workbench.methods.kinds import Approximation, change_of, check_proper
-from workbench.methods.nuts import standard_mixture
 from workbench.mixture import Covariance, Mixture, Statistics
 from workbench.mixture.prior.update import (
     Updated,
@@ -35,7 +34,7 @@ from workbench.mixture.prior.update import (
     not_updated,
     update,
 )
-from workbench.numpyro_model import mixture_of_sites, potential, site_units, unconstrained_sites
+from workbench.numpyro_model import mixture_of_sites, potential, site_units, standard_mixture, unconstrained_sites
 from workbench.problem import Problem
 
 
