@@ -17,17 +17,20 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).parents[1]
 
 # What is asked: the mathematics and the store.
-TARGETS = ("mixture", "diagnostics", "geometry", "engine/one_pass.py", "engine/rows.py", "jobs/store.py")
-TARGETS += ("jobs/running.py", "jobs/base.py")
+TARGETS = (
+    *("mixture", "diagnostics", "geometry", "engine/one_pass.py", "engine/rows.py"),
+    *("jobs/base.py", "jobs/running.py", "jobs/store.py"),
+)
 
-# Files of tests asked of each mutant, and so many more of one that survives them.
-FIRST, MORE = 3, 6
+# Files of tests asked of each mutant, and so many more of one that survives them, twice.
+STAGES = (1, 2, 6)
 
 # A mutant may take so many times as long as the code as it is, and a minute more: it may loop for ever.
 SLOWER = 5.0
@@ -97,7 +100,7 @@ def _places(tree: ast.AST) -> Iterator[tuple[ast.AST, str, object]]:
 
 def _changes(value: object) -> Iterator[object]:
     """What may stand in place of the value of a field."""
-    if type(value) in SWAPPED:
+    if isinstance(value, ast.AST) and type(value) in SWAPPED:
         yield SWAPPED[type(value)]()
     elif isinstance(value, list) and len(value) == 1 and type(value[0]) in SWAPPED:
         yield [SWAPPED[type(value[0])]()]
@@ -129,7 +132,7 @@ def tests_of(file: Path) -> list[Path]:
         score += (test.parent.name == file.parent.name) + (file.parent.name in test.stem)
         if score >= 0.75:
             scores[test] = score
-    return sorted(scores, key=lambda test: -scores[test])[: FIRST + MORE]
+    return sorted(scores, key=lambda test: -scores[test])[: sum(STAGES)]
 
 
 class Bench(NamedTuple):
@@ -187,9 +190,9 @@ def _tried(bench: Bench, sample: list[Mutant]) -> list[str]:
     """What became of each mutant."""
     found, limits = [], dict[tuple[Path, ...], float]()
     for mutant in sample:
-        tests = tests_of(mutant.file)
+        tests = iter(tests_of(mutant.file))
         said = "no tests"
-        for part in (tuple(tests[:FIRST]), tuple(tests[FIRST:])):
+        for part in [tuple(islice(tests, number)) for number in STAGES]:
             if not part or said == "killed":
                 continue
             if part not in limits:

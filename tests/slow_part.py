@@ -86,12 +86,12 @@ def pytest_sessionstart(session: pytest.Session) -> None:
             config.stash[CUT_OFF] = True
             pytest.skip(f"{reason(minutes)} while it ran")
 
-    before = signal.signal(signal.SIGUSR1, end)
+    signal.signal(signal.SIGUSR1, end)
     left = max(60 * (minutes + GRACE) - (time.monotonic() - BEGAN), 0.0)
     timer = threading.Timer(left, signal.pthread_kill, (main, signal.SIGUSR1))
     timer.daemon = True
     timer.start()
-    config.add_cleanup(lambda: (timer.cancel(), signal.signal(signal.SIGUSR1, before)))
+    config.add_cleanup(timer.cancel)
 
 
 def under_way(item: pytest.Item) -> Phase:
@@ -124,7 +124,8 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     report = yield
     if report.failed and item.config.stash.get(CUT_OFF, False) and is_slow(item):
         minutes = item.config.getoption("--slow-minutes")
-        report.outcome, report.longrepr = "skipped", (*item.location[:2], f"{reason(minutes)} while it ran")
+        report.outcome, (file, line, _) = "skipped", item.location
+        report.longrepr = (file, line or 0, f"{reason(minutes)} while it ran")
     return report
 
 

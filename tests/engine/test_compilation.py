@@ -12,6 +12,7 @@ import jax
 import numpy as np
 import pytest
 import tomli_w
+from conftest import D, N
 
 from workbench.compare import compare
 from workbench.engine.compat.compilation import (
@@ -40,6 +41,9 @@ QUICK: dict[str, dict[str, int]] = {
 }
 
 
+# As `test_every_method` has it: the programs that draw and score are then the same.
+FAMILIES = {"riemannian": "full"}
+
 # Each of these takes as long to compile as all the other methods together.
 DEAR = ("permuted", "tempered_smc", "ibis", "mixed", "variational", "cavi", "newton", "natural_gradient", "riemannian")
 EVERY = [pytest.param(name, marks=pytest.mark.slow if name in DEAR else ()) for name in METHODS]
@@ -59,8 +63,9 @@ def test_a_sweep_over_seeds_restarts_and_data_sets_compiles_once(name: str, monk
     sweep = [(0, 17), (1, 17), (2, 21)]
     counts = []
     for seed, restarts in sweep:
-        x = np.random.default_rng(seed).normal(size=(43, 2))
-        compare(Problem(x, 2, prior=ConjugatePrior()), [method], restarts=restarts, seed=seed)
+        x = np.random.default_rng(seed).normal(size=(N, D))
+        problem = Problem(x, 2, FAMILIES.get(name, "diagonal"), ConjugatePrior())
+        compare(problem, [method], restarts=restarts, seed=seed)
         counts.append(len(traced))
     # The first run traces the programs that initialise and advance; no later run traces anything.
     assert counts[0] > 0 and counts == [counts[0]] * len(sweep)

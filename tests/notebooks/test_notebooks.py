@@ -138,7 +138,7 @@ def first() -> tuple[dict[str, Any], str]:
     ("name", "stored"),
     [
         ("00_em_step_by_step", "tmp_path"),
-        ("01_three_methods", "three_methods"),
+        pytest.param("01_three_methods", "three_methods", marks=pytest.mark.slow),
         pytest.param("02_why_direct_mle_struggles", "why", marks=pytest.mark.slow),
         pytest.param("03_the_posterior", "posterior", marks=[pytest.mark.slow, pytest.mark.timeout(3600)]),
     ],
