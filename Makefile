@@ -69,7 +69,8 @@ test-all: setup
 	$(BIN)/python -m pytest -m "slow or not slow" -n auto --dist loadfile
 
 test-day: setup
-	$(BIN)/python -m pytest -m slow --slow-part $(DAY) --slow-minutes $(MINUTES) -n auto --dist loadfile
+	$(BIN)/python -m pytest -m slow --slow-part $(DAY) --slow-minutes $(MINUTES) \
+	  -n auto --dist loadfile --no-loadscope-reorder
 
 coverage: setup
 	$(BIN)/python -m pytest -n auto --dist loadfile --cov --cov-report=term
