@@ -208,6 +208,22 @@ def test_a_point_estimate_is_scored_by_its_best(summary, shapes, component_log_j
     assert found.heldout_standard_error == pytest.approx(expected.std(ddof=1) / 3, rel=1e-12)
 
 
+def test_held_out_scores_are_compared_with_those_of_em_on_the_same_points(
+    two_groups, shapes, trace_of, component_log_joint
+):
+    heldout = np.random.default_rng(0).normal(size=(9, 2))
+    traces = {name: trace_of(two_groups, [[shapes[end]]]) for name, end in (("em", "good"), ("other", "better"))}
+    em, other = summarise(Comparison(two_groups, traces, Reference(heldout=heldout)))
+    scores = [logsumexp(component_log_joint(shapes[end], heldout), axis=1) for end in ("better", "good")]
+    differences = scores[0] - scores[1]
+    # Sums of nine terms, and differences of numbers of their size.
+    assert other.heldout_gain == pytest.approx(differences.mean(), abs=1e-12)
+    assert other.heldout_gain_error == pytest.approx(differences.std(ddof=1) / 3, abs=1e-12)
+    assert em.heldout_gain is None and em.heldout_gain_error is None
+    (alone,) = summarise(Comparison(two_groups, {"other": traces["other"]}, Reference(heldout=heldout)))
+    assert alone.heldout_gain is None
+
+
 def test_labels_and_truth_are_met_by_the_best(summary, two_groups, shapes):
     labels = np.repeat(["left", "right"], 20)
     good = shapes["good"]

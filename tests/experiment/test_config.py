@@ -122,6 +122,16 @@ def test_every_default_is_resolved_and_survives_toml(method, prior, start):
         assert {name for name, f in config.model_fields.items() if f.default is not None} == set(table)
 
 
+def test_a_file_has_the_unit_that_is_stated_and_else_none(tmp_path):
+    (tmp_path / "own.csv").write_text("height,mass\n1,2\n3,5\n4,4\n", encoding="utf-8")
+    config = DataConfig(file="own.csv", units="cm")
+    assert DataConfig(file="own.csv").load(0, tmp_path)[0].units == ""
+    assert config.load(0, tmp_path)[0].units == "cm"
+    assert config.model_copy(update={"divide_by": 10.0}).load(0, tmp_path)[0].units == "10 cm"
+    with pytest.raises(ValueError, match="units goes with file"):
+        DataConfig(dataset="faithful", units="hours")
+
+
 def test_who_shares_the_work_is_no_part_of_what_a_run_is():
     shared = parse_experiment({**BASE, "run": {"devices": 4, "hosts": 2}}, "x")
     assert (shared.run.devices, shared.run.devices_per_host) == (4, 2)
@@ -134,7 +144,7 @@ ONE_FIELD = [
     *[("starts", name, field) for name, config in STARTS.items() for field in _fields(config, "rule")],
     *[("soundness", "", field) for field in _fields(Soundness)],
     *[("simulate", "", field) for field in _fields(SimulateConfig)],
-    *[("data", "", field) for field in _fields(DataConfig, "dataset", "file", "simulate", "label")],
+    *[("data", "", field) for field in _fields(DataConfig, "dataset", "file", "simulate", "label", "units")],
     *[("model", "", field) for field in ("components", "covariance", "labels")],
     *[("", "", field) for field in ("seed", "restarts")],
 ]

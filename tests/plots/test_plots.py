@@ -1,6 +1,7 @@
 """Claims about the plots: they draw what the traces say, on the Axes given, and change nothing else."""
 
 import dataclasses
+import itertools
 import subprocess
 import sys
 
@@ -215,6 +216,55 @@ def test_collapsed_restarts_above_the_best_are_counted_and_do_not_stretch_the_ax
     plots.score(ax, three_columns)
     assert "collapsed, above the best" in texts(ax)
     assert np.all(np.asarray(ax.get_ylim()) > 0)
+
+
+@pytest.mark.parametrize(("draw", "name"), DRAWN)
+def test_a_legend_lies_within_ordinary_axes(draw, name, request) -> None:
+    figure, ax = axes()
+    draw(ax, request.getfixturevalue(name))
+    render(figure)
+    inner, legend = ax.get_window_extent(), ax.get_legend().get_window_extent()
+    assert inner.x0 <= legend.x0 and legend.x1 <= inner.x1 and inner.y0 <= legend.y0 and legend.y1 <= inner.y1
+
+
+@pytest.mark.parametrize("place", ["above", "right"])
+@pytest.mark.parametrize("draw", [plots.score, plots.fit, plots.waterfall, plots.posterior])
+def test_a_legend_outside_lies_within_a_figure_that_makes_room(draw, place, two_columns) -> None:
+    figure = Figure(figsize=(9, 6), layout="constrained")
+    ax = figure.subplots()
+    draw(ax, two_columns, legend=place)
+    render(figure)
+    inner, legend = ax.get_window_extent(), ax.get_legend().get_window_extent()
+    assert legend.y0 >= inner.y1 - 1 if place == "above" else legend.x0 >= inner.x1 - 1
+    assert legend.x0 >= 0 and legend.y0 >= 0 and legend.x1 <= figure.bbox.x1 and legend.y1 <= figure.bbox.y1
+
+
+@pytest.mark.parametrize("draw", [plots.score, plots.fit])
+def test_a_plot_shows_the_methods_that_are_chosen_in_their_own_colours(draw, two_columns) -> None:
+    _, ax = axes()
+    draw(ax, two_columns, methods=["nuts"])
+    assert len(texts(ax)) == 1 and texts(ax)[0].startswith("nuts")
+    shade = plots.colours(two_columns)["nuts"]
+    assert shade in {line.get_color() for line in ax.lines}
+    assert plots.colours(two_columns)["em"] not in {line.get_color() for line in ax.lines}
+    with pytest.raises(wb.InputError, match="the comparison has em, nuts"):
+        draw(ax, two_columns, methods=["em", "gibs"])
+    with pytest.raises(wb.InputError, match="allowed: inside, above, right, False"):
+        draw(ax, two_columns, legend="below")
+
+
+@pytest.mark.parametrize("width", [3.2, 6.4])
+@pytest.mark.parametrize("against", ["passes", "seconds"])
+def test_labels_of_prices_do_not_overprint_each_other(width, against, two_columns, one_column) -> None:
+    for comparison in (two_columns, one_column):
+        figure = Figure(figsize=(width, 4))
+        ax = figure.subplots()
+        plots.score(ax, comparison, against, legend=False)
+        render(figure)
+        shown = [label.get_window_extent() for label in ax.get_xticklabels() if label.get_text()]
+        ends = sorted((box.x0, box.x1) for box in shown)
+        assert len(ends) >= 2
+        assert all(before[1] < after[0] for before, after in itertools.pairwise(ends))
 
 
 def test_a_waterfall_marks_every_finite_end_once(three_columns) -> None:

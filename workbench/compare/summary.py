@@ -14,10 +14,11 @@ from workbench.compare.remarks import sliver_in, why_unsound
 from workbench.data import default_columns
 from workbench.diagnostics import (
     Mixing,
+    Predictive,
     RestartStatus,
     Status,
     adjusted_rand_index,
-    heldout_log_density,
+    heldout_scores,
     matched_error,
     mixing_of,
     pooled_evidence,
@@ -150,6 +151,8 @@ class MethodSummary:
     equal_elsewhere: int | None = None  # restarts that end at the value of the best but on another mixture
     converged_on_best: int | None = None  # restarts that reach the best and have converged
     stale: str | None = None  # the code that made the stored run, if it is not the present one
+    heldout_gain: float | None = None  # held-out log density per point less em's, on the same points
+    heldout_gain_error: float | None = None  # standard error of the mean difference over the points
 
 
 def best_log_joint(comparison: Comparison) -> float | None:
@@ -170,10 +173,9 @@ def _best_answer(comparison: Comparison) -> tuple[float, Mixture] | None:
 
 def summarise(comparison: Comparison) -> list[MethodSummary]:
     """One summary for each method, in the order of the comparison; methods that failed come last."""
-    best = _best_answer(comparison)
+    best, scores = _best_answer(comparison), _heldout_scores(comparison, YARDSTICK)
     summaries = [
-        replace(_summarise(comparison, name, trace, best), stale=comparison.stale.get(name))
-        for name, trace in comparison.items()
+        replace(_summarise(comparison, name, best, scores), stale=comparison.stale.get(name)) for name in comparison
     ]
     return summaries + [_failed(name, why) for name, why in comparison.failures.items()]
 
@@ -185,8 +187,21 @@ def statuses_and_mixing(comparison: Comparison, name: str) -> tuple[list[Restart
     return restart_statuses(trace, comparison.problem, comparison.rule, mixing), mixing
 
 
-def _summarise(comparison: Comparison, name: str, trace: Trace, best: tuple[float, Mixture] | None) -> MethodSummary:
-    problem, reference = comparison.problem, comparison.reference
+def _heldout_scores(comparison: Comparison, name: str) -> np.ndarray | None:
+    """The log predictive density of a method's answer at each held-out point; None if either is missing. [N']"""
+    heldout = comparison.reference.heldout
+    if heldout is None or name not in comparison:
+        return None
+    trace = comparison[name]
+    answer = draws_of(trace) if trace.is_sampler else trace.best(comparison.problem, comparison.rule)
+    return None if answer is None else heldout_scores(answer, heldout)
+
+
+def _summarise(
+    comparison: Comparison, name: str, best: tuple[float, Mixture] | None, yardstick: np.ndarray | None
+) -> MethodSummary:
+    """The summary of one method, given the best answer of all, and the held-out scores of the yardstick."""
+    trace, problem, reference = comparison[name], comparison.problem, comparison.reference
     statuses, mixing = statuses_and_mixing(comparison, name)
     counts = Counter(each.status for each in statuses)
     place = trace.best_place(problem, comparison.rule)
@@ -196,15 +211,16 @@ def _summarise(comparison: Comparison, name: str, trace: Trace, best: tuple[floa
     sound = np.zeros(trace.num_restarts, bool) if trace.is_sampler else sound_ends(comparison, trace)
     rows, elsewhere = _on_the_best(problem, trace, sound, best)
     near = arrivals(trace, value, NEAR * problem.num_points)
-    answer = _answer(trace, mixture)
     end = _highest_end(trace) if place is None else None
     short = health is None or health.merged
     columns = comparison.columns or default_columns(problem.num_dimensions)
     evidence = None if trace.log_evidence is None else pooled_evidence(trace.log_evidence)
     passes = float(np.sum(trace.passes[:, -1]))
-    heldout = None
-    if reference.heldout is not None and answer is not None:
-        heldout = heldout_log_density(answer, reference.heldout)
+    scores = _heldout_scores(comparison, name)
+    heldout = None if scores is None else Predictive.of(scores)
+    gain = None
+    if scores is not None and yardstick is not None and name != YARDSTICK:
+        gain = Predictive.of(scores - yardstick)
     rand = None
     if reference.labels is not None and mixture is not None:
         rand = adjusted_rand_index(reference.labels, np.asarray(mixture.predict(problem.x)))
@@ -248,6 +264,8 @@ def _summarise(comparison: Comparison, name: str, trace: Trace, best: tuple[floa
         sliver=None if short or mixture is None or trace.is_sampler else sliver_in(problem, mixture, columns),
         equal_elsewhere=None if trace.is_sampler else elsewhere,
         converged_on_best=sum(statuses[restart].status == Status.CONVERGED for restart, _ in rows),
+        heldout_gain=None if gain is None else gain.log_density,
+        heldout_gain_error=None if gain is None else gain.standard_error,
     )
 
 
@@ -313,13 +331,6 @@ def draws_of(trace: Trace) -> Mixture:
     if trace.evidence_bound is not None:
         return jax.tree.map(lambda leaf: leaf[_highest(trace)], trace.answer)
     return jax.tree.map(lambda leaf: np.reshape(leaf, (-1, *leaf.shape[2:])), trace.answer)
-
-
-def _answer(trace: Trace, mixture: Mixture | None) -> Mixture | None:
-    """The mixtures that predict: draws of a sampler, or the best sound point estimate. Leaves [S, ...]"""
-    if trace.is_sampler:
-        return draws_of(trace)
-    return None if mixture is None else jax.tree.map(lambda leaf: np.asarray(leaf)[None], mixture)
 
 
 def _highest_end(trace: Trace) -> tuple[int, int] | None:

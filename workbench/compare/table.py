@@ -52,6 +52,12 @@ def _heldout(s: MethodSummary) -> str:
     return f"{s.heldout_log_density:.3f} ± {_number(s.heldout_standard_error, '.3f')}"
 
 
+def _gain(s: MethodSummary) -> str:
+    if s.heldout_gain is None:
+        return "–"
+    return f"{s.heldout_gain:+.3f} ± {_number(s.heldout_gain_error, '.3f')}"
+
+
 def _evidence(s: MethodSummary) -> str:
     if s.log_evidence is None:
         return "–"
@@ -86,6 +92,7 @@ LINES: tuple[tuple[str, Cell], ...] = (
     ("best sound log-joint", lambda s: _number(s.best_log_joint, ".3f")),
     ("best sound log-likelihood", lambda s: _number(s.best_log_likelihood, ".3f")),
     ("held-out log density per point", _heldout),
+    (f"held-out, less {YARDSTICK}'s on the same points", _gain),
     ("log evidence", _evidence),
     ("lower bound of the log evidence", lambda s: _number(s.evidence_bound, ".3f")),
     ("adjusted Rand index", lambda s: _number(s.adjusted_rand_index, ".3f")),

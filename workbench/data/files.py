@@ -123,7 +123,7 @@ SUFFIXES = (".csv", ".npy", ".npz", ".parquet")
 
 # A larger .npy or .parquet file is not read into memory; its points are read in blocks when they are needed.
 READ_AT_MOST = 2**29
-UNITS = "as given"
+UNITS = ""  # of a file that does not state them
 
 # Exceptions that NumPy raises for damaged bytes: a header is Python source and may announce more than memory can hold.
 _DAMAGED = (ValueError, TypeError, EOFError, SyntaxError, tokenize.TokenError, MemoryError, OverflowError)

@@ -2,7 +2,13 @@
 
 from workbench.diagnostics.agreement import adjusted_rand_index, matched_error
 from workbench.diagnostics.convergence import Mixing, mixing_of
-from workbench.diagnostics.predictive import Evidence, Predictive, heldout_log_density, pooled_evidence
+from workbench.diagnostics.predictive import (
+    Evidence,
+    Predictive,
+    heldout_log_density,
+    heldout_scores,
+    pooled_evidence,
+)
 from workbench.diagnostics.status import RestartStatus, Status, checks, restart_statuses
 
 __all__ = [
@@ -14,6 +20,7 @@ __all__ = [
     "adjusted_rand_index",
     "checks",
     "heldout_log_density",
+    "heldout_scores",
     "matched_error",
     "mixing_of",
     "pooled_evidence",

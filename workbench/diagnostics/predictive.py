@@ -44,6 +44,15 @@ class Predictive(NamedTuple):
     log_density: float
     standard_error: float
 
+    @classmethod
+    def of(cls, scores: np.ndarray) -> "Predictive":
+        """The mean of the scores of points [N], or of differences of scores; its error is that of N independent terms.
+
+        Two methods are compared by their differences on the same points, which vary far less than the scores.
+        """
+        error = np.std(scores, ddof=1) / np.sqrt(len(scores)) if len(scores) > 1 else np.nan
+        return cls(float(np.mean(scores)), float(error))
+
 
 def heldout_log_density(mixtures: Mixture, heldout: np.ndarray) -> Predictive:
     """`mean_n ln (1/S sum_s P(x_n | mixture_s))` over held-out points [N, D], for one mixture or leaves [S, ...].
@@ -53,11 +62,18 @@ def heldout_log_density(mixtures: Mixture, heldout: np.ndarray) -> Predictive:
     Raises:
         InputError: the points are not finite or have the wrong number of columns (`finite_points`).
     """
+    return Predictive.of(heldout_scores(mixtures, heldout))
+
+
+def heldout_scores(mixtures: Mixture, heldout: np.ndarray) -> np.ndarray:
+    """The terms of `heldout_log_density`, one for each held-out point. [N]
+
+    Raises:
+        InputError: as for `heldout_log_density`.
+    """
     kept = jax.tree.map(jnp.asarray, thinned(mixtures, DRAWS_USED))
     points = finite_points(heldout, kept.num_dimensions, "heldout")
-    scores = np.asarray(_pointwise(kept, jnp.asarray(points)))
-    error = np.std(scores, ddof=1) / np.sqrt(len(scores)) if len(scores) > 1 else np.nan
-    return Predictive(float(np.mean(scores)), float(error))
+    return np.asarray(_pointwise(kept, jnp.asarray(points)))
 
 
 @jax.jit

@@ -1,6 +1,7 @@
 """The experiment: one strict, frozen config for data, model, prior, starts and methods."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import reduce
 from operator import or_
 from pathlib import Path
@@ -54,6 +55,7 @@ class DataConfig(Config):
     simulate: SimulateConfig | None = Field(None, description="a simulated mixture, drawn with the seed")
     columns: Names | None = Field(None, description="columns to use, in this order; all unless given")
     label: str | None = Field(None, description="column of known classes in a file; never fitted")
+    units: str | None = Field(None, description="the unit of a file's columns, for axes; give it if all have the same")
     divide_by: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(
         1.0, description="the unit of the analysis, in units of the data: 1000 for km/s in 1000 km/s"
     )
@@ -70,6 +72,8 @@ class DataConfig(Config):
             raise ValueError(f"give exactly one of dataset, file and simulate, got {found}")
         if self.label is not None and self.file is None:
             raise ValueError("label goes with file; named data sets and simulations bring their own")
+        if self.units is not None and self.file is None:
+            raise ValueError("units goes with file; named data sets and simulations bring their own")
         return self
 
     def load(self, seed: int, folder: Path) -> tuple[Dataset, Dataset]:
@@ -93,6 +97,7 @@ class DataConfig(Config):
             data = Simulator(**self.simulate.model_dump()).draw(seed)
         elif self.file is not None:
             data = read_file(folder / self.file, columns=self.columns, label=self.label)
+            data = replace(data, units=data.units if self.units is None else self.units)
         else:
             data = load_dataset(str(self.dataset))
         if self.columns is not None and self.file is None:

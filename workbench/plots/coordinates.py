@@ -59,7 +59,7 @@ SHADES: dict[Outcome, str] = {
 }
 
 # Vertical distance between the marks of the optimisers in a chart's row.
-SPREAD = 0.15
+SPREAD = 0.2
 
 
 def passes(ax: "Axes", findings: Findings) -> None:

@@ -11,8 +11,12 @@ from workbench.studies.base import Row
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# Shares below this are rounding, and are drawn at this value.
-FLOOR = 1e-3
+# The relative rounding of a number, where a share of zero is drawn, because it has no place on a log axis.
+FLOOR = float(np.finfo(float).eps)
+
+
+# A share below this can come from the rounding of the Hessian alone.
+ROUNDING = 1e-10
 
 
 def heat_map(ax: "Axes", row: Row) -> Any:
@@ -67,7 +71,8 @@ def _curves(ax: "Axes", findings: Findings, column: str, *, labelled: bool = Tru
         name = f"K = {k}" if labelled else None
         if k == 1:
             height = float(max(np.max(own.column(column)), FLOOR))
-            ax.axhline(height, color=shade, linewidth=1.5, linestyle=look["linestyle"], label=name)
+            rounding = f"{name}: rounding" if name and height < ROUNDING else name
+            ax.axhline(height, color=shade, linewidth=1.5, linestyle=look["linestyle"], label=rounding)
             continue
         x = sorted(own.values("separation"))
         groups = [own.where(separation=s).column(column) for s in x]

@@ -13,7 +13,7 @@ from workbench.diagnostics.predictive import evenly, thinned
 from workbench.errors import InputError
 from workbench.plots.estimates import Estimate, Gaussians, data_range, estimates
 from workbench.plots.fit import draw_points, draw_rug
-from workbench.plots.style import CYCLE, EDGE, axis_label, colours, legend_above, plain, tidy
+from workbench.plots.style import CYCLE, EDGE, Place, axis_label, colours, legend_at, plain, tidy
 from workbench.posterior.switching import DEFAULT, relabel
 
 if TYPE_CHECKING:
@@ -27,11 +27,12 @@ DRAWS_SHOWN = 50
 MEANS_SHOWN = 500
 
 
-def posterior(ax: "Axes", comparison: Comparison) -> None:
+def posterior(ax: "Axes", comparison: Comparison, *, legend: Place = "inside") -> None:
     """Draws of each sampler as thin lines, under the best sound estimate of every other method.
 
     For one column it draws densities. For several it draws the components' ellipses at 1 standard deviation in the
-    first two columns, and the means of more draws as dots. The plot does not depend on labels.
+    first two columns, and the means of more draws as dots. The plot does not depend on labels. The legend is placed as
+    in `score`.
 
     Raises:
         InputError: no method of the comparison is a sampler.
@@ -48,7 +49,7 @@ def posterior(ax: "Axes", comparison: Comparison) -> None:
         _draw_estimate(ax, estimate, x)
     ax.set_xlabel(axis_label(comparison, 0))
     ax.set_ylabel("density" if x.shape[1] == 1 else axis_label(comparison, 1))
-    legend_above(ax, 2)
+    legend_at(ax, legend, 2)
     tidy(ax)
 
 
@@ -163,7 +164,7 @@ def clustering(axes: "list[Axes]", comparison: Comparison) -> "list[AxesImage]":
     images = []
     for ax, (name, chances) in zip(axes, found.items(), strict=True):
         shown = chances[np.ix_(order, order)]
-        images.append(ax.imshow(shown, cmap="cividis", vmin=0.0, vmax=1.0, interpolation="nearest", origin="lower"))
+        images.append(ax.imshow(shown, cmap="cividis", vmin=0.0, vmax=1.0, interpolation="nearest", origin="upper"))
         ax.set_title(plain(name), fontsize="medium")
         ax.set_xticks([])
         ax.set_yticks([])

@@ -1,6 +1,7 @@
 """The quantities that plots show: a climb's best sound mixture, and a sampler's mean density with the band of draws."""
 
 import math
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -74,12 +75,12 @@ class Estimate:
         return replace(self, stroke={**self.stroke, "linewidth": share * self.stroke["linewidth"]})
 
 
-def estimates(comparison: Comparison) -> list[Estimate]:
-    """The estimate of each method that climbs, in the order of the comparison."""
+def estimates(comparison: Comparison, shown: Collection[str] | None = None) -> list[Estimate]:
+    """The estimate of each method that climbs, in the order of the comparison; only of those shown, if given."""
     shades, lines = colours(comparison), strokes(comparison)
     found = []
     for name, trace in comparison.items():
-        if trace.is_sampler:
+        if trace.is_sampler or (shown is not None and name not in shown):
             continue
         place = trace.best_place(comparison.problem, comparison.rule)
         if place is None:
@@ -133,12 +134,12 @@ class Sampled:
         return replace(self, stroke={**self.stroke, "linewidth": share * self.stroke["linewidth"]})
 
 
-def sampled(comparison: Comparison) -> list[Sampled]:
-    """The draws of each sampler, in the order of the comparison."""
+def sampled(comparison: Comparison, shown: Collection[str] | None = None) -> list[Sampled]:
+    """The draws of each sampler, in the order of the comparison; only of those shown, if given."""
     shades, lines = colours(comparison), strokes(comparison)
     found = []
     for name, trace in comparison.items():
-        if not trace.is_sampler:
+        if not trace.is_sampler or (shown is not None and name not in shown):
             continue
         draws = Gaussians.of_all(thinned(draws_of(trace), DRAWS_USED))
         finite = np.all(np.isfinite(draws.means), axis=(-1, -2)) & np.all(np.isfinite(draws.covariances), (-1, -2, -3))

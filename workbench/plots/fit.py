@@ -1,5 +1,6 @@
 """Plots of the data with the fits: each climb's best sound mixture, and each sampler's mean density with its band."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from workbench.plots.estimates import (
     mean_surface,
     sampled,
 )
-from workbench.plots.style import DATA, axis_label, legend_above, tidy
+from workbench.plots.style import DATA, Place, axis_label, chosen, legend_at, tidy
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -42,31 +43,40 @@ CONTOURS = f"{LEGEND}; ellipses at 1 and 2 standard deviations"
 SURFACES = "of a sampler: mean density, where 39 and 86 % of it lie"
 
 
-def fit(ax: "Axes", comparison: Comparison) -> None:
+def fit(ax: "Axes", comparison: Comparison, *, methods: Sequence[str] | None = None, legend: Place = "inside") -> None:
     """The data with the best sound mixture of each climb, and with the mean density of each sampler.
 
     For one column it draws densities; that of a sampler has a band that contains 95 % of its draws at each point. For
     two columns it draws ellipses of the components, and contours of a sampler's mean density.
 
+    Args:
+        ax: the axes to draw on.
+        comparison: the results.
+        methods: the methods to show; by default all.
+        legend: "inside" the axes; "above" them or to their "right", for which the figure needs room (as
+            `layout="constrained"` makes it); or False for none.
+
     Raises:
-        InputError: the data have more than two columns, which `pairs` draws.
+        InputError: the data have more than two columns, which `pairs` draws; a method is not in the comparison; or the
+            place of the legend is unknown.
     """
     dimensions = comparison.problem.num_dimensions
     if dimensions > 2:
         raise InputError(f"fit: draws one or two columns, the data have {dimensions}; use pairs(axes, comparison)")
-    found, samples = estimates(comparison), sampled(comparison)
+    shown = chosen(comparison, methods)
+    found, samples = estimates(comparison, shown), sampled(comparison, shown)
     if dimensions == 1:
         draw_densities(ax, comparison, found, 0)
         draw_bands(ax, comparison, samples, 0)
         ax.set_xlabel(axis_label(comparison, 0))
         ax.set_ylabel("density")
-        legend_above(ax, 2, title=CURVES if samples else CURVES.partition(";\n")[0])
+        legend_at(ax, legend, 2, title=CURVES if samples else CURVES.partition(";\n")[0])
     else:
         draw_contours(ax, comparison, found, (0, 1))
         draw_surfaces(ax, comparison, samples, (0, 1))
         ax.set_xlabel(axis_label(comparison, 0))
         ax.set_ylabel(axis_label(comparison, 1))
-        legend_above(ax, 2, title=f"{CONTOURS};\n{SURFACES}" if samples else CONTOURS)
+        legend_at(ax, legend, 2, title=f"{CONTOURS};\n{SURFACES}" if samples else CONTOURS)
     tidy(ax)
 
 

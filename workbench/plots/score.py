@@ -1,5 +1,6 @@
 """The plots of scores: every restart's score against its price, and the end values of all restarts, best to worst."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -9,7 +10,7 @@ from workbench.compare import Comparison
 from workbench.compare.summary import WITHIN, best_log_joint, statuses_and_mixing
 from workbench.diagnostics import Status
 from workbench.loop.trace import Trace
-from workbench.plots.style import EDGE, colours, legend_above, plain, strokes, tidy
+from workbench.plots.style import EDGE, Place, chosen, colours, legend_at, plain, strokes, tidy
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -107,19 +108,38 @@ class _Price:
         return np.broadcast_to(trace.seconds, trace.passes.shape)
 
 
-def score(ax: "Axes", comparison: Comparison, against: Literal["passes", "seconds"] = "passes") -> None:
+def score(
+    ax: "Axes",
+    comparison: Comparison,
+    against: Literal["passes", "seconds"] = "passes",
+    *,
+    methods: Sequence[str] | None = None,
+    legend: Place = "inside",
+) -> None:
     """Nats below the best sound log-joint for every restart at every recorded price; up is better.
 
     Thin lines are restarts, and the strong line is the typical restart among those that reach the method's best. For a
     sampler, thin lines are the warm-up of its chains, and the band contains nine in ten of its draws. Both axes are
     logarithmic. A collapsed restart that exceeds the best is marked in the strip above it.
+
+    Args:
+        ax: the axes to draw on.
+        comparison: the best of all its methods is the origin of the gaps, whichever methods are shown.
+        against: the horizontal axis.
+        methods: the methods to show; by default all.
+        legend: "inside" the axes; "above" them or to their "right", for which the figure needs room (as
+            `layout="constrained"` makes it); or False for none.
+
+    Raises:
+        InputError: a method is not in the comparison, or the place of the legend is unknown.
     """
     price, gaps = _Price(against), Gaps.of(comparison)
-    climbs = any(not trace.is_sampler for trace in comparison.values())
+    shown = {name: comparison[name] for name in chosen(comparison, methods)}
+    climbs = any(not trace.is_sampler for trace in shown.values())
     if climbs and gaps.sound:
         _draw_threshold(ax)
     crashed, spiked = False, False
-    for name, trace in comparison.items():
+    for name, trace in shown.items():
         if trace.is_sampler:
             _draw_sampler(ax, comparison, name, price, gaps)
         else:
@@ -131,11 +151,11 @@ def score(ax: "Axes", comparison: Comparison, against: Literal["passes", "second
         ax.plot([], [], linestyle="none", marker="^", color=EDGE, label="collapsed, above the best")
         ax.axhspan(STRIP[0], FLOOR * 0.8, color="0.93", linewidth=0, zorder=0)
     top = STRIP[0] if spiked else (0.7 * FLOOR if climbs else SAMPLER_TOP)
-    _scale_prices(ax, np.concatenate([price.of(trace).ravel() for trace in comparison.values()]), price)
-    _scale_gaps(ax, np.concatenate([gaps.below(trace.log_joint).ravel() for trace in comparison.values()]), top)
+    _scale_prices(ax, np.concatenate([price.of(trace).ravel() for trace in shown.values()]))
+    _scale_gaps(ax, np.concatenate([gaps.below(trace.log_joint).ravel() for trace in shown.values()]), top)
     ax.set_xlabel(price.label)
     ax.set_ylabel(gaps.label)
-    legend_above(ax)
+    legend_at(ax, legend)
     tidy(ax)
 
 
@@ -186,11 +206,20 @@ def _draw_sampler(ax: "Axes", comparison: Comparison, name: str, price: _Price, 
     ax.plot(span, [middle, middle], color=shade, label=label, zorder=3, **strokes(comparison)[name])
 
 
-def _scale_prices(ax: "Axes", prices: np.ndarray, price: _Price) -> None:
+# The most powers of ten that are labelled on the axis of prices; more would overprint each other on small axes.
+MOST_TICKS = 4
+
+
+def _scale_prices(ax: "Axes", prices: np.ndarray) -> None:
     """Make the axis logarithmic, and linear below the first price so that it shows the start."""
     least = float(np.min(prices[prices > 0], initial=1.0))
-    ax.set_xscale("symlog", linthresh=10.0 ** np.floor(np.log10(least)), linscale=0.5)
-    ax.set_xlim(0, 1.3 * max(float(np.max(prices)), least))
+    most = max(float(np.max(prices)), least)
+    low, high = int(np.floor(np.log10(least))), int(np.floor(np.log10(most)))
+    ax.set_xscale("symlog", linthresh=10.0**low, linscale=0.5)
+    # The lowest power stands too close to the zero to be labelled.
+    powers = np.arange(high, low, -max(1, -(-(high - low) // MOST_TICKS)))[::-1]
+    ax.set_xticks([0.0, *(10.0 ** powers.astype(float))])
+    ax.set_xlim(0, 1.3 * most)
 
 
 def _scale_gaps(ax: "Axes", gaps: np.ndarray, top: float) -> None:
@@ -213,11 +242,12 @@ MARKERS: dict[Status, tuple[str, bool, str]] = {
 ABOVE = -0.45
 
 
-def waterfall(ax: "Axes", comparison: Comparison) -> None:
+def waterfall(ax: "Axes", comparison: Comparison, *, legend: Place = "inside") -> None:
     """End value of every restart in nats below the best, sorted by method and marked by status; up is better.
 
     The axis is linear up to 1 nat and logarithmic beyond. Ends above the best, which are never sound, are in a strip at
-    the top, with a note on how far above they reach. For samplers, a band contains nine in ten of their draws.
+    the top, with a note on how far above they reach. For samplers, a band contains nine in ten of their draws. The
+    legend is placed as in `score`.
     """
     gaps, shades = Gaps.of(comparison), colours(comparison)
     blocks = [_block(comparison, name, gaps) for name, trace in comparison.items() if not trace.is_sampler]
@@ -238,7 +268,7 @@ def waterfall(ax: "Axes", comparison: Comparison) -> None:
     ax.tick_params(axis="x", length=0)
     ax.set_xlabel("restarts of each method, best first")
     ax.set_ylabel(gaps.label)
-    legend_above(ax, 3)
+    legend_at(ax, legend, 3)
     tidy(ax)
 
 

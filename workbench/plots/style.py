@@ -1,13 +1,17 @@
 """The common style of all plots: a colour and a stroke for each method, and names and units as plain text."""
 
 import re
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 from workbench.compare import Comparison
+from workbench.errors import InputError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+Where: TypeAlias = Literal["inside", "above", "right"]
+Place: TypeAlias = Where | Literal[False]
 
 # Colours of Okabe & Ito (2008), "Color universal design", which colour-blind readers can distinguish. Their yellow is
 # left out, because it is too pale on white.
@@ -76,6 +80,49 @@ def short_unit(units: str) -> str:
     unit = re.split(r"(?<! x) \(|[;:]|, ", units)[0].strip()
     mixed = unit in ("none", "mixed", "various") or ":" in units
     return "" if mixed or len(unit) > LONGEST_UNIT else unit
+
+
+def chosen(comparison: Comparison, methods: Sequence[str] | None) -> list[str]:
+    """The methods that a plot shows: those chosen, in the order of the comparison, or all.
+
+    Raises:
+        InputError: a name is not in the comparison, or none is chosen.
+    """
+    if methods is None:
+        return list(comparison)
+    wanted = [methods] if isinstance(methods, str) else list(methods)
+    unknown = [name for name in wanted if name not in comparison]
+    if unknown or not wanted:
+        raise InputError(f"methods: {', '.join(unknown) or 'none given'}: the comparison has {', '.join(comparison)}")
+    return [name for name in comparison if name in wanted]
+
+
+def legend_at(ax: "Axes", place: Place, columns: int = 3, *, title: str | None = None) -> None:
+    """Put the legend where the caller of a plot wants it.
+
+    Args:
+        ax: the axes.
+        place: "inside" the axes, where it covers least; "above" or to the "right" of them; or False for none.
+        columns: most columns of a legend above the axes.
+        title: the title of a legend outside; inside there is no room for one.
+
+    Raises:
+        InputError: the place is none of these.
+    """
+    if place not in (*get_args(Where), False):
+        raise InputError(f"legend: unknown {place!r}; allowed: {', '.join(get_args(Where))}, False")
+    handles, labels = ax.get_legend_handles_labels()
+    if place is False or not handles:
+        return
+    if place == "above":
+        legend_above(ax, columns, title=title)
+        return
+    look: dict[str, Any] = {"fontsize": "small", "alignment": "left", "handlelength": 2.6}
+    if place == "right":
+        look |= {"loc": "upper left", "bbox_to_anchor": (1.0, 1.0), "frameon": False}
+        ax.legend(handles, labels, title=title, title_fontsize="small", **look)
+    else:
+        ax.legend(handles, labels, loc="best", framealpha=0.85, edgecolor="0.9", **look)
 
 
 def legend_above(ax: "Axes", columns: int = 3, *, title: str | None = None) -> None:

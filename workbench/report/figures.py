@@ -178,11 +178,9 @@ def _write(figure: Figure, target: Path | io.BytesIO, **options: Any) -> None:
 def _score(comparison: Comparison) -> Figure:
     figure = Figure(figsize=(9.6, 4.3), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True)
-    plots.score(left, comparison, against="passes")
-    plots.score(right, comparison, against="seconds")
+    plots.score(left, comparison, against="passes", legend=False)
+    plots.score(right, comparison, against="seconds", legend=False)
     handles, labels = left.get_legend_handles_labels()
-    for ax in (left, right):
-        ax.get_legend().remove()
     right.set_ylabel("")
     figure.legend(handles, labels, loc="outside upper left", ncols=3, frameon=False, fontsize="small", handlelength=2.6)
     return figure
@@ -192,7 +190,7 @@ def _fit(comparison: Comparison) -> Figure:
     count = min(comparison.problem.num_dimensions, PAIRED_COLUMNS)
     if comparison.problem.num_dimensions <= 2:
         figure = Figure(figsize=(6.4, 4.8), layout="constrained")
-        plots.fit(figure.subplots(), comparison)
+        plots.fit(figure.subplots(), comparison, legend="above")
         return figure
     figure = Figure(figsize=(2.2 * count, 2.1 * count), layout="constrained")
     plots.pairs(figure.subplots(count, count), comparison)
@@ -201,13 +199,13 @@ def _fit(comparison: Comparison) -> Figure:
 
 def _waterfall(comparison: Comparison) -> Figure:
     figure = Figure(figsize=(6.4, 4.8), layout="constrained")
-    plots.waterfall(figure.subplots(), comparison)
+    plots.waterfall(figure.subplots(), comparison, legend="above")
     return figure
 
 
 def _posterior(comparison: Comparison) -> Figure:
     figure = Figure(figsize=(6.4, 4.8), layout="constrained")
-    plots.posterior(figure.subplots(), comparison)
+    plots.posterior(figure.subplots(), comparison, legend="above")
     return figure
 
 

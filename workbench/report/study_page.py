@@ -133,7 +133,7 @@ STUDY_FIGURES: dict[str, Mapping[str, StudyFigure]] = {
             "Left: the share of the whitened Hessian outside the blocks of the diagonal. Right: the share of the score "
             "that remains after one step from a nat below the optimum, if each equation is solved with the "
             "responsibilities held fixed, and if all are linearised and solved together. Marks are medians over data "
-            "sets, and bars span them all. K = 1, drawn at the floor of the axis, is solved by either step. Where the "
+            "sets, and bars span them all. K = 1 is rounding: it is solved by either step. Where the "
             "overlap is large, more of the score can remain after Newton's step than after EM's.",
             "Share of the Hessian between equations, and score left after a step, against separation for each K.",
         ),

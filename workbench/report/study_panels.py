@@ -11,6 +11,7 @@ from workbench.plots import coordinates, coupling, rate, singularity, uncertaint
 from workbench.plots.style import plain
 from workbench.studies import Findings
 from workbench.studies.base import Row
+from workbench.studies.coordinates import OWN
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -38,7 +39,8 @@ def rank_curves(findings: Findings) -> Figure:
 
 def passes_by_chart(findings: Findings) -> Figure:
     """Passes to the best in every chart."""
-    return _panels(findings, coordinates.passes, 4.6, sharey=True)
+    rows = len({row["chart"] if row["chart"] != OWN else row["method"] for row in findings.rows})
+    return _panels(findings, coordinates.passes, 1.2 + 0.5 * rows, sharey=True)
 
 
 def failures_by_chart(findings: Findings) -> Figure:
