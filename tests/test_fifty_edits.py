@@ -55,7 +55,7 @@ EDITS = {
     """,
     "S": "geometry.coupling studies.coupling",
     "A": "geometry.atlas",
-    "C": "claims.checks.studies claims.decision",
+    "C": "claims.checks.rates claims.statistics claims.decision",
     "": """
         methods.riemannian methods.newton mixture.prior.chen_tan mixture.prior.bounded_ratio diagnostics.calibration
         geometry.singularity studies.reading claims.checks.posterior claims.checks.climbs selection.selection

@@ -13,15 +13,25 @@ from click.testing import CliRunner
 
 from workbench.claims import Verdict, read_ledger
 from workbench.claims.checks import CHECKS
-from workbench.claims.decision import Decision, median_interval, number, undecided
+from workbench.claims.decision import Decision, Exact, Interval, NoErrorKnown, Varied, number, undecided
+from workbench.claims.statistics import median_interval
 from workbench.cli import cli
 from workbench.errors import InputError
 from workbench.jobs import setting as execution
 from workbench.jobs.base import Record
 from workbench.jobs.claims import run_claims
-from workbench.jobs.judged import Judged, decision_of, plain, reading_of, record_of_decision
+from workbench.jobs.judged import (
+    Judged,
+    at_family_level,
+    decision_of,
+    load_claims,
+    plain,
+    reading_of,
+    record_of_decision,
+)
 from workbench.report import ledger_table, redraw, show_claims
 
+HOLDS, FAILS, DEPENDS, UNDECIDED = Verdict
 SHIPPED = Path(__file__).parents[2] / "experiments" / "claims.toml"
 HOSTILE = '<script>alert("1")</script>'
 
@@ -59,6 +69,8 @@ def command(*words: object) -> Any:
 
 
 def test_every_mistake_is_named_at_once_with_its_key(folder: Path, claim: dict[str, Any]) -> None:
+    rounding = {"value": 1e-12, "reason": "of sums"}
+    log = {**claim, "check": "log_exceeds_sum", "kind": "identity", "thresholds": {"rounding": rounding}}
     claims = {
         "misspelt": {**claim, "chek": "x"},
         "empty": {**claim, "sentence": ""},
@@ -66,7 +78,11 @@ def test_every_mistake_is_named_at_once_with_its_key(folder: Path, claim: dict[s
         "unknown": {**claim, "check": "em_never_fals"},
         "lost": {**claim, "config": "nowhere.toml"},
         "wrong": {**claim, "config": "study.toml"},
-        "many": {**claim, "check": "log_exceeds_sum", "config": ["tiny.toml", "tiny.toml"]},
+        "many": {**log, "config": ["tiny.toml", "tiny.toml"]},
+        "unreasoned": {**log, "thresholds": {"rounding": {"value": 1e-12}}},
+        "unbounded": {**log, "thresholds": {}},
+        "bounded": {**claim, "thresholds": log["thresholds"]},
+        "varied": {**claim, "vary": [{"what": "starts", "at": "2", "set": ["restats=2"]}]},
         "right": claim,
         "flat": 3,
     }
@@ -86,6 +102,10 @@ def test_every_mistake_is_named_at_once_with_its_key(folder: Path, claim: dict[s
         ("claims.lost.config: ", "cannot be read"),
         ("claims.wrong.config: em_never_falls reads an experiment, and study.toml is the study bad_optima", ""),
         ("claims.many.config: log_exceeds_sum reads one file, got 2", ""),
+        ("claims.unreasoned.thresholds.rounding.reason: missing", ""),
+        ("claims.unbounded.thresholds.rounding: missing; log_exceeds_sum needs it", ""),
+        ("claims.bounded.thresholds.rounding: unknown", "allowed: none"),
+        ("claims.varied.config: ", "restats: unknown key"),
     ]
     assert len(lines) == len(expected)
     for line, (begins, holds) in zip(lines, expected, strict=True):
@@ -116,7 +136,7 @@ def test_a_false_claim_is_no_failure_and_a_failed_run_is_one(
     assert result.exit_code == 0
     assert result.stderr == ""
     assert "fails" in result.stdout and "holds" in result.stdout and HOSTILE in result.stdout
-    assert "Of 2 claims 1 hold, 1 fail, 0 not decided." in result.stdout
+    assert "Of 2 claims 1 hold, 1 fail, 0 depend, 0 not decided" in result.stdout
     page = (folder / "out" / "claims" / "report.html").read_text(encoding="utf-8")
     assert "<script" not in page and "http" not in page
     assert "<strong>fails</strong>" in page
@@ -155,9 +175,19 @@ def test_the_page_of_an_experiment_and_of_its_claims_lead_to_each_other(folder: 
     assert targets <= set(re.findall(r'id="([^"]*)"', text))
 
 
-@pytest.mark.parametrize("bound", [None, (0.1, 1000.0), (-float("inf"), float("inf"))])
-def test_a_decision_is_read_back_as_it_was_written(bound: tuple[float, float] | None) -> None:
-    decision = Decision(Verdict.HOLDS, 0.1, "nats", bound, "Two.")
+@pytest.mark.parametrize(
+    "error",
+    [
+        NoErrorKnown(),
+        Exact("allocations", terms=8),
+        Exact("Jensen", proved=True),
+        Interval(0.1, 1000.0, "8 data sets", 0.99),
+        Interval(-float("inf"), float("inf"), "8 data sets"),
+    ],
+)
+def test_a_decision_is_read_back_as_it_was_written(error: Any) -> None:
+    rows = [Varied("seed", at, True, v, "1 nat", "no error known", 0.01) for at, v in (("1", HOLDS), ("2", FAILS))]
+    decision = Decision(Verdict.DEPENDS, 0.1, "nats", error, "Two.", 0.01, tuple(rows), "At seed 2.")
     kept = record_of_decision(decision, {"tiny/em-1": "ab"})
     read = json.loads(json.dumps(dict(kept.values), allow_nan=False))
     assert decision_of(Record(read)) == decision
@@ -165,21 +195,20 @@ def test_a_decision_is_read_back_as_it_was_written(bound: tuple[float, float] | 
 
 
 def test_figures_are_written_as_people_read_them() -> None:
-    decision = Decision(Verdict.HOLDS, 0.12345, "nats", (0.1, 1000.0))
-    assert (decision.figure, decision.error) == ("0.123 nats", "0.1 to 1,000")
-    assert Decision(Verdict.HOLDS, 0, "falls").error == "exact"
-    assert (undecided("why").figure, undecided("why").error) == ("-", "-")
+    decision = Decision(HOLDS, 0.12345, "nats", Interval(0.1, 1000.0, "8 data sets"), p_value=0.01)
+    assert (decision.figure, decision.error_text) == ("0.123 nats", "0.1 to 1,000 (8 data sets)")
+    assert Decision(HOLDS, 0, "falls", Exact("steps")).error_text == "exact: steps"
+    assert (undecided("why").figure, undecided("why").error_text) == ("-", "-")
     assert [number(v) for v in (12345.0, 1e-9, float("inf"))] == ["12,345", "1e-09", "no bound"]
 
 
 def test_the_interval_of_a_median_covers_as_often_as_it_says() -> None:
     rng = np.random.default_rng(0)
-    assert median_interval(np.arange(5.0)) is None
-    assert median_interval(np.arange(6.0)) == (0.0, 5.0)
-    found = [median_interval(rng.exponential(size=25)) for _ in range(2000)]
-    covered = np.mean([each[0] <= np.log(2) <= each[1] for each in found if each is not None])
-    # At least 95 % by construction; three standard errors of a share in 2,000 below that.
-    assert covered >= 0.935
+    found = [median_interval(rng.exponential(size=25), "starts") for _ in range(2000)]
+    covered = np.mean([each.low <= np.log(2) <= each.high for each in found if each is not None])
+    assert found[0] is not None
+    # Three standard errors of a share in 2,000.
+    assert covered == pytest.approx(found[0].level, abs=3 * np.sqrt(0.05 * 0.95 / 2000))
 
 
 def test_the_shipped_ledger_has_the_claims_that_were_promised_and_its_quick_variants_are_valid() -> None:
@@ -191,7 +220,8 @@ def test_the_shipped_ledger_has_the_claims_that_were_promised_and_its_quick_vari
 
 
 def test_the_ledger_says_which_numbers_are_float32(tmp_path: Path) -> None:
-    usual = Judged("a", "s", "1977", "c", "", (), (), Decision(Verdict.HOLDS, 1.0, "nats", note="Two."))
+    decision = Decision(HOLDS, 1.0, "nats", NoErrorKnown(), note="Two.")
+    usual = Judged("a", "s", "1977", "c", "", "measured", (), (), decision)
     single = replace(usual, name="b", dtype="float32")
     assert "float" not in reading_of([usual]) and "float" not in ledger_table([usual])
     assert reading_of([single]).endswith("Computed in float32.")
@@ -199,3 +229,59 @@ def test_the_ledger_says_which_numbers_are_float32(tmp_path: Path) -> None:
     assert "Two. Computed in float32." in ledger_table([single])
     assert "Two. Computed in float32." in show_claims([single], "mine", tmp_path, {}).page.html()
     assert json.loads(json.dumps(plain(single), allow_nan=False))["dtype"] == "float32"
+
+
+def judged(name: str, p_value: float | None) -> Judged:
+    error = Exact("steps") if p_value is None else Interval(0.5, 2.0, "8 data sets")
+    return Judged(name, "s", "1977", "c", "", "measured", (), (), Decision(HOLDS, 1.0, "nats", error, "Two.", p_value))
+
+
+def test_a_verdict_that_does_not_stand_among_all_tests_is_taken_back() -> None:
+    found = at_family_level([judged("strong", 0.001), judged("weak", 0.04), judged("counted", None)], family=20)
+    assert [each.decision.verdict for each in found] == [HOLDS, UNDECIDED, HOLDS]
+    assert "P = 0.02 adjusted for 20 tests (Holm)." in found[0].decision.note
+    assert "Alone it holds, but p = 0.76" in found[1].decision.note
+    assert found[2].decision.note == "Two."
+
+
+def test_settings_and_thresholds_are_decided_as_well_and_shown(folder: Path, claim: dict[str, Any]) -> None:
+    table = {
+        **claim,
+        "check": "best_start_is_a_spike",
+        "thresholds": {"within": {"value": 0.01, "tried": [1.0], "reason": "a hundredth of a nat"}},
+        "vary": [{"what": "seed", "at": "3", "set": ["seed=3"]}, {"what": "file", "at": "lost", "set": ["restarts=1"]}],
+    }
+    (found,) = run_claims(read_ledger(write(folder, {"a": table})), out=folder / "out")
+    rows = [(row.what, row.at, row.verdict) for row in found.decision.sensitivity]
+    assert rows == [("within", "1", FAILS), ("seed", "3", FAILS), ("file", "lost", FAILS)]
+    page = show_claims([found], "mine", folder, {}).page.html()
+    assert "Where the verdict turns" in page and all(at in page for at in (">seed<", ">lost<"))
+    # Read back from the folder, with the evidence of the settings among what it rests on.
+    (again,) = load_claims(folder / "out")
+    assert again.decision == found.decision
+    assert len(list((folder / "out" / "tiny" / "jobs").iterdir())) == 3
+
+
+def test_a_setting_without_results_is_a_line_without_a_verdict(
+    folder: Path, claim: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write(folder, {"a": {**claim, "vary": [{"what": "seed", "at": "3", "set": ["seed=3"]}]}})
+    run, calls = execution.run, []
+
+    def second_fails(*a: Any, **k: Any) -> Any:
+        calls.append(1)
+        if len(calls) > 1:
+            raise RuntimeError("out of luck")
+        return run(*a, **k)
+
+    monkeypatch.setattr(execution, "run", second_fails)
+    (found,) = run_claims(read_ledger(path), out=folder / "out")
+    assert found.decision.verdict == HOLDS and found.failure is None
+    assert [row.verdict for row in found.decision.sensitivity] == [UNDECIDED]
+
+
+def test_a_proof_is_no_measurement_and_an_interval_is_no_proof(folder: Path, claim: dict[str, Any]) -> None:
+    rounding = {"rounding": {"value": 1e-12, "reason": "of sums"}}
+    path = write(folder, {"a": {**claim, "check": "log_exceeds_sum", "thresholds": rounding}})
+    (found,) = run_claims(read_ledger(path), out=folder / "out")
+    assert found.failure is not None and "is an identity or a theorem" in found.failure

@@ -13,6 +13,7 @@ from workbench.diagnostics.calibration import (
     chi_square_p_value,
     effective_sizes,
     envelope,
+    power,
     quantities,
     ranks_of,
     thinned,
@@ -150,3 +151,14 @@ def test_what_is_ranked_is_blind_to_labels_and_says_what_it_is(
     for name, value in expected.items():
         # SciPy's densities go through an eigendecomposition.
         np.testing.assert_allclose(found[name], value, rtol=1e-9)
+
+
+def test_the_power_is_that_of_the_tests_and_grows_with_the_error_and_the_data_sets() -> None:
+    level = 0.01
+    # Uniform ranks are found no more often than the level says, by either of two tests; three standard errors.
+    assert power(100, 31, 8, level) <= 2 * level + 3 * np.sqrt(2 * level / 400)
+    found = [power(n, 31, 8, level, scale=0.6) for n in (50, 200)]
+    assert found[0] < found[1]
+    assert power(100, 31, 8, level, shift=0.2) < power(100, 31, 8, level, shift=0.8)
+    # A mean off by two sd puts nearly every rank at one end.
+    assert power(100, 31, 8, level, shift=2.0) == 1.0

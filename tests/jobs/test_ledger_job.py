@@ -139,7 +139,7 @@ def test_a_check_that_raises_is_a_kept_failure_of_its_claim_alone(ledger, out, m
 
 
 def _raising(error: Exception) -> Any:
-    def decide(evidence: object) -> None:
+    def decide(evidence: object, limits: object) -> None:
         raise error
 
     return decide

@@ -41,6 +41,7 @@ SMALL = {
         f"subjects=[{WAITING} }}]", "separations=[2.0, 4.0]", "points=100", "replications=1", "restarts=1",
         "limit=2000",
     ),
+    "stopping": (f"subjects=[{WAITING} }}]", "restarts=2", "max_passes=200"),
     "stability": (f"subjects=[{WAITING} }}]", CHART, "factors=[0.5, 1.5]", "max_passes=50"),
     "standard_errors": ("replicates=20", f"subjects=[{WAITING} }}]"),
 }  # fmt: skip

@@ -2,11 +2,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.stats import chi2
 
-from workbench.geometry.rate import crossing
+from workbench.engine.keys import named_key
+from workbench.geometry.rate import crossing, fits
 from workbench.studies.base import Findings
 from workbench.studies.coupling import Coupling
-from workbench.studies.rate import Overspecified, Rate, crossing_of
+from workbench.studies.rate import TOLERANCES, Overspecified, Rate, crossing_of
 from workbench.studies.subjects import Subject
 
 
@@ -17,13 +19,18 @@ def test_a_curve_crosses_zero_where_a_straight_line_does() -> None:
 
 
 def test_the_crossing_over_replications_has_the_interval_of_their_mean() -> None:
+    # EM's rate falls by a tenth for each deviation.
     rows = [
-        {"subject": "simulated", "replication": r, "separation": s, "em": 10.0, "lbfgs": 10.0 * np.exp(s - place)}
+        {"subject": "simulated", "replication": r, "separation": s, "rate": 1 - 0.1 * s,
+         "em_to": [10.0] * len(TOLERANCES), "lbfgs_to": [10.0 * np.exp(s - place + t) for t in range(len(TOLERANCES))]}
         for r, place in enumerate((2.0, 3.0))
-        for s in (4.0, 1.0)
-    ]
-    found = crossing_of(Findings(Rate(), rows))
+        for s in (4.0, 0.0)
+    ]  # fmt: skip
+    found = crossing_of(Findings(Rate(), rows), tolerance=TOLERANCES[0])
     assert found is not None
+    assert found.missing == pytest.approx(0.75)
+    tighter = crossing_of(Findings(Rate(), rows), tolerance=TOLERANCES[1])
+    assert tighter is not None and tighter.separation == pytest.approx(1.5)
     assert (found.separation, found.crossed, found.replications) == (pytest.approx(2.5), 2, 2)
     # Student's t with one degree of freedom, 12.706, times a standard error of a half.
     assert found.high - found.separation == pytest.approx(12.706 / 2, rel=1e-3)
@@ -31,8 +38,10 @@ def test_the_crossing_over_replications_has_the_interval_of_their_mean() -> None
 
 def test_one_replication_decides_no_crossing() -> None:
     rows = [
-        {"subject": "simulated", "replication": 0, "separation": s, "em": 10.0, "lbfgs": 10.0 * s} for s in (0.5, 2.0)
-    ]
+        {"subject": "simulated", "replication": 0, "separation": s, "rate": 0.5,
+         "em_to": [10.0] * len(TOLERANCES), "lbfgs_to": [10.0 * s] * len(TOLERANCES)}
+        for s in (0.5, 2.0)
+    ]  # fmt: skip
     assert crossing_of(Findings(Rate(), rows)) is None
 
 
@@ -41,6 +50,18 @@ def test_the_study_of_the_statistical_rate_gives_every_size_the_slope_over_all()
     rows = study.measure(dict(study.cells()[0]), Path())
     assert [row["points"] for row in rows] == [100, 400]
     assert rows[0]["slope"] == rows[1]["slope"] < 0
+    assert rows[0]["at_zero"] == 0
+
+
+def test_with_equal_weights_half_of_the_estimates_are_an_atom_at_zero() -> None:
+    (row, _) = Overspecified(weights=(0.5,), points=(200, 400), replications=200).measure({"weight": 0.5}, Path())
+    # P(chi-square with N degrees of freedom is at most N) is a little above one half; three standard errors of a share.
+    assert row["at_zero"] / 200 == pytest.approx(chi2.cdf(200, 200), abs=3 * 0.5 / np.sqrt(200))
+    found = fits(named_key(0, "0.5 200"), 0.5, 200, 200)
+    atom = found.second_moment <= 1.0
+    # EM is still on its way to zero there, and elsewhere it is at a root of its own equation.
+    assert np.max(found.theta[atom]) < np.median(found.theta[~atom])
+    assert row["mean_error_apart"] == pytest.approx(np.mean(np.abs(found.theta[~atom])))
 
 
 @pytest.mark.slow

@@ -1,8 +1,8 @@
 """What checks read (the runs of an experiment, or the rows of a study), and the interface of checks."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -11,6 +11,7 @@ from workbench.compare import Comparison
 from workbench.experiment import Experiment
 from workbench.loop.trace import Trace
 from workbench.methods import Method
+from workbench.posterior import invariant_convergence
 from workbench.problem import Problem
 from workbench.studies import Findings
 
@@ -21,6 +22,7 @@ class Ran:
 
     experiment: Experiment
     comparison: Comparison
+    name: str = ""  # of its file, shown in tables
 
     @property
     def problem(self) -> Problem:
@@ -43,9 +45,17 @@ class Ran:
         return {name: trace for name, trace in self.comparison.items() if not trace.is_sampler}
 
     @property
-    def chains(self) -> dict[str, Trace]:
-        """The traces of samplers, by name."""
+    def samplers(self) -> dict[str, Trace]:
+        """The traces of samplers, by name, whether or not their chains agree."""
         return {name: trace for name, trace in self.comparison.items() if trace.is_sampler}
+
+    def agreeing(self, r_hat: float) -> dict[str, Trace]:
+        """The traces of the samplers whose chains agree: the only draws that a check may count.
+
+        Args:
+            r_hat: chains agree if the R-hat of every label-invariant functional is below it.
+        """
+        return {n: t for n, t in self.samplers.items() if invariant_convergence(t, self.problem).r_hat_max < r_hat}
 
     def sound_ends(self, trace: Trace) -> np.ndarray:
         """Whether each restart of a climb ended on a sound mixture. [R]"""
@@ -54,33 +64,44 @@ class Ran:
         return np.asarray(sound & ~trace.collapsed & np.isfinite(trace.log_joint[:, -1]))
 
 
+Evidence: TypeAlias = Ran | Findings
+Limits: TypeAlias = Mapping[str, float]  # the thresholds of a claim, by name
+
+
 @dataclass(frozen=True)
 class Check:
     """A function of stored results, and the kind of results that it needs.
 
     Attributes:
         about: what is counted or compared, in one line.
-        decide: maps results to a decision: the rows of a study, the runs of an experiment, or a list of the latter.
+        decide: maps results and the claim's thresholds to a decision. The results are the rows of a study, the runs of
+            an experiment, or a list if the check reads several.
         study: the study whose rows it reads; None if it reads experiments.
         several: whether it reads any number of experiments, as a list.
+        besides: the study whose rows it may read after the experiments.
+        thresholds: the names of the thresholds that a claim must give, with their reasons.
     """
 
     about: str
-    decide: Callable[[Any], Decision]
+    decide: Callable[[Any, Limits], Decision]
     study: str | None = None
     several: bool = False
+    besides: str | None = None
+    thresholds: tuple[str, ...] = ()
 
 
-def over_experiment(about: str, decide: Callable[[Ran], Decision]) -> Check:
+def over_experiment(about: str, decide: Callable[[Ran, Limits], Decision], *thresholds: str) -> Check:
     """A check that reads the stored runs of one experiment."""
-    return Check(about, decide)
+    return Check(about, decide, thresholds=thresholds)
 
 
-def over_experiments(about: str, decide: Callable[[Sequence[Ran]], Decision]) -> Check:
-    """A check that reads the stored runs of any number of experiments together."""
-    return Check(about, decide, several=True)
+def over_experiments(
+    about: str, decide: Callable[[Sequence[Any], Limits], Decision], *thresholds: str, besides: str | None = None
+) -> Check:
+    """A check that reads the stored runs of any number of experiments together, and of studies of one kind besides."""
+    return Check(about, decide, several=True, besides=besides, thresholds=thresholds)
 
 
-def over_study(study: str, about: str, decide: Callable[[Findings], Decision]) -> Check:
+def over_study(study: str, about: str, decide: Callable[[Findings, Limits], Decision], *thresholds: str) -> Check:
     """A check that reads the rows of one study."""
-    return Check(about, decide, study)
+    return Check(about, decide, study, thresholds=thresholds)

@@ -68,6 +68,30 @@ def coupled_share(information: Array, blocks: Blocks) -> Array:
     return jnp.linalg.norm(jnp.where(own, 0.0, matrix)) / jnp.linalg.norm(matrix)
 
 
+def natural_share(mean: Array, covariance: Array) -> Array:
+    """`coupled_share` of one Gaussian in its natural parameters, `Sigma^-1 mu` and `-Sigma^-1 / 2`. []
+
+    The information there is the Hessian of the log-partition function, which couples the two unless the mean is zero:
+    it depends on the origin of the data. In mean and covariance the two are uncoupled at the optimum.
+
+    Args:
+        mean: [D].
+        covariance: [D, D].
+    """
+    d = len(mean)
+    rows, columns = jnp.tril_indices(d)
+    precision = jnp.linalg.solve(covariance, jnp.eye(d))
+
+    def log_partition(v: Array) -> Array:
+        first, half = v[:d], jnp.zeros((d, d)).at[rows, columns].set(v[d:])
+        second = half + half.T - jnp.diag(jnp.diag(half))  # -Sigma^-1 / 2
+        return -0.25 * first @ jnp.linalg.solve(second, first) - 0.5 * jnp.linalg.slogdet(-2.0 * second)[1]
+
+    at = jnp.concatenate([precision @ mean, -0.5 * precision[rows, columns]])
+    blocks = Blocks(np.repeat([0, 1], [d, len(rows)]), ("mean", "covariance"))
+    return coupled_share(jax.hessian(log_partition)(at), blocks)
+
+
 class Residual(NamedTuple):
     """Norms of the score in the complete-data information, `sqrt(g^T F^-1 g)` with F at the same mixture."""
 

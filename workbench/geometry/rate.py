@@ -7,6 +7,7 @@ The model has one unknown, the location theta:
     w N(theta, 1) + (1 - w) N(-theta, 1)
 
 For points of N(0, 1) the true value is theta = 0. With equal weights the Fisher information of theta is zero there,
+from jax.typing import ArrayLike
 because the two components are exchangeable, and the error of the estimate is of order N^-1/4. With unequal weights the
 information is positive, and the error is of order N^-1/2 (Dwivedi, Ho, Khamaru, Wainwright, Jordan & Yu 2020,
 "Singularity, misspecification and the convergence rate of EM", Annals of Statistics 48, Theorems 1 and 2).
@@ -21,6 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.scipy.linalg import cholesky, solve_triangular
+from jax.typing import ArrayLike
 
 from workbench.charts import Chart
 from workbench.geometry.curvature import Coordinated, Information, raveled
@@ -134,20 +136,23 @@ def crossing(x: np.ndarray, log_ratio: np.ndarray) -> float | None:
 class Counted(NamedTuple):
     """The passes of each restart; one that did not arrive has stopped or reached the limit."""
 
-    passes: np.ndarray  # [R]
-    arrived: np.ndarray  # [R]
+    passes: np.ndarray  # [R]; [R, L] for L levels
+    arrived: np.ndarray  # [R]; [R, L]
 
 
-def passes_to(method: Method, problem: Problem, starts: Mixture, level: float, limit: int) -> Counted:
+def passes_to(method: Method, problem: Problem, starts: Mixture, level: ArrayLike, limit: int) -> Counted:
     """Passes of a method from starts, leaves [R, ...], until `log_joint` is at least `level`, or `limit` passes.
+
+    Several levels [L] are counted on one climb, which goes on to the highest.
 
     The rows of a trace are at geometric marks, a tenth apart; here every pass counts. Scoring after each step is not
     charged. A method that stops by its own rule ends the count, so give it a rule that does not stop it early.
     """
-    return Counted(*(np.asarray(a) for a in _of_method(method, problem, starts, level, limit)))
+    found = _of_method(method, problem, starts, jnp.asarray(level), limit)
+    return Counted(*(np.asarray(a) for a in found))
 
 
-def passes_of_ascent(problem: Problem, starts: Mixture, step: float, level: float, limit: int) -> Counted:
+def passes_of_ascent(problem: Problem, starts: Mixture, step: float, level: ArrayLike, limit: int) -> Counted:
     """Passes of gradient ascent with a fixed step, in the chart without redundant directions.
 
     Args:
@@ -155,10 +160,10 @@ def passes_of_ascent(problem: Problem, starts: Mixture, step: float, level: floa
         starts: leaves [R, ...].
         step: factor on the gradient of `log_joint`. It is an argument of the compiled program, so that one program
             serves every step size; the config of a method would be compiled again for each.
-        level: value of log_joint to reach.
+        level: value of log_joint to reach; several [L] are counted on one climb.
         limit: most passes.
     """
-    return Counted(*(np.asarray(a) for a in _of_ascent(problem, starts, step, level, limit)))
+    return Counted(*(np.asarray(a) for a in _of_ascent(problem, starts, step, jnp.asarray(level), limit)))
 
 
 @partial(jax.jit, static_argnums=0)
@@ -195,21 +200,25 @@ def _of_ascent(problem: Problem, starts: Mixture, step: Array, level: Array, lim
 
 
 def _count(algorithm: Algorithm, problem: Problem, start: Mixture, level: Array, limit: Array) -> tuple[Array, Array]:
-    """Passes spent [] and whether the level was reached []."""
+    """Passes spent until each level, and whether it was reached; of the shape of `level`."""
     key = jax.random.key(0)  # methods that climb draw nothing
 
-    def go_on(carry: tuple[Any, Array, Array, Array]) -> Array:
-        _, passes, height, stopped = carry
-        return ~stopped & (passes < limit) & ~(height >= level)
+    def go_on(carry: tuple[Any, Array, Array, Array, Array]) -> Array:
+        _, spent, _, there, stopped = carry
+        return ~stopped & (spent < limit) & ~jnp.all(there)
 
-    def step(carry: tuple[Any, Array, Array, Array]) -> tuple[Any, Array, Array, Array]:
+    def step(carry: tuple[Any, Array, Array, Array, Array]) -> tuple[Any, Array, Array, Array, Array]:
         state, info = algorithm.step(key, carry[0])
         spent = carry[1] + info.passes
-        return state, spent, problem.log_joint(algorithm.mixture(state)), info.stopped
+        # A level that was reached keeps its count.
+        passes = jnp.where(carry[3], carry[2], spent)
+        there = carry[3] | (problem.log_joint(algorithm.mixture(state)) >= level)
+        return state, spent, passes, there, info.stopped
 
-    begin = algorithm.init(key, start), jnp.asarray(0), problem.log_joint(start), jnp.asarray(False)
-    _, passes, height, _ = jax.lax.while_loop(go_on, step, begin)
-    return passes, height >= level
+    at_start = problem.log_joint(start) >= level
+    begin = algorithm.init(key, start), jnp.asarray(0), jnp.zeros_like(level, int), at_start, jnp.asarray(False)
+    _, _, passes, there, _ = jax.lax.while_loop(go_on, step, begin)
+    return passes, there
 
 
 # EM stops when theta moves by no more than this share of N^-1/2, the smaller of the two errors to be measured.
@@ -222,6 +231,7 @@ class Fits(NamedTuple):
     theta: np.ndarray  # [R]
     iterations: np.ndarray  # [R]
     converged: np.ndarray  # [R]
+    second_moment: np.ndarray  # [R]   mean of x^2; with equal weights the estimate is 0 where it is at most 1
 
 
 def fits(key: Array, weight: float, num_points: int, replications: int, *, start: float = 1.0) -> Fits:
@@ -264,12 +274,12 @@ def slope(num_points: np.ndarray, errors: np.ndarray, standard_errors: np.ndarra
 
 
 @partial(jax.jit, static_argnums=2)
-def _fits(keys: Array, weight: Array, num_points: int, start: Array) -> tuple[Array, Array, Array]:
+def _fits(keys: Array, weight: Array, num_points: int, start: Array) -> tuple[Array, ...]:
     """Replications one after the other, so that each stops when it has converged, and memory holds its points only."""
     most = 100 * math.isqrt(num_points)  # the theory requires a multiple of sqrt(N)
     small = TOLERANCE * num_points**-0.5
 
-    def of(key: Array) -> tuple[Array, Array, Array]:
+    def of(key: Array) -> tuple[Array, ...]:
         x = jax.random.normal(key, (num_points,))
 
         def go_on(state: tuple[Array, Array, Array]) -> Array:
@@ -281,6 +291,6 @@ def _fits(keys: Array, weight: Array, num_points: int, start: Array) -> tuple[Ar
 
         begin = (jnp.asarray(start, x.dtype), jnp.asarray(jnp.inf, x.dtype), jnp.asarray(0))
         theta, moved, iterations = jax.lax.while_loop(go_on, step, begin)
-        return theta, iterations, moved <= small
+        return theta, iterations, moved <= small, jnp.mean(x**2)
 
     return jax.lax.map(of, keys)

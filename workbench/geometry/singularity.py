@@ -186,6 +186,20 @@ def falls(values: np.ndarray) -> tuple[int, int]:
     return int(np.sum(rises[counted] < limit[counted])), int(np.sum(counted))
 
 
+def falls_in_rounding(path: Path, num_points: int) -> int:
+    """The number of those falls of log_joint that the rounding of squared distances explains.
+
+    Next to a singularity a squared distance is a difference of coordinates of order one, divided by a width w: its
+    rounding is of order `eps / w^2`, and that of a sum over N points at most N times that.
+    """
+    values = path.log_joint
+    rises, size = np.diff(values, axis=1), np.maximum(np.abs(values[:, 1:]), 1.0)
+    eps = np.finfo(values.dtype).eps
+    narrow = np.minimum(path.log_width[:, 1:], path.log_width[:, :-1])
+    fell = np.isfinite(rises) & (rises < -ROUNDING * eps * size)
+    return int(np.sum(fell & (rises >= -num_points * eps * np.exp(-2.0 * np.where(fell, narrow, 0.0)))))
+
+
 @partial(jax.jit, static_argnums=(0, 3))
 def _paths(method: Mapped, problem: Problem, starts: Mixture, steps: int) -> Values:
     """The fields of `Path`, inside the compiled program."""

@@ -8,6 +8,7 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
@@ -20,7 +21,17 @@ from workbench.errors import InputError
 from workbench.experiment import Experiment, parse_experiment
 from workbench.jobs.base import FAILED, Cell, DamagedCellError, Job, Kept, Progress, Record, digest_of_values
 from workbench.jobs.experiment import ExperimentJob
-from workbench.jobs.judged import KIND, EvidenceError, Judged, decision_of, lost, outdated, record_of_decision, told
+from workbench.jobs.judged import (
+    KIND,
+    EvidenceError,
+    Judged,
+    at_family_level,
+    decision_of,
+    lost,
+    outdated,
+    record_of_decision,
+    told,
+)
 from workbench.jobs.judged import rests_on as records_of
 from workbench.jobs.running import Executor, Outcome, Reuse, Watch, record_of, run_job
 from workbench.jobs.store import Store
@@ -100,10 +111,12 @@ class LedgerJob(Job):
             configs = [_read_back(values, where) for values in config["configs"]]
             ledger = []
             for name, values in dict(config["claims"]).items():
-                rests_on = [configs[place] for place in values["configs"]]
+                rests_on = iter([configs[place] for place in values["configs"]])
                 claim = Claim.model_validate({key: value for key, value in values.items() if key != "configs"})
-                files, parsed = zip(*rests_on, strict=True)
-                ledger.append(Entry(name, claim, files, parsed))
+                sizes = [len(each.config or claim.config) for each in (() if config["quick"] else claim.vary)]
+                own = claim.quick_config if config["quick"] and claim.quick_config else claim.config
+                groups = [list(islice(rests_on, size)) for size in (len(own), *sizes)]
+                ledger.append(Entry(name, claim, groups[0], tuple(groups[1:])))
             if unknown := [entry.claim.check for entry in ledger if entry.claim.check not in CHECKS]:
                 raise ValueError(f"no check is called {unknown[0]}")
         except InputError:
@@ -143,6 +156,7 @@ class LedgerJob(Job):
             identity = {
                 "claim": entry.name,
                 "check": entry.claim.check,
+                "decided": entry.claim.model_dump(mode="json", include={"kind", "settings", "thresholds", "vary"}),
                 "dtype": dtype_name(),
                 "rests_on": [
                     {"folder": each.store.folder.name, "job": digest_of_values(each.job.identity())}
@@ -171,17 +185,18 @@ class LedgerJob(Job):
         """
         _, entry = self._cells[cell.key]
         evidence = self._evidence[entry.name]
-        read = [self._read(each, entry) for each in zip(evidence, entry.configs, strict=True)]
-        if failures := [failure for _, own in read for failure in own]:
+        configs = [config for _, config in entry.rests_on]
+        read = [self._read(each) for each in zip(evidence, configs, strict=True)]
+        if failures := [failure for _, own in read[: len(entry.own)] for failure in own]:
             raise EvidenceError("; ".join(failures))
-        decision = entry.decide([found for found, _ in read])
+        decision = entry.decide(["; ".join(failures) if failures else found for found, failures in read])
         return record_of_decision(decision, {name: _digest(*place) for name, place in self._records(entry).items()})
 
     def _records(self, entry: Entry) -> dict[str, tuple[Cell, Store]]:
         """The cells that a claim rests on, by FOLDER/KEY."""
         return {name: place for each in self._evidence[entry.name] for name, place in each.records.items()}
 
-    def _read(self, evidence: tuple[Evidence, Experiment | Study], entry: Entry) -> tuple[Any, list[str]]:
+    def _read(self, evidence: tuple[Evidence, Experiment | Study]) -> tuple[Any, list[str]]:
         """The evidence that could be computed, and the failures."""
         (job, store), config = evidence
         place = store.file_of(job)
@@ -196,7 +211,7 @@ class LedgerJob(Job):
             else:
                 assert isinstance(config, Experiment)
                 failures = [f"{job.name}, {name}: {why}" for name, why in found.failures.items()]
-                self._found[place] = (Ran(config, found), failures)
+                self._found[place] = (Ran(config, found, job.name), failures)
         return self._found[place]
 
     def as_it_stands(self, store: Store, cell: Cell, kept: Kept) -> Kept | None:
@@ -237,8 +252,9 @@ class LedgerJob(Job):
         return f"claim {cell.coordinates['claim']}"
 
     def result(self, store: Store, outcomes: Sequence[Outcome]) -> list[Judged]:
-        """The decisions on the claims that were chosen."""
-        return [self._judged(store, outcome) for outcome in outcomes]
+        """The decisions on the claims that were chosen, at a level that holds for all tests of the ledger together."""
+        family = sum(entry.is_test for entry in self.ledger)
+        return at_family_level([self._judged(store, outcome) for outcome in outcomes], family)
 
     def _judged(self, store: Store, outcome: Outcome) -> Judged:
         _, entry = self._cells[outcome.cell.key]
@@ -255,7 +271,8 @@ class LedgerJob(Job):
             source=entry.claim.source,
             check=entry.claim.check,
             about=CHECKS[entry.claim.check].about,
-            folders=tuple(dict.fromkeys(file.stem for file in entry.files)),
+            kind=entry.claim.kind,
+            folders=tuple(dict.fromkeys(file.stem for file, _ in entry.rests_on)),
             settings=entry.claim.quick if self.quick else (),
             decision=decision,
             failure=failure,

@@ -3,12 +3,23 @@
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from workbench.claims.checks import CHECKS
-from workbench.claims.decision import Decision, Verdict, undecided
+from workbench.claims.decision import (
+    LEVEL,
+    Decision,
+    Error,
+    Exact,
+    Interval,
+    NoErrorKnown,
+    Varied,
+    Verdict,
+    holm,
+    undecided,
+)
 from workbench.claims.ledger import Claim
 from workbench.engine.devices import USUAL, precision_note
 from workbench.engine.files import DAMAGED
@@ -34,6 +45,7 @@ class Judged:
     source: str
     check: str
     about: str  # what the check counts or compares
+    kind: str  # measured, identity or theorem
     folders: tuple[str, ...]  # of the runs, beside the ledger's own
     settings: tuple[str, ...]  # settings of the quick variant, which override the configs
     decision: Decision
@@ -49,20 +61,28 @@ def record_of_decision(decision: Decision, rests_on: Mapping[str, str]) -> Recor
         decision: the decision on the claim.
         rests_on: digests of the records that it was decided from, by FOLDER/KEY.
     """
-    low, high = decision.interval or (None, None)
+    error = decision.error
+    low, high = (error.low, error.high) if isinstance(error, Interval) else (None, None)
     numbers = {"value": _plain(decision.value), "low": _plain(low), "high": _plain(high)}
-    row = {"verdict": decision.verdict.value, "unit": decision.unit, **numbers}
+    row = {"verdict": decision.verdict.value, "unit": decision.unit, **numbers, "p_value": decision.p_value}
     listed = [{"record": name, "digest": digest} for name, digest in rests_on.items()]
-    return Record({"decision": {**row, "note": decision.note}, "rests_on": listed}, row=row)
+    return Record({"decision": _values(decision), "rests_on": listed}, row=row)
 
 
 def decision_of(record: Record) -> Decision:
     """The inverse of `record_of_decision`; raises an error of `DAMAGED` if the record does not fit."""
     values = dict(record.values["decision"])
-    low, high = values["low"], values["high"]
-    interval = None if low is None or high is None else (float(low), float(high))
-    value = None if values["value"] is None else float(values["value"])
-    return Decision(Verdict(values["verdict"]), value, str(values["unit"]), interval, str(values["note"]))
+    lines = [{**row, "verdict": Verdict(row["verdict"])} for row in values["sensitivity"]]
+    return Decision(
+        verdict=Verdict(values["verdict"]),
+        value=None if values["value"] is None else float(values["value"]),
+        unit=str(values["unit"]),
+        error=_error(values["error"]),
+        note=str(values["note"]),
+        p_value=None if values["p_value"] is None else float(values["p_value"]),
+        sensitivity=tuple(Varied(**row) for row in lines),
+        border=str(values["border"]),
+    )
 
 
 def rests_on(record: Record) -> dict[str, str]:
@@ -85,22 +105,70 @@ def told(failure: str) -> str:
     return failure.removeprefix(f"{EvidenceError.__name__}: ")
 
 
+def at_family_level(judged: Sequence[Judged], family: int) -> list[Judged]:
+    """The claims with the verdicts that stand if all tests of the ledger are taken together.
+
+    Verdicts by tests are kept if their p-values, adjusted by Holm's method, are at most `LEVEL`, so that the
+    probability of any wrong one is at most that. The others are not decided. Counts and proofs are no tests.
+
+    Args:
+        judged: the claims; if they are only some of a ledger, the others count as undecided.
+        family: the number of measured claims in the ledger.
+    """
+    tested = {e.name: e.decision.p_value for e in judged if e.decision.verdict != Verdict.UNDECIDED}
+    adjusted = holm({name: p for name, p in tested.items() if p is not None}, family)
+    return [_at_level(each, adjusted.get(each.name), family) for each in judged]
+
+
+def _at_level(judged: Judged, adjusted: float | None, family: int) -> Judged:
+    if adjusted is None:
+        return judged
+    found, told_p = judged.decision, f"p = {adjusted:.2g} adjusted for {family} tests (Holm)"
+    if adjusted <= LEVEL:
+        return replace(judged, decision=replace(found, note=f"{found.note} {told_p[0].upper()}{told_p[1:]}.".strip()))
+    note = f"{found.note} Alone it {found.verdict.value}, but {told_p}.".strip()
+    return replace(judged, decision=replace(found, verdict=Verdict.UNDECIDED, border="", note=note))
+
+
 def plain(judged: Judged) -> dict[str, Any]:
     """A judged claim as JSON values."""
-    values = asdict(judged)
-    decision = values["decision"]
-    interval = None if decision["interval"] is None else [_plain(end) for end in decision["interval"]]
-    return values | {"decision": decision | {"value": _plain(decision["value"]), "interval": interval}}
+    return asdict(judged) | {"decision": _values(judged.decision)}
+
+
+def _values(decision: Decision) -> dict[str, Any]:
+    """A decision as JSON values."""
+    error = decision.error
+    kind = None if error is None else {Exact: "exact", Interval: "interval", NoErrorKnown: "unknown"}[type(error)]
+    ends = {"low": _plain(error.low), "high": _plain(error.high)} if isinstance(error, Interval) else {}
+    return {
+        **asdict(decision),
+        "value": _plain(decision.value),
+        "error": None if error is None else {"kind": kind, **asdict(error), **ends},
+    }
+
+
+def _error(values: Mapping[str, Any] | None) -> Error | None:
+    """The inverse of the error in `_values`."""
+    if values is None:
+        return None
+    more = {key: value for key, value in values.items() if key != "kind"}
+    if values["kind"] == "interval":
+        return Interval(**{**more, "low": float(more["low"]), "high": float(more["high"])})
+    return Exact(**more) if values["kind"] == "exact" else NoErrorKnown()
 
 
 def reading_of(judged: Sequence[Judged]) -> str:
     """A sentence that counts the claims by verdict, and another on the precision where it is not float64."""
     counts = Counter(each.decision.verdict for each in judged)
-    text = f"Of {len(judged)} claims {', '.join(f'{counts[v]} {_VERBS[v]}' for v in Verdict)}."
+    proved = sum(each.kind != "measured" for each in judged)
+    text = (
+        f"Of {len(judged)} claims {', '.join(f'{counts[v]} {_VERBS[v]}' for v in Verdict)}; {proved} are identities or "
+        f"theorems, which test the code. The probability of any wrong verdict by a test is at most {LEVEL:g} (Holm)."
+    )
     return f"{text} {precision_note(*(each.dtype for each in judged))}".rstrip()
 
 
-_VERBS = {Verdict.HOLDS: "hold", Verdict.FAILS: "fail", Verdict.UNDECIDED: "not decided"}
+_VERBS = {Verdict.HOLDS: "hold", Verdict.FAILS: "fail", Verdict.DEPENDS: "depend", Verdict.UNDECIDED: "not decided"}
 
 
 def table_of_claims(judged: Sequence[Judged]) -> Table:
@@ -109,7 +177,7 @@ def table_of_claims(judged: Sequence[Judged]) -> Table:
     lines = []
     for each in judged:
         found, runs = each.decision, ", ".join(each.folders)
-        lines.append((f"{each.name}: {each.sentence}", found.verdict.value, found.figure, found.error, runs))
+        lines.append((f"{each.name}: {each.sentence}", found.verdict.value, found.figure, found.error_text, runs))
     return Table.of_lines(heads, lines, words=("claim", "figure", "error", "runs"))
 
 
@@ -135,12 +203,14 @@ def load_ledger(store: Store, file: Path, record: Mapping[str, Any]) -> list[Jud
     Raises:
         InputError: its file is damaged.
     """
-    found = []
+    found: list[Judged] = []
+    family = 0
     try:
         config = record["config"]
         for (name, values), key in zip(dict(config["claims"]).items(), record["cells"], strict=True):
             manifest_dtype = str(config["dtype"])
             claim = Claim.model_validate({key: value for key, value in values.items() if key != "configs"})
+            family += claim.kind == "measured"
             decided = _as_stored(store, key)
             if decided is None:
                 continue
@@ -154,6 +224,7 @@ def load_ledger(store: Store, file: Path, record: Mapping[str, Any]) -> list[Jud
                     source=claim.source,
                     check=claim.check,
                     about=about,
+                    kind=claim.kind,
                     folders=tuple(dict.fromkeys(Path(each).stem for each in files)),
                     settings=claim.quick if config["quick"] else (),
                     decision=decision,
@@ -166,7 +237,7 @@ def load_ledger(store: Store, file: Path, record: Mapping[str, Any]) -> list[Jud
         raise
     except DAMAGED as error:
         raise InputError(f"{file}: is damaged ({error}); delete it and judge the ledger again") from None
-    return found
+    return at_family_level(found, family)
 
 
 def _as_stored(store: Store, key: str) -> tuple[Decision, str | None, Mapping[str, Any]] | None:

@@ -102,7 +102,7 @@ def errors(ax: "Axes", findings: Findings) -> None:
     """Mean error of theta against N with two standard errors, and the fitted power of N, for each weight."""
     for weight, shade in zip(findings.values("weight"), CYCLE, strict=False):
         own = findings.where(weight=weight)
-        n, error, spread = (own.column(name) for name in ("points", "mean_error", "standard_error"))
+        n, error, spread = (own.column(name) for name in ("points", "mean_error_apart", "standard_error"))
         slope, uncertain = own.column("slope")[0], own.column("slope_error")[0]
         weights = (error / spread) ** 2
         level = np.average(np.log(error) - slope * np.log(n), weights=weights)
@@ -112,6 +112,23 @@ def errors(ax: "Axes", findings: Findings) -> None:
     ax.set_xscale("log")
     ax.set_yscale("log")
     ax.set_xlabel("points N")
-    ax.set_ylabel("mean error of the location")
+    ax.set_ylabel("mean error of the location, estimates of 0 apart")
+    legend_above(ax, columns=1)
+    tidy(ax)
+
+
+def stops(ax: "Axes", findings: Findings) -> None:
+    """The largest distance of a parameter in standard errors at each stop, and medians over starts, by subject."""
+    for subject, shade in zip(findings.values("subject"), CYCLE, strict=False):
+        own = findings.where(subject=subject)
+        ax.plot(own.column("tolerance"), own.column("off"), "o", color=shade, markersize=3.5, alpha=0.5, linewidth=0)
+        at = sorted(own.values("tolerance"))
+        medians = [float(np.median(own.where(tolerance=tolerance).column("off"))) for tolerance in at]
+        ax.plot(at, medians, color=shade, linewidth=1.5, label=str(subject))
+    ax.axhline(1.0, color=EDGE, linewidth=0.9, linestyle=(0, (2, 2)), label="one standard error")
+    ax.set_xscale("log")
+    ax.set_yscale("log")
+    ax.set_xlabel("rise per point below which EM stops, nats")
+    ax.set_ylabel("distance from the optimum, standard errors")
     legend_above(ax, columns=1)
     tidy(ax)

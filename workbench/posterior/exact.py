@@ -103,10 +103,10 @@ def _sweep(x: Array, at: Array, h: Hyperparameters, *, components: int, family: 
     """Log evidence and posterior means. A chunk holds all allocations of the last points for one of the first."""
     k, n = components, len(x)
     digits = next(m for m in range(n, -1, -1) if k**m <= CHUNK)
-    last = _allocations(jnp.arange(k**digits), digits, k)  # [B, m]
+    last = allocations_of(jnp.arange(k**digits), digits, k)  # [B, m]
 
     def chunk(carry: tuple[Array, Sums], index: Array) -> tuple[tuple[Array, Sums], None]:
-        first = jnp.broadcast_to(_allocations(index[None], n - digits, k), (len(last), n - digits))
+        first = jnp.broadcast_to(allocations_of(index[None], n - digits, k), (len(last), n - digits))
         allocations = jnp.concatenate([first, last], axis=1)  # [B, N]
         log_weights, values = jax.vmap(lambda z: _given(z, x, at, h, components=k, family=family))(allocations)
         # Sums are relative to the largest log weight so far.
@@ -124,7 +124,7 @@ def _sweep(x: Array, at: Array, h: Hyperparameters, *, components: int, family: 
     return peak + jnp.log(total), jax.tree.map(lambda s: s / total, sums)
 
 
-def _allocations(index: Array, digits: int, components: int) -> Array:
+def allocations_of(index: Array, digits: int, components: int) -> Array:
     """The digits of each index in base K. [B, digits]"""
     return index[:, None] // components ** jnp.arange(digits) % components
 
@@ -138,6 +138,7 @@ def _given(
     origins = jnp.zeros((k, x.shape[1]), x.dtype)
     updated = update(family.statistics_of(family.weighted_sums(member, origins, x.T), origins), origins, h, family)
     counts, total = updated.counts, len(x) + k * a
+
     log_weight = log_allocation_prior(counts, a) + log_marginal_likelihood(updated, h, family)
     weights = (counts + a) / total  # posterior mean
     values = {

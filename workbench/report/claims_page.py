@@ -13,8 +13,9 @@ from workbench.table import Linked, Table
 
 LEAD = Markup(
     "Each line is a claim that textbooks make, decided by a named check of stored runs. A claim that turns out "
-    "false stays here as false. Errors are 95 % intervals; <em>exact</em> marks a count, or a number that was "
-    "not sampled."
+    "false stays here as false, and one whose verdict turns within what its sentence speaks of <em>depends</em>. "
+    "<em>Exact</em> marks a count of deterministic runs, <em>proved</em> an identity or a theorem, whose run tests "
+    "the code; an interval says what was replicated. The table beside a claim shows its verdict under other settings."
 )
 
 
@@ -40,14 +41,14 @@ def show_claims(judged: Sequence[Judged], title: str, folder: Path, config: Mapp
 
 def ledger_table(judged: Sequence[Judged]) -> str:
     """The ledger as an HTML table for any page, with a row for each claim; the claim's name is the id of an element."""
-    heads = ("claim", "verdict", "figure", "error", "runs", "note")
+    heads = ("claim", "kind", "verdict", "figure", "error", "runs", "note")
     name = Markup('<span id="{0}"><b>{0}</b>: {1} <i>{2}</i></span>')
     lines = []
     for each in judged:
         found = each.decision
         claim = Linked(f"{each.name}: {each.sentence}", name.format(each.name, each.sentence, each.source))
         runs = " ".join(each.folders)
-        lines.append((claim, found.verdict.value, found.figure, found.error, runs, _note(each)))
+        lines.append((claim, each.kind, found.verdict.value, found.figure, found.error_text, runs, _note(each)))
     return Table.of_lines(heads, lines, words=heads).to_html()
 
 
@@ -58,10 +59,10 @@ def verdicts_of(judged: Sequence[Judged], sentences: Sequence[str] | None = None
         judged: the claims.
         sentences: the text of each claim; by default its sentence.
     """
-    heads = ("verdict", "claim", "figure", "error")
+    heads = ("verdict", "claim", "kind", "figure", "error")
     shown = [each.sentence for each in judged] if sentences is None else sentences
     lines = [
-        (each.decision.verdict.value, sentence, each.decision.figure, each.decision.error)
+        (each.decision.verdict.value, sentence, each.kind, each.decision.figure, each.decision.error_text)
         for each, sentence in zip(judged, shown, strict=True)
     ]
     return Grid(Table.of_lines(heads, lines, words=heads), "Claims and verdicts")
@@ -77,15 +78,26 @@ def _section(judged: Judged, anchor: str, folder: Path) -> Section:
     """The section of one claim; a run has a link if its page exists."""
     found = judged.decision
     verdict = Markup("<strong>{}</strong>: {} ({}). {}").format(
-        found.verdict.value, found.figure, found.error, _note(judged)
+        found.verdict.value, found.figure, found.error_text, _note(judged)
     )
     runs = Markup(", ").join(_run(name, folder.resolve().parent) for name in judged.folders)
-    facts = Markup("Claimed by: {}. Decided by <code>{}</code>: {}. Runs: {}.").format(
-        judged.source, judged.check, judged.about, runs
+    facts = Markup("{}. Claimed by: {}. Decided by <code>{}</code>: {}. Runs: {}.").format(
+        judged.kind.capitalize(), judged.source, judged.check, judged.about, runs
     )
     if judged.settings:
         facts += Markup(" Quick variant, with {}.").format("; ".join(judged.settings))
-    return Section(judged.sentence, [Words(verdict, "reading"), Words(facts, "facts")], anchor)
+    rows = [sensitivity_of(judged)] if found.sensitivity else []
+    return Section(judged.sentence, [Words(verdict, "reading"), Words(facts, "facts"), *rows], anchor)
+
+
+def sensitivity_of(judged: Judged) -> Grid:
+    """The verdicts on a claim under other settings."""
+    heads = ("varied", "at", "the sentence speaks of it", "verdict", "figure", "error")
+    lines = [
+        (row.what, row.at, "yes" if row.within else "no", row.verdict.value, row.figure, row.error)
+        for row in judged.decision.sensitivity
+    ]
+    return Grid(Table.of_lines(heads, lines, words=heads), "Where the verdict turns")
 
 
 def _run(name: str, home: Path) -> Markup:
@@ -95,7 +107,8 @@ def _run(name: str, home: Path) -> Markup:
 
 
 def _note(judged: Judged) -> str:
-    return f"{judged.decision.note} {precision_note(judged.dtype)}".strip()
+    found = judged.decision
+    return " ".join(filter(None, [found.border, found.note, precision_note(judged.dtype)]))
 
 
 def _claims(config: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:

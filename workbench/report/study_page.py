@@ -69,6 +69,16 @@ STUDY_FIGURES: dict[str, Mapping[str, StudyFigure]] = {
             "One grid of percentages for each method and remedy, over points and separation.",
         ),
     },
+    "stopping": {
+        "stops": StudyFigure(
+            single(rate.stops),
+            "Where a small rise stops EM",
+            "Each mark is a start: the largest distance of any parameter from the optimum, in standard errors, when a "
+            "pass raises the log-likelihood per point by less than the tolerance. Lines join the medians. Where groups "
+            "overlap EM rises slowly long before it arrives, and the usual 1e-3 stops it after a few passes.",
+            "Distance from the optimum in standard errors against the tolerance of the rule, both logarithmic.",
+        )
+    },
     "escape": {
         "escapes": StudyFigure(
             study_panels.escapes,

@@ -7,6 +7,7 @@ from workbench.studies.collapse import Collapse, Escapes
 from workbench.studies.coordinates import Affine, Coordinates, Stability
 from workbench.studies.coupling import Coupling
 from workbench.studies.rate import Overspecified, Rate
+from workbench.studies.stopping import Stopping
 from workbench.studies.uncertainty import Coverage, StandardErrors
 
 STUDIES: dict[str, type[Study]] = {
@@ -14,6 +15,7 @@ STUDIES: dict[str, type[Study]] = {
     "coupling": Coupling,
     "rate": Rate,
     "overspecified": Overspecified,
+    "stopping": Stopping,
     "collapse": Collapse,
     "escape": Escapes,
     "coordinates": Coordinates,

@@ -17,7 +17,7 @@ from workbench.diagnostics import Status, restart_statuses
 from workbench.diagnostics.proportion import Proportion
 from workbench.engine.keys import named_key
 from workbench.experiment.config import AnyMethods, AnyPrior
-from workbench.geometry.singularity import Flat, escape, falls, path_of
+from workbench.geometry.singularity import Flat, escape, falls, falls_in_rounding, path_of
 from workbench.loop.run import run
 from workbench.loop.trace import Trace
 from workbench.methods import EM, FlooredEM
@@ -31,7 +31,7 @@ from workbench.studies.subjects import Subject
 Counts = Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1), Listed]
 Separations = Annotated[tuple[Annotated[float, Field(ge=0, allow_inf_nan=False)], ...], Field(min_length=1), Listed]
 AXES = ("points", "dimensions", "components", "separation")
-SUMMED = ("starved", "failed", "unfinished", "steps", "log_joint_falls", "log_likelihood_falls")
+SUMMED = ("starved", "failed", "unfinished", "steps", "log_joint_falls", "log_likelihood_falls", "falls_in_rounding")
 
 
 class Map(Config):
@@ -118,7 +118,7 @@ class Collapse(Study):
 
     def _row(self, name: str, problems: list[Problem]) -> Row:
         method, ends, passes = self.methods[name], Counter[str](), []
-        fallen = np.zeros((2, 2), int)  # log_joint and log_likelihood: falls, steps
+        fallen, rounded = np.zeros((2, 2), int), 0  # log_joint and log_likelihood: falls, steps
         for seed, problem in enumerate(problems, self.seed):
             starts = draw_starts(RandomPoints(), problem, self.restarts, seed)
             trace = run(method, problem, starts, named_key(seed, name))
@@ -127,6 +127,7 @@ class Collapse(Study):
             if isinstance(method, EM | FlooredEM):
                 path = path_of(method, problem, starts, self.steps)
                 fallen += np.asarray([falls(path.log_joint), falls(path.log_likelihood)])
+                rounded += falls_in_rounding(path, problem.num_points)
         counted = isinstance(method, EM | FlooredEM)
         return {
             "method": name,
@@ -138,6 +139,7 @@ class Collapse(Study):
             "steps": int(fallen[0, 1]) if counted else None,
             "log_joint_falls": int(fallen[0, 0]) if counted else None,
             "log_likelihood_falls": int(fallen[1, 0]) if counted else None,
+            "falls_in_rounding": rounded if counted else None,  # of those of log_joint
         }
 
 

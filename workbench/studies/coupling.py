@@ -31,7 +31,8 @@ from workbench.studies.subjects import (
 
 # Columns with values only if there is a strict maximum.
 _COLUMNS = (
-    "log_joint", "share", "share_of_components", "share_of_parameters", "share_given_labels", "rate", "left_by_each",
+    "log_joint", "share", "share_of_components", "share_of_parameters", "share_natural",
+    "share_given_labels", "rate", "left_by_each",
     "left_by_all", "lost", "matrix", "blocks", "names",
 )  # fmt: skip
 
@@ -43,7 +44,8 @@ class Coupling(Study):
     (`geometry.coupling`), so that it does not depend on units or coordinates. `share` has one block for each textbook
     equation. With fixed responsibilities it is zero, to rounding, for every K (`share_given_labels`).
     What is *left* of the score is the norm after the step over the norm before, as a median over starts one nat below
-    the optimum. K = 1 is the control: nothing is coupled, and both steps leave nothing.
+    the optimum. K = 1 is the control: its two equations are uncoupled, and both steps leave nothing. In its natural
+    parameters they are coupled (`share_natural`).
     """
 
     study: Literal["coupling"] = "coupling"
@@ -117,6 +119,8 @@ def _shares(problem: Problem, optimum: Mixture, known: Information, *, with_matr
         "share_given_labels": number(coupling.coupled_share(known.complete, blocks)),
         "rate": rates(known).em,
     }
+    if problem.components == 1:
+        row["share_natural"] = number(coupling.natural_share(optimum.means[0], optimum.covariances[0]))
     if with_matrix:
         matrix = np.asarray(coupling.whitened(known.observed, blocks))
         row |= {"matrix": matrix.tolist(), "blocks": blocks.of.tolist(), "names": list(blocks.names)}

@@ -51,6 +51,7 @@ METHODS: dict[str, Method] = {
 
 # Gaps in log_joint in nats: of the starts, to second order, and at the end of the count.
 BEGIN, END = 1.0, 1e-8
+TOLERANCES = (1e-2, 1e-3, 1e-4, 1e-6, END)
 
 # EM's errors are followed for at most this many iterations, while they are above rounding.
 FOLLOWED = 2000
@@ -118,7 +119,7 @@ class Rate(Study):
             "em_predicted": number(iterations_until(found.em, END / BEGIN)),
             "gradient_predicted": number(iterations_until(found.gradient, END / BEGIN)),
         }
-        return [unknown | row | self._passes(problem, starts, nature.log_joint - END, found)]
+        return [unknown | row | self._passes(problem, starts, nature.log_joint, found)]
 
     def _optimum(self, cell: Row, folder: Path) -> tuple[Problem, Nature]:
         if cell["separation"] is None:
@@ -127,18 +128,22 @@ class Rate(Study):
         assert isinstance(separation, float) and isinstance(replication, int)
         return optimum_of_simulated(Simulator(2, 1, self.points, separation), self.seed + replication)
 
-    def _passes(self, problem: Problem, starts: Mixture, level: float, found: Rates) -> Row:
+    def _passes(self, problem: Problem, starts: Mixture, top: float, found: Rates) -> Row:
         """For each method, the median passes of the restarts that arrive, and the number of these."""
-        counts = {name: passes_to(method, problem, starts, level, self.limit) for name, method in METHODS.items()}
-        counts["gradient"] = passes_of_ascent(problem, starts, found.best_step, level, self.limit)
-        medians: Row = {name: _median(counted) for name, counted in counts.items()}
-        return medians | {f"{name}_arrived": int(np.sum(counted.arrived)) for name, counted in counts.items()}
+        levels = top - np.asarray(TOLERANCES)
+        counts = {name: passes_to(method, problem, starts, levels, self.limit) for name, method in METHODS.items()}
+        counts["gradient"] = passes_of_ascent(problem, starts, found.best_step, levels, self.limit)
+        each = {name: [_median(counted, t) for t in range(len(TOLERANCES))] for name, counted in counts.items()}
+        arrived: Row = {f"{name}_arrived": int(np.sum(counted.arrived[:, -1])) for name, counted in counts.items()}
+        medians: Row = {name: values[-1] for name, values in each.items()}
+        return medians | arrived | {f"{name}_to": values for name, values in each.items()}
 
 
 _NAMES = (*METHODS, "gradient")
 _COLUMNS = (
     "log_joint", "parameters", "missing", "rate", "counted_rate", "identity_gap", "condition", "condition_after",
     "em_predicted", "gradient_predicted", *_NAMES, *(f"{name}_arrived" for name in _NAMES),
+    *(f"{name}_to" for name in _NAMES),
 )  # fmt: skip
 
 
@@ -150,21 +155,28 @@ class Crossing(NamedTuple):
     high: float
     crossed: int  # replications in which the two curves cross
     replications: int
+    missing: float  # mean of the largest fraction of missing information, EM's rate, at the crossing
 
 
-def crossing_of(findings: Findings, method: str = "lbfgs") -> Crossing | None:
+def crossing_of(findings: Findings, method: str = "lbfgs", tolerance: float = END) -> Crossing | None:
     """The separation at which `method` overtakes EM on simulated data; None if it does in fewer than two replications.
+
+    Passes are counted until `tolerance` nats below the optimum, one of `TOLERANCES`.
 
     Salakhutdinov, Roweis & Ghahramani (2003), "Optimization with EM and expectation-conjugate-gradient", ICML: EM loses
     where much information is missing.
     """
-    simulated = findings.where(subject="simulated")
-    places = []
+    simulated, at = findings.where(subject="simulated"), TOLERANCES.index(tolerance)
+    places, rates_there = [], []
     for replication in simulated.values("replication"):
         own = simulated.where(replication=replication)
         order = np.argsort(own.column("separation"))
-        ratio = np.log(own.column(method)[order] / own.column("em")[order])
-        places.append(crossing(own.column("separation")[order], ratio))
+        separations = own.column("separation")[order]
+        passes = {name: [_at(row, f"{name}_to", at) for row in own.rows] for name in (method, "em")}
+        place = crossing(separations, np.log(np.asarray(passes[method])[order] / np.asarray(passes["em"])[order]))
+        places.append(place)
+        if place is not None:
+            rates_there.append(float(np.interp(place, separations, own.column("rate")[order])))
     found = np.asarray([place for place in places if place is not None])
     if len(found) < 2:
         return None
@@ -173,11 +185,19 @@ def crossing_of(findings: Findings, method: str = "lbfgs") -> Crossing | None:
 
     half = student.ppf(0.975, len(found) - 1) * np.std(found, ddof=1) / np.sqrt(len(found))
     mean = float(np.mean(found))
-    return Crossing(mean, mean - float(half), mean + float(half), len(found), len(places))
+    return Crossing(mean, mean - float(half), mean + float(half), len(found), len(places), float(np.mean(rates_there)))
 
 
-def _median(counted: Counted) -> Value:
-    return float(np.median(counted.passes[counted.arrived])) if np.any(counted.arrived) else None
+def _at(row: Row, name: str, place: int) -> float:
+    """An entry of a column of lists; NaN where a number is missing."""
+    values = row[name]
+    value = values[place] if isinstance(values, list) else None
+    return np.nan if value is None else float(value)
+
+
+def _median(counted: Counted, tolerance: int) -> Value:
+    passes, arrived = counted.passes[:, tolerance], counted.arrived[:, tolerance]
+    return float(np.median(passes[arrived])) if np.any(arrived) else None
 
 
 def _counted_rate(problem: Problem, starts: Mixture, optimum: Mixture) -> float | None:
@@ -210,7 +230,8 @@ class Overspecified(Study):
 
     summary: ClassVar[str] = "error of an over-specified fit against N: slope -1/4 with equal weights, else -1/2"
     shown: ClassVar[tuple[str, ...]] = (
-        "weight", "points", "mean_error", "standard_error", "mean_iterations", "unfinished", "slope", "slope_error",
+        "weight", "points", "mean_error_apart", "standard_error", "at_zero", "mean_iterations", "unfinished", "slope",
+        "slope_error",
     )  # fmt: skip
 
     def cells(self) -> Sequence[Row]:
@@ -222,7 +243,7 @@ class Overspecified(Study):
         weight = cell["weight"]
         assert isinstance(weight, float)
         rows = [self._row(weight, n) for n in self.points]
-        errors, standard_errors = (np.asarray([r[c] for r in rows]) for c in ("mean_error", "standard_error"))
+        errors, standard_errors = (np.asarray([r[c] for r in rows]) for c in ("mean_error_apart", "standard_error"))
         fitted = slope(np.asarray(self.points), errors, standard_errors)
         both: Row = {"slope": fitted.value, "slope_error": fitted.standard_error}
         return [row | both for row in rows]
@@ -230,10 +251,15 @@ class Overspecified(Study):
     def _row(self, weight: float, num_points: int) -> Row:
         found = fits(named_key(self.seed, f"{weight} {num_points}"), weight, num_points, self.replications)
         errors = np.abs(found.theta)
+        # With equal weights the estimate is 0 in half of the data sets, an atom that says nothing about the error.
+        atom = (found.second_moment <= 1.0) & (weight == 0.5)
+        apart = errors[~atom]
         return {
             "points": num_points,
             "mean_error": float(np.mean(errors)),
-            "standard_error": float(np.std(errors, ddof=1) / np.sqrt(len(errors))),
+            "at_zero": int(np.sum(atom)),
+            "mean_error_apart": float(np.mean(apart)),
+            "standard_error": float(np.std(apart, ddof=1) / np.sqrt(len(apart))),
             "mean_iterations": float(np.mean(found.iterations)),
             "unfinished": int(np.sum(~found.converged)),
         }

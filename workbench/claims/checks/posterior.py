@@ -1,16 +1,20 @@
-"""Checks of posteriors: chains and their labels, ridges, published modes, spikes, and calibration."""
+"""Checks of posteriors: chains and their labels, ridges, spikes under weak priors, and calibration.
 
-import math
+Draws are counted only of samplers whose chains agree (`Ran.agreeing`).
+"""
+
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
-import jax
 import numpy as np
 
-from workbench.claims.decision import Decision, Verdict, number, undecided
-from workbench.claims.evidence import Ran
-from workbench.diagnostics.convergence import R_HAT_LIMIT
-from workbench.diagnostics.predictive import thinned
+from workbench.claims.decision import Decision, Exact, NoErrorKnown, Verdict, number, undecided
+from workbench.claims.evidence import Limits, Ran
+from workbench.claims.statistics import by_share
+from workbench.compare.summary import best_log_joint
+from workbench.diagnostics.calibration import power
+from workbench.diagnostics.proportion import Proportion
 from workbench.loop.trace import Trace
 from workbench.mixture import Mixture
 from workbench.posterior import (
@@ -22,50 +26,88 @@ from workbench.posterior import (
     parameter_convergence,
 )
 from workbench.posterior.relabelling import apply
+from workbench.posterior.spikes import exact_spikes
 from workbench.studies import Findings
 from workbench.studies.calibration import FALSE_ALARM
 
-# An R-hat far above what Betancourt (2017) calls dreadful; for chains that agree it is below 1.01.
-R_HAT_OF_MEANS = 10.0
-
-# Gaussian mixture tutorial of Pyro and of NumPyro, five points: minus the log joint density at the mode, weights, means
-# and deviation. Printed to five decimals.
-TUTORIAL_LOSS = 17.44325
-TUTORIAL_MODE = np.array([0.375, 0.625, 0.49894, 10.98446, 0.65143])
-PRINTED = 1e-5
-
-# Draws whose soundness is checked, which costs a pass for each.
-DRAWS_CHECKED = 400
+NO_AGREEMENT = "No sampler's chains agree, and draws of chains that do not are not counted."
 
 
-def labels_alone_part_the_chains(ran: Ran) -> Decision:
+def draws_stay_below_best(ran: Ran, limits: Limits) -> Decision:
+    """The number of draws above the best sound optimum of the climbs."""
+    chains, best = ran.agreeing(limits["agree"]), best_log_joint(ran.comparison) if ran.climbs else None
+    if not ran.samplers or best is None:
+        return undecided("The experiment does not have both a sampler and a climb with a sound end.")
+    if not chains:
+        return undecided(NO_AGREEMENT)
+    draws = np.concatenate([trace.log_joint[:, -trace.draws :].ravel() for trace in chains.values()])
+    climbed = [t.log_joint[p] for t in ran.climbs.values() if (p := t.best_place(ran.problem, ran.comparison.rule))]
+    best = float(max(climbed))
+    above = int(np.sum(draws > best + limits["rounding"] * abs(best)))
+    verdict = Verdict.HOLDS if above == 0 else Verdict.FAILS
+    highest, typical = number(best - float(np.max(draws))), number(best - float(np.median(draws)))
+    note = f"The highest draw lies {highest} nats below the best optimum, the median draw {typical}."
+    return Decision(verdict, above, f"of {len(draws):,} draws exceed it", Exact("a supremum", proved=True), note)
+
+
+def chain_keeps_one_labelling(ran: Ran, limits: Limits) -> Decision:
+    """The share of chains that stay in one of the K! labellings, by two relabellings that see all coordinates.
+
+    Labels are those of Stephens' (2000) and of the iterative ECR algorithm (Papastamoulis & Iliopoulos 2010). A chain
+    has left its mode if either of them sees a change.
+    """
+    chains = ran.agreeing(limits["agree"])
+    if not ran.samplers or ran.problem.components < 2:
+        return undecided("The experiment has no sampler of several components.")
+    if not chains:
+        return undecided(NO_AGREEMENT)
+    kept, total, switches, draws = 0, 0, 0, 0
+    for trace in chains.values():
+        scores = trace.log_joint[:, -trace.draws :]
+        seen = [
+            label_switching(np.asarray(RELABELLINGS[name](trace.answer, scores, ran.problem)))
+            for name in ("stephens", "ecr_iterative_1")
+        ]
+        left = np.max([each.switches for each in seen], axis=0)
+        kept, total = kept + int(np.sum(left == 0)), total + len(left)
+        switches, draws = switches + int(np.sum(left)), draws + scores.size
+    rate = f"at most {number(3 / draws)} a draw (95 %)" if not switches else f"{number(switches / draws)} a draw"
+    found = by_share(Proportion(kept, total), 0.5, "% of chains keep one labelling", "chains")
+    return _noted(found, f"{switches} changes of labels in {draws:,} draws: {rate}.")
+
+
+def labels_alone_part_the_chains(ran: Ran, limits: Limits) -> Decision:
     """The split R-hat of the raw means, if no transition diverged and the label-invariant functionals have converged.
 
     It is the R-hat without ranks (Gelman et al. 2013, sec. 11.4). With ranks it cannot exceed 1.83 for two chains,
     however far apart they are.
     """
-    if not ran.chains:
+    if not ran.samplers:
         return undecided("The experiment has no sampler.")
-    raw = min(float(np.min(_split_r_hat(np.asarray(trace.answer.means)))) for trace in ran.chains.values())
-    blind = [invariant_convergence(trace, ran.problem).r_hat_max for trace in ran.chains.values()]
-    ranked = [_of_means(parameter_convergence(trace.answer)) for trace in ran.chains.values()]
-    holds = raw > R_HAT_OF_MEANS and max(blind) < R_HAT_LIMIT and _diverged(ran) == 0
+    raw = min(float(np.min(_split_r_hat(np.asarray(trace.answer.means)))) for trace in ran.samplers.values())
+    blind = [invariant_convergence(trace, ran.problem).r_hat_max for trace in ran.samplers.values()]
+    ranked = [_of_means(parameter_convergence(trace.answer)) for trace in ran.samplers.values()]
+    holds = raw > limits["r_hat"] and max(blind) < limits["agree"] and _diverged(ran) == 0
     note = (
         f"{_diverged(ran)} chains diverged; of label-invariant functionals it is {max(blind):.3f}, and of the ranks of "
         f"the means {max(ranked):.3g}."
     )
-    return Decision(Verdict.HOLDS if holds else Verdict.FAILS, raw, "is the smallest R-hat of a raw mean", note=note)
+    verdict = Verdict.HOLDS if holds else Verdict.FAILS
+    return Decision(verdict, raw, "is the smallest R-hat of a raw mean", NoErrorKnown(), note)
 
 
-def overlap_joins_the_labellings(rans: Sequence[Ran]) -> Decision:
+def overlap_joins_the_labellings(rans: Sequence[Ran], limits: Limits) -> Decision:
     """The cost of an effective draw on overlapping groups relative to clear groups, and the labellings of the chains.
 
     It reads two experiments, the clear groups first. The claim holds if each chain stays in its labelling on the clear
     groups and visits several on the others, and an effective draw costs more there.
     """
-    if len(rans) != 2 or not all(ran.chains for ran in rans):
+    if len(rans) != 2 or not all(ran.samplers for ran in rans):
         return undecided("It takes two experiments with samplers: clear groups, then overlapping ones.")
-    (clear, *_), (over, *_) = ([_ridge(ran, trace) for trace in ran.chains.values()] for ran in rans)
+    agreeing = [ran.agreeing(limits["agree"]) for ran in rans]
+    if not all(agreeing):
+        return undecided(NO_AGREEMENT)
+    clear, over = (_ridge(ran, next(iter(each.values()))) for ran, each in zip(rans, agreeing, strict=True))
     ratio = over.price / clear.price
     holds = np.all(clear.switching.modes_visited == 1) and np.all(over.switching.modes_visited > 1) and ratio > 1
     least, most = np.min(over.switching.switches), np.max(over.switching.switches)
@@ -73,43 +115,66 @@ def overlap_joins_the_labellings(rans: Sequence[Ran]) -> Decision:
         f"Its chains change labels {least} to {most} times; in order of their means, {over.pair} correlate "
         f"{over.correlation:.2g}, and the means spread {over.spread / clear.spread:.2g} times as wide."
     )
-    unit = "times the passes for an effective draw"
-    return Decision(Verdict.HOLDS if holds else Verdict.FAILS, ratio, unit, note=note)
+    verdict = Verdict.HOLDS if holds else Verdict.FAILS
+    return Decision(verdict, ratio, "times the passes for an effective draw", NoErrorKnown(), note)
 
 
-def finds_the_tutorials_mode(ran: Ran) -> Decision:
-    """Minus the log joint density at the best sound end, compared with the tutorial's, as is every parameter."""
-    places = {name: trace.best_place(ran.problem, ran.comparison.rule) for name, trace in ran.climbs.items()}
-    sound = [(ran.climbs[name], place) for name, place in places.items() if place is not None]
-    if not sound:
-        return undecided("No climb ended on a sound mixture.")
-    best, place = max(sound, key=lambda found: float(found[0].log_joint[found[1]]))
-    loss, mixture = -float(best.log_joint[place]), best.at(*place).canonical()
-    found = np.concatenate([np.ravel(leaf) for leaf in (mixture.weights, mixture.means, mixture.scales)])
-    same = found.shape == TUTORIAL_MODE.shape and bool(np.all(np.abs(found - TUTORIAL_MODE) < PRINTED))
-    reached = int(np.sum(np.abs(best.log_joint[:, -1] + loss) < PRINTED))
-    verdict = Verdict.HOLDS if same and abs(loss - TUTORIAL_LOSS) < PRINTED else Verdict.FAILS
-    note = f"{reached} of {best.num_restarts} starts end there; printed is {TUTORIAL_LOSS}."
-    return Decision(verdict, loss, "nats of loss at the mode", note=note)
+def weak_prior_keeps_the_spikes(rans: Sequence[Ran], limits: Limits) -> Decision:
+    """The exact posterior probability of a spike on points under a weak prior, in per cent.
 
-
-def weak_prior_keeps_the_spikes(rans: Sequence[Ran]) -> Decision:
-    """The percentage of draws in spikes under a weak prior, for the sampler with the fewest.
-
-    It reads two experiments, the weak prior first. The claim holds if under the weak prior the highest end of all
-    climbs is a spike as well, and under the other prior neither ends nor draws are in spikes.
+    It reads two experiments, the weak prior first. Probabilities are sums over all allocations; an empty component that
+    is narrow because the prior is comes apart from a spike on points. The claim holds if spikes on points have at
+    least the share `much`, if under the weak prior the highest end of all climbs is a spike, and if under the other
+    prior spikes have less than a hundredth of that share and no end is one.
     """
-    if len(rans) != 2 or not all(ran.chains and ran.climbs for ran in rans):
-        return undecided("It takes two experiments with samplers and climbs: the weak prior, then the sensible one.")
-    weak, sensible = (_spikes(ran) for ran in rans)
-    least, left = 100 * min(weak.shares.values()), 100 * max(sensible.shares.values())
-    holds = least > 0 and weak.highest > weak.sound and sensible.ends == 0 and left == 0
+    if len(rans) != 2 or not all(ran.climbs for ran in rans):
+        return undecided("It takes two experiments with climbs: the weak prior, then the sensible one.")
+    weak, sensible = (_spikes(ran, limits["narrow"]) for ran in rans)
+    much = limits["much"]
+    holds = (
+        weak.on_points >= much and weak.highest > weak.sound and sensible.ends == 0 and sensible.on_points < 0.01 * much
+    )
     height = f", up to {number(weak.highest - weak.sound)} nats above the best sound end" if weak.ends else ""
     note = (
-        f"{weak.ends} climbs end in a spike{height}, and {weak.diverged} chains diverge; under the sensible prior "
-        f"{sensible.ends} climbs end so, {number(left)} % of draws lie so, and {sensible.diverged} chains diverge."
+        f"A further {100 * weak.empty:.1f} % are narrow components that hold no point; {weak.ends} climbs end in a "
+        f"spike{height}. Under the sensible prior spikes have {number(100 * sensible.on_points)} % and {sensible.ends} "
+        "climbs end so."
     )
-    return Decision(Verdict.HOLDS if holds else Verdict.FAILS, least, "% of the draws lie in spikes", note=note)
+    verdict = Verdict.HOLDS if holds else Verdict.FAILS
+    exact = Exact("allocations of the points", terms=weak.terms)
+    return Decision(verdict, 100 * weak.on_points, "% of the posterior is in spikes on points", exact, note)
+
+
+def samplers_are_calibrated(findings: Findings, limits: Limits) -> Decision:
+    """The smallest p-value of all quantities of all samplers, times the number of tests (Bonferroni).
+
+    That no test fails says little unless the same tests can fail. An approximation to the posterior is the control, and
+    the power says what error they find: the claim is not decided if they miss one of the stated size too often.
+    """
+    samplers, controls = findings.where(approximation=False), findings.where(approximation=True)
+    if not samplers.rows or not controls.rows:
+        return undecided("The study needs a sampler, and an approximation that its tests can find out.")
+    methods = samplers.values("method")
+    adjusted = samplers.column("p_adjusted")
+    smallest = min(1.0, len(methods) * float(np.min(adjusted)))
+    worst = samplers.rows[int(np.argmin(adjusted))]
+    passed = [name for name in controls.values("method") if all(controls.where(method=name).column("uniform"))]
+    sizes = [int(worst[name]) for name in ("replications", "draws", "bins")]  # type: ignore[arg-type]
+    level = FALSE_ALARM / (len(methods) * int(worst["tests"]))  # type: ignore[arg-type]
+    wider, moved = power(*sizes, level, scale=limits["scale"]), power(*sizes, level, shift=limits["shift"])
+    if smallest < FALSE_ALARM:
+        verdict = Verdict.FAILS
+    else:
+        verdict = Verdict.UNDECIDED if passed or min(wider, moved) < limits["power"] else Verdict.HOLDS
+    note = (
+        f"{len(methods)} samplers on {worst['replications']} data sets, {worst['tests']} tests each; it is of "
+        f"{worst['quantity']} by {worst['method']}. An sd of {limits['scale']:g} times the right one is found with "
+        f"probability {wider:.2f}, a mean off by {limits['shift']:g} sd with {moved:.2f}."
+    )
+    control = number(float(np.min(controls.column("p_adjusted"))))
+    rest = f"The tests do not find out {', '.join(passed)}." if passed else f"That of approximations: {control}."
+    unit = "is the smallest p-value, times the number of tests"
+    return Decision(verdict, smallest, unit, NoErrorKnown(), f"{note} {rest}")
 
 
 class _Ridge(NamedTuple):
@@ -124,8 +189,13 @@ class _Spikes(NamedTuple):
     highest: float  # log_joint of the highest climb that ended singular; -inf where none did
     sound: float  # and of the highest sound one
     ends: int  # climbs that ended singular
-    shares: dict[str, float]  # of the draws of each sampler that are singular
-    diverged: int  # chains with a divergence
+    on_points: float  # exact probability of a spike on points
+    empty: float  # of a narrow component without points alone
+    terms: int  # allocations that were summed
+
+
+def _noted(found: Decision, note: str) -> Decision:
+    return replace(found, note=note)
 
 
 def _split_r_hat(values: np.ndarray) -> np.ndarray:
@@ -172,7 +242,7 @@ def _parameters(draws: Mixture) -> tuple[list[str], np.ndarray]:
     return names, np.concatenate(lines)
 
 
-def _spikes(ran: Ran) -> _Spikes:
+def _spikes(ran: Ran, narrow: float) -> _Spikes:
     rule, problem = ran.comparison.rule, ran.problem
     sound, spiked = [-np.inf], [-np.inf]
     for trace in ran.climbs.values():
@@ -181,82 +251,10 @@ def _spikes(ran: Ran) -> _Spikes:
         healths = rule.check_all(problem, trace.ends)
         singular = np.array([health.singular for health in healths]) | trace.collapsed
         spiked += trace.log_joint[singular, -1].tolist()
-    shares = {}
-    for name, trace in ran.chains.items():
-        flat = jax.tree.map(lambda leaf: np.reshape(leaf, (-1, *leaf.shape[2:])), trace.answer)
-        checked = rule.check_all(problem, thinned(flat, DRAWS_CHECKED))
-        shares[name] = float(np.mean([health.singular or not health.finite for health in checked]))
-    return _Spikes(max(spiked), max(sound), len(spiked) - 1, shares, _diverged(ran))
+    exact = exact_spikes(problem, narrow * float(np.var(problem.x)))
+    return _Spikes(max(spiked), max(sound), len(spiked) - 1, exact.on_points, exact.empty, exact.allocations)
 
 
 def _diverged(ran: Ran) -> int:
     """Chains with a divergence after warm-up."""
-    return sum(int(np.sum(~trace.ok[:, -1])) for trace in ran.chains.values())
-
-
-# A draw that is above the best by less than this share of its size is so by rounding.
-ROUNDING = 1e-9
-
-
-def draws_stay_below_best(ran: Ran) -> Decision:
-    """The gap from the best sound optimum of the climbs down to the highest draw of all chains, in nats."""
-    if not ran.chains or not ran.climbs:
-        return undecided("The experiment does not have both a sampler and a climb.")
-    climbed = [t.log_joint[p] for t in ran.climbs.values() if (p := t.best_place(ran.problem, ran.comparison.rule))]
-    if not climbed:
-        return undecided("No climb ended on a sound mixture.")
-    best = float(max(climbed))
-    draws = np.concatenate([trace.log_joint[:, -trace.draws :].ravel() for trace in ran.chains.values()])
-    gap = best - float(np.max(draws))
-    above = int(np.sum(draws > best + ROUNDING * abs(best)))
-    verdict = Verdict.HOLDS if above == 0 else Verdict.FAILS
-    typical = number(best - float(np.median(draws)))
-    note = f"{above} of {len(draws):,} draws exceed it; the median draw lies {typical} nats below."
-    return Decision(verdict, gap, "nats from the best optimum down to the highest draw", note=note)
-
-
-def chain_keeps_one_order(ran: Ran) -> Decision:
-    """The number of the K! orders of its components that a chain visits; one if it never leaves its mode.
-
-    The order is that of the first coordinates of the means. It changes if labels are exchanged along a chain.
-    """
-    if not ran.chains:
-        return undecided("The experiment has no sampler.")
-    orders = [_orders(draws) for trace in ran.chains.values() for draws in np.asarray(trace.answer.means)]
-    modes = math.factorial(ran.problem.components)
-    visited = [len(each) for each in orders]
-    over_all = len(set().union(*orders))
-    verdict = Verdict.HOLDS if max(visited) == 1 and modes > 1 else Verdict.FAILS
-    note = f"{len(visited)} chains take {over_all} different orders between them."
-    return Decision(verdict, max(visited), f"of {modes} orders in the chain that takes most", note=note)
-
-
-def _orders(means: np.ndarray) -> set[tuple[int, ...]]:
-    """The distinct orders of the components along means [S, K, D] of draws."""
-    return {tuple(order) for order in np.argsort(means[:, :, 0], axis=1).tolist()}
-
-
-def samplers_are_calibrated(findings: Findings) -> Decision:
-    """The smallest p-value of all quantities of all samplers, times the number of tests (Bonferroni).
-
-    That no test fails says little unless the same tests can fail; an approximation to the posterior is the control.
-    """
-    samplers, controls = findings.where(approximation=False), findings.where(approximation=True)
-    if not samplers.rows or not controls.rows:
-        return undecided("The study needs a sampler, and an approximation that its tests can find out.")
-    methods = samplers.values("method")
-    adjusted = samplers.column("p_adjusted")
-    smallest = min(1.0, len(methods) * float(np.min(adjusted)))
-    worst = samplers.rows[int(np.argmin(adjusted))]
-    passed = [name for name in controls.values("method") if all(controls.where(method=name).column("uniform"))]
-    found = float(np.min(controls.column("p_adjusted")))
-    if smallest < FALSE_ALARM:
-        verdict = Verdict.FAILS
-    else:
-        verdict = Verdict.UNDECIDED if passed else Verdict.HOLDS
-    note = (
-        f"{len(methods)} samplers on {worst['replications']} data sets, {worst['tests']} tests each; it is of "
-        f"{worst['quantity']} by {worst['method']}."
-    )
-    rest = f"The tests do not find out {', '.join(passed)}." if passed else f"That of approximations: {number(found)}."
-    return Decision(verdict, smallest, "is the smallest p-value, times the number of tests", note=f"{note} {rest}")
+    return sum(int(np.sum(~trace.ok[:, -1])) for trace in ran.samplers.values())

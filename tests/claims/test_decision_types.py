@@ -1,0 +1,140 @@
+"""What a verdict may say is enforced by its types, and thresholds stand in the ledger and in no check."""
+
+import ast
+import inspect
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from workbench.claims import Verdict, checks, read_ledger
+from workbench.claims.checks import CHECKS
+from workbench.claims.decision import LEVEL, Decision, Exact, Interval, NoErrorKnown, Varied, across, holm
+from workbench.claims.statistics import by_median, by_share, median_interval
+from workbench.diagnostics.proportion import Proportion
+
+HOLDS, FAILS, DEPENDS, UNDECIDED = Verdict
+LEDGER = Path(__file__).parents[2] / "experiments" / "claims.toml"
+
+
+def row(verdict: Verdict, p: float | None = None, within: bool = True) -> Varied:
+    return Varied("seed", "1", within, verdict, "1 nat", "no error known", p)
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"value": 42.2, "unit": "% of draws", "error": Exact("draws")}, "exact is a count"),
+        ({"value": 1.0, "unit": "nats"}, "a figure needs its error"),
+        ({"value": None, "unit": ""}, "a verdict needs a figure"),
+        ({"value": 1.0, "unit": "nats", "error": Interval(0.5, 2.0, "8 data sets")}, "needs the p-value"),
+        ({"value": 1.0, "unit": "nats", "error": NoErrorKnown(), "border": "at seed 2"}, "if and only if"),
+        ({"value": 1.0, "unit": "nats", "error": NoErrorKnown(), "sensitivity": (row(FAILS),)}, "turns within"),
+    ],
+)
+def test_what_a_referee_would_refuse_is_refused(values: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        Decision(verdict=HOLDS, **values)
+
+
+def test_a_verdict_depends_only_with_two_opposite_settings() -> None:
+    with pytest.raises(ValueError, match="holds in one setting and fails in another"):
+        Decision(DEPENDS, 1.0, "nats", NoErrorKnown(), sensitivity=(row(HOLDS),), border="somewhere")
+
+
+def test_an_interval_names_what_was_replicated_and_its_ends_in_order() -> None:
+    with pytest.raises(ValueError, match="what was replicated"):
+        Interval(0.0, 1.0, "")
+    with pytest.raises(ValueError, match="an interval from"):
+        Interval(1.0, 0.0, "8 data sets")
+
+
+def test_a_complete_sum_and_a_proof_are_exact_without_being_whole() -> None:
+    assert str(Exact("allocations", terms=1024)) == "exact: all 1,024 allocations"
+    for exact in (Exact("allocations", terms=1024), Exact("Jensen", proved=True)):
+        assert Decision(HOLDS, 0.5, "nats", exact).error is exact
+
+
+def test_a_verdict_that_turns_within_its_sentence_depends_and_names_the_border() -> None:
+    base = Decision(HOLDS, 1.0, "nats", NoErrorKnown())
+    found = across(base, [row(FAILS)], at="seed 0")
+    assert found.verdict == DEPENDS
+    assert found.border == "holds: seed 0. fails: seed 1."
+    assert across(base, [row(FAILS, within=False)]).verdict == HOLDS
+    assert across(base, [row(UNDECIDED)]).verdict == HOLDS
+
+
+def test_a_row_contradicts_only_if_its_test_does_among_all_rows() -> None:
+    base = Decision(HOLDS, 1.0, "nats", Interval(0.5, 2.0, "8 data sets"), p_value=0.001)
+    rows = [row(FAILS, 0.02), row(HOLDS, 0.001), row(HOLDS, 0.001)]
+    # Of three rows, one with p = .02 is no contradiction at 5 %, and one with p = .01 is.
+    assert across(base, rows).verdict == HOLDS
+    found = across(base, [row(FAILS, 0.01), *rows[1:]])
+    assert (found.verdict, found.p_value) == (DEPENDS, pytest.approx(0.03))
+
+
+def test_two_undecided_halves_that_oppose_each_other_depend() -> None:
+    base = Decision(UNDECIDED, 1.0, "nats", Interval(0.5, 2.0, "8 data sets"), p_value=0.5)
+    assert across(base, [row(HOLDS), row(FAILS)]).verdict == DEPENDS
+    assert across(base, [row(HOLDS), row(HOLDS)]).verdict == UNDECIDED
+
+
+def test_holm_equals_its_definition_and_counts_tests_that_are_not_given() -> None:
+    p = {"a": 0.01, "b": 0.04, "c": 0.03}
+    # By hand: 3 x .01, then 2 x .03, then the larger of .06 and .04.
+    assert holm(p, 3) == pytest.approx({"a": 0.03, "c": 0.06, "b": 0.06})
+    assert holm({"a": 0.01}, 20) == pytest.approx({"a": 0.2})
+
+
+def test_holm_keeps_the_family_wise_level_over_the_tests_of_a_ledger() -> None:
+    rng = np.random.default_rng(0)
+    wrong = [min(holm({str(i): p for i, p in enumerate(rng.random(27))}, 27).values()) <= LEVEL for _ in range(2000)]
+    # Three standard errors of a share of 5 % in 2,000.
+    assert np.mean(wrong) <= LEVEL + 3 * np.sqrt(LEVEL * (1 - LEVEL) / 2000)
+
+
+def test_the_range_of_eight_is_called_by_its_own_confidence() -> None:
+    found = median_interval(np.arange(8.0), "data sets")
+    assert found is not None
+    # All eight above the median, or all below: 2 x 2^-8.
+    assert found.level == pytest.approx(1 - 2 / 2**8)
+    assert str(found) == "0 to 7 (99.2 %, 8 data sets)"
+    assert median_interval(np.arange(5.0), "data sets") is None
+
+
+def test_decisions_by_shares_and_medians_carry_the_p_value_of_their_test() -> None:
+    share = by_share(Proportion(18, 20), 0.5, "%", "starts")
+    # The exact binomial test, two-sided: 2 P(X >= 18).
+    assert share.p_value == pytest.approx(2 * (1 + 20 + 190) / 2**20)
+    assert share.verdict == HOLDS
+    median = by_median(np.arange(1.0, 9.0), 0.0, "nats", "data sets")
+    assert median is not None and median.verdict == HOLDS and median.p_value == pytest.approx(2 / 2**8)
+
+
+def test_checks_hold_no_threshold() -> None:
+    for file in Path(inspect.getfile(checks)).parent.glob("*.py"):
+        for node in ast.parse(file.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant):
+                names = [target.id for target in node.targets if isinstance(target, ast.Name)]
+                # What is printed elsewhere, and how long an iteration goes on, decides nothing.
+                assert not isinstance(node.value.value, float) or names == ["TUTORIAL_LOSS"], (file.name, names)
+
+
+def test_no_check_reads_chains_but_those_that_agree() -> None:
+    """Draws are read from `Ran.agreeing`; only the check of chains that labels part looks at all samplers."""
+    source = (Path(inspect.getfile(checks)).parent / "posterior.py").read_text(encoding="utf-8")
+    uses = [
+        node.name
+        for node in ast.parse(source).body
+        if isinstance(node, ast.FunctionDef) and "samplers.values()" in ast.unparse(node)
+    ]
+    assert set(uses) <= {"labels_alone_part_the_chains", "_diverged"}
+
+
+def test_every_threshold_of_the_ledger_has_a_reason_and_every_claim_its_kind() -> None:
+    for entry in read_ledger(LEDGER):
+        assert set(entry.claim.thresholds) == set(CHECKS[entry.claim.check].thresholds)
+        assert all(len(threshold.reason) > 20 for threshold in entry.claim.thresholds.values())
+    kinds = [entry.claim.kind for entry in read_ledger(LEDGER)]
+    assert kinds.count("measured") > kinds.count("theorem") > 0 and kinds.count("identity") > 0
