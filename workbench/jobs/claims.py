@@ -19,20 +19,10 @@ from workbench.engine.devices import dtype_name
 from workbench.engine.files import DAMAGED
 from workbench.errors import InputError
 from workbench.experiment import Experiment, parse_experiment
+from workbench.jobs import judged
 from workbench.jobs.base import FAILED, Cell, DamagedCellError, Job, Kept, Progress, Record, digest_of_values
 from workbench.jobs.experiment import ExperimentJob
-from workbench.jobs.judged import (
-    KIND,
-    EvidenceError,
-    Judged,
-    at_family_level,
-    decision_of,
-    lost,
-    outdated,
-    record_of_decision,
-    told,
-)
-from workbench.jobs.judged import rests_on as records_of
+from workbench.jobs.judged import KIND, EvidenceError, Judged
 from workbench.jobs.running import Executor, Outcome, Reuse, Watch, record_of, run_job
 from workbench.jobs.store import Store
 from workbench.jobs.study import StudyJob, data_of
@@ -190,7 +180,9 @@ class LedgerJob(Job):
         if failures := [failure for _, own in read[: len(entry.own)] for failure in own]:
             raise EvidenceError("; ".join(failures))
         decision = entry.decide(["; ".join(failures) if failures else found for found, failures in read])
-        return record_of_decision(decision, {name: _digest(*place) for name, place in self._records(entry).items()})
+        return judged.record_of_decision(
+            decision, {name: _digest(*place) for name, place in self._records(entry).items()}
+        )
 
     def _records(self, entry: Entry) -> dict[str, tuple[Cell, Store]]:
         """The cells that a claim rests on, by FOLDER/KEY."""
@@ -225,7 +217,7 @@ class LedgerJob(Job):
             waits = any(found is not None and found["status"] == FAILED for found in there.values())
             return kept if waits or not kept.failure.startswith(EvidenceError.__name__) else None
         digests = {name: digest_of_values(found) for name, found in there.items() if found is not None}
-        if digests != records_of(store.load(cell.key)):
+        if digests != judged.rests_on(store.load(cell.key)):
             return None
         whys = (own.made_by.why_stale((there[name] or {}).get("made_by")) for name, (own, _) in records.items())
         return replace(kept, stale=kept.stale or next(filter(None, whys), None))
@@ -254,17 +246,19 @@ class LedgerJob(Job):
     def result(self, store: Store, outcomes: Sequence[Outcome]) -> list[Judged]:
         """The decisions on the claims that were chosen, at a level that holds for all tests of the ledger together."""
         family = sum(entry.is_test for entry in self.ledger)
-        return at_family_level([self._judged(store, outcome) for outcome in outcomes], family)
+        return judged.at_family_level([self._judged(store, outcome) for outcome in outcomes], family)
 
     def _judged(self, store: Store, outcome: Outcome) -> Judged:
         _, entry = self._cells[outcome.cell.key]
-        failure = None if outcome.failure is None else told(outcome.failure)
+        failure = None if outcome.failure is None else judged.told(outcome.failure)
         if failure is not None:
-            decision = lost(f"{failure} (in an earlier run; --retry tries it again)" if outcome.before else failure)
+            decision = judged.lost(
+                f"{failure} (in an earlier run; --retry tries it again)" if outcome.before else failure
+            )
         elif outcome.stale is not None:
-            decision = outdated(outcome.stale)
+            decision = judged.outdated(outcome.stale)
         else:
-            decision = decision_of(record_of(store, outcome))
+            decision = judged.decision_of(record_of(store, outcome))
         return Judged(
             name=entry.name,
             sentence=entry.claim.sentence,
