@@ -16,8 +16,12 @@ CHEAP = {
     "em_ends_on_a_maximum": Verdict.FAILS,
 }
 
-# Too small samples to decide them.
-TOO_SMALL = {"em_ends_higher", "ascent_is_cheaper_on_clear_groups", "slows_with_overlap", "ascent_overtakes"}
+# Too small samples to decide them, alone or among all tests of the ledger.
+TOO_SMALL = {
+    "em_ends_higher", "ascent_is_cheaper_on_overlap", "ascent_is_cheaper_on_clear_groups", "random_starts_fail",
+    "kmeans_starts_help", "floor_is_monotone_in_nothing", "draws_stay_below", "one_mode_per_chain", "wald_covers",
+    "labels_part_chains", "overlap_makes_a_ridge", "overspecified", "samplers_are_calibrated",
+}  # fmt: skip
 
 
 def test_cheap_claims_are_decided_as_they_are_known_to_be(tmp_path: Path) -> None:

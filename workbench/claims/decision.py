@@ -239,12 +239,15 @@ def _opposes(row: Varied, verdict: Verdict, rows: int) -> bool:
 
 def _border(rows: Sequence[Varied]) -> str:
     """Where a verdict holds and where it fails, one clause for each thing that is varied."""
-    clauses = []
+    clauses, varied = [], {row.what for row in rows}
     for verdict in (Verdict.HOLDS, Verdict.FAILS):
         places: dict[str, list[str]] = {}
         for row in rows:
             if row.within and row.verdict == verdict:
-                places.setdefault(row.what, []).append(row.at)
+                # The claim's own setting, as "separation 1.5", joins the others of its kind.
+                kind, _, rest = row.at.partition(" ")
+                what, at = (kind, rest) if row.what == "claim" and kind in varied else (row.what, row.at)
+                places.setdefault(what, []).append(at)
         told = "; ".join(at[0] if what == "claim" else f"{what} {', '.join(at)}" for what, at in places.items())
         clauses.append(f"{verdict.value}: {told}")
     return ". ".join(clauses) + "."
