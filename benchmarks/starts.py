@@ -3,9 +3,12 @@
     python benchmarks/starts.py [--cells 60] [--restarts 32] [--json FILE]
     python benchmarks/starts.py --all --rules alternating      # the default rule in every cell of the data sets
     python benchmarks/starts.py --again FILE --rules alternating --seed 1      # where a run missed it, by other draws
+    python benchmarks/starts.py --all --searches --restarts 16      # the searches by short EM alone, in every cell
 
 A cell is a data set (some of their columns, or a simulation), a covariance family and K = 2 to 6; cells are drawn at
-random by `--seed`, which also draws the starts. `--all` takes every cell without simulations, and K = 1 as well. The
+random by `--seed`, which also draws the starts. `--all` takes every cell without simulations, and K = 1 as well.
+`--searches` looks at the ends of short EM's own searches, of which 32 starts of the default rule hold sixteen. They are
+at optima already, so that no climb follows; it compiles little and takes a third of the time, the largest K first. The
 optimum of a cell is the highest sound end, not suspicious and with no components merged, that any rule reached or that
 EM reaches from scikit-learn's answer (k-means starts), in this run or one before it: of the data sets they are kept in
 results/optima.json, which a run can only raise. A rule finds it where such an end of its starts is no more than 0.05
@@ -18,6 +21,7 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from time import process_time
 from typing import Any, NamedTuple
 
 import jax
@@ -33,7 +37,9 @@ from workbench.loop.run import run
 from workbench.methods.kinds import EndsOnly
 from workbench.mixture import Mixture
 from workbench.selection.nesting import nested, padded, restored
-from workbench.starts import STARTS, Stated, draw_starts
+from workbench.starts import STARTS, ShortEM, Stated, draw_starts
+from workbench.starts.kinds import Mixtures
+from workbench.starts.short_em import in_data_units
 
 NEAR = 0.05  # nats below the optimum that still find it: other optima lie further apart, EM's ends much closer
 FEW = 8  # starts that are looked at by themselves
@@ -80,6 +86,7 @@ class Row:
     few: bool  # whether the first `FEW` starts find it
     all: bool
     passes: float  # median
+    seconds: float | None = None  # of one core, for a search
 
 
 class Optima:
@@ -114,23 +121,42 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="of cells, simulations and starts (0)")
     parser.add_argument("--known", type=Path, default=KNOWN, metavar="FILE", help="optima known so far, to be raised")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write one row for each cell and rule")
+    parser.add_argument("--searches", action="store_true", help="the ends of short EM's searches, without a climb")
+    parser.add_argument("--resume", action="store_true", help="keep the rows of a run that was cut off, and go on")
     asked = parser.parse_args()
+    if asked.resume and asked.json is None:
+        parser.error("--resume needs --json, the file of the run that was cut off")
     jax.config.update("jax_enable_x64", True)
     every = asked.all or asked.again is not None
-    data, known, rows = dict(points(asked.seed, simulate=not every)), Optima(asked.known), list[Row]()
-    for cell in cells(data, asked):
+    data, known, rows = dict(points(asked.seed, simulate=not every)), Optima(asked.known), stored(asked)
+    done = {Cell(row.data, row.family, row.K) for row in rows}
+    for cell in (cell for cell in cells(data, asked) if cell not in done):
         make_room()
-        rows += measure(data[cell.data], cell, asked, known)
-        print(line(rows[-len(asked.rules) :]), flush=True)
+        new = (
+            searched(data[cell.data], cell, asked, known)
+            if asked.searches
+            else measure(data[cell.data], cell, asked, known)
+        )
+        rows += new
+        print(line(new), flush=True)
         if asked.json is not None:
             setting.write(asked.json, [asdict(row) for row in rows])
     print((tables.starts_all if every else tables.starts)([asdict(row) for row in rows], {}))
+
+
+def stored(asked: argparse.Namespace) -> list[Row]:
+    """The rows of a run that was cut off."""
+    if not asked.resume:
+        return []
+    return [Row(**row) for row in json.loads(asked.json.read_text(encoding="utf-8"))]
 
 
 def cells(data: Mapping[str, np.ndarray], asked: argparse.Namespace) -> Iterator[Cell]:
     """The cells that are asked for."""
     if asked.again is not None:
         return again(json.loads(asked.again.read_text(encoding="utf-8")))
+    if asked.all and asked.searches:
+        return iter(sorted(grid(data, range(1, 7)), key=lambda cell: -cell.components))
     return grid(data, range(1, 7)) if asked.all else chosen(data, asked.cells, asked.seed)
 
 
@@ -187,6 +213,26 @@ def measure(x: np.ndarray, cell: Cell, asked: argparse.Namespace, known: Optima)
                 bool(found.any()), float(np.median(trace.passes[mine, -1])))
         )  # fmt: skip
     return rows
+
+
+def searched(x: np.ndarray, cell: Cell, asked: argparse.Namespace, known: Optima) -> list[Row]:
+    """The ends of short EM's searches, judged from the highest down to the first that can be an optimum."""
+    problem = wb.Problem(x, cell.components, cell.family)
+    begun = process_time()
+    ends = ShortEM().search(problem, asked.restarts, asked.seed)
+    seconds = (process_time() - begun) / asked.restarts
+    score = ends.values - problem.num_points * float(problem.rows.log_determinant)
+    top = next((score[r] for r in np.argsort(-score) if trusted(problem, ends.mixtures, r, score[r])), -np.inf)
+    optimum = known.raised(cell, top)
+    found = (score >= optimum - NEAR) & (score <= top)
+    few, every = bool(found[: FEW // 2].any()), bool(found.any())
+    return [Row(*cell, "short_em", number(optimum), number(top), float(np.mean(found)), few, every, 0.0, seconds)]
+
+
+def trusted(problem: wb.Problem, ends: Mixtures, place: int, value: float) -> bool:
+    """Whether one of the ends, in working units, can be an optimum to measure by."""
+    (health,) = wb.Soundness().check_all(problem, in_data_units(problem, ends.some(slice(place, place + 1))))
+    return bool(np.isfinite(value) and health.sound and not health.suspicious and not health.merged)
 
 
 def climbed(problem: wb.Problem, starts: Mixture, key: jax.Array) -> wb.Trace:

@@ -183,7 +183,16 @@ def starts_all(rows: Sequence[Row], about: Row) -> str:
     without = sum(row["optimum"] is None for row in rows)
     lines = [f"- {data}: {', '.join(cells)}" for data, cells in missed.items()] or ["- none"]
     head = f"Of {len(rows)} cells {without} have no sound optimum. Missed (family, K, nats below the optimum):"
-    return "\n".join([starts(rows, about), "", head, "", *lines])
+    return "\n".join([starts(rows, about), "", *searches(rows), head, "", *lines])
+
+
+def searches(rows: Sequence[Row]) -> list[str]:
+    """A line about the time of searches, where it was measured."""
+    times = [1e3 * row["seconds"] for row in rows if row.get("seconds") is not None]
+    if not times:
+        return []
+    mean, median = statistics.mean(times), statistics.median(times)
+    return [f"A search takes {mean:.0f} ms of one core on average (median {median:.0f}, most {max(times):.0f}).", ""]
 
 
 def table(head: Sequence[str], lines: Iterable[Sequence[object]]) -> str:

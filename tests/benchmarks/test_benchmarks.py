@@ -1,8 +1,10 @@
 """The logic of the benchmarks, without their timings."""
 
+import dataclasses
 import itertools
 import json
 import sys
+from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ import starts
 import store as many_cells
 import summary
 import tables
+import workbench as wb
 from floor import FAMILIES, Rates, features, floor_seconds
 from judge import Parameters, agree, log_likelihood
 from peers import PEERS, ScikitLearn, Workbench
@@ -130,6 +133,23 @@ def test_cells_that_all_starts_miss_are_listed_with_what_is_missing() -> None:
     assert "| alternating | 50% | 1 of 3 | 1 of 3 | 0 | 9 |" in shown
     assert "Of 4 cells 1 have no sound optimum." in shown
     assert shown.endswith("- iris: full 5 (2.50), full 4 (a suspicious end higher up)")
+
+
+def test_the_ends_of_searches_are_set_against_the_known_optimum(tmp_path: Path) -> None:
+    cell, x = starts.Cell("simulated", "full", 2), np.random.default_rng(0).normal(size=(60, 1))
+    x[30:] += 9.0
+    known, asked = starts.Optima(tmp_path / "known.json"), Namespace(restarts=2, seed=0)
+    (row,) = starts.searched(x, cell, asked, known)
+    problem = wb.Problem(x, 2)
+    trace = wb.compare(problem, [wb.EM()], restarts=2)["em"]
+    # All starts lead to the two groups. EM leaves less than this when it stops.
+    assert row.optimum == pytest.approx(float(np.max(trace.log_joint[:, -1])), abs=1e-3)
+    assert row.best == row.optimum and row.all and row.few and row.share == 1.0
+    higher = starts.Cell("faithful", "full", 2)
+    known.raised(higher, row.optimum + 0.1)
+    (missed,) = starts.searched(x, higher, asked, known)
+    assert missed.best == row.best and not missed.all and not missed.few
+    assert "A search takes" in tables.starts_all([dataclasses.asdict(missed)], {})
 
 
 def test_known_optima_are_only_raised(tmp_path: Path) -> None:

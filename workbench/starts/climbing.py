@@ -6,6 +6,7 @@ Responsibilities and sums are two matrix products with one matrix of features, a
 
 import itertools
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,6 +64,30 @@ class Climber:
         values = self._expect(mixtures)[0]
         return mixtures, np.where(proper, values, -np.inf)
 
+    def leap(self, mixtures: Mixtures, leaps: int) -> tuple[Mixtures, Points]:
+        """The mixtures after `leaps` times three EM steps, the third from an extrapolation of the first two.
+
+        This is SQUAREM (Varadhan & Roland 2008, scheme S3, Scand. J. Stat. 35): where EM is slow, a leap is worth many
+        steps. Where the extrapolation is no mixture or lower than after the first step, there is no third step.
+
+        Returns:
+            The mixtures, and their log-likelihoods as of `climb`. [C, ...], [C].
+        """
+        proper = np.ones(len(mixtures.weights), bool)
+        for _ in range(leaps):
+            values, shares = self._expect(mixtures)
+            first = self._maximise(shares)
+            reached, shares = self._expect(first)
+            second = self._maximise(shares)
+            proper &= np.isfinite(values) & np.isfinite(reached)
+            ahead = _extrapolated(mixtures, first, second)
+            values, shares = self._expect(ahead)
+            higher = (values >= reached) & np.all(ahead.weights > 0, axis=1)
+            third = self._maximise(shares)
+            mixtures = Mixtures(*(np.where(_wide(higher, b), a, b) for a, b in zip(third, second, strict=True)))
+        values = self._expect(mixtures)[0]
+        return mixtures, np.where(proper, values, -np.inf)
+
     def usable(self, mixtures: Mixtures) -> Flags:
         """Whether no component of each mixture is starved, singular, or tight on few rows or on equal ones. [C]
 
@@ -80,7 +105,7 @@ class Climber:
 
     def _sits_on_ties(self, mixtures: Mixtures, place: int, components: NDArray[np.intp]) -> bool:
         """Whether rows that share a value make up most of one of these components of a mixture."""
-        shares = self._expect(Mixtures(*(leaf[[place]] for leaf in mixtures)))[1][0]  # [B, K, N']
+        shares = self._expect(mixtures.some(slice(place, place + 1)))[1][0]  # [B, K, N']
         own = np.concatenate(list(shares[:, components]), axis=-1)[:, : self.num_rows]
         return any(
             np.max(np.bincount(tie, weights=points)[1:]) >= MOST * np.sum(points)
@@ -104,14 +129,33 @@ class Climber:
         shares /= sums
         return np.where(regular & np.isfinite(values), values, -np.inf), shares
 
-    def _maximise(self, responsibilities: Points) -> Mixtures:
-        """Weighted maximum likelihood (Bishop 2006, eq. 9.24-9.26)."""
+    def reweighted(self, mixtures: Mixtures, rng: np.random.Generator) -> Mixtures:
+        """The mixtures after one EM step in which each row has a random weight, another one for each mixture.
+
+        Weights are exponential, as in the Bayesian bootstrap (Rubin 1981), so that every parameter moves by about its
+        standard error.
+        """
+        shares, d = self._expect(mixtures)[1], len(self.total)
+        drawn = rng.exponential(size=(len(shares), self.num_rows))
+        drawn *= self.num_rows / np.sum(drawn, axis=1, keepdims=True)
+        blocks, size = self.features.shape[0], self.features.shape[-1]
+        padded = np.pad(drawn, ((0, 0), (0, blocks * size - self.num_rows))).reshape(-1, blocks, 1, size)
+        z = self.features[:, 1 : d + 1]
+        second = np.sum((padded * z) @ z.swapaxes(-1, -2), axis=1) / self.num_rows  # [C, D, D]
+        return self._maximise(shares * padded, second)
+
+    def _maximise(self, responsibilities: Points, second: Points | None = None) -> Mixtures:
+        """Weighted maximum likelihood (Bishop 2006, eq. 9.24-9.26).
+
+        `second` is the weighted mean of `z z^T` [C, D, D] if rows have weights.
+        """
         d, n = len(self.total), self.num_rows
+        second = self.total / n if second is None else second
         sums = np.sum(responsibilities @ self.features.swapaxes(-1, -2), axis=1)  # [C, K, F]
         counts = np.maximum(sums[..., :1], np.finfo(float).tiny)  # [C, K, 1]
         means, squares = sums[..., 1 : d + 1] / counts, sums[..., d + 1 :] / counts
         weights = sums[..., 0] / n
-        return Mixtures(weights, means, self.kind.covariances(weights, means, squares, self.total / n))
+        return Mixtures(weights, means, self.kind.covariances(weights, means, squares, second))
 
 
 def _ties(x: Points) -> tuple[NDArray[np.intp], ...]:
@@ -123,3 +167,21 @@ def _ties(x: Points) -> tuple[NDArray[np.intp], ...]:
         if np.any(shared):
             ties.append(np.where(shared, np.cumsum(shared), 0)[which.reshape(-1)])
     return tuple(ties)
+
+
+def _extrapolated(start: Mixtures, first: Mixtures, second: Mixtures) -> Mixtures:
+    """The extrapolation of two EM steps, by a factor for each mixture that is the ratio of the step to its change."""
+    steps = [b - a for a, b in zip(start, first, strict=True)]
+    changes = [(c - b) - step for b, c, step in zip(first, second, steps, strict=True)]
+    lengths = [sum(np.sum(leaf.reshape(len(leaf), -1) ** 2, axis=1) for leaf in leaves) for leaves in (steps, changes)]
+    # At least one, the factor of the second step itself.
+    factor = np.sqrt(np.maximum(lengths[0] / np.maximum(lengths[1], np.finfo(float).tiny), 1.0))
+    return Mixtures(*(
+        a + 2.0 * _wide(factor, a) * step + _wide(factor, a) ** 2 * change
+        for a, step, change in zip(start, steps, changes, strict=True)
+    ))  # fmt: skip
+
+
+def _wide(each: NDArray[Any], leaf: Points) -> NDArray[Any]:
+    """One value for each mixture [C], with as many axes as a leaf."""
+    return each.reshape(-1, *(1,) * (leaf.ndim - 1))

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from functools import cache
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -25,6 +26,22 @@ class Mixtures(NamedTuple):
     def at(self, place: int) -> "Mixtures":
         """One of the mixtures, without the leading axis."""
         return Mixtures(*(leaf[place] for leaf in self))
+
+    def in_order(self, order: NDArray[np.intp]) -> "Mixtures":
+        """The mixtures with their components in the given order [C, K]."""
+        rows = np.arange(len(order))[:, None]
+        weights, means, covariances = self
+        shared = covariances.shape[1] < weights.shape[1]
+        return Mixtures(weights[rows, order], means[rows, order], covariances if shared else covariances[rows, order])
+
+    def some(self, places: NDArray[np.intp] | slice) -> "Mixtures":
+        """Several of the mixtures."""
+        return Mixtures(*(leaf[places] for leaf in self))
+
+    @classmethod
+    def join(cls, parts: list["Mixtures"]) -> "Mixtures":
+        """All mixtures of several batches."""
+        return cls(*map(np.concatenate, zip(*parts, strict=True)))
 
     @classmethod
     def stack(cls, ones: list["Mixtures"]) -> "Mixtures":
@@ -59,7 +76,10 @@ class Kind(ABC):
 
     @abstractmethod
     def covariances(self, weights: Points, means: Points, squares: Points, second: Points) -> Points:
-        """Maximum likelihood covariances from mean `squares` [C, K, Q] and `second`, the mean of `z z^T` [D, D]."""
+        """Maximum likelihood covariances from mean `squares` [C, K, Q] and `second`, the mean of `z z^T`.
+
+        `second` is [D, D], or [C, D, D] if rows have weights, which differ between mixtures.
+        """
 
     @abstractmethod
     def smallest(self, covariances: Points) -> Points:
@@ -75,7 +95,7 @@ class Matrices(Kind):
 
     def squares(self, z: Points) -> Points:
         """Products of two columns, each pair once. [D (D + 1) / 2, N]"""
-        i, j = np.triu_indices(z.shape[1])
+        i, j = _pairs(z.shape[1])
         return np.asarray(z.T[i] * z.T[j])
 
     def of_dense(self, weights: Points, dense: Points) -> Points:
@@ -85,16 +105,15 @@ class Matrices(Kind):
     def natural(self, mixtures: Mixtures, total: Points) -> Natural:
         """The coefficient of a product of two different columns counts both of its orders."""
         log_roots, precisions, regular = _inverses(mixtures.covariances)
-        d = len(total)
-        i, j = np.triu_indices(d)
+        i, j = _pairs(len(total))
         linear = (precisions @ mixtures.means[..., None])[..., 0]
         quadratic = precisions[..., i, j] * np.where(i == j, -0.5, -1.0)
         return Natural(log_roots, linear, quadratic, np.zeros(len(regular)), regular)
 
     def covariances(self, weights: Points, means: Points, squares: Points, second: Points) -> Points:
         """Mean products minus products of means. [C, K, D, D]"""
-        i, j = np.triu_indices(len(second))
-        dense = np.empty((*means.shape, len(second)))
+        i, j = _pairs(second.shape[-1])
+        dense = np.empty((*means.shape, second.shape[-1]))
         dense[..., i, j] = dense[..., j, i] = squares
         return dense - means[..., :, None] * means[..., None, :]
 
@@ -180,7 +199,7 @@ class OneVariance(Variances):
 
     def covariances(self, weights: Points, means: Points, squares: Points, second: Points) -> Points:
         """The mean of the columns' variances. [C, K, 1]"""
-        return np.asarray((squares - np.sum(means**2, axis=-1, keepdims=True)) / len(second))
+        return np.asarray((squares - np.sum(means**2, axis=-1, keepdims=True)) / second.shape[-1])
 
 
 @dataclass(frozen=True)
@@ -214,6 +233,12 @@ KINDS: dict[str, Kind] = {
 def kind_of(family: Covariance) -> Kind:
     """The fastest kind for a family; dense covariances for families without one of their own."""
     return KINDS.get(family.name) or Members(family)
+
+
+@cache
+def _pairs(d: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Rows and columns of the upper triangle of a matrix [D, D], each of D (D + 1) / 2 entries."""
+    return np.triu_indices(d)
 
 
 def _inverses(covariances: Points) -> tuple[Points, Points, Flags]:

@@ -1,4 +1,4 @@
-"""Moves of one component of a mixture, with which short EM searches for a higher optimum."""
+"""Moves from one mixture to another, with which short EM searches for a higher optimum."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -30,49 +30,58 @@ class Moves:
     z: Points
     rng: np.random.Generator
 
-    def of(self, kept: Mixtures, parent: int, count: int) -> Mixtures:
-        """`count` copies of one of the `kept` mixtures [E, ...], each with one random component moved. [C, ...]
+    def of(self, mixture: Mixtures, others: Mixtures, count: int) -> Mixtures:
+        """`count` variants of a mixture, by each kind of move in turn.
 
-        Kinds of moves take turns. In the rounds of 38 problems that led to a higher optimum, moves to a component of
-        another mixture were the most frequent, two to one, so they have two turns of five.
+        Args:
+            mixture: a mixture, without a leading axis.
+            others: other mixtures [E, ...] of which parts can be taken; without any, another kind of move is used.
+            count: how many variants.
+
+        Returns:
+            [C, ...].
         """
-        mixture = kept.at(parent)
-        weights, means, covariances = (np.repeat(leaf[None], count, axis=0) for leaf in mixture)
-        owns = len(mixture.covariances) == len(mixture.weights)  # the covariance is not shared
-        others = [place for place in range(len(kept.weights)) if place != parent]
-        kinds: tuple[Callable[[Mixtures], Component], ...] = (
-            self._near_a_row, self._at_any_row, self._far_from_all
-        )  # fmt: skip
+        variants = []
         for child in range(count):
-            moved = self.rng.integers(len(mixture.weights))
-            turn = child % 5
-            if turn in (0, 2) and others:
-                new = self._of(kept.at(int(self.rng.choice(others))))
-            else:
-                new = kinds[max(turn - 2, 0)](mixture)
-            weights[child, moved], means[child, moved] = new.weight, new.mean
-            if owns:
-                covariances[child, moved] = new.covariance
+            other = others.at(int(self.rng.integers(len(others.weights)))) if len(others.weights) else None
+            variants.append(KINDS[child % len(KINDS)](self, mixture, other))
+        weights, means, covariances = Mixtures.stack(variants)
         return Mixtures(weights / np.sum(weights, axis=1, keepdims=True), means, covariances)
 
-    def _of(self, other: Mixtures) -> Component:
-        """A component of another mixture (the crossover of Pernkopf & Bouchaffra 2005, PAMI 27)."""
+    def grafted(self, mixture: Mixtures, other: Mixtures | None) -> Mixtures:
+        """A component moved to one of another mixture (the crossover of Pernkopf & Bouchaffra 2005, PAMI 27)."""
+        if other is None:
+            return self.near_a_row(mixture, other)
         place = int(self.rng.integers(len(other.weights)))
-        return Component(other.weights[place], other.means[place], other.covariances[place % len(other.covariances)])
+        own = other.covariances[place % len(other.covariances)]
+        return self._placed(mixture, Component(other.weights[place], other.means[place], own))
 
-    def _at_any_row(self, mixture: Mixtures) -> Component:
-        """A component at a random row, with the average weight and a fraction of the average covariance."""
-        row = self.z[self.rng.integers(len(self.z))]
-        return Component(1.0 / len(mixture.weights), row, _average(mixture) * self._share())
+    def reweighted(self, mixture: Mixtures, other: Mixtures | None) -> Mixtures:
+        """The mixture after a step of EM with random weights of the rows.
 
-    def _far_from_all(self, mixture: Mixtures) -> Component:
-        """A component at a row drawn in proportion to its squared distance from the nearest mean, of random weight."""
-        distances = np.min(np.sum((self.z[:, None] - mixture.means) ** 2, axis=-1), axis=1)  # [N]
-        row = self.z[self.rng.choice(len(self.z), p=distances / np.sum(distances))]
-        points = self._between(max(self.climber.fewest, 1), len(self.z) / len(mixture.weights))
-        return Component(points / len(self.z), row, _average(mixture) * self._share())
+        It reaches optima that differ by a few rows, which moves of whole components pass over (Elidan, Ninio, Friedman
+        & Schuurmans 2002, "Data perturbation for escaping local maxima in learning", AAAI).
+        """
+        return self.climber.reweighted(Mixtures(*(leaf[None] for leaf in mixture)), self.rng).at(0)
 
-    def _near_a_row(self, mixture: Mixtures) -> Component:
+    def spliced(self, mixture: Mixtures, other: Mixtures | None) -> Mixtures:
+        """The first components of a mixture along a random direction, with the last of another mixture.
+
+        This is the cut and splice of Deaven & Ho (1995), "Molecular geometry optimization with a genetic algorithm",
+        Phys. Rev. Lett. 75. Components interact with their neighbours most, so neighbours stay together.
+        """
+        if other is None:
+            return self.near_a_row(mixture, other)
+        k, direction = len(mixture.weights), self.rng.normal(size=self.z.shape[1])
+        first, last = (np.argsort(one.means @ direction) for one in (mixture, other))
+        size = int(self.rng.integers(1, k))
+        parts = (mixture, first[:size]), (other, last[size:])
+        weights, means = (np.concatenate([one[leaf][places] for one, places in parts]) for leaf in (0, 1))
+        if len(mixture.covariances) < k:  # the covariance is shared
+            return Mixtures(weights, means, mixture.covariances)
+        return Mixtures(weights, means, np.concatenate([one.covariances[places] for one, places in parts]))
+
+    def near_a_row(self, mixture: Mixtures, other: Mixtures | None) -> Mixtures:
         """A component fitted to the nearest rows of a random row, between twice `fewest` and N / K of them."""
         n, d, fewest = *self.z.shape, self.climber.fewest
         least = min(n, 2 * max(fewest, 1))
@@ -84,7 +93,28 @@ class Moves:
         # The average covariance, scaled to the volume of `size` points, counts as `fewest` points.
         volume = (size * len(mixture.weights) / n) ** (2.0 / d)
         covariance = (size * own + fewest * volume * _average(mixture)) / (size + fewest)
-        return Component(size / n, np.mean(near, axis=0), covariance)
+        return self._placed(mixture, Component(size / n, np.mean(near, axis=0), covariance))
+
+    def at_any_row(self, mixture: Mixtures, other: Mixtures | None) -> Mixtures:
+        """A component at a random row, with the average weight and a fraction of the average covariance."""
+        row = self.z[self.rng.integers(len(self.z))]
+        return self._placed(mixture, Component(1.0 / len(mixture.weights), row, _average(mixture) * self._share()))
+
+    def far_from_all(self, mixture: Mixtures, other: Mixtures | None) -> Mixtures:
+        """A component at a row drawn in proportion to its squared distance from the nearest mean, of random weight."""
+        distances = np.min(np.sum((self.z[:, None] - mixture.means) ** 2, axis=-1), axis=1)  # [N]
+        row = self.z[self.rng.choice(len(self.z), p=distances / np.sum(distances))]
+        points = self._between(max(self.climber.fewest, 1), len(self.z) / len(mixture.weights))
+        return self._placed(mixture, Component(points / len(self.z), row, _average(mixture) * self._share()))
+
+    def _placed(self, mixture: Mixtures, new: Component) -> Mixtures:
+        """The mixture with a random component replaced."""
+        moved = self.rng.integers(len(mixture.weights))
+        weights, means, covariances = (leaf.copy() for leaf in mixture)
+        weights[moved], means[moved] = new.weight, new.mean
+        if len(covariances) == len(weights):  # the covariance is not shared
+            covariances[moved] = new.covariance
+        return Mixtures(weights, means, covariances)
 
     def _share(self) -> float:
         return float(SMALLER ** -self.rng.random())
@@ -92,6 +122,13 @@ class Moves:
     def _between(self, least: float, most: float) -> float:
         """A random number whose logarithm is uniform."""
         return float(np.exp(self.rng.uniform(np.log(least), np.log(max(most, least)))))
+
+
+# Every kind of move takes one turn, except that ten variants begin a second time.
+Move = Callable[[Moves, Mixtures, Mixtures | None], Mixtures]
+KINDS: tuple[Move, ...] = (
+    Moves.grafted, Moves.reweighted, Moves.spliced, Moves.near_a_row, Moves.at_any_row, Moves.far_from_all
+)  # fmt: skip
 
 
 def _average(mixture: Mixtures) -> Points:

@@ -3,6 +3,7 @@
 A start by short EM is the best of many candidates, improved by moving one component at a time.
 """
 
+from dataclasses import dataclass
 from itertools import count
 from typing import ClassVar, Literal, NamedTuple
 
@@ -21,30 +22,32 @@ from workbench.starts.hierarchical import Hierarchical
 from workbench.starts.kinds import Mixtures, Points, kind_of
 from workbench.starts.moves import Moves
 
-# A restart begins with ten candidates and ten steps from each, followed by rounds of as many moves with as many steps.
-# Biernacki, Celeux & Govaert (2003) leave the numbers open, and find that a short run need not be close to convergence.
-CANDIDATES, STEPS = 10, 10
+# A restart begins with ten candidates and a short run from each, followed by rounds of as many moves. A short run is
+# ten passes over the rows, in three leaps. Biernacki, Celeux & Govaert (2003) leave the numbers open, and find that a
+# short run need not be close to convergence.
+CANDIDATES, LEAPS = 10, 3
 
-# In each round the three highest mixtures continue, together with the four highest so far, from which moves begin.
+# The three highest of a round continue in the next one, together with the four highest so far, from which moves begin.
 FINALISTS, KEPT = 3, 4
 
-# The search ends after this many rounds per component in a row without improvement, times the restart's term of Luby's
-# sequence: 1, 1, 2, 1, 1, 2, 4 and so on. If there are many optima, one long search finds the best more reliably than
-# the same number of rounds in short searches; if there are few, all rounds after the first are wasted. Without
-# knowledge of the run times, no other sequence is better by more than a constant and a logarithm (Luby, Sinclair &
-# Zuckerman 1993, "Optimal speedup of Las Vegas algorithms", Inf. Process. Lett. 47).
-PATIENCE = 2
+# A search ends after this many rounds per component in a row without improvement. A long one has that patience for each
+# optimum in its pool: where the restarts before found the same optimum, there is hardly another to be found, and where
+# each found its own, there are many (Boender & Rinnooy Kan 1987, "Bayesian stopping rules for multistart global
+# optimization methods", Math. Program. 37, estimate the number of optima from the same counts).
+PATIENCE = 3
 
 # As long as no candidate ended usable, this many times as many rounds of new candidates.
 MORE_PATIENCE = 8
 
-# Ends that differ by less than `SAME` nats count as one optimum. A run that gains less than `SETTLED` nats in ten steps
-# has converged.
+# Ends that differ by less than `SAME` nats count as one optimum. A run that gains less than `SETTLED` has converged.
 SAME, SETTLED = 0.05, 0.001
 
-# The highest mixture finally continues for up to this many times ten steps: a mixture on its way into a spike, above
-# all one on equal values, may not be recognisable for hundreds of steps.
+# The highest mixture finally continues for up to this many short runs: a mixture on its way into a spike, above all one
+# on equal values, may not be recognisable for hundreds of steps.
 SETTLING = 50
+
+# A long search has a pool of at most this many ends of the restarts before.
+POOL = 8
 
 # If there are more rows than this, each restart uses a random sample of this size.
 MOST_ROWS = 2**10
@@ -55,131 +58,185 @@ MOST_WORK, EXPONENTIAL = 2**30, 16
 
 
 class ShortEM(Start):
-    """The best of ten short EM runs, then moves: one component is placed elsewhere, and short EM runs again.
+    """The best of ten short EM runs, then moves: a part of the mixture is placed elsewhere, and short EM runs again.
 
     Biernacki, Celeux & Govaert (2003), "Choosing starting values for the EM algorithm for getting the highest
     likelihood in multivariate Gaussian mixture models", CSDA 41, find that the best of many short runs leads EM to
     higher optima than the same effort in long runs. Zhao, Hautamaki, Karkkainen & Franti (2012), "Random swap EM
     algorithm for Gaussian mixture models", Pattern Recognition Letters 33, find that moving one component at a time
-    leads out of optima in which one group has two components and another has none. Four mixtures are kept and continue,
-    so that slowly rising ones have time, and a moved component can be taken from another mixture (`moves.py`). Runs are
-    discarded if `Soundness` would call their end starved, singular or suspicious: the likelihood is unbounded, and the
-    highest of many short runs would be a spike. The runs maximise the likelihood, whatever the prior.
+    leads out of optima in which one group has two components and another has none. `moves.py` has more kinds of moves.
+
+    Restarts alternate between a search by itself and a long search, whose moves begin at the ends of all restarts
+    before it and take parts of them. Restarts of one seed are therefore no independent trials. A start still depends on
+    the problem, the seed and the restart only, because the restarts before it are always the same.
+
+    Four mixtures are kept and continue, so that slowly rising ones have time. Runs are discarded if `Soundness` would
+    call their end starved, singular or suspicious: the likelihood is unbounded, and the highest of many short runs
+    would be a spike. The runs maximise the likelihood, whatever the prior.
     """
 
     rule: Literal["short_em"] = "short_em"
-    summary: ClassVar[str] = "the best of ten short EM runs, then components moved while that climbs higher"
+    summary: ClassVar[str] = (
+        "the best of ten short EM runs, then parts moved while that climbs higher; long searches by turns"
+    )
     climbs: ClassVar[bool] = True
 
     def draw(self, problem: Problem, restarts: int, seed: int) -> Mixture:
-        """Draw each restart with its own random generator."""
-        x = np.asarray(problem.sample, float)
-        starts = Mixtures.stack([_best(problem, x, generator(seed, f"short_em {r}"), r) for r in range(restarts)])
+        """The end of each restart's search."""
+        ends = self.search(problem, restarts, seed).mixtures
         # Linear algebra libraries may round differently on another host.
-        return in_data_units(problem, Mixtures(*from_first_host(tuple(starts))))
+        return in_data_units(problem, Mixtures(*from_first_host(tuple(ends))))
+
+    def search(self, problem: Problem, restarts: int, seed: int) -> "Kept":
+        """The end of each restart's search, in working units, and its log-likelihood on the rows it used. [R, ...]"""
+        x, pool = np.asarray(problem.sample, float), None
+        ends: list[Kept] = []
+        for restart in range(restarts):
+            end = Search.of(problem, x, seed, restart).best(pool if restart % 2 else None)
+            # A search ends at the order of weights; a start has its components in any order.
+            order = generator(seed, f"order {restart}").permutation(problem.components)
+            ends.append(end._replace(mixtures=end.mixtures.in_order(order[None])))
+            pool = _highest(*_joined(ends[-1], pool), POOL)
+        return Kept(Mixtures.join([end.mixtures for end in ends]), np.concatenate([end.values for end in ends]))
 
 
 class Kept(NamedTuple):
-    """The highest usable ends of short runs, each of a different optimum."""
+    """Ends of runs; those that a search keeps are usable, each of a different optimum, the highest first."""
 
     mixtures: Mixtures  # [E, ...]
-    values: Points  # [E]   log-likelihoods, the highest first
+    values: Points  # [E]   log-likelihoods in working units
 
 
-def _best(problem: Problem, x: Points, rng: np.random.Generator, restart: int) -> Mixtures:
-    """The start of one restart, in working units and without a leading axis, from rows x [N, D] in the data's units."""
-    k = problem.components
-    if len(x) > MOST_ROWS:
-        x = x[np.sort(rng.choice(len(x), MOST_ROWS, replace=False))]
-    z = (x - np.asarray(problem.rows.shift)) @ np.asarray(problem.rows.inverse).T
-    climber = Climber.of(z, problem.covariance, k, x)
-    numbers = count(restart * CANDIDATES)
+@dataclass(frozen=True)
+class Search:
+    """The search of one restart, on rows in the data's units x [N, D] and in working units z [N, D]."""
 
-    def candidates() -> Mixtures:
-        return Mixtures.stack([_candidate(problem, x, z, rng, next(numbers)) for _ in range(CANDIDATES)])
+    problem: Problem
+    x: Points
+    z: Points
+    climber: Climber
+    rng: np.random.Generator
+    restart: int
 
-    first = children = candidates()
-    kept, highest, still, patience = None, -np.inf, 0, PATIENCE * k * luby(restart + 1)
-    with np.errstate(all="ignore"):  # mixtures that are not finite are discarded
-        for _ in range(_rounds(climber, k) if k > 1 else 1):
-            kept = _round(climber, children, kept)
-            still = 0 if kept is not None and kept.values[0] > highest + SAME else still + 1
-            if still == patience * (MORE_PATIENCE if kept is None else 1):
-                break
-            if kept is None:
-                children = candidates()
-                continue
-            highest = max(highest, kept.values[0])
-            # The highest in half of the rounds, otherwise any of those kept.
-            parent = int(rng.integers(2) * rng.integers(len(kept.values)))
-            children = Moves(climber, z, rng).of(kept.mixtures, parent, CANDIDATES) if k > 1 else children
-        # The second candidate has wide components at random rows, which are never singular.
-        return first.at(1) if kept is None else _settled(climber, kept)
+    @classmethod
+    def of(cls, problem: Problem, x: Points, seed: int, restart: int) -> "Search":
+        """The search of a restart, on a sample of the rows x [N, D] if there are many."""
+        rng = generator(seed, f"short_em {restart}")
+        if len(x) > MOST_ROWS:
+            x = x[np.sort(rng.choice(len(x), MOST_ROWS, replace=False))]
+        z = (x - np.asarray(problem.rows.shift)) @ np.asarray(problem.rows.inverse).T
+        return cls(problem, x, z, Climber.of(z, problem.covariance, problem.components, x), rng, restart)
 
+    def best(self, pool: Kept | None) -> Kept:
+        """The highest mixture found; its value is -inf if nothing usable was.
 
-def luby(term: int) -> int:
-    """A term of Luby's sequence, counted from 1: term 2^i - 1 is 2^(i - 1), after which the sequence repeats."""
-    length = term.bit_length()
-    return 2 ** (length - 1) if term == 2**length - 1 else luby(term - 2 ** (length - 1) + 1)
+        Args:
+            pool: ends of the restarts before, from which a search with more than the least patience begins.
+        """
+        k, patience = self.problem.components, PATIENCE * self.problem.components
+        numbers = count(self.restart * CANDIDATES)
+
+        def candidates() -> Mixtures:
+            return Mixtures.stack([self._candidate(next(numbers)) for _ in range(CANDIDATES)])
+
+        first = children = candidates()
+        kept = young = None
+        if pool is not None:
+            patience *= len(pool.values)
+            kept = Kept(pool.mixtures.some(slice(KEPT)), pool.values[:KEPT])
+            children = self._children(kept, pool) if k > 1 else first
+        highest, still = -np.inf, 0
+        with np.errstate(all="ignore"):  # mixtures that are not finite are discarded
+            for _ in range(_rounds(self.climber, k) if k > 1 else 2):
+                young, kept = _round(self.climber, children, young, kept)
+                parents = kept or young
+                reached = max((some.values[0] for some in (young, kept) if some is not None), default=-np.inf)
+                still = 0 if reached > highest + SAME else still + 1
+                highest = max(highest, reached)
+                if still == patience * (MORE_PATIENCE if parents is None else 1):
+                    break
+                children = candidates() if parents is None or k == 1 else self._children(parents, pool)
+            # The second candidate has wide components at random rows, which are never singular.
+            return Kept(first.some(slice(1, 2)), np.array([-np.inf])) if kept is None else _settled(self.climber, kept)
+
+    def _children(self, kept: Kept, pool: Kept | None) -> Mixtures:
+        """Moves of the highest mixture in half of the rounds, otherwise of any of those kept."""
+        parent = int(self.rng.integers(2) * self.rng.integers(len(kept.values)))
+        mixtures, values = (kept.mixtures, kept.values) if pool is None else _joined(kept, pool)
+        others = np.flatnonzero(np.abs(values - kept.values[parent]) > SAME)
+        return Moves(self.climber, self.z, self.rng).of(kept.mixtures.at(parent), mixtures.some(others), CANDIDATES)
+
+    def _candidate(self, number: int) -> Mixtures:
+        """A mixture by varied seeds, or with wide components at random rows, alternately."""
+        x, z, rng, problem = self.x, self.z, self.rng, self.problem
+        k, d, family = problem.components, x.shape[1], problem.covariance
+        if number % 2:
+            weights, means = np.full(k, 1.0 / k), z[rng.choice(len(z), k, replace=False)]
+            # In working units the data have unit covariance; K components of this size fill the same volume.
+            dense = np.tile(np.eye(d) * k ** (-2.0 / d), (k, 1, 1))
+        else:
+            groups = VariedSeeds().group(x, k, rng, number // 2)
+            shift, inverse = np.asarray(problem.rows.shift), np.asarray(problem.rows.inverse)
+            weights, means = np.maximum(groups.counts, 1.0), (groups.means - shift) @ inverse.T
+            weights = weights / np.sum(weights)
+            dense = inverse @ smoothed(groups, family.fewest_points(d)) @ inverse.T
+        return Mixtures(weights, means, kind_of(family).of_dense(weights, dense))
 
 
 def _rounds(climber: Climber, components: int) -> int:
     """The largest number of rounds of moves, which is smaller for more rows and columns."""
-    climbs = (CANDIDATES + FINALISTS + KEPT) * STEPS
+    climbs = (CANDIDATES + FINALISTS + KEPT) * (3 * LEAPS + 1)
     work = 2 * climbs * components * climber.num_rows * (climber.features.shape[1] + EXPONENTIAL)
     return int(max(2, MOST_WORK // work))
 
 
-def _round(climber: Climber, children: Mixtures, kept: Kept | None) -> Kept | None:
-    """The mixtures kept after short runs of the children, then of the best of these and of those kept so far."""
-    chosen = _highest(climber, children, FINALISTS)
-    pool = [some.mixtures for some in (kept, chosen) if some is not None]
-    return _highest(climber, Mixtures(*map(np.concatenate, zip(*pool, strict=True))), KEPT) if pool else None
-
-
-def _highest(climber: Climber, mixtures: Mixtures, most: int) -> Kept | None:
-    """The highest usable ends of short runs, one of each of at most `most` optima; None if no end is usable."""
-    ends, values = climber.climb(mixtures, STEPS)
+def _round(
+    climber: Climber, children: Mixtures, young: Kept | None, kept: Kept | None
+) -> tuple[Kept | None, Kept | None]:
+    """The best of the children after a short run, and of the young and those kept after another of theirs."""
+    parts = [children, *(some.mixtures for some in (young, kept) if some is not None)]
+    ends, values = climber.leap(Mixtures.join(parts), LEAPS)
     values = np.where(climber.usable(ends), values, -np.inf)
+    born, grown = slice(CANDIDATES), slice(CANDIDATES, None)
+    return (
+        _highest(ends.some(born), values[born], FINALISTS), _highest(ends.some(grown), values[grown], KEPT)
+    )  # fmt: skip
+
+
+def _highest(mixtures: Mixtures, values: Points, most: int) -> Kept | None:
+    """The highest of the usable mixtures, one of each of at most `most` optima; None if none is usable.
+
+    Their components are in the order of their weights, because an optimum has many labellings, which are equally high,
+    and rounding must not decide which of them the search goes on with.
+    """
     places: list[int] = []
     for place in np.argsort(-values):
         if np.isfinite(values[place]) and np.all(np.abs(values[places] - values[place]) > SAME):
             places.append(int(place))
-    places = places[:most]
-    return Kept(Mixtures(*(leaf[places] for leaf in ends)), values[places]) if places else None
+    chosen = np.asarray(places[:most], int)
+    ordered = mixtures.some(chosen).in_order(np.argsort(mixtures.weights[chosen], axis=1))
+    return Kept(ordered, values[chosen]) if places else None
 
 
-def _settled(climber: Climber, kept: Kept) -> Mixtures:
-    """The highest mixture that is still usable after EM has continued from it, without a leading axis."""
+def _joined(some: Kept, others: Kept | None) -> Kept:
+    """Those of both, in no order."""
+    if others is None:
+        return some
+    return Kept(Mixtures.join([some.mixtures, others.mixtures]), np.concatenate([some.values, others.values]))
+
+
+def _settled(climber: Climber, kept: Kept) -> Kept:
+    """The highest mixture that is still usable after EM has continued from it."""
     for place, value in enumerate(kept.values):
-        one = Mixtures(*(leaf[[place]] for leaf in kept.mixtures))
+        one = kept.mixtures.some(slice(place, place + 1))
         for _ in range(SETTLING):
             before = value
-            one, (value,) = climber.climb(one, STEPS)
+            one, (value,) = climber.leap(one, LEAPS)
             if not value - before > SETTLED or not climber.usable(one)[0]:
                 break
         if np.isfinite(value) and climber.usable(one)[0]:
-            return one.at(0)
-    return kept.mixtures.at(0)
-
-
-def _candidate(problem: Problem, x: Points, z: Points, rng: np.random.Generator, number: int) -> Mixtures:
-    """A mixture by varied seeds, or with wide components at random rows, alternately.
-
-    x and z [N, D] are the rows in the data's and in working units.
-    """
-    k, d, family = problem.components, x.shape[1], problem.covariance
-    if number % 2:
-        weights, means = np.full(k, 1.0 / k), z[rng.choice(len(z), k, replace=False)]
-        # In working units the data have unit covariance; K components of this size fill the same volume.
-        dense = np.tile(np.eye(d) * k ** (-2.0 / d), (k, 1, 1))
-    else:
-        groups = VariedSeeds().group(x, k, rng, number // 2)
-        shift, inverse = np.asarray(problem.rows.shift), np.asarray(problem.rows.inverse)
-        weights, means = np.maximum(groups.counts, 1.0), (groups.means - shift) @ inverse.T
-        weights = weights / np.sum(weights)
-        dense = inverse @ smoothed(groups, family.fewest_points(d)) @ inverse.T
-    return Mixtures(weights, means, kind_of(family).of_dense(weights, dense))
+            return Kept(one, np.array([value]))
+    return Kept(kept.mixtures.some(slice(1)), kept.values[:1])
 
 
 def in_data_units(problem: Problem, working: Mixtures) -> Mixture:
