@@ -29,6 +29,7 @@ from workbench.jobs.judged import (
     reading_of,
     record_of_decision,
 )
+from workbench.jobs.store import Store
 from workbench.report import ledger_table, redraw, show_claims
 
 HOLDS, FAILS, DEPENDS, UNDECIDED = Verdict
@@ -278,6 +279,17 @@ def test_a_setting_without_results_is_a_line_without_a_verdict(
     (found,) = run_claims(read_ledger(path), out=folder / "out")
     assert found.decision.verdict == HOLDS and found.failure is None
     assert [row.verdict for row in found.decision.sensitivity] == [UNDECIDED]
+
+
+def test_another_root_seed_is_that_of_every_config_and_lies_apart(folder: Path, claim: dict[str, Any]) -> None:
+    varied = {**claim, "vary": [{"what": "seed", "at": "3", "set": ["seed=3"]}]}
+    path = write(folder, {"a": varied})
+    (entry,) = read_ledger(path, seed=7)
+    assert [config.seed for _, config in entry.rests_on] == [7, 3]
+    result = CliRunner().invoke(cli, ["claims", str(path), "--seed", "7", "--out", str(folder / "seven")])
+    assert result.exit_code == 0, result.output
+    kept = [job["config"]["configs"][0]["experiment"]["seed"] for _, job in Store(folder / "seven" / "claims").jobs()]
+    assert kept == [7]
 
 
 def test_a_proof_is_no_measurement_and_an_interval_is_no_proof(folder: Path, claim: dict[str, Any]) -> None:

@@ -155,12 +155,13 @@ def is_ledger(path: Path | str) -> bool:
     return "claims" in read_toml(path)
 
 
-def read_ledger(path: Path | str, *, quick: bool = False) -> list[Entry]:
+def read_ledger(path: Path | str, *, quick: bool = False, seed: int | None = None) -> list[Entry]:
     """The claims of a TOML ledger in its order, with their configs.
 
     Args:
         path: of the ledger.
         quick: apply each claim's quick settings to its configs.
+        seed: root seed of every config, in place of its own; a variation that states another keeps it.
 
     Raises:
         InputError: the file cannot be read; a key is wrong, unknown or missing; a check is unknown or reads something
@@ -175,7 +176,7 @@ def read_ledger(path: Path | str, *, quick: bool = False) -> list[Entry]:
     entries = []
     for name, table in tables.items():
         try:
-            entries.append(_entry(name, table, path.parent, quick))
+            entries.append(_entry(name, table, path.parent, quick, () if seed is None else (f"seed={seed}",)))
         except InputError as error:
             problems += [f"{path}: claims.{one_line(str(name), VALUE)}{line}" for line in str(error).splitlines()]
     if problems:
@@ -183,7 +184,7 @@ def read_ledger(path: Path | str, *, quick: bool = False) -> list[Entry]:
     return entries
 
 
-def _entry(name: str, table: Any, folder: Path, quick: bool) -> Entry:
+def _entry(name: str, table: Any, folder: Path, quick: bool, seeded: tuple[str, ...]) -> Entry:
     """Raises InputError with one line for each mistake, each beginning with the rest of its key path."""
     if not isinstance(table, Mapping):
         raise InputError(f": must be a table, got {table!r}")
@@ -193,9 +194,9 @@ def _entry(name: str, table: Any, folder: Path, quick: bool) -> Entry:
         raise InputError("\n".join(f".{explain(each, Claim)}" for each in error.errors())) from None
     problems: list[str] = []
     names, settings = (claim.quick_config or claim.config, claim.quick) if quick else (claim.config, ())
-    own = _configs(names, folder, settings, problems)
+    own = _configs(names, folder, seeded + settings, problems)
     each = () if quick else claim.vary
-    varied = tuple(_configs(v.config or claim.config, folder, v.set, problems) for v in each)
+    varied = tuple(_configs(v.config or claim.config, folder, seeded + v.set, problems) for v in each)
     if claim.check not in CHECKS:
         near = get_close_matches(claim.check, CHECKS, n=1)
         hint = f"did you mean {near[0]!r}? " if near else ""

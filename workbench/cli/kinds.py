@@ -89,7 +89,10 @@ LEDGER = Path("experiments/claims.toml")
 @click.option("--quick", is_flag=True, help="Run each claim's quick variant.")
 @reusing
 @click.option("--only", metavar="NAME,NAME", help="Judge only these claims.")
-@click.option("--out", type=Folder(), help="Folder of all results  [default: results; results/quick]")
+@click.option("--seed", type=click.IntRange(0, 2**32 - 1), help="Root seed of all configs, in place of their own.")
+@click.option(
+    "--out", type=Folder(), help="Folder of all results  [default: results, results/quick with --quick; seed-N in it]"
+)
 @click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
 @click.pass_context
 def claims(
@@ -98,6 +101,7 @@ def claims(
     quick: bool,
     reuse: Reuse,
     only: str | None,
+    seed: int | None,
     out: Path | None,
     form: str,
 ) -> None:
@@ -112,8 +116,9 @@ def claims(
             f"{file}: no such ledger; give the FILE of one, or run this where {LEDGER} of the repository lies "
             "(names of claims go after --only, with commas between them)"
         )
-    folder = (Path("results/quick") if quick else Path("results")) if out is None else out
-    asked = Asked(quick, names_of("--only", only), form)
+    usual = Path("results/quick") if quick else Path("results")
+    folder = (usual if seed is None else usual / f"seed-{seed}") if out is None else out
+    asked = Asked(quick, names_of("--only", only), form, seed)
     if judge(file, Store(folder / file.stem), How(reuse), asked):
         ctx.exit(FAILED)
 
@@ -124,11 +129,12 @@ class Asked(NamedTuple):
     quick: bool = False
     only: Collection[str] | None = None
     form: str = "table"  # or json; nothing is printed if it is empty
+    seed: int | None = None  # of every config, in place of its own
 
 
 def judge(file: Path, store: Store, how: How, asked: Asked) -> bool:
     """Run what is missing, print the decisions, and write the page; returns whether a run or a check failed."""
-    ledger = read_ledger(file, quick=asked.quick)
+    ledger = read_ledger(file, quick=asked.quick, seed=asked.seed)
     ask_for_devices(None)
     with progress(quiet=not asked.form) as watch:
         own = how._replace(watch=watch)

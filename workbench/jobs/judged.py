@@ -177,7 +177,15 @@ def table_of_claims(judged: Sequence[Judged]) -> Table:
     lines = []
     for each in judged:
         found, runs = each.decision, ", ".join(each.folders)
-        lines.append((f"{each.name}: {each.sentence}", found.verdict.value, found.figure, found.error_text, runs))
+        lines.append(
+            (
+                f"{each.name}: {each.sentence}",
+                found.verdict.value,
+                found.figure,
+                f"{found.error_text}. {found.border}".rstrip(". "),
+                runs,
+            )
+        )
     return Table.of_lines(heads, lines, words=("claim", "figure", "error", "runs"))
 
 
