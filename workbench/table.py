@@ -32,6 +32,9 @@ LONGEST, NARROWEST = 80, 14
 
 BETWEEN = "  "
 
+# The forms in which a table can be asked for.
+FORMS = ("table", "csv", "json", "markdown", "latex")
+
 
 class Linked(str):
     """Text that is a link on a page; `html` is the HTML of the link, and is not escaped again."""
@@ -114,6 +117,25 @@ class Table:
         more = len(self.rows) - PAGE_ROWS
         below = f'<p class="note">... and {more:,} rows more.</p>\n' if more > 0 else ""
         return f'<table class="figures">\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}</tbody>\n</table>\n{below}'
+
+    def to_markdown(self) -> str:
+        """A table of GitHub's Markdown, with what Markdown would read as markup escaped."""
+        marks = [":--" if name in self.words else "--:" for name in self.columns]
+        lines = [self.heads, marks, *self.lines()]
+        return "".join(f"| {' | '.join(_MARKDOWN.sub(_escaped, cell) for cell in line)} |\n" for line in lines)
+
+    def to_latex(self) -> str:
+        """A `tabular` of LaTeX with the rules of the package booktabs; what LaTeX would read as markup is escaped."""
+        shape = "".join("l" if name in self.words else "r" for name in self.columns)
+        head, *body = ((" & ".join(map(_latex, line)) + r" \\") for line in [self.heads, *self.lines()])
+        rows = ["\\toprule", head, "\\midrule", *body, "\\bottomrule"]
+        return "\n".join([f"\\begin{{tabular}}{{{shape}}}", *rows, "\\end{tabular}", ""])
+
+    def in_form(self, form: str) -> str:
+        """The table in one of `FORMS`, with a newline at its end."""
+        shown = {"table": self.text, "csv": self.to_csv, "json": self.to_json}
+        shown |= {"markdown": self.to_markdown, "latex": self.to_latex}
+        return shown[form]().rstrip("\n") + "\n"
 
     def _html_line(self, row: Mapping[str, Any]) -> str:
         first, *rest = (_html(row.get(name), name in self.words) for name in self.columns)
@@ -283,6 +305,30 @@ def text_of(value: Any, whole: bool = False) -> str:
         case _:
             most = 10 * LONGEST if whole else LONGEST
             return "\n".join(one_line(line, most) for line in str(value).split("\n"))
+
+
+# Characters that Markdown reads as markup inside a cell, and those of LaTeX with what stands for them.
+_MARKDOWN = re.compile(r"[\\`*_{}\[\]<>|~]")
+_LATEX = {c: f"\\{c}" for c in "&%$#_{}"} | {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "±": r"$\pm$",
+    DASH: "--",
+}
+
+
+def _escaped(found: re.Match[str]) -> str:
+    return f"\\{found[0]}"
+
+
+def _latex(text: str) -> str:
+    """Text for LaTeX; a number's minus sign is one of mathematics."""
+    if re.fullmatch(r"-[\d.,e+-]+", text):
+        return f"${text}$"
+    return "".join(_LATEX.get(c, c) for c in text)
 
 
 def _html(value: Any, whole: bool) -> str:

@@ -1,0 +1,306 @@
+"""The estimates of a comparison's methods, with their errors and intervals: what a paper's table states.
+
+A method that climbs ends at a maximum, and its intervals follow from the observed information there (Efron & Hinkley
+1978, Biometrika 65): the normal approximation is made for the log-odds of weights, the means, the logarithms of
+standard deviations and Fisher's z of correlations, and the ends are carried back, so that no interval leaves the range
+of its parameter. A sampler's intervals are quantiles of its draws after relabelling.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from itertools import combinations
+from statistics import NormalDist
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from numpy.typing import ArrayLike, NDArray
+
+from workbench.charts import Chart
+from workbench.compare.comparison import Comparison
+from workbench.data import default_columns
+from workbench.diagnostics import mixing_of
+from workbench.diagnostics.convergence import R_HAT_LIMIT
+from workbench.diagnostics.ranks import rank_statistics
+from workbench.engine.compat.compilation import jit_by_size
+from workbench.errors import InputError
+from workbench.geometry.curvature import curvature, raveled
+from workbench.geometry.standard_errors import covariance_of
+from workbench.loop.trace import Trace
+from workbench.mixture import FlatPrior, Mixture
+from workbench.posterior.relabelled import DEFAULT, relabel
+from workbench.problem import Problem
+from workbench.table import Table
+
+LEVEL = 0.95
+
+# The Hessian of P parameters costs the work of P passes side by side, and memory for P chunks of rows.
+MOST_PARAMETERS = 600
+
+# A climb that stopped farther from its maximum than this, in standard errors, has no intervals: a Newton step measures
+# the distance.
+SHORT = 0.1
+
+# A correlation or weight this close to the end of its range has no finite transform.
+EDGE = 1e-12
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """One parameter. Components count from 1; None where all components, or all columns, share the parameter."""
+
+    parameter: str  # weight, mean, sd, correlation
+    component: int | None
+    column: str | None  # two names for a correlation; None for a weight
+    estimate: float
+    standard_error: float | None
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True)
+class Estimates:
+    """The estimates of one method, with the components in the order of `Mixture.canonical`."""
+
+    method: str
+    rows: tuple[Estimate, ...]
+    level: float
+    how: str  # how errors and intervals were computed
+    why_none: str | None = None  # why there are no errors, or no estimates
+
+    @property
+    def said(self) -> str:
+        """What the errors and intervals are, or why there are none."""
+        if self.why_none is None:
+            return f"{100 * self.level:g} % intervals by {self.how}"
+        return (
+            f"no intervals ({self.how or 'none'}): {self.why_none}" if self.rows else f"no estimates: {self.why_none}"
+        )
+
+    @property
+    def shown(self) -> Table:
+        """The table for readers: each value to the second digit of its error, without correlations."""
+        rows = [row for row in self.rows if row.parameter != "correlation"]
+        lines = [(_named(row), row.component, row.column, *_to_its_error(row)) for row in rows]
+        heads = ("parameter", "component", "column", "estimate", "standard error", "low", "high")
+        more = "" if len(rows) == len(self.rows) else "CSV and JSON hold the correlations too."
+        title = " ".join(filter(None, [f"Estimates of {self.method}:", self.said]))
+        return Table.of_lines(heads, lines, title=title, note=more, words=("parameter", "column"))
+
+
+def numbers_of(found: Sequence[Estimates]) -> Table:
+    """Every parameter of several methods in full precision, for CSV and JSON."""
+    about = ("method", "level", "interval")
+    rows = [
+        {"method": e.method, "level": e.level, "interval": e.how if e.why_none is None else None, **asdict(row)}
+        for e in found
+        for row in e.rows
+    ]
+    return Table((*about, *(each.name for each in fields(Estimate))), tuple(rows))
+
+
+def _named(row: Estimate) -> str:
+    return {"sd": "standard deviation"}.get(row.parameter, row.parameter)
+
+
+def _to_its_error(row: Estimate) -> tuple[str | None, ...]:
+    """Estimate, error and interval, to the second digit of the error. A blank stays None."""
+    if not row.standard_error:
+        return f"{row.estimate:.5g}", None, None, None
+    digits = min(max(1 - math.floor(math.log10(row.standard_error)), 0), 12)
+    ends = (row.estimate, row.standard_error, row.low, row.high)
+    return tuple(None if value is None else f"{value:,.{digits}f}" for value in ends)
+
+
+def estimates_of(comparison: Comparison, method: str, level: float = LEVEL) -> Estimates:
+    """The estimates of one method of a comparison.
+
+    Args:
+        comparison: holds the method's trace.
+        method: its name there.
+        level: of the intervals, between 0 and 1.
+
+    Raises:
+        InputError: there is no such method, or the level is not between 0 and 1.
+    """
+    if method not in comparison:
+        raise InputError(f"method: {method!r} is not in the comparison; it has {', '.join(comparison) or 'none'}")
+    if not 0 < level < 1:
+        raise InputError(f"level: must lie between 0 and 1, got {level!r}")
+    problem, trace = comparison.problem, comparison[method]
+    names = comparison.columns or default_columns(problem.num_dimensions)
+    if trace.is_sampler:
+        return _of_draws(method, trace, problem, names, level)
+    best = trace.best(problem, comparison.rule)
+    if best is None:
+        return Estimates(method, (), level, "", "no end of the method is sound")
+    return estimates_at(problem, best, method=method, columns=names, level=level)
+
+
+def estimates_at(
+    problem: Problem, mixture: Mixture, *, method: str = "", columns: Sequence[str] = (), level: float = LEVEL
+) -> Estimates:
+    """The estimates at a maximum of `log_joint`, with intervals from the observed information.
+
+    With a prior other than the flat one, the information is that of the posterior density at its mode (Laplace's
+    approximation).
+
+    Args:
+        problem: the problem that was solved.
+        mixture: a maximum.
+        method: the name of the method that found it.
+        columns: names of the data's columns; by default x1, x2, ...
+        level: of the intervals.
+    """
+    mixture = mixture.canonical()
+    names = tuple(columns) or default_columns(problem.num_dimensions)
+    places = _places(mixture, names)
+    values = np.asarray(_naturals(mixture))
+    flat = isinstance(problem.prior, FlatPrior)
+    how = "observed information" if flat else "curvature of the posterior at its mode"
+    found, why = _transformed_errors(problem, mixture)
+    if found is None:
+        return Estimates(
+            method, tuple(Estimate(*p, v, None, None, None) for p, v in _each(places, values)), level, how, why
+        )
+    half = NormalDist().inv_cdf(0.5 + level / 2) * found
+    kinds = _kinds(mixture)
+    centre, errors = np.asarray(_carry(values, kinds)), found * _slopes(values, kinds)
+    ends = _carry_back(centre - half, kinds), _carry_back(centre + half, kinds)
+    rows = [
+        # The weight of a single component is no parameter.
+        Estimate(*place, value, *(float(each[q]) if found[q] > 0 else None for each in (errors, *ends)))
+        for q, (place, value) in enumerate(_each(places, values))
+    ]
+    return Estimates(method, tuple(rows), level, how)
+
+
+def _of_draws(method: str, trace: Trace, problem: Problem, names: Sequence[str], level: float) -> Estimates:
+    """Posterior means, standard deviations and quantiles of relabelled draws, where the chains agree."""
+    how = f"quantiles of draws relabelled by {DEFAULT}"
+    if trace.is_approximation:
+        how = f"quantiles of an approximation's draws, relabelled by {DEFAULT}"
+    else:
+        mixing = mixing_of(trace, problem)
+        if mixing is None or not mixing.converged:
+            why = "it has one chain, which no other confirms" if trace.num_restarts == 1 else "its chains do not agree"
+            return Estimates(method, (), level, how, f"{why} ({'no draws' if mixing is None else mixing.facts})")
+    draws = relabel(trace, problem).mixtures
+    values = np.asarray(jax.vmap(jax.vmap(_naturals))(jax.tree.map(jnp.asarray, draws)))  # [R, S, Q]
+    r_hats, _ = rank_statistics(values)
+    moves = np.ptp(values, axis=(0, 1)) > 0
+    clear = trace.is_approximation | ~(r_hats >= R_HAT_LIMIT)
+    tails = np.quantile(values, [0.5 - level / 2, 0.5 + level / 2], axis=(0, 1))  # [2, Q]
+    rows = []
+    for q, (place, mean) in enumerate(_each(_places(draws, names), np.mean(values, axis=(0, 1)))):
+        told = clear[q] and moves[q]
+        spread = (float(np.std(values[..., q], ddof=1)), *tails[:, q].tolist()) if told else (None, None, None)
+        rows.append(Estimate(*place, mean, *spread))
+    blank = None if np.all(clear) else "labels of some components are ambiguous: their parameters have no interval"
+    return Estimates(method, tuple(rows), level, f"{how}; {blank}" if blank else how)
+
+
+_KINDS = ("weight", "mean", "sd", "correlation")
+_Place = tuple[str, int | None, str | None]
+
+
+def _places(mixture: Mixture, names: Sequence[str]) -> list[_Place]:
+    """Parameter, component and column of each entry of `_naturals`."""
+    family, k, d = mixture.covariance, mixture.num_components, mixture.num_dimensions
+    each: list[int | None] = [j + 1 for j in range(k)]
+    owners = [None] if family.is_shared else each
+    # The family's shape for 2 components of 3 dimensions shows whether deviations vary with the column.
+    columns: list[str | None] = list(names) if 3 in family.shape(2, 3) else [None]
+    places: list[_Place] = [("weight", j, None) for j in each]
+    places += [("mean", j, name) for j in each for name in names]
+    places += [("sd", j, name) for j in owners for name in columns]
+    if family.has_correlations and d > 1:
+        places += [("correlation", j, f"{a}, {b}") for j in owners for a, b in combinations(names, 2)]
+    return places
+
+
+def _naturals(mixture: Mixture) -> Array:
+    """Weights, means, standard deviations and correlations of one mixture. [Q]"""
+    family, d = mixture.covariance, mixture.num_dimensions
+    parts = [mixture.weights, mixture.means, family.deviations(mixture.scales)]
+    if family.has_correlations and d > 1:
+        trils = family.correlation_trils(mixture.scales)
+        correlations = trils @ jnp.swapaxes(trils, -1, -2)
+        parts.append(correlations[..., *np.triu_indices(d, 1)])
+    return jnp.concatenate([part.ravel() for part in parts])
+
+
+def _transformed_errors(problem: Problem, mixture: Mixture) -> tuple[NDArray[np.float64] | None, str | None]:
+    """Standard errors of the transformed parameters [Q], or why there are none."""
+    if mixture.num_parameters > MOST_PARAMETERS:
+        return (
+            None,
+            f"{mixture.num_parameters:,} parameters are more than the {MOST_PARAMETERS} that it is computed for",
+        )
+    if problem.rows.stream is not None:
+        return None, "the rows are not in memory"
+    errors, distance = (
+        np.asarray(part) for part in _errors_at(problem.num_points * problem.num_dimensions, problem, mixture)
+    )
+    if not np.all(np.isfinite(errors)):
+        return None, "it is not positive definite there, so that the end is no strict maximum"
+    if not distance <= SHORT:
+        return (
+            None,
+            f"the climb stopped {float(distance):.2g} standard errors short of the maximum; give it more iterations",
+        )
+    return errors, None
+
+
+class _Errors(NamedTuple):
+    transformed: Array  # [Q]
+    distance: Array  # []   to the maximum by a Newton step, in standard errors of the farthest coordinate
+
+
+def _at(problem: Problem, mixture: Mixture) -> _Errors:
+    """The errors by the inverse of the exact Hessian; it depends on no chart."""
+    chart = Chart.of(problem, weights="log_ratio")
+    u, constrain = raveled(mixture, chart)
+    found = curvature(problem, mixture, chart)
+    covariance = covariance_of(-found.hessian)  # [P, P]
+    step = covariance @ found.gradient
+    kinds = _kinds(mixture)
+    slopes = jax.jacfwd(lambda v: _carry(_naturals(constrain(v)), kinds))(u)  # [Q, P]
+    variances = jnp.einsum("qp,pr,qr->q", slopes, covariance, slopes)
+    distance = jnp.max(jnp.abs(step) / jnp.sqrt(jnp.diagonal(covariance)), initial=0.0)
+    return _Errors(jnp.sqrt(variances), distance)
+
+
+_errors_at = jit_by_size(_at)
+
+
+def _kinds(mixture: Mixture) -> NDArray[np.int_]:
+    """The place in `_KINDS` of each entry of `_naturals`. [Q]"""
+    names = default_columns(mixture.num_dimensions)
+    return np.asarray([_KINDS.index(parameter) for parameter, *_ in _places(mixture, names)])
+
+
+def _carry(values: ArrayLike, kinds: NDArray[np.int_]) -> Array:
+    """Log-odds of weights, means, logarithms of standard deviations, Fisher's z of correlations. [Q]"""
+    v = jnp.asarray(values)
+    w, r, s = jnp.clip(v, EDGE, 1 - EDGE), jnp.clip(v, EDGE - 1, 1 - EDGE), jnp.where(kinds == 2, v, 1.0)
+    return jnp.choose(kinds, [jnp.log(w) - jnp.log1p(-w), v, jnp.log(s), jnp.arctanh(r)], mode="clip")
+
+
+def _carry_back(values: ArrayLike, kinds: NDArray[np.int_]) -> NDArray[np.float64]:
+    """The inverse of `_carry`. [Q]"""
+    v = jnp.asarray(values)
+    back = jnp.choose(kinds, [jax.nn.sigmoid(v), v, jnp.exp(jnp.where(kinds == 2, v, 0.0)), jnp.tanh(v)], mode="clip")
+    return np.asarray(back, float)
+
+
+def _slopes(values: NDArray[np.float64], kinds: NDArray[np.int_]) -> NDArray[np.float64]:
+    """Derivatives of `_carry_back` at the carried values. [Q]"""
+    return np.choose(kinds, [values * (1 - values), np.ones_like(values), values, 1 - values**2])
+
+
+def _each(places: Sequence[_Place], values: NDArray[np.float64]) -> list[tuple[_Place, float]]:
+    return list(zip(places, values.tolist(), strict=True))

@@ -1,0 +1,67 @@
+"""Which method's answer to trust, in a sentence that follows from the figures of a comparison."""
+
+from collections.abc import Sequence
+
+from workbench.compare.summary import MethodSummary
+from workbench.diagnostics import Status
+
+
+def whom_to_trust(summaries: Sequence[MethodSummary]) -> str:
+    """One or two sentences: how far the best answer can be trusted, and whether the chains bear it out.
+
+    The best is trusted where several starts end on it, at least one of them has met its stopping rule, and none of its
+    components is suspicious, merged or by chance. A best that a single start reached says nothing about what further
+    starts would find: of starts that have each ended on an optimum of their own, the next is likely to find another
+    (Good 1953, Biometrika 40: the share of unseen optima is about that of optima seen once).
+    """
+    climbs = [s for s in summaries if s.failure is None and s.r_hat_max is None and s.evidence_bound is None]
+    there = [s for s in climbs if s.best_log_joint is not None and s.reached_best]
+    if not there:
+        sound = any(s.best_log_joint is not None for s in climbs)
+        reason = "no method that climbs reaches the best" if sound else "no method that climbs has a sound answer"
+        return f"Trust none yet: {reason}.{_of_chains(summaries)}"
+    best = max(there, key=lambda s: (s.reached_best / s.restarts, -(s.passes_to_best or 0.0)))
+    found = "; ".join(f"{s.method} ends there from {s.reached_best} of {s.restarts} starts" for s in there)
+    doubts = _doubts(there)
+    if doubts:
+        return f"Do not trust the best yet: {'; '.join(doubts)} ({found}).{_of_chains(summaries)}"
+    others = [s.method for s in climbs if s not in there]
+    never = f"; {', '.join(others)} never" if others else ""
+    return f"Trust {best.method}: {found}{never}.{_of_chains(summaries)}"
+
+
+def _doubts(there: Sequence[MethodSummary]) -> list[str]:
+    """Reasons not to trust the best that these methods reach."""
+    doubts = []
+    # The methods begin at the same starts, so that two methods on one start are no second witness.
+    if max(s.reached_best for s in there) == 1:
+        doubts.append("a single start reaches it, so that further starts may find a higher one (give more restarts)")
+    if not any(s.converged_on_best for s in there):
+        doubts.append("no start that reaches it has converged (give more iterations)")
+    if any(s.merged for s in there):
+        doubts.append("components have merged in it (ask for fewer)")
+    if any(s.tied_points for s in there):
+        doubts.append("a component sits on equal values")
+    elif any(s.suspicious for s in there):
+        doubts.append("a component is both tight and small")
+    elif any(s.sliver for s in there):
+        doubts.append("a component may be there by chance")
+    if any(s.equal_elsewhere for s in there):
+        doubts.append("another mixture has the same value")
+    return doubts
+
+
+def _of_chains(summaries: Sequence[MethodSummary]) -> str:
+    """A sentence on the chains of each sampler."""
+    said = []
+    for s in summaries:
+        if s.r_hat_max is None:
+            continue
+        if s.restarts == 1:
+            said.append(f"{s.method} has one chain, which no other confirms")
+        elif s.statuses.get(Status.CONVERGED.name, 0) == s.restarts:
+            said.append(f"the chains of {s.method} agree, and its intervals need no normal approximation")
+        else:
+            said.append(f"the chains of {s.method} do not agree: take no interval from it")
+    text = "; ".join(said)
+    return f" {text[0].upper()}{text[1:]}." if text else ""

@@ -1,0 +1,123 @@
+"""A mixture as a small JSON file, which any language can read and write."""
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from workbench.data import check_columns
+from workbench.errors import VALUE, InputError, cut, shown
+from workbench.mixture.mixture import Mixture
+
+FORMAT, VERSION = "workbench mixture", 1
+
+# A larger file is no mixture: it would hold a million components in one column.
+MOST_BYTES = 2**27
+
+
+class SavedMixture(NamedTuple):
+    """A mixture with the names of its columns, if they are known, and words on where it comes from."""
+
+    mixture: Mixture
+    columns: tuple[str, ...]
+    about: Mapping[str, Any]
+
+
+def save_mixture(
+    path: Path | str, mixture: Mixture, *, columns: Sequence[str] = (), about: Mapping[str, Any] | None = None
+) -> Path:
+    """Write a mixture as JSON. The file is replaced whole, or not at all.
+
+    | key | value |
+    |---|---|
+    | `format`, `version` | "workbench mixture", 1 |
+    | `covariance` | the name of the family: "full", "tied", "diagonal", "spherical" |
+    | `weights` | K numbers that sum to 1 |
+    | `means` | K lists of D numbers |
+    | `covariances` | K matrices, each D lists of D numbers, whatever the family |
+    | `columns` | D names, if known |
+    | `about` | free: where the mixture comes from |
+
+    Numbers have all their digits: weights and means come back bit for bit, and covariances to rounding, because they
+    are factored again.
+
+    Args:
+        path: the file.
+        mixture: one mixture, not a batch.
+        columns: names of the D columns.
+        about: plain values.
+
+    Returns:
+        The path.
+
+    Raises:
+        InputError: the number of names is not D, or a number is not finite.
+    """
+    path, arrays = Path(path), [np.asarray(a, float) for a in (mixture.weights, mixture.means, mixture.covariances)]
+    if columns:
+        check_columns(columns, mixture.num_dimensions, str(path))
+    if not all(np.all(np.isfinite(a)) for a in arrays):
+        raise InputError(f"{path}: the mixture has numbers that are not finite; save a sound one, as trace.best gives")
+    values = {"format": FORMAT, "version": VERSION, "covariance": mixture.covariance.name}
+    values |= dict(zip(("weights", "means", "covariances"), (a.tolist() for a in arrays), strict=True))
+    values |= {"columns": list(columns)} if columns else {}
+    text = json.dumps(values | ({"about": dict(about)} if about else {}), indent=1, allow_nan=False)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        temporary.write_text(text + "\n", encoding="utf-8")
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path
+
+
+def load_mixture(path: Path | str) -> SavedMixture:
+    """Read a mixture that `save_mixture` wrote, or another program in that form.
+
+    Raises:
+        InputError: the file cannot be read, is no such file, or its numbers are no mixture of the family.
+    """
+    path = Path(path)
+    remedy = "give a file that `workbench fit` or Mixture.save wrote"
+    try:
+        if path.stat().st_size > MOST_BYTES:
+            raise InputError(f"{path}: is of {path.stat().st_size:,} bytes; {remedy}")
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{cut(str(path), VALUE)}: cannot be read ({error.strerror}); {remedy}") from None
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: is not JSON ({cut(str(error), VALUE)}); {remedy}") from None
+    if not isinstance(values, dict) or values.get("format") != FORMAT:
+        raise InputError(f"{path}: has no format {FORMAT!r}; {remedy}")
+    if values.get("version") != VERSION:
+        raise InputError(f"{path}: version is {shown(values.get('version'))}, and this workbench reads {VERSION}")
+    missing = [key for key in ("covariance", "weights", "means", "covariances") if key not in values]
+    if missing:
+        raise InputError(f"{path}: {', '.join(missing)}: missing; {remedy}")
+    try:
+        numbers = [_numbers(values[key], key) for key in ("weights", "means", "covariances")]
+        mixture = Mixture.from_covariances(*numbers, str(values["covariance"]))
+        columns = values.get("columns") or []
+        if not (isinstance(columns, list) and all(isinstance(name, str) for name in columns)):
+            raise InputError(f"columns: give a list of names, got {shown(columns)}")
+        if columns:
+            check_columns(columns, mixture.num_dimensions, "columns")
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+    about = values.get("about")
+    return SavedMixture(mixture, tuple(columns), about if isinstance(about, dict) else {})
+
+
+def _numbers(value: Any, key: str) -> np.ndarray:
+    """A list of numbers, or of such lists, as an array."""
+    try:
+        array = np.asarray(value)
+    except ValueError:
+        array = np.empty(0, object)
+    if array.dtype.kind not in "if" or array.size == 0:
+        raise InputError(f"{key}: give lists of numbers of equal length, got {shown(value)}")
+    return array.astype(float)
