@@ -64,4 +64,4 @@ def _of_chains(summaries: Sequence[MethodSummary]) -> str:
         else:
             said.append(f"the chains of {s.method} do not agree: take no interval from it")
     text = "; ".join(said)
-    return f" {text[0].upper()}{text[1:]}." if text else ""
+    return f" Of the samplers: {text}." if text else ""

@@ -16,7 +16,7 @@ from workbench.errors import InputError
 from workbench.experiment.own import CLASS, validate_own, with_classes
 from workbench.loop.pool import INTERVAL
 from workbench.methods import METHODS, Method
-from workbench.mixture import COVARIANCES, PRIORS, FlatPrior, Prior
+from workbench.mixture import COVARIANCES, PRIORS, FlatPrior, Mixture, Prior
 from workbench.problem import Labels, Problem
 from workbench.soundness import Soundness
 from workbench.starts import STARTS, Alternating, Start
@@ -107,6 +107,26 @@ class DataConfig(Config):
         if self.standardize:
             data = data.standardise()
         return data.split(self.test_fraction, seed)
+
+    def in_units_of_source(self, mixture: Mixture, x: np.ndarray) -> Mixture:
+        """A mixture that was fitted in the units of this config, in those of the source.
+
+        Where columns were standardised and the family holds no such mixture (spherical), the result is of the diagonal
+        family, or of the full one if there are correlations.
+
+        Args:
+            mixture: in the units of `load`.
+            x: the points of the source, [N, D].
+        """
+        d = mixture.num_dimensions
+        centre, scale = (
+            (x.mean(axis=0), x.std(axis=0)) if self.standardize else (np.zeros(d), np.full(d, self.divide_by))
+        )
+        if mixture.covariance.admits(np.diag(scale)):
+            return mixture.affine(scale, centre)
+        dense = np.asarray(mixture.covariances) * scale[:, None] * scale
+        family = "full" if mixture.covariance.has_correlations else "diagonal"
+        return Mixture.from_covariances(mixture.weights, np.asarray(mixture.means) * scale + centre, dense, family)
 
 
 class ModelConfig(Config):

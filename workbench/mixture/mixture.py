@@ -6,8 +6,9 @@ For D = 1 these programs use variances instead of 1 x 1 matrices: each Cholesky 
 component, which takes longer than the rest of a small pass.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -189,6 +190,31 @@ class Mixture:
     def canonical(self) -> "Mixture":
         """The components ordered by the first coordinate of their means; ties are broken by the next coordinate."""
         return self.permute(jnp.lexsort(self.means.T[::-1]))
+
+    def save(self, path: Path | str, columns: Sequence[str] = ()) -> None:
+        """Write the mixture to a small JSON file; `saved.save_mixture` documents its keys.
+
+        Args:
+            path: the file.
+            columns: names of the D columns.
+
+        Raises:
+            InputError: the number of names is not D, or a number is not finite.
+        """
+        from workbench.mixture.saved import save_mixture
+
+        save_mixture(path, self, columns=columns)
+
+    @classmethod
+    def load(cls, path: Path | str) -> "Mixture":
+        """The mixture in a file that `save`, `workbench fit` or another program wrote.
+
+        Raises:
+            InputError: the file cannot be read, or holds no mixture.
+        """
+        from workbench.mixture.saved import load_mixture
+
+        return load_mixture(path).mixture
 
     def _points(self, x: ArrayLike) -> Array:
         if isinstance(x, jax.core.Tracer):

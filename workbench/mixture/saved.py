@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from workbench.data import check_columns
+from workbench.data.points import check_columns
 from workbench.errors import VALUE, InputError, cut, shown
 from workbench.mixture.mixture import Mixture
 
@@ -64,7 +64,10 @@ def save_mixture(
     values = {"format": FORMAT, "version": VERSION, "covariance": mixture.covariance.name}
     values |= dict(zip(("weights", "means", "covariances"), (a.tolist() for a in arrays), strict=True))
     values |= {"columns": list(columns)} if columns else {}
-    text = json.dumps(values | ({"about": dict(about)} if about else {}), indent=1, allow_nan=False)
+    values |= {"about": dict(about)} if about else {}
+    # A line for each key: short, and readable by eye.
+    lines = (f"{json.dumps(key)}: {json.dumps(value, allow_nan=False)}" for key, value in values.items())
+    text = "{\n" + ",\n".join(lines) + "\n}"
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:

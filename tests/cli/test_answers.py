@@ -1,0 +1,190 @@
+"""From a table to labels, estimates and a model: `fit`, `predict` and `estimates`, against SciPy and scikit-learn."""
+
+import csv
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+from scipy.special import logsumexp
+from scipy.stats import multivariate_normal
+from sklearn.mixture import GaussianMixture
+
+import workbench as wb
+from workbench.cli import cli
+
+CONFIG = """
+restarts = 4
+[data]
+file = "flowers.csv"
+columns = ["length", "width"]
+label = "kind"
+{data}
+[model]
+components = 2
+covariance = "{family}"
+[methods.em]
+tolerance = 1e-12
+"""
+
+
+def command(*words: object) -> Result:
+    return CliRunner().invoke(cli, [str(word) for word in words], prog_name="workbench", catch_exceptions=False)
+
+
+def write_flowers(folder: Path, data: str = "", family: str = "full") -> np.ndarray:
+    """A table of 80 flowers of two kinds, and its config. [80, 2]"""
+    rng = np.random.default_rng(11)
+    kinds = np.where(np.arange(80) < 50, "rose", "tulip")
+    x = rng.normal(size=(80, 2)) * [1.0, 20.0] + np.where(kinds == "rose", 0, 6)[:, None] * [1.0, 10.0]
+    lines = [f"{i},{a!r},{b!r},{k}" for i, (a, b), k in zip(range(100, 180), x.tolist(), kinds, strict=True)]
+    (folder / "flowers.csv").write_text("\n".join(["tag,length,width,kind", *lines]), encoding="utf-8")
+    (folder / "flowers.toml").write_text(CONFIG.format(data=data, family=family), encoding="utf-8")
+    return x
+
+
+@pytest.fixture(scope="module")
+def fitted(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, np.ndarray, Result]:
+    """A folder with the table, its points, and what `fit` printed."""
+    folder = tmp_path_factory.mktemp("fitted")
+    x = write_flowers(folder)
+    result = command("fit", folder / "flowers.toml", "--out", folder / "out")
+    assert result.exit_code == 0, result.output
+    return folder, x, result
+
+
+def test_the_answer_is_that_of_another_library(fitted: tuple[Path, np.ndarray, Result]) -> None:
+    folder, x, _ = fitted
+    theirs = GaussianMixture(2, tol=1e-10, reg_covar=0, max_iter=1000, n_init=5, random_state=0).fit(x)
+    order = np.argsort(theirs.means_[:, 0])
+    model = json.loads((folder / "out" / "fit" / "model.json").read_text(encoding="utf-8"))
+    assert model["columns"] == ["length", "width"]
+    assert np.allclose(model["weights"], theirs.weights_[order], rtol=1e-3)
+    assert np.allclose(model["means"], theirs.means_[order], rtol=1e-3, atol=1e-3)
+    assert np.allclose(model["covariances"], theirs.covariances_[order], rtol=1e-2)
+    assert model["about"]["log_likelihood"] == pytest.approx(80 * theirs.score(x), abs=1e-3)
+
+
+def rows_of(text: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(text)))
+
+
+def check_labels(rows: list[dict[str, str]], x: np.ndarray, model: Path) -> None:
+    """Labels, probabilities and densities by SciPy from the numbers of the model's file."""
+    values = json.loads(model.read_text(encoding="utf-8"))
+    parts = [
+        np.log(w) + multivariate_normal(m, c).logpdf(x)
+        for w, m, c in zip(values["weights"], values["means"], values["covariances"], strict=True)
+    ]
+    joint = np.stack(parts, axis=1)
+    density = logsumexp(joint, axis=1)
+    shares = np.exp(joint - density[:, None])
+    assert [int(row["component"]) for row in rows] == (shares.argmax(axis=1) + 1).tolist()
+    assert np.allclose([float(row["probability"]) for row in rows], shares.max(axis=1), rtol=1e-9)
+    assert np.allclose([float(row["log_density"]) for row in rows], density, rtol=1e-9)
+    assert np.allclose([[float(row["p1"]), float(row["p2"])] for row in rows], shares, atol=1e-12)
+
+
+def test_every_row_is_labelled(fitted: tuple[Path, np.ndarray, Result]) -> None:
+    folder, x, _ = fitted
+    rows = rows_of((folder / "out" / "fit" / "labels.csv").read_text(encoding="utf-8"))
+    assert [row["row"] for row in rows] == [str(n + 1) for n in range(80)]
+    assert rows[0]["class"] == "rose"
+    check_labels(rows, x, folder / "out" / "fit" / "model.json")
+
+
+def test_new_rows_are_labelled_by_the_names_of_their_columns(fitted: tuple[Path, np.ndarray, Result]) -> None:
+    folder, x, _ = fitted
+    new = folder / "new.csv"
+    lines = [f"{b!r},n{i},{a!r}" for i, (a, b) in enumerate(x[:3].tolist())]
+    new.write_text("\n".join(["width,tag,length", *lines]), encoding="utf-8")
+    model = folder / "out" / "fit" / "model.json"
+    result = command("predict", model, new, "--id", "tag")
+    rows = rows_of(result.stdout)
+    assert [row["tag"] for row in rows] == ["n0", "n1", "n2"]
+    check_labels(rows, x[:3], model)
+    written = command("predict", model, new, "--out", folder / "labels.csv")
+    assert (written.exit_code, written.stdout) == (0, "")
+    check_labels(rows_of((folder / "labels.csv").read_text(encoding="utf-8")), x[:3], model)
+
+
+def test_one_row_is_enough_to_predict(fitted: tuple[Path, np.ndarray, Result]) -> None:
+    folder, x, _ = fitted
+    (folder / "one.csv").write_text(f"length,width\n{x[0, 0]!r},{x[0, 1]!r}\n", encoding="utf-8")
+    rows = rows_of(command("predict", folder / "out" / "fit" / "model.json", folder / "one.csv").stdout)
+    check_labels(rows, x[:1], folder / "out" / "fit" / "model.json")
+
+
+def test_fit_prints_trust_estimates_and_classes(fitted: tuple[Path, np.ndarray, Result]) -> None:
+    folder, x, result = fitted
+    text = result.stdout
+    assert "Trust em: em ends there from" in text
+    assert "95 % intervals by observed information" in text
+    assert "Known classes and components" in text
+    crossed = next(line.split() for line in text.splitlines() if line.startswith("rose"))
+    labels = rows_of((folder / "out" / "fit" / "labels.csv").read_text(encoding="utf-8"))
+    counts = [sum(r["class"] == "rose" and r["component"] == str(k) for r in labels) for k in (1, 2)]
+    assert crossed[1:] == [str(count) for count in counts]
+
+
+def test_estimates_print_in_every_form(fitted: tuple[Path, np.ndarray, Result]) -> None:
+    folder, *_ = fitted
+    forms = {
+        form: command("estimates", folder / "out", "--format", form)
+        for form in ("table", "csv", "json", "latex", "markdown")
+    }
+    assert {form: result.exit_code for form, result in forms.items()} == dict.fromkeys(forms, 0)
+    rows, values = rows_of(forms["csv"].stdout), json.loads(forms["json"].stdout)
+    assert [float(row["estimate"]) for row in rows] == [value["estimate"] for value in values]
+    assert {row["parameter"] for row in rows} == {"weight", "mean", "sd", "correlation"}
+    assert (folder / "out" / "fit" / "estimates.csv").read_text(encoding="utf-8") == forms["csv"].stdout
+    assert r"\begin{tabular}" in forms["latex"].stdout
+    assert "| mean | 1 | length |" in forms["markdown"].stdout
+
+
+def test_rows_held_out_are_in_the_final_fit(tmp_path: Path) -> None:
+    x = write_flowers(tmp_path, "test_fraction = 0.25")
+    result = command("fit", tmp_path / "flowers.toml", "--out", tmp_path / "out")
+    assert "em was run again on all 80 rows" in result.stdout
+    model = json.loads((tmp_path / "out" / "fit" / "model.json").read_text(encoding="utf-8"))
+    assert model["about"]["points"] == 80
+    mixture = wb.Mixture.load(tmp_path / "out" / "fit" / "model.json")
+    assert float(mixture.log_density(x).sum()) == pytest.approx(model["about"]["log_likelihood"], abs=1e-6)
+
+
+@pytest.mark.parametrize(("family", "saved"), [("full", "full"), ("spherical", "diagonal")])
+def test_the_model_is_in_the_units_of_the_file(tmp_path: Path, family: str, saved: str) -> None:
+    x = write_flowers(tmp_path, "standardize = true", family)
+    command("fit", tmp_path / "flowers.toml", "--out", tmp_path / "out")
+    model = json.loads((tmp_path / "out" / "fit" / "model.json").read_text(encoding="utf-8"))
+    mixture = wb.Mixture.load(tmp_path / "out" / "fit" / "model.json")
+    assert model["covariance"] == saved
+    # The density of x is that of the standardised z over the product of the deviations.
+    shift = 80 * np.log(x.std(axis=0)).sum()
+    assert float(mixture.log_density(x).sum()) == pytest.approx(model["about"]["log_likelihood"] - shift, abs=1e-6)
+
+
+Wrong = Callable[[Path], tuple[list[object], str]]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["fit", "{0}/flowers.toml", "--method", "nuts", "--out", "{0}/out"], "--method: nuts: is not in the experiment"),
+        (["fit", "{0}/flowers.csv"], "flowers.csv: is not valid TOML"),
+        (["predict", "{0}/flowers.csv", "{0}/flowers.csv"], "flowers.csv: is not JSON"),
+        (["predict", "{0}/none.json", "{0}/flowers.csv"], "none.json: cannot be read"),
+        (["predict", "{0}/out/fit/model.json", "{0}/other.csv"], "other.csv: unknown column 'length'"),
+        (["predict", "{0}/out/fit/model.json", "{0}/flowers.csv", "--id", "name"], "label: unknown column 'name'"),
+        (["estimates", "{0}/out", "--method", "nuts"], "--method: nuts: is not stored in"),
+    ],
+)  # fmt: skip
+def test_wrong_input_is_one_message(fitted: tuple[Path, np.ndarray, Result], words: list[str], message: str) -> None:
+    folder, *_ = fitted
+    (folder / "other.csv").write_text("height\n1\n2\n", encoding="utf-8")
+    result = command(*(word.format(folder) for word in words))
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert message in result.stderr

@@ -1,0 +1,73 @@
+"""Whom to trust: the sentence follows from the figures, one by one."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from workbench.compare.summary import MethodSummary
+from workbench.compare.trust import whom_to_trust
+
+
+def summary(method: str, **more: Any) -> MethodSummary:
+    blank: dict[str, Any] = dict.fromkeys(MethodSummary.__dataclass_fields__)
+    blank |= {"method": method, "restarts": 8, "reached_best": 6, "converged_on_best": 6, "best_log_joint": -10.0}
+    blank |= {"statuses": {"CONVERGED": 8}, "optima": (), "passes_to_best": 20.0}
+    return MethodSummary(**(blank | more))
+
+
+EM, ASCENT = summary("em"), summary("ascent", reached_best=7, converged_on_best=7)
+
+
+def test_the_method_that_reaches_the_best_most_often_is_trusted() -> None:
+    text = whom_to_trust([EM, ASCENT])
+    assert text == "Trust ascent: em ends there from 6 of 8 starts; ascent ends there from 7 of 8 starts."
+
+
+def test_of_equals_the_cheaper_one() -> None:
+    assert whom_to_trust([EM, replace(EM, method="ascent", passes_to_best=10.0)]).startswith("Trust ascent:")
+
+
+def test_a_method_that_never_reaches_it_is_named() -> None:
+    assert whom_to_trust([EM, replace(ASCENT, reached_best=0)]).endswith("starts; ascent never.")
+
+
+@pytest.mark.parametrize(
+    ("more", "doubt"),
+    [
+        ({"reached_best": 1}, "a single start reaches it"),
+        ({"converged_on_best": 0}, "no start that reaches it has converged"),
+        ({"merged": True}, "components have merged in it"),
+        ({"tied_points": 12, "suspicious": True}, "a component sits on equal values ("),
+        ({"suspicious": True}, "a component is both tight and small"),
+        ({"sliver": "component 2"}, "a component may be there by chance"),
+        ({"equal_elsewhere": 1}, "another mixture has the same value"),
+    ],
+)
+def test_each_doubt_is_told(more: dict[str, Any], doubt: str) -> None:
+    text = whom_to_trust([replace(EM, **more)])
+    assert text.startswith("Do not trust the best yet: ")
+    assert doubt in text
+
+
+def test_two_methods_on_one_start_are_no_second_witness() -> None:
+    once = {"reached_best": 1, "converged_on_best": 1}
+    assert "a single start" in whom_to_trust([replace(EM, **once), replace(ASCENT, **once)])
+
+
+def test_nothing_sound_is_told() -> None:
+    none = replace(EM, best_log_joint=None, reached_best=0)
+    assert whom_to_trust([none]) == "Trust none yet: no method that climbs has a sound answer."
+
+
+def test_chains_are_told_apart() -> None:
+    agree = summary("nuts", r_hat_max=1.001, restarts=4, statuses={"CONVERGED": 4})
+    apart = replace(agree, statuses={"BUDGET": 4})
+    alone = replace(agree, restarts=1, statuses={"BUDGET": 1})
+    assert whom_to_trust([EM, agree]).endswith(
+        "Of the samplers: the chains of nuts agree, and its intervals need no normal approximation."
+    )
+    assert whom_to_trust([EM, apart]).endswith(
+        "Of the samplers: the chains of nuts do not agree: take no interval from it."
+    )
+    assert whom_to_trust([EM, alone]).endswith("Of the samplers: nuts has one chain, which no other confirms.")

@@ -1,0 +1,207 @@
+"""The commands that give answers: the estimates of stored methods, a fitted model with labels, labels of new rows."""
+
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+
+from workbench.cli.group import cli
+from workbench.cli.shared import Folder, import_own, named, progress, reusing
+from workbench.compare import Comparison, summarise, table
+from workbench.compare.answers import Answer, answer_of, cross_table, labels_of
+from workbench.compare.estimates import LEVEL, Estimates, estimates_of, numbers_of
+from workbench.compare.trust import whom_to_trust
+from workbench.data import Dataset, read_file
+from workbench.engine.devices import ask_for_devices
+from workbench.engine.files import replacing
+from workbench.errors import InputError
+from workbench.experiment import Experiment, read_experiment
+from workbench.jobs.experiment import ExperimentJob
+from workbench.jobs.results import load_results
+from workbench.jobs.running import Reuse, run_job
+from workbench.jobs.store import Store
+from workbench.mixture.saved import SavedMixture, load_mixture, save_mixture
+from workbench.table import FORMS, Table
+
+level_option = click.option(
+    "--level",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    default=LEVEL,
+    show_default=True,
+    help="Level of the intervals.",
+)
+
+
+@cli.command()
+@click.argument("folder", type=click.Path(path_type=Path), metavar="DIR")
+@click.option("--method", metavar="NAME", help="Only this method  [default: all]")
+@level_option
+@click.option("--format", "form", type=click.Choice(FORMS), default="table", show_default=True)
+def estimates(folder: Path, method: str | None, level: float, form: str) -> None:
+    """Print the estimates of stored methods, with standard errors and intervals.
+
+    Of a method that climbs they rest on the observed information at its best sound end, of a sampler on its draws after
+    relabelling. Components count from 1, in the order of the first column of their means. LaTeX (which needs the
+    package booktabs) and Markdown are tables for a paper; CSV and JSON have every digit, and correlations.
+    """
+    comparisons = load_results(folder)
+    found = [
+        (comparison.name, estimates_of(comparison, name, level))
+        for comparison in comparisons
+        for name in comparison
+        if method in (None, name)
+    ]
+    if not found:
+        methods = dict.fromkeys(name for comparison in comparisons for name in comparison)
+        raise InputError(f"--method: {method}: is not stored in {folder}; it has {', '.join(methods)}")
+    click.echo(_in_form(found, form), nl=False)
+
+
+def _in_form(found: Sequence[tuple[str, Estimates]], form: str) -> str:
+    """The estimates of experiments and methods in one form; numbers in one table, others below each other."""
+    if form in ("csv", "json"):
+        tables = [(name, numbers_of([each])) for name, each in found]
+        columns = ("experiment", *tables[0][1].columns)
+        rows = tuple({"experiment": name, **row} for name, one in tables for row in one.rows)
+        return Table(columns, rows).in_form(form)
+    about = {"table": "", "latex": "% ", "markdown": ""}[form]
+    texts = []
+    for name, each in found:
+        shown = each.shown
+        title = f"{about}{name}: {shown.title}"
+        end = f"\n{about}{shown.note}\n" if shown.note else ""
+        gap = "\n" if form == "markdown" else ""
+        body = shown.titled("").in_form(form) if each.rows else ""
+        texts.append(f"{title}\n{gap}{body}{'' if form == 'table' else gap + end.lstrip()}")
+    return "\n".join(texts)
+
+
+@cli.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Override a key; may be repeated.")
+@click.option("--method", metavar="NAME", help="The method whose answer is saved  [default: the one that ends highest]")
+@click.option("--out", type=Folder(), help="Results folder  [default: results/NAME]")
+@level_option
+@reusing
+def fit(
+    file: Path,
+    settings: tuple[str, ...],
+    method: str | None,
+    out: Path | None,
+    level: float,
+    reuse: Reuse,
+) -> None:
+    """Run an experiment as far as its results are missing, and save its answer.
+
+    Prints how far the best can be trusted, the estimates with their intervals, and, where classes are known, how they
+    meet the components. Writes into the folder `fit` of the results: model.json (for `workbench predict` and
+    wb.Mixture.load), labels.csv (component, probability and density of every row), estimates.csv and estimates.tex. If
+    the experiment holds rows out, the method is run once more, on all rows.
+    """
+    store = Store(Path("results") / file.stem if out is None else out)
+    import_own(file, settings)
+    experiment = read_experiment(file, settings)
+    if experiment.run.hosts > 1:
+        raise InputError(f"{file}: run.hosts: fit works on one host; use `workbench run`, then fit with run.hosts = 1")
+    ask_for_devices(experiment.run.devices_per_host)
+    with named(file), progress(quiet=False) as watch:
+        comparison = _run(file, experiment, store, reuse, watch)
+        answer = answer_of(comparison, method)
+        trust = whom_to_trust(summarise(comparison))
+        final, whole = comparison, experiment
+        if experiment.data.test_fraction:
+            data = experiment.data.model_copy(update={"test_fraction": 0.0})
+            methods = {answer.method: experiment.methods[answer.method]}
+            whole = experiment.model_copy(update={"data": data, "methods": methods})
+            final = _run(file, whole, store, reuse, watch)
+            answer = answer_of(final, answer.method)
+        rows, _ = whole.data.load(whole.seed, file.parent)
+        saved = _saved(file, whole, answer, final)
+    click.echo(table(comparison))
+    click.echo(trust)
+    if final is not comparison:
+        click.echo(f"{answer.method} was run again on all {len(rows.x):,} rows: what follows is that fit.")
+    found = estimates_of(final, answer.method, level)
+    click.echo(f"\n{found.shown}")
+    if rows.labels is not None:
+        components = np.asarray(answer.mixture.predict(rows.x))
+        known = experiment.data.label or "class"
+        click.echo(f"\n{cross_table(rows.labels.tolist(), components, answer.mixture.num_components, known)}")
+    written = _write(store.folder / "fit", saved, rows, found, file.stem)
+    click.echo("\nWritten: " + ", ".join(map(str, written)))
+
+
+def _run(file: Path, experiment: Experiment, store: Store, reuse: Reuse, watch: Any) -> Comparison:
+    job = ExperimentJob.of(experiment, file.stem, file.parent)
+    return job.result(store, run_job(job, store, reuse=reuse, watch=watch))
+
+
+def _saved(file: Path, experiment: Experiment, answer: Answer, comparison: Comparison) -> SavedMixture:
+    """The answer in the units of the data's source."""
+    plain = experiment.data.model_copy(update={"standardize": False, "divide_by": 1.0})
+    source, _ = plain.load(experiment.seed, file.parent)
+    mixture = experiment.data.in_units_of_source(answer.mixture, np.asarray(source.x))
+    about = {
+        "experiment": file.stem,
+        "method": answer.method,
+        "log_likelihood": answer.log_likelihood,
+        "log_joint": answer.log_joint,
+        "points": comparison.problem.num_points,
+        "source": source.source,
+    }
+    return SavedMixture(mixture, source.columns, about)
+
+
+def _write(folder: Path, saved: SavedMixture, rows: Dataset, found: Estimates, name: str) -> list[Path]:
+    """Write the files of an answer; their paths."""
+    folder.mkdir(parents=True, exist_ok=True)
+    model = save_mixture(folder / "model.json", saved.mixture, columns=saved.columns, about=saved.about)
+    labels = folder / "labels.csv"
+    known = (
+        None
+        if rows.labels is None
+        else {"row": [str(n + 1) for n in range(len(rows.x))], "class": rows.labels.tolist()}
+    )
+    _write_labels(labels, saved, rows.x, known)
+    paths = [model, labels]
+    for suffix, form in ((".csv", "csv"), (".tex", "latex")):
+        paths.append(folder / f"estimates{suffix}")
+        with replacing(paths[-1]) as temporary:
+            temporary.write_text(_in_form([(name, found)], form), encoding="utf-8")
+    return paths
+
+
+def _write_labels(path: Path, saved: SavedMixture, x: Any, about: Mapping[str, Sequence[str]] | None) -> None:
+    with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as out:
+        for number, block in enumerate(labels_of(saved, x, about)):
+            text = block.to_csv()
+            out.write(text if number == 0 else text.partition("\n")[2])
+
+
+@cli.command()
+@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("data", type=click.Path(path_type=Path))
+@click.option("--id", "identity", metavar="COLUMN", help="A column of ids that is copied  [default: row numbers]")
+@click.option("--out", type=click.Path(path_type=Path), help="The CSV file to write  [default: standard output]")
+def predict(model: Path, data: Path, identity: str | None, out: Path | None) -> None:
+    """Label the rows of a file by a model that `workbench fit` saved.
+
+    Writes CSV: for each row its component (counted from 1), the probability of that component, the log density, and the
+    probability of every component. The model's columns are looked up by name; others are not read.
+    """
+    saved = load_mixture(model)
+    rows = read_file(data, columns=saved.columns or None, label=identity)
+    ids = None if identity is None or rows.labels is None else {identity: rows.labels.tolist()}
+    try:
+        if out is None:
+            for number, block in enumerate(labels_of(saved, rows.x, ids)):
+                text = block.to_csv()
+                click.echo(text if number == 0 else text.partition("\n")[2], nl=False)
+        else:
+            _write_labels(out, saved, rows.x, ids)
+            click.echo(f"Written: {out}", file=sys.stderr)
+    except InputError as error:
+        raise InputError(f"{data}: {error}") from None
