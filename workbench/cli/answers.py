@@ -20,7 +20,7 @@ from workbench.engine.files import replacing
 from workbench.errors import InputError
 from workbench.experiment import Experiment, read_experiment
 from workbench.jobs.experiment import ExperimentJob
-from workbench.jobs.results import load_results
+from workbench.jobs.registry import load_results
 from workbench.jobs.running import Reuse, run_job
 from workbench.jobs.store import Store
 from workbench.mixture.saved import SavedMixture, load_mixture, save_mixture

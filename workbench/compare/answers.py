@@ -1,9 +1,10 @@
 """The answer of a comparison: its best sound mixture, and the labels that it gives to rows."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
@@ -63,10 +64,7 @@ def answer_of(comparison: Comparison, method: str | None = None) -> Answer:
             "`workbench run` says why, and what to try"
         )
     best = max(answers, key=lambda each: each.log_joint)
-    mixture = Mixture(
-        *map(jnp.asarray, (best.mixture.weights, best.mixture.means, best.mixture.scales)), best.mixture.covariance
-    )
-    return Answer(best.method, mixture.canonical(), best.log_likelihood, best.log_joint)
+    return replace(best, mixture=jax.tree.map(jnp.asarray, best.mixture).canonical())
 
 
 def labels_of(

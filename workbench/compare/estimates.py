@@ -23,15 +23,14 @@ from workbench.charts import Chart
 from workbench.compare.comparison import Comparison
 from workbench.data import default_columns
 from workbench.diagnostics import mixing_of
-from workbench.diagnostics.convergence import R_HAT_LIMIT
-from workbench.diagnostics.ranks import rank_statistics
+from workbench.diagnostics.convergence import R_HAT_LIMIT, rank_statistics
 from workbench.engine.compat.compilation import jit_by_size
 from workbench.errors import InputError
 from workbench.geometry.curvature import curvature, raveled
 from workbench.geometry.standard_errors import covariance_of
 from workbench.loop.trace import Trace
 from workbench.mixture import FlatPrior, Mixture
-from workbench.posterior.relabelled import DEFAULT, relabel
+from workbench.posterior.switching import DEFAULT, relabel
 from workbench.problem import Problem
 from workbench.table import Table
 

@@ -102,8 +102,8 @@ def load_mixture(path: Path | str) -> SavedMixture:
     if missing:
         raise InputError(f"{path}: {', '.join(missing)}: missing; {remedy}")
     try:
-        numbers = [_numbers(values[key], key) for key in ("weights", "means", "covariances")]
-        mixture = Mixture.from_covariances(*numbers, str(values["covariance"]))
+        weights, means, covariances = (_numbers(values[key], key) for key in ("weights", "means", "covariances"))
+        mixture = Mixture.from_covariances(weights, means, covariances, str(values["covariance"]))
         columns = values.get("columns") or []
         if not (isinstance(columns, list) and all(isinstance(name, str) for name in columns)):
             raise InputError(f"columns: give a list of names, got {shown(columns)}")
