@@ -27,6 +27,9 @@ HEAVY = [
 ]
 
 
+# Packages of the extras. Whoever has not installed them can do everything else.
+OPTIONAL = ["arviz", "dask", "distributed", "duckdb", "pandas", "pyarrow", "sklearn", "submitit", "xarray"]
+
 # What a run begins without: figures and pages come at its end, and a bar is drawn on a terminal only.
 LATE = ["matplotlib.figure", "rich", "scipy.optimize", "scipy.stats", "workbench.report"]
 
@@ -41,6 +44,15 @@ def test_a_run_begins_without_what_it_needs_at_its_end():
     loaded = loaded_by("from workbench.cli import cli; cli.get_command(None, 'run')")
     assert "workbench.cli.run" in loaded
     assert loaded.isdisjoint(LATE)
+
+
+def test_no_command_needs_an_extra() -> None:
+    """The file of each command is loaded where importing any package of the extras fails."""
+    loaded_by(
+        f"sys.modules.update(dict.fromkeys({OPTIONAL})); import importlib, workbench.report; "
+        "from workbench.cli.group import FILES; "
+        "[importlib.import_module('workbench.cli.' + file) for file in set(FILES.values())]"
+    )
 
 
 @pytest.mark.parametrize("kind", [*METHODS.values(), *PRIORS.values(), *STARTS.values()])

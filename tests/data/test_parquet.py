@@ -9,8 +9,8 @@ import pytest
 from numpy.typing import NDArray
 
 from workbench.data import files, read_file
-from workbench.data.files import ParquetPoints
 from workbench.data.moments import moments_of
+from workbench.data.parquet import ParquetPoints
 from workbench.engine import layout, rows
 from workbench.engine.keys import named_key
 from workbench.errors import InputError

@@ -1,21 +1,14 @@
-"""Reads a user's own data from a CSV, NPY, NPZ or Parquet file into a `Dataset`, or raises one clear message.
-
-A Parquet file is read by ranges of rows, which needs the extra `parquet`.
-"""
+"""Reads a user's own data from a CSV, NPY, NPZ or Parquet file into a `Dataset`, or raises one clear message."""
 
 import hashlib
 import io
-import threading
 import tokenize
 import zipfile
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import pyarrow
-import pyarrow.parquet
 from numpy.typing import NDArray
 
 from workbench.data.dataset import Dataset
@@ -29,95 +22,7 @@ from workbench.data.points import (
     unknown_name,
 )
 from workbench.data.table import numbers, parse_table, words
-from workbench.errors import VALUE, InputError, cut, shown
-
-
-class ParquetPoints:
-    """The numeric columns of a Parquet file as points [N, D], float64, decoded when they are read.
-
-    It has the shape of an array and can be sliced by rows. The row group that was read last is kept, so that a sweep in
-    order decodes each group once. An index other than a slice reads the whole file into memory.
-
-    Raises:
-        InputError: the file is not Parquet, or a column is missing, not numeric, or has missing values.
-    """
-
-    dtype = np.dtype(np.float64)
-    ndim = 2
-
-    def __init__(self, path: Path, columns: tuple[str, ...] | None) -> None:
-        try:
-            self._file = pyarrow.parquet.ParquetFile(path)
-        except (pyarrow.ArrowException, OSError) as error:
-            raise InputError(f"{path}: is not a readable Parquet file ({error})") from None
-        schema = self._file.schema_arrow
-        self.columns = tuple(schema.names) if columns is None else columns
-        doubled = next((name for name in self.columns if schema.names.count(name) > 1), None)
-        if doubled is not None:
-            raise InputError(f"{path}: names column {shown(doubled)} twice; give each its own name")
-        for name in self.columns:
-            if name not in schema.names:
-                raise InputError(f"{path}: no column {name!r}; it has {', '.join(schema.names)}")
-            kind = schema.field(name).type
-            if not (pyarrow.types.is_integer(kind) or pyarrow.types.is_floating(kind)):
-                raise InputError(
-                    f"{path}: column {name!r} is {kind}, not numeric; name the columns to use with columns = [...]"
-                )
-        self._path = path
-        metadata = self._file.metadata
-        sizes = [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
-        self._ends = np.cumsum([0, *sizes])  # first row of each row group, then N
-        self._kept: tuple[int, NDArray[np.float64]] | None = None
-        # Devices read their rows concurrently, but the reader is not thread-safe.
-        self._lock = threading.Lock()
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """N and D."""
-        return int(self._ends[-1]), len(self.columns)
-
-    @property
-    def size(self) -> int:
-        """N x D."""
-        return self.shape[0] * self.shape[1]
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of all points, decoded."""
-        return 8 * self.size
-
-    def __len__(self) -> int:
-        return self.shape[0]
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
-        return np.asarray(self[:], dtype)
-
-    def __getitem__(self, index: Any) -> NDArray[np.float64]:
-        if not isinstance(index, slice) or index.step not in (None, 1):
-            return np.asarray(self[:][index])
-        first, last, _ = index.indices(len(self))
-        with self._lock:
-            parts = [np.empty((0, len(self.columns)))]
-            groups = range(*np.searchsorted(self._ends, [first, last], side="right") + np.array([-1, 0]))
-            for group in groups:
-                begin = int(self._ends[group]) if group < len(self._ends) - 1 else last
-                if begin < last:
-                    parts.append(self._group(group)[max(first - begin, 0) : last - begin])
-            return np.concatenate(parts)
-
-    def _group(self, group: int) -> NDArray[np.float64]:
-        if self._kept is None or self._kept[0] != group:
-            table = self._file.read_row_group(group, columns=list(self.columns))
-            for name in self.columns:
-                if table[name].null_count:
-                    raise InputError(
-                        f"{self._path}: column {name!r} has missing values in row group {group}; fill them in, or "
-                        "leave the column out with columns = [...]"
-                    )
-            decoded = [np.asarray(table[name].to_numpy(), np.float64) for name in self.columns]
-            self._kept = (group, np.stack(decoded, axis=1))
-        return self._kept[1]
-
+from workbench.errors import VALUE, InputError, cut
 
 SUFFIXES = (".csv", ".npy", ".npz", ".parquet")
 
@@ -225,7 +130,7 @@ def _read_parquet(path: Path, columns: Sequence[str] | None, label: str | None) 
         raise InputError(f"{path}: label = {label!r} needs a .csv or .npz file")
     try:
         # Imported here because pyarrow is an optional dependency.
-        pass
+        from workbench.data.parquet import ParquetPoints
     except ModuleNotFoundError:
         raise InputError(f"{path}: Parquet needs pyarrow; install workbench[parquet]") from None
     points = ParquetPoints(path, None if columns is None else tuple(columns))
