@@ -112,7 +112,7 @@ def test_new_rows_are_labelled_by_the_names_of_their_columns(fitted: tuple[Path,
 
 def test_one_row_is_enough_to_predict(fitted: tuple[Path, np.ndarray, Result]) -> None:
     folder, x, _ = fitted
-    (folder / "one.csv").write_text(f"length,width\n{x[0, 0]!r},{x[0, 1]!r}\n", encoding="utf-8")
+    (folder / "one.csv").write_text(f"length,width\n{float(x[0, 0])!r},{float(x[0, 1])!r}\n", encoding="utf-8")
     rows = rows_of(command("predict", folder / "out" / "fit" / "model.json", folder / "one.csv").stdout)
     check_labels(rows, x[:1], folder / "out" / "fit" / "model.json")
 
@@ -166,6 +166,19 @@ def test_the_model_is_in_the_units_of_the_file(tmp_path: Path, family: str, save
     assert float(mixture.log_density(x).sum()) == pytest.approx(model["about"]["log_likelihood"] - shift, abs=1e-6)
 
 
+def test_ids_are_copied_and_rows_with_missing_cells_left_out(tmp_path: Path) -> None:
+    x = write_flowers(tmp_path, 'id = "tag"\nmissing = "drop"')
+    table = tmp_path / "flowers.csv"
+    lines = table.read_text(encoding="utf-8").splitlines()
+    lines[3] = "102,NA,1.0,rose"
+    table.write_text("\n".join(lines), encoding="utf-8")
+    result = command("fit", tmp_path / "flowers.toml", "--out", tmp_path / "out")
+    assert "1 row with a missing cell was left out" in result.stdout
+    rows = rows_of((tmp_path / "out" / "fit" / "labels.csv").read_text(encoding="utf-8"))
+    assert [row["tag"] for row in rows] == [str(i) for i in range(100, 180) if i != 102]
+    check_labels(rows, np.delete(x, 2, axis=0), tmp_path / "out" / "fit" / "model.json")
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -174,7 +187,7 @@ def test_the_model_is_in_the_units_of_the_file(tmp_path: Path, family: str, save
         (["predict", "{0}/flowers.csv", "{0}/flowers.csv"], "flowers.csv: is not JSON"),
         (["predict", "{0}/none.json", "{0}/flowers.csv"], "none.json: cannot be read"),
         (["predict", "{0}/out/fit/model.json", "{0}/other.csv"], "other.csv: unknown column 'length'"),
-        (["predict", "{0}/out/fit/model.json", "{0}/flowers.csv", "--id", "name"], "label: unknown column 'name'"),
+        (["predict", "{0}/out/fit/model.json", "{0}/flowers.csv", "--id", "name"], "id: unknown column 'name'"),
         (["estimates", "{0}/out", "--method", "nuts"], "--method: nuts: is not stored in"),
     ],
 )  # fmt: skip

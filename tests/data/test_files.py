@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import ArrayLike
 
-from workbench.data import load_dataset, read_file
+from workbench.data import Wanted, load_dataset, read_file, read_rows
 from workbench.data.catalogue import sets
 from workbench.errors import InputError
 
@@ -115,11 +115,11 @@ def test_duplicate_rows_of_a_file_stay(write: Write) -> None:
     assert len(read_file(write("a.csv", "u\n1\n1\n2\n")).x) == 3
 
 
-@pytest.mark.parametrize("cell", ["", " ", "NA", "nan", "NaN", "null"])
+@pytest.mark.parametrize("cell", ["", " ", "NA", "nan", "NaN", "null", "None", "?", ".", "-", "#N/A"])
 def test_a_missing_cell_is_named_by_row_and_column(write: Write, cell: str) -> None:
     message = refusal(write("a.csv", f"u,v\n1,2\n3,{cell}\n"))
     assert message.startswith(f"data row 2, column 'v' is missing ({cell.strip()!r})")
-    assert "fill it in, remove the row, or" in message and "columns = [...]" in message
+    assert 'fill it in, leave the row out with missing = "drop", or' in message and "columns = [...]" in message
 
 
 def test_all_missing_cells_are_one_message(write: Write) -> None:
@@ -127,7 +127,8 @@ def test_all_missing_cells_are_one_message(write: Write) -> None:
     message = refusal(write("a.csv", f"u,v,w\n{rows}"), columns=["u", "v"])
     assert message == (
         "5 cells in 5 rows are missing ('u' 4, 'v' 1): data row 1, column 'v' is 'NA'; data row 2, column 'u' is ''; "
-        "data row 4, column 'u' is ''; 2 more; fill them in, remove the rows, or leave columns out with columns = [...]"
+        "data row 4, column 'u' is ''; 2 more; fill them in, leave the rows out with "
+        'missing = "drop", or columns with columns = [...]'
     )
 
 
@@ -364,3 +365,56 @@ def test_damage_anywhere_is_survived_or_refused(
         with contextlib.suppress(InputError):  # anything else is a failure
             data = read_file(path)
             assert data.x.ndim == 2 and np.isfinite(data.x).all()
+
+
+def test_rows_with_a_missing_cell_are_left_out_on_request(write: Write) -> None:
+    path = write("a.csv", "tag,u,v,kind\nr1,1,2,a\nr2,?,3,b\nr3,4,5,\nr4,6,NA,c\nr5,7,9,d\n")
+    data = read_file(path, wanted=Wanted(["u", "v"], identity="tag", missing="drop"))
+    assert data.x.tolist() == [[1, 2], [4, 5], [7, 9]]
+    assert (data.ids is not None and data.ids.tolist(), data.dropped) == (["r1", "r3", "r5"], 2)
+    # Without ids, rows keep their places in the file; a label is due in the rows that are left.
+    numbered = read_file(path, wanted=Wanted(["u"], missing="drop"))
+    assert (numbered.ids is not None and numbered.ids.tolist(), numbered.dropped) == (["1", "3", "4", "5"], 1)
+    with pytest.raises(InputError, match="data row 2, label column 'kind' is empty"):
+        read_file(path, wanted=Wanted(["u", "v"], "kind", missing="drop"))
+
+
+def test_what_is_no_number_is_refused_where_missing_cells_are_not(write: Write) -> None:
+    with pytest.raises(InputError, match="data row 2, column 'u' is 'much', not a number"):
+        read_file(write("a.csv", "u\n1\nmuch\n?\n4\n"), wanted=Wanted(missing="drop"))
+
+
+def test_nan_in_an_array_counts_as_missing(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.array([[1.0, 2.0], [np.nan, 3.0], [4.0, 6.0]]))
+    data = read_file(tmp_path / "a.npy", wanted=Wanted(missing="drop"))
+    assert (data.x.tolist(), data.dropped) == ([[1, 2], [4, 6]], 1)
+
+
+def test_columns_are_excluded_by_name(write: Write) -> None:
+    path = write("a.csv", "tag,u,v,kind\nr1,1,2,a\nr2,2,3,b\n")
+    data = read_file(path, wanted=Wanted(label="kind", identity="tag", exclude=["v"]))
+    assert data.columns == ("u",)
+    for wanted, message in (
+        (Wanted(exclude=["w"]), "exclude: unknown column 'w'"),
+        (Wanted(identity="w"), "id: unknown column 'w'"),
+        (Wanted(["u", "tag"], identity="tag"), "column 'tag' is both id and in columns"),
+    ):
+        with pytest.raises(InputError, match=message):
+            read_file(path, wanted=wanted)
+    with pytest.raises(InputError, match="columns and exclude: give one of them"):
+        Wanted(["u"], exclude=["v"])
+
+
+def test_ids_need_a_table(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.arange(6.0).reshape(3, 2))
+    with pytest.raises(InputError, match=r"id = 'tag' needs a \.csv file"):
+        read_file(tmp_path / "a.npy", wanted=Wanted(identity="tag"))
+
+
+def test_rows_are_read_however_few(write: Write) -> None:
+    path = write("a.csv", "u,v\n1,2\n")
+    assert read_rows(path, Wanted()).x.tolist() == [[1, 2]]
+    with pytest.raises(InputError, match="only one row"):
+        read_file(path)
+    with pytest.raises(InputError, match="column 'u' is inf"):
+        read_rows(write("b.csv", "u,v\ninf,2\n"), Wanted())

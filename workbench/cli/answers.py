@@ -14,7 +14,7 @@ from workbench.compare import Comparison, summarise, table
 from workbench.compare.answers import Answer, answer_of, cross_table, labels_of
 from workbench.compare.estimates import LEVEL, Estimates, estimates_of, numbers_of
 from workbench.compare.trust import whom_to_trust
-from workbench.data import Dataset, read_file
+from workbench.data import Dataset, Wanted, read_rows
 from workbench.engine.devices import ask_for_devices
 from workbench.engine.files import replacing
 from workbench.errors import InputError
@@ -118,8 +118,7 @@ def fit(
             whole = experiment.model_copy(update={"data": data, "methods": methods})
             final = _run(file, whole, store, reuse, watch)
             answer = answer_of(final, answer.method)
-        rows, _ = whole.data.load(whole.seed, file.parent)
-        saved = _saved(file, whole, answer, final)
+        saved, rows = _saved(file, whole, answer, final)
     click.echo(table(comparison))
     click.echo(trust)
     if final is not comparison:
@@ -127,10 +126,15 @@ def fit(
     found = estimates_of(final, answer.method, level)
     click.echo(f"\n{found.shown}")
     if rows.labels is not None:
-        components = np.asarray(answer.mixture.predict(rows.x))
+        components = np.asarray(saved.mixture.predict(rows.x))
         known = experiment.data.label or "class"
         click.echo(f"\n{cross_table(rows.labels.tolist(), components, answer.mixture.num_components, known)}")
-    written = _write(store.folder / "fit", saved, rows, found, file.stem)
+    if rows.dropped:
+        left = (
+            "1 row with a missing cell was" if rows.dropped == 1 else f"{rows.dropped:,} rows with a missing cell were"
+        )
+        click.echo(f"\n{left} left out.")
+    written = _write(store.folder / "fit", saved, rows, found, (file.stem, experiment.data.id or "row"))
     click.echo("\nWritten: " + ", ".join(map(str, written)))
 
 
@@ -139,8 +143,8 @@ def _run(file: Path, experiment: Experiment, store: Store, reuse: Reuse, watch: 
     return job.result(store, run_job(job, store, reuse=reuse, watch=watch))
 
 
-def _saved(file: Path, experiment: Experiment, answer: Answer, comparison: Comparison) -> SavedMixture:
-    """The answer in the units of the data's source."""
+def _saved(file: Path, experiment: Experiment, answer: Answer, comparison: Comparison) -> tuple[SavedMixture, Dataset]:
+    """The answer and the rows in the units of the data's source."""
     plain = experiment.data.model_copy(update={"standardize": False, "divide_by": 1.0})
     source, _ = plain.load(experiment.seed, file.parent)
     mixture = experiment.data.in_units_of_source(answer.mixture, np.asarray(source.x))
@@ -152,20 +156,18 @@ def _saved(file: Path, experiment: Experiment, answer: Answer, comparison: Compa
         "points": comparison.problem.num_points,
         "source": source.source,
     }
-    return SavedMixture(mixture, source.columns, about)
+    return SavedMixture(mixture, source.columns, about), source
 
 
-def _write(folder: Path, saved: SavedMixture, rows: Dataset, found: Estimates, name: str) -> list[Path]:
-    """Write the files of an answer; their paths."""
-    folder.mkdir(parents=True, exist_ok=True)
+def _write(folder: Path, saved: SavedMixture, rows: Dataset, found: Estimates, names: tuple[str, str]) -> list[Path]:
+    """Write the files of an answer; their paths. The names are those of the experiment and of the rows' ids."""
+    name, identity = names
     model = save_mixture(folder / "model.json", saved.mixture, columns=saved.columns, about=saved.about)
+    ids = [str(n + 1) for n in range(len(rows.x))] if rows.ids is None else rows.ids.tolist()
+    known = {} if rows.labels is None else {"class": rows.labels.tolist()}
     labels = folder / "labels.csv"
-    known = (
-        None
-        if rows.labels is None
-        else {"row": [str(n + 1) for n in range(len(rows.x))], "class": rows.labels.tolist()}
-    )
-    _write_labels(labels, saved, rows.x, known)
+    # In the units of the source, as the mixture is.
+    _write_labels(labels, saved, rows.x, {identity: ids, **known})
     paths = [model, labels]
     for suffix, form in ((".csv", "csv"), (".tex", "latex")):
         paths.append(folder / f"estimates{suffix}")
@@ -193,8 +195,8 @@ def predict(model: Path, data: Path, identity: str | None, out: Path | None) -> 
     probability of every component. The model's columns are looked up by name; others are not read.
     """
     saved = load_mixture(model)
-    rows = read_file(data, columns=saved.columns or None, label=identity)
-    ids = None if identity is None or rows.labels is None else {identity: rows.labels.tolist()}
+    rows = read_rows(data, Wanted(saved.columns or None, identity=identity))
+    ids = None if identity is None or rows.ids is None else {identity: rows.ids.tolist()}
     try:
         if out is None:
             for number, block in enumerate(labels_of(saved, rows.x, ids)):

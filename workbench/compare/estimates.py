@@ -43,6 +43,9 @@ MOST_PARAMETERS = 600
 # the distance.
 SHORT = 0.1
 
+# Draws of a parameter that differ by less than this share of its size differ by rounding.
+STILL = 1e-12
+
 # A correlation or weight this close to the end of its range has no finite transform.
 EDGE = 1e-12
 
@@ -190,7 +193,7 @@ def _of_draws(method: str, trace: Trace, problem: Problem, names: Sequence[str],
     draws = relabel(trace, problem).mixtures
     values = np.asarray(jax.vmap(jax.vmap(_naturals))(jax.tree.map(jnp.asarray, draws)))  # [R, S, Q]
     r_hats, _ = rank_statistics(values)
-    moves = np.ptp(values, axis=(0, 1)) > 0
+    moves = np.ptp(values, axis=(0, 1)) > STILL * np.max(np.abs(values), axis=(0, 1))
     clear = trace.is_approximation | ~(r_hats >= R_HAT_LIMIT)
     tails = np.quantile(values, [0.5 - level / 2, 0.5 + level / 2], axis=(0, 1))  # [2, Q]
     rows = []

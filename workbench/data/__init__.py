@@ -2,7 +2,7 @@
 
 from workbench.data.catalogue import Description, dataset_names, describe, digest_of, load_dataset
 from workbench.data.dataset import Dataset, Truth
-from workbench.data.files import read_file
+from workbench.data.files import Missing, Wanted, read_file, read_rows
 from workbench.data.moments import Tie, ties_of
 from workbench.data.points import as_points, check_finite, check_points, default_columns, finite_points
 from workbench.data.simulate import Simulator
@@ -10,9 +10,11 @@ from workbench.data.simulate import Simulator
 __all__ = [
     "Dataset",
     "Description",
+    "Missing",
     "Simulator",
     "Tie",
     "Truth",
+    "Wanted",
     "as_points",
     "check_finite",
     "check_points",
@@ -23,5 +25,6 @@ __all__ = [
     "finite_points",
     "load_dataset",
     "read_file",
+    "read_rows",
     "ties_of",
 ]

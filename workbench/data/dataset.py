@@ -80,6 +80,8 @@ class Dataset:
         source: where the numbers come from.
         notes: caveats.
         truth: the mixture from which the points were drawn, if known.
+        ids: a name for each row, as text; where rows were left out, their places in the file unless they have names.
+        dropped: the number of rows that were left out because a cell is missing.
 
     Raises:
         InputError: `x` is not a 2-D float64 array, or is masked, or `columns` or `labels` do not match its shape.
@@ -93,6 +95,8 @@ class Dataset:
     source: str
     notes: str = ""
     truth: Truth | None = None
+    ids: NDArray[np.str_] | None = None  # [N]
+    dropped: int = 0
 
     def __post_init__(self) -> None:
         check_plain(self.x, self.name)
@@ -162,16 +166,19 @@ class Dataset:
             )
         if num_test == 0:
             # The points are not copied, because they may be larger than memory.
-            return self, dataclasses.replace(
-                self, x=self.x[:0], labels=None if self.labels is None else self.labels[:0]
-            )
+            return self, self._none()
         is_test = np.zeros(num_points, dtype=bool)  # [N]
         is_test[generator(seed, "split").permutation(num_points)[:num_test]] = True
         return self._rows(~is_test), self._rows(is_test)
 
     def _rows(self, keep: NDArray[np.bool_]) -> "Dataset":
-        labels = None if self.labels is None else self.labels[keep]
-        return dataclasses.replace(self, x=self.x[keep], labels=labels)
+        labels, ids = (None if each is None else each[keep] for each in (self.labels, self.ids))
+        return dataclasses.replace(self, x=self.x[keep], labels=labels, ids=ids)
+
+    def _none(self) -> "Dataset":
+        """The data set without a row."""
+        labels, ids = (None if each is None else each[:0] for each in (self.labels, self.ids))
+        return dataclasses.replace(self, x=self.x[:0], labels=labels, ids=ids)
 
     def _rescale(self, centre: NDArray[np.float64], scale: NDArray[np.float64], units: str) -> "Dataset":
         truth = None if self.truth is None else self.truth.rescale(centre, scale)

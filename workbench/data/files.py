@@ -6,7 +6,9 @@ import tokenize
 import zipfile
 import zlib
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,13 +17,14 @@ from workbench.data.dataset import Dataset
 from workbench.data.points import (
     as_points,
     check_columns,
+    check_finite,
     check_points,
     check_size,
     column_positions,
     default_columns,
     unknown_name,
 )
-from workbench.data.table import numbers, parse_table, words
+from workbench.data.table import check_words, numbers, parse_table, words
 from workbench.errors import VALUE, InputError, cut
 
 SUFFIXES = (".csv", ".npy", ".npz", ".parquet")
@@ -30,13 +33,54 @@ SUFFIXES = (".csv", ".npy", ".npz", ".parquet")
 READ_AT_MOST = 2**29
 UNITS = ""  # of a file that does not state them
 
+Missing: TypeAlias = Literal["refuse", "drop"]
+
 # Exceptions that NumPy raises for damaged bytes: a header is Python source and may announce more than memory can hold.
 _DAMAGED = (ValueError, TypeError, EOFError, SyntaxError, tokenize.TokenError, MemoryError, OverflowError)
 # Further exceptions for archives: RuntimeError if a flag marks the archive as encrypted or of unknown compression.
 _DAMAGED_ZIP = (*_DAMAGED, OSError, KeyError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
 
-def read_file(path: Path | str, columns: Sequence[str] | None = None, label: str | None = None) -> Dataset:
+@dataclass(frozen=True)
+class Wanted:
+    """What is read of a file.
+
+    Attributes:
+        columns: the columns to use, in this order; by default all but those named below.
+        label: the CSV column, or the NPZ array, that holds a known group for each point.
+        identity: the CSV column that names the rows; it is no coordinate.
+        exclude: columns that are not used.
+        missing: what becomes of a row with a missing cell: "refuse" makes it an error, "drop" leaves the row out.
+    """
+
+    columns: Sequence[str] | None = None
+    label: str | None = None
+    identity: str | None = None
+    exclude: Sequence[str] = ()
+    missing: Missing = "refuse"
+
+    def __post_init__(self) -> None:
+        if self.columns is not None and self.exclude:
+            raise InputError("columns and exclude: give one of them, the columns to use or those to leave out")
+
+    def names(self, present: Sequence[str], where: str) -> tuple[str, ...]:
+        """The columns to use of those that are present, after a check that all names are known."""
+        for field, names in (("label", [self.label]), ("id", [self.identity]), ("exclude", self.exclude)):
+            for name in names:
+                if name is not None and name not in present:
+                    raise InputError(f"{where}: {field}: {unknown_name('column', name, present)}")
+        if self.columns is None:
+            return tuple(name for name in present if name not in (self.label, self.identity, *self.exclude))
+        chosen = tuple(present[position] for position in column_positions(self.columns, present, where))
+        for field, name in (("label", self.label), ("id", self.identity)):
+            if name in chosen:
+                raise InputError(f"{where}: column {name!r} is both {field} and in columns; take it out of one")
+        return chosen
+
+
+def read_file(
+    path: Path | str, columns: Sequence[str] | None = None, label: str | None = None, *, wanted: Wanted | None = None
+) -> Dataset:
     """Read and check the points in a file.
 
     - `.csv`: UTF-8 with a header row; see `table.parse_table`. All columns except `label` are coordinates.
@@ -52,6 +96,7 @@ def read_file(path: Path | str, columns: Sequence[str] | None = None, label: str
         path: the file.
         columns: the columns to use, in this order; all of them by default.
         label: the CSV column, or the NPZ array, that holds a known group for each point.
+        wanted: in place of both, all that is to be read: ids, columns to leave out, what becomes of missing cells.
 
     Returns:
         A data set named after the stem of the file; its `source` holds the file name and the SHA-256.
@@ -60,23 +105,60 @@ def read_file(path: Path | str, columns: Sequence[str] | None = None, label: str
         InputError: the file cannot be found or read, or its points cannot be fitted (`check_points`).
             The message names the file, the row and column if there is one, the value and the remedy.
     """
+    data = read_rows(path, Wanted(columns, label) if wanted is None else wanted)
+    check_points(data.x, str(path), columns=data.columns)
+    return data
+
+
+def read_rows(path: Path | str, wanted: Wanted) -> Dataset:
+    """The points in a file as `read_file` reads them, however few: they are finite, but a column may be constant.
+
+    Raises:
+        InputError: the file cannot be found or read, or a cell is no finite number.
+    """
     path = Path(path)
     where = str(path)
     _check_path(path)
     suffix = path.suffix.lower()
+    if wanted.identity is not None and suffix != ".csv":
+        raise InputError(f"{where}: id = {wanted.identity!r} needs a .csv file")
     if suffix == ".parquet":
-        names, x, labels = _read_parquet(path, columns, label)
+        found = _read_parquet(path, wanted)
     elif suffix == ".npy" and path.stat().st_size > READ_AT_MOST:
-        names, x, labels = _map_npy(path, columns, label)
+        found = _map_npy(path, wanted)
     else:
         readers = {".csv": _read_csv, ".npy": _read_npy, ".npz": _read_npz}
-        names, x, labels = readers[suffix](_read_bytes(path), where, columns, label)
-    check_points(x, where, columns=names)
+        found = readers[suffix](_read_bytes(path), where, wanted)
+    names, x, labels, ids = found
+    kept = _whole_rows(x) if wanted.missing == "drop" else None
+    if kept is not None and not np.all(kept):
+        # Rows are still to be recognised by their place in the file.
+        ids = (np.flatnonzero(kept) + 1).astype(np.str_) if ids is None else ids[kept]
+        x, labels = x[kept], None if labels is None else labels[kept]
+    if len(x):
+        check_finite(x, where, columns=names)
+    if labels is not None:
+        check_words(labels, where, str(wanted.label))
     source = f"{path.name}, sha256 {_sha256(path)}"
-    return Dataset(path.stem, x, names, labels, UNITS, source)
+    dropped = 0 if kept is None else int(np.sum(~kept))
+    return Dataset(path.stem, x, names, labels, UNITS, source, ids=ids, dropped=dropped)
 
 
-_Content = tuple[tuple[str, ...], NDArray[np.float64], NDArray[np.str_] | None]  # columns, [N, D], [N]
+def _whole_rows(x: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Which rows have no missing cell. [N]"""
+    if not isinstance(x, np.ndarray):
+        raise InputError('missing = "drop": the file is read by parts, as it is larger than memory; fill its cells in')
+    whole: NDArray[np.bool_] = ~np.any(np.isnan(x), axis=1)
+    return whole
+
+
+class _Content(NamedTuple):
+    """What a file holds."""
+
+    columns: tuple[str, ...]
+    x: NDArray[np.float64]  # [N, D]
+    labels: NDArray[np.str_] | None = None  # [N]
+    ids: NDArray[np.str_] | None = None  # [N]
 
 
 ALLOWED = f"give a {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]} file"
@@ -113,72 +195,70 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _map_npy(path: Path, columns: Sequence[str] | None, label: str | None) -> _Content:
+def _map_npy(path: Path, wanted: Wanted) -> _Content:
     where = str(path)
-    if label is not None:
-        raise InputError(f"{where}: label = {label!r} needs a .csv or .npz file; .npy holds one array only")
+    if wanted.label is not None:
+        raise InputError(f"{where}: label = {wanted.label!r} needs a .csv or .npz file; .npy holds one array only")
     try:
         mapped = np.load(path, mmap_mode="r", allow_pickle=False)
     except _DAMAGED as error:
         raise InputError(_unreadable(where, error)) from error
     x = as_points(mapped, where)
-    return (*_select(x, default_columns(x.shape[1]), columns, where), None)
+    return _Content(*_select(x, default_columns(x.shape[1]), wanted, where))
 
 
-def _read_parquet(path: Path, columns: Sequence[str] | None, label: str | None) -> _Content:
-    if label is not None:
-        raise InputError(f"{path}: label = {label!r} needs a .csv or .npz file")
+def _read_parquet(path: Path, wanted: Wanted) -> _Content:
+    if wanted.label is not None:
+        raise InputError(f"{path}: label = {wanted.label!r} needs a .csv or .npz file")
     try:
         # Imported here because pyarrow is an optional dependency.
-        from workbench.data.parquet import ParquetPoints
+        from workbench.data.parquet import ParquetPoints, parquet_columns
     except ModuleNotFoundError:
         raise InputError(f"{path}: Parquet needs pyarrow; install workbench[parquet]") from None
-    points = ParquetPoints(path, None if columns is None else tuple(columns))
+    columns = None if wanted.columns is None else tuple(wanted.columns)
+    if wanted.exclude:
+        columns = wanted.names(parquet_columns(path), str(path))
+    points = ParquetPoints(path, columns)
     x = np.asarray(points) if points.nbytes <= READ_AT_MOST else points
-    return points.columns, x, None  # type: ignore[return-value]  # it has the shape and the slices of an array
+    return _Content(points.columns, x)  # type: ignore[arg-type]  # it has the shape and the slices of an array
 
 
-def _read_csv(raw: bytes, where: str, columns: Sequence[str] | None, label: str | None) -> _Content:
+def _read_csv(raw: bytes, where: str, wanted: Wanted) -> _Content:
     try:
         table = parse_table(raw.decode("utf-8-sig"), where)
     except UnicodeDecodeError as error:
         raise InputError(f"{where}: byte {error.start + 1} is not UTF-8; save the file as UTF-8") from error
-    if label is not None and label not in table.columns:
-        raise InputError(f"{where}: label: {unknown_name('column', label, table.columns)}")
-    if columns is None:
-        names = tuple(name for name in table.columns if name != label)
-    else:
-        names = tuple(table.columns[position] for position in column_positions(columns, table.columns, where))
-    if label in names:
-        raise InputError(f"{where}: column {label!r} is both label and in columns; take it out of one")
-    return names, numbers(table, names), None if label is None else words(table, label)
+    names = wanted.names(table.columns, where)
+    x = numbers(table, names, drop=wanted.missing == "drop")
+    labels, ids = (None if name is None else words(table, name) for name in (wanted.label, wanted.identity))
+    return _Content(names, x, labels, ids)
 
 
-def _read_npy(raw: bytes, where: str, columns: Sequence[str] | None, label: str | None) -> _Content:
-    if label is not None:
-        raise InputError(f"{where}: label = {label!r} needs a .csv or .npz file; .npy holds one array only")
+def _read_npy(raw: bytes, where: str, wanted: Wanted) -> _Content:
+    if wanted.label is not None:
+        raise InputError(f"{where}: label = {wanted.label!r} needs a .csv or .npz file; .npy holds one array only")
     try:
         array = np.lib.format.read_array(io.BytesIO(raw), allow_pickle=False)
     except _DAMAGED as error:
         raise InputError(_unreadable(where, error)) from error
     x = as_points(array, where)
     check_size(x, where)
-    return (*_select(x, default_columns(x.shape[1]), columns, where), None)
+    return _Content(*_select(x, default_columns(x.shape[1]), wanted, where))
 
 
-def _read_npz(raw: bytes, where: str, columns: Sequence[str] | None, label: str | None) -> _Content:
+def _read_npz(raw: bytes, where: str, wanted: Wanted) -> _Content:
     arrays = _unzip(raw, where)
     key = "x" if "x" in arrays else next(iter(arrays), "")
     if key != "x" and len(arrays) != 1:
         raise InputError(f"{where}: holds {', '.join(arrays) or 'no array'}; name the array of points 'x'")
-    if label is not None and label not in arrays:
-        raise InputError(f"{where}: label: {unknown_name('array', label, tuple(arrays))}")
+    if wanted.label is not None and wanted.label not in arrays:
+        raise InputError(f"{where}: label: {unknown_name('array', wanted.label, tuple(arrays))}")
     x = as_points(arrays[key], f"{where}: array {key!r}")
     check_size(x, where)
     named = _texts(arrays, "columns", x.shape[1], where)
     names = default_columns(x.shape[1]) if named is None else tuple(named.tolist())
-    labels = _texts(arrays, label or "labels", len(x), where)
-    return (*_select(x, names, columns, where), labels)
+    labels = _texts(arrays, wanted.label or "labels", len(x), where)
+    return _Content(*_select(x, names, wanted, where), labels)
 
 
 def _unzip(raw: bytes, where: str) -> dict[str, NDArray[np.generic]]:
@@ -207,9 +287,8 @@ def _unreadable(where: str, error: BaseException) -> str:
 
 
 def _select(
-    x: NDArray[np.float64], names: tuple[str, ...], columns: Sequence[str] | None, where: str
+    x: NDArray[np.float64], names: tuple[str, ...], wanted: Wanted, where: str
 ) -> tuple[tuple[str, ...], NDArray[np.float64]]:
     check_columns(names, x.shape[1], where)
-    if columns is None:
-        return names, x
-    return tuple(columns), x[:, column_positions(columns, names, where)]  # [N, D]
+    chosen = replace(wanted, label=None).names(names, where)
+    return (names, x) if chosen == names else (chosen, x[:, column_positions(chosen, names, where)])  # [N, D]

@@ -97,3 +97,15 @@ class ParquetPoints:
             decoded = [np.asarray(table[name].to_numpy(), np.float64) for name in self.columns]
             self._kept = (group, np.stack(decoded, axis=1))
         return self._kept[1]
+
+
+def parquet_columns(path: Path) -> tuple[str, ...]:
+    """The names of all columns of a file.
+
+    Raises:
+        InputError: the file is not Parquet.
+    """
+    try:
+        return tuple(pyarrow.parquet.ParquetFile(path).schema_arrow.names)
+    except (pyarrow.ArrowException, OSError) as error:
+        raise InputError(f"{path}: is not a readable Parquet file ({error})") from None

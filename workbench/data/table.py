@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from workbench.data.points import Cells, place, several
 from workbench.errors import VALUE, InputError, cut, shown
 
-MISSING = frozenset({"", "na", "n/a", "nan", "null"})
+MISSING = frozenset({"", "na", "n/a", "#n/a", "nan", "null", "none", "?", ".", "-"})
 
 
 class Table(NamedTuple):
@@ -64,11 +64,17 @@ def parse_table(text: str, where: str) -> Table:
     return Table(where, columns, rows)
 
 
-def numbers(table: Table, columns: Sequence[str]) -> NDArray[np.float64]:
+def numbers(table: Table, columns: Sequence[str], *, drop: bool = False) -> NDArray[np.float64]:
     """The cells of `columns` as numbers.
 
+    Args:
+        table: the cells as text.
+        columns: names of D columns.
+        drop: whether rows with missing cells will be left out, so that these cells are no mistake.
+
     Returns:
-        An array `[N, D]`, in the order of `columns`. Infinite cells are reported by `check_points`, not here.
+        An array `[N, D]`, in the order of `columns`, with NaN in missing cells. Infinite cells are reported by
+        `check_points`, not here.
 
     Raises:
         InputError: cells are missing or not numbers; the message gives their number, their columns, and the first of
@@ -78,23 +84,26 @@ def numbers(table: Table, columns: Sequence[str]) -> NDArray[np.float64]:
     for d, name in enumerate(columns):
         position = table.columns.index(name)
         x[:, d] = [_number(row[position]) for row in table.rows]
-    if np.isnan(x).any():
-        raise InputError(f"{table.where}: {_complaints(table, columns, np.isnan(x))}")
+    if np.isnan(x).any() and (complaints := _complaints(table, columns, np.isnan(x), drop)):
+        raise InputError(f"{table.where}: {complaints}")
     return x
 
 
 def words(table: Table, column: str) -> NDArray[np.str_]:
-    """The cells of `column` as text `[N]`.
+    """The cells of `column` as text `[N]`."""
+    position = table.columns.index(column)
+    return np.array([row[position].strip() for row in table.rows], dtype=np.str_)
+
+
+def check_words(labels: NDArray[np.str_], where: str, column: str) -> None:
+    """Check that every row has a label. `labels` [N]
 
     Raises:
-        InputError: a cell is empty; the message names its data row and column.
+        InputError: a label is empty; the message names its row and column.
     """
-    position = table.columns.index(column)
-    cells = [row[position].strip() for row in table.rows]
-    if "" in cells:
-        row = cells.index("") + 1
-        raise InputError(f"{table.where}: data row {row}, label column {column!r} is empty; fill it in")
-    return np.array(cells, dtype=np.str_)
+    empty = np.flatnonzero(labels == "")
+    if len(empty):
+        raise InputError(f"{where}: data row {empty[0] + 1}, label column {column!r} is empty; fill it in")
 
 
 def _separator(header: str) -> str:
@@ -139,7 +148,7 @@ class _Bad(NamedTuple):
         return f"{place(row, self.columns[column])} is {one.format(value=shown(self.read(row, column)))}"
 
 
-def _complaints(table: Table, columns: Sequence[str], unread: NDArray[np.bool_]) -> str:
+def _complaints(table: Table, columns: Sequence[str], unread: NDArray[np.bool_], drop: bool) -> str:
     """Describe the cells [N, D] that were not read as numbers: the missing ones, and those that are not numbers."""
     positions = [table.columns.index(name) for name in columns]
 
@@ -149,14 +158,15 @@ def _complaints(table: Table, columns: Sequence[str], unread: NDArray[np.bool_])
     missing = np.zeros_like(unread)
     for row, column in np.argwhere(unread):
         missing[row, column] = read(row, column).lower() in MISSING
-    groups = [Cells.where([mask], len(columns)) for mask in (missing, unread & ~missing)]
+    masks = (missing & (not drop), unread & ~missing)
+    groups = [Cells.where([mask], len(columns)) for mask in masks]
     kinds = zip((_of_missing, _of_others), groups, strict=True)
     return "; ".join(kind(_Bad(cells, columns, read)) for kind, cells in kinds if cells.total)
 
 
 def _of_missing(bad: _Bad) -> str:
     it, rows = ("it", "row") if bad.cells.total == 1 else ("them", "rows")
-    remedy = f"fill {it} in, remove the {rows}, or leave columns out with columns = [...]"
+    remedy = f'fill {it} in, leave the {rows} out with missing = "drop", or columns with columns = [...]'
     return f"{bad.text('missing', 'missing ({value})')}; {remedy}"
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from pydantic import BeforeValidator, Field, SerializeAsAny, WrapSerializer, WrapValidator, model_validator
 
 from workbench.config import Config, Listed
-from workbench.data import Dataset, Simulator, load_dataset, read_file
+from workbench.data import Dataset, Missing, Simulator, Wanted, load_dataset, read_file
 from workbench.errors import InputError
 from workbench.experiment.own import CLASS, validate_own, with_classes
 from workbench.loop.pool import INTERVAL
@@ -54,8 +54,13 @@ class DataConfig(Config):
     file: str | None = Field(None, description="a CSV, NPY or NPZ file, relative to the config's folder")
     simulate: SimulateConfig | None = Field(None, description="a simulated mixture, drawn with the seed")
     columns: Names | None = Field(None, description="columns to use, in this order; all unless given")
+    exclude: Names | None = Field(None, description="columns of a file that are not used")
     label: str | None = Field(None, description="column of known classes in a file; never fitted")
     units: str | None = Field(None, description="the unit of a file's columns, for axes; give it if all have the same")
+    id: str | None = Field(None, description="column of a CSV file that names the rows; never fitted")
+    missing: Missing = Field(
+        "refuse", description='what becomes of a row with a missing cell: "refuse" is an error, "drop" leaves it out'
+    )
     divide_by: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(
         1.0, description="the unit of the analysis, in units of the data: 1000 for km/s in 1000 km/s"
     )
@@ -70,10 +75,14 @@ class DataConfig(Config):
         if len(given) != 1:
             found = "none" if not given else " and ".join(given)
             raise ValueError(f"give exactly one of dataset, file and simulate, got {found}")
-        if self.label is not None and self.file is None:
-            raise ValueError("label goes with file; named data sets and simulations bring their own")
-        if self.units is not None and self.file is None:
-            raise ValueError("units goes with file; named data sets and simulations bring their own")
+        for name in ("label", "units"):
+            if getattr(self, name) is not None and self.file is None:
+                raise ValueError(f"{name} goes with file; named data sets and simulations bring their own")
+        of_files = [name for name in ("exclude", "id") if getattr(self, name) is not None]
+        if self.file is None and of_files:
+            raise ValueError(f"{of_files[0]} goes with file; columns chooses those of a named data set")
+        if self.columns is not None and self.exclude is not None:
+            raise ValueError("give columns or exclude, not both: the columns to use, or those to leave out")
         return self
 
     def load(self, seed: int, folder: Path) -> tuple[Dataset, Dataset]:
@@ -96,7 +105,8 @@ class DataConfig(Config):
         if self.simulate is not None:
             data = Simulator(**self.simulate.model_dump()).draw(seed)
         elif self.file is not None:
-            data = read_file(folder / self.file, columns=self.columns, label=self.label)
+            wanted = Wanted(self.columns, self.label, self.id, self.exclude or (), self.missing)
+            data = read_file(folder / self.file, wanted=wanted)
             data = replace(data, units=data.units if self.units is None else self.units)
         else:
             data = load_dataset(str(self.dataset))
