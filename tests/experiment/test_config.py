@@ -138,13 +138,29 @@ def test_who_shares_the_work_is_no_part_of_what_a_run_is():
     assert shared.resolved() == parse_experiment(BASE, "x").resolved()
 
 
+OF_FILES = ("label", "units", "exclude", "id", "missing")
+
+
+@pytest.mark.parametrize("changes", [{"exclude": ["b"]}, {"id": "b"}, {"missing": "drop"}])
+def test_what_is_said_of_a_file_goes_with_one(changes):
+    own = DataConfig(file="own.csv", **changes)
+    assert DataConfig(**own.model_dump(mode="json", exclude_none=True)) == own
+    with pytest.raises(ValueError, match="goes with file"):
+        DataConfig(dataset="faithful", **changes)
+
+
+def test_columns_are_used_or_left_out():
+    with pytest.raises(ValueError, match="give columns or exclude, not both"):
+        DataConfig(file="own.csv", columns=["a"], exclude=["b"])
+
+
 ONE_FIELD = [
     *[("methods", name, field) for name, config in METHODS.items() for field in _fields(config, "method")],
     *[("prior", name, field) for name, config in PRIORS.items() for field in _fields(config, "family")],
     *[("starts", name, field) for name, config in STARTS.items() for field in _fields(config, "rule")],
     *[("soundness", "", field) for field in _fields(Soundness)],
     *[("simulate", "", field) for field in _fields(SimulateConfig)],
-    *[("data", "", field) for field in _fields(DataConfig, "dataset", "file", "simulate", "label", "units")],
+    *[("data", "", field) for field in _fields(DataConfig, "dataset", "file", "simulate", *OF_FILES)],
     *[("model", "", field) for field in ("components", "covariance", "labels")],
     *[("", "", field) for field in ("seed", "restarts")],
 ]

@@ -78,9 +78,9 @@ class DataConfig(Config):
         for name in ("label", "units"):
             if getattr(self, name) is not None and self.file is None:
                 raise ValueError(f"{name} goes with file; named data sets and simulations bring their own")
-        of_files = [name for name in ("exclude", "id") if getattr(self, name) is not None]
+        of_files = [name for name in ("exclude", "id", "missing") if getattr(self, name) not in (None, "refuse")]
         if self.file is None and of_files:
-            raise ValueError(f"{of_files[0]} goes with file; columns chooses those of a named data set")
+            raise ValueError(f"{of_files[0]} goes with file; a named data set has no ids and no missing cells")
         if self.columns is not None and self.exclude is not None:
             raise ValueError("give columns or exclude, not both: the columns to use, or those to leave out")
         return self

@@ -192,26 +192,14 @@ class Mixture:
         return self.permute(jnp.lexsort(self.means.T[::-1]))
 
     def save(self, path: Path | str, columns: Sequence[str] = ()) -> None:
-        """Write the mixture to a small JSON file; `saved.save_mixture` documents its keys.
-
-        Args:
-            path: the file.
-            columns: names of the D columns.
-
-        Raises:
-            InputError: the number of names is not D, or a number is not finite.
-        """
+        """Write the mixture, and names of its D columns, to a small JSON file; `saved.save_mixture` says more."""
         from workbench.mixture.saved import save_mixture
 
         save_mixture(path, self, columns=columns)
 
     @classmethod
     def load(cls, path: Path | str) -> "Mixture":
-        """The mixture in a file that `save`, `workbench fit` or another program wrote.
-
-        Raises:
-            InputError: the file cannot be read, or holds no mixture.
-        """
+        """The mixture in a file that `save` or `workbench fit` wrote; errors are those of `saved.load_mixture`."""
         from workbench.mixture.saved import load_mixture
 
         return load_mixture(path).mixture
