@@ -1,6 +1,7 @@
 """What the tests of the numerical core share: float64, small problems, random mixtures and an independent density."""
 
 import functools
+import gc
 import itertools
 import os
 import tempfile
@@ -57,6 +58,13 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ["JAX_COMPILATION_CACHE_DIR"] = folder.name
         os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.05"
         os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
+
+
+def pytest_collection_finish() -> None:
+    """The garbage collector leaves alone what imports made, a million objects that stay."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 10, 20)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

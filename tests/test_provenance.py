@@ -233,7 +233,8 @@ def test_an_atlas_calls_nothing_beyond_the_code_that_it_names(tmp_path: Path) ->
 @pytest.mark.slow
 @pytest.mark.timeout(6000)
 def test_a_study_calls_nothing_beyond_the_code_that_it_names(tmp_path: Path) -> None:
-    study = read_study(EXPERIMENTS / "coupling.toml", ["separations=[2.0]"])
+    small = ["components=[1, 2]", "separations=[2.0]", "points=100", "replications=1"]
+    study = read_study(EXPERIMENTS / "coupling.toml", small)
     called = executed(lambda: run_study(study, out=tmp_path, folder=EXPERIMENTS))
     assert not beyond(called, Provenance.of(study))
 
