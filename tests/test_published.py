@@ -99,7 +99,7 @@ def test_acidity_with_two_components_of_equal_variance() -> None:
     assert fit(load_dataset("acidity").x, 2, "tied", 20).best == pytest.approx(-185.949, abs=PRINTED)
 
 
-@pytest.mark.parametrize("seed", [0, 1, 4])
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 4))])
 def test_iris_without_a_prior_is_won_by_a_maximum_and_not_by_a_spike(seed: int) -> None:
     # Petal widths are tied: some of the starts end near a singular covariance, at any height.
     found = fit(load_dataset("iris").x, 3, "full", 200, seed)

@@ -6,6 +6,8 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
+from functools import cache
 from json import loads
 from pathlib import Path
 from typing import Any
@@ -27,6 +29,12 @@ OPTIMISERS = ("em", "ascent")
 # Many restarts on so few rows that the rows are not shared, and on somewhat more rows.
 RESTARTS = ("restarts of few", "restarts of many")
 EVERYTHING = (*COVARIANCES, *OPTIMISERS, *RESTARTS)
+# Each is compiled for one device, for four and for two hosts: these are run every day.
+DAILY = ("full", "tied", "em", "restarts of few")
+
+
+def by_day(names: Sequence[str]) -> list[Any]:
+    return [pytest.param(name, marks=() if name in DAILY else pytest.mark.slow) for name in names]
 
 
 def begun(command: list[str], **environment: str) -> subprocess.Popen[str]:
@@ -63,14 +71,24 @@ def program(number: int, *methods: str) -> list[str]:
     return [sys.executable, sharded.__file__, str(number), *methods]
 
 
-@pytest.fixture(scope="module")
-def alone() -> dict[str, Any]:
-    return sharded.answers(1, EVERYTHING)
+@cache
+def answers_of_one(daily: bool) -> dict[str, Any]:
+    return sharded.answers(1, [name for name in EVERYTHING if (name in DAILY) == daily])
 
 
-@pytest.fixture(scope="module")
-def four_devices() -> dict[str, Any]:
-    return on_four_devices(*EVERYTHING)
+@cache
+def answers_of_four(daily: bool) -> dict[str, Any]:
+    return on_four_devices(*(name for name in EVERYTHING if (name in DAILY) == daily))
+
+
+@pytest.fixture
+def alone(name: str) -> dict[str, Any]:
+    return answers_of_one(name in DAILY)
+
+
+@pytest.fixture
+def four_devices(name: str) -> dict[str, Any]:
+    return answers_of_four(name in DAILY)
 
 
 def on_four_devices(*methods: str) -> dict[str, Any]:
@@ -80,9 +98,9 @@ def on_four_devices(*methods: str) -> dict[str, Any]:
     return answers
 
 
-@pytest.fixture(scope="module")
-def two_hosts() -> list[dict[str, Any]]:
-    processes = begun_together(program(2, *OPTIMISERS), 2)
+@cache
+def answers_of_two_hosts(name: str) -> list[dict[str, Any]]:
+    processes = begun_together(program(2, name), 2)
     found = [ended(process) for process in processes]
     assert [status for status, _, _ in found] == [0, 0], found
     return [loads(output) for _, output, _ in found]
@@ -94,26 +112,27 @@ def assert_same(found: Any, expected: Any) -> None:
         np.testing.assert_allclose(one, other, rtol=1e-9, atol=1e-9 * np.max(np.abs(other)))
 
 
-@pytest.mark.parametrize("name", EVERYTHING)
+@pytest.mark.parametrize("name", by_day(EVERYTHING))
 def test_four_devices_answer_as_one(name: str, four_devices: dict[str, Any], alone: dict[str, Any]) -> None:
     assert four_devices["devices"] == 4
     assert_same(four_devices[name], alone[name])
 
 
-@pytest.mark.parametrize("name", OPTIMISERS)
-def test_two_hosts_answer_as_one(name: str, two_hosts: list[dict[str, Any]], alone: dict[str, Any]) -> None:
+@pytest.mark.parametrize("name", by_day(OPTIMISERS))
+def test_two_hosts_answer_as_one(name: str, alone: dict[str, Any]) -> None:
+    two_hosts = answers_of_two_hosts(name)
     assert two_hosts[0]["devices"] == 2
     assert_same(two_hosts[0][name], alone[name])
 
 
-@pytest.mark.parametrize("name", RESTARTS)
+@pytest.mark.parametrize("name", by_day(RESTARTS))
 def test_devices_that_share_restarts_advance_each_by_as_many_steps(
     name: str, four_devices: dict[str, Any], alone: dict[str, Any]
 ) -> None:
     assert four_devices[f"steps of {name}"] == alone[f"steps of {name}"]
 
 
-@pytest.mark.parametrize("name", [*OPTIMISERS, *RESTARTS])
+@pytest.mark.parametrize("name", by_day([*OPTIMISERS, *RESTARTS]))
 def test_a_method_compiles_once_on_several_devices_too(name: str, four_devices: dict[str, Any]) -> None:
     assert four_devices[f"programs of {name}"] == 1
 
@@ -139,9 +158,9 @@ def test_gibbs_on_four_devices_comes_to_the_draws_on_one() -> None:
     assert not np.allclose(np.asarray(shared[0])[0, :30], np.asarray(alone[0])[0, :30], rtol=1e-9)
 
 
-def test_the_first_host_tells_the_others(two_hosts: list[dict[str, Any]]) -> None:
+def test_the_first_host_tells_the_others() -> None:
     first = {"number": 0, "array": [True, True, True], "error": "field: refused by 0"}
-    assert [host["heard"] for host in two_hosts] == [first, first]
+    assert [host["heard"] for host in answers_of_two_hosts("em")] == [first, first]
 
 
 def test_one_host_is_the_first_and_hears_itself(tmp_path: Path) -> None:

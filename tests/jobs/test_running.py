@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from patience import LONG
 from standins import Steps, begun
 
+from workbench.cli import cli
 from workbench.engine.files import replacing
 from workbench.jobs import running
 from workbench.jobs.base import FAILED
@@ -118,8 +120,7 @@ def test_two_processes_run_each_cell_once_and_a_reader_sees_whole_cells_only(log
     assert one["note"] == other["note"] == ""
     assert seen == sorted(seen) and len(set(seen)) > 2
     assert hidden(out) == []
-    words = [sys.executable, "-m", "workbench", "table", str(out), "--format", "json"]
-    shown = subprocess.run(words, capture_output=True, text=True, env=environment(), check=True)
+    shown = CliRunner().invoke(cli, ["table", str(out), "--format", "json"], catch_exceptions=False)
     assert sorted(row["n"] for row in json.loads(shown.stdout)) == list(range(10))
 
 

@@ -147,6 +147,7 @@ def crabs() -> Any:
     return compare(problem, {"em": EM(tolerance=1e-15), **WRAPPERS}, restarts=2)
 
 
+@pytest.mark.slow
 @EVERY
 def test_the_optimum_of_pearsons_crabs_is_ems(name: str, crabs: Any) -> None:
     trace, em = crabs[name], crabs["em"]
@@ -159,6 +160,7 @@ def test_the_optimum_of_pearsons_crabs_is_ems(name: str, crabs: Any) -> None:
     np.testing.assert_allclose(np.sort(best.means[:, 0]), [0.6317, 0.6546], atol=5e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "times"), [("squarem", 8), ("anderson", 20), ("overrelaxed", 2.5)])
 def test_pearsons_crabs_take_far_fewer_passes_than_em(name: str, times: float, crabs: Any) -> None:
     # Measured medians over 16 starts are 11, 40 and 4; rows lie a tenth apart, and these are two starts.

@@ -229,8 +229,14 @@ def test_every_variance_block_has_its_own_bound_on_degrees(points: Points) -> No
     assert float(Problem(points, K, "diagonal", prior).hyperparameters["degrees"]) == 0.5
 
 
-@FAMILIES
-@pytest.mark.parametrize("name", ["conjugate", "chen_tan", "bounded_ratio"])
+@pytest.mark.parametrize(
+    ("name", "family"),
+    [
+        pytest.param(name, family, marks=() if name == "conjugate" or family == "full" else pytest.mark.slow)
+        for name in ("conjugate", "chen_tan", "bounded_ratio")
+        for family in COVARIANCES
+    ],
+)
 def test_em_steps_from_a_component_that_holds_no_point_under_a_prior_that_bounds_it(
     name: str, family: str, points: Points, problem_of: Callable[..., Problem], em_step: Any
 ) -> None:
