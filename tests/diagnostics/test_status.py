@@ -40,6 +40,11 @@ def restart_status(two_groups: Problem, shapes: Shapes, trace_of: Make) -> Calla
     return of
 
 
+def test_no_two_names_are_one_status() -> None:
+    # An enumeration makes the second name of a number a synonym, without a word.
+    assert list(Status.__members__) == [status.name for status in Status]
+
+
 def test_a_restart_that_met_its_rule_at_a_sound_mixture_converged(restart_status):
     assert restart_status("good").status == Status.CONVERGED
 

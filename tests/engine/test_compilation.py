@@ -44,9 +44,9 @@ QUICK: dict[str, dict[str, int]] = {
 # As `test_every_method` has it: the programs that draw and score are then the same.
 FAMILIES = {"riemannian": "full"}
 
-# Each of these takes as long to compile as all the other methods together.
-DEAR = ("permuted", "tempered_smc", "ibis", "mixed", "variational", "cavi", "newton", "natural_gradient", "riemannian")
-EVERY = [pytest.param(name, marks=pytest.mark.slow if name in DEAR else ()) for name in METHODS]
+# One of each kind is run every day; the others compile for as long, or longer.
+DAILY = ("em", "ascent", "nuts", "gibbs")
+EVERY = [pytest.param(name, marks=() if name in DAILY else pytest.mark.slow) for name in METHODS]
 
 
 @pytest.mark.parametrize("name", EVERY)
