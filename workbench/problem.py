@@ -1,5 +1,6 @@
 """The problem: data, covariance family, number of components and prior, with the one objective of all methods."""
 
+from copy import copy
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
@@ -122,6 +123,19 @@ class Problem:
     def of_any_size(self) -> "Problem":
         """The same problem with N as an array: one compiled program serves every N whose rows have the same shape."""
         return self.over(self.rows.of_any_size())
+
+    def padded(self, multiple: int) -> "Problem":
+        """The same problem, its chunks of rows padded to a multiple of a number, so that more problems have one shape.
+
+        Padding counts as no row. Rows that are shared, streamed or weighted are left unchanged.
+        """
+        rows = self.rows
+        if rows.shared or rows.stream is not None or rows.weights is not None:
+            return self
+        z = np.pad(rows.z, ((0, 0), (0, 0), (0, -rows.z.shape[-1] % multiple)))
+        wider = copy(self)
+        object.__setattr__(wider, "rows", replace(rows, z=jnp.asarray(z)))
+        return wider
 
     def nested_in(self, components: int) -> "Problem":
         """The same problem for mixtures of more components, of which only the first K, the active ones, have points.

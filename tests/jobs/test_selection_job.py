@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -39,13 +40,14 @@ def scored(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The K that are scored, by a stand-in that costs nothing and prefers two components."""
     done: list[int] = []
 
-    def score(experiment: Experiment, train: Dataset) -> Choice:
+    def score(experiment: Experiment, train: Dataset, *_: object) -> Choice:
         k = experiment.model.components
         done.append(k)
         terms = -np.abs(k - 2.0) - np.arange(len(train.x)) / 100
         return Choice(k, 3 * k - 1, -float(k), {name: Score.of_terms(terms, [f"beware {k}"]) for name in CRITERIA})
 
     monkeypatch.setattr(running, "scored", score)
+    monkeypatch.setattr(running, "Sampling", Mock)  # nothing is sampled
     return done
 
 
@@ -75,7 +77,8 @@ def test_it_prints_the_tables_the_warnings_and_the_choice(config, tmp_path, monk
     assert [line.split()[0] for line in lines[1:6] if not line.startswith("─")] == ["K", "1", "2", "3"]
     assert any(line.endswith("K = 3: beware 3.") for line in lines)
     assert any(line.startswith("The prior differs with K: its default scatter") for line in lines)
-    assert lines[-2].startswith("Components chosen: AIC 2, BIC 2")
+    assert "Components chosen: AIC 2, BIC 2" in " ".join(lines)
+    assert max(len(line) for line in lines[:-1]) <= 120
     assert lines[-1] == f"Report: {tmp_path / 'out' / 'report.html'}"
 
 
@@ -194,10 +197,32 @@ def test_methods_that_are_not_used_and_k_change_nothing(tiny, tmp_path, scored):
     assert scored == [2]
 
 
+def test_the_next_number_of_components_is_sampled_while_one_is_climbed(tiny, tmp_path, monkeypatch, scored):
+    happened: list[tuple[str, int]] = []
+    stand_in = running.scored
+
+    def begin(key: str, experiment: Experiment, train: Dataset) -> None:
+        happened.append(("begin", experiment.model.components))
+
+    def score(experiment: Experiment, train: Dataset, *_: object) -> Choice:
+        happened.append(("score", experiment.model.components))
+        return stand_in(experiment, train)
+
+    monkeypatch.setattr(running, "scored", score)
+    monkeypatch.setattr(running, "Sampling", lambda: Mock(begin=begin))
+    select(parse_experiment(tiny, "tiny"), [1, 2, 3], out=tmp_path)
+    for k in (1, 2):
+        assert happened.index(("begin", k + 1)) < happened.index(("score", k))
+    # A stored K is not sampled again.
+    happened.clear()
+    select(parse_experiment(tiny, "tiny"), [2, 3, 4], out=tmp_path)
+    assert {k for _, k in happened} == {4}
+
+
 def test_a_number_of_components_that_fails_leaves_the_others(config, tmp_path, monkeypatch, scored):
     stand_in = running.scored
 
-    def fail(experiment: Experiment, train: Dataset) -> Choice:
+    def fail(experiment: Experiment, train: Dataset, *_: object) -> Choice:
         if experiment.model.components == 2:
             raise RuntimeError("out of memory\nwith a long trail")
         return stand_in(experiment, train)

@@ -343,9 +343,9 @@ def test_a_fold_is_climbed_from_the_ends_of_the_climb_to_all_points(
     all_climbed(experiment, [problem], fit)
     all_climbed(experiment, [problem], Missing("none"))
     own = draw_starts(experiment.starts, problem, 2, experiment.seed).means
-    # One of two starts, and as many ends as there are starts; both starts where there is no end.
-    np.testing.assert_array_equal(begun[0].means[:1], own[:1])
-    np.testing.assert_array_equal(begun[0].means[1:], np.resize(fit.ends.means, (2, 2, 1)))
+    # Both starts, and as many ends as there are starts; both starts alone where there is no end.
+    np.testing.assert_array_equal(begun[0].means[:2], own)
+    np.testing.assert_array_equal(begun[0].means[2:], np.resize(fit.ends.means, (2, 2, 1)))
     np.testing.assert_array_equal(begun[1].means, own)
 
 

@@ -7,7 +7,9 @@ import pytest
 from patience import MOMENTS
 
 from workbench.experiment import parse_experiment
-from workbench.selection import criteria
+from workbench.selection import criteria, fit_criteria
+from workbench.selection.asked import with_components
+from workbench.selection.posterior import Missing
 
 
 def test_an_interrupted_climb_does_not_wait_for_the_sampler(tiny, monkeypatch) -> None:
@@ -28,3 +30,32 @@ def test_an_interrupted_climb_does_not_wait_for_the_sampler(tiny, monkeypatch) -
         criteria.scored(experiment, train)
     assert not ended.is_set()
     released.set()
+
+
+def test_candidates_are_sampled_in_order_by_one_thread_while_others_are_scored(tiny, monkeypatch) -> None:
+    experiment = parse_experiment(tiny, "tiny")
+    train, _ = experiment.data.load(experiment.seed, Path())
+    order: list[tuple[int, int]] = []
+
+    def sample(experiment, problem, starts) -> tuple[Missing, Missing]:
+        assert len(starts.weights) >= experiment.restarts
+        order.append((problem.components, threading.get_ident()))
+        return Missing("of chains"), Missing("of particles")
+
+    monkeypatch.setattr(criteria, "sampled", sample)
+    monkeypatch.setattr(criteria, "climbed", lambda *_: Missing("no fit"))
+    for name in ("all_climbed", "climbed"):
+        monkeypatch.setattr(fit_criteria, name, lambda *given: [Missing("no fit")] * 10)
+    monkeypatch.setattr(fit_criteria, "_fitted", lambda *_: (Missing("no fit"), ""))
+    sampling = criteria.Sampling()
+    candidates = {k: with_components(experiment, k, train) for k in (2, 3)}
+    begun = {k: sampling.begin(str(k), candidate, train) for k, candidate in candidates.items()}
+    assert sampling.begin("2", candidates[2], train) is begun[2]
+    for k, candidate in candidates.items():
+        made = criteria.scored(candidate, train, begun[k])
+        assert made.components == k and made.log_likelihood is None and made.smallest is None
+        assert made.scores["waic"].why == "of chains"
+        assert made.scores["evidence"].why == "of particles"
+        sampling.end(str(k))
+    assert [k for k, _ in order] == [2, 3]
+    assert len({thread for _, thread in order}) == 1 and order[0][1] != threading.get_ident()

@@ -148,6 +148,12 @@ class Job(ABC):
         """
         return kept
 
+    def announce(self, following: Cell | None) -> None:  # noqa: B027  # most compute cells one by one
+        """Name the cell that this process probably runs after the next one; None if there is none.
+
+        A job may begin to compute it early. Another process may still take it.
+        """
+
     def prepare(self, folder: Path) -> None:  # noqa: B027  # most have nothing to share
         """Store what the cells share, such as the data, before any of them runs."""
 

@@ -123,7 +123,8 @@ def run_job(
 
 def _one_by_one(job: Job, store: Store, cells: Sequence[Cell], reuse: Reuse, watch: Watch | None) -> Iterator[Outcome]:
     """Run cells in this process, except those that another process has claimed."""
-    for cell in cells:
+    for place, cell in enumerate(cells):
+        job.announce(cells[place + 1] if place + 1 < len(cells) else None)
         outcome = run_if_free(job, store, cell, reuse, watch)
         if outcome is not None:
             yield outcome

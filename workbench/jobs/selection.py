@@ -24,7 +24,7 @@ from workbench.selection.asked import (
     setting_of,
     with_components,
 )
-from workbench.selection.criteria import Choice, scored
+from workbench.selection.criteria import Begun, Choice, Sampling, scored
 from workbench.selection.families import FamilySelection
 from workbench.selection.selection import Selection
 
@@ -81,13 +81,15 @@ class SelectionJob(Job):
         self.experiment = experiment
         self.points = Points(*experiment.data.load(experiment.seed, Path())) if points is None else points
         self.families = {of: self._family(of, wanted) for of in families}
+        self._announced: Cell | None = None
 
     def _family(self, covariance: str, components: Sequence[int]) -> Family:
         model = self.experiment.model.model_copy(update={"covariance": covariance})
         own, train = self.experiment.model_copy(update={"model": model}), self.points.train
         candidates = tuple(with_components(own, k, train) for k in components)
         about = About(self.name, setting_of(candidates[0], train), prior_remark_of(own))
-        return Family(about, identity_of(candidates[0], self.points.digest), candidates)
+        # The default sampler of one component is not that of several.
+        return Family(about, identity_of(candidates[-1], self.points.digest), candidates)
 
     @classmethod
     def stored(cls, folder: Path, record: Mapping[str, Any], where: str) -> "SelectionJob":
@@ -112,7 +114,7 @@ class SelectionJob(Job):
                 )
                 k = candidate.model.components
                 about: dict[str, Value] = {"data": named_data(candidate), "model_components": k, "model_covariance": of}
-                identity = family.group | {"components": k}
+                identity = family.group | {"components": k, "methods": candidate.resolved()["methods"]}
                 cell = Cell(f"components-{k}", identity, made_by, about, candidate.resolved())
                 found[cell.key] = (cell, candidate)
         return found
@@ -122,10 +124,32 @@ class SelectionJob(Job):
         return [cell for cell, _ in self._cells.values()]
 
     def run(self, cell: Cell, checkpoint: Checkpoint, progress: Progress | None) -> Record:
-        """Score one number of components by every criterion."""
-        made = scored(self._cells[cell.key][1], self.points.train)
+        """Score one number of components by every criterion, and begin to sample the announced one.
+
+        Sampling takes longer than the rest, so its thread should never wait.
+        """
+        try:
+            begun = self._begin(cell)
+            if self._announced is not None:
+                self._begin(self._announced)
+            made = scored(self._cells[cell.key][1], self.points.train, begun)
+        except BaseException:
+            self._sampling.stop()
+            raise
+        self._sampling.end(cell.key)
         row = {name: score.value for name, score in made.scores.items()}
         return Record({"choice": made.to_dict()}, row={"log_likelihood": made.log_likelihood, **row})
+
+    def announce(self, following: Cell | None) -> None:
+        """Have the sampler take on the cell after the next one."""
+        self._announced = following
+
+    @cached_property
+    def _sampling(self) -> Sampling:
+        return Sampling()
+
+    def _begin(self, cell: Cell) -> Begun:
+        return self._sampling.begin(cell.key, self._cells[cell.key][1], self.points.train)
 
     def config(self) -> dict[str, Any]:
         """The experiment, a digest of its points, and for each family what its candidates have in common."""

@@ -54,7 +54,8 @@ def _values(selection: Selection | FamilySelection) -> list[Part]:
             parts += [Heading(criterion.heading), of]
         return [*parts, Words(f"The best model of each criterion is starred; {OF_DASHES}.", "note")]
     of_values = Markup(
-        "The best of each column is starred; {}. <em>log L</em> is the log-likelihood of the best sound fit."
+        "The best of each column is starred; {}. <em>log L</em> is the log-likelihood of the best sound fit, "
+        "and the smallest component is that of this fit, in points' worth of weight."
     )
     return [
         Grid(selection.values, "Value of each criterion for each K"),

@@ -18,7 +18,7 @@ from workbench.methods import EM, Climber, GradientAscent
 from workbench.methods.kinds import EndsOnly
 from workbench.mixture import Mixture
 from workbench.problem import Problem
-from workbench.selection.nesting import climb_side_by_side, is_nested, run_nested
+from workbench.selection.nesting import WIDTH, climb_side_by_side, is_nested
 from workbench.selection.posterior import Missing, Posterior, first_that_suits
 
 # Ends that differ by more than this in log-joint are different; an end is determined to about six digits.
@@ -69,8 +69,12 @@ def climbed(experiment: Experiment, problem: Problem, starts: Mixture | None = N
     method = climber_of(experiment, problem)
     if starts is None:
         starts = starts_of(method, problem, experiment.starts, experiment.restarts, experiment.seed)
-    solve = run_nested if isinstance(method, EM) else run
-    trace = solve(EndsOnly(inner=method), problem, starts, named_key(experiment.seed, method.method))
+    key = named_key(experiment.seed, method.method)
+    if isinstance(method, EM) and is_nested(method, problem):
+        problem = problem.padded(WIDTH)
+        trace = climb_side_by_side(method, [problem], [starts], key)[0]
+    else:
+        trace = run(EndsOnly(inner=method), problem, starts, key)
     return _best(experiment, problem, trace, method)
 
 
@@ -84,6 +88,7 @@ def all_climbed(experiment: Experiment, problems: Sequence[Problem], fit: Fit | 
     starts = [_starts_of_part(experiment, method, problem, fit) for problem in problems]
     if not (isinstance(method, EM) and all(is_nested(method, problem) for problem in problems)):
         return [climbed(experiment, *pair) for pair in zip(problems, starts, strict=True)]
+    problems = [problem.padded(WIDTH) for problem in problems]
     traces = climb_side_by_side(method, problems, starts, named_key(experiment.seed, method.method))
     pairs = zip(problems, traces, strict=True)
     return [_best(experiment, problem, trace, method) for problem, trace in pairs]

@@ -1,17 +1,20 @@
 """The criteria: a description of each, and the score of one candidate by all of them."""
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
+import numpy as np
 
 from workbench.data import Dataset
 from workbench.experiment import Experiment
+from workbench.mixture import Mixture
+from workbench.problem import Problem
 from workbench.selection.candidate import Candidate, climbed
 from workbench.selection.fit_criteria import FOLDS, aic, bic, heldout, icl
-from workbench.selection.posterior import Missing, chains_of, sampled
+from workbench.selection.posterior import Missing, Posterior, chains_of, sampled
 from workbench.selection.posterior_criteria import evidence, loo, waic
 from workbench.selection.score import Score
 from workbench.starts import draw_starts
@@ -54,51 +57,106 @@ class Choice:
     parameters: int  # number of free parameters
     log_likelihood: float | None  # of the best sound fit
     scores: dict[str, Score]
+    smallest: float | None = None  # the points' worth of the smallest component of that fit: N times its weight
     stale: str | None = None  # the other code that made it, if it is stale
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values."""
         scores = {name: score.to_dict() for name, score in self.scores.items()}
         kept = {"components": self.components, "parameters": self.parameters, "log_likelihood": self.log_likelihood}
-        return kept | {"scores": scores}
+        return kept | {"smallest_component": self.smallest, "scores": scores}
 
     @classmethod
     def from_dict(cls, stored: dict[str, Any]) -> "Choice":
         """Inverse of `to_dict`."""
-        likelihood = stored["log_likelihood"]
+        likelihood, smallest = stored["log_likelihood"], stored.get("smallest_component")
         return cls(
             int(stored["components"]),
             int(stored["parameters"]),
             None if likelihood is None else float(likelihood),
             {name: Score.from_dict(stored["scores"][name]) for name in CRITERIA},
+            None if smallest is None else float(smallest),
         )
 
 
-def scored(experiment: Experiment, train: Dataset) -> Choice:
+class Begun(NamedTuple):
+    """A candidate that the sampler's thread has taken on."""
+
+    drawn: Future[tuple[Problem, Mixture]]  # the problem, and the starts of its climber and its sampler
+    sampled: Future[tuple[Posterior | Missing, Posterior | Missing]]
+
+
+class Sampling:
+    """A thread that draws starts and samples, one candidate after another, in the order in which they begin.
+
+    Compiling a program uses one core, and so do passes over few points. The climber therefore runs beside the sampler.
+    All sampling is done by one thread, because NumPyro's handlers are one stack for the whole process, and because two
+    threads that need the same program would both compile it.
+    """
+
+    def __init__(self) -> None:
+        self._thread: ThreadPoolExecutor | None = None
+        self._begun: dict[str, Begun] = {}
+
+    def begin(self, key: str, experiment: Experiment, train: Dataset) -> Begun:
+        """Queue a candidate, unless one of this key has begun."""
+        if key not in self._begun:
+            self._thread = self._thread or ThreadPoolExecutor(max_workers=1)
+            self._begun[key] = self._queue(self._thread, experiment, train)
+        return self._begun[key]
+
+    def end(self, key: str) -> None:
+        """Forget a candidate that has been sampled. The thread ends with the last one."""
+        del self._begun[key]
+        if not self._begun:
+            self.stop()
+
+    def stop(self) -> None:
+        """Forget all candidates. It does not wait, because an interruption should not wait for the sampler."""
+        self._begun.clear()
+        if self._thread is not None:
+            self._thread.shutdown(wait=False, cancel_futures=True)
+        self._thread = None
+
+    @staticmethod
+    def _queue(thread: ThreadPoolExecutor, experiment: Experiment, train: Dataset) -> Begun:
+
+        def starting() -> tuple[Problem, Mixture]:
+            problem = experiment.problem(train)
+            chains = chains_of(experiment, problem)
+            wanted = max(experiment.restarts, 0 if chains is None else chains.num_chains)
+            return problem, draw_starts(experiment.starts, problem, wanted, experiment.seed)
+
+        drawn = thread.submit(starting)
+        return Begun(drawn, thread.submit(lambda: sampled(experiment, *drawn.result())))
+
+
+def scored(experiment: Experiment, train: Dataset, begun: Begun | None = None) -> Choice:
     """Climb, sample and score one K by every criterion.
 
-    Most of the time is spent on compiling, which uses one core, so the climber and the sampler run in two threads.
-    NumPyro's handlers are one stack for the whole process; only the sampler traces under them.
+    Args:
+        experiment: the candidate's config.
+        train: its points.
+        begun: the candidate in the queue of a `Sampling`; by default a queue of its own.
     """
-    problem = experiment.problem(train)
-    chains = chains_of(experiment, problem)
-    wanted = max(experiment.restarts, 0 if chains is None else chains.num_chains)
-    starts = draw_starts(experiment.starts, problem, wanted, experiment.seed)
-    beside = ThreadPoolExecutor(max_workers=1)
-    try:
-        sampling = beside.submit(sampled, experiment, problem, starts)
-        later, own = Missing("not sampled yet"), jax.tree.map(lambda leaf: leaf[: experiment.restarts], starts)
-        climbing = Candidate(experiment, train, problem, climbed(experiment, problem, own), later, later)
-        scores = {name: criterion.score(climbing) for name, criterion in CRITERIA.items() if not criterion.samples}
-        posterior, particles = sampling.result()
-    finally:
-        # Without waiting: an interruption should not wait for the sampler, which otherwise has finished.
-        beside.shutdown(wait=False, cancel_futures=True)
+    if begun is None:
+        own = Sampling()
+        try:
+            return scored(experiment, train, own.begin("", experiment, train))
+        finally:
+            own.stop()
+    problem, starts = begun.drawn.result()
+    later, own_starts = Missing("not sampled yet"), jax.tree.map(lambda leaf: leaf[: experiment.restarts], starts)
+    climbing = Candidate(experiment, train, problem, climbed(experiment, problem, own_starts), later, later)
+    scores = {name: criterion.score(climbing) for name, criterion in CRITERIA.items() if not criterion.samples}
+    posterior, particles = begun.sampled.result()
     candidate = replace(climbing, posterior=posterior, particles=particles)
     scores |= {name: criterion.score(candidate) for name, criterion in CRITERIA.items() if criterion.samples}
+    fit = None if isinstance(candidate.fit, Missing) else candidate.fit
     return Choice(
         components=problem.components,
         parameters=candidate.num_parameters,
-        log_likelihood=None if isinstance(candidate.fit, Missing) else candidate.fit.log_likelihood,
+        log_likelihood=None if fit is None else fit.log_likelihood,
         scores={name: scores[name] for name in CRITERIA},
+        smallest=None if fit is None else problem.num_points * float(np.min(fit.mixture.weights)),
     )

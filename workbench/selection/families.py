@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from workbench.selection.criteria import CRITERIA
 from workbench.selection.score import Difference, Score, number_text
-from workbench.selection.selection import Selection, short
+from workbench.selection.selection import Selection, paragraph, short
 from workbench.table import Table
 
 
@@ -126,7 +126,8 @@ class FamilySelection:
     def __str__(self) -> str:
         titles = [f"{self.name}, {of}: {selection.setting}" for of, selection in self.families.items()]
         tables = [part for name, c in CRITERIA.items() for part in (f"\n{c.heading}:", str(self.table(name)))]
-        return "\n".join([*titles, *tables, "", *self.remarks, *self.notes, self.reading])
+        words = map(paragraph, [*self.remarks, *self.notes, self.reading])
+        return "\n".join([*map(paragraph, titles), *tables, "", *words])
 
     def __repr__(self) -> str:
         return str(self)

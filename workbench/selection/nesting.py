@@ -118,6 +118,11 @@ def padded(mixtures: Mixture, problem: Problem) -> Mixture:
 # climbs, because the last slots to end keep the others idle.
 SLOTS = 32
 
+# One program climbs to all points and to the folds. It takes this many problems, of which surplus ones repeat another,
+# and at least this many starts, of which surplus ones are not climbed from. Callers pad rows to a multiple of WIDTH, so
+# that the points of a small problem and its folds mostly have equal shapes.
+PROBLEMS, STARTS, WIDTH = 10, 512, 64
+
 
 class Ends(NamedTuple):
     """The ends of M climbs."""
@@ -147,15 +152,21 @@ def climb_side_by_side(method: EM, problems: Sequence[Problem], starts: Sequence
 
     Args:
         method: EM, which races no starts here.
-        problems: nested problems (`nesting.is_nested`) of one shape, family and prior, on one device.
+        problems: nested problems (`is_nested`) of one shape, family and prior, on one device; at most `PROBLEMS` of
+            them share a program with others.
         starts: the starts of each problem, equally many; leaves [R, ...].
         key: the random key of the method.
     """
     larger = [nested(problem) for problem in problems]
     begun = [padded(mixtures, problem) for mixtures, problem in zip(starts, problems, strict=True)]
-    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *larger)
-    ends = jax.device_get(_ends(method, stacked, jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *begun), key))
     restarts = len(begun[0].weights)
+    count = len(problems) * restarts
+    most = max(STARTS, 1 << (count - 1).bit_length())
+    sized = [_of_any_size(problem) for problem in larger] + [_of_any_size(larger[0])] * (PROBLEMS - len(larger))
+    stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *sized)
+    every = jax.tree.map(lambda *leaves: np.concatenate(leaves)[np.arange(most) % count], *begun)
+    owners = np.repeat(np.arange(len(problems)), restarts)[np.arange(most) % count]
+    ends = jax.device_get(_ends(method, stacked, every, owners, np.asarray(count), key))
     traces = []
     for place, problem in enumerate(larger):
         own = jax.tree.map(lambda leaf, p=place: leaf[p * restarts : (p + 1) * restarts, None], ends)
@@ -178,17 +189,31 @@ def climb_side_by_side(method: EM, problems: Sequence[Problem], starts: Sequence
     return traces
 
 
+def _of_any_size(problem: Problem) -> Problem:
+    """The problem with N as an array; on the host."""
+    sized: Problem = jax.tree.map(np.asarray, problem.of_any_size())
+    return sized
+
+
 @jit_with(STEPPING, static_argnums=0)
-def _ends(method: EM, problems: Problem, starts: Mixture, key: Array) -> Ends:
-    """The ends of all climbs of problems with leaves [F, ...], from starts with leaves [F R, ...]."""
-    count = len(starts.weights)
-    restarts, most = count // len(jax.tree.leaves(problems)[0]), method.max_iterations
+def _ends(method: EM, problems: Problem, starts: Mixture, owners: Array, count: Array, key: Array) -> Ends:
+    """The ends of the first `count` climbs, from starts with leaves [M, ...], of problems with leaves [F, ...].
+
+    Args:
+        method: EM.
+        problems: the problems.
+        starts: the starts.
+        owners: the problem of each start. [M]
+        count: the number of climbs. []
+        key: the random key of the method.
+    """
+    size, most = len(starts.weights), method.max_iterations
     no = jnp.asarray(False)
 
     def begin(number: Array) -> Slot:
         # Beyond the last climb, any climb will do, because its end is not written.
         place = jnp.minimum(number, count - 1)
-        problem = jax.tree.map(lambda leaf: leaf[place // restarts], problems)
+        problem = jax.tree.map(lambda leaf: leaf[owners[place]], problems)
         state = method.bind(problem).init(key, jax.tree.map(lambda leaf: leaf[place], starts))
         return Slot(number, problem, state, jnp.asarray(0), ~no, no, no, no)
 
@@ -210,7 +235,7 @@ def _ends(method: EM, problems: Problem, starts: Mixture, key: Array) -> Ends:
         slots, ends, following = carry
         slots = jax.lax.while_loop(lambda now: ~jnp.any(has_ended(now)), jax.vmap(step), slots)
         ended = has_ended(slots)
-        where = jnp.where(ended, slots.number, count)
+        where = jnp.where(ended, slots.number, size)
         mixtures = jax.vmap(lambda slot: method.bind(slot.problem).mixture(slot.state))(slots)
         reached = Ends(mixtures, slots.passes, slots.ok, slots.converged, slots.collapsed)
         ends = jax.tree.map(lambda kept, new: kept.at[where].set(new, mode="drop"), ends, reached)
@@ -227,7 +252,7 @@ def _ends(method: EM, problems: Problem, starts: Mixture, key: Array) -> Ends:
     slots = jax.vmap(begin)(jnp.minimum(jnp.arange(SLOTS), count))
     first = jax.vmap(lambda slot: method.bind(slot.problem).mixture(slot.state))(slots)
     blank = Ends(first, slots.passes, slots.ok, slots.converged, slots.collapsed)
-    ends = jax.tree.map(lambda leaf: jnp.zeros((count, *leaf.shape[1:]), leaf.dtype), blank)
+    ends = jax.tree.map(lambda leaf: jnp.zeros((size, *leaf.shape[1:]), leaf.dtype), blank)
     return jax.lax.while_loop(
         lambda carry: jnp.any(carry[0].number < count), to_next_end, (slots, ends, jnp.asarray(SLOTS))
     )[1]

@@ -1,7 +1,7 @@
 """The criteria that read draws: WAIC and PSIS-LOO, which estimate how new points are predicted, and the evidence."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import jax
@@ -13,8 +13,8 @@ from scipy.special import logsumexp
 from workbench.mixture import Mixture
 from workbench.mixture.mixture import filled
 from workbench.selection.candidate import Candidate
-from workbench.selection.posterior import Missing, exact_evidence, has_exact_evidence
-from workbench.selection.score import Score
+from workbench.selection.posterior import Missing, Posterior, exact_evidence, has_exact_evidence
+from workbench.selection.score import Score, error_of_mean
 
 # The most numbers of a matrix of draws and points that are held at once: 64 MiB.
 HELD = 2**23
@@ -49,16 +49,20 @@ def waic(candidate: Candidate) -> Score:
     posterior = candidate.posterior
     if isinstance(posterior, Missing):
         return Score.missing(posterior.why)
-    terms, variances = [], []
+    terms, variances, influences = [], [], []
     for block in log_likelihoods(posterior.draws, candidate.problem.x):
         values = block.reshape(len(block), -1)  # [B, R S]
         variances.append(np.var(values, axis=1, ddof=1))
-        terms.append(logsumexp(values, axis=1) - np.log(values.shape[1]) - variances[-1])
+        density = logsumexp(values, axis=1) - np.log(values.shape[1])
+        terms.append(density - variances[-1])
+        squares = (values - np.mean(values, axis=1, keepdims=True)) ** 2
+        influences.append(np.sum(np.exp(values - density[:, None]) - squares, axis=0))
     large = int(np.sum(np.concatenate(variances) > LARGEST_VARIANCE))
     total = len(candidate.problem.x)
     share = f"{large} of {total} points ({large / total:.0%})"
     warning = f"{share} have a variance above {LARGEST_VARIANCE}, where WAIC is unreliable"
-    return posterior.judge(Score.of_terms(np.concatenate(terms), [warning] if large else []))
+    score = Score.of_terms(np.concatenate(terms), [warning] if large else [])
+    return posterior.judge(_with_error(score, influences, posterior))
 
 
 # The largest tail shape k of a point's importance weights at which the sum over draws is reliable.
@@ -77,20 +81,35 @@ def loo(candidate: Candidate) -> Score:
     # Imported late: it takes 0.8 s, and the package should import almost as quickly as NumPyro.
     from arviz_stats.base import array_stats  # type: ignore[attr-defined]
 
-    terms, shapes = [], []
+    terms, shapes, influences = [], [], []
     for block in log_likelihoods(posterior.draws, candidate.problem.x):
-        found = array_stats.loo(block, chain_axis=-2, draw_axis=-1, r_eff=posterior.efficiency)
-        terms.append(np.atleast_1d(found[0]))
-        shapes.append(np.atleast_1d(found[1]))
+        values = block.reshape(len(block), -1)  # [B, R S]
+        log_weights, tails = array_stats.psislw(values, r_eff=posterior.efficiency, axis=-1)
+        log_weights -= logsumexp(log_weights, axis=1, keepdims=True)
+        terms.append(logsumexp(log_weights + values, axis=1))
+        shapes.append(np.atleast_1d(tails))
+        shares = np.exp(log_weights + values - terms[-1][:, None]) - np.exp(log_weights)
+        influences.append(values.shape[1] * np.sum(shares, axis=0))
     draws = math.prod(posterior.draws.weights.shape[:2])
     limit = min(1.0 - 1.0 / math.log10(draws), LARGEST_SHAPE)
     # Not "greater than", because a NaN counts as beyond the limit.
     bad, total = int(np.sum(~(np.concatenate(shapes) <= limit))), len(candidate.problem.x)
-    score = Score.of_terms(np.concatenate(terms))
+    score = _with_error(Score.of_terms(np.concatenate(terms)), influences, posterior)
     if bad:
         note = f"{bad} of {total} points ({bad / total:.0%}) have a Pareto k above {limit:.2g}"
         score = score.reject("Pareto k too large", note)
     return posterior.judge(score)
+
+
+def _with_error(score: Score, influences: Sequence[np.ndarray], posterior: Posterior) -> Score:
+    """A score with its Monte Carlo error, from the influence of each draw on it: one array [R S] for each block.
+
+    A score is a smooth function of means over the draws. To first order, its error is therefore that of the mean of
+    the influences, which the means of independent chains show whatever the correlation within a chain.
+    """
+    chains = posterior.draws.weights.shape[0]
+    means = np.mean(np.sum(influences, axis=0).reshape(chains, -1), axis=1)
+    return replace(score, monte_carlo_error=error_of_mean(means))
 
 
 def evidence(candidate: Candidate) -> Score:

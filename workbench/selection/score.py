@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
+from scipy.special import ndtr, stdtrit
 
 # Kass & Raftery (1995), "Bayes factors", JASA 90, sec. 3.2: less than 2 on the scale of twice the logarithm is "not
 # worth more than a bare mention". Differences of BIC approximate that scale.
@@ -48,6 +49,7 @@ class Score:
     notes: tuple[str, ...] = ()  # warnings, or why there is no value
     rejected: float | None = None
     why: str | None = None  # why there is no value, in a few words
+    monte_carlo_error: float | None = None  # of a value computed from draws; half of a 68 % interval
 
     @classmethod
     def missing(cls, why: str) -> "Score":
@@ -80,13 +82,18 @@ class Score:
             return cls.missing(f"{np.sum(~np.isfinite(terms))} of {len(terms)} points have no finite term")
         return cls(float(np.sum(terms)), error_of_sum(terms), terms, (*notes,))
 
+    @property
+    def sampling_error(self) -> float | None:
+        """The Monte Carlo error of the value; without terms for single points it has no other error."""
+        return (self.standard_error or None) if self.terms is None else self.monte_carlo_error
+
     def above(self, other: "Score") -> Difference | None:
         """The difference of another score from this one, the best; None if either has no value.
 
         Two sums over the points are compared point by point: the standard error is that of a sum of N independent
-        differences, and no least difference is required. The standard error of two independent estimates of the
-        evidence is the root of their summed squares. Values without an error give none. For the last two kinds a
-        difference below one nat is no evidence, however precise.
+        differences, together with the Monte Carlo errors of both, and no least difference is required. The standard
+        error of two independent estimates of the evidence is the root of their summed squares. Values without an error
+        give none. For the last two kinds a difference below one nat is no evidence, however precise.
         """
         if self.value is None or other.value is None:
             return None
@@ -94,7 +101,9 @@ class Score:
         if other is self:
             return Difference(below, None)
         if self.terms is not None and other.terms is not None:
-            return Difference(below, error_of_sum(self.terms - other.terms), unworthy=0.0)
+            error = error_of_sum(self.terms - other.terms)
+            sampled = np.hypot(self.monte_carlo_error or 0.0, other.monte_carlo_error or 0.0)
+            return Difference(below, None if error is None else float(np.hypot(error, sampled)), unworthy=0.0)
         if self.standard_error is None or other.standard_error is None:
             return Difference(below, None)
         return Difference(below, float(np.hypot(self.standard_error, other.standard_error)))
@@ -108,13 +117,14 @@ class Score:
             "notes": list(self.notes),
             "rejected": self.rejected,
             "why": self.why,
+            "monte_carlo_error": self.monte_carlo_error,
         }
 
     @classmethod
     def from_dict(cls, stored: dict[str, Any]) -> "Score":
         """Inverse of `to_dict`."""
         value, error, terms = stored["value"], stored["standard_error"], stored["terms"]
-        rejected, why = stored["rejected"], stored["why"]
+        rejected, why, sampled = stored["rejected"], stored["why"], stored.get("monte_carlo_error")
         return cls(
             None if value is None else float(value),
             None if error is None else float(error),
@@ -122,12 +132,24 @@ class Score:
             tuple(map(str, stored["notes"])),
             None if rejected is None else float(rejected),
             None if why is None else str(why),
+            None if sampled is None else float(sampled),
         )
 
 
 def error_of_sum(terms: np.ndarray) -> float | None:
     """Standard error of the sum of N independent terms [N]; None for a single term."""
     return float(np.sqrt(len(terms)) * np.std(terms, ddof=1)) if len(terms) > 1 else None
+
+
+def error_of_mean(values: np.ndarray) -> float | None:
+    """Half of the 68 % interval of the mean of independent values [R] by Student's t; None if it is unknown.
+
+    Student's t, because the spread of a few values is itself uncertain: for four it is 1.2 standard errors.
+    """
+    count = len(values)
+    if count < 2 or not np.all(np.isfinite(values)):
+        return None
+    return float(stdtrit(count - 1, ndtr(1.0)) * np.std(values, ddof=1) / np.sqrt(count))
 
 
 def number_text(value: float | None) -> str:

@@ -3,19 +3,22 @@
 import csv
 import io
 import json
+import shutil
+import textwrap
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 from workbench.selection.criteria import CRITERIA, Choice
 from workbench.selection.score import Difference, number_text
-from workbench.table import Table
+from workbench.table import PLAIN_WIDTH, Table
 
 SCALE = (
     "All values are in nats and the largest is best: AIC, BIC and ICL are -1/2 of the textbook's, half of mclust's; "
-    "WAIC and PSIS-LOO -1/2 of the deviance's scale. The error of a sampled evidence is half of a 68 % interval by "
-    "Student's t. Two K are not told apart if they differ by no more than the error of their difference, or, by a "
-    "criterion without a term for each point, by less than a nat."
+    "WAIC and PSIS-LOO -1/2 of the deviance's scale. The ± of a value is its Monte Carlo error, where it is computed "
+    "from draws: half of a 68 % interval by Student's t. Two K are not told apart if they differ by no more than the "
+    "error of their difference, or, by a criterion without a term for each point, by less than a nat. The smallest "
+    "component is that of the best fit, in points' worth of weight."
 )
 
 
@@ -129,15 +132,35 @@ class Selection:
 
     @property
     def values(self) -> Table:
-        """The table of values; the best of each column is starred."""
-        first = [[str(c.components), str(c.parameters), number_text(c.log_likelihood)] for c in self.choices]
-        return Table.of_lines(["K", "parameters", "log L", *headings()], self._columns(first, self._value))
+        """The table of values, with their Monte Carlo errors; the best of each column is starred."""
+        first = [
+            [
+                str(c.components),
+                str(c.parameters),
+                number_text(c.log_likelihood),
+                "–" if c.smallest is None else f"{c.smallest:.1f}",
+            ]
+            for c in self.choices
+        ]
+        heads = ["K", "parameters", "log L", "smallest component", *self._headings]
+        return Table.of_lines(heads, self._columns(first, self._value))
 
     @property
     def differences(self) -> Table:
         """The table of nats below the best K, with the standard error of the difference if there is one."""
         first = [[str(choice.components)] for choice in self.choices]
-        return Table.of_lines(["K", *headings()], self._columns(first, self._below))
+        return Table.of_lines(["K", *self._headings], self._columns(first, self._below))
+
+    @property
+    def _shown(self) -> list[str]:
+        """The criteria that have a number for some K; all if none has."""
+        scores = {name: [choice.scores[name] for choice in self.choices] for name in CRITERIA}
+        known = [name for name, of in scores.items() if any(s.value is not None or s.rejected is not None for s in of)]
+        return known or list(CRITERIA)
+
+    @property
+    def _headings(self) -> list[str]:
+        return [CRITERIA[name].heading for name in self._shown]
 
     @property
     def remarks(self) -> list[str]:
@@ -146,12 +169,15 @@ class Selection:
 
     def _columns(self, first: list[list[str]], cell: Callable[[str, Choice], str]) -> list[list[str]]:
         return [
-            [*begin, *(cell(name, choice) for name in CRITERIA)]
+            [*begin, *(cell(name, choice) for name in self._shown)]
             for begin, choice in zip(first, self.choices, strict=True)
         ]
 
     def _value(self, name: str, choice: Choice) -> str:
-        text = number_text(choice.scores[name].value)
+        score = choice.scores[name]
+        text = number_text(score.value)
+        if score.value is not None and (error := score.sampling_error) is not None:
+            text += f" ± {number_text(error)}"
         return f"{text} *" if self.best(name) == choice.components else text
 
     def _below(self, name: str, choice: Choice) -> str:
@@ -161,8 +187,8 @@ class Selection:
     def __str__(self) -> str:
         below = "Nats below the best K, ± the standard error of the difference:"
         title = f"{self.name}: {self.setting}" if self.name else self.setting
-        lines = [title, self.values, "", below, self.differences, "", *self.remarks, *self.notes, self.reading]
-        return "\n".join(map(str, lines))
+        words = map(paragraph, [*self.remarks, *self.notes, self.reading])
+        return "\n".join([paragraph(title), str(self.values), "", below, str(self.differences), "", *words])
 
     def __repr__(self) -> str:
         return str(self)
@@ -192,10 +218,12 @@ class Selection:
             "components",
             "parameters",
             "log_likelihood",
+            "smallest_component",
             "stale",
             "criterion",
             "value",
             "standard_error",
+            "monte_carlo_error",
         ]
         names += ["below_best", "difference_standard_error", "rejected", "why", "notes"]
         writer = csv.DictWriter(out, names, lineterminator="\n")
@@ -217,9 +245,10 @@ class Selection:
         return stored
 
 
-def headings() -> list[str]:
-    """The headings of the criteria, with their scale."""
-    return [criterion.heading for criterion in CRITERIA.values()]
+def paragraph(text: str, width: int | None = None) -> str:
+    """Words wrapped to a number of characters; by default to those of the terminal."""
+    width = shutil.get_terminal_size((PLAIN_WIDTH, 24)).columns if width is None else width
+    return textwrap.fill(text, max(width, 20), break_long_words=False, break_on_hyphens=False)
 
 
 def short(heading: str) -> str:

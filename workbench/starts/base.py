@@ -86,7 +86,7 @@ def in_batches(draw: Callable[[Any], Mixture], restarts: Any) -> Mixture:
 def nested(problem: Problem) -> Problem:
     """The problem nested in one of `COMPONENTS` components if it is small, so that one program serves several K."""
     few = problem.rows.z.size * COMPONENTS <= FEW_NUMBERS
-    suits = problem.components < COMPONENTS <= problem.rows.num_resident
+    suits = problem.components <= COMPONENTS <= problem.rows.num_resident
     return problem.nested_in(COMPONENTS) if few and suits else problem
 
 
