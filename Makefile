@@ -24,7 +24,7 @@ help:
 	@echo "make test-all   all tests"
 	@echo "make test-day   the slow tests of the day: one quarter, another each day"
 	@echo "make coverage   the tests, and which lines of the package they run"
-	@echo "make mutation   changes the code in 60 small ways and counts how many the tests notice; an hour"
+	@echo "make mutation   changes the code in 60 small ways and counts how many the tests notice; half an hour"
 	@echo "make check      lint, format and type checks"
 	@echo "make lab        install JupyterLab and open the notebooks; the first runs live in under a minute"
 	@echo "make notebooks-data  small variants of what the notebooks read, in results/quick; minutes"

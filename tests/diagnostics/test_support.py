@@ -5,7 +5,7 @@ import pytest
 
 from workbench.compare import compare
 from workbench.data import load_dataset
-from workbench.diagnostics.support import slivers
+from workbench.diagnostics.support import _narrowest, slivers
 from workbench.methods import EM
 from workbench.mixture import Mixture
 from workbench.problem import Problem
@@ -29,6 +29,13 @@ def groups(x: np.ndarray, few: np.ndarray, family: str = "full") -> tuple[Proble
 def cloud(request: pytest.FixtureRequest) -> np.ndarray:
     """One Gaussian in the plane. [N, 2]"""
     return np.random.default_rng(request.param).normal(size=(N, 2))
+
+
+def test_a_component_is_narrow_only_where_every_other_is_wider() -> None:
+    wide, narrow = np.diag([1.0, 1.5]), np.diag([1.5, 1.0])
+    assert _narrowest(np.stack([wide, narrow])) == [0, 1]  # each along an axis of its own
+    assert _narrowest(np.stack([1.5 * wide, wide])) == [1]
+    assert _narrowest(np.stack([wide, wide])) == []
 
 
 @pytest.mark.parametrize("family", ["full", "diagonal"])
