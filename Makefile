@@ -99,7 +99,8 @@ notebooks-data: setup
 	$(BIN)/workbench run experiments/old_faithful.toml --quiet
 	$(BIN)/workbench claims --quick
 	$(BIN)/workbench atlas experiments/galaxies.toml --methods em --starts 200 --out results/quick/galaxies
-	$(BIN)/workbench run experiments/coordinates.toml --set restarts=2 --out results/quick/coordinates --quiet
+	$(BIN)/workbench run experiments/coordinates.toml --set restarts=2 --out results/quick/coordinates --quiet \
+	  --set "methods={ em = { tolerance = 1e-13 }, lbfgs = { method = 'ascent', gradient_tolerance = 1e-8 }, newton = {} }"
 	$(BIN)/workbench run experiments/two_overlapping.toml --set methods.gibbs.num_samples=1000 \
 	  --set methods.symmetric.of.num_samples=1000 --out results/quick/two_overlapping --quiet
 	$(BIN)/workbench select experiments/galaxies.toml --set prior.family=conjugate --components 1:5 --out results/quick/galaxies

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from workbench.geometry.stability import Outcome
 from workbench.plots.style import CYCLE, EDGE, OWNERS, colours, legend_above, plain, tidy
@@ -115,6 +115,7 @@ def failures(ax: "Axes", findings: Findings) -> None:
     ax.set_yticks(range(len(labels)), [plain(label) for label in labels], fontsize="small")
     ax.set_ylim(len(labels) - 0.4, -0.6)
     ax.set_xlim(0, np.max(left))
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.set_xlabel("restarts")
     legend_above(ax, 3)
     tidy(ax)

@@ -192,7 +192,8 @@ def errors_by_way(findings: Findings) -> Figure:
     for ax in panels.ravel()[len(subjects) :]:
         ax.set_axis_off()
     artists, names = list(shown.values()), list(shown)
-    figure.legend(artists, names, loc="outside upper left", ncols=4, frameon=False, fontsize="small")
+    columns = 4 if len(subjects) > 1 else 2
+    figure.legend(artists, names, loc="outside upper left", ncols=columns, frameon=False, fontsize="small")
     return figure
 
 
