@@ -1,10 +1,14 @@
 """Figures of standard errors and coverage show the values, name refused methods, and leave out missing values."""
 
 import numpy as np
+import pytest
+from matplotlib.figure import Figure
 
+from workbench.plots.coupling import shares
 from workbench.plots.uncertainty import WAYS
 from workbench.report.study_panels import coverage_by_way, errors_by_way
 from workbench.studies.base import Findings, Row
+from workbench.studies.coupling import Coupling
 from workbench.studies.uncertainty import Coverage
 
 
@@ -28,6 +32,30 @@ def test_a_way_that_is_refused_has_no_marks_and_is_named() -> None:
     assert "refused: nonparametric, posterior" in blurred.get_title(loc="left")
     assert "refused" not in clear.get_title(loc="left")
     assert len(figure.legends[0].get_texts()) == 7
+
+
+@pytest.mark.parametrize("subjects", [("a",), ("a", "b")], ids=["one panel", "two panels"])
+def test_the_legend_lies_within_the_figure(subjects: tuple[str, ...]) -> None:
+    figure = errors_by_way(findings_of([row for subject in subjects for row in errors(subject)]))
+    figure.draw_without_rendering()
+    box = figure.legends[0].get_window_extent()
+    assert box.x0 >= 0 and box.y0 >= 0 and box.x1 <= figure.bbox.x1 and box.y1 <= figure.bbox.y1
+
+
+def test_one_gaussian_lies_far_below_separated_groups_in_the_figure_of_coupling() -> None:
+    # The share of one Gaussian is rounding, and that of groups ten deviations apart is small and not zero.
+    common: Row = {"subject": "simulated", "status": "maximum", "left_by_each": 1e-6, "left_by_all": 1e-9}
+    rows: list[Row] = [
+        common | {"components": k, "separation": separation, "share": share}
+        for k, separation, share in ((1, 0.0, 0.0), (2, 4.0, 0.2), (2, 10.0, 3e-7))
+    ]
+    ax = Figure().subplots()
+    shares(ax, Findings(Coupling(), rows))
+    single, _ = ax.lines[:2]
+    (curve,) = ax.containers
+    np.testing.assert_allclose(curve.lines[0].get_ydata(), [0.2, 3e-7])
+    assert 0 < single.get_ydata()[0] < 1e-15
+    assert ax.get_legend_handles_labels()[1] == ["K = 1: rounding", "K = 2"]
 
 
 def test_bootstraps_are_drawn_with_their_monte_carlo_error() -> None:
