@@ -227,7 +227,7 @@ def test_what_is_not_a_readable_file_is_refused_with_what_is_allowed(tmp_path: P
         (write("a", b""), "suffix '' is not read"),
     ]:
         message = refusal(path)
-        assert fragment in message and "give a .csv, .npy, .npz or .parquet file" in message
+        assert fragment in message and "give a .csv, .tsv, .npy, .npz or .parquet file" in message
 
 
 def test_a_file_that_the_system_refuses_to_open_is_refused(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:

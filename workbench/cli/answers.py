@@ -1,5 +1,6 @@
-"""The commands that give answers: the estimates of stored methods, a fitted model with labels, labels of new rows."""
+"""The commands from a table to its answer: a first config, a fitted model with labels, new labels, estimates."""
 
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,6 +20,7 @@ from workbench.engine.devices import ask_for_devices
 from workbench.engine.files import replacing
 from workbench.errors import InputError
 from workbench.experiment import Experiment, read_experiment
+from workbench.experiment.draft import draft_of, toml_of
 from workbench.jobs.experiment import ExperimentJob
 from workbench.jobs.registry import load_results
 from workbench.jobs.running import Reuse, run_job
@@ -181,6 +183,28 @@ def _write_labels(path: Path, saved: SavedMixture, x: Any, about: Mapping[str, S
         for number, block in enumerate(labels_of(saved, x, about)):
             text = block.to_csv()
             out.write(text if number == 0 else text.partition("\n")[2])
+
+
+@cli.command()
+@click.argument("data", type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), help="The config to write  [default: NAME.toml in this folder]")
+@click.option("--force", is_flag=True, help="Replace a config that exists.")
+def init(data: Path, out: Path | None, force: bool) -> None:
+    """Look at a table and write a first config for it.
+
+    The config says which columns are numbers, which seem to be ids or known classes, how many rows have missing cells,
+    and what is to be decided: the number of components and the covariance family.
+    """
+    draft = draft_of(data)
+    path = Path(f"{data.stem}.toml") if out is None else out
+    if path.exists() and not force:
+        raise InputError(f"{path}: exists; give another --out, or --force to replace it")
+    file = os.path.relpath(data.resolve(), path.resolve().parent)
+    text = toml_of(draft, file, str(path))
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    click.echo(text)
+    click.echo(f"Written: {path}\nNext: workbench select {path} --components 1:6\n      workbench fit {path}")
 
 
 @cli.command()

@@ -38,6 +38,7 @@ FILES = {
     "estimates": "answers",
     "export": "upkeep",
     "fit": "answers",
+    "init": "answers",
     "list": "inspect",
     "merge": "upkeep",
     "plot": "inspect",

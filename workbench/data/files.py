@@ -27,7 +27,9 @@ from workbench.data.points import (
 from workbench.data.table import check_words, numbers, parse_table, words
 from workbench.errors import VALUE, InputError, cut
 
-SUFFIXES = (".csv", ".npy", ".npz", ".parquet")
+# Those of text come first: their cells are separated by commas, semicolons or tabs.
+TABLES = (".csv", ".tsv")
+SUFFIXES = (*TABLES, ".npy", ".npz", ".parquet")
 
 # A larger .npy or .parquet file is not read into memory; its points are read in blocks when they are needed.
 READ_AT_MOST = 2**29
@@ -83,7 +85,7 @@ def read_file(
 ) -> Dataset:
     """Read and check the points in a file.
 
-    - `.csv`: UTF-8 with a header row; see `table.parse_table`. All columns except `label` are coordinates.
+    - `.csv`, `.tsv`: UTF-8 with a header row; see `table.parse_table`. All columns except `label` are coordinates.
     - `.npy`: an array `[N, D]` or `[N]`; its columns are named `x1` to `xD`.
     - `.parquet`: numeric columns; needs pyarrow (the extra `parquet`).
     - `.npz`: an array `x` (or the only array), with optional `columns` `[D]` and `labels` `[N]`.
@@ -120,14 +122,14 @@ def read_rows(path: Path | str, wanted: Wanted) -> Dataset:
     where = str(path)
     _check_path(path)
     suffix = path.suffix.lower()
-    if wanted.identity is not None and suffix != ".csv":
+    if wanted.identity is not None and suffix not in TABLES:
         raise InputError(f"{where}: id = {wanted.identity!r} needs a .csv file")
     if suffix == ".parquet":
         found = _read_parquet(path, wanted)
     elif suffix == ".npy" and path.stat().st_size > READ_AT_MOST:
         found = _map_npy(path, wanted)
     else:
-        readers = {".csv": _read_csv, ".npy": _read_npy, ".npz": _read_npz}
+        readers = {**dict.fromkeys(TABLES, _read_csv), ".npy": _read_npy, ".npz": _read_npz}
         found = readers[suffix](_read_bytes(path), where, wanted)
     names, x, labels, ids = found
     kept = _whole_rows(x) if wanted.missing == "drop" else None
@@ -223,11 +225,25 @@ def _read_parquet(path: Path, wanted: Wanted) -> _Content:
     return _Content(points.columns, x)  # type: ignore[arg-type]  # it has the shape and the slices of an array
 
 
-def _read_csv(raw: bytes, where: str, wanted: Wanted) -> _Content:
+def read_text(path: Path) -> str:
+    """The text of a table, without byte order mark.
+
+    Raises:
+        InputError: the file cannot be found or read, or is not UTF-8.
+    """
+    _check_path(path)
+    return _decoded(_read_bytes(path), str(path))
+
+
+def _decoded(raw: bytes, where: str) -> str:
     try:
-        table = parse_table(raw.decode("utf-8-sig"), where)
+        return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise InputError(f"{where}: byte {error.start + 1} is not UTF-8; save the file as UTF-8") from error
+
+
+def _read_csv(raw: bytes, where: str, wanted: Wanted) -> _Content:
+    table = parse_table(_decoded(raw, where), where)
     names = wanted.names(table.columns, where)
     x = numbers(table, names, drop=wanted.missing == "drop")
     labels, ids = (None if name is None else words(table, name) for name in (wanted.label, wanted.identity))

@@ -83,7 +83,7 @@ def numbers(table: Table, columns: Sequence[str], *, drop: bool = False) -> NDAr
     x = np.empty((len(table.rows), len(columns)))  # [N, D]
     for d, name in enumerate(columns):
         position = table.columns.index(name)
-        x[:, d] = [_number(row[position]) for row in table.rows]
+        x[:, d] = [number_in(row[position]) for row in table.rows]
     if np.isnan(x).any() and (complaints := _complaints(table, columns, np.isnan(x), drop)):
         raise InputError(f"{table.where}: {complaints}")
     return x
@@ -112,7 +112,7 @@ def _separator(header: str) -> str:
 
 
 def _check_header(columns: tuple[str, ...], where: str) -> None:
-    if not any(math.isnan(_number(cell)) for cell in columns):
+    if not any(math.isnan(number_in(cell)) for cell in columns):
         raise InputError(
             f"{where}: the first row ({cut(', '.join(columns), VALUE)}) holds only numbers, so the header is missing;"
             " add a first row with the column names"
@@ -125,7 +125,7 @@ def _check_header(columns: tuple[str, ...], where: str) -> None:
             raise InputError(f"{where}: the header names column {shown(name)} twice; give each its own name")
 
 
-def _number(cell: str) -> float:
+def number_in(cell: str) -> float:
     """The number in `cell`; NaN if it holds none. `1_000`, which Python accepts, is not a number in a file."""
     try:
         return math.nan if "_" in cell else float(cell)

@@ -1,0 +1,93 @@
+"""A first config: what columns seem to be, and that the config is one."""
+
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from workbench.cli import cli
+from workbench.errors import InputError
+from workbench.experiment import read_experiment
+from workbench.experiment.draft import draft_of, toml_of
+
+
+def write(folder: Path, text: str, name: str = "birds.csv") -> Path:
+    path = folder / name
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def birds(missing: int = 0) -> str:
+    """60 rows with an id, a class, a number that counts, a constant, two measures and a note."""
+    rng = np.random.default_rng(0)
+    lines = ["tag,kind,number,year,length,mass,note"]
+    for n in range(60):
+        length, mass = rng.normal(size=2)
+        cell = "?" if n < missing else f"{mass:.3f}"
+        lines.append(f"B{n},{'gull' if n % 2 else 'tern'},{n + 1},2020,{length:.3f},{cell},seen {n} times")
+    return "\n".join(lines)
+
+
+def test_each_column_is_what_it_seems(tmp_path: Path) -> None:
+    draft = draft_of(write(tmp_path, birds(missing=5)))
+    assert draft.columns == ["number", "length", "mass"]  # there is an id already: the numbers may be a measure
+    assert (draft.identity, draft.label, draft.classes) == ("tag", "kind", ["gull", "tern"])
+    assert draft.left_out == {"year": "is constant (2020)", "note": "names the rows too"}
+    assert (draft.rows, draft.incomplete, draft.missing) == (60, 5, {"mass": 5})
+
+
+def test_numbers_that_count_are_ids_where_there_are_no_others(tmp_path: Path) -> None:
+    draft = draft_of(write(tmp_path, "number,length\n1,3.5\n2,3.1\n3,4.0\n4,4.5\n"))
+    assert (draft.identity, draft.columns) == ("number", ["length"])
+    # Alone, it is what is to be fitted.
+    assert draft_of(write(tmp_path, "number\n1\n2\n3\n4\n")).columns == ["number"]
+
+
+@pytest.mark.parametrize(("rows", "family"), [(400, "full"), (70, "diagonal"), (62, "spherical"), (5, "spherical")])
+def test_few_rows_in_many_columns_get_a_family_of_few_parameters(tmp_path: Path, rows: int, family: str) -> None:
+    """Two full components in five columns have 41 parameters and diagonal ones 21: three rows are due for each."""
+    np.save(tmp_path / "x.npy", np.random.default_rng(1).normal(size=(rows, 5)))
+    assert draft_of(tmp_path / "x.npy").family == family
+
+
+def test_the_config_can_be_read_and_says_what_was_found(tmp_path: Path) -> None:
+    data = write(tmp_path, birds(missing=2))
+    text = toml_of(draft_of(data), "birds.csv", "birds.toml")
+    experiment = read_experiment(write(tmp_path, text, "birds.toml"))
+    train, _ = experiment.data.load(0, tmp_path)
+    assert (train.columns, len(train.x), train.dropped) == (("number", "length", "mass"), 58, 2)
+    assert 'missing = "drop"  # 2 rows with missing cells are left out ("mass" 2): 58 stay' in text
+    assert '# not fitted: "year" is constant (2020)' in text
+    experiment.check(experiment.problem(train))
+
+
+def test_names_that_need_quotes_are_quoted(tmp_path: Path) -> None:
+    name = 'le"ng\\th\x7f'
+    data = write(tmp_path, f'"{name.replace(chr(34), chr(34) * 2)}",b\n1.5,2\n2.5,4\n3.5,3\n1.0,7\n')
+    text = toml_of(draft_of(data), "birds.csv", "birds.toml")
+    assert tomllib.loads(text)["data"]["columns"] == [name, "b"]
+
+
+def test_a_table_without_numbers_is_told(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"no column can be fitted \('u' is constant \(1\)\)"):
+        draft_of(write(tmp_path, "u,v\n1,a\n1,b\n1,c\n"))
+
+
+def test_the_command_writes_a_config_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "deep").mkdir()
+    write(tmp_path / "deep", birds().replace(",", "\t"), "birds.tsv")
+    monkeypatch.chdir(tmp_path)
+
+    def command(*words: str) -> tuple[int, str]:
+        result = CliRunner().invoke(cli, ["init", *words], prog_name="workbench", catch_exceptions=False)
+        return result.exit_code, result.stderr
+
+    assert command("deep/birds.tsv") == (0, "")
+    experiment = read_experiment(tmp_path / "birds.toml")
+    assert experiment.data.file == "deep/birds.tsv"
+    assert experiment.data.load(0, tmp_path)[0].x.shape == (60, 3)
+    status, message = command("deep/birds.tsv")
+    assert (status, "birds.toml: exists; give another --out, or --force" in message) == (2, True)
+    assert command("deep/birds.tsv", "--force")[0] == 0
