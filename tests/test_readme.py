@@ -4,6 +4,7 @@ import re
 import tomllib
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
@@ -15,7 +16,8 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+    found = re.findall(r"^```(\w*)\n(.*?)^```$", README, flags=re.DOTALL | re.MULTILINE)
+    return [text for name, text in found if name == language]
 
 
 def test_the_python_example_runs_and_finds_both_groups(capsys: pytest.CaptureFixture[str]) -> None:
@@ -44,6 +46,35 @@ def test_every_command_shown_exists() -> None:
     assert shown == set(FILES)
     for name in shown:
         assert CliRunner().invoke(cli, [name, "--help"]).exit_code == 0
+
+
+def test_the_walk_from_a_table_to_labels_can_be_walked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The commands of "Your own data", on a table with ids, known classes and missing cells."""
+    rng = np.random.default_rng(8)
+    kinds = rng.choice(["auk", "gull", "tern"], 60)
+    sizes = np.array([[{"auk": 0.0, "gull": 6.0, "tern": 12.0}[kind]] for kind in kinds])
+    lines = [
+        f"b{n},{kind},{a:.3f},{b:.3f}"
+        for n, (kind, (a, b)) in enumerate(zip(kinds, sizes + rng.normal(size=(60, 2)), strict=True))
+    ]
+    lines[4] = "b4,gull,NA,6.1"
+    header = "tag,kind,length,mass"
+    (tmp_path / "birds.csv").write_text("\n".join([header, *lines]), encoding="utf-8")
+    (tmp_path / "new_birds.csv").write_text("\n".join([header, *lines[:3]]), encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    walk = re.findall(
+        r"^workbench (.*?)(?:  +#.*)?$", next(b for b in blocks("") if "workbench init" in b), flags=re.MULTILINE
+    )
+    assert [words.split()[0] for words in walk] == ["init", "select", "fit", "predict"]
+    for words in walk:
+        if not words.startswith("select"):  # tests/selection has it
+            result = CliRunner().invoke(cli, words.split(), catch_exceptions=False)
+            assert result.exit_code == 0, result.output
+    labels = (tmp_path / "labels.csv").read_text(encoding="utf-8").splitlines()
+    assert labels[0].startswith("tag,component,probability,log_density,p1")
+    order = ["auk", "gull", "tern"]
+    assert [line.split(",")[:2] for line in labels[1:]] == [[f"b{n}", str(order.index(kinds[n]) + 1)] for n in range(3)]
+    assert "b4," not in (tmp_path / "results" / "birds" / "fit" / "labels.csv").read_text(encoding="utf-8")
 
 
 def test_every_link_into_the_repository_leads_somewhere() -> None:

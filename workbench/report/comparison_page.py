@@ -8,7 +8,9 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from workbench.compare import Comparison, table
-from workbench.compare.summary import WITHIN, statuses_and_mixing
+from workbench.compare.estimates import estimates_of
+from workbench.compare.summary import WITHIN, MethodSummary, statuses_and_mixing
+from workbench.compare.trust import whom_to_trust
 from workbench.experiment import Experiment
 from workbench.jobs.judged import Judged
 from workbench.posterior import posterior_summary
@@ -50,6 +52,16 @@ OF_DRAWS = (
     "means. Parameters are given after relabelling. The R-hat of the labels as sampled is shown for comparison only: "
     "it is large where chains are in different labellings, which is not a failure."
 )
+
+
+OF_ESTIMATES = (
+    "Components count from 1, in the order of the first column of their means. The normal approximation is made for "
+    "the log-odds of weights, the logarithms of standard deviations and Fisher's z of correlations, and carried back. "
+    "`workbench estimates` prints them for every method, with correlations, as CSV, JSON, LaTeX and Markdown."
+)
+
+# The most points times parameters for which a page has estimates: a sweep for each parameter takes some seconds.
+MOST_WORK = 10**8
 
 
 def show_comparison(comparison: Comparison, experiment: Experiment, folder: Path) -> Shown:
@@ -104,6 +116,7 @@ def _parts(comparison: Comparison, figures: Mapping[str, Figure]) -> list[Part]:
     parts += [Heading("The comparison"), Grid(figures_table, f"Figures of {name}"), Words(OF_FIGURES, "note")]
     for picture in _pictures(comparison, figures, shown.reading):
         parts += [Heading(picture.title), picture]
+    parts += _estimates(comparison, shown.summaries)
     for method, trace in comparison.items():
         if trace.is_sampler:
             # Without seconds, so that a page that is drawn again is the same.
@@ -115,6 +128,24 @@ def _parts(comparison: Comparison, figures: Mapping[str, Figure]) -> list[Part]:
                 parts.append(Grid(each, f"{each.title}, {method}, {name}", each.title, is_open))
             parts.append(Words(OF_DRAWS, "note"))
     return [*parts, Heading("How each restart ended"), Grid(_endings(comparison), f"Endings of {name}")]
+
+
+def _estimates(comparison: Comparison, summaries: Sequence[MethodSummary]) -> list[Part]:
+    """How far the best can be trusted, and the estimates of the climb that ends highest."""
+    climbs = [s for s in summaries if s.best_log_joint is not None and not comparison[s.method].is_sampler]
+    if not climbs:
+        return []
+    best = max(climbs, key=lambda s: s.best_log_joint or 0.0)
+    parts: list[Part] = [Heading("Estimates"), Words(whom_to_trust(summaries))]
+    problem = comparison.problem
+    if problem.num_points * problem.num_parameters > MOST_WORK:
+        return [
+            *parts,
+            Words("Their intervals take a while on so many rows: `workbench estimates` prints them.", "note"),
+        ]
+    found = estimates_of(comparison, best.method)
+    shown = found.shown
+    return [*parts, Words(f"{shown.title}."), Grid(shown.titled(""), shown.title), Words(OF_ESTIMATES, "note")]
 
 
 def _facts(comparison: Comparison) -> str:
