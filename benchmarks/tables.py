@@ -220,6 +220,7 @@ TABLES: dict[str, Callable[[Sequence[Row], Row], str]] = {
     "starts": starts,
     "starts_all": starts_all,
     "starts_again": starts_all,
+    "starts_searches": starts_all,
     "scaling": scaling,
 }
 
