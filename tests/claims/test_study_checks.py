@@ -35,12 +35,12 @@ def escapes(*slopes: float | None) -> list[Row]:
     return [{"subject": str(i), "way": "held", "slope": s, "theory": -2.0} for i, s in enumerate(slopes)]
 
 
-def floors(with_floor: int, without: int, problems: int = 8) -> list[Row]:
+def floors(with_floor: int, without: int, rounded: int = 0) -> list[Row]:
     return [
-        {"method": method, "remedy": remedy, "points": n, "log_likelihood_falls": falls, "steps": 100}
-        for n in range(problems)
+        {"method": method, "remedy": remedy, "log_likelihood_falls": falls, "log_joint_falls": falls, "steps": 100,
+         "falls_in_rounding": rounded}
         for method, remedy, falls in (("em_floor", "floor", with_floor), ("em", "none", without))
-    ]
+    ]  # fmt: skip
 
 
 def stability(em: int | None, *edges: float) -> list[Row]:
@@ -158,9 +158,11 @@ CASES: dict[str, list[tuple[list[Row], Verdict]]] = {
     ],
     "floor_breaks_monotonicity": [
         (floors(12, 0), HOLDS),
-        (floors(0, 12), FAILS),
+        (floors(12, 2, rounded=2), HOLDS),
+        (floors(0, 0), FAILS),
+        # An EM that falls itself is no control.
         (floors(12, 12), UNDECIDED),
-        (floors(12, 0, problems=4), UNDECIDED),
+        (floors(12, 0)[:1], UNDECIDED),
     ],
     "step_size_must_be_chosen": [
         (stability(30, 0.5, 5.0), HOLDS),
@@ -216,6 +218,8 @@ CASES: dict[str, list[tuple[list[Row], Verdict]]] = {
         (failures(20, 60, 85), HOLDS),
         (failures(85, 60, 20), FAILS),
         (failures(50, 51, 50), UNDECIDED),
+        # Success falls, and not as an exponential.
+        (failures(2, 3, 4, 95), UNDECIDED),
         (failures(20, 60), UNDECIDED),
     ],
     "kmeans_starts_fail_less": [

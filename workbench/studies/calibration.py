@@ -120,6 +120,7 @@ class Calibration(Study):
         return {
             "replications": self.replications,
             "draws": self.draws,
+            "bins": self.bins,
             "counts": counts.tolist(),  # of the ranks 0, ..., L
             "mean_rank": float(np.mean(ranks)) / self.draws,  # expected to be one half for uniform ranks
             "p_chi_square": chi_square,

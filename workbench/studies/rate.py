@@ -257,6 +257,7 @@ class Overspecified(Study):
         return {
             "points": num_points,
             "mean_error": float(np.mean(errors)),
+            "replications": self.replications,
             "at_zero": int(np.sum(atom)),
             "mean_error_apart": float(np.mean(apart)),
             "standard_error": float(np.std(apart, ddof=1) / np.sqrt(len(apart))),
