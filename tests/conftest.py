@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from common_shape import D, K, N
 from numpy.typing import NDArray
 from scipy.special import logsumexp
 from scipy.stats import multivariate_normal
@@ -71,10 +72,6 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     """One process runs more programs than it may map, some files alone; counting what is mapped takes a moment."""
     if next(TESTS) % 25 == 0:
         make_room()
-
-
-# The shape that most tests share, so that its programs are compiled once: N points, D columns, K components.
-N, D, K = 60, 2, 3
 
 
 def random_mixture_near(x: Points, components: int, covariance: str, seed: int, *, width: float = 1.0) -> Mixture:

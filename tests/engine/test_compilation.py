@@ -12,7 +12,7 @@ import jax
 import numpy as np
 import pytest
 import tomli_w
-from conftest import D, N
+from common_shape import D, N
 
 from workbench.compare import compare
 from workbench.engine.compat.compilation import (
