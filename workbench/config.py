@@ -64,7 +64,9 @@ def explain_value(error: Any, key: str, fields: Sequence[str], tags: Sequence[st
     given = error.get("input")
     match error["type"]:
         case "extra_forbidden":
-            near = get_close_matches(key.rpartition(".")[2], fields, n=1)
+            wrong = key.rpartition(".")[2]
+            # A shortened name, such as tol, is less alike than a misspelt one.
+            near = get_close_matches(wrong, fields, n=1) or [name for name in fields if name.startswith(wrong)]
             hint = f"did you mean {near[0]}?" if near else f"allowed: {', '.join(sorted(fields))}"
             return f"{key}: unknown key ({hint})"
         case "missing":

@@ -1,5 +1,7 @@
 """The exception for wrong input, raised where input enters the package and shown to the user as one message."""
 
+import operator
+
 # The most characters of a value and of a line, and the most lines, that a message shows.
 VALUE, LINE, LINES = 80, 1000, 20
 
@@ -38,3 +40,18 @@ def cut(text: str, most: int) -> str:
         return text
     tail = most // 3
     return f"{text[: most - tail]} ... {text[-tail:]}"
+
+
+def whole_number(name: str, value: object, least: int = 1) -> int:
+    """An argument that must be a whole number, of Python or NumPy, as an int.
+
+    Raises:
+        InputError: it is not one, or is smaller than `least`.
+    """
+    # Booleans are whole numbers to Python; numbers such as 2.0 are none.
+    if type(value).__name__ in ("bool", "bool_") or not hasattr(value, "__index__"):
+        raise InputError(f"{name}: must be a whole number of at least {least}, got {shown(value)}")
+    number = operator.index(value)
+    if number < least:
+        raise InputError(f"{name}: must be a whole number of at least {least}, got {shown(value)}")
+    return number

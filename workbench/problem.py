@@ -9,13 +9,21 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from workbench.data import Tie, as_points, check_points, default_columns, ties_of
+from workbench.data import Dataset, Tie, as_points, check_points, default_columns, ties_of
 from workbench.data.moments import Moments, check_scales, is_collinear, moments_of, relation
 from workbench.engine.devices import mesh_of
 from workbench.engine.one_pass import log_likelihood, one_pass
 from workbench.engine.rows import Rows
-from workbench.errors import InputError
-from workbench.mixture import COVARIANCES, FlatPrior, Mixture, Prior, Statistics, covariance_named, num_parameters
+from workbench.errors import InputError, shown, whole_number
+from workbench.mixture import (
+    COVARIANCES,
+    Mixture,
+    Prior,
+    Statistics,
+    covariance_named,
+    num_parameters,
+    prior_named,
+)
 from workbench.mixture.covariance import Covariance
 from workbench.mixture.prior import Hyperparameters
 
@@ -38,11 +46,13 @@ class Problem:
     comparable for all labels.
 
     Args:
-        x: points [N, D], or [N] for one dimension. Repeated rows count as often as they occur. More than half a GiB is
-            not copied but read in blocks from its source in every pass; x may be a memory map.
+        x: points [N, D], or [N] for one dimension, or a `Dataset`, which names its columns. Repeated rows count as
+            often as they occur. More than half a GiB is not copied but read in blocks from its source in every pass; x
+            may be a memory map.
         components: K.
         covariance: "full", "tied", "diagonal" or "spherical".
-        prior: `FlatPrior()` (pure maximum likelihood) unless given.
+        prior: `FlatPrior()` (pure maximum likelihood) unless given. A name, such as "conjugate", stands for a prior
+            with its defaults.
         labels: "free" (all K! labellings) or "ordered".
         devices: how many of JAX's devices work on the problem; all of them unless given. They share the rows, or the
             restarts if a pass is too short for that.
@@ -64,21 +74,24 @@ class Problem:
 
     def __init__(
         self,
-        x: "ArrayLike",
+        x: "ArrayLike | Dataset",
         components: int,
         covariance: str = "full",
-        prior: Prior | None = None,
+        prior: Prior | str | None = None,
         *,
         labels: Labels = "free",
         devices: int | None = None,
         columns: "Sequence[str] | None" = None,
     ) -> None:
-        if isinstance(components, bool) or not isinstance(components, int) or components < 1:
-            raise InputError(f"components: must be a whole number of at least 1, got {components!r}")
-        points = as_points(x)
+        components = whole_number("components", components)
+        if isinstance(x, Dataset):
+            columns = x.columns if columns is None else columns
+        points = as_points(x.x if isinstance(x, Dataset) else x)
         check_points(points, "x", components, columns=columns)
         family = covariance_named(covariance)
-        chosen = FlatPrior() if prior is None else prior
+        chosen = prior_named("flat" if prior is None else prior) if isinstance(prior, str | None) else prior
+        if not isinstance(chosen, Prior):
+            raise InputError(f"prior: {shown(chosen)} is none; give a prior, as ConjugatePrior(), or the name of one")
         _check_labels(labels, chosen)
         moments = moments_of(points)
         names = default_columns(points.shape[1]) if columns is None else columns

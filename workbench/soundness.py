@@ -16,7 +16,7 @@ from workbench.engine.compat.compilation import FEW_NUMBERS, jit_by_size
 from workbench.engine.one_pass import one_pass
 from workbench.engine.rows import Rows
 from workbench.mixture import Mixture
-from workbench.mixture.mixture import COMPONENTS, filled
+from workbench.mixture.filled import COMPONENTS, filled
 from workbench.problem import Problem
 
 # In working units the data have unit covariance. The covariance of a component that is narrower than this in some

@@ -7,7 +7,7 @@ import pytest
 from workbench.engine.one_pass import one_pass
 from workbench.engine.rows import Rows
 from workbench.mixture import COVARIANCES, Mixture
-from workbench.mixture.mixture import COMPONENTS, filled
+from workbench.mixture.filled import COMPONENTS, filled
 
 
 def some_mixture(family: str, components: int, dimensions: int) -> Mixture:

@@ -12,7 +12,7 @@ from workbench.loop.run import run
 from workbench.methods import EM, Gibbs, TemperedSMC
 from workbench.methods.kinds import EndsOnly
 from workbench.mixture import COVARIANCES, ConjugatePrior, FlatPrior, Mixture
-from workbench.mixture.mixture import first_components
+from workbench.mixture.filled import first_components
 from workbench.posterior import exact_posterior
 from workbench.problem import Problem
 from workbench.selection import nesting

@@ -9,18 +9,22 @@ import numpy as np
 
 from workbench.data import Dataset, Truth, finite_points
 from workbench.data.dataset import check_seed
+from workbench.data.points import unknown_name
 from workbench.engine.keys import named_key
-from workbench.errors import InputError, shown
+from workbench.errors import InputError, shown, whole_number
 from workbench.loop.run import Progress, run
 from workbench.loop.trace import Trace
-from workbench.methods import Method
+from workbench.methods import METHODS, Method
 from workbench.mixture import Mixture
 from workbench.problem import Problem
 from workbench.soundness import Soundness
-from workbench.starts import Alternating, Given, Start, draw_starts
+from workbench.starts import STARTS, Alternating, Given, Start, Stated, draw_starts
 
 # Called with the name of the method that runs; returns the callback for its progress.
 Watch = Callable[[str], Progress | None]
+
+# Methods, by themselves or by name.
+Methods = Sequence[Method | str] | Mapping[str, Method | str] | Method | str
 
 
 @dataclass(frozen=True)
@@ -51,7 +55,7 @@ class Reference:
         return cls(heldout, train.labels, train.truth, Soundness() if rule is None else rule)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Comparison(Mapping[str, Trace]):
     """Traces by the name of their method, all of one problem and from the same starts."""
 
@@ -65,6 +69,13 @@ class Comparison(Mapping[str, Trace]):
     missing: Mapping[str, str] = field(default_factory=dict)  # methods of the experiment without a stored run, and why
     stale: Mapping[str, str] = field(default_factory=dict)  # methods whose stored runs other code made, and which code
     starts: Start | None = None  # the rule of the starts, where it is known
+
+    def __repr__(self) -> str:
+        """The problem, and a line for each trace; `table(comparison)` has the figures."""
+        name = f"{self.name}: " if self.name else ""
+        lines = [f"{method}: {trace!r}" for method, trace in self.traces.items()]
+        lines += [f"{method}: failed: {why}" for method, why in self.failures.items()]
+        return "\n  ".join([f"Comparison({name}{self.problem!r})", *lines])
 
     @property
     def rule(self) -> Soundness:
@@ -83,11 +94,11 @@ class Comparison(Mapping[str, Trace]):
 
 def compare(
     problem: Problem,
-    methods: Sequence[Method] | Mapping[str, Method],
+    methods: Methods,
     *,
     restarts: int = 8,
     seed: int = 0,
-    starts: Start | Mixture | None = None,
+    starts: Start | Mixture | str | None = None,
     reference: Reference | None = None,
     watch: Watch | None = None,
 ) -> Comparison:
@@ -95,10 +106,11 @@ def compare(
 
     Args:
         problem: the problem to solve.
-        methods: a list (named by their `method`) or a mapping from names of your own.
+        methods: a list (named by their `method`), a mapping from names of your own, or one method. A name, such as
+            "em", stands for the method with its defaults.
         restarts: number of starts for each method; the chains of a sampler begin at the same starts.
         seed: root seed. A start depends only on the seed and the restart.
-        starts: a rule, or one mixture at which all restarts begin; by default `Alternating()`.
+        starts: a rule or its name, or one mixture at which all restarts begin; by default `Alternating()`.
         reference: held-out points, labels, truth and rule of soundness by which results are scored.
         watch: gives a progress callback for each method.
 
@@ -107,16 +119,15 @@ def compare(
             problem, or the reference does not fit it. It is raised before anything runs.
     """
     _expect("problem", problem, Problem, "Problem(x, components)")
-    _expect("starts", starts, Start | Mixture | None, "a rule, as KMeans(), or a Mixture")
+    rule = _rule(starts)
     _expect("reference", reference, Reference | None, "a Reference")
     named = name_methods(methods)
-    check_restarts(restarts)
+    restarts = whole_number("restarts", restarts)
     check_seed(seed)
     for method in named.values():
         method.check(problem)
     known = Reference() if reference is None else reference
     known.check(problem)
-    rule = Given.of(starts) if isinstance(starts, Mixture) else Alternating() if starts is None else starts
     traces = {}
     for name, method in named.items():
         begun = starts_of(method, problem, rule, restarts, seed)
@@ -132,18 +143,18 @@ def starts_of(method: Method, problem: Problem, rule: Start, restarts: int, seed
     return jax.tree.map(lambda leaf: leaf[:used], drawn)
 
 
-def name_methods(methods: Sequence[Method] | Mapping[str, Method]) -> dict[str, Method]:
-    """Methods by name.
+def name_methods(methods: Methods) -> dict[str, Method]:
+    """Methods by name; the name of a registered method stands for the method with its defaults.
 
     Raises:
         InputError: there are none, one is not a method, or two have the same name.
     """
+    if isinstance(methods, Method | str):
+        methods = [methods]
     _expect("methods", methods, Mapping | list | tuple, "a list, as [EM(), GradientAscent()]")
-    given = list(methods.values() if isinstance(methods, Mapping) else methods)
-    for method in given:
-        _expect("methods", method, Method, "methods, as EM()")
+    given = [_method(each) for each in (methods.values() if isinstance(methods, Mapping) else methods)]
     if isinstance(methods, Mapping):
-        named = dict(methods)
+        named = dict(zip(methods, given, strict=True))
     else:
         named = {method.method: method for method in given}
         if len(named) != len(given):
@@ -153,10 +164,27 @@ def name_methods(methods: Sequence[Method] | Mapping[str, Method]) -> dict[str, 
     return named
 
 
-def check_restarts(restarts: int) -> None:
-    """Refuse fewer than one restart."""
-    if isinstance(restarts, bool) or not isinstance(restarts, int) or restarts < 1:
-        raise InputError(f"restarts: must be a whole number of at least 1, got {restarts!r}")
+def _method(given: Method | str) -> Method:
+    """A method, by itself or by its name."""
+    if isinstance(given, str):
+        if given not in METHODS:
+            raise InputError(f"methods: {unknown_name('method', given, tuple(METHODS))}")
+        return METHODS[given].model_validate({})
+    _expect("methods", given, Method, "methods, as EM()")
+    return given
+
+
+def _rule(given: Start | Mixture | str | None) -> Start:
+    """A rule of starts, by itself, by its name, or as the mixture at which all restarts begin."""
+    _expect("starts", given, Start | Mixture | str | None, "a rule, as KMeans(), its name, or a Mixture")
+    if isinstance(given, Start | None):
+        return Alternating() if given is None else given
+    if isinstance(given, Mixture):
+        return Given.of(given)
+    if given not in STARTS or issubclass(STARTS[given], Stated):
+        named = tuple(name for name, rule in STARTS.items() if not issubclass(rule, Stated))
+        raise InputError(f"starts: {unknown_name('rule', given, named)}")
+    return STARTS[given].model_validate({})
 
 
 def _expect(name: str, value: object, kind: type | UnionType, remedy: str) -> None:

@@ -64,7 +64,7 @@ class Truth(NamedTuple):
         return Truth(self.weights, self.means[:, index], covariances)
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Dataset:
     """Points to fit, with their description.
 
@@ -107,6 +107,11 @@ class Dataset:
             raise InputError(
                 f"{self.name}: labels have shape {self.labels.shape}; give one for each of {len(self.x)} rows"
             )
+
+    def __repr__(self) -> str:
+        n, d = self.x.shape
+        known = "" if self.labels is None else f", {len(np.unique(self.labels))} known classes"
+        return f"Dataset({self.name!r}: {n} x {d}, columns {', '.join(self.columns)}{known})"
 
     def select(self, columns: Sequence[str]) -> "Dataset":
         """The data set with these columns only, in the given order.

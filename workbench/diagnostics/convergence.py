@@ -25,7 +25,7 @@ from scipy.special import ndtri
 from workbench.engine.compat.compilation import jit_by_size
 from workbench.loop.trace import Trace
 from workbench.mixture import Mixture
-from workbench.mixture.mixture import filled
+from workbench.mixture.filled import filled
 from workbench.problem import Problem
 
 # Vehtari, Gelman, Simpson, Carpenter & Bürkner (2021), "Rank-normalization, folding, and localization: an improved

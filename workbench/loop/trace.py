@@ -13,7 +13,7 @@ from workbench.soundness import Soundness
 
 
 @jax.tree_util.register_dataclass
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Trace:
     """The record of R restarts or chains with T rows each; row 0 is the start.
 
@@ -37,6 +37,17 @@ class Trace:
     log_evidence: np.ndarray | None = None  # [R]   ln P(x), estimated by each run; None where the method has none
     energy: np.ndarray | None = None  # [R, T]   Hamiltonian of each draw; None where the sampler has none
     evidence_bound: np.ndarray | None = None  # [R]   a lower bound of ln P(x); None where the method climbs none
+
+    def __repr__(self) -> str:
+        """The sizes and the highest score; the arrays are a page long."""
+        try:
+            restarts, rows = np.shape(self.log_joint)
+            kept = f", the last {self.draws} are draws" if self.draws else ""
+            best = float(np.max(np.asarray(self.log_joint)[:, -max(self.draws, 1) :]))
+            return f"Trace({restarts} restarts of {rows} rows{kept}; highest log_joint {best:.3f})"
+        except (TypeError, ValueError, jax.errors.TracerArrayConversionError):
+            # Inside a transformation the leaves are no numbers.
+            return f"Trace({self.log_joint})"
 
     @property
     def num_restarts(self) -> int:

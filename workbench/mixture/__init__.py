@@ -10,6 +10,7 @@ from workbench.mixture.prior import (
     FlatPrior,
     IndependentPrior,
     Prior,
+    prior_named,
 )
 
 __all__ = [
@@ -26,4 +27,5 @@ __all__ = [
     "Statistics",
     "covariance_named",
     "num_parameters",
+    "prior_named",
 ]

@@ -18,7 +18,7 @@ from jax.typing import ArrayLike
 
 from workbench.data import finite_points
 from workbench.errors import InputError, shown
-from workbench.mixture.covariance import COVARIANCES, Covariance, Diagonal, lower_triangular
+from workbench.mixture.covariance import COVARIANCES, Covariance, lower_triangular
 from workbench.mixture.covariance.base import LOG_2PI
 
 # Number of points whose densities are evaluated together, which limits memory to BLOCK x K x D numbers.
@@ -30,7 +30,7 @@ SAME = 1e-6
 
 
 @jax.tree_util.register_dataclass
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Mixture:
     """P(x) = sum_k weights_k N(x | means_k, Sigma_k), always in constrained parameters.
 
@@ -72,6 +72,16 @@ class Mixture:
         if not bool(jnp.all(jnp.isfinite(scales))):
             raise InputError(f"covariances: must be positive definite, got {shown(sigma.tolist())}")
         return cls(jnp.asarray(w / w.sum()), jnp.asarray(mu), scales, family)
+
+    def __repr__(self) -> str:
+        """Weights and means of one mixture; shapes of several."""
+        shape = tuple(np.shape(self.weights))
+        if len(shape) != 1 or isinstance(self.weights, jax.core.Tracer):
+            return f"Mixture({self.covariance.name}; weights {shape}, means {tuple(np.shape(self.means))})"
+        weights, means = (
+            np.array2string(np.asarray(a), precision=4, separator=", ") for a in (self.weights, self.means)
+        )
+        return f"Mixture({self.covariance.name}; weights {weights}, means {' '.join(means.split())})"
 
     @property
     def num_components(self) -> int:
@@ -288,59 +298,3 @@ def covariance_named(name: str) -> Covariance:
     if name not in COVARIANCES:
         raise InputError(f"covariance: unknown family {name!r}; allowed: {', '.join(COVARIANCES)}")
     return COVARIANCES[name]
-
-
-# Programs for few components are compiled for this many: the additional components cost less than another compilation.
-COMPONENTS = 9
-
-
-def filled(mixtures: Mixture, components: int = COMPONENTS) -> Mixture:
-    """The same densities with at least `components` components, as `of_variances`; leaves [..., K, ...], on the host.
-
-    The added components come last and repeat each mixture's heaviest component with the smallest normal weight. At
-    every point their contribution is below the rounding error of the heaviest component's. A weight of zero would have
-    an infinite logarithm.
-    """
-    mixtures = of_variances(mixtures)
-    weights, means, scales = (np.asarray(leaf) for leaf in (mixtures.weights, mixtures.means, mixtures.scales))
-    k, family = means.shape[-2], mixtures.covariance
-    more, heaviest = components - k, np.argmax(weights, axis=-1)
-    if more <= 0:
-        return mixtures
-    tiny = np.full((*weights.shape[:-1], more), np.finfo(weights.dtype).tiny)
-    if not family.is_shared:
-        scales = _repeated(scales, heaviest, more)
-    leaves = (np.concatenate([weights, tiny], -1), _repeated(means, heaviest, more), scales)
-    return Mixture(*leaves, family)  # type: ignore[arg-type]
-
-
-def has_variances(mixtures: Mixture) -> bool:
-    """Whether the mixtures have a 1 x 1 covariance matrix for each component."""
-    return mixtures.covariance.is_unrestricted and mixtures.means.shape[-1] == 1
-
-
-def of_variances(mixtures: Mixture) -> Mixture:
-    """The same mixtures, leaves [..., K, ...], converted to the diagonal family if `has_variances`."""
-    if not has_variances(mixtures):
-        return mixtures
-    return Mixture(mixtures.weights, mixtures.means, mixtures.scales[..., 0], Diagonal())
-
-
-def first_components(mixtures: Mixture, components: int) -> Mixture:
-    """The first K components of mixtures with leaves [..., K', ...], their weights renormalised, on the host."""
-    weights, means, scales = (np.asarray(leaf) for leaf in (mixtures.weights, mixtures.means, mixtures.scales))
-    family = mixtures.covariance
-    if components == means.shape[-2]:
-        return mixtures
-    weights, means = weights[..., :components], means[..., :components, :]
-    if not family.is_shared:
-        batch = (slice(None),) * (weights.ndim - 1)
-        scales = scales[(*batch, slice(components))]
-    return Mixture(weights / np.sum(weights, -1, keepdims=True), means, scales, family)  # type: ignore[arg-type]
-
-
-def _repeated(leaf: np.ndarray, chosen: np.ndarray, more: int) -> np.ndarray:
-    """Append `more` copies of one chosen component of each mixture to its components [..., K, ...]."""
-    axis = chosen.ndim
-    last = np.take_along_axis(leaf, chosen.reshape(*chosen.shape, *(1,) * (leaf.ndim - axis)), axis)
-    return np.concatenate([leaf, np.repeat(last, more, axis)], axis)

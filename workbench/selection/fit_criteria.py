@@ -11,7 +11,7 @@ from workbench.data.dataset import generator
 from workbench.data.moments import blocks_of
 from workbench.errors import InputError
 from workbench.mixture import Mixture
-from workbench.mixture.mixture import filled
+from workbench.mixture.filled import filled
 from workbench.problem import Problem
 from workbench.selection.candidate import Candidate, Fit, all_climbed, climbed
 from workbench.selection.posterior import Missing

@@ -29,7 +29,7 @@ from workbench.methods.base import State
 from workbench.methods.kinds import Sampler
 from workbench.mixture import ConjugatePrior, FlatPrior, Mixture
 from workbench.mixture.covariance import Diagonal
-from workbench.mixture.mixture import COMPONENTS, first_components, of_variances
+from workbench.mixture.filled import COMPONENTS, first_components, of_variances
 from workbench.problem import Problem
 
 # A problem is nested in the largest size if a pass there is at most SMALL work, because the added work then costs less

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.special import logsumexp
 
 from workbench.mixture import Mixture
-from workbench.mixture.mixture import filled
+from workbench.mixture.filled import filled
 from workbench.selection.candidate import Candidate
 from workbench.selection.posterior import Missing, Posterior, exact_evidence, has_exact_evidence
 from workbench.selection.score import Score, error_of_mean

@@ -14,7 +14,7 @@ from workbench.engine.compat.compilation import FEW_NUMBERS, jit_by_size
 from workbench.engine.keys import named_key
 from workbench.mixture import Mixture
 from workbench.mixture.covariance.base import product
-from workbench.mixture.mixture import COMPONENTS, first_components
+from workbench.mixture.filled import COMPONENTS, first_components
 from workbench.problem import Problem
 
 # Sizes of the batches in which starts are drawn: few programs serve any number of restarts, with bounded memory.

@@ -18,7 +18,7 @@ from workbench.data.dataset import generator
 from workbench.engine.compat.compilation import jit_by_size
 from workbench.engine.hosts import from_first_host
 from workbench.mixture import FlatPrior, Mixture, Statistics
-from workbench.mixture.mixture import first_components
+from workbench.mixture.filled import first_components
 from workbench.problem import Problem
 from workbench.starts.base import Start, around, in_batches, nested, shared_covariance
 

@@ -1,0 +1,87 @@
+"""What people type in Python: names in place of objects, NumPy's integers, data sets; short texts; one message."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+
+import workbench as wb
+
+
+@pytest.fixture(scope="module")
+def data() -> wb.Dataset:
+    rng = np.random.default_rng(2)
+    x = rng.normal(size=(60, 2)) + np.where(np.arange(60) < 30, 0.0, 6.0)[:, None]
+    return wb.Dataset("groups", x, ("length", "mass"), None, "", "drawn here")
+
+
+@pytest.fixture(scope="module")
+def comparison(data: wb.Dataset) -> wb.Comparison:
+    return wb.compare(wb.Problem(data, np.int64(2)), ["em"], restarts=np.int64(2), seed=np.int64(3))
+
+
+def test_names_stand_for_defaults(data: wb.Dataset, comparison: wb.Comparison) -> None:
+    problem = wb.Problem(data.x, 2)
+    same = wb.compare(problem, {"em": wb.EM()}, restarts=2, seed=3, starts=wb.Alternating())
+    for methods in ("em", wb.EM(), {"em": "em"}):
+        again = wb.compare(problem, methods, restarts=2, seed=3, starts="alternating")
+        assert np.array_equal(again["em"].log_joint, same["em"].log_joint)
+    assert np.array_equal(comparison["em"].log_joint, same["em"].log_joint)
+    assert wb.Problem(data.x, 2, prior="conjugate").prior == wb.ConjugatePrior()
+
+
+def test_a_data_set_names_its_columns(data: wb.Dataset) -> None:
+    constant = wb.Dataset("c", data.x * [1.0, 0.0], ("length", "mass"), None, "", "drawn here")
+    with pytest.raises(wb.InputError, match="column 'mass' is constant"):
+        wb.Problem(constant, 2)
+
+
+Call = Callable[[wb.Problem, wb.Dataset], Any]
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda p, d: wb.compare(p, ["emm"]), r"methods: unknown method 'emm'\. Did you mean 'em'\?"),
+        (lambda p, d: wb.compare(p, [wb.EM]), "is the class EM; give methods, as EM()"),
+        (lambda p, d: wb.compare(p, ["em"], starts="kmean"), "starts: unknown rule 'kmean'"),
+        (lambda p, d: wb.compare(p, ["em"], starts="given"), "starts: unknown rule 'given'"),
+        (lambda p, d: wb.compare(p, ["em"], starts=3), "starts: 3 is of type int; give a rule, as KMeans"),
+        (lambda p, d: wb.compare(p, ["em"], restarts=2.5), "restarts: must be a whole number of at least 1, got 2.5"),
+        (lambda p, d: wb.compare(p, ["em"], restarts=True), "restarts: must be a whole number of at least 1, got True"),
+        (lambda p, d: wb.compare(p, ["em"], seed=1.5), "seed: must be a whole number"),
+        (lambda p, d: wb.Problem(d, 2, prior="normal"), "prior: unknown prior 'normal'; allowed: flat, conjugate"),
+        (lambda p, d: wb.Problem(d, 2, prior=wb.ConjugatePrior), "prior: .* is none; give a prior, as Conj"),
+        (lambda p, d: wb.Problem(d, np.float64(2)), "components: must be a whole number of at least 1, got"),
+        (lambda p, d: wb.EM(tol=1e-3), r"tol: unknown key \(did you mean tolerance\?\)"),
+    ],
+)  # fmt: skip
+def test_a_wrong_argument_is_one_message(call: Call, message: str, comparison: wb.Comparison, data: wb.Dataset) -> None:
+    with pytest.raises(wb.InputError, match=message) as error:
+        call(comparison.problem, data)
+    assert "\n" not in str(error.value)
+
+
+def test_what_prints_is_short(comparison: wb.Comparison, data: wb.Dataset) -> None:
+    trace = comparison["em"]
+    best = trace.best(comparison.problem)
+    assert best is not None
+    highest = f"{float(trace.log_joint[:, -1].max()):.3f}"
+    assert repr(trace) == f"Trace(2 restarts of {trace.num_rows} rows; highest log_joint {highest})"
+    assert repr(comparison).splitlines() == [f"Comparison({comparison.problem!r})", f"  em: {trace!r}"]
+    assert repr(data) == "Dataset('groups': 60 x 2, columns length, mass)"
+    assert repr(best).startswith("Mixture(full; weights [0.5")
+    assert repr(trace.mixtures) == f"Mixture(full; weights (2, {trace.num_rows}, 2), means (2, {trace.num_rows}, 2, 2))"
+
+
+def test_texts_are_made_inside_compiled_programs_too(comparison: wb.Comparison) -> None:
+    texts = []
+
+    def traced(trace: wb.Trace, mixture: wb.Mixture) -> jax.Array:
+        texts.extend([repr(trace), repr(mixture)])
+        return mixture.weights
+
+    jax.jit(traced)(comparison["em"], comparison["em"].at(0, 0))
+    assert [text.partition("(")[0] for text in texts] == ["Trace", "Mixture"]
