@@ -17,12 +17,13 @@ from workbench.engine.rows import Rows
 from workbench.errors import InputError, shown, whole_number
 from workbench.mixture import (
     COVARIANCES,
+    PRIORS,
+    FlatPrior,
     Mixture,
     Prior,
     Statistics,
     covariance_named,
     num_parameters,
-    prior_named,
 )
 from workbench.mixture.covariance import Covariance
 from workbench.mixture.prior import Hyperparameters
@@ -89,9 +90,7 @@ class Problem:
         points = as_points(x.x if isinstance(x, Dataset) else x)
         check_points(points, "x", components, columns=columns)
         family = covariance_named(covariance)
-        chosen = prior_named("flat" if prior is None else prior) if isinstance(prior, str | None) else prior
-        if not isinstance(chosen, Prior):
-            raise InputError(f"prior: {shown(chosen)} is none; give a prior, as ConjugatePrior(), or the name of one")
+        chosen = _prior(prior)
         _check_labels(labels, chosen)
         moments = moments_of(points)
         names = default_columns(points.shape[1]) if columns is None else columns
@@ -288,6 +287,17 @@ def _check_rank(moments: Moments, family: Covariance, prior: Prior, columns: "Se
             f"can shrink indefinitely under the {type(prior).__name__}; leave columns out, use covariance = "
             f"{' or '.join(others)}, or a conjugate prior whose scatter is given"
         )
+
+
+def _prior(given: Prior | str | None) -> Prior:
+    """A prior, by itself or by the name of its class in the registry; the flat one unless given."""
+    if isinstance(given, str):
+        if given not in PRIORS:
+            raise InputError(f"prior: unknown prior {shown(given)}; allowed: {', '.join(PRIORS)}")
+        return PRIORS[given].model_validate({})
+    if not isinstance(given, Prior | None):
+        raise InputError(f"prior: {shown(given)} is none; give a prior, as ConjugatePrior(), or the name of one")
+    return FlatPrior() if given is None else given
 
 
 def _check_labels(labels: Labels, prior: Prior) -> None:

@@ -10,7 +10,6 @@ from workbench.mixture.prior import (
     FlatPrior,
     IndependentPrior,
     Prior,
-    prior_named,
 )
 
 __all__ = [
@@ -27,5 +26,4 @@ __all__ = [
     "Statistics",
     "covariance_named",
     "num_parameters",
-    "prior_named",
 ]

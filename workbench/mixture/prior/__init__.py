@@ -1,6 +1,5 @@
 """Priors: one file each, found by name in `PRIORS`. Regularisers belong here and nowhere else."""
 
-from workbench.errors import InputError, shown
 from workbench.mixture.prior.base import FlatPrior, Hyperparameters, Prior
 from workbench.mixture.prior.bounded_ratio import BoundedRatioPrior
 from workbench.mixture.prior.chen_tan import ChenTanPrior
@@ -15,18 +14,6 @@ PRIORS: dict[str, type[Prior]] = {
     "bounded_ratio": BoundedRatioPrior,
 }
 
-
-def prior_named(name: str) -> Prior:
-    """The prior of the given name, with its defaults.
-
-    Raises:
-        InputError: the name is unknown; the message lists the known ones.
-    """
-    if name not in PRIORS:
-        raise InputError(f"prior: unknown prior {shown(name)}; allowed: {', '.join(PRIORS)}")
-    return PRIORS[name]()
-
-
 __all__ = [
     "PRIORS",
     "BoundedRatioPrior",
@@ -36,5 +23,4 @@ __all__ = [
     "Hyperparameters",
     "IndependentPrior",
     "Prior",
-    "prior_named",
 ]
