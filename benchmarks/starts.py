@@ -34,12 +34,12 @@ import workbench as wb
 from workbench.engine.compat.compilation import make_room
 from workbench.engine.keys import named_key
 from workbench.loop.run import run
-from workbench.methods.kinds import EndsOnly
+from workbench.methods.parts import EndsOnly
 from workbench.mixture import Mixture
 from workbench.selection.nesting import nested, padded, restored
 from workbench.starts import STARTS, ShortEM, Stated, draw_starts
-from workbench.starts.kinds import Mixtures
 from workbench.starts.short_em import in_data_units
+from workbench.starts.storage import Mixtures
 
 NEAR = 0.05  # nats below the optimum that still find it: other optima lie further apart, EM's ends much closer
 FEW = 8  # starts that are looked at by themselves

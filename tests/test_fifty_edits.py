@@ -37,13 +37,15 @@ EDITS = {
         mixture.covariance.diagonal mixture.covariance.stored mixture.prior.base engine.one_pass engine.rows
         engine.layout engine.keys soundness loop.run
     """,
-    "EGARKC": "methods.kinds",
+    "EGARKC": "methods.parts",
     "EARKC": "methods.em",
     "ASRKC": "charts.coordinates",
     "SRKC": "methods.gradient_ascent methods.line_search methods.directions",
-    "EGAK": "mixture.prior.conjugate starts.plain",
+    "EGAK": "mixture.prior.conjugate",
+    "EGAKC": "starts.plain",
     "ASRC": "geometry.curvature geometry.stationary",
-    "EGK": "diagnostics.status diagnostics.convergence compare.comparison",
+    "EGK": "diagnostics.status",
+    "EGKC": "diagnostics.convergence compare.comparison",
     "SRC": "geometry.rate studies.subjects studies.base",
     "GK": "methods.gibbs mixture.prior.update",
     "RC": "methods.accelerated studies.rate",

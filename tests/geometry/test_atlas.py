@@ -12,7 +12,7 @@ from workbench.geometry.atlas import MOST_LINES, Atlas, atlas, atlas_of, numbere
 from workbench.geometry.stationary import Kind
 from workbench.loop.run import run
 from workbench.methods import EM, NUTS, GradientAscent, Race
-from workbench.methods.kinds import EndsOnly
+from workbench.methods.parts import EndsOnly
 from workbench.problem import Problem
 from workbench.starts import KMeansPlusPlus, RandomPoints, draw_starts
 

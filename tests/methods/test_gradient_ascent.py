@@ -18,8 +18,8 @@ from workbench.errors import InputError
 from workbench.loop.run import run
 from workbench.methods import EM, GradientAscent
 from workbench.methods.directions import DIRECTIONS
-from workbench.methods.kinds import EndsOnly
 from workbench.methods.line_search import SUFFICIENT, TRIALS, Objective, at_start, trial
+from workbench.methods.parts import EndsOnly
 from workbench.mixture import ConjugatePrior, Mixture
 from workbench.problem import Problem
 from workbench.starts import RandomPoints, draw_starts

@@ -21,7 +21,7 @@ from workbench.methods import OnlineEM, StochasticAscent
 from workbench.methods.base import FIRST_FRACTION, fractional_marks
 from workbench.methods.directions import DECAY, NEIGHBOURHOOD
 from workbench.methods.em_variants import PATIENCE, recentred
-from workbench.methods.kinds import Minibatch
+from workbench.methods.parts import Minibatch
 from workbench.methods.stochastic_ascent import PROMISED
 from workbench.mixture import COVARIANCES, PRIORS, Mixture, Statistics
 from workbench.problem import Problem

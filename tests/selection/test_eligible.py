@@ -10,7 +10,7 @@ from workbench.engine.keys import named_key
 from workbench.experiment import parse_experiment
 from workbench.loop.run import run
 from workbench.methods import Gibbs, TemperedSMC
-from workbench.methods.kinds import Sampler
+from workbench.methods.parts import Sampler
 from workbench.selection import CRITERIA
 from workbench.selection.candidate import Candidate
 from workbench.selection.posterior import Missing, Posterior, chains_of

@@ -10,7 +10,7 @@ from workbench.diagnostics import mixing_of, pooled_evidence
 from workbench.engine.keys import named_key
 from workbench.loop.run import run
 from workbench.methods import EM, Gibbs, TemperedSMC
-from workbench.methods.kinds import EndsOnly
+from workbench.methods.parts import EndsOnly
 from workbench.mixture import COVARIANCES, ConjugatePrior, FlatPrior, Mixture
 from workbench.mixture.filled import first_components
 from workbench.posterior import exact_posterior

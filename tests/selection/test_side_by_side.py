@@ -6,7 +6,7 @@ import pytest
 
 from workbench.engine.keys import named_key
 from workbench.methods import EM
-from workbench.methods.kinds import EndsOnly
+from workbench.methods.parts import EndsOnly
 from workbench.problem import Problem
 from workbench.selection import nesting
 from workbench.selection.nesting import climb_side_by_side, run_nested

@@ -11,7 +11,7 @@ from workbench.data import load_dataset
 from workbench.engine.keys import named_key
 from workbench.loop.run import run
 from workbench.methods import EM
-from workbench.methods.kinds import EndsOnly
+from workbench.methods.parts import EndsOnly
 from workbench.mixture import Mixture
 from workbench.problem import Problem
 from workbench.starts import Alternating, Hierarchical, RandomPoints, RawKMeans, ShortEM, VariedSeeds, draw_starts

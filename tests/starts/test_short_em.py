@@ -14,9 +14,9 @@ from workbench.problem import Problem
 from workbench.soundness import Soundness
 from workbench.starts import RandomPoints, ShortEM, VariedSeeds, climbing, draw_starts, short_em
 from workbench.starts.climbing import Climber
-from workbench.starts.kinds import Mixtures, kind_of
 from workbench.starts.moves import KINDS, Moves
 from workbench.starts.short_em import in_data_units
+from workbench.starts.storage import Mixtures, kind_of
 
 Points = NDArray[np.float64]
 K = 3

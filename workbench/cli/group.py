@@ -30,8 +30,8 @@ OBJECTS_BETWEEN = 200_000
 
 # The file of each command. It is loaded when the command is called, so that no command waits for another's imports.
 FILES = {
-    "atlas": "kinds",
-    "claims": "kinds",
+    "atlas": "jobs",
+    "claims": "jobs",
     "clean": "upkeep",
     "compare": "inspect",
     "diff": "upkeep",
@@ -47,7 +47,7 @@ FILES = {
     "report": "inspect",
     "run": "run",
     "schema": "inspect",
-    "select": "kinds",
+    "select": "jobs",
     "status": "upkeep",
     "table": "upkeep",
     "validate": "inspect",

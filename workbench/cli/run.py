@@ -78,7 +78,7 @@ def run(
             option = "--sweep" if swept else "--set" if settings else "--methods"
             raise InputError(f"{option}: {file} is a ledger of claims; change the files that its claims rest on")
         # Imported late: the drawing library takes as long to load as JAX.
-        from workbench.cli.kinds import Asked, judge
+        from workbench.cli.jobs import Asked, judge
 
         failed = judge(file, store, How(reuse, executor=workers), Asked(form="" if quiet else "table"))
     elif is_study(file):

@@ -23,7 +23,7 @@ from workbench.loop.run import Progress, run
 from workbench.loop.trace import Trace
 from workbench.methods import Climber
 from workbench.methods.base import check_smooth
-from workbench.methods.kinds import EndsOnly
+from workbench.methods.parts import EndsOnly
 from workbench.mixture import Mixture, covariance_named
 from workbench.mixture.matching import Components, distinct
 from workbench.problem import Problem

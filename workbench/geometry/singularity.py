@@ -20,7 +20,7 @@ from jax import Array
 
 from workbench.errors import InputError
 from workbench.methods.base import is_usable
-from workbench.methods.kinds import ROUNDING, Map
+from workbench.methods.parts import ROUNDING, Map
 from workbench.mixture import Mixture
 from workbench.mixture.covariance import lower_triangular
 from workbench.problem import Problem

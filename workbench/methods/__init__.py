@@ -18,10 +18,10 @@ from workbench.methods.em_variants import FlooredEM, OnlineEM, RelaxedEM
 from workbench.methods.gibbs import Gibbs, GibbsKernel
 from workbench.methods.gradient_ascent import GradientAscent
 from workbench.methods.ibis import IBIS
-from workbench.methods.kinds import Approximation, Sampler
 from workbench.methods.natural_gradient import NaturalGradient
 from workbench.methods.newton import Newton
 from workbench.methods.nuts import NUTS, Mixed
+from workbench.methods.parts import Approximation, Sampler
 from workbench.methods.permuted import Permuted
 from workbench.methods.riemannian import Riemannian
 from workbench.methods.stochastic_ascent import StochasticAscent

@@ -17,7 +17,7 @@ from workbench.charts import Chart
 from workbench.errors import InputError
 from workbench.methods.base import Algorithm, Climber, Info, Schedule, geometric_marks, is_usable
 from workbench.methods.em import EM
-from workbench.methods.kinds import change_of
+from workbench.methods.parts import change_of
 from workbench.mixture import Mixture
 from workbench.problem import Problem
 

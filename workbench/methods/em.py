@@ -9,7 +9,7 @@ from pydantic import Field
 
 from workbench.errors import InputError
 from workbench.methods.base import Algorithm, Info, Schedule, geometric_marks, is_usable
-from workbench.methods.kinds import FixedPoint, Map, change_of
+from workbench.methods.parts import FixedPoint, Map, change_of
 from workbench.mixture import Mixture
 from workbench.problem import Problem
 

@@ -10,7 +10,7 @@ from pydantic import Field
 from workbench.engine.one_pass import one_pass
 from workbench.methods.base import Algorithm, Climber, Info, Schedule, geometric_marks, is_usable
 from workbench.methods.em import EMState, check_closed_form
-from workbench.methods.kinds import Map, Minibatch, change_of
+from workbench.methods.parts import Map, Minibatch, change_of
 from workbench.mixture import Mixture, Statistics
 from workbench.mixture.covariance import Covariance
 from workbench.problem import Problem

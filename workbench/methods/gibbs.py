@@ -17,7 +17,7 @@ from workbench.engine.compat.numpyro import is_prng_key
 from workbench.engine.one_pass import allocated_statistics
 from workbench.errors import InputError
 from workbench.methods.base import Algorithm, Info, Method, Schedule, geometric_marks
-from workbench.methods.kinds import Sampler
+from workbench.methods.parts import Sampler
 from workbench.mixture import ConjugatePrior, Mixture
 from workbench.mixture.prior.update import draw_mixture, not_updated, update
 from workbench.problem import Problem

@@ -10,7 +10,7 @@ from pydantic import Field
 from workbench.errors import InputError
 from workbench.methods.base import Algorithm, Info, one_by_one
 from workbench.methods.gibbs import check_conjugate
-from workbench.methods.kinds import Sampler
+from workbench.methods.parts import Sampler
 from workbench.methods.population import (
     Drawn,
     Setting,

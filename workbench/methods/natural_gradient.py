@@ -13,8 +13,8 @@ from pydantic import Field
 from workbench.charts import Chart
 from workbench.engine.rows import Rows
 from workbench.methods.base import Algorithm, Info, is_usable
-from workbench.methods.kinds import DenseClimber
 from workbench.methods.line_search import STALLED, weak_wolfe
+from workbench.methods.parts import DenseClimber
 from workbench.mixture import Mixture
 from workbench.mixture.covariance.base import LOG_2PI, product
 from workbench.problem import Problem

@@ -14,7 +14,7 @@ from pydantic import Field
 
 from workbench.charts import Chart, Derivatives, derivatives
 from workbench.methods.base import Algorithm, Info, is_usable, only_where
-from workbench.methods.kinds import DenseClimber
+from workbench.methods.parts import DenseClimber
 from workbench.mixture import Mixture
 from workbench.problem import Problem
 

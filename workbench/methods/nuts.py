@@ -18,7 +18,7 @@ from workbench.engine.compat.numpyro import any_changed, hmc
 from workbench.engine.one_pass import allocate
 from workbench.errors import InputError
 from workbench.methods.base import Algorithm, Info, State
-from workbench.methods.kinds import Sampler, check_proper
+from workbench.methods.parts import Sampler, check_proper
 from workbench.mixture import Mixture
 from workbench.numpyro_model import (
     mixture_log_densities,

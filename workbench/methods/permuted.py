@@ -13,8 +13,8 @@ from workbench.errors import InputError
 from workbench.methods.base import Algorithm, Info, Method, Schedule
 from workbench.methods.gibbs import Gibbs
 from workbench.methods.ibis import IBIS
-from workbench.methods.kinds import Sampler
 from workbench.methods.nuts import NUTS, Mixed
+from workbench.methods.parts import Sampler
 from workbench.methods.tempered_smc import TemperedSMC
 from workbench.mixture import Mixture
 from workbench.problem import Problem

@@ -13,8 +13,8 @@ from workbench.engine.one_pass import log_likelihood
 from workbench.engine.rows import Rows
 from workbench.methods.base import Algorithm, Info, check_smooth, is_usable
 from workbench.methods.directions import DECAY, DIRECTIONS, Direction, Memory, Moved
-from workbench.methods.kinds import Minibatch
 from workbench.methods.line_search import TRIALS
+from workbench.methods.parts import Minibatch
 from workbench.mixture import Mixture
 from workbench.problem import Problem
 

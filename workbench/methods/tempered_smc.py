@@ -14,7 +14,7 @@ from jax.flatten_util import ravel_pytree
 from pydantic import Field
 
 from workbench.methods.base import Algorithm, Info, only_where
-from workbench.methods.kinds import Sampler, check_proper
+from workbench.methods.parts import Sampler, check_proper
 from workbench.methods.population import log_mean_weight, next_temperature, systematic_ancestors
 from workbench.mixture import Mixture
 from workbench.numpyro_model import mixture_of_sites, prior_potential, standard_mixture, unconstrained_sites

@@ -24,7 +24,7 @@ from pydantic import Field
 from workbench.engine.one_pass import one_pass
 from workbench.methods.base import Algorithm, Info, only_where
 from workbench.methods.gibbs import check_conjugate
-from workbench.methods.kinds import Approximation, change_of, check_proper
+from workbench.methods.parts import Approximation, change_of, check_proper
 from workbench.mixture import Covariance, Mixture, Statistics
 from workbench.mixture.prior.update import (
     Updated,

@@ -15,7 +15,7 @@ from workbench.experiment import Experiment
 from workbench.loop.run import run
 from workbench.loop.trace import Trace
 from workbench.methods import EM, Climber, GradientAscent
-from workbench.methods.kinds import EndsOnly
+from workbench.methods.parts import EndsOnly
 from workbench.mixture import Mixture
 from workbench.problem import Problem
 from workbench.selection.nesting import WIDTH, climb_side_by_side, is_nested

@@ -26,7 +26,7 @@ from workbench.loop.run import run, score
 from workbench.loop.trace import Trace
 from workbench.methods import EM, Method
 from workbench.methods.base import State
-from workbench.methods.kinds import Sampler
+from workbench.methods.parts import Sampler
 from workbench.mixture import ConjugatePrior, FlatPrior, Mixture
 from workbench.mixture.covariance import Diagonal
 from workbench.mixture.filled import COMPONENTS, first_components, of_variances

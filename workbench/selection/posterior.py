@@ -30,7 +30,7 @@ from workbench.errors import InputError
 from workbench.experiment import Experiment
 from workbench.loop.trace import Trace
 from workbench.methods import IBIS, NUTS, Gibbs, Method, TemperedSMC
-from workbench.methods.kinds import Sampler
+from workbench.methods.parts import Sampler
 from workbench.mixture import ConjugatePrior, Mixture
 from workbench.mixture.prior.update import log_marginal_likelihood, update
 from workbench.posterior import exact_posterior

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from workbench.mixture.covariance import Covariance
 from workbench.mixture.covariance.base import LOG_2PI
 from workbench.soundness import MOST, NARROWEST, VANISHED, Soundness
-from workbench.starts.kinds import Flags, Kind, Mixtures, Points, kind_of
+from workbench.starts.storage import Flags, Kind, Mixtures, Points, kind_of
 
 # The default rule decides which ends are close to a singularity or hold only a few close points.
 RULE = Soundness()

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from workbench.starts.climbing import Climber
-from workbench.starts.kinds import Mixtures, Points
+from workbench.starts.storage import Mixtures, Points
 
 # The variance of a moved component is that of the average component, or up to this many times smaller, because the size
 # of a group that has no component is not known.

@@ -19,8 +19,8 @@ from workbench.starts.base import Start
 from workbench.starts.climbing import Climber
 from workbench.starts.groups import RawKMeans, VariedSeeds, smoothed
 from workbench.starts.hierarchical import Hierarchical
-from workbench.starts.kinds import Mixtures, Points, kind_of
 from workbench.starts.moves import Moves
+from workbench.starts.storage import Mixtures, Points, kind_of
 
 # A restart begins with ten candidates and a short run from each, followed by rounds of as many moves. A short run is
 # ten passes over the rows, in three leaps. Biernacki, Celeux & Govaert (2003) leave the numbers open, and find that a

@@ -23,7 +23,7 @@ from workbench.diagnostics.calibration import (
 from workbench.engine.keys import named_key, restart_keys
 from workbench.experiment.config import AnyMethods, AnyPrior, ModelConfig
 from workbench.loop.run import run
-from workbench.methods.kinds import Approximation
+from workbench.methods.parts import Approximation
 from workbench.mixture import Covariance, Mixture, Prior, covariance_named
 from workbench.mixture.prior import Hyperparameters
 from workbench.mixture.prior.base import as_tuples

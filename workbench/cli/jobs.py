@@ -1,4 +1,4 @@
-"""The commands that run jobs of one kind: `atlas`, `claims` and `select`."""
+"""The commands that are short ways to run a job: `atlas`, `claims` and `select`."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""The kinds of methods: fixed-point maps, dense climbers, minibatches, samplers, approximations, and ends only."""
+"""What methods share: fixed-point maps, dense climbers, minibatches, samplers, approximations, and ends only."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
