@@ -34,6 +34,7 @@ FILES = {
     "claims": "jobs",
     "clean": "upkeep",
     "compare": "inspect",
+    "describe": "describe",
     "diff": "upkeep",
     "estimates": "answers",
     "export": "upkeep",

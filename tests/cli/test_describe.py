@@ -1,0 +1,41 @@
+"""`workbench describe`: everything that `list` names, with all its keys."""
+
+import pytest
+from click.testing import CliRunner
+
+from workbench.cli import cli
+from workbench.cli.describe import KINDS
+from workbench.data import dataset_names
+from workbench.mixture import COVARIANCES
+
+NAMES = sorted({name for registry, _ in KINDS.values() for name in registry} | set(COVARIANCES) | set(dataset_names()))
+
+
+def described(name: str) -> str:
+    result = CliRunner().invoke(cli, ["describe", name], prog_name="workbench", catch_exceptions=False)
+    assert (result.exit_code, result.stderr) == (0, "")
+    return result.stdout
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_everything_is_described_with_all_its_keys(name: str) -> None:
+    text = described(name)
+    assert text.startswith(f"{name}, a ")
+    for registry, tag in KINDS.values():
+        for key in registry[name].model_fields if name in registry else ():
+            assert key == tag or any(line.startswith(key) for line in text.splitlines()), key
+
+
+def test_keys_have_defaults_allowed_values_and_meanings() -> None:
+    lines = [line.split("  ") for line in described("em").splitlines()]
+    (tolerance,) = [
+        [cell.strip() for cell in line if cell.strip()] for line in lines if line[0].startswith("tolerance")
+    ]
+    assert tolerance[:3] == ["tolerance", "1e-10", "number, at least 0"]
+    assert "stop when log_joint rises" in tolerance[3]
+
+
+def test_an_unknown_name_is_one_message() -> None:
+    result = CliRunner().invoke(cli, ["describe", "nutz"], prog_name="workbench")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "unknown name 'nutz'. Did you mean 'nuts'?" in result.stderr
