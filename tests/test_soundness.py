@@ -326,3 +326,18 @@ def test_groups_far_apart_are_no_spikes_and_a_spike_on_few_points_is_one() -> No
     # Components that are as narrow, but on the two nearest points of each group.
     spike = Mixture.from_covariances([0.01, 0.99], [[x[0]], [x.mean()]], [[[1e-6]], [[np.var(x)]]])
     assert Soundness().check(Problem(x, 2), spike).singular
+
+
+def test_a_component_on_a_value_that_is_not_the_most_frequent_is_found_too() -> None:
+    """Classes as numbers: a spike on the rarer of two values of a column is as much a spike."""
+    rng = np.random.default_rng(6)
+    x = np.column_stack([np.repeat([0.0, 1.0], [120, 80]), rng.normal(size=200)])
+    problem = Problem(x, 2)
+    groups = [x[:120], x[120:]]
+    covariances = [np.cov(group.T, bias=True) + np.diag([1e-12, 0.0]) for group in groups]
+    means = [group.mean(axis=0) for group in groups]
+    mixture = Mixture.from_covariances([0.6, 0.4], means, np.stack([np.cov(x.T), covariances[1]]))
+    health = Soundness().check(problem, mixture)
+    assert health.tie is not None
+    assert (health.tie.column, health.tie.value, health.tie.points, health.tie.num_points) == (0, (1.0,), 80, 200)
+    assert health.singular and not health.sound

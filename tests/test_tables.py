@@ -146,3 +146,22 @@ def test_headings_of_one_name_are_two_columns():
     table = Table.of_lines(["a", "a"], [[1, 2]])
     assert table.heads == ["a", "a"]
     assert table.lines() == [["1", "2"]]
+
+
+def test_markdown_and_latex_keep_a_cell_on_its_line_and_escape_markup() -> None:
+    table = Table.of_lines(("a_b", "c"), [("x\n&|y", -1.5), ("<i>", None)], words=("a_b",))
+    assert table.to_markdown().splitlines() == [
+        "| a\\_b | c |",
+        "| :-- | --: |",
+        "| x &\\|y | -1.500 |",
+        "| \\<i\\> | – |",
+    ]
+    latex = table.to_latex().splitlines()
+    assert latex[0] == r"\begin{tabular}{lr}"
+    assert latex[4:6] == [r"x \&|y & $-1.500$ \\", r"\textless{}i\textgreater{} & -- \\"]
+
+
+def test_csv_quotes_every_end_of_a_line_and_can_leave_the_header_out() -> None:
+    table = Table.of_lines(("a", "b"), [("x\ry", 1), ("x\ny", 2)])
+    assert table.to_csv(header=False) == '"x\ry",1\n"x\ny",2\n'
+    assert table.to_csv() == "a,b\n" + table.to_csv(header=False)

@@ -1,5 +1,7 @@
 """The rule by which a mixture counts as sound; only this module distinguishes a spike from a maximum."""
 
+import itertools
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Annotated
@@ -11,7 +13,8 @@ from jax import Array
 from pydantic import Field
 
 from workbench.config import Config
-from workbench.data import Tie
+from workbench.data import Tie, ties_of
+from workbench.data.moments import SOUGHT_ROWS, blocks_of
 from workbench.engine.compat.compilation import FEW_NUMBERS, jit_by_size
 from workbench.engine.one_pass import one_pass
 from workbench.engine.rows import Rows
@@ -178,7 +181,7 @@ def tie_under(problem: Problem, mixture: Mixture, component: int, size: float | 
     if size is None:
         size = float(_margins(problem, _alone(mixture))[1][0, component])
     some = problem.sample
-    for tie in problem.ties:
+    for tie in itertools.chain(problem.ties, _ties_within(problem, mixture, component)):
         tied = some[tie.match(some)]
         if not len(tied):
             continue
@@ -186,6 +189,15 @@ def tie_under(problem: Problem, mixture: Mixture, component: int, size: float | 
         if tie.points * float(np.mean(_belonging(mixture, rows)[:, component])) >= MOST * size:
             return tie
     return None
+
+
+def _ties_within(problem: Problem, mixture: Mixture, component: int) -> Iterator[Tie]:
+    """The most frequent row and values among the points of a component, which may be rare among all points."""
+    some = problem.sample[:: max(1, -(-len(problem.sample) // SOUGHT_ROWS))]
+    own = some[_belonging(mixture, some)[:, component] >= MOST]
+    for tie in ties_of(own) if len(own) else ():
+        points = sum(int(np.sum(tie.match(block))) for block in blocks_of(problem.x))
+        yield tie._replace(points=points, num_points=problem.num_points)
 
 
 def _groups(close: np.ndarray) -> np.ndarray:

@@ -5,7 +5,6 @@ No number depends on it, so it is not part of the code that a stored record depe
 
 import csv
 import html
-import io
 import json
 import math
 import re
@@ -14,6 +13,7 @@ import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import zip_longest
+from types import SimpleNamespace
 from typing import Any, Self
 
 from workbench.errors import one_line
@@ -97,13 +97,14 @@ class Table:
     def __len__(self) -> int:
         return len(self.rows)
 
-    def to_csv(self) -> str:
-        """CSV with a header. A missing value is empty; lists and mappings are JSON."""
-        out = io.StringIO()
-        writer = csv.writer(out, lineterminator="\n")
-        writer.writerow(self.columns)
+    def to_csv(self, *, header: bool = True) -> str:
+        """CSV, with a header by default. A missing value is empty; lists and mappings are JSON."""
+        # Only a character of the line's end is quoted: a carriage return in a cell would else end a row for readers.
+        lines: list[str] = []
+        writer = csv.writer(SimpleNamespace(write=lines.append), lineterminator="\r\n")
+        writer.writerows([self.columns] if header else [])
         writer.writerows([[_csv(row.get(name)) for name in self.columns] for row in self.rows])
-        return out.getvalue()
+        return "".join(line.removesuffix("\r\n") + "\n" for line in lines)
 
     def to_json(self) -> str:
         """A list of objects on one line. A value that is missing or not finite is null."""
@@ -122,7 +123,7 @@ class Table:
         """A table of GitHub's Markdown, with what Markdown would read as markup escaped."""
         marks = [":--" if name in self.words else "--:" for name in self.columns]
         lines = [self.heads, marks, *self.lines()]
-        return "".join(f"| {' | '.join(_MARKDOWN.sub(_escaped, cell) for cell in line)} |\n" for line in lines)
+        return "".join(f"| {' | '.join(map(_markdown, line))} |\n" for line in lines)
 
     def to_latex(self) -> str:
         """A `tabular` of LaTeX with the rules of the package booktabs; what LaTeX would read as markup is escaped."""
@@ -133,9 +134,8 @@ class Table:
 
     def in_form(self, form: str) -> str:
         """The table in one of `FORMS`, with a newline at its end."""
-        shown = {"table": self.text, "csv": self.to_csv, "json": self.to_json}
-        shown |= {"markdown": self.to_markdown, "latex": self.to_latex}
-        return shown[form]().rstrip("\n") + "\n"
+        shown = {"csv": self.to_csv, "json": self.to_json, "markdown": self.to_markdown, "latex": self.to_latex}
+        return shown.get(form, self.text)().rstrip("\n") + "\n"
 
     def _html_line(self, row: Mapping[str, Any]) -> str:
         first, *rest = (_html(row.get(name), name in self.words) for name in self.columns)
@@ -307,7 +307,7 @@ def text_of(value: Any, whole: bool = False) -> str:
             return "\n".join(one_line(line, most) for line in str(value).split("\n"))
 
 
-# Characters that Markdown reads as markup inside a cell, and those of LaTeX with what stands for them.
+# Characters that Markdown reads as markup, and those of LaTeX with what stands for them.
 _MARKDOWN = re.compile(r"[\\`*_{}\[\]<>|~]")
 _LATEX = {c: f"\\{c}" for c in "&%$#_{}"} | {
     "\\": r"\textbackslash{}",
@@ -320,15 +320,15 @@ _LATEX = {c: f"\\{c}" for c in "&%$#_{}"} | {
 }
 
 
-def _escaped(found: re.Match[str]) -> str:
-    return f"\\{found[0]}"
+def _markdown(text: str) -> str:
+    return _MARKDOWN.sub(r"\\\g<0>", " ".join(text.split()))
 
 
 def _latex(text: str) -> str:
     """Text for LaTeX; a number's minus sign is one of mathematics."""
     if re.fullmatch(r"-[\d.,e+-]+", text):
         return f"${text}$"
-    return "".join(_LATEX.get(c, c) for c in text)
+    return "".join(_LATEX.get(c, c) for c in " ".join(text.split()))
 
 
 def _html(value: Any, whole: bool) -> str:

@@ -1,9 +1,13 @@
 """From a table to labels, estimates and a model: `fit`, `predict` and `estimates`, against SciPy and scikit-learn."""
 
 import csv
+import importlib
 import io
 import json
+import os
+import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -120,7 +124,7 @@ def test_one_row_is_enough_to_predict(fitted: tuple[Path, np.ndarray, Result]) -
 def test_fit_prints_trust_estimates_and_classes(fitted: tuple[Path, np.ndarray, Result]) -> None:
     folder, _, result = fitted
     text = result.stdout
-    assert "Trust em: em ends there from" in text
+    assert "Trust em as the optimum of 2 components: em ends there from" in text
     assert "95 % intervals by observed information" in text
     assert "Known classes and components" in text
     crossed = next(line.split() for line in text.splitlines() if line.startswith("rose"))
@@ -161,9 +165,16 @@ def test_the_model_is_in_the_units_of_the_file(tmp_path: Path, family: str, save
     model = json.loads((tmp_path / "out" / "fit" / "model.json").read_text(encoding="utf-8"))
     mixture = wb.Mixture.load(tmp_path / "out" / "fit" / "model.json")
     assert model["covariance"] == saved
-    # The density of x is that of the standardised z over the product of the deviations.
-    shift = 80 * np.log(x.std(axis=0)).sum()
-    assert float(mixture.log_density(x).sum()) == pytest.approx(model["about"]["log_likelihood"] - shift, abs=1e-6)
+    # So are the estimates, of which the means stand in both files.
+    rows = rows_of((tmp_path / "out" / "fit" / "estimates.csv").read_text(encoding="utf-8"))
+    means = [float(row["estimate"]) for row in rows if row["parameter"] == "mean"]
+    assert np.allclose(means, np.ravel(model["means"]), rtol=1e-12)
+    deviations = [float(row["estimate"]) for row in rows if row["parameter"] == "sd"]
+    dense = np.asarray(model["covariances"])
+    assert np.allclose(deviations, np.sqrt(np.diagonal(dense, axis1=1, axis2=2)).ravel(), rtol=1e-9)
+    # What is stored is in the units that were fitted, and says so.
+    assert "means and deviations in standard deviations" in command("estimates", tmp_path / "out").stdout
+    assert float(mixture.log_density(x).sum()) == pytest.approx(model["about"]["log_likelihood"], abs=1e-6)
 
 
 def test_ids_are_copied_and_rows_with_missing_cells_left_out(tmp_path: Path) -> None:
@@ -179,21 +190,121 @@ def test_ids_are_copied_and_rows_with_missing_cells_left_out(tmp_path: Path) -> 
     check_labels(rows, np.delete(x, 2, axis=0), tmp_path / "out" / "fit" / "model.json")
 
 
+@pytest.mark.parametrize("name", ["component", "p1", "class"])
+def test_ids_keep_their_column_whatever_its_name(tmp_path: Path, name: str) -> None:
+    write_flowers(tmp_path, f'id = "{name}"')
+    table = tmp_path / "flowers.csv"
+    table.write_text(table.read_text(encoding="utf-8").replace("tag,", f"{name},", 1), encoding="utf-8")
+    assert command("fit", tmp_path / "flowers.toml", "--out", tmp_path / "out").exit_code == 0
+    rows = rows_of((tmp_path / "out" / "fit" / "labels.csv").read_text(encoding="utf-8"))
+    assert [row[f"{name} (of the file)"] for row in rows] == [str(i) for i in range(100, 180)]
+    assert {row["component"] for row in rows} == {"1", "2"}
+
+
+def test_nothing_that_is_read_is_replaced(fitted: tuple[Path, np.ndarray, Result]) -> None:
+    folder, *_ = fitted
+    model, data = folder / "out" / "fit" / "model.json", folder / "flowers.csv"
+    link, pipe = folder / "link.csv", folder / "pipe.csv"
+    if not link.exists():
+        link.symlink_to(data)
+        os.mkfifo(pipe)
+    before = model.read_bytes(), data.read_bytes()
+    for out, message in (
+        (data, "is read by the command"),
+        (model, "is read by the command"),
+        (link, "is read by the command"),
+        (pipe, "is no file that can be replaced"),
+        (folder, "is no file that can be replaced"),
+        ("", "is no file that can be replaced"),
+        (folder / "flowers.csv" / "labels.csv", "cannot be written"),
+    ):
+        result = command("predict", model, data, "--out", out)
+        assert (result.exit_code, message in result.stderr) == (2, True), out
+    assert command("init", data, "--out", data, "--force").exit_code == 2
+    assert (model.read_bytes(), data.read_bytes()) == before
+    assert not [path.name for path in folder.iterdir() if path.name.startswith(".")]
+
+
+def test_a_far_row_is_named_by_its_place_in_the_file(
+    fitted: tuple[Path, np.ndarray, Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, x, _ = fitted
+    monkeypatch.setattr(sys.modules["workbench.compare.answers"], "BLOCK", 4)
+    lines = [f"{a!r},{b!r}" for a, b in [*x[:6].tolist(), [1e200, 0.0]]]
+    (folder / "far.csv").write_text("\n".join(["length,width", *lines]), encoding="utf-8")
+    result = command("predict", folder / "out" / "fit" / "model.json", folder / "far.csv")
+    assert (result.exit_code, "data row 7: so far out" in result.stderr) == (2, True)
+
+
+def test_a_carriage_return_in_an_id_makes_no_row(fitted: tuple[Path, np.ndarray, Result]) -> None:
+    folder, x, _ = fitted
+    (folder / "odd.csv").write_text(f'tag,length,width\n"a\rb",{x[0, 0]},{x[0, 1]}\n', encoding="utf-8", newline="")
+    text = command("predict", folder / "out" / "fit" / "model.json", folder / "odd.csv", "--id", "tag").stdout
+    assert [row["tag"] for row in csv.DictReader(io.StringIO(text, newline=""))] == ["a\rb"]
+
+
+def test_a_damaged_run_is_named(tmp_path: Path) -> None:
+    write_flowers(tmp_path)
+    config = tmp_path / "flowers.toml"
+    config.write_text(config.read_text(encoding="utf-8") + "[methods.ascent]\nmax_iterations = 30\n", encoding="utf-8")
+    command("run", config, "--out", tmp_path / "out")
+    (arrays,) = tmp_path.glob("out/cells/em-*/arrays.npz")
+    damaged = bytearray(arrays.read_bytes())
+    damaged[len(damaged) // 2] ^= 1
+    arrays.write_bytes(damaged)
+    result = command("estimates", tmp_path / "out")
+    assert (result.exit_code, "em is left out" in result.stderr) == (1, True)
+    assert "Estimates of ascent" in result.stdout
+
+
+def test_a_table_that_changes_while_it_is_fitted_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_flowers(tmp_path)
+    module = importlib.import_module("workbench.cli.answers")
+    ran = module._run
+
+    def run_and_change(*arguments: Any) -> Any:
+        comparison = ran(*arguments)
+        table = tmp_path / "flowers.csv"
+        table.write_text(table.read_text(encoding="utf-8").replace("rose", "tulip", 1), encoding="utf-8")
+        return comparison
+
+    monkeypatch.setattr(module, "_run", run_and_change)
+    result = command("fit", tmp_path / "flowers.toml", "--out", tmp_path / "out")
+    assert (result.exit_code, "flowers.csv: has changed while it was fitted" in result.stderr) == (2, True)
+    assert not (tmp_path / "out" / "fit").exists()
+
+
+def test_without_a_sound_end_there_is_no_answer_and_status_1(tmp_path: Path) -> None:
+    """Six rows, four full components in two columns: each needs three rows of its own."""
+    rows = np.random.default_rng(0).normal(size=(6, 2)).tolist()
+    (tmp_path / "few.csv").write_text("\n".join(["a,b", *(f"{a},{b}" for a, b in rows)]), encoding="utf-8")
+    config = '[data]\nfile = "few.csv"\n[model]\ncomponents = 4\n[starts]\nrule = "random_points"\n[methods.em]\n'
+    (tmp_path / "few.toml").write_text(config, encoding="utf-8")
+    result = command("fit", tmp_path / "few.toml", "--out", tmp_path / "out")
+    assert (result.exit_code, "No answer to save" in result.stderr) == (1, True)
+    assert "NOT SOUND" in result.stdout
+    assert not (tmp_path / "out" / "fit").exists()
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["fit", "{0}/flowers.toml", "--method", "nuts", "--out", "{0}/out"], "--method: nuts: is not in the exper"),
+        (["fit", "{0}/flowers.toml", "--method", "nuts", "--out", "{0}/out"], "--method: unknown method 'nuts'. "),
         (["fit", "{0}/flowers.csv"], "flowers.csv: is not valid TOML"),
         (["predict", "{0}/flowers.csv", "{0}/flowers.csv"], "flowers.csv: is not JSON"),
         (["predict", "{0}/none.json", "{0}/flowers.csv"], "none.json: cannot be read"),
         (["predict", "{0}/out/fit/model.json", "{0}/other.csv"], "other.csv: unknown column 'length'"),
         (["predict", "{0}/out/fit/model.json", "{0}/flowers.csv", "--id", "name"], "id: unknown column 'name'"),
         (["estimates", "{0}/out", "--method", "nuts"], "--method: nuts: is not stored in"),
+        (["estimates", "{0}/out", "--level", "0.9999999999999999"], "level: must lie between 0 and 1"),
+        (["predict", "{0}/pipe.json", "{0}/flowers.csv"], "pipe.json: is no file"),
     ],
 )  # fmt: skip
 def test_wrong_input_is_one_message(fitted: tuple[Path, np.ndarray, Result], words: list[str], message: str) -> None:
     folder, *_ = fitted
     (folder / "other.csv").write_text("height\n1\n2\n", encoding="utf-8")
+    if not (folder / "pipe.json").exists():
+        os.mkfifo(folder / "pipe.json")
     result = command(*(word.format(folder) for word in words))
     assert (result.exit_code, result.stdout) == (2, "")
     assert message in result.stderr

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from workbench.compare.summary import MethodSummary
-from workbench.compare.trust import whom_to_trust
+from workbench.compare.trust import trusted, whom_to_trust
 
 
 def summary(method: str, **more: Any) -> MethodSummary:
@@ -24,8 +24,15 @@ def test_the_method_that_reaches_the_best_most_often_is_trusted() -> None:
     assert text == "Trust ascent: em ends there from 6 of 8 starts; ascent ends there from 7 of 8 starts."
 
 
-def test_of_equals_the_cheaper_one() -> None:
-    assert whom_to_trust([EM, replace(EM, method="ascent", passes_to_best=10.0)]).startswith("Trust ascent:")
+def test_of_equals_the_first() -> None:
+    pair = [EM, replace(EM, method="ascent", passes_to_best=10.0)]
+    assert (trusted(pair), trusted(pair[::-1])) == ("em", "ascent")
+    assert trusted([replace(EM, reached_best=0)]) is None
+
+
+def test_searches_are_counted_and_the_question_is_named() -> None:
+    text = whom_to_trust([replace(EM, searches_on_best=3)], 4)
+    assert text == "Trust em as the optimum of 4 components: em ends there from 6 of 8 starts of 3 searches."
 
 
 def test_a_method_that_never_reaches_it_is_named() -> None:
@@ -35,7 +42,8 @@ def test_a_method_that_never_reaches_it_is_named() -> None:
 @pytest.mark.parametrize(
     ("more", "doubt"),
     [
-        ({"reached_best": 1}, "a single start reaches it"),
+        ({"reached_best": 1}, "a single search reaches it"),
+        ({"searches_on_best": 1}, "a single search reaches it"),
         ({"converged_on_best": 0}, "no start that reaches it has converged"),
         ({"merged": True}, "components have merged in it"),
         ({"tied_points": 12, "suspicious": True}, "a component sits on equal values ("),
@@ -52,7 +60,7 @@ def test_each_doubt_is_told(more: dict[str, Any], doubt: str) -> None:
 
 def test_two_methods_on_one_start_are_no_second_witness() -> None:
     once = {"reached_best": 1, "converged_on_best": 1}
-    assert "a single start" in whom_to_trust([replace(EM, **once), replace(ASCENT, **once)])
+    assert "a single search" in whom_to_trust([replace(EM, **once), replace(ASCENT, **once)])
 
 
 def test_nothing_sound_is_told() -> None:

@@ -205,7 +205,7 @@ def test_wrong_columns_and_labels_of_a_csv_are_refused(
 
 
 def test_a_label_alone_leaves_no_columns(write: Write) -> None:
-    assert "no columns; give at least one" in refusal(write("a.csv", "g\na\nb\n"), label="g")
+    assert "leave no column to fit" in refusal(write("a.csv", "g\na\nb\n"), label="g")
 
 
 @pytest.mark.parametrize("encoding", ["latin-1", "utf-16"])

@@ -91,3 +91,22 @@ def test_the_command_writes_a_config_once(tmp_path: Path, monkeypatch: pytest.Mo
     status, message = command("deep/birds.tsv")
     assert (status, "birds.toml: exists; give another --out, or --force" in message) == (2, True)
     assert command("deep/birds.tsv", "--force")[0] == 0
+
+
+def test_columns_that_would_cost_all_rows_or_cannot_be_read_are_left_out(tmp_path: Path) -> None:
+    rows = [f"{n}.5;{n},25;{'' if n else 1};{'inf' if n == 3 else n * n}" for n in range(8)]
+    draft = draft_of(write(tmp_path, "\n".join(["a;b;c;d", *rows])))
+    assert draft.columns == ["a"]
+    assert draft.left_out == {
+        "b": "has decimal commas; write decimals with a point to fit it",
+        "c": "is missing in 7 of 8 rows",
+        "d": "holds infinite numbers",
+    }
+
+
+def test_few_whole_numbers_are_classes_and_no_measure(tmp_path: Path) -> None:
+    rng = np.random.default_rng(4)
+    lines = [f"{n % 3},{value:.2f},{n % 2}" for n, value in enumerate(rng.normal(size=100))]
+    draft = draft_of(write(tmp_path, "\n".join(["kind,length,sex", *lines])))
+    assert (draft.columns, draft.label, draft.classes) == (["length"], "kind", ["0", "1", "2"])
+    assert draft.left_out == {"sex": "has 2 different values, all whole: a class rather than a measure"}

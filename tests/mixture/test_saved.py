@@ -90,3 +90,15 @@ def test_a_mixture_that_is_not_finite_is_not_saved(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="not finite"):
         save_mixture(tmp_path / "m.json", broken)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_only_one_mixture_is_saved_under_names_and_where_a_file_can_be(tmp_path: Path) -> None:
+    mixture = Mixture.from_covariances(GOOD["weights"], GOOD["means"], GOOD["covariances"])
+    many = Mixture(mixture.weights[None], mixture.means[None], mixture.scales[None], mixture.covariance)
+    with pytest.raises(InputError, match="several mixtures, of shape"):
+        many.save(tmp_path / "m.json")
+    with pytest.raises(InputError, match="columns: give a list of names"):
+        mixture.save(tmp_path / "m.json", columns=[1])  # type: ignore[list-item]
+    with pytest.raises(InputError, match="cannot be written"):
+        mixture.save(tmp_path)
+    assert list(tmp_path.iterdir()) == []

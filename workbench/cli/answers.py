@@ -1,6 +1,7 @@
 """The commands from a table to its answer: a first config, a fitted model with labels, new labels, estimates."""
 
 import os
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,18 +11,20 @@ import click
 import numpy as np
 
 from workbench.cli.group import cli
-from workbench.cli.shared import Folder, import_own, named, progress, reusing
+from workbench.cli.run import FAILED
+from workbench.cli.shared import Folder, import_own, named, progress, reusing, writing
 from workbench.compare import Comparison, summarise, table
 from workbench.compare.answers import Answer, answer_of, cross_table, labels_of
 from workbench.compare.estimates import LEVEL, Estimates, estimates_of, numbers_of
-from workbench.compare.trust import whom_to_trust
-from workbench.data import Dataset, Wanted, read_rows
+from workbench.compare.trust import trusted, whom_to_trust
+from workbench.data import Dataset, Missing, Wanted, read_rows
+from workbench.data.points import unknown_name
 from workbench.engine.devices import ask_for_devices
-from workbench.engine.files import replacing
-from workbench.errors import InputError
+from workbench.errors import InputError, one_line
 from workbench.experiment import Experiment, read_experiment
 from workbench.experiment.draft import draft_of, toml_of
 from workbench.jobs.experiment import ExperimentJob
+from workbench.jobs.formats import NEVER
 from workbench.jobs.registry import load_results
 from workbench.jobs.running import Reuse, run_job
 from workbench.jobs.store import Store
@@ -56,10 +59,27 @@ def estimates(folder: Path, method: str | None, level: float, form: str) -> None
         for name in comparison
         if method in (None, name)
     ]
+    lost = [
+        f"{one_line(comparison.name)}: {name} is left out: {why}"
+        for comparison in comparisons
+        for name, why in comparison.missing.items()
+        if method in (None, name) and why != NEVER
+    ]
     if not found:
         methods = dict.fromkeys(name for comparison in comparisons for name in comparison)
-        raise InputError(f"--method: {method}: is not stored in {folder}; it has {', '.join(methods)}")
+        known = "; ".join(lost) or f"is not stored in {folder}; it has {', '.join(methods)}"
+        raise InputError(f"--method: {method}: {known}")
     click.echo(_in_form(found, form), nl=False)
+    stale = [
+        f"{one_line(comparison.name)}: the run of {name} is STALE: other code made it ({why})"
+        for comparison in comparisons
+        for name, why in comparison.stale.items()
+        if method in (None, name)
+    ]
+    for remark in [*stale, *lost]:
+        click.echo(f"Beware: {remark}.", err=True)
+    if lost:
+        click.get_current_context().exit(FAILED)
 
 
 def _in_form(found: Sequence[tuple[str, Estimates]], form: str) -> str:
@@ -84,7 +104,7 @@ def _in_form(found: Sequence[tuple[str, Estimates]], form: str) -> str:
 @cli.command()
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Override a key; may be repeated.")
-@click.option("--method", metavar="NAME", help="The method whose answer is saved  [default: the one that ends highest]")
+@click.option("--method", metavar="NAME", help="The method whose answer is saved  [default: the most trusted]")
 @click.option("--out", type=Folder(), help="Results folder  [default: results/NAME]")
 @level_option
 @reusing
@@ -108,11 +128,20 @@ def fit(
     experiment = read_experiment(file, settings)
     if experiment.run.hosts > 1:
         raise InputError(f"{file}: run.hosts: fit works on one host; use `workbench run`, then fit with run.hosts = 1")
+    _check_method(experiment, method)
     ask_for_devices(experiment.run.devices_per_host)
     with named(file), progress(quiet=False) as watch:
+        source = _source_of(experiment, file.parent)
         comparison = _run(file, experiment, store, reuse, watch)
-        answer = answer_of(comparison, method)
-        trust = whom_to_trust(summarise(comparison))
+        summaries = summarise(comparison)
+        try:
+            answer = answer_of(comparison, method or trusted(summaries))
+        except InputError as error:
+            # The methods ran, and have no answer: what they say is shown, and nothing is written.
+            click.echo(table(comparison))
+            click.echo(f"No answer to save: {error}.", err=True)
+            click.get_current_context().exit(FAILED)
+        trust = whom_to_trust(summaries, experiment.model.components)
         final, whole = comparison, experiment
         if experiment.data.test_fraction:
             data = experiment.data.model_copy(update={"test_fraction": 0.0})
@@ -120,12 +149,17 @@ def fit(
             whole = experiment.model_copy(update={"data": data, "methods": methods})
             final = _run(file, whole, store, reuse, watch)
             answer = answer_of(final, answer.method)
-        saved, rows = _saved(file, whole, answer, final)
+        rows = _source_of(experiment, file.parent)
+        if rows.source != source.source:
+            raise InputError(f"{experiment.data.file}: has changed while it was fitted; run the command again")
+        saved = _saved(file.stem, whole, answer, rows)
     click.echo(table(comparison))
     click.echo(trust)
     if final is not comparison:
-        click.echo(f"{answer.method} was run again on all {len(rows.x):,} rows: what follows is that fit.")
-    found = estimates_of(final, answer.method, level)
+        click.echo(f"{answer.method} was run again on all {len(rows.x):,} rows, and what follows is that fit.")
+        click.echo(f"Of that fit: {whom_to_trust(summarise(final), experiment.model.components)}")
+    # In the units of the file, as the saved mixture.
+    found = estimates_of(final, answer.method, level).rescaled(*whole.data.units_of_source(rows.x), rows.columns)
     click.echo(f"\n{found.shown}")
     if rows.labels is not None:
         components = np.asarray(saved.mixture.predict(rows.x))
@@ -133,7 +167,7 @@ def fit(
         click.echo(f"\n{cross_table(rows.labels.tolist(), components, answer.mixture.num_components, known)}")
     if rows.dropped:
         left = (
-            "1 row with a missing cell was" if rows.dropped == 1 else f"{rows.dropped:,} rows with a missing cell were"
+            "1 row with a missing cell was" if rows.dropped == 1 else f"{rows.dropped:,} rows with missing cells were"
         )
         click.echo(f"\n{left} left out.")
     written = _write(store.folder / "fit", saved, rows, found, (file.stem, experiment.data.id or "row"))
@@ -145,44 +179,63 @@ def _run(file: Path, experiment: Experiment, store: Store, reuse: Reuse, watch: 
     return job.result(store, run_job(job, store, reuse=reuse, watch=watch))
 
 
-def _saved(file: Path, experiment: Experiment, answer: Answer, comparison: Comparison) -> tuple[SavedMixture, Dataset]:
-    """The answer and the rows in the units of the data's source."""
-    plain = experiment.data.model_copy(update={"standardize": False, "divide_by": 1.0})
-    source, _ = plain.load(experiment.seed, file.parent)
+def _check_method(experiment: Experiment, method: str | None) -> None:
+    """Refuse, before anything runs, a method that is not there or has no single mixture as its answer."""
+    climbs = [name for name, config in experiment.methods.items() if not config.schedule().draws]
+    if method is not None and method not in experiment.methods:
+        raise InputError(f"--method: {unknown_name('method', method, tuple(experiment.methods))}")
+    if method is not None and method not in climbs:
+        raise InputError(f"--method: {method} samples, and labels need one mixture; give a method that climbs, as em")
+    if not climbs:
+        raise InputError(
+            "methods: all of them sample, and labels need one mixture; add one that climbs, as [methods.em]"
+        )
+
+
+def _source_of(experiment: Experiment, folder: Path) -> Dataset:
+    """All rows, in the units of their source."""
+    plain = experiment.data.model_copy(update={"standardize": False, "divide_by": 1.0, "test_fraction": 0.0})
+    return plain.load(experiment.seed, folder)[0]
+
+
+def _saved(name: str, experiment: Experiment, answer: Answer, source: Dataset) -> SavedMixture:
+    """The answer in the units of the data's source."""
     mixture = experiment.data.in_units_of_source(answer.mixture, np.asarray(source.x))
+    # A density of other units is another number: each point's changes by the logarithm of the scale.
+    shift = len(source.x) * float(np.sum(np.log(experiment.data.units_of_source(np.asarray(source.x))[1])))
     about = {
-        "experiment": file.stem,
+        "experiment": name,
         "method": answer.method,
-        "log_likelihood": answer.log_likelihood,
-        "log_joint": answer.log_joint,
-        "points": comparison.problem.num_points,
+        "log_likelihood": answer.log_likelihood - shift,
+        "points": len(source.x),
         "source": source.source,
     }
-    return SavedMixture(mixture, source.columns, about), source
+    return SavedMixture(mixture, source.columns, about)
 
 
 def _write(folder: Path, saved: SavedMixture, rows: Dataset, found: Estimates, names: tuple[str, str]) -> list[Path]:
     """Write the files of an answer; their paths. The names are those of the experiment and of the rows' ids."""
     name, identity = names
-    model = save_mixture(folder / "model.json", saved.mixture, columns=saved.columns, about=saved.about)
+    paths = [folder / file for file in ("model.json", "labels.csv", "estimates.csv", "estimates.tex")]
+    model, labels, *tables = paths
+    save_mixture(model, saved.mixture, columns=saved.columns, about=saved.about)
     ids = [str(n + 1) for n in range(len(rows.x))] if rows.ids is None else rows.ids.tolist()
-    known = {} if rows.labels is None else {"class": rows.labels.tolist()}
-    labels = folder / "labels.csv"
+    about = {identity if identity != "class" or rows.labels is None else "class (of the file)": ids}
+    about |= {} if rows.labels is None else {"class": rows.labels.tolist()}
     # In the units of the source, as the mixture is.
-    _write_labels(labels, saved, rows.x, {identity: ids, **known})
-    paths = [model, labels]
-    for suffix, form in ((".csv", "csv"), (".tex", "latex")):
-        paths.append(folder / f"estimates{suffix}")
-        with replacing(paths[-1]) as temporary:
+    _write_labels(labels, saved, rows.x, about)
+    for path, form in zip(tables, ("csv", "latex"), strict=True):
+        with writing(path) as temporary:
             temporary.write_text(_in_form([(name, found)], form), encoding="utf-8")
     return paths
 
 
-def _write_labels(path: Path, saved: SavedMixture, x: Any, about: Mapping[str, Sequence[str]] | None) -> None:
-    with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as out:
+def _write_labels(
+    path: Path, saved: SavedMixture, x: Any, about: Mapping[str, Sequence[str]] | None, inputs: Sequence[Path] = ()
+) -> None:
+    with writing(path, *inputs) as temporary, temporary.open("w", encoding="utf-8") as out:
         for number, block in enumerate(labels_of(saved, x, about)):
-            text = block.to_csv()
-            out.write(text if number == 0 else text.partition("\n")[2])
+            out.write(block.to_csv(header=number == 0))
 
 
 @cli.command()
@@ -197,14 +250,15 @@ def init(data: Path, out: Path | None, force: bool) -> None:
     """
     draft = draft_of(data)
     path = Path(f"{data.stem}.toml") if out is None else out
-    if path.exists() and not force:
+    if path.is_file() and not force:
         raise InputError(f"{path}: exists; give another --out, or --force to replace it")
     file = os.path.relpath(data.resolve(), path.resolve().parent)
     text = toml_of(draft, file, str(path))
-    with replacing(path) as temporary:
+    with writing(path, data) as temporary:
         temporary.write_text(text, encoding="utf-8")
     click.echo(text)
-    click.echo(f"Written: {path}\nNext: workbench select {path} --components 1:6\n      workbench fit {path}")
+    quoted = shlex.quote(str(path))
+    click.echo(f"Written: {path}\nNext: workbench select {quoted} --components 1:6\n      workbench fit {quoted}")
 
 
 @cli.command()
@@ -219,15 +273,16 @@ def predict(model: Path, data: Path, identity: str | None, out: Path | None) -> 
     probability of every component. The model's columns are looked up by name; others are not read.
     """
     saved = load_mixture(model)
-    rows = read_rows(data, Wanted(saved.columns or None, identity=identity))
-    ids = None if identity is None or rows.ids is None else {identity: rows.ids.tolist()}
-    try:
-        if out is None:
-            for number, block in enumerate(labels_of(saved, rows.x, ids)):
-                text = block.to_csv()
-                click.echo(text if number == 0 else text.partition("\n")[2], nl=False)
-        else:
-            _write_labels(out, saved, rows.x, ids)
-            click.echo(f"Written: {out}", file=sys.stderr)
-    except InputError as error:
-        raise InputError(f"{data}: {error}") from None
+    drop: Missing = "refuse" if data.suffix.lower() == ".parquet" else "drop"
+    rows = read_rows(data, Wanted(saved.columns or None, identity=identity, missing=drop))
+    if rows.dropped:
+        click.echo(f"{data}: {rows.dropped:,} rows with missing cells get no label.", err=True)
+    if not len(rows.x):
+        raise InputError(f"{data}: has no rows; give at least one")
+    ids = None if rows.ids is None else {identity or "row": rows.ids.tolist()}
+    if out is not None:
+        _write_labels(out, saved, rows.x, ids, (model, data))
+        click.echo(f"Written: {out}", file=sys.stderr)
+        return
+    for number, block in enumerate(labels_of(saved, rows.x, ids)):
+        click.echo(block.to_csv(header=number == 0), nl=False)

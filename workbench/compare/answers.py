@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -40,9 +39,7 @@ def answer_of(comparison: Comparison, method: str | None = None) -> Answer:
         InputError: there is no such method, it samples, or no end is sound.
     """
     if method is not None and method not in comparison:
-        why = comparison.failures.get(method)
-        known = f"it failed: {why}" if why else f"is not in the experiment; it has {', '.join(comparison) or 'none'}"
-        raise InputError(f"--method: {method}: {known}")
+        raise InputError(f"{method}: failed: {comparison.failures.get(method, 'it has no run')}")
     climbs = {name: trace for name, trace in comparison.items() if not trace.is_sampler}
     if method is not None:
         if method not in climbs:
@@ -78,23 +75,28 @@ def labels_of(
         saved: the mixture.
         x: points [N, D], or rows in a file.
         ids: columns of text [N] that come first, such as ids and known classes; without them comes the row's number.
+            A column with a name that stands for something here is called "NAME (of the file)".
 
     Raises:
         InputError: a point is not finite, or so far out that no component has a density there.
     """
-    mixture, first = saved.mixture, 0
-    names = [f"p{k + 1}" for k in range(mixture.num_components)]
-    while first < len(x):
+    mixture = saved.mixture
+    own = ("component", "probability", "log_density", *(f"p{k + 1}" for k in range(mixture.num_components)))
+    heads = tuple(f"{name} (of the file)" if name in own else name for name in ids or ("row",))
+    for first in range(0, len(x), BLOCK):
         block = np.asarray(x[first : first + BLOCK])
-        shares, density = np.asarray(mixture.responsibilities(block)), np.asarray(mixture.log_density(block))
-        rows = []
-        for n, (share, value) in enumerate(zip(shares.tolist(), density.tolist(), strict=True), first):
-            about: dict[str, Any] = {name: texts[n] for name, texts in ids.items()} if ids else {"row": n + 1}
-            place = int(np.argmax(share))
-            about |= {"component": place + 1, "probability": share[place], "log_density": value}
-            rows.append(about | dict(zip(names, share, strict=True)))
-        yield Table(tuple(rows[0]), tuple(rows))
-        first += len(block)
+        density = np.asarray(mixture.log_density(block))
+        far = np.flatnonzero(~np.isfinite(density))
+        if len(far):
+            raise InputError(
+                f"data row {first + far[0] + 1}: so far out that no component has a density there; check its units"
+            )
+        shares = np.asarray(mixture.responsibilities(block))
+        places = np.argmax(shares, axis=1)
+        last = first + len(block)
+        texts = [column[first:last] for column in ids.values()] if ids else [range(first + 1, last + 1)]
+        numbers = [(places + 1).tolist(), np.max(shares, axis=1).tolist(), density.tolist(), *shares.T.tolist()]
+        yield Table.of_lines((*heads, *own), zip(*texts, *numbers, strict=True))
 
 
 def cross_table(classes: Sequence[str], components: NDArray[np.int_], number: int, name: str) -> Table:

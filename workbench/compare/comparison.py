@@ -82,6 +82,12 @@ class Comparison(Mapping[str, Trace]):
         """The rule of soundness that is applied in every ranking."""
         return self.reference.rule
 
+    def searches_of(self, trace: Trace, restarts: Sequence[int]) -> int | None:
+        """How many independent searches the starts of some restarts come from; None where the rule is not known."""
+        if self.starts is None or trace.is_sampler:
+            return None
+        return len(set(self.starts.searches(trace.num_restarts)[list(restarts)].tolist()))
+
     def __getitem__(self, method: str) -> Trace:
         return self.traces[method]
 

@@ -8,7 +8,7 @@ of its parameter. A sampler's intervals are quantiles of its draws after relabel
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from itertools import combinations
 from statistics import NormalDist
 from typing import NamedTuple
@@ -43,6 +43,9 @@ MOST_PARAMETERS = 600
 # the distance.
 SHORT = 0.1
 
+# Estimates with more digits before or behind the point are printed with a power of ten.
+MOST_DIGITS = 9
+
 # Draws of a parameter that differ by less than this share of its size differ by rounding.
 STILL = 1e-12
 
@@ -72,12 +75,31 @@ class Estimates:
     level: float
     how: str  # how errors and intervals were computed
     why_none: str | None = None  # why there are no errors, or no estimates
+    units: str = ""  # of means and deviations, where they are not those of the columns
+
+    def rescaled(self, centre: NDArray[np.float64], scale: NDArray[np.float64], columns: Sequence[str]) -> "Estimates":
+        """The estimates of `scale x + centre`, if these are of x; both [D]. A deviation that columns share is split."""
+        places = {name: d for d, name in enumerate(columns)}
+        rows: list[Estimate] = []
+        for row in self.rows:
+            if row.parameter not in ("mean", "sd"):
+                rows.append(row)
+                continue
+            for name in columns if row.column is None else (row.column,):
+                factor = float(scale[places[name]])
+                shift = float(centre[places[name]]) if row.parameter == "mean" else 0.0
+                low, high = (None if end is None else end * factor + shift for end in (row.low, row.high))
+                error = None if row.standard_error is None else row.standard_error * factor
+                value = row.estimate * factor + shift
+                rows.append(replace(row, column=name, estimate=value, standard_error=error, low=low, high=high))
+        return replace(self, rows=tuple(rows), units="")
 
     @property
     def said(self) -> str:
         """What the errors and intervals are, or why there are none."""
         if self.why_none is None:
-            return f"{100 * self.level:g} % intervals by {self.how}"
+            units = f"; means and deviations in {self.units}" if self.units else ""
+            return f"{100 * self.level:g} % intervals by {self.how}{units}"
         return (
             f"no intervals ({self.how or 'none'}): {self.why_none}" if self.rows else f"no estimates: {self.why_none}"
         )
@@ -112,8 +134,10 @@ def _to_its_error(row: Estimate) -> tuple[str | None, ...]:
     """Estimate, error and interval, to the second digit of the error. A blank stays None."""
     if not row.standard_error:
         return f"{row.estimate:.5g}", None, None, None
-    digits = min(max(1 - math.floor(math.log10(row.standard_error)), 0), 12)
+    digits = max(1 - math.floor(math.log10(row.standard_error)), 0)
     ends = (row.estimate, row.standard_error, row.low, row.high)
+    if digits > MOST_DIGITS or abs(row.estimate) >= 10.0**MOST_DIGITS:
+        return tuple(None if value is None else f"{value:.6g}" for value in ends)
     return tuple(None if value is None else f"{value:,.{digits}f}" for value in ends)
 
 
@@ -130,16 +154,17 @@ def estimates_of(comparison: Comparison, method: str, level: float = LEVEL) -> E
     """
     if method not in comparison:
         raise InputError(f"method: {method!r} is not in the comparison; it has {', '.join(comparison) or 'none'}")
-    if not 0 < level < 1:
+    if not (0 < level < 1 and 0.5 + level / 2 < 1):
         raise InputError(f"level: must lie between 0 and 1, got {level!r}")
     problem, trace = comparison.problem, comparison[method]
     names = comparison.columns or default_columns(problem.num_dimensions)
     if trace.is_sampler:
-        return _of_draws(method, trace, problem, names, level)
-    best = trace.best(problem, comparison.rule)
-    if best is None:
-        return Estimates(method, (), level, "", "no end of the method is sound")
-    return estimates_at(problem, best, method=method, columns=names, level=level)
+        found = _of_draws(method, trace, problem, names, level)
+    elif (best := trace.best(problem, comparison.rule)) is None:
+        found = Estimates(method, (), level, "", "no end of the method is sound")
+    else:
+        found = estimates_at(problem, best, method=method, columns=names, level=level)
+    return replace(found, units="" if comparison.units == "none" else comparison.units)
 
 
 def estimates_at(

@@ -150,6 +150,7 @@ class MethodSummary:
     sliver: str | None = None  # a component of the best that may be there by chance, as text
     equal_elsewhere: int | None = None  # restarts that end at the value of the best but on another mixture
     converged_on_best: int | None = None  # restarts that reach the best and have converged
+    searches_on_best: int | None = None  # searches of starts from which restarts reach the best; None if not known
     stale: str | None = None  # the code that made the stored run, if it is not the present one
     heldout_gain: float | None = None  # held-out log density per point less em's, on the same points
     heldout_gain_error: float | None = None  # standard error of the mean difference over the points
@@ -263,6 +264,7 @@ def _summarise(
         unsound=why_unsound(problem, trace, comparison.rule, columns) if short and not trace.is_sampler else None,
         sliver=None if short or mixture is None or trace.is_sampler else sliver_in(problem, mixture, columns),
         equal_elsewhere=None if trace.is_sampler else elsewhere,
+        searches_on_best=comparison.searches_of(trace, [restart for restart, _ in rows]),
         converged_on_best=sum(statuses[restart].status == Status.CONVERGED for restart, _ in rows),
         heldout_gain=None if gain is None else gain.log_density,
         heldout_gain_error=None if gain is None else gain.standard_error,

@@ -6,36 +6,62 @@ from workbench.compare.summary import MethodSummary
 from workbench.diagnostics import Status
 
 
-def whom_to_trust(summaries: Sequence[MethodSummary]) -> str:
-    """One or two sentences: how far the best answer can be trusted, and whether the chains bear it out.
+def trusted(summaries: Sequence[MethodSummary]) -> str | None:
+    """The method that reaches the best from the largest share of its starts, the first of equals; None if none does."""
+    there = _there(summaries)
+    return max(there, key=lambda s: s.reached_best / s.restarts).method if there else None
 
-    The best is trusted where several starts end on it, at least one of them has met its stopping rule, and none of its
-    components is suspicious, merged or by chance. A best that a single start reached says nothing about what further
-    starts would find: of starts that have each ended on an optimum of their own, the next is likely to find another
-    (Good 1953, Biometrika 40: the share of unseen optima is about that of optima seen once).
+
+def whom_to_trust(summaries: Sequence[MethodSummary], components: int | None = None) -> str:
+    """One or two sentences: how far the best can be trusted as an optimum, and whether the chains bear it out.
+
+    The best is trusted where several independent searches end on it, at least one start has met its stopping rule, and
+    none of its components is suspicious, merged or by chance. A best that a single search found says nothing about what
+    further ones would find: where each has ended on an optimum of its own, the next is likely to find another (Good
+    1953, Biometrika 40: the share of unseen optima is about that of optima seen once). Whether the number of components
+    is right is another question.
+
+    Args:
+        summaries: of the methods of one comparison.
+        components: K of the problem.
     """
-    climbs = [s for s in summaries if s.failure is None and s.r_hat_max is None and s.evidence_bound is None]
-    there = [s for s in climbs if s.best_log_joint is not None and s.reached_best]
+    climbs, there = _climbs(summaries), _there(summaries)
     if not there:
         sound = any(s.best_log_joint is not None for s in climbs)
         reason = "no method that climbs reaches the best" if sound else "no method that climbs has a sound answer"
         return f"Trust none yet: {reason}.{_of_chains(summaries)}"
-    best = max(there, key=lambda s: (s.reached_best / s.restarts, -(s.passes_to_best or 0.0)))
-    found = "; ".join(f"{s.method} ends there from {s.reached_best} of {s.restarts} starts" for s in there)
+    found = "; ".join(f"{s.method} ends there from {s.reached_best} of {s.restarts} starts{_of(s)}" for s in there)
     doubts = _doubts(there)
     if doubts:
         return f"Do not trust the best yet: {'; '.join(doubts)} ({found}).{_of_chains(summaries)}"
     others = [s.method for s in climbs if s not in there]
     never = f"; {', '.join(others)} never" if others else ""
-    return f"Trust {best.method}: {found}{never}.{_of_chains(summaries)}"
+    number = "" if components is None else f" as the optimum of {components} component{'s' * (components != 1)}"
+    return f"Trust {trusted(summaries)}{number}: {found}{never}.{_of_chains(summaries)}"
+
+
+def _climbs(summaries: Sequence[MethodSummary]) -> list[MethodSummary]:
+    return [s for s in summaries if s.failure is None and s.r_hat_max is None and s.evidence_bound is None]
+
+
+def _there(summaries: Sequence[MethodSummary]) -> list[MethodSummary]:
+    """The methods that climb and reach the best."""
+    return [s for s in _climbs(summaries) if s.best_log_joint is not None and s.reached_best]
+
+
+def _of(s: MethodSummary) -> str:
+    """The number of independent searches, where it is not that of the starts."""
+    if s.searches_on_best is None or s.searches_on_best == s.reached_best:
+        return ""
+    return f" of {s.searches_on_best} search{'es' * (s.searches_on_best != 1)}"
 
 
 def _doubts(there: Sequence[MethodSummary]) -> list[str]:
     """Reasons not to trust the best that these methods reach."""
     doubts = []
     # The methods begin at the same starts, so that two methods on one start are no second witness.
-    if max(s.reached_best for s in there) == 1:
-        doubts.append("a single start reaches it, so that further starts may find a higher one (give more restarts)")
+    if max(s.reached_best if s.searches_on_best is None else s.searches_on_best for s in there) == 1:
+        doubts.append("a single search reaches it, so that others may find a higher one (give more restarts)")
     if not any(s.converged_on_best for s in there):
         doubts.append("no start that reaches it has converged (give more iterations)")
     if any(s.merged for s in there):

@@ -19,7 +19,6 @@ from workbench.data.points import (
     check_columns,
     check_finite,
     check_points,
-    check_size,
     column_positions,
     default_columns,
     unknown_name,
@@ -72,7 +71,10 @@ class Wanted:
                 if name is not None and name not in present:
                     raise InputError(f"{where}: {field}: {unknown_name('column', name, present)}")
         if self.columns is None:
-            return tuple(name for name in present if name not in (self.label, self.identity, *self.exclude))
+            left = tuple(name for name in present if name not in (self.label, self.identity, *self.exclude))
+            if present and not left:
+                raise InputError(f"{where}: exclude, label and id leave no column to fit; it has {', '.join(present)}")
+            return left
         chosen = tuple(present[position] for position in column_positions(self.columns, present, where))
         for field, name in (("label", self.label), ("id", self.identity)):
             if name in chosen:
@@ -122,6 +124,8 @@ def read_rows(path: Path | str, wanted: Wanted) -> Dataset:
     where = str(path)
     _check_path(path)
     suffix = path.suffix.lower()
+    if wanted.missing == "drop" and suffix == ".parquet":
+        raise InputError(f'{where}: missing = "drop" needs a .csv, .tsv, .npy or .npz file; fill its missing cells in')
     if wanted.identity is not None and suffix not in TABLES:
         raise InputError(f"{where}: id = {wanted.identity!r} needs a .csv file")
     if suffix == ".parquet":
@@ -140,7 +144,7 @@ def read_rows(path: Path | str, wanted: Wanted) -> Dataset:
     if len(x):
         check_finite(x, where, columns=names)
     if labels is not None:
-        check_words(labels, where, str(wanted.label))
+        check_words(labels, where, wanted.label or "labels")
     source = f"{path.name}, sha256 {_sha256(path)}"
     dropped = 0 if kept is None else int(np.sum(~kept))
     return Dataset(path.stem, x, names, labels, UNITS, source, ids=ids, dropped=dropped)
@@ -258,7 +262,6 @@ def _read_npy(raw: bytes, where: str, wanted: Wanted) -> _Content:
     except _DAMAGED as error:
         raise InputError(_unreadable(where, error)) from error
     x = as_points(array, where)
-    check_size(x, where)
     return _Content(*_select(x, default_columns(x.shape[1]), wanted, where))
 
 
@@ -270,7 +273,6 @@ def _read_npz(raw: bytes, where: str, wanted: Wanted) -> _Content:
     if wanted.label is not None and wanted.label not in arrays:
         raise InputError(f"{where}: label: {unknown_name('array', wanted.label, tuple(arrays))}")
     x = as_points(arrays[key], f"{where}: array {key!r}")
-    check_size(x, where)
     named = _texts(arrays, "columns", x.shape[1], where)
     names = default_columns(x.shape[1]) if named is None else tuple(named.tolist())
     labels = _texts(arrays, wanted.label or "labels", len(x), where)

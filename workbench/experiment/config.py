@@ -118,20 +118,19 @@ class DataConfig(Config):
             data = data.standardise()
         return data.split(self.test_fraction, seed)
 
+    def units_of_source(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The centre and the scale by which points of `load` return to the units of the source's points x. [D], [D]"""
+        if self.standardize:
+            return x.mean(axis=0), x.std(axis=0)
+        return np.zeros(x.shape[1]), np.full(x.shape[1], self.divide_by)
+
     def in_units_of_source(self, mixture: Mixture, x: np.ndarray) -> Mixture:
-        """A mixture that was fitted in the units of this config, in those of the source.
+        """A mixture that was fitted in the units of `load`, in those of the source's points x [N, D].
 
         Where columns were standardised and the family holds no such mixture (spherical), the result is of the diagonal
         family, or of the full one if there are correlations.
-
-        Args:
-            mixture: in the units of `load`.
-            x: the points of the source, [N, D].
         """
-        d = mixture.num_dimensions
-        centre, scale = (
-            (x.mean(axis=0), x.std(axis=0)) if self.standardize else (np.zeros(d), np.full(d, self.divide_by))
-        )
+        centre, scale = self.units_of_source(x)
         if mixture.covariance.admits(np.diag(scale)):
             return mixture.affine(scale, centre)
         dense = np.asarray(mixture.covariances) * scale[:, None] * scale

@@ -1,6 +1,8 @@
 """A first config for a table of one's own: what its columns seem to be, with the reasons in comments."""
 
 import json
+import re
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +18,14 @@ from workbench.mixture import COVARIANCES, num_parameters
 
 # A column of text with at most this many different words, and fewer than half as many as rows, holds known classes.
 MOST_CLASSES = 50
+
+# Whole numbers of which each is in as many rows as this, on average, are codes.
+ROWS_OF_A_CLASS = 20
+
+# A column that is missing in a larger share of the rows is left out, for else these rows are.
+MOST_MISSING = 0.5
+
+_DECIMAL_COMMA = re.compile(r"[-+]?\d+,\d+")
 
 # The family with most parameters that still has this many rows for each of them is proposed, at PROPOSED components.
 ROWS_EACH, PROPOSED = 3, 2
@@ -60,14 +70,25 @@ def draft_of(path: Path) -> Draft:
     for name, cells in texts.items():
         lost = np.array([cell.lower() in MISSING for cell in cells])
         numbers = np.array([number_in(cell) for cell in cells])
-        if np.any(np.isnan(numbers) & ~lost):
+        if any(map(_DECIMAL_COMMA.fullmatch, cells)):
+            draft.left_out[name] = "has decimal commas; write decimals with a point to fit it"
+        elif np.any(np.isnan(numbers) & ~lost):
             _place_words(draft, name, cells)
         elif np.all(lost):
             draft.left_out[name] = "holds nothing"
-        elif np.ptp(numbers[~lost]) == 0:
+        elif not np.all(np.isfinite(numbers[~lost])):
+            draft.left_out[name] = "holds infinite numbers"
+        elif np.mean(lost) > MOST_MISSING:
+            draft.left_out[name] = f"is missing in {np.sum(lost):,} of {len(cells):,} rows"
+        elif np.min(numbers[~lost]) == np.max(numbers[~lost]):
             draft.left_out[name] = f"is constant ({numbers[~lost][0]:g})"
         elif _counts(numbers) and draft.identity is None and len(texts) > 1:
             draft.identity = name
+        elif len(texts) > 1 and (codes := _codes(numbers[~lost])):
+            if draft.label is None and not np.any(lost):
+                draft.label, draft.classes = name, codes
+            else:
+                draft.left_out[name] = f"has {len(codes)} different values, all whole: a class rather than a measure"
         else:
             draft.columns.append(name)
             incomplete |= lost
@@ -99,6 +120,13 @@ def _counts(numbers: NDArray[np.float64]) -> bool:
     return len(numbers) > 2 and bool(np.all(np.diff(numbers) == 1) and numbers[0] in (0, 1))
 
 
+def _codes(numbers: NDArray[np.float64]) -> list[str]:
+    """The different values, if they are few and whole, as codes of classes are; a density has no maximum on them."""
+    different = np.unique(numbers)
+    few = len(different) <= min(MOST_CLASSES, len(numbers) // ROWS_OF_A_CLASS)
+    return [f"{value:g}" for value in different] if few and np.all(different == np.round(different)) else []
+
+
 def toml_of(draft: Draft, file: str, name: str) -> str:
     """The config, with what was found and what is still to be decided in comments.
 
@@ -126,6 +154,7 @@ def toml_of(draft: Draft, file: str, name: str) -> str:
         )
     lines += [f"# not fitted: {_plain(column)} {why}" for column, why in draft.left_out.items()]
     others = ", ".join(each for each in COVARIANCES if each != draft.family)
+    name = shlex.quote(name) if name.isprintable() else "this file"
     lines += [
         '# units = "cm"  # of the columns, for axes',
         "",

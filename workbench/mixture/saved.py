@@ -56,7 +56,14 @@ def save_mixture(
     Raises:
         InputError: the number of names is not D, or a number is not finite.
     """
-    path, arrays = Path(path), [np.asarray(a, float) for a in (mixture.weights, mixture.means, mixture.covariances)]
+    path = Path(path)
+    if np.ndim(mixture.weights) != 1:
+        raise InputError(
+            f"{path}: several mixtures, of shape {np.shape(mixture.weights)}; save one, as trace.best gives"
+        )
+    if isinstance(columns, str) or not all(isinstance(name, str) for name in columns):
+        raise InputError(f"{path}: columns: give a list of names, got {shown(columns)}")
+    arrays = [np.asarray(a, float) for a in (mixture.weights, mixture.means, mixture.covariances)]
     if columns:
         check_columns(columns, mixture.num_dimensions, str(path))
     if not all(np.all(np.isfinite(a)) for a in arrays):
@@ -68,11 +75,13 @@ def save_mixture(
     # A line for each key: short, and readable by eye.
     lines = (f"{json.dumps(key)}: {json.dumps(value, allow_nan=False)}" for key, value in values.items())
     text = "{\n" + ",\n".join(lines) + "\n}"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary = path.parent / f".{path.name}.{os.getpid()}"
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         temporary.write_text(text + "\n", encoding="utf-8")
         os.replace(temporary, path)
+    except OSError as error:
+        raise InputError(f"{cut(str(path), VALUE)}: cannot be written ({error.strerror}); give another file") from None
     finally:
         temporary.unlink(missing_ok=True)
     return path
@@ -87,9 +96,12 @@ def load_mixture(path: Path | str) -> SavedMixture:
     path = Path(path)
     remedy = "give a file that `workbench fit` or Mixture.save wrote"
     try:
-        if path.stat().st_size > MOST_BYTES:
-            raise InputError(f"{path}: is of {path.stat().st_size:,} bytes; {remedy}")
+        size = path.stat().st_size
+        if not path.is_file() or size > MOST_BYTES:
+            raise InputError(f"{path}: is {'no file' if not path.is_file() else f'of {size:,} bytes'}; {remedy}")
         values = json.loads(path.read_text(encoding="utf-8"))
+    except InputError:
+        raise
     except OSError as error:
         raise InputError(f"{cut(str(path), VALUE)}: cannot be read ({error.strerror}); {remedy}") from None
     except (ValueError, RecursionError) as error:

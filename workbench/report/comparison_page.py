@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from workbench.compare import Comparison, table
 from workbench.compare.estimates import estimates_of
 from workbench.compare.summary import WITHIN, MethodSummary, statuses_and_mixing
-from workbench.compare.trust import whom_to_trust
+from workbench.compare.trust import trusted, whom_to_trust
 from workbench.experiment import Experiment
 from workbench.jobs.judged import Judged
 from workbench.posterior import posterior_summary
@@ -135,15 +135,15 @@ def _estimates(comparison: Comparison, summaries: Sequence[MethodSummary]) -> li
     climbs = [s for s in summaries if s.best_log_joint is not None and not comparison[s.method].is_sampler]
     if not climbs:
         return []
-    best = max(climbs, key=lambda s: s.best_log_joint or 0.0)
-    parts: list[Part] = [Heading("Estimates"), Words(whom_to_trust(summaries))]
+    method = trusted(summaries) or max(climbs, key=lambda s: s.best_log_joint or 0.0).method
+    parts: list[Part] = [Heading("Estimates"), Words(whom_to_trust(summaries, comparison.problem.components))]
     problem = comparison.problem
     if problem.num_points * problem.num_parameters > MOST_WORK:
         return [
             *parts,
             Words("Their intervals take a while on so many rows: `workbench estimates` prints them.", "note"),
         ]
-    found = estimates_of(comparison, best.method)
+    found = estimates_of(comparison, method)
     shown = found.shown
     return [*parts, Words(f"{shown.title}."), Grid(shown.titled(""), shown.title), Words(OF_ESTIMATES, "note")]
 

@@ -34,6 +34,10 @@ class Start(Config, ABC):
         The first starts do not depend on the number of restarts.
         """
 
+    def searches(self, restarts: int) -> np.ndarray:
+        """The search that each start comes from, as a number: starts of one search are no independent trials. [R]"""
+        return np.arange(restarts)
+
     def check(self, problem: Problem) -> None:
         """Check that the rule can be used for the problem.
 

@@ -25,6 +25,10 @@ class Hierarchical(GroupedStart):
     most_rows: ClassVar[int] = 500
     most_axes: ClassVar[int] = 20
 
+    def searches(self, restarts: int) -> np.ndarray:
+        """One: agglomeration is deterministic, and differs between restarts in units and in the rows left out. [R]"""
+        return np.zeros(restarts, int)
+
     def group(self, x: Points, components: int, rng: np.random.Generator, restart: int) -> Groups:
         """The groups of all rows, or of half of them."""
         # For one column, scaling and whitening are the same.

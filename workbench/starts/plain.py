@@ -75,6 +75,10 @@ class Stated(Start):
         """The given mixture, in the order of each restart."""
         return jax.vmap(self._mixture(problem).permute)(self.orders(restarts))
 
+    def searches(self, restarts: int) -> np.ndarray:
+        """One: all restarts begin at one mixture. [R]"""
+        return np.zeros(restarts, int)
+
     def check(self, problem: Problem) -> None:
         """Check that the values fit the problem's components, columns and covariance family."""
         self._mixture(problem)

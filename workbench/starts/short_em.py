@@ -81,6 +81,10 @@ class ShortEM(Start):
     )
     climbs: ClassVar[bool] = True
 
+    def searches(self, restarts: int) -> np.ndarray:
+        """Every second restart begins at the ends of those before, and counts with the one before it. [R]"""
+        return np.arange(restarts) // 2
+
     def draw(self, problem: Problem, restarts: int, seed: int) -> Mixture:
         """The end of each restart's search."""
         ends = self.search(problem, restarts, seed).mixtures
@@ -268,9 +272,20 @@ class Alternating(Start):
 
     def draw(self, problem: Problem, restarts: int, seed: int) -> Mixture:
         """The first starts of each rule, at the positions of its turns."""
-        turns = np.arange(restarts) % len(TURNS)
-        places = {rule: np.flatnonzero([TURNS[turn] is rule for turn in turns]) for rule in dict.fromkeys(TURNS)}
+        places = self._places(restarts)
         drawn = [rule.draw(problem, len(mine), seed) for rule, mine in places.items() if len(mine)]
         # Reorder from rule by rule to the order of the restarts.
         order = np.argsort(np.concatenate(list(places.values())))
         return jax.tree.map(lambda *leaves: np.concatenate(leaves)[order], *drawn)
+
+    def searches(self, restarts: int) -> np.ndarray:
+        """Those of each rule. [R]"""
+        found = np.zeros(restarts, int)
+        for number, (rule, mine) in enumerate(self._places(restarts).items()):
+            found[mine] = number + len(TURNS) * rule.searches(len(mine))
+        return found
+
+    def _places(self, restarts: int) -> dict[Start, np.ndarray]:
+        """The restarts of each rule."""
+        turns = np.arange(restarts) % len(TURNS)
+        return {rule: np.flatnonzero([TURNS[turn] is rule for turn in turns]) for rule in dict.fromkeys(TURNS)}
