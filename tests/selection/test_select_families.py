@@ -52,10 +52,10 @@ def test_the_reading_says_where_the_most_components_asked_are_best(grid: FamilyS
     assert "BIC tied 3 (the most components asked)" in grid.reading
 
 
-def test_a_table_has_a_column_for_each_family_and_one_star(grid: FamilySelection) -> None:
+def test_a_table_has_a_column_for_each_family_and_one_mark(grid: FamilySelection) -> None:
     table = grid.table("loo")
     assert table.heads == ["K", "full", "tied"]
-    assert table.lines() == [["1", "-8.00", "-8.00"], ["2", "-5.00", "-4.50 *"], ["3", "-5.50", "–"]]
+    assert table.lines() == [["1", "-8.00", "-8.00"], ["2", "-5.00", "-4.50 °"], ["3", "-5.50", "–"]]
     assert str(grid).count("PSIS-LOO:") == 1
 
 

@@ -38,7 +38,7 @@ def test_the_largest_value_is_best_and_of_equal_ones_the_fewest_components(selec
 def test_a_lone_value_chooses_nothing(selection: Selection) -> None:
     alone = Selection("mine", "", selection.choices[:1])
     assert alone.best("aic") is None
-    assert alone.reading == "No criterion has two K to choose from."
+    assert alone.reading == "No criterion has chosen."
 
 
 def test_sums_are_compared_point_by_point(selection: Selection) -> None:
@@ -64,7 +64,8 @@ def test_rivals_are_within_one_standard_error_of_the_difference(selection: Selec
     assert selection.rivals("heldout") == [3]
     assert selection.rivals("evidence") == selection.rivals("aic") == []
     assert selection.reading == (
-        "Components chosen: AIC 1, BIC 1, held-out 2 (not told from 3), log evidence 2 (among 1, 2). "
+        "Components chosen: AIC 1, BIC 1, held-out 2 (not told from 3). "
+        "No choice, because some K could not be judged: of the others log evidence 2 (among 1, 2). "
         "Left out, as not eligible: log evidence at K = 3 (there is no posterior)."
     )
 
@@ -131,11 +132,14 @@ def disputed() -> Selection:
 
 
 def test_what_is_not_eligible_is_never_best_nor_a_rival_nor_in_a_difference(disputed: Selection) -> None:
-    assert disputed.best("loo") == 2
+    # The one that could not be judged may be better: the highest of the others is no choice.
+    assert (disputed.best("loo"), disputed.chosen("loo")) == (2, None)
+    assert disputed.to_dict()["best"]["loo"] is None
+    assert disputed.to_dict()["highest_eligible"]["loo"] == 2
     assert disputed.difference("loo", 3) is None
     assert disputed.rivals("loo") == []
     column = disputed.values.heads.index("PSIS-LOO")
-    assert [line[column] for line in disputed.values.lines()] == ["-3.00 *", "–", "-7.00"]
+    assert [line[column] for line in disputed.values.lines()] == ["-3.00 °", "–", "-7.00"]
     score = json.loads(disputed.to_json())["choices"][1]["scores"]["loo"]
     assert score["value"] is score["below_best"] is None
     assert (score["rejected"], score["why"], score["notes"]) == (100.0, "draws do not agree", ["gibbs: R-hat 1.50"])

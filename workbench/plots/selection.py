@@ -29,7 +29,7 @@ def criterion(ax: "Axes", selection: Selection, name: str) -> None:
         ax.errorbar(
             list(known), below, errors, color=BLUE, linewidth=1.2, marker="o", markersize=4, elinewidth=1.0, capsize=2
         )
-        ax.plot([best], [0], "o", color=RED, markersize=8, zorder=3)
+        _mark(ax, best, chosen=selection.chosen(name) is not None)
         low, high = float(np.max(below + errors)), float(np.min(below - errors))
         _rejected(ax, selection, name, best, (low, high))
     else:
@@ -38,9 +38,15 @@ def criterion(ax: "Axes", selection: Selection, name: str) -> None:
     _scale(ax, max(low, 1.0), min(high, 0.0))
     ax.set_xticks(list(found))
     ax.set_xlim(min(found) - 0.5, max(found) + 0.5)
-    chosen = "no K" if best is None else f"K = {best}"
+    chosen = "no choice" if selection.chosen(name) is None else f"K = {best}"
     ax.set_title(f"{CRITERIA[name].heading.removesuffix(' / -2')}: {chosen}", fontsize="medium")
     tidy(ax)
+
+
+def _mark(ax: "Axes", best: int, *, chosen: bool) -> None:
+    """A mark at the best K: full if it is chosen, a ring if it is the highest of those that could be judged."""
+    face = RED if chosen else "white"
+    ax.plot([best], [0], "o", markerfacecolor=face, markeredgecolor=RED, markersize=8, zorder=3)
 
 
 def _rejected(ax: "Axes", selection: Selection, name: str, best: int, span: tuple[float, float]) -> None:
@@ -73,11 +79,13 @@ def families(ax: "Axes", grid: FamilySelection, name: str) -> None:
     if best is None:
         ax.text(0.5, 0.5, "fewer than two values", transform=ax.transAxes, ha="center", va="center", color=EDGE)
     else:
-        ax.plot([best.components], [0], "o", color=RED, markersize=8, zorder=3)
+        _mark(ax, best.components, chosen=grid.chosen(name) is not None)
     _scale(ax, low, 0.0)
     ax.set_xticks(asked)
     ax.set_xlim(min(asked) - 0.5, max(asked) + 0.5)
-    ax.set_title(f"{CRITERIA[name].heading.removesuffix(' / -2')}: {best or 'none'}", fontsize="medium")
+    ax.set_title(
+        f"{CRITERIA[name].heading.removesuffix(' / -2')}: {grid.chosen(name) or 'no choice'}", fontsize="medium"
+    )
     tidy(ax)
 
 

@@ -41,8 +41,13 @@ class FamilySelection:
             for choice in selection.choices
         }
 
+    def chosen(self, criterion: str) -> Cell | None:
+        """The model that a criterion chooses: its best, if no model is left out, which might be better; else None."""
+        out = any(selection.left_out(criterion) for selection in self.families.values())
+        return None if out else self.best(criterion)
+
     def best(self, criterion: str) -> Cell | None:
-        """The model that a criterion chooses, of equal ones the smallest K; None unless two models have a value."""
+        """The model with the highest eligible value, of equal ones the smallest K; None unless two have a value."""
         known = [
             (score.value, -cell.components, cell)
             for cell, score in self.scores(criterion).items()
@@ -80,17 +85,21 @@ class FamilySelection:
     @property
     def reading(self) -> str:
         """The family and K that each criterion chooses, those it cannot distinguish from it, and those left out."""
-        parts = []
+        decided: list[str] = []
+        undecided: list[str] = []
         for name, criterion in CRITERIA.items():
             best, rivals, edge = self.best(name), self.rivals(name), self.edge(name)
             if best is not None:
                 asides = [f"not told from {', '.join(map(str, rivals))}"] if rivals else []
                 asides += [f"the {edge} components asked"] if edge else []
                 remarks = f" ({'; '.join(asides)})" if asides else ""
-                parts.append(f"{short(criterion.heading)} {best}{remarks}")
-        chosen = (
-            f"Family and components chosen: {', '.join(parts)}." if parts else "No criterion has two to choose from."
-        )
+                text = f"{short(criterion.heading)} {best}{remarks}"
+                (undecided if self.chosen(name) is None else decided).append(text)
+        chosen = f"Family and components chosen: {', '.join(decided)}." if decided else "No criterion has chosen."
+        if undecided:
+            chosen += (
+                f" No choice, because some could not be judged; the highest of the others: {', '.join(undecided)}."
+            )
         last = ["Where the choice is the most asked, ask for more."] if "most" in map(self.edge, CRITERIA) else []
         return " ".join([chosen, *self._exclusions(), *last])
 
@@ -102,12 +111,13 @@ class FamilySelection:
         return [f"{', '.join(of).capitalize()}: {text[0].lower()}{text[1:]}" for text, of in families.items() if text]
 
     def table(self, criterion: str) -> Table:
-        """A table with a row for each K and a column for each family; the best value is starred."""
+        """A table with a row for each K and a column for each family; the chosen value is starred."""
         scores, best = self.scores(criterion), self.best(criterion)
+        mark = "*" if self.chosen(criterion) is not None else "°"
 
         def text(cell: Cell) -> str:
             value = number_text(scores[cell].value) if cell in scores else "–"
-            return f"{value} *" if cell == best else value
+            return f"{value} {mark}" if cell == best else value
 
         asked = sorted({cell.components for cell in scores})
         lines = [[str(k), *(text(Cell(family, k)) for family in self.families)] for k in asked]
@@ -134,7 +144,7 @@ class FamilySelection:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values: what each criterion chooses, and the selection of each family."""
-        best = {name: self.best(name) for name in CRITERIA}
+        best = {name: self.chosen(name) for name in CRITERIA}
         return {
             "experiment": self.name,
             "reading": self.reading,

@@ -41,8 +41,12 @@ class Selection:
         """
         return {choice.components: choice for choice in self.choices}[components]
 
+    def chosen(self, criterion: str) -> int | None:
+        """The K that a criterion chooses: its best, if no K is left out, which might be better; else None."""
+        return None if self.left_out(criterion) else self.best(criterion)
+
     def best(self, criterion: str) -> int | None:
-        """The K that a criterion chooses, the smallest of equal ones; None unless it has two to choose from."""
+        """The K with the highest eligible value, the smallest of equal ones; None unless two K have a value."""
         values = [(choice.scores[criterion].value, choice.components) for choice in self.choices]
         known = [(value, -components) for value, components in values if value is not None]
         return -max(known)[1] if len(known) > 1 else None
@@ -75,14 +79,20 @@ class Selection:
 
     @property
     def reading(self) -> str:
-        """The K that each criterion chooses, those it cannot distinguish from it, and those it could not choose."""
-        parts = []
+        """The K that each criterion chooses, those it cannot distinguish from it, and those it could not judge."""
+        decided: list[str] = []
+        undecided: list[str] = []
         for name, criterion in CRITERIA.items():
             best = self.best(name)
             if best is not None:
                 asides = "; ".join(self._asides(name))
-                parts.append(f"{short(criterion.heading)} {best}" + (f" ({asides})" if asides else ""))
-        chosen = f"Components chosen: {', '.join(parts)}." if parts else "No criterion has two K to choose from."
+                text = f"{short(criterion.heading)} {best}" + (f" ({asides})" if asides else "")
+                (undecided if self.chosen(name) is None else decided).append(text)
+        chosen = f"Components chosen: {', '.join(decided)}." if decided else "No criterion has chosen."
+        if undecided:
+            chosen += (
+                f" No choice, because some K could not be judged; the highest of the others: {', '.join(undecided)}."
+            )
         more = any(self.edge(name) == "most" for name in CRITERIA)
         last = "Where the choice is the most asked, ask for more." if more else ""
         left = f"Not scored yet: K = {listed(list(self.waiting))}; the same command goes on." if self.waiting else ""
@@ -132,7 +142,10 @@ class Selection:
 
     @property
     def values(self) -> Table:
-        """The table of values, with their Monte Carlo errors; the best of each column is starred."""
+        """The table of values, with their Monte Carlo errors.
+
+        The K that a criterion chooses has a star, and the highest of those it could judge a ring if some are left out.
+        """
         first = [
             [
                 str(c.components),
@@ -178,7 +191,8 @@ class Selection:
         text = number_text(score.value)
         if score.value is not None and (error := score.sampling_error) is not None:
             text += f" ± {number_text(error)}"
-        return f"{text} *" if self.best(name) == choice.components else text
+        mark = "*" if self.chosen(name) is not None else "°"
+        return f"{text} {mark}" if self.best(name) == choice.components else text
 
     def _below(self, name: str, choice: Choice) -> str:
         found = self.difference(name, choice.components)
@@ -200,7 +214,8 @@ class Selection:
             "setting": self.setting,
             "reading": self.reading,
             "prior": self.prior_remark,
-            "best": {name: self.best(name) for name in CRITERIA},
+            "best": {name: self.chosen(name) for name in CRITERIA},
+            "highest_eligible": {name: self.best(name) for name in CRITERIA},
             "edge": {name: self.edge(name) for name in CRITERIA},
             "choices": [self._plain(choice) for choice in self.choices],
             "failures": self.failures,
