@@ -65,7 +65,7 @@ def test_rivals_are_within_one_standard_error_of_the_difference(selection: Selec
     assert selection.rivals("evidence") == selection.rivals("aic") == []
     assert selection.reading == (
         "Components chosen: AIC 1, BIC 1, held-out 2 (not told from 3). "
-        "No choice, because some K could not be judged: of the others log evidence 2 (among 1, 2). "
+        "No choice, because some K could not be judged; the highest of the others: log evidence 2 (among 1, 2). "
         "Left out, as not eligible: log evidence at K = 3 (there is no posterior)."
     )
 
