@@ -203,7 +203,9 @@ def _median(counted: Counted, tolerance: int) -> Value:
 def _counted_rate(problem: Problem, starts: Mixture, optimum: Mixture) -> float | None:
     """The last ratio of successive errors of EM that rounding does not disturb, from the first start."""
     ratios = np.asarray(_ratios(problem, jax.tree.map(lambda leaf: leaf[0], starts), optimum))
-    clear = np.flatnonzero(np.cumprod(ratios) > ROUNDED)
+    # Where groups are clear, EM comes to the optimum to the last bit, and the ratios after that are no numbers.
+    with np.errstate(invalid="ignore"):
+        clear = np.flatnonzero(np.cumprod(ratios) > ROUNDED)
     return number(ratios[clear[-1]]) if len(clear) else None
 
 
