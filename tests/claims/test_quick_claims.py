@@ -20,7 +20,7 @@ CHEAP = {
 TOO_SMALL = {
     "em_ends_higher", "ascent_is_cheaper_on_overlap", "ascent_is_cheaper_on_clear_groups", "random_starts_fail",
     "kmeans_starts_help", "floor_is_monotone_in_nothing", "draws_stay_below", "one_mode_per_chain", "wald_covers",
-    "labels_part_chains", "overlap_makes_a_ridge", "overspecified", "samplers_are_calibrated",
+    "labels_part_chains", "overlap_makes_a_ridge", "overspecified", "samplers_are_calibrated", "acceleration",
 }  # fmt: skip
 
 
