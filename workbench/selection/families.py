@@ -135,7 +135,12 @@ class FamilySelection:
 
     def __str__(self) -> str:
         titles = [f"{self.name}, {of}: {selection.setting}" for of, selection in self.families.items()]
-        tables = [part for name, c in CRITERIA.items() for part in (f"\n{c.heading}:", str(self.table(name)))]
+        known = [
+            name
+            for name in CRITERIA
+            if any(s.value is not None or s.rejected is not None for s in self.scores(name).values())
+        ]
+        tables = [part for n in known or CRITERIA for part in (f"\n{CRITERIA[n].heading}:", str(self.table(n)))]
         words = map(paragraph, [*self.remarks, *self.notes, self.reading])
         return "\n".join([*map(paragraph, titles), *tables, "", *words])
 
