@@ -19,7 +19,7 @@
 # sentences has a number and a picture, and so has the other half: where a direct method is as good as EM, or better. Each claim links its row
 # in the [ledger](#ledger) at the end, with the verdict, its error and the run that it comes from.
 #
-# This notebook computes nothing: it reads what `make why` has stored in `results/`, in half an hour; `make notebooks-data` makes small
+# This notebook computes nothing: it reads what `make why` has stored in `results/`; `make notebooks-data` makes small
 # variants of all of it in minutes. [00_em_step_by_step](00_em_step_by_step.ipynb) does on eight points what is stated here for any.
 #
 # ## The mathematics
