@@ -19,6 +19,7 @@ from workbench.data.points import (
     check_columns,
     check_finite,
     check_points,
+    check_size,
     column_positions,
     default_columns,
     unknown_name,
@@ -262,6 +263,7 @@ def _read_npy(raw: bytes, where: str, wanted: Wanted) -> _Content:
     except _DAMAGED as error:
         raise InputError(_unreadable(where, error)) from error
     x = as_points(array, where)
+    _check_some(x, where)
     return _Content(*_select(x, default_columns(x.shape[1]), wanted, where))
 
 
@@ -273,10 +275,17 @@ def _read_npz(raw: bytes, where: str, wanted: Wanted) -> _Content:
     if wanted.label is not None and wanted.label not in arrays:
         raise InputError(f"{where}: label: {unknown_name('array', wanted.label, tuple(arrays))}")
     x = as_points(arrays[key], f"{where}: array {key!r}")
+    _check_some(x, where)
     named = _texts(arrays, "columns", x.shape[1], where)
     names = default_columns(x.shape[1]) if named is None else tuple(named.tolist())
     labels = _texts(arrays, wanted.label or "labels", len(x), where)
     return _Content(*_select(x, names, wanted, where), labels)
+
+
+def _check_some(x: NDArray[np.float64], where: str) -> None:
+    """Refuse an array without a number before its columns are named: a header can announce any number of them."""
+    if not x.size:
+        check_size(x, where)
 
 
 def _unzip(raw: bytes, where: str) -> dict[str, NDArray[np.generic]]:
