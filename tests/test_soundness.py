@@ -15,7 +15,7 @@ from workbench.data import load_dataset
 from workbench.errors import InputError
 from workbench.mixture import COVARIANCES, PRIORS, ConjugatePrior, IndependentPrior, Mixture, Prior
 from workbench.problem import Problem
-from workbench.soundness import Health, Soundness
+from workbench.soundness import Health, Soundness, _shares
 from workbench.starts import RandomPoints, draw_starts
 
 Points = NDArray[np.float64]
@@ -341,3 +341,10 @@ def test_a_component_on_a_value_that_is_not_the_most_frequent_is_found_too() -> 
     assert health.tie is not None
     assert (health.tie.column, health.tie.value, health.tie.points, health.tie.num_points) == (0, (1.0,), 80, 200)
     assert health.singular and not health.sound
+
+
+@pytest.mark.parametrize("family", ["full", "tied", "diagonal", "spherical"])
+def test_shares_on_the_host_are_the_responsibilities(family: str, random_mixture: Callable[..., Mixture]) -> None:
+    x = np.random.default_rng(9).normal(size=(40, 3)) * [1.0, 10.0, 0.1]
+    mixture = random_mixture(x, 3, family, 2)
+    assert np.allclose(_shares(mixture, x), np.asarray(mixture.responsibilities(x)).T, atol=1e-12)

@@ -193,11 +193,25 @@ def tie_under(problem: Problem, mixture: Mixture, component: int, size: float | 
 
 def _ties_within(problem: Problem, mixture: Mixture, component: int) -> Iterator[Tie]:
     """The most frequent row and values among the points of a component, which may be rare among all points."""
-    some = problem.sample[:: max(1, -(-len(problem.sample) // SOUGHT_ROWS))]
-    own = some[_belonging(mixture, some)[:, component] >= MOST]
+    some = np.asarray(problem.sample)[:: max(1, -(-len(problem.sample) // SOUGHT_ROWS))]
+    own = some[_shares(mixture, some)[component] >= MOST]
     for tie in ties_of(own) if len(own) else ():
         points = sum(int(np.sum(tie.match(block))) for block in blocks_of(problem.x))
         yield tie._replace(points=points, num_points=problem.num_points)
+
+
+def _shares(mixture: Mixture, x: np.ndarray) -> np.ndarray:
+    """The responsibilities of points x [N, D], on the host: a program would be compiled for every N. [K, N]"""
+    weights, means, trils = (np.asarray(leaf) for leaf in (mixture.weights, mixture.means, mixture.scale_trils))
+    white = x.T - means[..., None]  # [K, D, N]
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        for d in range(x.shape[1]):
+            white[:, d] -= np.einsum("kj,kjn->kn", trils[:, d, :d], white[:, :d])
+            white[:, d] /= trils[:, d, d, None]
+        scales = np.sum(np.log(np.diagonal(trils, axis1=1, axis2=2)), axis=1)
+        joint = (np.log(weights) - scales)[:, None] - 0.5 * np.sum(white**2, axis=1)
+        shares = np.exp(joint - np.max(joint, axis=0))
+        return np.asarray(shares / np.sum(shares, axis=0))
 
 
 def _groups(close: np.ndarray) -> np.ndarray:

@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 from restamped import by_other_code
 
 from workbench.cli import cli
-from workbench.cli import kinds as mapping
+from workbench.cli import jobs as mapping
 from workbench.errors import InputError
 from workbench.experiment import Experiment, parse_experiment
 from workbench.geometry.stationary import Kind
