@@ -74,6 +74,12 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         make_room()
 
 
+@pytest.fixture
+def room() -> None:
+    """Room for the programs of a test that counts them: a run of its own must not let old ones go half-way."""
+    make_room(share=0.25, every=0.0)
+
+
 def random_mixture_near(x: Points, components: int, covariance: str, seed: int, *, width: float = 1.0) -> Mixture:
     """A random mixture of the family: means at rows of x, correlated covariances `width` times as wide as x."""
     rng = np.random.default_rng(seed)

@@ -49,6 +49,7 @@ DAILY = ("em", "ascent", "nuts", "gibbs")
 EVERY = [pytest.param(name, marks=() if name in DAILY else pytest.mark.slow) for name in METHODS]
 
 
+@pytest.mark.usefixtures("room")
 @pytest.mark.parametrize("name", EVERY)
 def test_a_sweep_over_seeds_restarts_and_data_sets_compiles_once(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     method = METHODS[name](**QUICK.get(name, {}))

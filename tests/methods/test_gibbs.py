@@ -257,6 +257,7 @@ def test_thinned_draws_are_every_so_many_of_all(three_groups: ReferencePosterior
     np.testing.assert_allclose(some.answer.means, whole.answer.means[:, 3:12:4], rtol=1e-12)
 
 
+@pytest.mark.usefixtures("room")
 def test_one_program_serves_chains_of_any_length(
     three_groups: ReferencePosterior, monkeypatch: pytest.MonkeyPatch
 ) -> None:
