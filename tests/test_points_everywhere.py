@@ -50,7 +50,7 @@ BAD: dict[str, tuple[object, str]] = {
     "sparse array": (scipy.sparse.coo_array(GOOD), "is a sparse matrix; give a dense one, as x.toarray()"),
     "nullable": (
         pd.DataFrame({"a": pd.array([1, None, 2, 3], dtype="Int64"), "b": GOOD[:, 1]}),
-        "data row 2, column 'x1' is nan; give a finite number or remove the row",
+        "data row 2, column 'a' is nan; give a finite number or remove the row",
     ),
     "None": ([[0.0, 1.0], [None, 2.0]], "data row 2, column 'x1' is nan"),
     "text": ([["a", "b"], ["c", "d"]], "not numeric; give integers or floats"),

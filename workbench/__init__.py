@@ -3,7 +3,7 @@
 import workbench.engine.compat.environment  # noqa: F401  # before anything that imports JAX
 from workbench import methods, plots
 from workbench.compare import Comparison, Reference, compare, summarise, table
-from workbench.data import Dataset, Simulator, dataset_names, load_dataset, read_file
+from workbench.data import Dataset, Simulator, Wanted, dataset_names, load_dataset, read_file, read_table
 from workbench.engine.devices import use_all_cores
 from workbench.errors import InputError
 from workbench.experiment import Experiment, read_experiment
@@ -127,6 +127,7 @@ __all__ = [
     "Trace",
     "Variational",
     "VariedSeeds",
+    "Wanted",
     "atlas",
     "compare",
     "dataset_names",
@@ -143,6 +144,7 @@ __all__ = [
     "read_experiment",
     "read_file",
     "read_study",
+    "read_table",
     "relabel",
     "results",
     "run_experiment",

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from workbench.data import Dataset, Tie, as_points, check_points, default_columns, ties_of
+from workbench.data import Dataset, Tie, check_points, default_columns, named_points, ties_of
 from workbench.data.moments import Moments, check_scales, is_collinear, moments_of, relation
 from workbench.engine.devices import mesh_of
 from workbench.engine.one_pass import log_likelihood, one_pass
@@ -47,9 +47,9 @@ class Problem:
     comparable for all labels.
 
     Args:
-        x: points [N, D], or [N] for one dimension, or a `Dataset`, which names its columns. Repeated rows count as
-            often as they occur. More than half a GiB is not copied but read in blocks from its source in every pass; x
-            may be a memory map.
+        x: points [N, D], or [N] for one dimension, or what names its columns: a `Dataset`, or a table of pandas,
+            polars, Arrow or xarray with nothing but numbers. Repeated rows count as often as they occur. More than half
+            a GiB is not copied but read in blocks from its source in every pass; x may be a memory map.
         components: K.
         covariance: "full", "tied", "diagonal" or "spherical".
         prior: `FlatPrior()` (pure maximum likelihood) unless given. A name, such as "conjugate", stands for a prior
@@ -57,7 +57,7 @@ class Problem:
         labels: "free" (all K! labellings) or "ordered".
         devices: how many of JAX's devices work on the problem; all of them unless given. They share the rows, or the
             restarts if a pass is too short for that.
-        columns: names of the D columns, for messages; `x1` to `xD` unless given.
+        columns: names of the D columns, for messages and tables; those of x, or else `x1` to `xD`, unless given.
 
     Raises:
         InputError: x has NaN, infinity, a constant column or fewer rows than components; all points lie on a
@@ -87,7 +87,8 @@ class Problem:
         components = whole_number("components", components)
         if isinstance(x, Dataset):
             columns = x.columns if columns is None else columns
-        points = as_points(x.x if isinstance(x, Dataset) else x)
+        points, own = named_points(x.x if isinstance(x, Dataset) else x)
+        columns = own if columns is None else columns
         check_points(points, "x", components, columns=columns)
         family = covariance_named(covariance)
         chosen = _prior(prior)
@@ -99,6 +100,7 @@ class Problem:
         rows = Rows.of(points, family, components, mesh_of(devices), moments=moments)
         values = {
             "_x": points,
+            "_columns": () if columns is None else tuple(columns),
             "rows": rows,
             "hyperparameters": chosen.hyperparameters(moments, components, family),
             "components": components,
@@ -188,6 +190,11 @@ class Problem:
         if points is None:
             raise TypeError("x: a compiled program sees the points as rows only")
         return points
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of the D columns; none if they were not named, or inside a compiled program."""
+        return getattr(self, "_columns", ())
 
     @property
     def ties(self) -> tuple[Tie, ...]:

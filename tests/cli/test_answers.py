@@ -293,7 +293,7 @@ def test_without_a_sound_end_there_is_no_answer_and_status_1(tmp_path: Path) -> 
         (["fit", "{0}/flowers.csv"], "flowers.csv: is not valid TOML"),
         (["predict", "{0}/flowers.csv", "{0}/flowers.csv"], "flowers.csv: is not JSON"),
         (["predict", "{0}/none.json", "{0}/flowers.csv"], "none.json: cannot be read"),
-        (["predict", "{0}/out/fit/model.json", "{0}/other.csv"], "other.csv: unknown column 'length'"),
+        (["predict", "{0}/out/fit/model.json", "{0}/other.csv"], "other.csv: unknown columns 'length', 'width'"),
         (["predict", "{0}/out/fit/model.json", "{0}/flowers.csv", "--id", "name"], "id: unknown column 'name'"),
         (["estimates", "{0}/out", "--method", "nuts"], "--method: nuts: is not stored in"),
         (["estimates", "{0}/out", "--level", "0.9999999999999999"], "level: must lie between 0 and 1"),

@@ -133,18 +133,55 @@ def test_all_missing_cells_are_one_message(write: Write) -> None:
 
 
 def test_cells_that_are_missing_and_cells_that_are_no_numbers_are_told_together(write: Write) -> None:
-    message = refusal(write("a.csv", "u,v\n1,\n3,high\n5,low\n6,1\n"))
-    assert message.startswith("data row 1, column 'v' is missing (''); fill it in")
-    assert "; 2 cells in 2 rows are not numbers ('v' 2): data row 2, column 'v' is 'high'" in message
+    lines = refusal(write("a.csv", "u,v\n1,\n3,high\n5,low\n6,1\n")).split("\n")
+    assert lines[0].startswith("data row 1, column 'v' is missing (''); fill it in")
+    assert lines[1].startswith("  2 cells in 2 rows are not numbers ('v' 2): data row 2, column 'v' is 'high'")
 
 
-@pytest.mark.parametrize("header", [",u,v", '"","u","v"', ";u;v"])
-def test_a_first_column_without_a_name_numbers_the_rows_and_is_left_out(write: Write, header: str) -> None:
+def test_all_that_is_wrong_with_the_cells_of_a_file_is_one_message(write: Write) -> None:
+    rows = "".join(f"{n},{'' if n == 3 else n * n},{'x' if n == 5 else n},{'inf' if n == 7 else n % 4},2020,"
+                   f"{'' if n in (2, 4) else 'g'}\n" for n in range(9))  # fmt: skip
+    path = write("a.csv", f"u,v,w,z,year,kind\n{rows}")
+    lines = refusal(path, label="kind").split(";\n  ")
+    assert [line.split(",")[0].split(" (")[0] for line in lines] == [
+        "data row 4", "data row 6", "data row 8", "label column 'kind' is empty in 2 rows", "column 'year' is constant",
+    ]  # fmt: skip
+    assert "(data rows 3, 5); fill them in" in lines[3]
+    # For labels of a model that is there already, a constant column is no mistake.
+    with pytest.raises(InputError) as caught:
+        read_rows(path, Wanted(["u", "v", "year"]))
+    assert "constant" not in str(caught.value)
+
+
+def test_all_that_is_wrong_with_the_shape_of_a_table_is_one_message(write: Write) -> None:
+    lines = refusal(write("a.csv", "u,,v,,u,v\n1,2,3,4,5,6\n1,2\n3\n4\n5,6\n")).split(";\n  ")
+    assert lines == [
+        "columns 2, 4 of the header have no names; name them",
+        "the header names columns 'u', 'v' twice; give each its own name",
+        "data row 2 has 2 cells, data row 3 has 1 cells, data row 4 has 1 cells but the header has 6 (4 such rows); "
+        "give every row one cell for each column",
+    ]
+
+
+def test_all_unknown_columns_and_all_constant_ones_are_one_message(write: Write) -> None:
+    path = write("a.csv", "length,mass,u,v\n1,2,7,8\n3,4,7,8\n")
+    message = refusal(path, columns=["lenght", "mas", "zz"])
+    assert message.startswith("unknown columns 'lenght' (did you mean 'length'?), 'mas' (did you mean 'mass'?), 'zz'. ")
+    assert refusal(path) == "columns 'u' (7), 'v' (8) are constant, so their variances are 0; drop them"
+
+
+@pytest.mark.parametrize("header", [",u,v", '"","u","v"', ";u;v", "Unnamed: 0,u,v"])
+def test_a_first_column_without_a_name_holds_the_ids_of_the_rows(write: Write, header: str) -> None:
     separator = next(mark for mark in ",;" if mark in header)
     lines = [header, *(separator.join(row) for row in (["a", "1", "2"], ["b", "3", "5"], ["", "4", "4"]))]
     data = read_file(write("a.csv", "\n".join(lines)))
-    assert data.columns == ("u", "v")
+    assert data.columns == ("u", "v") and data.ids is not None and data.ids.tolist() == ["a", "b", ""]
     np.testing.assert_array_equal(data.x, [[1.0, 2.0], [3.0, 5.0], [4.0, 4.0]])
+
+
+def test_a_separator_at_the_end_of_every_line_makes_no_column(write: Write) -> None:
+    assert read_file(write("a.csv", "u,v,\n1,2,\n3,4,\n")).columns == ("u", "v")
+    assert "column 3 of the header has no name" in refusal(write("b.csv", "u,v,\n1,2,\n3,4,5\n"))
 
 
 def test_names_that_are_numbers_are_names_beside_row_numbers(write: Write) -> None:
@@ -158,8 +195,33 @@ def test_a_cell_that_is_not_a_number_is_named_with_both_remedies(write: Write, c
     assert "columns = [...]" in message and 'label = "v"' in message
 
 
-def test_a_decimal_comma_is_explained(write: Write) -> None:
-    assert "'1,5', not a number; write decimals with a point" in refusal(write("a.csv", "u;v\n1,5;2\n3;4\n"))
+@pytest.mark.parametrize("separator", [";", "\t"])
+@pytest.mark.parametrize("header", ["u{0}v", "u, cm{0}v, kg"])
+def test_decimal_commas_are_read_where_commas_do_not_separate_cells(write: Write, separator: str, header: str) -> None:
+    text = "{1}\n3,14{0}2\n-0,5{0}?\n,25{0}1,5e-3\n".replace("{1}", header).replace("{0}", separator)
+    data = read_file(write("a.csv", text), wanted=Wanted(missing="drop"))
+    np.testing.assert_array_equal(data.x, [[3.14, 2.0], [0.25, 0.0015]])
+    assert data.columns == tuple(header.replace("{0}", "|").split("|"))
+
+
+@pytest.mark.parametrize(
+    ("text", "cell"),
+    [
+        ("u;v\n1,5;2.5\n3;4\n", "1,5"),  # points and commas: which are decimals?
+        ("u\tv\n1,234\t2\n3\t4\n", "1,234"),  # a thousand, or a decimal
+        ("u;v\n1,234,567;2\n3;4\n", "1,234,567"),
+        ('u,v\n"1,5",2\n3,4\n', "1,5"),
+    ],
+)
+def test_commas_that_may_be_no_decimals_are_not_guessed(write: Write, text: str, cell: str) -> None:
+    message = refusal(write("a.csv", text))
+    assert f"column 'u' is '{cell}', not a number;" in message
+    assert "write decimals with a point" in message or cell.count(",") > 1
+
+
+def test_words_with_commas_leave_numbers_as_they_are(write: Write) -> None:
+    data = read_file(write("a.csv", "u;g\n1.5;1,5\n3.5;x, y\n4.5;z\n"), label="g")
+    assert data.x.tolist() == [[1.5], [3.5], [4.5]]
 
 
 @pytest.mark.parametrize(
@@ -223,11 +285,11 @@ def test_what_is_not_a_readable_file_is_refused_with_what_is_allowed(tmp_path: P
     for path, fragment in [
         (tmp_path / "absent.csv", "no such file"),
         (folder, "is a directory"),
-        (write("a.xlsx", b""), "suffix '.xlsx' is not read"),
+        (write("a.xls", b""), "suffix '.xls' is not read"),
         (write("a", b""), "suffix '' is not read"),
     ]:
         message = refusal(path)
-        assert fragment in message and "give a .csv, .tsv, .npy, .npz or .parquet file" in message
+        assert fragment in message and "give a .csv, .tsv, .npy, .npz, .parquet or .xlsx file" in message
 
 
 def test_a_file_that_the_system_refuses_to_open_is_refused(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -375,7 +437,7 @@ def test_rows_with_a_missing_cell_are_left_out_on_request(write: Write) -> None:
     # Without ids, rows keep their places in the file; a label is due in the rows that are left.
     numbered = read_file(path, wanted=Wanted(["u"], missing="drop"))
     assert (numbered.ids is not None and numbered.ids.tolist(), numbered.dropped) == (["1", "3", "4", "5"], 1)
-    with pytest.raises(InputError, match="data row 2, label column 'kind' is empty"):
+    with pytest.raises(InputError, match="data row 3, label column 'kind' is empty"):
         read_file(path, wanted=Wanted(["u", "v"], "kind", missing="drop"))
 
 
@@ -407,7 +469,7 @@ def test_columns_are_excluded_by_name(write: Write) -> None:
 
 def test_ids_need_a_table(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", np.arange(6.0).reshape(3, 2))
-    with pytest.raises(InputError, match=r"id = 'tag' needs a \.csv file"):
+    with pytest.raises(InputError, match=r"id = 'tag' needs a table, as a \.csv file"):
         read_file(tmp_path / "a.npy", wanted=Wanted(identity="tag"))
 
 

@@ -3,12 +3,13 @@
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pyarrow
 import pyarrow.parquet
 import pytest
 from numpy.typing import NDArray
 
-from workbench.data import files, read_file
+from workbench.data import Wanted, files, read_file
 from workbench.data.moments import moments_of
 from workbench.data.parquet import ParquetPoints
 from workbench.engine import layout, rows
@@ -81,16 +82,32 @@ def test_moments_are_numpys(file: Path, points: Points) -> None:
 
 @pytest.mark.parametrize(
     ("columns", "message"),
-    [(None, "column 'name' is string, not numeric"), (["a", "z"], "no column 'z'; it has a, name, b")],
+    [(None, "column 'name' is string, not numeric"), (["a", "z"], "unknown column 'z'. Allowed: a, name, b")],
 )
 def test_wrong_columns_are_named(columns: list[str] | None, message: str, file: Path) -> None:
     with pytest.raises(InputError, match=message):
         read_file(file, columns=columns)
 
 
-def test_missing_values_and_damage_are_one_message(tmp_path: Path) -> None:
+def test_classes_ids_and_missing_cells_are_those_of_a_table(tmp_path: Path) -> None:
+    path = tmp_path / "birds.parquet"
+    frame = pd.DataFrame({"a": [1.0, 2.0, None, 4.0], "kind": list("xyxy"), "n": [4, 3, 2, 1]}, index=list("pqrs"))
+    frame.to_parquet(path)
+    data = read_file(path, wanted=Wanted(label="kind", missing="drop"))
+    assert data.columns == ("a", "n") and data.x.tolist() == [[1, 4], [2, 3], [4, 1]]
+    assert data.labels is not None and data.labels.tolist() == ["x", "y", "y"]
+    # The index, which pandas keeps as a column, names the rows.
+    assert data.ids is not None and data.ids.tolist() == ["p", "q", "s"]
+    named = read_file(path, wanted=Wanted(["a"], identity="n", missing="drop"))
+    assert named.ids is not None and named.ids.tolist() == ["4", "3", "1"]
+
+
+def test_missing_values_and_damage_are_one_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "holes.parquet"
     pyarrow.parquet.write_table(pyarrow.table({"a": [1.0, None, 2.0]}), path)
+    with pytest.raises(InputError, match=r"data row 2, column 'a' is missing \(''\); fill it in"):
+        read_file(path)
+    monkeypatch.setattr(files, "READ_AT_MOST", 0)
     with pytest.raises(InputError, match="column 'a' has missing values in row group 0"):
         read_file(path)
     path.write_bytes(b"PAR1 and nothing else")

@@ -4,6 +4,7 @@ import tomllib
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from click.testing import CliRunner
 
@@ -98,7 +99,7 @@ def test_columns_that_would_cost_all_rows_or_cannot_be_read_are_left_out(tmp_pat
     draft = draft_of(write(tmp_path, "\n".join(["a;b;c;d", *rows])))
     assert draft.columns == ["a"]
     assert draft.left_out == {
-        "b": "has decimal commas; write decimals with a point to fit it",
+        "b": "has commas in its numbers; write decimals with a point, thousands without a mark",
         "c": "is missing in 7 of 8 rows",
         "d": "holds infinite numbers",
     }
@@ -110,3 +111,24 @@ def test_few_whole_numbers_are_classes_and_no_measure(tmp_path: Path) -> None:
     draft = draft_of(write(tmp_path, "\n".join(["kind,length,sex", *lines])))
     assert (draft.columns, draft.label, draft.classes) == (["length"], "kind", ["0", "1", "2"])
     assert draft.left_out == {"sex": "has 2 different values, all whole: a class rather than a measure"}
+
+
+def test_a_column_without_a_name_is_no_measure(tmp_path: Path) -> None:
+    rows = [f"{n};{n},25;{(n * n) % 7},5" for n in range(8)]
+    draft = draft_of(write(tmp_path, "\n".join([";a;b", *rows])))
+    assert (draft.columns, draft.identity, draft.row_names) == (["a", "b"], None, True)
+    assert "# The first column, which has no name, names the rows" in toml_of(draft, "birds.csv", "birds.toml")
+
+
+def test_a_parquet_file_is_looked_at_as_a_table(tmp_path: Path) -> None:
+    rng = np.random.default_rng(5)
+    frame = pd.DataFrame(
+        {"tag": [f"B{n}" for n in range(40)], "kind": ["gull", "tern"] * 20, "mass": rng.normal(size=40)}
+    )
+    frame.loc[3, "mass"] = np.nan
+    frame.to_parquet(tmp_path / "birds.parquet")
+    draft = draft_of(tmp_path / "birds.parquet")
+    assert (draft.columns, draft.identity, draft.label, draft.missing) == (["mass"], "tag", "kind", {"mass": 1})
+    text = toml_of(draft, "birds.parquet", "birds.toml")
+    train, _ = read_experiment(write(tmp_path, text, "birds.toml")).data.load(0, tmp_path)
+    assert train.x.shape == (39, 1) and train.ids is not None and train.ids[3] == "B4"

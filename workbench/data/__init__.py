@@ -2,9 +2,17 @@
 
 from workbench.data.catalogue import Description, dataset_names, describe, digest_of, load_dataset
 from workbench.data.dataset import Dataset, Truth
-from workbench.data.files import Missing, Wanted, read_file, read_rows
+from workbench.data.files import read_file, read_rows
 from workbench.data.moments import Tie, ties_of
-from workbench.data.points import as_points, check_finite, check_points, default_columns, finite_points
+from workbench.data.points import (
+    as_points,
+    check_finite,
+    check_points,
+    default_columns,
+    finite_points,
+    named_points,
+)
+from workbench.data.reading import Missing, Wanted, read_table
 from workbench.data.simulate import Simulator
 
 __all__ = [
@@ -24,7 +32,9 @@ __all__ = [
     "digest_of",
     "finite_points",
     "load_dataset",
+    "named_points",
     "read_file",
     "read_rows",
+    "read_table",
     "ties_of",
 ]

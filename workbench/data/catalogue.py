@@ -84,7 +84,7 @@ def load_dataset(name: str) -> Dataset:
     """
     about = describe(name)
     table = parse_table(sets().joinpath(about.file).read_text(encoding="utf-8"), about.file)
-    x = numbers(table, about.columns)  # [N, D]
+    x, _ = numbers(table, about.columns)  # [N, D]
     labels = _labels(table, about.label_columns)
     return Dataset(name, x, about.columns, labels, about.units, about.source, about.caveats)
 

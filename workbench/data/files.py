@@ -1,4 +1,4 @@
-"""Reads a user's own data from a CSV, NPY, NPZ or Parquet file into a `Dataset`, or raises one clear message."""
+"""Reads a user's own data from a file (CSV, NPY, NPZ, Parquet, Excel) into a `Dataset`, or raises one clear message."""
 
 import hashlib
 import io
@@ -6,14 +6,16 @@ import tokenize
 import zipfile
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from workbench.data.cells import told
 from workbench.data.dataset import Dataset
+from workbench.data.frames import table_of
 from workbench.data.points import (
     as_points,
     check_columns,
@@ -24,63 +26,22 @@ from workbench.data.points import (
     default_columns,
     unknown_name,
 )
-from workbench.data.table import check_words, numbers, parse_table, words
+from workbench.data.reading import Content, Wanted, content_of, whole, whole_rows
+from workbench.data.table import CHOOSE_IN_FILE, Table, empty_words, parse_table
 from workbench.errors import VALUE, InputError, cut
 
-# Those of text come first: their cells are separated by commas, semicolons or tabs.
-TABLES = (".csv", ".tsv")
-SUFFIXES = (*TABLES, ".npy", ".npz", ".parquet")
+# Cells of text files are separated by commas, semicolons or tabs.
+TEXTS, ARRAYS = (".csv", ".tsv"), (".npy", ".npz")
+SUFFIXES = (*TEXTS, *ARRAYS, ".parquet", ".xlsx")
 
 # A larger .npy or .parquet file is not read into memory; its points are read in blocks when they are needed.
 READ_AT_MOST = 2**29
 UNITS = ""  # of a file that does not state them
 
-Missing: TypeAlias = Literal["refuse", "drop"]
-
 # Exceptions that NumPy raises for damaged bytes: a header is Python source and may announce more than memory can hold.
 _DAMAGED = (ValueError, TypeError, EOFError, SyntaxError, tokenize.TokenError, MemoryError, OverflowError)
 # Further exceptions for archives: RuntimeError if a flag marks the archive as encrypted or of unknown compression.
 _DAMAGED_ZIP = (*_DAMAGED, OSError, KeyError, RuntimeError, zipfile.BadZipFile, zlib.error)
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """What is read of a file.
-
-    Attributes:
-        columns: the columns to use, in this order; by default all but those named below.
-        label: the CSV column, or the NPZ array, that holds a known group for each point.
-        identity: the CSV column that names the rows; it is no coordinate.
-        exclude: columns that are not used.
-        missing: what becomes of a row with a missing cell: "refuse" makes it an error, "drop" leaves the row out.
-    """
-
-    columns: Sequence[str] | None = None
-    label: str | None = None
-    identity: str | None = None
-    exclude: Sequence[str] = ()
-    missing: Missing = "refuse"
-
-    def __post_init__(self) -> None:
-        if self.columns is not None and self.exclude:
-            raise InputError("columns and exclude: give one of them, the columns to use or those to leave out")
-
-    def names(self, present: Sequence[str], where: str) -> tuple[str, ...]:
-        """The columns to use of those that are present, after a check that all names are known."""
-        for field, names in (("label", [self.label]), ("id", [self.identity]), ("exclude", self.exclude)):
-            for name in names:
-                if name is not None and name not in present:
-                    raise InputError(f"{where}: {field}: {unknown_name('column', name, present)}")
-        if self.columns is None:
-            left = tuple(name for name in present if name not in (self.label, self.identity, *self.exclude))
-            if present and not left:
-                raise InputError(f"{where}: exclude, label and id leave no column to fit; it has {', '.join(present)}")
-            return left
-        chosen = tuple(present[position] for position in column_positions(self.columns, present, where))
-        for field, name in (("label", self.label), ("id", self.identity)):
-            if name in chosen:
-                raise InputError(f"{where}: column {name!r} is both {field} and in columns; take it out of one")
-        return chosen
 
 
 def read_file(
@@ -90,7 +51,8 @@ def read_file(
 
     - `.csv`, `.tsv`: UTF-8 with a header row; see `table.parse_table`. All columns except `label` are coordinates.
     - `.npy`: an array `[N, D]` or `[N]`; its columns are named `x1` to `xD`.
-    - `.parquet`: numeric columns; needs pyarrow (the extra `parquet`).
+    - `.parquet`: columns of numbers, beside those of classes and ids; needs pyarrow (the extra `parquet`).
+    - `.xlsx`: the first sheet, with a header row; needs pandas and openpyxl (the extra `excel`).
     - `.npz`: an array `x` (or the only array), with optional `columns` `[D]` and `labels` `[N]`.
 
     Integers and float32 are converted to float64. Duplicate rows are kept and count twice. Files with more than
@@ -110,9 +72,7 @@ def read_file(
         InputError: the file cannot be found or read, or its points cannot be fitted (`check_points`).
             The message names the file, the row and column if there is one, the value and the remedy.
     """
-    data = read_rows(path, Wanted(columns, label) if wanted is None else wanted)
-    check_points(data.x, str(path), columns=data.columns)
-    return data
+    return _read(Path(path), Wanted(columns, label) if wanted is None else wanted, fit=True)
 
 
 def read_rows(path: Path | str, wanted: Wanted) -> Dataset:
@@ -121,51 +81,64 @@ def read_rows(path: Path | str, wanted: Wanted) -> Dataset:
     Raises:
         InputError: the file cannot be found or read, or a cell is no finite number.
     """
-    path = Path(path)
+    return _read(Path(path), wanted, fit=False)
+
+
+def _read(path: Path, wanted: Wanted, *, fit: bool) -> Dataset:
     where = str(path)
-    _check_path(path)
-    suffix = path.suffix.lower()
-    if wanted.missing == "drop" and suffix == ".parquet":
-        raise InputError(f'{where}: missing = "drop" needs a .csv, .tsv, .npy or .npz file; fill its missing cells in')
-    if wanted.identity is not None and suffix not in TABLES:
-        raise InputError(f"{where}: id = {wanted.identity!r} needs a .csv file")
-    if suffix == ".parquet":
-        found = _read_parquet(path, wanted)
-    elif suffix == ".npy" and path.stat().st_size > READ_AT_MOST:
-        found = _map_npy(path, wanted)
+    table = table_in(path, wanted)
+    if table is not None:
+        content = content_of(table, wanted, fit=fit)
     else:
-        readers = {**dict.fromkeys(TABLES, _read_csv), ".npy": _read_npy, ".npz": _read_npz}
-        found = readers[suffix](_read_bytes(path), where, wanted)
-    names, x, labels, ids = found
-    kept = _whole_rows(x) if wanted.missing == "drop" else None
-    if kept is not None and not np.all(kept):
-        # Rows are still to be recognised by their place in the file.
-        ids = (np.flatnonzero(kept) + 1).astype(np.str_) if ids is None else ids[kept]
-        x, labels = x[kept], None if labels is None else labels[kept]
-    if len(x):
-        check_finite(x, where, columns=names)
-    if labels is not None:
-        check_words(labels, where, wanted.label or "labels")
+        content = _arrays_in(path, wanted)
+        content = whole(content, whole_rows(content.x)) if wanted.missing == "drop" else content
+        if content.labels is not None and (empty := empty_words(content.labels, wanted.label or "labels")):
+            raise InputError(told(where, empty))
+    if fit:
+        check_points(content.x, where, columns=content.columns)
+    elif table is None and len(content.x):
+        check_finite(content.x, where, columns=content.columns)
     source = f"{path.name}, sha256 {_sha256(path)}"
-    dropped = 0 if kept is None else int(np.sum(~kept))
+    names, x, labels, ids, dropped = content
     return Dataset(path.stem, x, names, labels, UNITS, source, ids=ids, dropped=dropped)
 
 
-def _whole_rows(x: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Which rows have no missing cell. [N]"""
-    if not isinstance(x, np.ndarray):
-        raise InputError('missing = "drop": the file is read by parts, as it is larger than memory; fill its cells in')
-    whole: NDArray[np.bool_] = ~np.any(np.isnan(x), axis=1)
-    return whole
+def table_in(path: Path, wanted: Wanted | None = None) -> Table | None:
+    """The table in a file of text, Excel or, if it fits in memory, Parquet; None for arrays and larger files.
+
+    Args:
+        path: the file.
+        wanted: what will be read of it; unless given, everything.
+
+    Raises:
+        InputError: the file cannot be found or read, or is no table.
+    """
+    _check_path(path)
+    suffix = path.suffix.lower()
+    if suffix in TEXTS:
+        return parse_table(_decoded(_read_bytes(path), str(path)), str(path))
+    if suffix == ".xlsx":
+        return _read_excel(_read_bytes(path), str(path))
+    if suffix == ".parquet":
+        return _parquet().parquet_table(path, wanted, READ_AT_MOST)
+    return None
 
 
-class _Content(NamedTuple):
-    """What a file holds."""
-
-    columns: tuple[str, ...]
-    x: NDArray[np.float64]  # [N, D]
-    labels: NDArray[np.str_] | None = None  # [N]
-    ids: NDArray[np.str_] | None = None  # [N]
+def _arrays_in(path: Path, wanted: Wanted) -> Content:
+    """What a file holds that is no table."""
+    where, suffix = str(path), path.suffix.lower()
+    if wanted.identity is not None:
+        raise InputError(f"{where}: id = {wanted.identity!r} needs a table, as a .csv file")
+    if suffix == ".parquet":
+        if wanted.label is not None:
+            raise InputError(f"{where}: label = {wanted.label!r}: the file is larger than memory; leave the label out")
+        parquet = _parquet()
+        points = parquet.ParquetPoints(path, wanted.names(parquet.parquet_columns(path), where))
+        return Content(points.columns, points)
+    if suffix == ".npy" and path.stat().st_size > READ_AT_MOST:
+        return _map_npy(path, wanted)
+    reader = _read_npy if suffix == ".npy" else _read_npz
+    return reader(_read_bytes(path), where, wanted)
 
 
 ALLOWED = f"give a {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]} file"
@@ -202,7 +175,7 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _map_npy(path: Path, wanted: Wanted) -> _Content:
+def _map_npy(path: Path, wanted: Wanted) -> Content:
     where = str(path)
     if wanted.label is not None:
         raise InputError(f"{where}: label = {wanted.label!r} needs a .csv or .npz file; .npy holds one array only")
@@ -211,33 +184,36 @@ def _map_npy(path: Path, wanted: Wanted) -> _Content:
     except _DAMAGED as error:
         raise InputError(_unreadable(where, error)) from error
     x = as_points(mapped, where)
-    return _Content(*_select(x, default_columns(x.shape[1]), wanted, where))
+    return Content(*_select(x, default_columns(x.shape[1]), wanted, where))
 
 
-def _read_parquet(path: Path, wanted: Wanted) -> _Content:
-    if wanted.label is not None:
-        raise InputError(f"{path}: label = {wanted.label!r} needs a .csv or .npz file")
+def _parquet() -> Any:
     try:
         # Imported here because pyarrow is an optional dependency.
-        from workbench.data.parquet import ParquetPoints, parquet_columns
+        from workbench.data import parquet
     except ModuleNotFoundError:
-        raise InputError(f"{path}: Parquet needs pyarrow; install workbench[parquet]") from None
-    columns = None if wanted.columns is None else tuple(wanted.columns)
-    if wanted.exclude:
-        columns = wanted.names(parquet_columns(path), str(path))
-    points = ParquetPoints(path, columns)
-    x = np.asarray(points) if points.nbytes <= READ_AT_MOST else points
-    return _Content(points.columns, x)  # type: ignore[arg-type]  # it has the shape and the slices of an array
+        raise InputError("Parquet needs pyarrow; install workbench[parquet]") from None
+    return parquet
 
 
-def read_text(path: Path) -> str:
-    """The text of a table, without byte order mark.
-
-    Raises:
-        InputError: the file cannot be found or read, or is not UTF-8.
-    """
-    _check_path(path)
-    return _decoded(_read_bytes(path), str(path))
+def _read_excel(raw: bytes, where: str) -> Table:
+    """The first sheet of an Excel file, read by pandas and openpyxl."""
+    try:
+        # Imported here because both are optional dependencies.
+        import openpyxl  # type: ignore[import-untyped,unused-ignore]  # noqa: F401  # pandas imports it by name
+        import pandas
+    except ModuleNotFoundError:
+        raise InputError(
+            f"{where}: Excel needs pandas and openpyxl; install workbench[excel], or save the sheet as CSV"
+        ) from None
+    try:
+        frame = pandas.read_excel(io.BytesIO(raw), dtype=object, na_filter=False, engine="openpyxl")
+    except (*_DAMAGED_ZIP, IndexError, AttributeError) as error:
+        raise InputError(f"{where}: is not a readable Excel file ({error}); save the sheet as CSV") from None
+    table = table_of(frame, where)
+    if table is None or not table.num_rows:
+        raise InputError(f"{where}: the first sheet is empty; give a header row and at least 2 data rows")
+    return table._replace(choose=CHOOSE_IN_FILE)
 
 
 def _decoded(raw: bytes, where: str) -> str:
@@ -247,15 +223,7 @@ def _decoded(raw: bytes, where: str) -> str:
         raise InputError(f"{where}: byte {error.start + 1} is not UTF-8; save the file as UTF-8") from error
 
 
-def _read_csv(raw: bytes, where: str, wanted: Wanted) -> _Content:
-    table = parse_table(_decoded(raw, where), where)
-    names = wanted.names(table.columns, where)
-    x = numbers(table, names, drop=wanted.missing == "drop")
-    labels, ids = (None if name is None else words(table, name) for name in (wanted.label, wanted.identity))
-    return _Content(names, x, labels, ids)
-
-
-def _read_npy(raw: bytes, where: str, wanted: Wanted) -> _Content:
+def _read_npy(raw: bytes, where: str, wanted: Wanted) -> Content:
     if wanted.label is not None:
         raise InputError(f"{where}: label = {wanted.label!r} needs a .csv or .npz file; .npy holds one array only")
     try:
@@ -264,10 +232,10 @@ def _read_npy(raw: bytes, where: str, wanted: Wanted) -> _Content:
         raise InputError(_unreadable(where, error)) from error
     x = as_points(array, where)
     _check_some(x, where)
-    return _Content(*_select(x, default_columns(x.shape[1]), wanted, where))
+    return Content(*_select(x, default_columns(x.shape[1]), wanted, where))
 
 
-def _read_npz(raw: bytes, where: str, wanted: Wanted) -> _Content:
+def _read_npz(raw: bytes, where: str, wanted: Wanted) -> Content:
     arrays = _unzip(raw, where)
     key = "x" if "x" in arrays else next(iter(arrays), "")
     if key != "x" and len(arrays) != 1:
@@ -279,7 +247,7 @@ def _read_npz(raw: bytes, where: str, wanted: Wanted) -> _Content:
     named = _texts(arrays, "columns", x.shape[1], where)
     names = default_columns(x.shape[1]) if named is None else tuple(named.tolist())
     labels = _texts(arrays, wanted.label or "labels", len(x), where)
-    return _Content(*_select(x, names, wanted, where), labels)
+    return Content(*_select(x, names, wanted, where), labels)
 
 
 def _check_some(x: NDArray[np.float64], where: str) -> None:

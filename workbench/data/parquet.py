@@ -9,6 +9,10 @@ import pyarrow
 import pyarrow.parquet
 from numpy.typing import NDArray
 
+from workbench.data.frames import table_of
+from workbench.data.points import unknown_names
+from workbench.data.reading import Wanted
+from workbench.data.table import CHOOSE_IN_FILE, ROW_NAMES, Table
 from workbench.errors import InputError, shown
 
 
@@ -26,23 +30,18 @@ class ParquetPoints:
     ndim = 2
 
     def __init__(self, path: Path, columns: tuple[str, ...] | None) -> None:
-        try:
-            self._file = pyarrow.parquet.ParquetFile(path)
-        except (pyarrow.ArrowException, OSError) as error:
-            raise InputError(f"{path}: is not a readable Parquet file ({error})") from None
+        self._file = _opened(path)
         schema = self._file.schema_arrow
         self.columns = tuple(schema.names) if columns is None else columns
         doubled = next((name for name in self.columns if schema.names.count(name) > 1), None)
         if doubled is not None:
             raise InputError(f"{path}: names column {shown(doubled)} twice; give each its own name")
-        for name in self.columns:
-            if name not in schema.names:
-                raise InputError(f"{path}: no column {name!r}; it has {', '.join(schema.names)}")
-            kind = schema.field(name).type
-            if not (pyarrow.types.is_integer(kind) or pyarrow.types.is_floating(kind)):
-                raise InputError(
-                    f"{path}: column {name!r} is {kind}, not numeric; name the columns to use with columns = [...]"
-                )
+        if unknown := [name for name in self.columns if name not in schema.names]:
+            raise InputError(f"{path}: {unknown_names('column', unknown, schema.names)}")
+        kinds = {name: schema.field(name).type for name in self.columns}
+        others = [f"column {shown(name)} is {kind}" for name, kind in kinds.items() if not _is_numeric(kind)]
+        if others:
+            raise InputError(f"{path}: {', '.join(others)}, not numeric; name the columns to use with columns = [...]")
         self._path = path
         metadata = self._file.metadata
         sizes = [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
@@ -100,12 +99,47 @@ class ParquetPoints:
 
 
 def parquet_columns(path: Path) -> tuple[str, ...]:
-    """The names of all columns of a file.
+    """The names of all columns of a file, other than that in which pandas keeps names of rows.
 
     Raises:
         InputError: the file is not Parquet.
     """
+    return tuple(name for name in _opened(path).schema_arrow.names if name not in ROW_NAMES)
+
+
+def parquet_table(path: Path, wanted: Wanted | None, most: int) -> Table | None:
+    """The columns that are wanted, or all; None if they have more than `most` bytes of numbers.
+
+    Raises:
+        InputError: the file is not Parquet; a column is unknown, or not numeric though it is to be fitted.
+    """
+    present = parquet_columns(path)
+    names = present if wanted is None else wanted.names(present, str(path))
+    file = _opened(path)
+    if 8 * file.metadata.num_rows * len(names) > most:
+        return None
+    if wanted is not None:
+        ParquetPoints(path, names)
+        names += tuple(name for name in (wanted.label, wanted.identity) if name is not None)
+    names += tuple(name for name in file.schema_arrow.names if name in ROW_NAMES)
     try:
-        return tuple(pyarrow.parquet.ParquetFile(path).schema_arrow.names)
+        read = file.read(columns=list(names))
     except (pyarrow.ArrowException, OSError) as error:
-        raise InputError(f"{path}: is not a readable Parquet file ({error})") from None
+        raise _unreadable(path, error) from None
+    table = table_of(read.select(names), str(path))
+    return None if table is None else table._replace(choose=CHOOSE_IN_FILE)
+
+
+def _opened(path: Path) -> Any:
+    try:
+        return pyarrow.parquet.ParquetFile(path)
+    except (pyarrow.ArrowException, OSError) as error:
+        raise _unreadable(path, error) from None
+
+
+def _unreadable(path: Path, error: Exception) -> InputError:
+    return InputError(f"{path}: is not a readable Parquet file ({error})")
+
+
+def _is_numeric(kind: Any) -> bool:
+    return bool(pyarrow.types.is_integer(kind) or pyarrow.types.is_floating(kind))

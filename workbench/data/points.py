@@ -6,68 +6,18 @@ name that is unknown.
 
 import difflib
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from numbers import Real
-from typing import NamedTuple
 
 import jax
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from workbench.data.cells import SHOWN_COLUMNS, Cells, constants, place, several, told
+from workbench.data.frames import table_of
 from workbench.data.moments import blocks_of
+from workbench.data.table import numbers
 from workbench.errors import VALUE, InputError, cut, shown
-
-# Number of cells that a message lists one by one, and of columns that it lists with their counts.
-SHOWN_CELLS, SHOWN_COLUMNS = 3, 6
-
-
-class Cells(NamedTuple):
-    """A set of cells of a table [N, D]: the counts, and the first cells in reading order."""
-
-    by_column: NDArray[np.int64]  # [D]   number of cells in each column
-    rows: int  # number of rows that hold at least one
-    first: tuple[tuple[int, int], ...]  # row and column of the first cells, counted from 0
-
-    @classmethod
-    def where(cls, masks: Iterable[NDArray[np.bool_]], dimensions: int) -> "Cells":
-        """The cells at which masks are true; the masks are consecutive blocks [B, D] of the table."""
-        by_column, rows, above = np.zeros(dimensions, np.int64), 0, 0
-        first: list[tuple[int, int]] = []
-        for mask in masks:
-            by_column += mask.sum(axis=0)
-            rows += int(mask.any(axis=1).sum())
-            if len(first) < SHOWN_CELLS:
-                first += [(above + int(n), int(d)) for n, d in np.argwhere(mask)[: SHOWN_CELLS - len(first)]]
-            above += len(mask)
-        return cls(by_column, rows, tuple(first))
-
-    @property
-    def total(self) -> int:
-        """Number of cells in all columns."""
-        return int(self.by_column.sum())
-
-
-def place(row: int, column: str) -> str:
-    """The name of a cell in messages, where rows are counted from 1."""
-    return f"data row {row + 1}, column {shown(column)}"
-
-
-def several(cells: Cells, columns: Sequence[str], what: str, value: Callable[[int, int], str]) -> str:
-    """Describe cells of one kind: their number, their columns, and the first ones with their values.
-
-    Args:
-        cells: at least one cell.
-        columns: names of the D columns.
-        what: what the cells are, such as "missing".
-        value: a function that returns the text of the cell at a row and column.
-    """
-    held = np.flatnonzero(cells.by_column)
-    counts = [f"{shown(columns[d])} {cells.by_column[d]:,}" for d in held[:SHOWN_COLUMNS]]
-    counts += [f"{len(held) - SHOWN_COLUMNS:,} more columns"] if len(held) > SHOWN_COLUMNS else []
-    places = [f"{place(n, columns[d])} is {value(n, d)}" for n, d in cells.first]
-    places += [f"{cells.total - len(cells.first):,} more"] if cells.total > len(cells.first) else []
-    rows = "1 row" if cells.rows == 1 else f"{cells.rows:,} rows"
-    return f"{cells.total:,} cells in {rows} are {what} ({', '.join(counts)}): {'; '.join(places)}"
 
 
 def unknown_name(kind: str, name: str, allowed: Sequence[str]) -> str:
@@ -75,6 +25,18 @@ def unknown_name(kind: str, name: str, allowed: Sequence[str]) -> str:
     near = difflib.get_close_matches(cut(name, VALUE), allowed, n=1)
     suggestion = f" Did you mean {near[0]!r}?" if near else ""
     return f"unknown {kind} {shown(name)}.{suggestion} Allowed: {', '.join(allowed)}"
+
+
+def unknown_names(kind: str, names: Sequence[str], allowed: Sequence[str]) -> str:
+    """As `unknown_name`, for at least one unknown name of the same kind."""
+    if len(names) == 1:
+        return unknown_name(kind, names[0], allowed)
+    listed = []
+    for name in names[:SHOWN_COLUMNS]:
+        near = difflib.get_close_matches(cut(name, VALUE), allowed, n=1)
+        listed.append(shown(name) + (f" (did you mean {near[0]!r}?)" if near else ""))
+    listed += [f"{len(names) - SHOWN_COLUMNS:,} more"] if len(names) > SHOWN_COLUMNS else []
+    return f"unknown {kind}s {', '.join(listed)}. Allowed: {', '.join(allowed)}"
 
 
 def column_positions(columns: Sequence[str], allowed: Sequence[str], where: str) -> list[int]:
@@ -88,9 +50,9 @@ def column_positions(columns: Sequence[str], allowed: Sequence[str], where: str)
         raise InputError(f"{where}: columns must be a list of names, got {shown(columns)}; write [{shown(columns)}]")
     if not columns:
         raise InputError(f"{where}: columns is empty; name at least one of: {', '.join(allowed)}")
-    for name in columns:
-        if name not in allowed:
-            raise InputError(f"{where}: {unknown_name('column', name, allowed)}")
+    unknown = [name for name in columns if name not in allowed]
+    if unknown:
+        raise InputError(f"{where}: {unknown_names('column', unknown, allowed)}")
     check_distinct(columns, where)
     return [allowed.index(name) for name in columns]
 
@@ -113,7 +75,7 @@ def as_points(x: ArrayLike, where: str = "x") -> NDArray[np.float64]:
     NaN. The values are not checked; see `check_points` and `finite_points`.
 
     Args:
-        x: `[N]` or `[N, D]`, integers or floats.
+        x: `[N]` or `[N, D]`, integers or floats; or a table of numbers, see `table_of`.
         where: the name of the array in error messages.
 
     Returns:
@@ -122,7 +84,22 @@ def as_points(x: ArrayLike, where: str = "x") -> NDArray[np.float64]:
     Raises:
         InputError: `x` is ragged, masked, sparse, not numeric (text, bool, complex, dates), or neither 1-D nor 2-D.
     """
+    return named_points(x, where)[0]
+
+
+def named_points(x: ArrayLike, where: str = "x") -> tuple[NDArray[np.float64], tuple[str, ...] | None]:
+    """Points as those of `as_points`, and the names of their columns if `x` is a table that names them."""
     check_plain(x, where)
+    table = table_of(x, where)
+    if table is None:
+        return _points_of_array(x, where), None
+    points, complaints = numbers(table, table.columns, drop=True)
+    if complaints:
+        raise InputError(told(where, complaints))
+    return points, table.columns
+
+
+def _points_of_array(x: ArrayLike, where: str) -> NDArray[np.float64]:
     if _is_read_by_slices(x):
         return x  # type: ignore[return-value]  # rows in a file, with the shape and the slices of an array
     try:
@@ -151,11 +128,10 @@ def finite_points(x: ArrayLike, dimensions: int, where: str = "x") -> NDArray[np
     Raises:
         InputError: as for `as_points`; the number of columns is not D; a cell is NaN or infinite.
     """
-    points = as_points(x, where)
+    points, names = named_points(x, where)
     if points.shape[1] != dimensions:
-        shape = list(np.shape(x))
-        raise InputError(f"{where}: expected points [N, {dimensions}], got shape {shape}")
-    check_finite(points, where)
+        raise InputError(f"{where}: expected points [N, {dimensions}], got shape {list(points.shape)}")
+    check_finite(points, where, columns=names)
     return points
 
 
@@ -197,7 +173,13 @@ def check_points(
     check_size(x, where, components)
     names = default_columns(x.shape[1]) if columns is None else tuple(columns)
     check_columns(names, x.shape[1], where)
-    _check_values(x, names, where)
+    low, high = _extremes(x)
+    complaints = [_not_finite(x, names)] if not _all_finite(low, high) else []
+    constant = np.flatnonzero((low == high) & np.isfinite(low))
+    if len(constant):
+        complaints.append(constants([names[d] for d in constant], low[constant].tolist()))
+    if complaints:
+        raise InputError(told(where, complaints))
 
 
 def check_finite(x: NDArray[np.float64], where: str, *, columns: Sequence[str] | None = None) -> None:
@@ -206,7 +188,8 @@ def check_finite(x: NDArray[np.float64], where: str, *, columns: Sequence[str] |
     Raises:
         InputError: a cell is NaN or infinite; the message gives the number of such cells, their columns and the first.
     """
-    _extremes(x, default_columns(x.shape[1]) if columns is None else columns, where)
+    if len(x) and not _all_finite(*_extremes(x)):
+        raise InputError(f"{where}: {_not_finite(x, default_columns(x.shape[1]) if columns is None else columns)}")
 
 
 def check_plain(x: object, where: str) -> None:
@@ -245,25 +228,17 @@ def check_size(x: NDArray[np.float64], where: str, components: int = 1) -> None:
         )
 
 
-def _check_values(x: NDArray[np.float64], names: Sequence[str], where: str) -> None:
-    low, high = _extremes(x, names, where)
-    constant = np.flatnonzero(low == high)
-    if len(constant):
-        name, value = names[constant[0]], low[constant[0]]
-        raise InputError(f"{where}: column {name!r} is constant ({value:g}), so its variance is 0; drop it")
-
-
-def _extremes(
-    x: NDArray[np.float64], names: Sequence[str], where: str
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The smallest and the largest value of each column, after a check that all values are finite. [D], [D]"""
+def _extremes(x: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The smallest and the largest value of each column, in one sweep; NaN if the column has one. [D], [D]"""
     low, high = np.full(x.shape[1], np.inf), np.full(x.shape[1], -np.inf)
     for block in blocks_of(x):
         low, high = np.minimum(low, block.min(axis=0)), np.maximum(high, block.max(axis=0))
-    # The extremes are finite if and only if all values are; without rows there are no values to check.
-    if len(x) and not (np.all(np.isfinite(low)) and np.all(np.isfinite(high))):
-        raise InputError(f"{where}: {_not_finite(x, names)}")
     return low, high
+
+
+def _all_finite(low: NDArray[np.float64], high: NDArray[np.float64]) -> bool:
+    """Whether all values are finite: the extremes are finite if and only if they are."""
+    return bool(np.all(np.isfinite(low)) and np.all(np.isfinite(high)))
 
 
 def _not_finite(x: NDArray[np.float64], names: Sequence[str]) -> str:

@@ -1,36 +1,81 @@
-"""Parses CSV text into named columns of cells, strictly: nothing is guessed that could change a number."""
+"""Named columns of cells: parses CSV text into them, strictly, and turns columns into numbers and words."""
 
 import csv
 import io
+import itertools
 import json
 import math
 import re
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from decimal import Decimal
+from numbers import Real
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from workbench.data.points import Cells, place, several
+from workbench.data.cells import SHOWN_CELLS, Cells, place, several, told
 from workbench.errors import VALUE, InputError, cut, shown
 
-MISSING = frozenset({"", "na", "n/a", "#n/a", "nan", "null", "none", "?", ".", "-"})
+MISSING = frozenset({"", "na", "n/a", "#n/a", "nan", "<na>", "nat", "null", "none", "?", ".", "-"})
+
+# Names of the column in which pandas and R keep numbers or names of the rows: a first one, and one wherever it stands.
+FIRST_ROW_NAMES, ROW_NAMES = ("", "Unnamed: 0"), ("__index_level_0__",)
+
+# Rows by which a separator of cells is recognised.
+LOOKED_AT = 20
+
+# Floats beyond this are no whole numbers of a count or a code.
+WHOLE = 2**53
+
+_WITH_COMMA = re.compile(r"[-+]?\d*,\d+(e[-+]?\d+)?", re.IGNORECASE)
+_WITH_POINT = re.compile(r"[-+]?(\d+\.\d*|\.\d+)(e[-+]?\d+)?", re.IGNORECASE)
+_THOUSANDS = re.compile(r"[-+]?[1-9]\d{0,2}(,\d{3})+")
+
+# How a message says that columns of a file are chosen.
+CHOOSE_IN_FILE = "columns = [...]"
+
+# Text, numbers, missing values of pandas and the like.
+Column: TypeAlias = Sequence[Any] | NDArray[Any]
 
 
 class Table(NamedTuple):
-    """The cells of a CSV file as text. Every row has one cell for each column."""
+    """Columns of N cells each, by name."""
 
     where: str
     columns: tuple[str, ...]
-    rows: list[list[str]]  # [N][columns]
+    cells: tuple[Column, ...]  # one for each column
+    ids: Column | None = None  # names of the rows, from a column without a name [N]
+    decimal_commas: bool = False  # whether text such as 3,14 is a number
+    choose: str = CHOOSE_IN_FILE  # how columns are chosen, for messages
+
+    @property
+    def num_rows(self) -> int:
+        """N."""
+        return len(self.cells[0]) if self.cells else 0
+
+    def column(self, name: str) -> Column:
+        """The cells of the column of that name. [N]"""
+        return self.cells[self.columns.index(name)]
+
+
+def table_from(where: str, columns: Sequence[str], cells: Sequence[Column], *, decimal_commas: bool = False) -> Table:
+    """A table, in which a column that pandas or R wrote to name or number the rows becomes their ids."""
+    named = (name in ROW_NAMES or (name in FIRST_ROW_NAMES and place == 0) for place, name in enumerate(columns))
+    own = next((place for place, is_own in enumerate(named) if is_own), None)
+    if own is None or len(columns) == 1:
+        return Table(where, tuple(columns), tuple(cells), None, decimal_commas)
+    kept = [place for place in range(len(columns)) if place != own]
+    return Table(where, tuple(columns[p] for p in kept), tuple(cells[p] for p in kept), cells[own], decimal_commas)
 
 
 def parse_table(text: str, where: str) -> Table:
     """Parse `text`, which holds a header row and then data rows.
 
-    Cells are separated by commas, or by semicolons or tabs if the header has those and no comma. Blank lines before
-    and after the table are skipped. A first column without a name is dropped, because pandas and R write row numbers or
-    row names there.
+    Cells are separated by commas, semicolons or tabs, whichever gives the first rows as many cells as the header. Where
+    they are not separated by commas, numbers may have decimal commas (3,14), unless others in the file have decimal
+    points. Blank lines before and after the table are skipped. A first column without a name, or with the name that
+    pandas gives to such a column, holds the ids of the rows.
 
     Args:
         text: the decoded text without byte order mark.
@@ -43,94 +88,161 @@ def parse_table(text: str, where: str) -> Table:
     lines = text.strip("\r\n")
     if not lines.strip():
         raise InputError(f"{where}: is empty; give a header row and at least 2 data rows")
-    separator = _separator(lines.splitlines()[0])
+    separator = _separator(lines)
     try:
         header, *rows = csv.reader(io.StringIO(lines, newline=""), delimiter=separator, strict=True)
     except csv.Error as error:
         raise InputError(f"{where}: is not a readable CSV file ({error}); check its quotes") from error
     columns = tuple(cell.strip() for cell in header)
-    _check_header(columns, where)
+    ragged = _ragged(rows, len(columns))
+    cells = [] if ragged else list(zip(*rows, strict=True))
+    # A separator at the end of every line makes a column of nothing.
+    kept = [place for place, name in enumerate(columns) if not place or name or not cells or any(cells[place])]
+    if complaints := [*_wrong_names(tuple(columns[place] for place in kept)), *ragged]:
+        raise InputError(told(where, complaints))
     if not rows:
         raise InputError(f"{where}: has a header but no rows; give at least 2 data rows")
-    for position, row in enumerate(rows, start=1):
-        if len(row) != len(columns):
-            raise InputError(
-                f"{where}: data row {position} has {len(row)} cells but the header has {len(columns)};"
-                " give every row one cell for each column"
-            )
-    if columns[0] == "":
-        # Row numbers or names, as written by pandas and R.
-        return Table(where, columns[1:], [row[1:] for row in rows])
-    return Table(where, columns, rows)
+    commas = separator != "," and _has_decimal_commas(cells, separator)
+    return table_from(where, [columns[p] for p in kept], [cells[p] for p in kept], decimal_commas=commas)
 
 
-def numbers(table: Table, columns: Sequence[str], *, drop: bool = False) -> NDArray[np.float64]:
-    """The cells of `columns` as numbers.
+def numbers(table: Table, columns: Sequence[str], *, drop: bool = False) -> tuple[NDArray[np.float64], list[str]]:
+    """The cells of `columns` as numbers, and what is wrong with them.
 
     Args:
-        table: the cells as text.
+        table: the cells.
         columns: names of D columns.
         drop: whether rows with missing cells will be left out, so that these cells are no mistake.
 
     Returns:
-        An array `[N, D]`, in the order of `columns`, with NaN in missing cells. Infinite cells are reported by
-        `check_points`, not here.
-
-    Raises:
-        InputError: cells are missing or not numbers; the message gives their number, their columns, and the first of
-            them by data row (counted from 1) and column.
+        An array `[N, D]`, in the order of `columns`, with NaN in cells that are missing or no numbers; and complaints
+        about such cells, each with their number, their columns, the first of them by data row (counted from 1) and
+        column, and the remedy. Infinite cells are not complained of.
     """
-    x = np.empty((len(table.rows), len(columns)))  # [N, D]
+    x = np.empty((table.num_rows, len(columns)))  # [N, D]
     for d, name in enumerate(columns):
-        position = table.columns.index(name)
-        x[:, d] = [number_in(row[position]) for row in table.rows]
-    if np.isnan(x).any() and (complaints := _complaints(table, columns, np.isnan(x), drop)):
-        raise InputError(f"{table.where}: {complaints}")
-    return x
+        x[:, d] = numbers_in(table.column(name), table.decimal_commas)
+    unread = np.isnan(x)
+    return x, _complaints(table, columns, unread, drop) if unread.any() else []
+
+
+def numbers_in(cells: Column, decimal_commas: bool = False) -> NDArray[np.float64]:
+    """The numbers in cells; NaN in those that hold none. [N]"""
+    if isinstance(cells, np.ndarray) and cells.dtype.kind in "iuf":
+        return cells.astype(np.float64)
+    return np.array([number_in(cell, decimal_commas) for cell in cells], np.float64)
 
 
 def words(table: Table, column: str) -> NDArray[np.str_]:
     """The cells of `column` as text `[N]`."""
-    position = table.columns.index(column)
-    return np.array([row[position].strip() for row in table.rows], dtype=np.str_)
+    return words_in(table.column(column))
 
 
-def check_words(labels: NDArray[np.str_], where: str, column: str) -> None:
-    """Check that every row has a label. `labels` [N]
-
-    Raises:
-        InputError: a label is empty; the message names its row and column.
-    """
-    empty = np.flatnonzero(labels == "")
-    if len(empty):
-        raise InputError(f"{where}: data row {empty[0] + 1}, label column {column!r} is empty; fill it in")
+def words_in(cells: Column) -> NDArray[np.str_]:
+    """Cells as text, without spaces around it; a missing value is the empty text. [N]"""
+    return np.array([text_of(cell) for cell in cells], dtype=np.str_)
 
 
-def _separator(header: str) -> str:
-    bare = re.sub(r'"[^"]*"', "", header)
-    return next((separator for separator in ",;\t" if separator in bare), ",")
+def text_of(cell: object) -> str:
+    """A cell as text; whole floats, as spreadsheets store all numbers, without a point."""
+    if is_missing(cell):
+        return ""
+    if isinstance(cell, float | np.floating):
+        number = float(cell)
+        return f"{number:.0f}" if number.is_integer() and abs(number) < WHOLE else repr(number)
+    return str(cell).strip()
 
 
-def _check_header(columns: tuple[str, ...], where: str) -> None:
-    if not any(math.isnan(number_in(cell)) for cell in columns):
-        raise InputError(
-            f"{where}: the first row ({cut(', '.join(columns), VALUE)}) holds only numbers, so the header is missing;"
-            " add a first row with the column names"
-        )
-    if "" in columns[1:]:
-        position = columns.index("", 1) + 1
-        raise InputError(f"{where}: column {position} of the header has no name; name it")
-    for position, name in enumerate(columns):
-        if name in columns[:position]:
-            raise InputError(f"{where}: the header names column {shown(name)} twice; give each its own name")
+def is_missing(cell: object) -> bool:
+    """Whether a cell that is no text stands for a missing value, as None, NaN and those of pandas do."""
+    if cell is None or type(cell).__name__ in ("NAType", "NaTType"):
+        return True
+    return isinstance(cell, float | np.floating) and math.isnan(cell)
 
 
-def number_in(cell: str) -> float:
+def empty_words(labels: NDArray[np.str_], column: str, kept: NDArray[np.bool_] | None = None) -> list[str]:
+    """A complaint if rows, or those that are kept, have no label. `labels`, `kept` [N]"""
+    empty = np.flatnonzero((labels == "") & (True if kept is None else kept)) + 1
+    if len(empty) < 2:
+        return [f"data row {row}, label column {column!r} is empty; fill it in" for row in empty]
+    first = ", ".join(map(str, empty[:SHOWN_CELLS])) + (", ..." if len(empty) > SHOWN_CELLS else "")
+    return [f"label column {column!r} is empty in {len(empty):,} rows (data rows {first}); fill them in"]
+
+
+def number_in(cell: object, decimal_commas: bool = False) -> float:
     """The number in `cell`; NaN if it holds none. `1_000`, which Python accepts, is not a number in a file."""
+    if not isinstance(cell, str):
+        number = isinstance(cell, Real | Decimal) and not isinstance(cell, bool | np.bool_)
+        try:
+            return float(cell) if number else math.nan  # type: ignore[arg-type]  # it is a number
+        except OverflowError:
+            return math.inf
+    if decimal_commas and "," in cell:
+        cell = cell.replace(",", ".") if _WITH_COMMA.fullmatch(cell.strip()) else ""
     try:
         return math.nan if "_" in cell else float(cell)
     except ValueError:
         return math.nan
+
+
+def _separator(lines: str) -> str:
+    """The character between cells: one that cuts header and first rows into equally many, or stands in the header."""
+    first = list(itertools.islice(io.StringIO(lines, newline=""), LOOKED_AT + 1))
+    # A decimal comma can cut rows as evenly as the semicolon or tab that does separate them.
+    for separator in ("\t", ";", ","):
+        cut_up = csv.reader(first, delimiter=separator)
+        widths = {len(row) for row in itertools.islice(cut_up, LOOKED_AT)}
+        if len(widths) == 1 and min(widths) > 1:
+            return separator
+    bare = re.sub(r'"[^"]*"', "", first[0])
+    return next((separator for separator in ",;\t" if separator in bare), ",")
+
+
+def _has_decimal_commas(cells: Sequence[Sequence[str]], separator: str) -> bool:
+    """Whether commas within numbers are decimal ones: no number of the file has a point.
+
+    Where tabs separate cells, 1,234 may also be a thousand. Columns count if most of their cells are numbers.
+    """
+    commas, points, thousands = 0, 0, 0
+    for column in cells:
+        texts = [cell.strip() for cell in column if cell.strip().lower() not in MISSING]
+        with_comma = [text for text in texts if "," in text and _WITH_COMMA.fullmatch(text)]
+        others = sum(not math.isnan(number_in(text)) for text in texts)
+        if 2 * (len(with_comma) + others) > len(texts):
+            commas += len(with_comma)
+            points += sum(_WITH_POINT.fullmatch(text) is not None for text in texts)
+            thousands += sum(_THOUSANDS.fullmatch(text) is not None for text in with_comma)
+    return commas > 0 and points == 0 and not (separator == "\t" and thousands == commas)
+
+
+def _wrong_names(columns: tuple[str, ...]) -> list[str]:
+    """Complaints about the header."""
+    if not any(math.isnan(number_in(cell)) for cell in columns):
+        return [
+            f"the first row ({cut(', '.join(columns), VALUE)}) holds only numbers, so the header is missing;"
+            " add a first row with the column names"
+        ]
+    nameless = [str(place + 1) for place, name in enumerate(columns) if place and not name]
+    doubled = list(dict.fromkeys(name for place, name in enumerate(columns) if name and name in columns[:place]))
+    complaints = []
+    if len(nameless) == 1:
+        complaints.append(f"column {nameless[0]} of the header has no name; name it")
+    elif nameless:
+        complaints.append(f"columns {', '.join(nameless)} of the header have no names; name them")
+    if doubled:
+        names = ", ".join(shown(name) for name in doubled)
+        complaints.append(f"the header names column{'s' * (len(doubled) > 1)} {names} twice; give each its own name")
+    return complaints
+
+
+def _ragged(rows: Sequence[Sequence[str]], width: int) -> list[str]:
+    """A complaint about rows that are longer or shorter than the header."""
+    wrong = [(place, len(row)) for place, row in enumerate(rows, start=1) if len(row) != width]
+    if not wrong:
+        return []
+    first = ", ".join(f"data row {place} has {count} cells" for place, count in wrong[:SHOWN_CELLS])
+    more = f" ({len(wrong):,} such rows)" if len(wrong) > SHOWN_CELLS else ""
+    return [f"{first} but the header has {width}{more}; give every row one cell for each column"]
 
 
 class _Bad(NamedTuple):
@@ -148,12 +260,12 @@ class _Bad(NamedTuple):
         return f"{place(row, self.columns[column])} is {one.format(value=shown(self.read(row, column)))}"
 
 
-def _complaints(table: Table, columns: Sequence[str], unread: NDArray[np.bool_], drop: bool) -> str:
+def _complaints(table: Table, columns: Sequence[str], unread: NDArray[np.bool_], drop: bool) -> list[str]:
     """Describe the cells [N, D] that were not read as numbers: the missing ones, and those that are not numbers."""
-    positions = [table.columns.index(name) for name in columns]
+    cells = [table.column(name) for name in columns]
 
     def read(row: int, column: int) -> str:
-        return table.rows[row][positions[column]].strip()
+        return text_of(cells[column][row])
 
     missing = np.zeros_like(unread)
     for row, column in np.argwhere(unread):
@@ -161,18 +273,18 @@ def _complaints(table: Table, columns: Sequence[str], unread: NDArray[np.bool_],
     masks = (missing & (not drop), unread & ~missing)
     groups = [Cells.where([mask], len(columns)) for mask in masks]
     kinds = zip((_of_missing, _of_others), groups, strict=True)
-    return "; ".join(kind(_Bad(cells, columns, read)) for kind, cells in kinds if cells.total)
+    return [kind(_Bad(bad, columns, read), table.choose) for kind, bad in kinds if bad.total]
 
 
-def _of_missing(bad: _Bad) -> str:
+def _of_missing(bad: _Bad, choose: str) -> str:
     it, rows = ("it", "row") if bad.cells.total == 1 else ("them", "rows")
-    remedy = f'fill {it} in, leave the {rows} out with missing = "drop", or columns with columns = [...]'
+    remedy = f'fill {it} in, leave the {rows} out with missing = "drop", or columns with {choose}'
     return f"{bad.text('missing', 'missing ({value})')}; {remedy}"
 
 
-def _of_others(bad: _Bad) -> str:
+def _of_others(bad: _Bad, choose: str) -> str:
     row, column = bad.cells.first[0]
-    comma = " write decimals with a point, or" if re.fullmatch(r"[-+]?\d+,\d+", bad.read(row, column)) else ""
+    comma = " write decimals with a point, or" if _WITH_COMMA.fullmatch(bad.read(row, column)) else ""
     label = json.dumps(cut(bad.columns[column], VALUE), ensure_ascii=False)
-    remedy = f"columns = [...] or the groups with label = {label}"
+    remedy = f"{choose} or the groups with label = {label}"
     return f"{bad.text('not numbers', '{value}, not a number')};{comma} name the columns to use with {remedy}"

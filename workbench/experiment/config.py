@@ -51,13 +51,15 @@ class DataConfig(Config):
     """Where the points come from: exactly one of `dataset`, `file` and `simulate`."""
 
     dataset: str | None = Field(None, description="a data set by name; `workbench list` shows them")
-    file: str | None = Field(None, description="a CSV, NPY or NPZ file, relative to the config's folder")
+    file: str | None = Field(
+        None, description="a CSV, TSV, NPY, NPZ, Parquet or XLSX file, relative to the config's folder"
+    )
     simulate: SimulateConfig | None = Field(None, description="a simulated mixture, drawn with the seed")
     columns: Names | None = Field(None, description="columns to use, in this order; all unless given")
     exclude: Names | None = Field(None, description="columns of a file that are not used")
     label: str | None = Field(None, description="column of known classes in a file; never fitted")
     units: str | None = Field(None, description="the unit of a file's columns, for axes; give it if all have the same")
-    id: str | None = Field(None, description="column of a CSV file that names the rows; never fitted")
+    id: str | None = Field(None, description="column of a table that names the rows; never fitted")
     missing: Missing = Field(
         "refuse", description='what becomes of a row with a missing cell: "refuse" is an error, "drop" leaves it out'
     )

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workbench.data import Wanted, read_rows
-from workbench.data.files import TABLES, read_text
-from workbench.data.table import MISSING, number_in, parse_table
+from workbench.data.files import table_in
+from workbench.data.table import MISSING, numbers_in, words_in
 from workbench.errors import InputError
 from workbench.mixture import COVARIANCES, num_parameters
 
@@ -25,7 +25,7 @@ ROWS_OF_A_CLASS = 20
 # A column that is missing in a larger share of the rows is left out, for else these rows are.
 MOST_MISSING = 0.5
 
-_DECIMAL_COMMA = re.compile(r"[-+]?\d+,\d+")
+_COMMA = re.compile(r"[-+]?\d+,\d+")
 
 # The family with most parameters that still has this many rows for each of them is proposed, at PROPOSED components.
 ROWS_EACH, PROPOSED = 3, 2
@@ -45,6 +45,7 @@ class Draft:
     label: str | None = None
     classes: list[str] = field(default_factory=list)
     left_out: dict[str, str] = field(default_factory=dict)  # columns that are not fitted, and why
+    row_names: bool = False  # whether a first column without a name names the rows
 
     @property
     def family(self) -> str:
@@ -60,18 +61,18 @@ def draft_of(path: Path) -> Draft:
     Raises:
         InputError: it cannot be read, or no column can be fitted.
     """
-    if path.suffix.lower() not in TABLES:
+    table = table_in(path)
+    if table is None:
         data = read_rows(path, Wanted())
         return Draft(len(data.x), list(data.columns), label=None if data.labels is None else "labels")
-    table = parse_table(read_text(path), str(path))
-    draft = Draft(len(table.rows))
-    texts = {name: [row[i].strip() for row in table.rows] for i, name in enumerate(table.columns)}
-    incomplete = np.zeros(len(table.rows), bool)
+    draft = Draft(table.num_rows, row_names=table.ids is not None)
+    texts = {name: words_in(table.column(name)).tolist() for name in table.columns}
+    incomplete = np.zeros(table.num_rows, bool)
     for name, cells in texts.items():
         lost = np.array([cell.lower() in MISSING for cell in cells])
-        numbers = np.array([number_in(cell) for cell in cells])
-        if any(map(_DECIMAL_COMMA.fullmatch, cells)):
-            draft.left_out[name] = "has decimal commas; write decimals with a point to fit it"
+        numbers = numbers_in(table.column(name), table.decimal_commas)
+        if not table.decimal_commas and any(map(_COMMA.fullmatch, cells)):
+            draft.left_out[name] = "has commas in its numbers; write decimals with a point, thousands without a mark"
         elif np.any(np.isnan(numbers) & ~lost):
             _place_words(draft, name, cells)
         elif np.all(lost):
@@ -82,7 +83,7 @@ def draft_of(path: Path) -> Draft:
             draft.left_out[name] = f"is missing in {np.sum(lost):,} of {len(cells):,} rows"
         elif np.min(numbers[~lost]) == np.max(numbers[~lost]):
             draft.left_out[name] = f"is constant ({numbers[~lost][0]:g})"
-        elif _counts(numbers) and draft.identity is None and len(texts) > 1:
+        elif _counts(numbers) and draft.identity is None and not draft.row_names and len(texts) > 1:
             draft.identity = name
         elif len(texts) > 1 and (codes := _codes(numbers[~lost])):
             if draft.label is None and not np.any(lost):
@@ -144,6 +145,8 @@ def toml_of(draft: Draft, file: str, name: str) -> str:
     lines += [f"file = {_quoted(file)}", f"columns = [{', '.join(map(_quoted, draft.columns))}]"]
     if draft.identity is not None:
         lines.append(f"id = {_quoted(draft.identity)}  # names the rows; it is copied into labels.csv")
+    elif draft.row_names:
+        lines.append("# The first column, which has no name, names the rows; it is copied into labels.csv.")
     if draft.label is not None:
         seen = f" ({len(draft.classes)} classes)" if draft.classes else ""
         lines.append(f"label = {_quoted(draft.label)}  # known classes{seen}; never fitted, only compared")

@@ -1,0 +1,162 @@
+"""What is read of a table: its columns of numbers, known classes and ids, with one message about all that is wrong."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from workbench.data.cells import Cells, constants, place, several, told
+from workbench.data.dataset import Dataset
+from workbench.data.frames import table_of
+from workbench.data.points import check_points, column_positions, default_columns, named_points, unknown_name
+from workbench.data.table import Table, empty_words, numbers, words, words_in
+from workbench.errors import InputError
+
+Missing: TypeAlias = Literal["refuse", "drop"]
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is read of a file or a table.
+
+    Attributes:
+        columns: the columns to use, in this order; by default all but those named below.
+        label: the column, or the NPZ array, that holds a known group for each point.
+        identity: the column that names the rows; it is no coordinate.
+        exclude: columns that are not used.
+        missing: what becomes of a row with a missing cell: "refuse" makes it an error, "drop" leaves the row out.
+    """
+
+    columns: Sequence[str] | None = None
+    label: str | None = None
+    identity: str | None = None
+    exclude: Sequence[str] = ()
+    missing: Missing = "refuse"
+
+    def __post_init__(self) -> None:
+        if self.columns is not None and self.exclude:
+            raise InputError("columns and exclude: give one of them, the columns to use or those to leave out")
+
+    def names(self, present: Sequence[str], where: str) -> tuple[str, ...]:
+        """The columns to use of those that are present, after a check that all names are known."""
+        unknown = [
+            f"{field}: {unknown_name('column', name, present)}"
+            for field, names in (("label", [self.label]), ("id", [self.identity]), ("exclude", self.exclude))
+            for name in names
+            if name is not None and name not in present
+        ]
+        if unknown:
+            raise InputError(told(where, unknown))
+        if self.columns is None:
+            left = tuple(name for name in present if name not in (self.label, self.identity, *self.exclude))
+            if present and not left:
+                raise InputError(f"{where}: exclude, label and id leave no column to fit; it has {', '.join(present)}")
+            return left
+        chosen = tuple(present[position] for position in column_positions(self.columns, present, where))
+        for field, name in (("label", self.label), ("id", self.identity)):
+            if name in chosen:
+                raise InputError(f"{where}: column {name!r} is both {field} and in columns; take it out of one")
+        return chosen
+
+
+class Content(NamedTuple):
+    """What is used of a file or a table."""
+
+    columns: tuple[str, ...]
+    x: NDArray[np.float64]  # [N, D]
+    labels: NDArray[np.str_] | None = None  # [N]
+    ids: NDArray[np.str_] | None = None  # [N]
+    dropped: int = 0
+
+
+def read_table(
+    table: Any,
+    columns: Sequence[str] | None = None,
+    label: str | None = None,
+    *,
+    wanted: Wanted | None = None,
+    name: str = "table",
+) -> Dataset:
+    """The points in a table of pandas, polars, Arrow or xarray, a mapping of columns, or an array.
+
+    Args:
+        table: columns of N cells. An index of pandas that is not the default one names the rows.
+        columns: the columns to use, in this order; all of them by default.
+        label: the column that holds a known group for each point.
+        wanted: in place of both, all that is to be read: ids, columns to leave out, what becomes of missing cells.
+        name: of the data set, for messages and titles.
+
+    Raises:
+        InputError: a column is unknown, or its cells cannot be fitted; the message tells all that is wrong.
+    """
+    asked = Wanted(columns, label) if wanted is None else wanted
+    found = table_of(table, name)
+    if found is None:
+        x, _ = named_points(table, name)
+        found = Table(name, default_columns(x.shape[1]), tuple(x.T))
+    content = content_of(found, asked, fit=True)
+    check_points(content.x, name, columns=content.columns)
+    return Dataset(name, content.x, content.columns, content.labels, "", "", ids=content.ids, dropped=content.dropped)
+
+
+def content_of(table: Table, wanted: Wanted, *, fit: bool) -> Content:
+    """What is wanted of a table.
+
+    Args:
+        table: the cells.
+        wanted: which columns, and what becomes of missing cells.
+        fit: whether a mixture is to be fitted to the points, so that constant columns are wrong.
+
+    Raises:
+        InputError: a column is unknown; cells are missing, infinite or not numbers; labels are empty; columns are
+            constant. One message tells all of these.
+    """
+    drop = wanted.missing == "drop"
+    names = wanted.names(table.columns, table.where)
+    x, complaints = numbers(table, names, drop=drop)
+    labels, ids = (None if name is None else words(table, name) for name in (wanted.label, wanted.identity))
+    if ids is None and table.ids is not None:
+        ids = words_in(table.ids)
+    kept = None if complaints or not drop else whole_rows(x)
+    complaints += _infinite(x, names)
+    if labels is not None:
+        complaints += empty_words(labels, str(wanted.label), kept)
+    rows = x if kept is None else x[kept]
+    if fit and len(rows) > 1:
+        low, high = rows.min(axis=0), rows.max(axis=0)
+        flat = np.flatnonzero((low == high) & np.isfinite(low))
+        complaints += [constants([names[d] for d in flat], low[flat].tolist())] if len(flat) else []
+    if complaints:
+        raise InputError(told(table.where, complaints))
+    content = Content(names, x, labels, ids)
+    return content if kept is None else whole(content, kept)
+
+
+def whole_rows(x: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Which rows have no missing cell. [N]"""
+    if not isinstance(x, np.ndarray):
+        raise InputError('missing = "drop": the file is read by parts, as it is larger than memory; fill its cells in')
+    found: NDArray[np.bool_] = ~np.any(np.isnan(x), axis=1)
+    return found
+
+
+def whole(content: Content, kept: NDArray[np.bool_]) -> Content:
+    """The rows that are kept [N]; they are still recognised by their places, unless they have names."""
+    if np.all(kept):
+        return content
+    ids = (np.flatnonzero(kept) + 1).astype(np.str_) if content.ids is None else content.ids[kept]
+    labels = None if content.labels is None else content.labels[kept]
+    return Content(content.columns, content.x[kept], labels, ids, int(np.sum(~kept)))
+
+
+def _infinite(x: NDArray[np.float64], names: Sequence[str]) -> list[str]:
+    cells = Cells.where([np.isinf(x)], x.shape[1])
+    if cells.total == 0:
+        return []
+    if cells.total == 1:
+        ((row, column),) = cells.first
+        return [f"{place(row, names[column])} is {x[row, column]}; give a finite number or remove the row"]
+    told_all = several(cells, names, "infinite", lambda row, column: str(x[row, column]))
+    return [f"{told_all}; give finite numbers or remove the rows"]
