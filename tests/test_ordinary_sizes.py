@@ -41,6 +41,8 @@ ITERATIONS = 20
 DENSE, MOST_PARAMETERS = ("newton", "natural_gradient"), 150
 # NumPyro's Gibbs within HMC visits the points one after the other.
 ONE_BY_ONE, MOST_POINTS = ("mixed",), 100
+# Riemannian descent has charts of full covariances alone, and refuses the others.
+FULL_ONLY = ("riemannian",)
 
 
 class Size(NamedTuple):
@@ -55,6 +57,8 @@ class Size(NamedTuple):
         """Whether a method is meant for this size at all."""
         k, d = self.components, self.dimensions
         parameters = k - 1 + k * d + COVARIANCES[self.family].num_parameters(k, d)
+        if method in FULL_ONLY and self.family != "full":
+            return False
         if method in DENSE:
             return parameters <= MOST_PARAMETERS
         return method not in ONE_BY_ONE or self.points <= MOST_POINTS
