@@ -137,7 +137,7 @@ def heaviest(weights: np.ndarray, groups: np.ndarray) -> np.ndarray:
 
 def _pairs(one: Components, other: Components) -> np.ndarray:
     """The term of every pair in the divergence; large but finite if a weight is zero. [K, K]"""
-    forward, backward = _twice_kl(one, other), _twice_kl(other, one).T
+    forward, backward = twice_kl(one, other), twice_kl(other, one).T
     w, v = one.weights[:, None], other.weights
     with np.errstate(divide="ignore", invalid="ignore"):
         costs = (w - v) * (np.log(w) - np.log(v)) + 0.5 * (w * forward + v * backward)
@@ -149,7 +149,7 @@ def _pairs(one: Components, other: Components) -> np.ndarray:
 _FAR = 1e150
 
 
-def _twice_kl(one: Components, other: Components) -> np.ndarray:
+def twice_kl(one: Components, other: Components) -> np.ndarray:
     """`2 KL(N_i | N_j) = |L_j^-1 L_i|^2 - D - 2 ln|L_j^-1 L_i| + |L_j^-1 (mu_i - mu_j)|^2`. [K, K]"""
     step = one.means[:, None] - other.means  # [K, K, D]
     apart = np.concatenate(

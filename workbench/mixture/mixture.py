@@ -6,9 +6,10 @@ For D = 1 these programs use variances instead of 1 x 1 matrices: each Cholesky 
 component, which takes longer than the rest of a small pass.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +21,10 @@ from workbench.data import finite_points
 from workbench.errors import InputError, shown
 from workbench.mixture.covariance import COVARIANCES, Covariance, lower_triangular
 from workbench.mixture.covariance.base import LOG_2PI
+
+if TYPE_CHECKING:
+    from workbench.mixture.conditioning import Moments
+    from workbench.mixture.relative_entropy import Bounds, MonteCarlo
 
 # Number of points whose densities are evaluated together, which limits memory to BLOCK x K x D numbers.
 BLOCK = 4096
@@ -153,6 +158,42 @@ class Mixture:
         noise = jax.random.normal(key_noise, (num_samples, self.num_dimensions), self.means.dtype)
         x = self.means[components] + jnp.einsum("nij,nj->ni", self.scale_trils[components], noise)
         return x, components
+
+    def marginal(self, columns: Sequence[int]) -> "Mixture":
+        """The mixture of the columns at these positions; `conditioning.marginal` says more."""
+        from workbench.mixture.conditioning import marginal
+
+        return marginal(self, columns)
+
+    def conditional(self, given: Mapping[int, ArrayLike]) -> "Mixture":
+        """The mixture of the other columns given values of these, by position; see `conditioning.conditional`."""
+        from workbench.mixture.conditioning import conditional
+
+        return conditional(self, given)
+
+    def regression(self, given: Mapping[int, ArrayLike]) -> "Moments":
+        """Mean and covariance of the other columns given values of these; see `conditioning.regression`."""
+        from workbench.mixture.conditioning import regression
+
+        return regression(self, given)
+
+    def moments(self) -> "Moments":
+        """Mean [D] and covariance [D, D] of the whole mixture."""
+        from workbench.mixture.conditioning import moments
+
+        return moments(self)
+
+    def kl_divergence(self, other: "Mixture", key: Array, num_samples: int = 10_000) -> "MonteCarlo":
+        """`E ln p(x) / q(x)` over draws from this mixture, p, with its error; see `relative_entropy.kl_divergence`."""
+        from workbench.mixture.relative_entropy import kl_divergence
+
+        return kl_divergence(self, other, key, num_samples)
+
+    def kl_bounds(self, other: "Mixture") -> "Bounds":
+        """A lower and an upper bound of the divergence of `other`; see `relative_entropy.kl_bounds`."""
+        from workbench.mixture.relative_entropy import kl_bounds
+
+        return kl_bounds(self, other)
 
     def affine(self, matrix: ArrayLike, shift: ArrayLike = 0.0) -> "Mixture":
         """The mixture of `matrix x + shift`, a change of units.
