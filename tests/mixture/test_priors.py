@@ -21,10 +21,12 @@ from workbench.mixture import (
     PRIORS,
     ChenTanPrior,
     ConjugatePrior,
+    DiagonalLoadingPrior,
     FlatPrior,
     IndependentPrior,
     Mixture,
     Prior,
+    Statistics,
     covariance_named,
 )
 from workbench.mixture.prior.independent import log_lkj_cholesky
@@ -126,6 +128,29 @@ def test_chen_tan_density_is_the_sum_over_dense_covariances(
     assert float(got) == pytest.approx(expected, rel=1e-12)
 
 
+@FAMILIES
+def test_diagonal_loading_density_is_the_sum_over_dense_covariances(
+    family: str, points: Points, random_mixture: Random
+) -> None:
+    mixture, problem = random_mixture(points, K, family, seed=5), Problem(points, K, family, DiagonalLoadingPrior())
+    # For tied the shared covariance counts K times, so that the sum is the same for all families.
+    expected = -0.5e-6 * len(points) / K * sum(np.trace(np.linalg.inv(c)) for c in mixture.covariances)
+    assert float(log_prior(problem, mixture)) == pytest.approx(expected, rel=1e-12)
+
+
+@FAMILIES
+def test_diagonal_loading_adds_to_the_variances_of_a_component_of_average_size(
+    family: str, points: Points, random_mixture: Random
+) -> None:
+    mixture, means = random_mixture(points, K, family, seed=5), jnp.zeros((K, D))
+    scatter = mixture.covariance.moments(mixture.covariances)
+    loaded = Problem(points, K, family, DiagonalLoadingPrior(loading=0.3))
+    flat = Problem(points, K, family)
+    statistics = Statistics(jnp.full(K, len(points) / K), means, scatter)
+    got, plain = (np.asarray(p.maximise(statistics, mixture).covariances) for p in (loaded, flat))
+    np.testing.assert_allclose(got, plain + 0.3 * np.eye(D), rtol=1e-12)
+
+
 @pytest.mark.parametrize("dimensions", [2, 3, 5])
 @pytest.mark.parametrize("eta", [0.5, 1.0, 3.0])
 def test_lkj_density_is_numpyros(dimensions: int, eta: float) -> None:
@@ -142,6 +167,7 @@ def test_lkj_density_is_numpyros(dimensions: int, eta: float) -> None:
         pytest.param(FlatPrior(), marks=pytest.mark.slow),  # the other priors include this case
         ConjugatePrior(concentration=2.0, mean_shrinkage=0.5),
         ChenTanPrior(strength=0.7),
+        DiagonalLoadingPrior(loading=0.4),
     ],
 )
 def test_closed_form_m_step_is_a_stationary_point_of_the_expected_log_joint(

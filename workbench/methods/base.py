@@ -136,7 +136,7 @@ def check_smooth(problem: Problem) -> None:
     if not problem.prior.smooth:
         raise InputError(
             f"prior: a gradient does not vanish at a maximum on the bound of the {type(problem.prior).__name__}; "
-            "use EM, or a smooth prior: flat, chen_tan, conjugate, independent"
+            "use EM, or a smooth prior: flat, chen_tan, conjugate, diagonal_loading, independent"
         )
 
 

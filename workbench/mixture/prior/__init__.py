@@ -4,6 +4,7 @@ from workbench.mixture.prior.base import FlatPrior, Hyperparameters, Prior
 from workbench.mixture.prior.bounded_ratio import BoundedRatioPrior
 from workbench.mixture.prior.chen_tan import ChenTanPrior
 from workbench.mixture.prior.conjugate import ConjugatePrior
+from workbench.mixture.prior.diagonal_loading import DiagonalLoadingPrior
 from workbench.mixture.prior.independent import IndependentPrior
 
 PRIORS: dict[str, type[Prior]] = {
@@ -12,6 +13,7 @@ PRIORS: dict[str, type[Prior]] = {
     "independent": IndependentPrior,
     "chen_tan": ChenTanPrior,
     "bounded_ratio": BoundedRatioPrior,
+    "diagonal_loading": DiagonalLoadingPrior,
 }
 
 __all__ = [
@@ -19,6 +21,7 @@ __all__ = [
     "BoundedRatioPrior",
     "ChenTanPrior",
     "ConjugatePrior",
+    "DiagonalLoadingPrior",
     "FlatPrior",
     "Hyperparameters",
     "IndependentPrior",
