@@ -32,6 +32,7 @@ CHANGED: dict[str, Any] = {
     "damping": 0.25,
     "reg_covar": 1e-3,
     "strength": 0.5,
+    "loading": 1e-3,
     "ratio": 20.0,
     "ascent.weights": "stick_breaking",
     "ascent.scales": "matrix_logarithm",
