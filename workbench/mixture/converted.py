@@ -1,0 +1,104 @@
+"""A mixture in the terms of other packages: scikit-learn's fitted `GaussianMixture`, and NumPyro's distribution."""
+
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any
+
+import numpy as np
+import numpyro.distributions as dist
+from numpy.typing import ArrayLike, NDArray
+from scipy.linalg import solve_triangular
+
+from workbench.errors import InputError
+from workbench.mixture.mixture import Mixture, covariance_named
+
+# scikit-learn's names of the covariance families, and ours.
+FAMILIES = {"full": "full", "tied": "tied", "diag": "diagonal", "spherical": "spherical"}
+TYPES = {ours: theirs for theirs, ours in FAMILIES.items()}
+
+Numbers = NDArray[np.float64]
+
+
+def to_sklearn(mixture: Mixture) -> Any:
+    """A fitted `sklearn.mixture.GaussianMixture` with these parameters; see `Mixture.to_sklearn`."""
+    if find_spec("sklearn") is None:
+        raise InputError("to_sklearn: needs scikit-learn; pip install 'workbench[sklearn]'")
+    if mixture.covariance.name not in TYPES or np.ndim(mixture.weights) != 1:
+        raise InputError(f"to_sklearn: scikit-learn has no form for {mixture!r}; give one mixture, full, tied, ...")
+    kind = TYPES[mixture.covariance.name]
+    # Imported late: an extra that takes a second to import.
+    fitted = import_module("sklearn.mixture").GaussianMixture(mixture.num_components, covariance_type=kind)
+    fitted.weights_, fitted.means_, fitted.covariances_, root = parameters_of(mixture, kind)
+    fitted.precisions_cholesky_ = root
+    fitted.precisions_ = root @ np.swapaxes(root, -1, -2) if kind in ("full", "tied") else root**2
+    fitted.n_features_in_, fitted.converged_, fitted.n_iter_ = mixture.num_dimensions, True, 0
+    return fitted
+
+
+def from_sklearn(fitted: Any) -> Mixture:
+    """The mixture of a fitted estimator of scikit-learn; see `Mixture.from_sklearn`."""
+    names = ("covariance_type", "weights_", "means_", "precisions_cholesky_")
+    missing = [name for name in names if not hasattr(fitted, name)]
+    if missing:
+        raise InputError(
+            f"fitted: {type(fitted).__name__} has no {' and no '.join(missing)}; give a GaussianMixture after its fit"
+        )
+    weights, means = np.asarray(fitted.weights_, float), np.asarray(fitted.means_, float)
+    return with_precisions(weights, means, fitted.precisions_cholesky_, FAMILIES[fitted.covariance_type])
+
+
+def parameters_of(mixture: Mixture, kind: str) -> tuple[Numbers, Numbers, Numbers, Numbers]:
+    """Weights, means, covariances and Cholesky factors of precisions in the shapes of scikit-learn's `kind`.
+
+    A mixture of one dimension may be of the diagonal family where `kind` is "full".
+    """
+    weights, means, scales = (np.asarray(leaf, float) for leaf in (mixture.weights, mixture.means, mixture.scales))
+    if kind not in ("full", "tied"):
+        return weights, means, scales**2, 1.0 / scales
+    factors = scales.reshape(*scales.shape[: 1 if kind == "full" else 0], *(mixture.num_dimensions,) * 2)
+    return weights, means, factors @ np.swapaxes(factors, -1, -2), _inverse_transpose(factors, lower=True)
+
+
+def with_precisions(weights: ArrayLike, means: ArrayLike, precisions_cholesky: ArrayLike, family: str) -> Mixture:
+    """The mixture of a family from weights, means and scikit-learn's `precisions_cholesky_`, on the host.
+
+    Weights are scaled to sum to one: those of scikit-learn's starts need not. Matrices of one dimension may be given
+    for the diagonal family.
+    """
+    w, root = np.asarray(weights, float), np.asarray(precisions_cholesky, float)
+    kind = covariance_named(family)
+    mu = np.asarray(means, float)
+    scales = _inverse_transpose(root, lower=False) if kind.has_correlations else 1.0 / root
+    scales = scales.reshape(kind.shape(*mu.shape))
+    return Mixture(w / np.sum(w), mu, scales, kind)  # type: ignore[arg-type]
+
+
+def _inverse_transpose(factors: Numbers, *, lower: bool) -> Numbers:
+    """`L^-T` of triangular matrices [..., D, D]."""
+    d = factors.shape[-1]
+    inverses = [solve_triangular(one, np.eye(d), lower=lower).T for one in factors.reshape(-1, d, d)]
+    return np.stack(inverses).reshape(factors.shape)
+
+
+def to_numpyro(mixture: Mixture) -> Any:
+    """The mixture as a NumPyro distribution; see `Mixture.to_numpyro`."""
+    components = dist.MultivariateNormal(mixture.means, scale_tril=mixture.scale_trils)
+    return dist.MixtureSameFamily(dist.Categorical(probs=mixture.weights), components)
+
+
+def from_numpyro(distribution: Any) -> Mixture:
+    """The mixture of a NumPyro distribution; see `Mixture.from_numpyro`."""
+    remedy = "give a MixtureSameFamily of MultivariateNormal, of Normal(...).to_event(1), or of Normal"
+    if not isinstance(distribution, dist.MixtureSameFamily) or distribution.batch_shape:
+        raise InputError(f"distribution: {type(distribution).__name__} is no mixture of Gaussians; {remedy}")
+    weights = np.asarray(distribution.mixing_distribution.probs, float)
+    component = distribution.component_distribution
+    if isinstance(component, dist.MultivariateNormal):
+        trils = np.asarray(component.scale_tril, float)
+        means = np.broadcast_to(component.loc, trils.shape[:-1])
+        return Mixture.from_covariances(weights, means, trils @ np.swapaxes(trils, -1, -2), "full")
+    normal = component.base_dist if isinstance(component, dist.Independent) else component
+    if not isinstance(normal, dist.Normal) or len(component.event_shape) > 1:
+        raise InputError(f"distribution: its components are {type(component).__name__}; {remedy}")
+    means, deviations = (np.asarray(a, float).reshape(len(weights), -1) for a in (normal.loc, normal.scale))
+    return Mixture.from_covariances(weights, means, deviations**2, "diagonal")

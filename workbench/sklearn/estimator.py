@@ -1,0 +1,218 @@
+"""The estimator: scikit-learn's `GaussianMixture`, fitted by the methods and under the priors of the workbench."""
+
+import warnings
+from collections.abc import Callable
+from inspect import signature
+from typing import Any, ClassVar
+
+import jax
+import numpy as np
+import sklearn.mixture
+from numpy.typing import ArrayLike, NDArray
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import validate_data
+
+from workbench.compare.comparison import name_methods
+from workbench.errors import InputError
+from workbench.methods import METHODS, Method
+from workbench.mixture import Mixture, Prior
+from workbench.mixture.converted import FAMILIES, parameters_of, with_precisions
+from workbench.problem import Problem
+from workbench.sklearn.fitting import Climb, Rule, climb, climb_by, loaded_problem
+
+
+class GaussianMixture(sklearn.mixture.GaussianMixture):  # type: ignore[misc]
+    """A drop-in for `sklearn.mixture.GaussianMixture`, whose parameters, attributes and methods it has.
+
+    It maximises `sum_n ln sum_k weights_k N(x_n | means_k, covariances_k) + log prior`. Without `prior` this prior is
+    `DiagonalLoadingPrior(loading=reg_covar)`, that is `-(N reg_covar / 2 K) sum_k tr(covariances_k^-1)`, and for tied
+    `-(N reg_covar / 2) tr(covariances^-1)`. Its M-step adds `reg_covar` to the variances of a component of N / K rows,
+    `N / (K n_k)` times as much to those of one of n_k rows, and exactly `reg_covar` in the tied family. scikit-learn
+    adds `reg_covar` whatever the size, by a step that climbs no known objective; at 1e-6 the two differ by about that.
+    With `reg_covar=0` the objective is the likelihood.
+
+    What else differs from scikit-learn:
+
+    - `lower_bound_` is the objective per row at the *returned* parameters, and `lower_bounds_` at those after each
+      iteration; scikit-learn's are those before it. With `reg_covar=0` and no prior it equals `score(X)`.
+    - `n_init` keeps the fit of the highest objective. A fit that ends at a singular covariance is passed over; if all
+      do, the error is a `ValueError`.
+    - It computes in float64, whatever JAX is told otherwise; attributes have the dtype of X.
+
+    Args:
+        n_components: K.
+        covariance_type: "full", "tied", "diag" or "spherical".
+        tol: EM stops when the objective per row changes by less in an iteration.
+        reg_covar: see above.
+        max_iter: the most iterations, of EM and of a method that is given by its name.
+        n_init: starts; the best is kept.
+        init_params: "kmeans", "k-means++", "random" or "random_from_data", as in scikit-learn, with its random numbers.
+        weights_init: weights of the start [K].
+        means_init: means of the start [K, D].
+        precisions_init: precisions of the start, in the shape of the covariances.
+        random_state: of the starts, of `sample`, and of methods that draw random numbers.
+        warm_start: go on from the last fit; then `n_init` is ignored.
+        verbose: 1 prints starts and iterations, 2 also times.
+        verbose_interval: iterations between two lines.
+        method: the name of a method that gives a point estimate, as "em", "ascent", "newton" or "squarem", or a method,
+            as `workbench.GradientAscent()`. All but EM stop by their own rule and not by `tol`.
+        prior: a prior or its name, as "conjugate". It takes the place of `reg_covar`, which then only widens starts.
+    """
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        **sklearn.mixture.GaussianMixture._parameter_constraints,
+        "method": [str, Method],
+        "prior": [str, Prior, None],
+    }
+
+    def __init__(
+        self,
+        n_components: int = 1,
+        *,
+        covariance_type: str = "full",
+        tol: float = 1e-3,
+        reg_covar: float = 1e-6,
+        max_iter: int = 100,
+        n_init: int = 1,
+        init_params: str = "kmeans",
+        weights_init: ArrayLike | None = None,
+        means_init: ArrayLike | None = None,
+        precisions_init: ArrayLike | None = None,
+        random_state: int | np.random.RandomState | None = None,
+        warm_start: bool = False,
+        verbose: int = 0,
+        verbose_interval: int = 10,
+        method: str | Method = "em",
+        prior: str | Prior | None = None,
+    ) -> None:
+        super().__init__(
+            n_components,
+            covariance_type=covariance_type,
+            tol=tol,
+            reg_covar=reg_covar,
+            max_iter=max_iter,
+            n_init=n_init,
+            init_params=init_params,
+            weights_init=weights_init,
+            means_init=means_init,
+            precisions_init=precisions_init,
+            random_state=random_state,
+            warm_start=warm_start,
+            verbose=verbose,
+            verbose_interval=verbose_interval,
+        )
+        self.method = method
+        self.prior = prior
+
+    def fit_predict(self, X: ArrayLike, y: object = None) -> NDArray[np.int64]:
+        """Fit the mixture and return the most probable component of each row. [N]
+
+        Args:
+            X: rows [N, D]; anything that NumPy reads, such as arrays of JAX and tensors of PyTorch on the CPU.
+            y: ignored.
+
+        Raises:
+            ValueError: X or a parameter is not accepted by scikit-learn, the method cannot fit this problem, or every
+                start ends at a singular covariance.
+        """
+        self._validate_params()
+        x = validate_data(self, X, dtype=[np.float64, np.float32], ensure_min_samples=2)
+        if len(x) < self.n_components:
+            raise ValueError(
+                f"Expected n_samples >= n_components but got n_components = {self.n_components}, n_samples = {len(x)}"
+            )
+        self._check_parameters(x, **_namespace(self._check_parameters))
+        given = x.dtype
+        x = np.ascontiguousarray(x, dtype=np.float64)
+        # The precision of this thread alone, and only for as long as the fit lasts.
+        with jax.enable_x64(True):
+            best = self._best(x)
+        self._keep(best, given)
+        return np.asarray(self.predict(x.astype(given)))
+
+    def _best(self, x: NDArray[np.float64]) -> Climb:
+        """The climb that ends highest, of those that do not end at a singular covariance."""
+        method, warm = self._method(), self.warm_start and hasattr(self, "converged_")
+        random = check_random_state(self.random_state)
+        # scikit-learn's own start refuses what has no covariance, and so comes first.
+        starts = [self._start(x, random, warm) for _ in range(1 if warm else self.n_init)]
+        problem = self._problem(x)
+        climbs = []
+        if method is None:
+            for number, start in enumerate(starts):
+                self._print_verbose_msg_init_beg(number)
+                before = self._before if warm and hasattr(self, "_before") else -np.inf
+                climbs.append(climb(problem, start, Rule(self.tol, self.max_iter), before))
+                self._print(climbs[-1])
+        else:
+            climbs = climb_by(method, problem, starts, int(random.randint(2**31)))
+        sound = [each for each in climbs if not each.collapsed and np.isfinite(each.height)]
+        if not sound:
+            raise ValueError(
+                "Fitting the mixture model failed because some components have ill-defined empirical covariance "
+                "(for instance caused by singleton or collapsed samples). Try to decrease the number of components, "
+                f"increase reg_covar, scale the input data or give a prior that bounds the components, as "
+                f'prior="conjugate"; {len(climbs)} of {len(climbs)} starts ended at a singular covariance.'
+            )
+        return max(sound, key=lambda each: each.height)
+
+    def _method(self) -> Method | None:
+        """The method; None for EM under the rule of `tol` and `max_iter`.
+
+        Raises:
+            InputError: the name is unknown, or the method samples.
+        """
+        if self.method == "em":
+            return None
+        (method,) = name_methods(self.method).values()
+        if method.schedule().draws:
+            names = ", ".join(name for name in METHODS if name != "em")
+            raise InputError(
+                f"method: {method.method} draws samples, and one mixture is asked for; of {names} give one that climbs"
+            )
+        if isinstance(self.method, str) and "max_iterations" in type(method).model_fields:
+            method = type(method).model_validate({"max_iterations": max(self.max_iter, 1)})
+        return method
+
+    def _family(self, dimensions: int) -> str:
+        """The family's name. A 1 x 1 matrix is a variance, which needs no factorisation."""
+        return "diagonal" if dimensions == 1 and self.covariance_type == "full" else FAMILIES[self.covariance_type]
+
+    def _problem(self, x: NDArray[np.float64]) -> Problem:
+        family = self._family(x.shape[1])
+        if self.prior is None:
+            return loaded_problem(x, self.n_components, family, float(self.reg_covar))
+        return Problem(x, self.n_components, family, self.prior)
+
+    def _start(self, x: NDArray[np.float64], random: np.random.RandomState, warm: bool) -> Mixture:
+        """A start as scikit-learn draws it, or the last fit."""
+        if not warm:
+            self._initialize_parameters(x, random, **_namespace(self._initialize_parameters))
+        return with_precisions(self.weights_, self.means_, self.precisions_cholesky_, self._family(x.shape[1]))
+
+    def _keep(self, best: Climb, dtype: Any) -> None:
+        """Set the attributes of a fitted estimator."""
+        self._set_parameters(tuple(leaf.astype(dtype) for leaf in parameters_of(best.mixture, self.covariance_type)))
+        self.converged_, self.n_iter_ = best.converged, best.num_iterations
+        self.lower_bound_, self.lower_bounds_ = best.height, best.heights[1:].tolist()
+        # What `warm_start` compares the first iteration with.
+        self._before = float(best.heights[-2]) if len(best.heights) > 1 else -np.inf
+        if not best.converged and self.max_iter > 0:
+            warnings.warn(
+                "Best performing initialization did not converge. Try different init parameters, or increase max_iter, "
+                "tol, or check for degenerate data.",
+                ConvergenceWarning,
+                stacklevel=3,
+            )
+
+    def _print(self, climb: Climb) -> None:
+        """The lines of `verbose`, once a climb is over."""
+        for number in range(1, len(climb.heights)):
+            self._print_verbose_msg_iter_end(number, climb.heights[number] - climb.heights[number - 1])
+        self._print_verbose_msg_init_end(climb.height, climb.converged)
+
+
+def _namespace(function: Callable[..., Any]) -> dict[str, Any]:
+    """NumPy, as the argument `xp` of those functions of scikit-learn that take one since version 1.8."""
+    return {"xp": np} if "xp" in signature(function).parameters else {}

@@ -1,0 +1,202 @@
+"""The fit behind the estimator: EM by one compiled program for many N and K, and any other method by the one loop."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from numpy.typing import NDArray
+
+from workbench.data.moments import Moments, moments_of
+from workbench.engine.compat.compilation import FEW_NUMBERS, OLD_EMITTERS, jit_with, make_room
+from workbench.engine.devices import mesh_of
+from workbench.engine.keys import named_key
+from workbench.engine.rows import Rows
+from workbench.loop.run import run
+from workbench.methods import Method
+from workbench.methods.base import is_usable
+from workbench.mixture import DiagonalLoadingPrior, FlatPrior, Mixture, Prior, covariance_named
+from workbench.mixture.filled import COMPONENTS, first_components
+from workbench.problem import Problem
+
+Points = NDArray[np.float64]
+
+# Rows of small data are padded to a multiple of this, so that most small fits have one of a few shapes.
+ROWS_TOGETHER = 512
+
+# The objective of this many iterations is kept; sizes in between are powers of two.
+FEWEST_HEIGHTS, MOST_HEIGHTS = 128, 2**16
+
+
+@dataclass(frozen=True)
+class Climb:
+    """One climb from one start."""
+
+    mixture: Mixture  # on the host
+    height: float  # the objective per row at the mixture
+    heights: Points  # [T]   the objective per row: at the start, and after each iteration, the first `MOST_HEIGHTS`
+    converged: bool
+    collapsed: bool  # it stopped at a covariance that is singular
+    num_iterations: int
+
+
+class Rule(NamedTuple):
+    """When EM stops: below this gain per row, or after so many iterations."""
+
+    tolerance: float
+    max_iterations: int
+
+
+def loaded_problem(x: Points, components: int, covariance: str, loading: float) -> Problem:
+    """The problem under `DiagonalLoadingPrior`, for any finite points: constant and collinear columns are no error.
+
+    The penalty bounds every covariance, whatever the points are. The working units are those of the data with noise of
+    variance `loading`.
+    """
+    if loading == 0.0:
+        return Problem(x, components, covariance)
+    family, prior = covariance_named(covariance), DiagonalLoadingPrior(loading=loading)
+    moments = moments_of(x)
+    n, mean, spread = moments
+    rows = Rows.of(
+        x, family, components, mesh_of(None), moments=Moments(n, mean, spread + loading * np.eye(x.shape[1]))
+    )
+    inverse = np.asarray(rows.inverse)
+    rows = replace(rows, total=jnp.asarray(n * inverse @ spread @ inverse.T))
+    hyperparameters = prior.hyperparameters(moments, components, family)
+    return Problem.tree_unflatten((components, family, prior, "free"), (rows, hyperparameters, None))
+
+
+def climb(problem: Problem, start: Mixture, rule: Rule, before: float = -np.inf) -> Climb:
+    """EM from a start, until the objective per row changes by less than the tolerance.
+
+    As scikit-learn does, an iteration compares the objective at its own start with that at the start of the iteration
+    before it.
+
+    Args:
+        problem: under a prior with a closed-form M-step.
+        start: the first mixture.
+        rule: when to stop.
+        before: the objective per row one iteration before the start, where the climb goes on from there.
+    """
+    make_room()
+    common, begun = _common(problem, start)
+    room = min(max(FEWEST_HEIGHTS, 1 << rule.max_iterations.bit_length()), MOST_HEIGHTS)
+    end = jax.device_get(_climb(room, common, begun, rule.tolerance, rule.max_iterations, before))
+    mixture = first_components(end.mixture, problem.components)
+    return Climb(
+        mixture=mixture,
+        height=float(end.height),
+        heights=end.heights[: int(end.iterations) + 1],
+        converged=bool(end.converged),
+        collapsed=bool(end.collapsed),
+        num_iterations=int(end.iterations),
+    )
+
+
+def climb_by(method: Method, problem: Problem, starts: Sequence[Mixture], seed: int) -> list[Climb]:
+    """Climbs of any method from several starts, by the one loop; each stops by the method's own rule.
+
+    `heights` are those of the rows that the loop records, and an iteration is a step of one or more passes.
+
+    Raises:
+        InputError: the method cannot solve the problem.
+    """
+    stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *starts)
+    trace = run(method, problem, stacked, named_key(seed, method.method))
+    return [
+        Climb(
+            mixture=jax.tree.map(lambda leaf, r=r: np.asarray(leaf)[r, -1], trace.mixtures),
+            height=float(trace.log_joint[r, -1]) / problem.num_points,
+            heights=np.asarray(trace.log_joint[r]) / problem.num_points,
+            converged=bool(trace.converged[r]),
+            collapsed=bool(trace.collapsed[r]),
+            num_iterations=round(float(trace.passes[r, -1])),
+        )
+        for r in range(trace.num_restarts)
+    ]
+
+
+def _common(problem: Problem, start: Mixture) -> tuple[Problem, Mixture]:
+    """The problem and the start in the shape of a program that many small problems share; large ones as they are."""
+    rows = problem.rows
+    if rows.shared or rows.stream is not None:
+        return problem, start
+    if rows.z.size > FEW_NUMBERS:
+        return problem.of_any_size(), start
+    rows = replace(_padded(rows), mesh=None)
+    problem = problem.over(rows).of_any_size()
+    additive: tuple[type[Prior], ...] = (FlatPrior, DiagonalLoadingPrior)
+    k = start.num_components
+    if k >= COMPONENTS or rows.z.size * COMPONENTS > FEW_NUMBERS or not isinstance(problem.prior, additive):
+        return problem, start
+    # Components without points follow; `Problem.nested_in` fixes them.
+    weights = np.pad(np.asarray(start.weights), (0, COMPONENTS - k))
+    means = np.pad(np.asarray(start.means), ((0, COMPONENTS - k), (0, 0)), mode="edge")
+    scales = np.asarray(start.scales)
+    if not start.covariance.is_shared:
+        scales = np.concatenate([scales, np.repeat(scales[:1], COMPONENTS - k, axis=0)])
+    return problem.nested_in(COMPONENTS), Mixture(weights, means, scales, start.covariance)  # type: ignore[arg-type]
+
+
+def _padded(rows: Rows) -> Rows:
+    """The same rows, padded with rows that count nothing to one of a few shapes."""
+    z, counted = np.asarray(rows.z), np.asarray(rows.counted)
+    chunks = 1 << (len(counted) - 1).bit_length()
+    more = ((0, chunks - len(counted)), (0, 0), (0, -z.shape[-1] % ROWS_TOGETHER))
+    return replace(rows, z=jnp.asarray(np.pad(z, more)), counted=jnp.asarray(np.pad(counted, more[0])))
+
+
+class _State(NamedTuple):
+    mixture: Mixture
+    height: Array  # []   of the last mixture whose height is known
+    heights: Array  # [T]
+    iterations: Array  # []
+    last: Array  # []   no iteration follows; the height of the mixture is still to be computed
+    converged: Array  # []
+    collapsed: Array  # []
+    ended: Array  # []
+
+
+def _climbed(room: int, problem: Problem, start: Mixture, tolerance: Array, most: Array, before: Array) -> _State:
+    """All iterations of a climb, and one more pass, which gives the height of the last mixture."""
+    size, beside = problem.num_points, _inactive_log_prior(problem, start)
+
+    def turn(now: _State) -> _State:
+        proposed, log_joint = problem.em_step(now.mixture)
+        height = (log_joint - beside) / size
+        small = jnp.abs(height - now.height) < tolerance
+        usable = is_usable(proposed, problem)
+        taken = usable & ~now.last
+        iterations = now.iterations + taken
+        return _State(
+            mixture=jax.tree.map(lambda new, old: jnp.where(taken, new, old), proposed, now.mixture),
+            height=height,
+            heights=now.heights.at[now.iterations].set(height),
+            iterations=iterations,
+            last=now.last | small | (iterations >= most),
+            converged=now.converged | (small & taken),
+            collapsed=~usable & ~now.last,
+            ended=now.last | ~usable,
+        )
+
+    zero, no = jnp.asarray(0), jnp.asarray(False)
+    heights = jnp.zeros(room + 1, start.means.dtype)
+    begun = _State(start, jnp.asarray(before, heights.dtype), heights, zero, jnp.asarray(most) <= 0, no, no, no)
+    return jax.lax.while_loop(lambda now: ~now.ended, turn, begun)
+
+
+_climb = jit_with(OLD_EMITTERS, static_argnums=0)(_climbed)
+
+
+def _inactive_log_prior(problem: Problem, start: Mixture) -> Array:
+    """The part of `log_prior` of the components that only fill up the program's shape, under an additive prior. []"""
+    if problem.active is None or problem.covariance.is_shared:
+        return jnp.zeros((), start.means.dtype)
+    rows, k = problem.rows, start.num_components
+    scales = problem.covariance.broadcast(rows.matrix @ rows.matrix.T, k)
+    alike = problem.prior.log_density(replace(start, scales=scales), problem.hyperparameters)
+    return alike * jnp.sum(~problem.active) / k
