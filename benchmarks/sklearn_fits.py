@@ -3,7 +3,8 @@
 N is between 100 and 500 and K between 1 and 6; every family occurs, in two or three columns. `cold` is the first time
 that this process fits, with everything to be compiled; `kept` is a fresh process that reads the programs that the first
 one left in a folder; `again` repeats the fits in the same process. scikit-learn has fitted once before, so that its own
-first call is not counted. Both fit the same data from the same starts, and must agree.
+first call is not counted. Both fit the same data from the same starts, and must agree. Each has one thread: with more,
+scikit-learn's threads wait for each other on a machine that does other things as well.
 """
 
 import argparse
@@ -38,6 +39,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         kept = {"JAX_COMPILATION_CACHE_DIR": folder, "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
         kept |= {"JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1"}
+        kept |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
         command = [sys.executable, str(Path(__file__).resolve()), "--child", *sys.argv[1:]]
         for name in ("cold", "kept"):
             done = subprocess.run(command, env=os.environ | kept, check=True, stdout=subprocess.PIPE, text=True)

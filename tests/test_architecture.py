@@ -28,7 +28,7 @@ LAYERS = (
     ("studies",),
     ("claims", "selection"),
     ("jobs",),
-    ("export", "plots"),
+    ("export", "plots", "sklearn"),
     ("report",),
     ("__init__",),
     ("cli",),

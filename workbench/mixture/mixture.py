@@ -9,7 +9,7 @@ component, which takes longer than the rest of a small pass.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
@@ -21,6 +21,7 @@ from workbench.data import finite_points
 from workbench.errors import InputError, shown
 from workbench.mixture.covariance import COVARIANCES, Covariance, lower_triangular
 from workbench.mixture.covariance.base import LOG_2PI
+from workbench.mixture.covariance.given import in_family
 
 if TYPE_CHECKING:
     from workbench.mixture.conditioning import Moments
@@ -28,10 +29,6 @@ if TYPE_CHECKING:
 
 # Number of points whose densities are evaluated together, which limits memory to BLOCK x K x D numbers.
 BLOCK = 4096
-
-# Covariances count as equal if they differ by at most this fraction of their largest entry, which allows for float32
-# and for numbers that were printed with seven digits.
-SAME = 1e-6
 
 
 @jax.tree_util.register_dataclass
@@ -73,7 +70,7 @@ class Mixture:
             raise InputError(f"means: expected [K, D] with K = {w.size} weights, got shape {mu.shape}")
         if not (np.all(w >= 0) and np.isclose(w.sum(), 1.0, rtol=0, atol=1e-3)):
             raise InputError(f"weights: must be non-negative and sum to 1, got {shown(w.tolist())}")
-        scales = family.factor(jnp.asarray(_in_family(family, sigma, *mu.shape)))
+        scales = family.factor(jnp.asarray(in_family(family, sigma, *mu.shape)))
         if not bool(jnp.all(jnp.isfinite(scales))):
             raise InputError(f"covariances: must be positive definite, got {shown(sigma.tolist())}")
         return cls(jnp.asarray(w / w.sum()), jnp.asarray(mu), scales, family)
@@ -255,6 +252,32 @@ class Mixture:
 
         return load_mixture(path).mixture
 
+    def to_sklearn(self) -> Any:
+        """A fitted `sklearn.mixture.GaussianMixture` with these parameters; needs scikit-learn."""
+        from workbench.mixture.converted import to_sklearn
+
+        return to_sklearn(self)
+
+    @classmethod
+    def from_sklearn(cls, fitted: Any) -> "Mixture":
+        """The mixture of a fitted `GaussianMixture`, or `BayesianGaussianMixture` at its expected parameters."""
+        from workbench.mixture.converted import from_sklearn
+
+        return from_sklearn(fitted)
+
+    def to_numpyro(self) -> Any:
+        """The mixture as a `numpyro.distributions.MixtureSameFamily` of multivariate normals."""
+        from workbench.mixture.converted import to_numpyro
+
+        return to_numpyro(self)
+
+    @classmethod
+    def from_numpyro(cls, distribution: Any) -> "Mixture":
+        """The mixture of a NumPyro `MixtureSameFamily` of normals: full for multivariate ones, otherwise diagonal."""
+        from workbench.mixture.converted import from_numpyro
+
+        return from_numpyro(distribution)
+
     def _points(self, x: ArrayLike) -> Array:
         if isinstance(x, jax.core.Tracer):
             # Inside a compiled program the values cannot be checked.
@@ -300,29 +323,6 @@ def _called(function: Callable[[Mixture, Array], Array], mixture: Mixture, point
 _PROGRAMS: dict[Callable[[Mixture, Array], Array], Callable[..., Array]] = {
     function: jax.jit(function) for function in (_component_log_joint, _log_density)
 }
-
-
-def _in_family(family: Covariance, sigma: np.ndarray, components: int, dimensions: int) -> np.ndarray:
-    """Covariances in the family's shape, from that shape or from dense ones that lie in the family."""
-    shape, dense = family.shape(components, dimensions), (components, dimensions, dimensions)
-    if sigma.shape not in (shape, dense):
-        shapes = " or ".join(str(list(each)) for each in dict.fromkeys((shape, dense)))
-        raise InputError(f"covariances: the {family.name} family needs shape {shapes}, got {list(sigma.shape)}")
-    if family.has_correlations or sigma.shape != shape:
-        _check_close(np.swapaxes(sigma, -1, -2), sigma, "symmetric")
-    if sigma.shape == shape:
-        return sigma
-    near = family.nearest(sigma)
-    scales = family.scale_trils(family.factor(jnp.asarray(near)), components, dimensions)
-    _check_close(np.asarray(scales @ jnp.swapaxes(scales, -1, -2)), sigma, f"of the {family.name} family")
-    return near
-
-
-def _check_close(member: np.ndarray, sigma: np.ndarray, what: str) -> None:
-    """Raise if covariances differ from a member of the family by more than rounding; NaN is reported elsewhere."""
-    off = np.max(np.abs(member - sigma), initial=0.0)
-    if off > SAME * np.max(np.abs(sigma)):
-        raise InputError(f"covariances: must be {what}, and are off by {off:.3g}, got {shown(sigma.tolist())}")
 
 
 def num_parameters(covariance: Covariance, components: int, dimensions: int) -> int:

@@ -11,7 +11,7 @@ from jax import Array
 from numpy.typing import NDArray
 
 from workbench.data.moments import Moments, moments_of
-from workbench.engine.compat.compilation import FEW_NUMBERS, OLD_EMITTERS, jit_with, make_room
+from workbench.engine.compat.compilation import BRIEF, FEW_NUMBERS, STEPPING, jit_with, make_room
 from workbench.engine.devices import mesh_of
 from workbench.engine.keys import named_key
 from workbench.engine.rows import Rows
@@ -85,7 +85,8 @@ def climb(problem: Problem, start: Mixture, rule: Rule, before: float = -np.inf)
     make_room()
     common, begun = _common(problem, start)
     room = min(max(FEWEST_HEIGHTS, 1 << rule.max_iterations.bit_length()), MOST_HEIGHTS)
-    end = jax.device_get(_climb(room, common, begun, rule.tolerance, rule.max_iterations, before))
+    program = _climb_briefly if problem.rows.z.size <= FEW_NUMBERS else _climb_long
+    end = jax.device_get(program(room, common, begun, rule.tolerance, rule.max_iterations, before))
     mixture = first_components(end.mixture, problem.components)
     return Climb(
         mixture=mixture,
@@ -189,7 +190,9 @@ def _climbed(room: int, problem: Problem, start: Mixture, tolerance: Array, most
     return jax.lax.while_loop(lambda now: ~now.ended, turn, begun)
 
 
-_climb = jit_with(OLD_EMITTERS, static_argnums=0)(_climbed)
+# Small fits are brief beside the compiling of their program.
+_climb_briefly = jit_with(BRIEF, static_argnums=0)(_climbed)
+_climb_long = jit_with(STEPPING, static_argnums=0)(_climbed)
 
 
 def _inactive_log_prior(problem: Problem, start: Mixture) -> Array:
