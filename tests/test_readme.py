@@ -3,6 +3,7 @@
 import re
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ def blocks(language: str) -> list[str]:
 
 
 def test_the_python_example_runs_and_finds_both_groups(capsys: pytest.CaptureFixture[str]) -> None:
-    (example,) = blocks("python")
+    example, _ = blocks("python")
     assert len(example.strip().splitlines()) <= 12
     # `test_old_faithful` has the chains in their full length.
     assert "wb.NUTS()" in example
@@ -33,6 +34,15 @@ def test_the_python_example_runs_and_finds_both_groups(capsys: pytest.CaptureFix
     assert means[0, 1] == pytest.approx(54.5, abs=1)
     assert means[1, 1] == pytest.approx(80.0, abs=1)
     assert "Best sound log-joint" in capsys.readouterr().out
+
+
+def test_the_scikit_learn_example_runs_and_finds_both_groups() -> None:
+    _, example = blocks("python")
+    namespace: dict[str, Any] = {}
+    exec(compile(example, "README.md", "exec"), namespace)
+    assert namespace["search"].best_params_["n_components"] == 2
+    for means in (namespace["mixture"].canonical().means, np.sort(namespace["bounded"].means_, axis=0)):
+        assert means[:, 1] == pytest.approx([54.5, 80.0], abs=1)
 
 
 def test_the_config_example_is_valid() -> None:

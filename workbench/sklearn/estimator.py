@@ -16,6 +16,7 @@ from sklearn.utils.validation import validate_data
 from workbench.compare.comparison import name_methods
 from workbench.errors import InputError
 from workbench.methods import METHODS, Method
+from workbench.methods.em import check_closed_form
 from workbench.mixture import Mixture, Prior
 from workbench.mixture.converted import FAMILIES, parameters_of, with_precisions
 from workbench.problem import Problem
@@ -140,6 +141,7 @@ class GaussianMixture(sklearn.mixture.GaussianMixture):  # type: ignore[misc]
         problem = self._problem(x)
         climbs = []
         if method is None:
+            check_closed_form(problem)
             for number, start in enumerate(starts):
                 self._print_verbose_msg_init_beg(number)
                 before = self._before if warm and hasattr(self, "_before") else -np.inf
