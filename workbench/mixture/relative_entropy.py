@@ -107,7 +107,9 @@ def _log_overlaps(one: Components, other: Components) -> np.ndarray:
     apart = one.means[:, None] - other.means
     white = np.linalg.solve(factors, apart[..., None])[..., 0]
     logs = np.log(np.diagonal(factors, axis1=-2, axis2=-1)).sum(-1)
-    return np.asarray(-0.5 * np.sum(white**2, -1) - logs - 0.5 * apart.shape[-1] * LOG_2PI)
+    with np.errstate(over="ignore"):
+        # Components that are too far apart do not overlap: the logarithm is -infinity.
+        return np.asarray(-0.5 * np.sum(white**2, -1) - logs - 0.5 * apart.shape[-1] * LOG_2PI)
 
 
 def _lower(w: Array, v: Array, within: Array, overlaps: np.ndarray, entropies: np.ndarray) -> Array:
