@@ -5,7 +5,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from workbench.plots.coupling import shares
-from workbench.plots.uncertainty import WAYS
+from workbench.plots.standard_errors import WAYS
 from workbench.report.study_panels import coverage_by_way, errors_by_way
 from workbench.studies.base import Findings, Row
 from workbench.studies.coupling import Coupling

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from workbench.report import show_selection
+from workbench.errors import InputError
+from workbench.report import figure, save_figure, show_selection
 from workbench.selection import CRITERIA, Cell, Choice, FamilySelection, Score, Selection
 
 # Two terms a point, by family and K.
@@ -75,3 +76,18 @@ def test_page_and_figure_show_every_family(grid: FamilySelection, tmp_path: Path
     assert grid.reading in page
     (drawn,) = shown.draw(tmp_path)
     assert drawn.read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_criterion_is_a_figure_of_its_own(grid: FamilySelection, tmp_path: Path) -> None:
+    made = figure(grid, "bic", size=(4.0, 3.0))
+    (ax,) = made.axes
+    assert (ax.get_xlabel(), ax.get_title()) == ("components K", "BIC: tied 3")
+    assert [text.get_text() for text in made.legends[0].get_texts()] == ["full", "tied"]
+    assert save_figure(made, tmp_path / "bic.pdf").read_bytes().startswith(b"%PDF")
+    (alone,) = figure(selection("full"), "bic").axes
+    assert alone.get_title() == "BIC: K = 2"
+    assert tuple(figure(grid, "selection", size=(8.0, 4.0)).get_size_inches()) == (8.0, 4.0)
+    with pytest.raises(InputError, match=r"unknown figure 'bik'\. Did you mean 'bic'"):
+        figure(grid, "bik")
+    with pytest.raises(InputError, match="palette: the figure 'bic' has legend, size"):
+        figure(grid, "bic", palette="tab10")

@@ -15,7 +15,7 @@ from workbench.methods import METHODS, NUTS, Approximation, Gibbs
 from workbench.methods.base import Algorithm
 from workbench.mixture import Mixture
 from workbench.mixture.prior import Hyperparameters
-from workbench.plots.uncertainty import ecdf_differences, words
+from workbench.plots.standard_errors import ecdf_differences, words
 from workbench.problem import Problem
 from workbench.report.study_page import STUDY_FIGURES
 from workbench.studies import Findings

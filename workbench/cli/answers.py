@@ -12,7 +12,7 @@ import numpy as np
 
 from workbench.cli.group import cli
 from workbench.cli.run import FAILED
-from workbench.cli.shared import Folder, import_own, named, progress, reusing, writing
+from workbench.cli.shared import Folder, import_own, job_option, named, progress, reusing, writing
 from workbench.compare import Comparison, summarise, table
 from workbench.compare.answers import Answer, answer_of, cross_table, labels_of
 from workbench.compare.estimates import LEVEL, Estimates, estimates_of, numbers_of
@@ -26,6 +26,7 @@ from workbench.experiment.draft import draft_of, toml_of
 from workbench.jobs.experiment import ExperimentJob
 from workbench.jobs.formats import NEVER
 from workbench.jobs.registry import load_results
+from workbench.jobs.registry import named as of_job
 from workbench.jobs.running import Reuse, run_job
 from workbench.jobs.store import Store
 from workbench.mixture.saved import SavedMixture, load_mixture, save_mixture
@@ -42,17 +43,18 @@ level_option = click.option(
 
 @cli.command()
 @click.argument("folder", type=click.Path(path_type=Path), metavar="DIR")
+@job_option
 @click.option("--method", metavar="NAME", help="Only this method  [default: all]")
 @level_option
 @click.option("--format", "form", type=click.Choice(FORMS), default="table", show_default=True)
-def estimates(folder: Path, method: str | None, level: float, form: str) -> None:
+def estimates(folder: Path, job: str | None, method: str | None, level: float, form: str) -> None:
     """Print the estimates of stored methods, with standard errors and intervals.
 
     Of a method that climbs they rest on the observed information at its best sound end, of a sampler on its draws after
     relabelling. Components count from 1, in the order of the first column of their means. LaTeX (which needs the
     package booktabs) and Markdown are tables for a paper; CSV and JSON have every digit, and correlations.
     """
-    comparisons = load_results(folder)
+    comparisons = of_job(load_results(folder), job, folder)
     found = [
         (comparison.name, estimates_of(comparison, name, level))
         for comparison in comparisons

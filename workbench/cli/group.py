@@ -42,7 +42,7 @@ FILES = {
     "init": "answers",
     "list": "inspect",
     "merge": "upkeep",
-    "plot": "inspect",
+    "plot": "plot",
     "posterior": "inspect",
     "predict": "answers",
     "report": "inspect",

@@ -47,13 +47,10 @@ def compare(folders: Sequence[Path], form: str) -> None:
 
 @cli.command()
 @click.argument("folder", type=click.Path(path_type=Path), metavar="DIR")
-def plot(folder: Path) -> None:
+def report(folder: Path) -> None:
     """Redraw every page and figure of a results folder from the stored results."""
     for path in redraw(folder):
         click.echo(path)
-
-
-cli.add_command(plot, "report")
 
 
 @cli.command("list")

@@ -29,6 +29,11 @@ from workbench.loop.run import Progress as RunProgress
 # Seconds in one place before the first message; the next ones come after two, four, eight times as many.
 PATIENCE = 60.0
 
+# Chooses one of several jobs of a folder.
+job_option = click.option(
+    "--job", metavar="NAME", help="The job, where the folder holds several: its name or a part of it."
+)
+
 Place = tuple[str, int]  # a function, and the instruction it is at
 
 # The share of CPU time above which a command computes and does not wait.

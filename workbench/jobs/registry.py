@@ -4,9 +4,10 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from workbench.compare import Comparison, table
+from workbench.data.points import unknown_name
 from workbench.errors import InputError, shown
 from workbench.jobs.atlas import Atlases, AtlasJob, load_atlas_job
 from workbench.jobs.base import Job
@@ -17,6 +18,7 @@ from workbench.jobs.selection import SelectionJob, load_selection
 from workbench.jobs.store import Store
 from workbench.jobs.study import StudyJob, load_findings
 from workbench.jobs.sweep import SweepJob, load_sweep, load_swept
+from workbench.selection import FamilySelection, Selection
 from workbench.studies import Findings
 from workbench.studies.reading import table_of
 
@@ -45,6 +47,22 @@ def stored_job(folder: Path, record: Mapping[str, Any], where: str) -> Job:
     if kind not in JOBS:
         raise InputError(f"{where}: kind: unknown {shown(kind)}; allowed: {', '.join(JOBS)}")
     return JOBS[kind].stored(folder, record, where)
+
+
+# Names of jobs that a message lists.
+MOST_NAMED = 8
+
+
+class HasName(Protocol):
+    """Results that are known by a name."""
+
+    @property
+    def name(self) -> str:
+        """The name of the job."""
+        ...
+
+
+Results = TypeVar("Results", bound=HasName)
 
 
 @dataclass(frozen=True)
@@ -92,6 +110,48 @@ def load_results(folder: Path | str) -> list[Comparison]:
     if swept and not Store(folder).jobs(ExperimentJob.kind):
         return swept
     return [comparison for comparison, _ in load_experiments(folder)] + swept
+
+
+def selections_in(folder: Path) -> list[Selection | FamilySelection]:
+    """Every stored choice of K of a results folder, oldest first.
+
+    Raises:
+        InputError: there is none, or a file is damaged.
+    """
+    store = Store(folder)
+    found = [load_selection(store, file, job) for file, job in store.jobs(SelectionJob.kind)]
+    if not found:
+        raise InputError(f"{folder}: holds no selection; make one with `workbench select FILE --out {folder}`")
+    return found
+
+
+def named(found: Sequence[Results], job: str | None, folder: Path) -> list[Results]:
+    """The results of the job of that name, or of the jobs whose names hold the text; all of them without a name.
+
+    Raises:
+        InputError: there is none; the message lists those that there are.
+    """
+    if job is None:
+        return list(found)
+    exact = [each for each in found if each.name == job]
+    some = exact or [each for each in found if job in each.name]
+    if not some:
+        raise InputError(f"--job: {unknown_name('job', job, [each.name for each in found])} (in {folder})")
+    return some
+
+
+def one_of(found: Sequence[Results], job: str | None, folder: Path) -> Results:
+    """The results of the job of that name, or of the only one.
+
+    Raises:
+        InputError: there is no such job, or there are several.
+    """
+    some = named(found, job, folder)
+    if len(some) > 1:
+        names = ", ".join(repr(each.name) for each in some[:MOST_NAMED])
+        more = f" and {len(some) - MOST_NAMED} more" if len(some) > MOST_NAMED else ""
+        raise InputError(f"{folder}: holds {len(some)} jobs ({names}{more}); say which with --job NAME")
+    return some[0]
 
 
 def _found(store: Store, file: Path, job: Mapping[str, Any]) -> Found | None:

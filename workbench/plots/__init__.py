@@ -1,8 +1,27 @@
 """Plots of a comparison. Each function draws on the Axes that it is given, and changes nothing else."""
 
+from workbench.plots.classification import classification, uncertainty
 from workbench.plots.draws import clustering, labels, posterior
 from workbench.plots.fit import fit, pairs
+from workbench.plots.parameters import forest, groups_of, marginals, panels_of, ranks, trace
 from workbench.plots.score import score, waterfall
 from workbench.plots.style import colours
 
-__all__ = ["clustering", "colours", "fit", "labels", "pairs", "posterior", "score", "waterfall"]
+__all__ = [
+    "classification",
+    "clustering",
+    "colours",
+    "fit",
+    "forest",
+    "groups_of",
+    "labels",
+    "marginals",
+    "pairs",
+    "panels_of",
+    "posterior",
+    "ranks",
+    "score",
+    "trace",
+    "uncertainty",
+    "waterfall",
+]

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 Where: TypeAlias = Literal["inside", "above", "right"]
 Place: TypeAlias = Where | Literal[False]
 
+# Colours, or the name of a colour map of matplotlib; None for our own.
+Palette: TypeAlias = Sequence[str] | str | None
+
 # Colours of Okabe & Ito (2008), "Color universal design", which colour-blind readers can distinguish. Their yellow is
 # left out, because it is too pale on white.
 CYCLE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C8C8C")
@@ -32,6 +35,9 @@ STROKES: tuple[tuple[float, Any], ...] = (
     (1.6, (0, (1, 3))),
 )
 
+# Colour maps of at most so many colours are lists of them, and no scales.
+FEW_COLOURS = 20
+
 DATA = "0.55"  # grey of data points
 EDGE = "0.35"  # grey of reference lines and notes
 
@@ -50,6 +56,34 @@ def colours(names: Iterable[str]) -> dict[str, str]:
     others = [name for name in wanted if name not in chosen]
     chosen |= {name: free[i % len(free)] for i, name in enumerate(others)}
     return {name: chosen[name] for name in wanted}
+
+
+def palette_of(palette: Palette, count: int) -> list[str]:
+    """A colour for each of `count` groups; those of a list, or of our own, repeat where they are too few.
+
+    A colour map of few colours, such as tab10, gives them in turn; others are cut evenly.
+
+    Raises:
+        InputError: there is no such colour map, or a colour is none.
+    """
+    # Imported here because matplotlib takes long to import.
+    from matplotlib import colormaps
+    from matplotlib.colors import ListedColormap, is_color_like, to_hex
+
+    if isinstance(palette, str) and palette in colormaps:
+        shades = colormaps[palette]
+        if isinstance(shades, ListedColormap) and shades.N <= FEW_COLOURS:
+            return [to_hex(shades(i % shades.N)) for i in range(count)]
+        # Not to the pale ends, which are hard to see on white.
+        return [to_hex(shades(0.08 + 0.8 * i / max(count - 1, 1))) for i in range(count)]
+    given = CYCLE if palette is None else (palette,) if isinstance(palette, str) else tuple(palette)
+    wrong = [colour for colour in given if not is_color_like(colour)]
+    if wrong or not given:
+        raise InputError(
+            f"palette: {', '.join(map(str, wrong)) or 'empty'}: is no colour and no colour map of matplotlib; "
+            "give colours, as #0072B2 or black, or a colour map, as tab10 or viridis"
+        )
+    return [given[i % len(given)] for i in range(count)]
 
 
 def strokes(names: Iterable[str]) -> dict[str, dict[str, Any]]:

@@ -126,7 +126,7 @@ PANELS_ABREAST = 4
 SALT = "workbench"
 
 
-def figures_of(comparison: Comparison) -> dict[str, Figure]:
+def figures_of(comparison: Comparison, only: str | None = None) -> dict[str, Figure]:
     """Figures by name: "score", "fit", "waterfall", "posterior", "labels", "clustering"; none with nothing to show.
 
     "waterfall" needs a method that is not a sampler, "posterior" one that is, "labels" components to tell apart too;
@@ -142,7 +142,7 @@ def figures_of(comparison: Comparison) -> dict[str, Figure]:
         "labels": (any(samplers) and several, _labels),
         "clustering": (several and _answers(comparison) > 0, _clustering),
     }
-    return {name: make(comparison) for name, (applies, make) in makers.items() if applies}
+    return {name: make(comparison) for name, (applies, make) in makers.items() if applies and only in (None, name)}
 
 
 def save_figures(comparison: Comparison, folder: Path) -> list[Path]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from matplotlib.artist import Artist
 from matplotlib.figure import Figure
 
-from workbench.plots import coordinates, coupling, rate, singularity, uncertainty
+from workbench.plots import coordinates, coupling, rate, singularity, standard_errors
 from workbench.plots.style import plain
 from workbench.studies import Findings
 from workbench.studies.base import Row
@@ -27,7 +27,7 @@ def rank_curves(findings: Findings) -> Figure:
     figure = Figure(figsize=(3.3 * ACROSS, 2.3 * down + 0.9), layout="constrained")
     axes = figure.subplots(down, ACROSS, sharex=True, sharey=True, squeeze=False).ravel()
     for ax, quantity in zip(axes, quantities, strict=False):
-        uncertainty.ecdf_differences(ax, findings, quantity)
+        standard_errors.ecdf_differences(ax, findings, quantity)
     for ax in axes[len(quantities) :]:
         ax.set_axis_off()
     handles, labels = axes[0].get_legend_handles_labels()
@@ -186,7 +186,7 @@ def errors_by_way(findings: Findings) -> Figure:
     panels = figure.subplots(len(heights), columns, squeeze=False, height_ratios=[height + 2 for height in heights])
     shown: dict[str, Artist] = {}
     for ax, subject in zip(panels.ravel(), subjects, strict=False):
-        uncertainty.relative_errors(ax, findings, subject)
+        standard_errors.relative_errors(ax, findings, subject)
         handles, labels = ax.get_legend_handles_labels()
         shown |= dict(zip(labels, handles, strict=True))
     for ax in panels.ravel()[len(subjects) :]:
@@ -206,7 +206,7 @@ def coverage_by_way(findings: Findings) -> Figure:
     panels = figure.subplots(len(ways), len(parameters), sharex=True, sharey=True, squeeze=False)
     for line, way in zip(panels, ways, strict=True):
         for ax, parameter in zip(line, parameters, strict=True):
-            uncertainty.coverage(ax, findings, way, parameter)
+            standard_errors.coverage(ax, findings, way, parameter)
         line[0].set_ylabel(f"{WAYS[way]}\nshare that holds the truth", fontsize="small")
     for ax, parameter in zip(panels[0], parameters, strict=True):
         ax.set_title(parameter, fontsize="small")

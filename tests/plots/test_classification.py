@@ -1,0 +1,161 @@
+"""Classification and uncertainty plots show what the mixture says of each row, and components as they are projected."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
+
+import workbench as wb
+from workbench import plots
+from workbench.compare import Comparison
+from workbench.errors import InputError
+from workbench.plots.classification import UNCERTAINTY, view_of
+from workbench.plots.estimates import Gaussians
+from workbench.plots.style import CYCLE
+
+
+@pytest.fixture(scope="module")
+def iris(trace_of) -> Comparison:
+    """EM's stand-in: the means and covariances of the three species."""
+    data = wb.load_dataset("iris")
+    assert data.labels is not None
+    parts = [data.x[data.labels == name] for name in np.unique(data.labels)]
+    mixture = wb.Mixture.from_covariances(
+        np.full(3, 1 / 3), np.stack([part.mean(0) for part in parts]), np.stack([np.cov(part.T) for part in parts])
+    )
+    problem = wb.Problem(data, 3)
+    reference = wb.Reference.of(data)
+    return Comparison(problem, {"em": trace_of(problem, [[mixture]])}, reference, columns=data.columns, units="cm")
+
+
+@pytest.fixture(scope="module")
+def column(trace_of) -> Comparison:
+    rng = np.random.default_rng(5)
+    x = np.concatenate([rng.normal(0, 1, 40), rng.normal(6, 1, 20)])
+    mixture = wb.Mixture.from_covariances([2 / 3, 1 / 3], [[0.0], [6.0]], [[[1.0]], [[1.0]]])
+    problem = wb.Problem(x, 2, columns=["wait"])
+    return Comparison(problem, {"em": trace_of(problem, [[mixture]])}, columns=("wait",), units="min")
+
+
+def mixture_of(comparison: Comparison) -> wb.Mixture:
+    best = comparison["em"].best(comparison.problem)
+    assert best is not None
+    return best.canonical()
+
+
+def axes() -> Axes:
+    return Figure().subplots()
+
+
+def points_by_colour(ax: Axes) -> dict[str, np.ndarray]:
+    found: dict[str, list[np.ndarray]] = {}
+    for line in ax.lines:
+        if line.get_marker() not in ("None", "none", None, "") and len(line.get_xdata()):
+            found.setdefault(to_hex(line.get_color()).upper(), []).append(np.column_stack(line.get_data()))
+    return {colour: np.concatenate(parts) for colour, parts in found.items()}
+
+
+def same_rows(one: np.ndarray, other: np.ndarray) -> bool:
+    return np.array_equal(one[np.lexsort(one.T)], other[np.lexsort(other.T)])
+
+
+def test_each_row_has_the_colour_of_its_component(iris: Comparison) -> None:
+    ax = axes()
+    plots.classification(ax, iris, columns=["petal_length", "petal_width"])
+    component = np.asarray(mixture_of(iris).predict(iris.problem.x))
+    shown = points_by_colour(ax)
+    for k in range(3):
+        assert same_rows(shown[CYCLE[k]], iris.problem.x[component == k][:, 2:])
+    legend = ax.get_legend()
+    assert legend is not None
+    assert [text.get_text() for text in legend.get_texts()] == [
+        *(f"component {k}" for k in (1, 2, 3)), "setosa", "versicolor", "virginica",
+    ]  # fmt: skip
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("petal_length (cm)", "petal_width (cm)")
+
+
+def test_each_row_has_the_colour_of_its_class_on_request(iris: Comparison) -> None:
+    ax = axes()
+    plots.classification(ax, iris, columns=["petal_width", "sepal_length"], colour="class", palette=["r", "g", "b"])
+    shown = points_by_colour(ax)
+    labels = iris.reference.labels
+    for colour, name in (("#FF0000", "setosa"), ("#008000", "versicolor"), ("#0000FF", "virginica")):
+        assert same_rows(shown[colour], iris.problem.x[labels == name][:, [3, 0]])
+
+
+def test_more_than_two_columns_are_shown_in_their_principal_components(iris: Comparison) -> None:
+    x = iris.problem.x
+    view = view_of(iris, Gaussians.of(mixture_of(iris)))
+    # By NumPy's singular values of the standardised columns.
+    z = (x - x.mean(0)) / x.std(0)
+    _, values, axes_of = np.linalg.svd(z, full_matrices=False)
+    np.testing.assert_allclose(np.abs(view.x), np.abs(z @ axes_of[:2].T), atol=1e-12)
+    share = values**2 / np.sum(values**2)
+    assert view.labels[0] == f"PC 1 of standardised columns ({100 * share[0]:.0f} %)"
+    # The image of each component has the mean and covariance of the image of its own draws' moments.
+    labels = iris.reference.labels
+    for k, name in enumerate(("setosa", "versicolor", "virginica")):
+        part = view.x[labels == name]
+        np.testing.assert_allclose(view.gaussians.means[k], part.mean(0), atol=1e-12)
+        np.testing.assert_allclose(view.gaussians.covariances[k], np.cov(part.T), atol=1e-12)
+
+
+def test_marks_are_the_larger_and_darker_the_less_sure(iris: Comparison) -> None:
+    figure = Figure()
+    ax = figure.subplots()
+    marks = plots.uncertainty(ax, iris, columns=["sepal_width", "petal_width"])
+    chance = 1 - np.asarray(mixture_of(iris).responsibilities(iris.problem.x)).max(1)
+    order = np.argsort(chance, kind="stable")
+    np.testing.assert_array_equal(np.asarray(marks.get_array()), chance[order])
+    np.testing.assert_array_equal(np.asarray(marks.get_offsets()), iris.problem.x[order][:, [1, 3]])
+    sizes = marks.get_sizes()
+    assert np.all(np.diff(sizes) >= 0) and sizes[-1] > 2 * sizes[0]
+    assert marks.get_clim() == pytest.approx((0, 2 / 3))
+    figure.draw_without_rendering()
+    lightness = np.asarray(marks.to_rgba(np.linspace(0, 2 / 3, 9)))[:, :3] @ [0.299, 0.587, 0.114]
+    assert np.all(np.diff(lightness) < 0)
+
+
+def test_one_column_is_a_divided_histogram_and_a_curve(column: Comparison) -> None:
+    ax = axes()
+    plots.classification(ax, column)
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("wait (min)", "density")
+    # Bars of both components, whose areas are the shares of the rows.
+    bars = [(bar.get_facecolor()[:3], bar.get_width() * bar.get_height()) for bar in ax.patches]
+    areas = [sum(area for colour, area in bars if to_hex(colour).upper() == CYCLE[k]) for k in range(2)]
+    assert areas == pytest.approx([40 / 60, 20 / 60])
+    ax = axes()
+    marks = plots.uncertainty(ax, column)
+    x, chance = np.asarray(marks.get_offsets()).T
+    by_hand = 1 / (1 + np.exp(-np.abs(np.log(2) - (x**2 - (x - 6) ** 2) / 2)))
+    np.testing.assert_allclose(chance, 1 - by_hand, atol=1e-12)
+    assert ax.get_ylabel() == UNCERTAINTY
+
+
+@pytest.mark.parametrize(
+    ("keywords", "message"),
+    [
+        ({"columns": ["petal_lenght"]}, "columns: unknown column 'petal_lenght'. Did you mean 'petal_length'"),
+        ({"columns": ["petal_length", "petal_width", "sepal_width"]}, "columns: 3 are more than a plane has"),
+        ({"colour": "species"}, "colour: unknown 'species'; allowed: component, class"),
+        ({"palette": "blurple"}, "palette: blurple: is no colour and no colour map"),
+        ({"palette": []}, "palette: empty: is no colour"),
+        ({"legend": "below"}, "legend: unknown 'below'"),
+        ({"method": "nuts"}, "nuts: failed: it has no run"),
+    ],
+)
+def test_a_wrong_argument_is_one_message(iris: Comparison, keywords: dict[str, object], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        plots.classification(axes(), iris, **keywords)  # type: ignore[arg-type]
+
+
+def test_classes_are_coloured_only_where_they_are_known(iris: Comparison) -> None:
+    without = dataclasses.replace(iris, reference=wb.Reference())
+    with pytest.raises(InputError, match="colour: no classes are known"):
+        plots.classification(axes(), without, colour="class")
+    ax = axes()
+    plots.classification(ax, without, legend=False, palette="viridis")
+    assert ax.get_legend() is None and len(points_by_colour(ax)) == 3

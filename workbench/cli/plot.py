@@ -1,0 +1,89 @@
+"""`plot`: figures of stored results for a paper, in a format, size and palette of one's own."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from workbench.cli.group import cli
+from workbench.cli.shared import job_option
+from workbench.errors import InputError
+from workbench.jobs.registry import load_results, one_of, selections_in
+from workbench.report import Look, drawn, redraw, save_figure
+from workbench.report.figure import FORMATS, MAKERS, OF_PAGE
+from workbench.selection import CRITERIA
+
+NAMES = ", ".join((*MAKERS, *OF_PAGE))
+
+
+class _Size(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # generic in newer versions of click
+    """Width and height, as 3.4x2.6."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[float, float]:
+        """Two numbers around an x."""
+        try:
+            width, height = map(float, str(value).lower().split("x"))
+        except ValueError:
+            raise InputError(f"--size: give inches as WIDTHxHEIGHT, such as 3.4x2.6, got {value!r}") from None
+        return width, height
+
+
+@cli.command()
+@click.argument("folder", type=click.Path(path_type=Path), metavar="DIR")
+@click.option(
+    "--figure",
+    "names",
+    multiple=True,
+    metavar="NAME",
+    help=f"Only this figure, for a paper; may be repeated. Of an experiment: {NAMES}. Of a choice of K: selection, "
+    f"{', '.join(CRITERIA)}.",
+)
+@job_option
+@click.option("--out", type=click.Path(path_type=Path), help="The file  [default: NAME.pdf in the folder's figures]")
+@click.option("--format", "form", type=click.Choice([each[1:] for each in FORMATS]), help="Format  [default: pdf]")
+@click.option("--size", type=_Size(), metavar="WxH", help="Width and height in inches, as 3.4x2.6.")
+@click.option("--palette", metavar="NAMES", help="A colour map of matplotlib, as viridis, or colours between commas.")
+@click.option("--legend", type=click.Choice(["inside", "above", "right", "none"]), help="Where the legend goes.")
+@click.option("--columns", metavar="NAMES", help="Names of the columns to show, between commas.")
+@click.option("--colour", type=click.Choice(["component", "class"]), help="What the colours of classification mean.")
+@click.option("--method", metavar="NAME", help="The method to show  [default: the one that ends highest]")
+def plot(
+    folder: Path, names: tuple[str, ...], job: str | None, out: Path | None, form: str | None, **look: Any
+) -> None:
+    """Draw a figure of stored results as PDF, SVG or PNG; without --figure, redraw every page and figure."""
+    if not names:
+        given = [f"--{name}" for name, value in {"job": job, "out": out, "format": form, **look}.items() if value]
+        if given:
+            raise InputError(f"{given[0]}: say which figure it is for, as --figure classification")
+        for path in redraw(folder):
+            click.echo(path)
+        return
+    if out is not None and len(names) > 1:
+        raise InputError(f"--out: is one file, and there are {len(names)} figures; leave it out")
+    shown = _look(**look)
+    for name in dict.fromkeys(names):
+        if out is not None and form is not None and out.suffix.lower() != f".{form}":
+            raise InputError(f"--format: {form} does not go with --out {out}; leave one out")
+        of_choice = name in ("selection", *CRITERIA)
+        found: Sequence[Any] = selections_in(folder) if of_choice else load_results(folder)
+        chosen = one_of(found, job, folder)
+        own = name if len(found) == 1 else f"{re.sub(r'[^A-Za-z0-9_-]+', '-', chosen.name).strip('-')}-{name}"
+        target = folder / "figures" / f"{own}.{form or 'pdf'}" if out is None else out
+        click.echo(save_figure(drawn(chosen, name, shown), target))
+
+
+def _look(
+    size: tuple[float, float] | None, palette: str | None, legend: str | None, columns: str | None, **more: Any
+) -> Look:
+    several = palette is not None and "," in palette
+    return Look(
+        size=size,
+        palette=[each.strip() for each in str(palette).split(",")] if several else palette,
+        legend=False if legend == "none" else legend,  # type: ignore[arg-type]  # click allows these alone
+        columns=None if columns is None else [each.strip() for each in columns.split(",")],
+        **more,
+    )

@@ -1,0 +1,302 @@
+"""Plots of the labels that a mixture gives to the rows: which component each belongs to, and how surely.
+
+Data of more than two columns are shown in two chosen columns, or in the two principal components of the standardised
+columns. Components are projected exactly: the image of a Gaussian is a Gaussian.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from workbench.compare import Comparison
+from workbench.compare.answers import answer_of
+from workbench.data.points import column_positions
+from workbench.errors import InputError
+from workbench.plots.estimates import Gaussians, data_range
+from workbench.plots.fit import IMAGE_FROM
+from workbench.plots.style import EDGE, Palette, Place, axis_label, legend_at, palette_of, plain, tidy
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.collections import PathCollection
+
+By: TypeAlias = Literal["component", "class"]
+
+# Shapes that are told apart in a print without colours.
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+
+# The most groups for which a legend has an entry each, and the most entries side by side.
+MOST_CLASSES, MOST_ABREAST = 12, 5
+
+# Areas of marks, in square points: of a sure label on few and on many rows, and of one as unsure as can be.
+SURE, SURE_OF_MANY, UNSURE = 14.0, 5.0, 80.0
+
+UNCERTAINTY = "chance of another component"
+PRINCIPAL = "PC {} of standardised columns ({:.0f} %)"
+
+# From a light grey, which recedes, through orange to dark brown: lightness falls all the way.
+RISING = ("#C9C9C9", "#D55E00", "#3D1400")
+
+
+@dataclass(frozen=True)
+class View:
+    """Rows and components in one or two dimensions."""
+
+    x: NDArray[np.float64]  # [N, 1 or 2]
+    gaussians: Gaussians  # in these dimensions
+    labels: tuple[str, ...]  # of the axes
+
+
+def view_of(comparison: Comparison, gaussians: Gaussians, columns: Sequence[str] | None = None) -> View:
+    """The chosen columns; by default all if they are at most two, else the first two principal components.
+
+    Raises:
+        InputError: a column is unknown, or there are more than two.
+    """
+    x = comparison.problem.sample
+    names = comparison.columns or tuple(f"x{d + 1}" for d in range(x.shape[1]))
+    places = list(range(x.shape[1])) if columns is None else column_positions(columns, names, "columns")
+    if columns is not None and len(places) > 2:
+        raise InputError(f"columns: {len(places)} are more than a plane has; give one or two")
+    if len(places) > 2:
+        return _principal(x, gaussians)
+    axes = np.eye(x.shape[1])[places]  # [C, D]
+    return View(x[:, places], _projected(gaussians, axes), tuple(axis_label(comparison, d) for d in places))
+
+
+def classification(
+    ax: "Axes",
+    comparison: Comparison,
+    *,
+    method: str | None = None,
+    columns: Sequence[str] | None = None,
+    colour: By = "component",
+    palette: Palette = None,
+    legend: Place = "inside",
+) -> None:
+    """The rows, each in the colour of its component, and the components as ellipses of 1 and 2 standard deviations.
+
+    For one column it draws a histogram that is divided among the components, and their densities. Where classes are
+    known, marks have the shape of the class, or, coloured by class, of the component. Components count from 1 in the
+    order of `Mixture.canonical`, as in all tables.
+
+    Args:
+        ax: the axes.
+        comparison: the results.
+        method: the method whose best sound mixture labels the rows; by default the one that ends highest.
+        columns: one or two names; by default all columns, or two principal components if there are more than two.
+        colour: "component", or "class" where classes are known.
+        palette: colours, or the name of a colour map of matplotlib.
+        legend: "inside" the axes, "above" them, to their "right", or False for none.
+
+    Raises:
+        InputError: no method has a sound answer, a column is unknown, no classes are known, or an argument is unknown.
+    """
+    mixture = answer_of(comparison, method).mixture
+    view = view_of(comparison, Gaussians.of(mixture), columns)
+    component = np.asarray(mixture.predict(comparison.problem.sample))
+    classes = classes_of(comparison)
+    if colour not in ("component", "class"):
+        raise InputError(f"colour: unknown {colour!r}; allowed: component, class")
+    if colour == "class" and classes is None:
+        raise InputError("colour: no classes are known; give label in [data], or colour by component")
+    own = np.unique(classes).tolist() if classes is not None else []
+    by_component = (component, [f"component {k + 1}" for k in range(mixture.num_components)])
+    by_class = by_component if classes is None else (np.searchsorted(own, classes), own)
+    coloured, shaped = (by_component, by_class) if colour == "component" else (by_class, by_component)
+    shades = palette_of(palette, len(coloured[1]))
+    if view.x.shape[1] == 1:
+        _divided(ax, view, coloured, shades)
+    else:
+        _scattered(ax, view, coloured, shaped, shades)
+        _entries(ax, coloured, shaped, shades, in_rows=legend == "above")
+        for k, contours in enumerate(_ellipses(view)):
+            shade = shades[k] if colour == "component" else EDGE
+            for contour, width in zip(contours, (1.4, 0.8), strict=True):
+                ax.plot(*contour, color=shade, linewidth=width, zorder=2.5)
+        _frame(ax, view)
+    legend_at(ax, legend, _abreast(coloured[1], shaped[1]))
+    tidy(ax)
+
+
+def uncertainty(
+    ax: "Axes",
+    comparison: Comparison,
+    *,
+    method: str | None = None,
+    columns: Sequence[str] | None = None,
+    palette: Palette = None,
+    legend: Place = "inside",
+) -> "PathCollection":
+    """The rows, each the larger and darker the less sure its component: 1 minus the highest responsibility.
+
+    For one column it draws that chance against the column, for rows as marks and between them as a line.
+
+    Args:
+        ax: the axes.
+        comparison: the results.
+        method: as in `classification`.
+        columns: as in `classification`.
+        palette: the name of a colour map of matplotlib.
+        legend: as in `classification`.
+
+    Returns:
+        The marks, from which a colour bar can be made; their scale goes from 0 to 1 - 1/K.
+
+    Raises:
+        InputError: as for `classification`.
+    """
+    mixture = answer_of(comparison, method).mixture
+    view = view_of(comparison, Gaussians.of(mixture), columns)
+    chance = 1 - np.max(np.asarray(mixture.responsibilities(comparison.problem.sample)), axis=1)
+    most = max(1 - 1 / mixture.num_components, np.finfo(float).eps)
+    style: dict[str, Any] = {"cmap": _colour_map(palette), "vmin": 0.0, "vmax": most, "linewidths": 0.0}
+    order = np.argsort(chance, kind="stable")  # the least sure on top
+    least = SURE if len(order) < IMAGE_FROM else SURE_OF_MANY
+    sizes = least + (UNSURE - least) * chance[order] / most
+    if view.x.shape[1] == 1:
+        # As dots on the curve; a second column would not be a function of this one.
+        marks = ax.scatter(view.x[order, 0], chance[order], sizes / 2, chance[order], zorder=2.0, **style)
+        if comparison.problem.num_dimensions == 1:
+            grid = np.linspace(*data_range(view.x[:, 0]), 800)[:, None]
+            line = 1 - np.max(np.asarray(mixture.responsibilities(grid)), axis=1)
+            ax.plot(grid[:, 0], line, color=EDGE, linewidth=0.9, zorder=1.5)
+        ax.set_xlabel(view.labels[0])
+        ax.set_ylabel(UNCERTAINTY)
+        ax.set_ylim(-0.02 * most, 1.05 * most)
+    else:
+        style["rasterized"] = len(order) >= IMAGE_FROM
+        marks = ax.scatter(view.x[order, 0], view.x[order, 1], sizes, chance[order], zorder=2.0, **style)
+        label: str | None = "components at 1 and 2 standard deviations"
+        for contours in _ellipses(view):
+            for contour, width in zip(contours, (1.2, 0.7), strict=True):
+                ax.plot(*contour, color=EDGE, linewidth=width, label=label, zorder=2.5)
+                label = None
+        _frame(ax, view)
+        legend_at(ax, legend, 2)
+    tidy(ax)
+    return marks
+
+
+def classes_of(comparison: Comparison) -> NDArray[np.str_] | None:
+    """The known class of each row that figures show; None if there are none. [N']"""
+    labels = comparison.reference.labels
+    if labels is None or len(labels) != len(comparison.problem.sample):
+        return None
+    return np.asarray(labels).astype(np.str_)
+
+
+def _principal(x: NDArray[np.float64], gaussians: Gaussians) -> View:
+    """The first two principal components of the standardised columns, in standard deviations of the columns."""
+    centre, scale = x.mean(axis=0), x.std(axis=0)
+    z = (x - centre) / scale
+    variances, vectors = np.linalg.eigh(z.T @ z / len(z))
+    axes = vectors[:, [-1, -2]].T  # [2, D]
+    # The sign of an eigenvector is free: the largest loading is positive.
+    axes = axes * np.sign(axes[np.arange(2), np.argmax(np.abs(axes), axis=1)])[:, None]
+    labels = tuple(PRINCIPAL.format(c + 1, 100 * variances[-1 - c] / np.sum(variances)) for c in range(2))
+    moved = Gaussians(gaussians.weights, gaussians.means - centre, gaussians.covariances)
+    return View(z @ axes.T, _projected(moved, axes / scale), labels)
+
+
+def _projected(gaussians: Gaussians, axes: NDArray[np.float64]) -> Gaussians:
+    """The images of the components under `axes` [C, D]."""
+    covariances = axes @ gaussians.covariances @ axes.T
+    return Gaussians(gaussians.weights, gaussians.means @ axes.T, covariances)
+
+
+_Groups: TypeAlias = tuple[NDArray[np.int_], list[str]]
+
+
+def _scattered(ax: "Axes", view: View, coloured: _Groups, shaped: _Groups, shades: Sequence[str]) -> None:
+    """Marks of the rows."""
+    many = len(view.x) >= IMAGE_FROM
+    style: dict[str, Any] = {
+        "linestyle": "none",
+        "markersize": 2.6 if many else 4.4,
+        "markeredgewidth": 0.0,
+        "alpha": float(np.clip(30 / np.sqrt(len(view.x)), 0.25, 0.75)),
+        "rasterized": many,
+        "zorder": 2.0,
+    }
+    # In random order, so that no group hides another; runs of one look are drawn together.
+    order = np.random.default_rng(0).permutation(len(view.x))
+    for part in np.array_split(order, min(len(order), 20)):
+        for group in np.unique(coloured[0][part]):
+            for shape in np.unique(shaped[0][part]):
+                rows = part[(coloured[0][part] == group) & (shaped[0][part] == shape)]
+                marker = MARKERS[shape % len(MARKERS)]
+                ax.plot(*view.x[rows].T, color=shades[group], marker=marker, **style)
+
+
+def _entries(ax: "Axes", coloured: _Groups, shaped: _Groups, shades: Sequence[str], *, in_rows: bool) -> None:
+    """An entry of the legend for each colour and, where shapes say something else, one for each shape."""
+    same = shaped[1] == coloured[1]
+    marks = [MARKERS[group % len(MARKERS)] for group in range(MOST_CLASSES)]
+    colours = [(shades[g], marks[g] if same else "o", plain(name)) for g, name in enumerate(coloured[1])]
+    shapes = [] if same else [(EDGE, marks[g], plain(name)) for g, name in enumerate(shaped[1][:MOST_CLASSES])]
+    entries = [*colours[:MOST_CLASSES], *shapes]
+    if in_rows and shapes and max(len(colours), len(shapes)) <= MOST_ABREAST:
+        # A legend is filled column by column: of each column, the first is a colour and the second a shape.
+        blank = (EDGE, "none", " ")
+        entries = [each for pair in zip_longest(colours, shapes, fillvalue=blank) for each in pair]
+    for colour, marker, name in entries:
+        ax.plot([], [], linestyle="none", markeredgewidth=0.0, markersize=6, color=colour, marker=marker, label=name)
+
+
+def _abreast(*groups: list[str]) -> int:
+    """Columns of a legend above the axes."""
+    most = max(map(len, groups))
+    return most if most <= MOST_ABREAST else 3
+
+
+def _divided(ax: "Axes", view: View, coloured: _Groups, shades: Sequence[str]) -> None:
+    """A histogram of one column, its bars divided among the groups, with the density of each component."""
+    groups, names = coloured
+    x = view.x[:, 0]
+    edges = np.histogram_bin_edges(x, "auto")
+    edges = edges if len(edges) <= 61 else np.linspace(edges[0], edges[-1], 61)
+    parts = [x[groups == g] for g in range(len(names))]
+    weights = [np.full(len(part), 1 / (len(x) * (edges[1] - edges[0]))) for part in parts]
+    ax.hist(
+        parts, edges.tolist(), weights=weights, stacked=True, color=shades, alpha=0.45,
+        edgecolor="white", linewidth=0.4, label=[plain(name) for name in names],
+    )  # fmt: skip
+    grid = view.gaussians.grid(0, *data_range(x, 0.1))
+    densities = view.gaussians.densities(0, grid)
+    per_component = len(densities) == len(names)
+    for k, density in enumerate(densities):
+        ax.plot(grid, density, color=shades[k] if per_component else EDGE, linewidth=1.4)
+    if len(densities) > 1:
+        ax.plot(grid, densities.sum(0), color="0.15", linewidth=1.0, linestyle=(0, (4, 2)), label="mixture")
+    ax.set_xlim(grid[0], grid[-1])
+    ax.set_xlabel(view.labels[0])
+    ax.set_ylabel("density")
+
+
+def _ellipses(view: View) -> list[tuple[NDArray[np.float64], NDArray[np.float64]]]:
+    """The contours of each component, at one and at two standard deviations."""
+    one, two = (view.gaussians.ellipses((0, 1), radius) for radius in (1.0, 2.0))
+    return list(zip(one, two, strict=True))
+
+
+def _frame(ax: "Axes", view: View) -> None:
+    for name, values, label in zip("xy", view.x.T, view.labels, strict=True):
+        getattr(ax, f"set_{name}lim")(*data_range(values))
+        getattr(ax, f"set_{name}label")(label)
+
+
+def _colour_map(palette: Palette) -> Any:
+    # Imported here because matplotlib takes long to import.
+    from matplotlib import colormaps
+    from matplotlib.colors import LinearSegmentedColormap
+
+    if palette is None:
+        return LinearSegmentedColormap.from_list("rising", RISING)
+    if not isinstance(palette, str) or palette not in colormaps:
+        raise InputError(f"palette: {palette!r} is no colour map of matplotlib; give one, as viridis_r, Greys, magma_r")
+    return colormaps[palette]

@@ -1,0 +1,247 @@
+"""Figures on request: any figure of stored results, in a size, with a palette and a legend, as PNG, PDF or SVG."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+from matplotlib.figure import Figure
+
+from workbench import plots
+from workbench.compare import Comparison
+from workbench.data.points import unknown_name
+from workbench.engine.files import replacing
+from workbench.errors import InputError
+from workbench.plots import parameters
+from workbench.plots import selection as criteria
+from workbench.plots.classification import UNCERTAINTY, By
+from workbench.plots.style import Palette, Place
+from workbench.report.figures import DOTS_PER_INCH, SALT, figures_of
+from workbench.report.selection_page import selection_figure
+from workbench.selection import CRITERIA, FamilySelection, Selection
+
+FORMATS = (".png", ".pdf", ".svg")
+
+# Inches of a figure of one panel, which suits a column of a page; of each panel of others.
+ALONE, WIDE, HIGH = (6.4, 4.8), 2.5, 1.8
+
+ABREAST = 4
+
+
+@dataclass(frozen=True)
+class Look:
+    """What a figure shows, and how; None leaves the choice to the figure."""
+
+    size: tuple[float, float] | None = None  # inches
+    palette: Palette = None
+    legend: Place | None = None
+    columns: Sequence[str] | None = None
+    colour: By | None = None
+    method: str | None = None
+
+    def keywords(self, figure: str, *allowed: str) -> dict[str, Any]:
+        """What is given, apart from the size.
+
+        Raises:
+            InputError: something is given that this figure does not have.
+        """
+        given = {each.name: getattr(self, each.name) for each in fields(self) if each.name != "size"}
+        given = {name: value for name, value in given.items() if value is not None}
+        for name in given:
+            if name not in allowed:
+                has = f"has {', '.join((*allowed, 'size'))}" if allowed else "has a size only"
+                raise InputError(f"{name}: the figure {figure!r} {has}")
+        return given
+
+    def figure(self, size: tuple[float, float]) -> Figure:
+        """An empty figure in the size that is asked for, or else in its own."""
+        return Figure(figsize=self.size or size, layout="constrained")
+
+
+def figure(
+    results: Comparison | Selection | FamilySelection,
+    name: str,
+    *,
+    size: tuple[float, float] | None = None,
+    palette: Palette = None,
+    legend: Place | None = None,
+    columns: Sequence[str] | None = None,
+    colour: By | None = None,
+    method: str | None = None,
+) -> Figure:
+    """A figure of results, which `Figure.savefig` writes in any format.
+
+    Args:
+        results: a comparison, or a choice of K (`load_selections`).
+        name: of a comparison "classification", "uncertainty", "forest", "trace", "rank", "marginals", or one of its
+            page ("score", "fit", "waterfall", "posterior", "labels", "clustering"); of a choice of K "selection", or a
+            criterion, as "bic".
+        size: width and height in inches.
+        palette: colours, or the name of a colour map of matplotlib.
+        legend: "inside" the axes, "above", "right", or False for none.
+        columns: names of the columns that are shown.
+        colour: of "classification": "component" or "class".
+        method: the method that is shown.
+
+    Raises:
+        InputError: there is no such figure, it does not have an argument that is given, or there is nothing to show.
+    """
+    return drawn(results, name, Look(size, palette, legend, columns, colour, method))
+
+
+def drawn(results: Comparison | Selection | FamilySelection, name: str, look: Look) -> Figure:
+    """As `figure`, from one `Look`."""
+    if look.size is not None and not (len(look.size) == 2 and all(0.5 <= side <= 100 for side in look.size)):
+        raise InputError(f"size: give width and height in inches, from 0.5 to 100, got {look.size!r}")
+    if isinstance(results, Comparison):
+        return _of_comparison(results, name, look)
+    if name not in ("selection", *CRITERIA):
+        raise InputError(f"figure: {unknown_name('figure', name, ('selection', *CRITERIA))}")
+    keywords = look.keywords(name, *(("legend",) if name != "selection" else ()))
+    if name == "selection":
+        made = selection_figure(results)
+        if look.size is not None:
+            made.set_size_inches(look.size)
+        return made
+    made = look.figure(ALONE)
+    ax = made.subplots()
+    if isinstance(results, FamilySelection):
+        criteria.families(ax, results, name)
+        _legend(made, ax, keywords.get("legend", "right"), "covariance")
+    else:
+        criteria.criterion(ax, results, name)
+    ax.set_xlabel("components K")
+    ax.set_ylabel("nats below the best")
+    return made
+
+
+def save_figure(made: Figure, path: Path) -> Path:
+    """Write a figure whole, or not at all, in the format of the file's suffix.
+
+    Text stays text, in fonts that journals take (TrueType in PDF), and two runs write the same bytes.
+
+    Raises:
+        InputError: the suffix is none of `FORMATS`.
+    """
+    form = path.suffix.lower()
+    if form not in FORMATS:
+        raise InputError(f"--out: {path}: suffix {path.suffix!r} is no format; give {', '.join(FORMATS)}")
+    metadata = {".png": {"Software": None}, ".pdf": {"CreationDate": None}, ".svg": {"Date": None, "Creator": None}}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with matplotlib.rc_context({"svg.hashsalt": SALT, "pdf.fonttype": 42}), replacing(path) as temporary:
+        made.savefig(temporary, format=form[1:], dpi=2 * DOTS_PER_INCH, metadata=metadata[form])
+    return path
+
+
+def _of_comparison(comparison: Comparison, name: str, look: Look) -> Figure:
+    if name in MAKERS:
+        return MAKERS[name](comparison, look)
+    if name not in OF_PAGE:
+        raise InputError(f"figure: {unknown_name('figure', name, (*MAKERS, *OF_PAGE))}")
+    look.keywords(name)
+    made = figures_of(comparison, only=name)
+    if name not in made:
+        raise InputError(f"figure: {name!r} has nothing to show here; there are {', '.join(figures_of(comparison))}")
+    if look.size is not None:
+        made[name].set_size_inches(look.size)
+    return made[name]
+
+
+def _classification(comparison: Comparison, look: Look) -> Figure:
+    given = look.keywords("classification", "palette", "legend", "columns", "colour", "method")
+    made = look.figure(ALONE)
+    plots.classification(made.subplots(), comparison, **{"legend": "above", **given})
+    return made
+
+
+def _uncertainty(comparison: Comparison, look: Look) -> Figure:
+    given = look.keywords("uncertainty", "palette", "legend", "columns", "method")
+    made = look.figure(ALONE)
+    ax = made.subplots()
+    marks = plots.uncertainty(ax, comparison, **{"legend": "above", **given})
+    if ax.get_ylabel() != UNCERTAINTY:
+        made.colorbar(marks, ax=ax, label=UNCERTAINTY)
+    return made
+
+
+def _trace(comparison: Comparison, look: Look) -> Figure:
+    given = look.keywords("trace", "palette", "legend", "columns", "method")
+    panels = parameters.panels_of(comparison, look.method, look.columns)
+    made = look.figure((6.4, 0.7 + HIGH * 0.8 * len(panels)))
+    axes = made.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
+    plots.trace(axes.tolist(), panels, palette=look.palette, legend=False)
+    made.align_ylabels(axes)
+    _legend(made, axes[-1], given.get("legend", "above"))
+    return made
+
+
+def _rank(comparison: Comparison, look: Look) -> Figure:
+    given = look.keywords("rank", "palette", "legend", "columns", "method")
+    panels = parameters.panels_of(comparison, look.method, look.columns)
+    most = max(len(panel.names) for panel in panels)
+    made = look.figure((WIDE * max(most, 2), 0.5 + HIGH * len(panels)))
+    axes = made.subplots(len(panels), most, squeeze=False)
+    plots.ranks(axes, panels, palette=look.palette, legend=False)
+    made.align_ylabels(axes[:, 0])
+    _legend(made, axes[0, 0], given.get("legend", "above"))
+    return made
+
+
+def _marginals(comparison: Comparison, look: Look) -> Figure:
+    given = look.keywords("marginals", "palette", "legend", "columns", "method")
+    panels = parameters.panels_of(comparison, look.method, look.columns, log_joint=False)
+    made, axes = _grid(look, len(panels), 2.4)
+    plots.marginals(axes, panels, palette=look.palette, legend=False)
+    _legend(made, axes[-1], given.get("legend", "above"))
+    return made
+
+
+def _forest(comparison: Comparison, look: Look) -> Figure:
+    given = look.keywords("forest", "palette", "legend", "columns", "method")
+    methods = None if look.method is None else [look.method]
+    groups = parameters.groups_of(comparison, methods, look.columns)
+    if not groups:
+        raise InputError("forest: no method has estimates; `workbench estimates` says why")
+    made, axes = _grid(look, len(groups), 0.9 + 0.28 * len(groups[0].rows))
+    plots.forest(axes, groups, palette=look.palette, legend=False)
+    _legend(made, axes[0], given.get("legend", "above"))
+    return made
+
+
+def _grid(look: Look, count: int, high: float) -> tuple[Figure, list[Any]]:
+    """A figure of so many axes, at most `ABREAST` side by side."""
+    abreast = min(count, ABREAST)
+    rows = -(-count // abreast)
+    made = look.figure((WIDE * max(abreast, 2), 0.5 + high * rows))
+    axes = made.subplots(rows, abreast, squeeze=False).ravel()
+    for spare in axes[count:]:
+        spare.set_axis_off()
+    return made, list(axes[:count])
+
+
+def _legend(made: Figure, ax: Any, place: Place, title: str | None = None) -> None:
+    """A legend of all panels at the edge of the figure; inside there is room in none of several."""
+    handles, labels = ax.get_legend_handles_labels()
+    if place is False or len(handles) < 2:
+        return
+    if place not in ("above", "right", "inside"):
+        raise InputError(f"legend: unknown {place!r}; allowed: inside, above, right, False")
+    if place == "inside":
+        ax.legend(handles, labels, fontsize="small", title=title, framealpha=0.85, edgecolor="0.9")
+        return
+    where: dict[str, Any] = {"above": {"loc": "outside upper left", "ncols": min(len(handles), 6)}}.get(
+        str(place), {"loc": "outside right upper"}
+    )
+    made.legend(handles, labels, fontsize="small", frameon=False, title=title, **where)
+
+
+MAKERS: dict[str, Callable[[Comparison, Look], Figure]] = {
+    "classification": _classification,
+    "uncertainty": _uncertainty,
+    "forest": _forest,
+    "trace": _trace,
+    "rank": _rank,
+    "marginals": _marginals,
+}
+OF_PAGE = ("score", "fit", "waterfall", "posterior", "labels", "clustering")
