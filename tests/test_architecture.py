@@ -12,7 +12,7 @@ ROOT = Path(workbench.__file__).parent
 # Bottom to top; a module imports from lower layers, or from its own package.
 LAYERS = (
     ("errors",),
-    ("config", "data", "provenance", "table"),
+    ("config", "data", "frames", "provenance", "table"),
     ("mixture",),
     ("engine",),
     ("problem",),

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import workbench as wb
+from workbench.compare.estimates import estimates_of
 
 
 @pytest.fixture(scope="module")
@@ -85,3 +86,42 @@ def test_texts_are_made_inside_compiled_programs_too(comparison: wb.Comparison) 
 
     jax.jit(traced)(comparison["em"], comparison["em"].at(0, 0))
     assert [text.partition("(")[0] for text in texts] == ["Trace", "Mixture"]
+
+
+def test_notebooks_show_tables(comparison: wb.Comparison, data: wb.Dataset) -> None:
+    trace = comparison["em"]
+    best = trace.best(comparison.problem)
+    assert best is not None
+    found = estimates_of(comparison, "em")
+    for shown, words in (
+        (best, ["mean x1", "sd x2"]),
+        (trace.mixtures, ["<pre>Mixture(full"]),
+        (trace, ["highest log_joint", "converged"]),
+        (comparison, ["best sound log-joint", "em reaches it"]),
+        (comparison.problem, ["components", "FlatPrior"]),
+        (found, ["standard error", "intervals by"]),
+    ):
+        text = shown._repr_html_()
+        assert all(word in text for word in words) and "<" in text
+        assert len(text) < 10_000
+
+
+def test_results_are_data_frames(comparison: wb.Comparison) -> None:
+    trace, table = comparison["em"], wb.table(comparison)
+    frame = comparison.to_dataframe()
+    assert list(frame.columns) == table.to_csv().splitlines()[0].split(",")
+    assert frame["best_log_joint"][0] == pytest.approx(np.max(trace.log_joint[:, -1]), rel=1e-12)
+    rows = trace.to_dataframe()
+    assert len(rows) == trace.log_joint.size
+    last = rows[rows["row"] == trace.num_rows - 1]
+    np.testing.assert_array_equal(last["log_joint"], trace.log_joint[:, -1])
+    found = estimates_of(comparison, "em")
+    assert found.to_dataframe()["estimate"].tolist() == [row.estimate for row in found.rows]
+
+
+def test_a_missing_package_for_frames_is_one_message(
+    comparison: wb.Comparison, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("workbench.frames.find_spec", lambda name: None)
+    with pytest.raises(wb.InputError, match="to_dataframe: needs pandas, polars or pyarrow"):
+        comparison.to_dataframe()

@@ -10,6 +10,7 @@ from workbench.experiment import Experiment, read_experiment
 from workbench.export import to_arviz
 from workbench.geometry.atlas import Atlas, atlas
 from workbench.jobs.atlas import load_atlases
+from workbench.jobs.comparison_file import load_comparison, save_comparison
 from workbench.jobs.experiment import run_experiment
 from workbench.jobs.registry import load_results
 from workbench.jobs.selection import load_selections, select, select_families
@@ -135,6 +136,7 @@ __all__ = [
     "dataset_names",
     "latent_model",
     "load_atlases",
+    "load_comparison",
     "load_dataset",
     "load_results",
     "load_selections",
@@ -151,6 +153,7 @@ __all__ = [
     "results",
     "run_experiment",
     "run_study",
+    "save_comparison",
     "select",
     "select_families",
     "summarise",

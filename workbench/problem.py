@@ -27,6 +27,7 @@ from workbench.mixture import (
 )
 from workbench.mixture.covariance import Covariance
 from workbench.mixture.prior import Hyperparameters
+from workbench.table import Table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -178,6 +179,13 @@ class Problem:
         shape = f"{self.num_points} x {self.num_dimensions} points"
         model = f"K = {self.components}, {self.covariance.name} covariance, {self.labels} labels"
         return f"Problem({shape}, {model}, {self.prior!r})"
+
+    def _repr_html_(self) -> str:
+        heads = ("points", "columns", "components", "covariance", "labels", "prior")
+        model = (self.components, self.covariance.name, self.labels, repr(self.prior))
+        return Table.of_lines(
+            heads, [(self.num_points, self.num_dimensions, *model)], words=("covariance", "labels", "prior")
+        ).to_html()
 
     @property
     def x(self) -> "NDArray[np.float64]":

@@ -26,8 +26,8 @@ PACKAGE = __package__ or "workbench"
 
 _LOG = logging.getLogger(PACKAGE)
 
-# This module only displays results, so modules that import it do not depend on it.
-SHOWING = f"{PACKAGE}.table"
+# These modules only display results, so modules that import them do not depend on them.
+SHOWING = (f"{PACKAGE}.table", f"{PACKAGE}.frames")
 
 # Prefix of the name of a root whose own text counts, but not its imports.
 ALONE = "="
@@ -172,7 +172,7 @@ def modules_of(roots: frozenset[str], root: Path = ROOT) -> frozenset[str]:
     pending = [name for name in roots if not name.startswith(ALONE)]
     while pending:
         name = pending.pop()
-        if name not in visited and name != SHOWING:
+        if name not in visited and name not in SHOWING:
             visited.add(name)
             pending += _imports(name, root)
     return frozenset(visited | alone)

@@ -13,6 +13,7 @@ import tomli_w
 from click.testing import CliRunner, Result
 from restamped import by_other_code
 
+from workbench import frames
 from workbench.cli import cli
 from workbench.errors import InputError
 from workbench.jobs import table as table_module
@@ -77,7 +78,8 @@ def engine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> s
 def without(monkeypatch: pytest.MonkeyPatch, *packages: str) -> None:
     """As if these were not installed."""
     found = importlib.util.find_spec
-    monkeypatch.setattr(table_module, "find_spec", lambda name: None if name in packages else found(name))
+    for module in (table_module, frames):
+        monkeypatch.setattr(module, "find_spec", lambda name: None if name in packages else found(name))
 
 
 def cell(name: str, seed: int) -> Cell:

@@ -2,7 +2,9 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from types import UnionType
+from importlib import import_module
+from types import ModuleType, UnionType
+from typing import Any
 
 import jax
 import numpy as np
@@ -76,6 +78,14 @@ class Comparison(Mapping[str, Trace]):
         lines = [f"{method}: {trace!r}" for method, trace in self.traces.items()]
         lines += [f"{method}: failed: {why}" for method, why in self.failures.items()]
         return "\n  ".join([f"Comparison({name}{self.problem!r})", *lines])
+
+    def _repr_html_(self) -> str:
+        """What `wb.table` shows, in a notebook."""
+        return str(_tables().table(self)._repr_html_())
+
+    def to_dataframe(self) -> Any:
+        """A row for each method, with the figures of `wb.table` as numbers; pandas, polars or Arrow."""
+        return _tables().table(self).to_dataframe()
 
     @property
     def rule(self) -> Soundness:
@@ -198,3 +208,8 @@ def _expect(name: str, value: object, kind: type | UnionType, remedy: str) -> No
     if not isinstance(value, kind):
         actual = f"the class {value.__name__}" if isinstance(value, type) else f"of type {type(value).__name__}"
         raise InputError(f"{name}: {shown(value)} is {actual}; give {remedy}")
+
+
+def _tables() -> ModuleType:
+    """The module that makes tables. It is named and not imported, because no number of a run depends on it."""
+    return import_module("workbench.compare.table")

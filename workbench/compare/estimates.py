@@ -9,9 +9,10 @@ of its parameter. A sampler's intervals are quantiles of its draws after relabel
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
+from html import escape
 from itertools import combinations
 from statistics import NormalDist
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -26,6 +27,7 @@ from workbench.diagnostics import mixing_of
 from workbench.diagnostics.convergence import R_HAT_LIMIT, rank_statistics
 from workbench.engine.compat.compilation import jit_by_size
 from workbench.errors import InputError
+from workbench.frames import frame_of_rows
 from workbench.geometry.curvature import curvature, raveled
 from workbench.geometry.standard_errors import covariance_of
 from workbench.loop.trace import Trace
@@ -103,6 +105,16 @@ class Estimates:
         return (
             f"no intervals ({self.how or 'none'}): {self.why_none}" if self.rows else f"no estimates: {self.why_none}"
         )
+
+    def __str__(self) -> str:
+        return str(self.shown)
+
+    def _repr_html_(self) -> str:
+        return f"<p>{escape(self.shown.title)}</p>{self.shown.to_html()}"
+
+    def to_dataframe(self) -> Any:
+        """A row for each parameter, in full precision; pandas, polars or Arrow."""
+        return frame_of_rows(numbers_of([self]).rows, numbers_of([self]).columns)
 
     @property
     def shown(self) -> Table:

@@ -13,6 +13,7 @@ from workbench.compare.summary import LOWER, NEAR, WITHIN, YARDSTICK, MethodSumm
 from workbench.diagnostics import Status
 from workbench.diagnostics.convergence import E_BFMI_LIMIT
 from workbench.engine.devices import USUAL, dtype_name, precision_note
+from workbench.frames import frame_of_rows
 from workbench.loop.trace import passes_text
 from workbench.table import Table, plain
 
@@ -176,9 +177,17 @@ class ComparisonTable:
 
     def to_csv(self) -> str:
         """One row for each method, with a header; the cells of statuses and optima hold JSON."""
+        return self._numbers.to_csv()
+
+    def to_dataframe(self) -> Any:
+        """A frame of pandas, polars or Arrow with the columns of `to_csv`."""
+        return frame_of_rows(self._numbers.rows, self._numbers.columns)
+
+    @property
+    def _numbers(self) -> Table:
         about = {"experiment": self.experiment, "dtype": self.dtype}
         rows = tuple(about | row for row in self.to_dict()["methods"])
-        return Table((*about, *(each.name for each in fields(MethodSummary))), rows).to_csv()
+        return Table((*about, *(each.name for each in fields(MethodSummary))), rows)
 
 
 def table(comparison: Comparison) -> ComparisonTable:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from workbench.errors import InputError, one_line
+from workbench.frames import frame_of
 from workbench.jobs.base import DONE, DamagedCellError, Value, nothing_in
 from workbench.jobs.index import Summary, summaries_of
 from workbench.jobs.store import Store
@@ -113,11 +114,7 @@ def results(folder: Path | str) -> Any:
         InputError: there is no such folder, or none of these packages is installed.
     """
     found = table_of_folder(Path(folder))
-    columns = {name: [row.get(name) for row in found.rows] for name in found.columns}
-    for name, make in (("pandas", "DataFrame"), ("polars", "DataFrame"), ("pyarrow", "table")):
-        if find_spec(name) is not None:
-            return getattr(__import__(name), make)(columns)
-    raise InputError("results: needs pandas, polars or pyarrow; install one of them")
+    return frame_of({name: [row.get(name) for row in found.rows] for name in found.columns}, "results")
 
 
 def table_of_folder(folder: Path) -> Table:

@@ -1,15 +1,18 @@
 """The trace: the record of a run, in one row format for every method."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from workbench.errors import InputError
+from workbench.frames import frame_of
 from workbench.mixture import Mixture
 from workbench.problem import Problem
 from workbench.soundness import Soundness
+from workbench.table import Table
 
 
 @jax.tree_util.register_dataclass
@@ -48,6 +51,25 @@ class Trace:
         except (TypeError, ValueError, jax.errors.TracerArrayConversionError):
             # Inside a transformation the leaves are no numbers.
             return f"Trace({self.log_joint})"
+
+    def _repr_html_(self) -> str:
+        """A row for each restart, in a notebook."""
+        heads = ("restart", "rows", "passes", "highest log_joint", "converged", "collapsed")
+        kept = slice(-max(self.draws, 1), None)
+        lines = [
+            (r, self.num_rows, float(self.passes[r, -1]), float(np.max(self.log_joint[r, kept])), *ended)
+            for r, ended in enumerate(zip(self.converged.tolist(), self.collapsed.tolist(), strict=True))
+        ]
+        return Table.of_lines(heads, lines).to_html()
+
+    def to_dataframe(self) -> Any:
+        """A row for each restart and recorded row: its price and its scores; pandas, polars or Arrow."""
+        restart, row = np.indices(self.log_joint.shape).reshape(2, -1)
+        seconds = np.broadcast_to(self.seconds, self.log_joint.shape)
+        arrays = {"passes": self.passes, "seconds": seconds, "log_joint": self.log_joint}
+        arrays |= {"log_likelihood": self.log_likelihood, "ok": self.ok}
+        columns = {name: np.asarray(array).ravel() for name, array in arrays.items()}
+        return frame_of({"restart": restart, "row": row, **columns})
 
     @property
     def num_restarts(self) -> int:

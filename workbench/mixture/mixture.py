@@ -85,6 +85,11 @@ class Mixture:
         )
         return f"Mixture({self.covariance.name}; weights {weights}, means {' '.join(means.split())})"
 
+    def _repr_html_(self) -> str:
+        from workbench.mixture.saved import html_of
+
+        return html_of(self)
+
     @property
     def num_components(self) -> int:
         """K."""

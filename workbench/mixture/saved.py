@@ -3,14 +3,16 @@
 import json
 import os
 from collections.abc import Mapping, Sequence
+from html import escape
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from workbench.data.points import check_columns
+from workbench.data.points import check_columns, default_columns
 from workbench.errors import VALUE, InputError, cut, shown
 from workbench.mixture.mixture import Mixture
+from workbench.table import Table
 
 FORMAT, VERSION = "workbench mixture", 1
 
@@ -136,3 +138,15 @@ def _numbers(value: Any, key: str) -> np.ndarray:
     if array.dtype.kind not in "if" or array.size == 0:
         raise InputError(f"{key}: give lists of numbers of equal length, got {shown(value)}")
     return array.astype(float)
+
+
+def html_of(mixture: Mixture) -> str:
+    """A table of a mixture's components for notebooks: weights, means and standard deviations; text of a batch."""
+    if np.ndim(mixture.weights) != 1:
+        return f"<pre>{escape(repr(mixture))}</pre>"
+    names = default_columns(mixture.num_dimensions)
+    deviations = np.sqrt(np.diagonal(np.asarray(mixture.covariances), axis1=1, axis2=2))
+    heads = ("component", "weight", *(f"mean {name}" for name in names), *(f"sd {name}" for name in names))
+    numbers = zip(np.asarray(mixture.weights), np.asarray(mixture.means), deviations, strict=True)
+    lines = [(k + 1, float(w), *mean.tolist(), *sd.tolist()) for k, (w, mean, sd) in enumerate(numbers)]
+    return f"<p>{escape(mixture.covariance.name)}</p>{Table.of_lines(heads, lines).to_html()}"

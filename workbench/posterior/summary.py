@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
+from html import escape
 from typing import Any
 
 import jax
@@ -10,6 +11,7 @@ import numpy as np
 
 from workbench.diagnostics.convergence import E_BFMI_LIMIT, energy_fractions, functionals, rank_statistics, tail_sizes
 from workbench.engine.devices import precision_note
+from workbench.frames import frame_of_rows
 from workbench.loop.trace import Trace
 from workbench.posterior.relabelling import RELABELLINGS, agreement_matrix, apply, timed
 from workbench.posterior.switching import DEFAULT, check_sampler, label_switching, parameters, relabel
@@ -69,6 +71,16 @@ class PosteriorSummary:
     dtype: str  # in which the numbers were computed
     compared: RelabellingsCompared
     stale: str | None = None  # the code that made the stored draws, if it is not the present one
+
+    def _repr_html_(self) -> str:
+        tables = (f"<p>{escape(table.title)}</p>{table.to_html()}" for table in estimate_tables(self))
+        return f"<p>{escape(reading(self))}</p>{''.join(tables)}"
+
+    def to_dataframe(self) -> Any:
+        """A row for each functional and parameter; pandas, polars or Arrow."""
+        named = (("functional", self.functionals), ("parameter", self.parameters))
+        rows = [{"kind": kind, **asdict(estimate)} for kind, estimates in named for estimate in estimates]
+        return frame_of_rows(rows, ("kind", *Estimate.__dataclass_fields__))
 
 
 def posterior_summary(

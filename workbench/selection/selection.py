@@ -7,8 +7,10 @@ import shutil
 import textwrap
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from html import escape
 from typing import Any
 
+from workbench.frames import frame_of_rows
 from workbench.selection.criteria import CRITERIA, Choice
 from workbench.selection.score import Difference, number_text
 from workbench.table import PLAIN_WIDTH, Table
@@ -225,30 +227,32 @@ class Selection:
         """`to_dict` on one line."""
         return json.dumps(self.to_dict(), allow_nan=False)
 
+    def _repr_html_(self) -> str:
+        below = "Nats below the best K, ± the standard error of the difference:"
+        text = escape(" ".join([*self.remarks, *self.notes, self.reading]))
+        return f"{self.values.to_html()}<p>{below}</p>{self.differences.to_html()}<p>{text}</p>"
+
+    def to_dataframe(self) -> Any:
+        """A row for each K and criterion, with the columns of `to_csv`; pandas, polars or Arrow."""
+        return frame_of_rows(self._rows, _COLUMNS)
+
     def to_csv(self) -> str:
         """CSV with a header and a row for each K and criterion."""
         out = io.StringIO()
-        names = [
-            "experiment",
-            "components",
-            "parameters",
-            "log_likelihood",
-            "smallest_component",
-            "stale",
-            "criterion",
-            "value",
-            "standard_error",
-            "monte_carlo_error",
-        ]
-        names += ["below_best", "difference_standard_error", "rejected", "why", "notes"]
-        writer = csv.DictWriter(out, names, lineterminator="\n")
+        writer = csv.DictWriter(out, _COLUMNS, lineterminator="\n")
         writer.writeheader()
-        for choice in self.to_dict()["choices"]:
-            scores = choice.pop("scores")
-            for name, score in scores.items():
-                notes = "; ".join(score.pop("notes"))
-                writer.writerow({"experiment": self.name, **choice, "criterion": name, **score, "notes": notes})
+        writer.writerows(self._rows)
         return out.getvalue()
+
+    @property
+    def _rows(self) -> list[dict[str, Any]]:
+        return [
+            {"experiment": self.name, **choice, "criterion": name, **score, "notes": "; ".join(notes)}
+            for choice in self.to_dict()["choices"]
+            for scores in [choice.pop("scores")]
+            for name, score in scores.items()
+            for notes in [score.pop("notes")]
+        ]
 
     def _plain(self, choice: Choice) -> dict[str, Any]:
         stored = choice.to_dict() | {"stale": choice.stale}
@@ -258,6 +262,13 @@ class Selection:
             score["below_best"] = None if found is None else found.below
             score["difference_standard_error"] = None if found is None else found.standard_error
         return stored
+
+
+# The columns of CSV and of data frames.
+_COLUMNS = (
+    "experiment", "components", "parameters", "log_likelihood", "smallest_component", "stale", "criterion", "value",
+    "standard_error", "monte_carlo_error", "below_best", "difference_standard_error", "rejected", "why", "notes",
+)  # fmt: skip
 
 
 def paragraph(text: str, width: int | None = None) -> str:

@@ -1,0 +1,74 @@
+"""A comparison made in Python is the same after it was written to one file and read again."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+from common_shape import D, K, N
+
+import workbench as wb
+from workbench.compare import Reference
+from workbench.data import Truth
+
+
+@pytest.fixture(scope="module")
+def comparison() -> wb.Comparison:
+    random = np.random.default_rng(5)
+    x = random.normal(size=(N, D)) + np.repeat([[0, 0], [5, 0], [0, 6]], N // K, axis=0)
+    problem = wb.Problem(x, K, "full", wb.ConjugatePrior(mean_location=(1.0, 2.0)))
+    truth = Truth(np.full(K, 1 / K), np.array([[0.0, 0], [5, 0], [0, 6]]), np.stack([np.eye(D)] * K))
+    reference = Reference(x[:7] + 0.1, np.repeat([0, 1, 2], N // K), truth, wb.Soundness(tight=2e-3))
+    return wb.compare(problem, ["em"], restarts=2, starts="kmeans", reference=reference)
+
+
+def test_a_comparison_comes_back_from_its_file(comparison: wb.Comparison, tmp_path: Path) -> None:
+    path = wb.save_comparison(comparison, tmp_path / "new" / "mine.npz")
+    again = wb.load_comparison(path)
+    assert list(again) == list(comparison) and again.starts == comparison.starts and again.rule == comparison.rule
+    assert again.problem.prior == comparison.problem.prior
+    for a, b in zip(jax.tree.leaves(again["em"]), jax.tree.leaves(comparison["em"]), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert wb.table(again).to_csv() == wb.table(comparison).to_csv()
+    # The objective can be computed anew.
+    best = again["em"].best(again.problem)
+    assert float(again.problem.log_joint(best)) == pytest.approx(np.max(again["em"].log_joint[:, -1]), rel=1e-12)
+    with np.load(path, allow_pickle=False) as arrays:
+        assert json.loads(str(arrays["about"]))["format"] == "workbench comparison"
+
+
+def changed(path: Path, **values: Any) -> None:
+    with np.load(path) as arrays:
+        content = {name: arrays[name] for name in arrays.files}
+    about = json.loads(str(content["about"])) | values.pop("about", {})
+    np.savez(path, **(content | {"about": np.asarray(json.dumps(about))} | values))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda path: path.unlink(), r"mine.npz: cannot be read \(No such file or directory\); give a file that"),
+        (lambda path: path.write_bytes(b"PK nothing"), "mine.npz: is no comparison"),
+        (lambda path: np.savez(path, a=1), "mine.npz: is no comparison"),
+        (lambda path: changed(path, about={"version": 9}), "mine.npz: version is 9, and this workbench reads 1"),
+        (lambda path: changed(path, about={"dtype": "float32"}), "mine.npz: is in .float32., and JAX computes"),
+        (lambda path: changed(path, about={"components": 2}), "mine.npz: is no comparison .*weights has shape"),
+        (lambda path: changed(path, about={"prior": {"family": "none"}}), "mine.npz: is no comparison"),
+        (lambda path: changed(path, x=np.full((N, D), np.nan)), "mine.npz: x: "),
+    ],
+)  # fmt: skip
+def test_another_file_is_refused(
+    spoil: Callable[[Path], Any], message: str, comparison: wb.Comparison, tmp_path: Path
+) -> None:
+    path = wb.save_comparison(comparison, tmp_path / "mine.npz")
+    spoil(path)
+    with pytest.raises(wb.InputError, match=message):
+        wb.load_comparison(path)
+
+
+def test_the_name_of_the_file_says_what_it_is(comparison: wb.Comparison, tmp_path: Path) -> None:
+    with pytest.raises(wb.InputError, match=r"give a name that ends in \.npz"):
+        wb.save_comparison(comparison, tmp_path / "mine.json")
