@@ -8,6 +8,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
+from workbench.data import check_whole
 from workbench.diagnostics.convergence import column_names
 from workbench.errors import InputError
 from workbench.loop.trace import Trace
@@ -98,14 +99,14 @@ def _sample_stats(trace: Trace, problem: Problem, mixtures: Mixture) -> dict[str
 def _log_likelihood(trace: Trace, problem: Problem, mixtures: Mixture) -> dict[str, Variable]:
     values = np.empty((trace.num_restarts, trace.draws, problem.num_points))
     first = 0
-    for block in log_likelihoods(trace.answer, problem.x):  # [B, R, S]
+    for block in log_likelihoods(trace.answer, problem.observations("log_likelihood")):  # [B, R, S]
         values[..., first : first + len(block)] = np.moveaxis(block, 0, -1)
         first += len(block)
     return {"x": ((*DRAW, "point"), values)}
 
 
 def _observed_data(trace: Trace, problem: Problem, mixtures: Mixture) -> dict[str, Variable]:
-    return {"x": (("point", "dimension"), np.asarray(problem.x))}
+    return {"x": (("point", "dimension"), np.asarray(problem.observations("observed_data")))}
 
 
 def _constant_data(trace: Trace, problem: Problem, mixtures: Mixture) -> dict[str, Variable]:
@@ -130,6 +131,9 @@ def _checked(groups: Collection[str], trace: Trace, problem: Problem) -> list[st
     if unknown:
         raise InputError(f"groups: unknown {', '.join(sorted(unknown))}; allowed: {', '.join(GROUPS)}")
     wanted = [name for name in GROUPS if name in groups or not groups]
+    for name in ("log_likelihood", "observed_data"):
+        if name in wanted:  # ArviZ knows no weights: rows are repeated
+            check_whole(problem.weights, f"the group {name}")
     size = 8 * trace.num_restarts * trace.draws * problem.num_points
     if "log_likelihood" in wanted and size > MOST_BYTES:
         rest = [name for name in wanted if name != "log_likelihood"]

@@ -30,7 +30,8 @@ def mixture_model(problem: Problem, x: ArrayLike | None = None) -> None:
     """The mixture as a NumPyro model; pass `x=problem.x` to condition on it, or omit x to predict N new points.
 
     The sites are those of the prior (`weights`, `means`, ...) and `x` [N, D]. With `x=problem.x` the log density equals
-    `problem.log_joint`.
+    `problem.log_joint`. If its rows have weights, these are the powers of their densities, and the N new points are the
+    sum of the weights.
 
     With ordered labels, the sites `means_ascending` [K] and `means_rest` [K, D - 1] replace `means`, and the log
     density is larger by `ln K!`, so that the evidence is the same.
@@ -38,7 +39,11 @@ def mixture_model(problem: Problem, x: ArrayLike | None = None) -> None:
     mixture = mixture_sites(problem)
     components = dist.MultivariateNormal(mixture.means, scale_tril=mixture.scale_trils)
     density = dist.MixtureSameFamily(dist.Categorical(probs=mixture.weights), components)
-    with numpyro.plate("points", problem.num_points):
+    if problem.weights is None or x is None:
+        with numpyro.plate("points", problem.num_points):
+            numpyro.sample("x", density, obs=_observed(problem, x))
+        return
+    with numpyro.plate("points", problem.num_rows), numpyro.handlers.scale(scale=problem.weights):
         numpyro.sample("x", density, obs=_observed(problem, x))
 
 
@@ -174,7 +179,8 @@ def _sites(problem: Problem) -> None:
 def latent_model(problem: Problem, x: ArrayLike | None = None) -> None:
     """The mixture with explicit allocations, as in textbooks: `z_n ~ Categorical(weights)`, then `x_n | z_n`.
 
-    The sites are those of the prior, `z` [N] and `x` [N, D]. Its sum over `z` is `mixture_model`.
+    The sites are those of the prior, `z` [N] and `x` [N, D]. Its sum over `z` is `mixture_model`. If rows have weights,
+    the points to condition on are `problem.observations("the latent model")`.
     """
     mixture = mixture_sites(problem)
     trils = mixture.scale_trils
@@ -192,7 +198,7 @@ def swept_latent_model(problem: Problem) -> None:
     """The same joint density, with all points' component densities computed at once instead of by a solve for each."""
     mixture = mixture_sites(problem)
     points = jnp.arange(problem.num_points)
-    log_densities = mixture_log_densities(mixture, problem.rows.at(points))
+    log_densities = mixture_log_densities(mixture, problem.rows.at(problem.rows.every_observation()))
     with numpyro.plate("points", problem.num_points):
         z = numpyro.sample("z", dist.Categorical(probs=mixture.weights))
         numpyro.factor("x", log_densities[z, points])

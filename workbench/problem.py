@@ -10,7 +10,8 @@ import numpy as np
 from jax import Array
 
 from workbench.data import Dataset, Tie, check_points, default_columns, named_points, ties_of
-from workbench.data.moments import Moments, check_scales, is_collinear, moments_of, relation
+from workbench.data.moments import Moments, Weights, check_scales, is_collinear, moments_of, relation
+from workbench.data.weights import check_whole, counted_rows
 from workbench.engine.devices import mesh_of
 from workbench.engine.one_pass import log_likelihood, one_pass
 from workbench.engine.rows import Rows
@@ -59,6 +60,8 @@ class Problem:
         devices: how many of JAX's devices work on the problem; all of them unless given. They share the rows, or the
             restarts if a pass is too short for that.
         columns: names of the D columns, for messages and tables; those of x, or else `x1` to `xD`, unless given.
+        weights: how many equal observations each row stands for, [N]; one unless given, or those of the `Dataset`.
+            Their sum takes the place of the number of points everywhere. Rows of weight 0 are left out.
 
     Raises:
         InputError: x has NaN, infinity, a constant column or fewer rows than components; all points lie on a
@@ -84,24 +87,28 @@ class Problem:
         labels: Labels = "free",
         devices: int | None = None,
         columns: "Sequence[str] | None" = None,
+        weights: "ArrayLike | None" = None,
     ) -> None:
         components = whole_number("components", components)
         if isinstance(x, Dataset):
             columns = x.columns if columns is None else columns
-        points, own = named_points(x.x if isinstance(x, Dataset) else x)
-        columns = own if columns is None else columns
+            weights = x.weights if weights is None else weights
+        points, named = named_points(x.x if isinstance(x, Dataset) else x)
+        columns = named if columns is None else columns
+        points, own = counted_rows(points, weights, components)
         check_points(points, "x", components, columns=columns)
         family = covariance_named(covariance)
         chosen = _prior(prior)
         _check_labels(labels, chosen)
-        moments = moments_of(points)
+        moments = moments_of(points, own)
         names = default_columns(points.shape[1]) if columns is None else columns
         check_scales(moments, "x", dtype=np.dtype(jnp.result_type(float)), columns=names)
         _check_rank(moments, family, chosen, names)
-        rows = Rows.of(points, family, components, mesh_of(devices), moments=moments)
+        rows = Rows.of(points, family, components, mesh_of(devices), moments=moments, weights=own)
         values = {
             "_x": points,
             "_columns": () if columns is None else tuple(columns),
+            "_weights": own,
             "rows": rows,
             "hyperparameters": chosen.hyperparameters(moments, components, family),
             "components": components,
@@ -142,14 +149,16 @@ class Problem:
     def padded(self, multiple: int) -> "Problem":
         """The same problem, its chunks of rows padded to a multiple of a number, so that more problems have one shape.
 
-        Padding counts as no row. Rows that are shared, streamed or weighted are left unchanged.
+        Padding counts as no row. Rows that are shared or streamed are left unchanged.
         """
         rows = self.rows
-        if rows.shared or rows.stream is not None or rows.weights is not None:
+        if rows.shared or rows.stream is not None:
             return self
-        z = np.pad(rows.z, ((0, 0), (0, 0), (0, -rows.z.shape[-1] % multiple)))
+        more = (0, -rows.z.shape[-1] % multiple)
+        z = jnp.asarray(np.pad(rows.z, ((0, 0), (0, 0), more)))
+        weights = None if rows.weights is None else jnp.asarray(np.pad(rows.weights, ((0, 0), more)))
         wider = copy(self)
-        object.__setattr__(wider, "rows", replace(rows, z=jnp.asarray(z)))
+        object.__setattr__(wider, "rows", replace(rows, z=z, weights=weights))
         return wider
 
     def nested_in(self, components: int) -> "Problem":
@@ -176,7 +185,9 @@ class Problem:
 
     def __repr__(self) -> str:
         """One line without the points, which can be millions of numbers."""
-        shape = f"{self.num_points} x {self.num_dimensions} points"
+        shape = f"{self.num_rows} x {self.num_dimensions} points"
+        if self.rows.weights is not None:
+            shape += f" that count as {self.num_points:.10g}"
         model = f"K = {self.components}, {self.covariance.name} covariance, {self.labels} labels"
         return f"Problem({shape}, {model}, {self.prior!r})"
 
@@ -205,6 +216,16 @@ class Problem:
         return getattr(self, "_columns", ())
 
     @property
+    def weights(self) -> "Weights | None":
+        """How often each row of `x` counts; None if each counts once, and inside a compiled program. [N]"""
+        return getattr(self, "_weights", None)
+
+    def observations(self, who: str) -> "NDArray[np.float64]":
+        """The points, each as often as it counts, which `who` needs; refuses weights that are not whole. [N, D]"""
+        check_whole(self.weights, who)
+        return self.x if self.weights is None else np.repeat(self.x, self.weights.astype(int), axis=0)
+
+    @property
     def ties(self) -> tuple[Tie, ...]:
         """The most frequent row and the most frequent value of each column, if they occur more than once.
 
@@ -212,7 +233,7 @@ class Problem:
         """
         ties: tuple[Tie, ...] | None = getattr(self, "_ties", None)
         if ties is None:
-            ties = ties_of(self.x)
+            ties = ties_of(self.x, self.weights)
             object.__setattr__(self, "_ties", ties)
         return ties
 
@@ -224,14 +245,25 @@ class Problem:
         return np.asarray(self.rows.at(np.arange(self.rows.num_resident)))  # type: ignore[arg-type]
 
     @property
+    def sample_weights(self) -> "Weights | None":
+        """How often each row of `sample` counts; None if each counts once. [N']"""
+        held = self.rows.weights
+        return None if held is None else np.asarray(held, np.float64).reshape(-1)[: self.rows.num_resident]
+
+    @property
     def dtype(self) -> np.dtype[Any]:
         """The dtype of the computation: float64 if it is switched on."""
         return self.rows.dtype
 
     @property
     def num_points(self) -> int:
-        """N."""
+        """N: the number of rows, or the sum of their weights."""
         return self.rows.num_points
+
+    @property
+    def num_rows(self) -> int:
+        """The number of rows: N, unless they have weights."""
+        return self.rows.num_rows
 
     @property
     def num_dimensions(self) -> int:

@@ -14,7 +14,7 @@ from pydantic import Field
 
 from workbench.config import Config
 from workbench.data import Tie, ties_of
-from workbench.data.moments import SOUGHT_ROWS, blocks_of
+from workbench.data.moments import SOUGHT_ROWS, recounted
 from workbench.engine.compat.compilation import FEW_NUMBERS, jit_by_size
 from workbench.engine.one_pass import one_pass
 from workbench.engine.rows import Rows
@@ -193,11 +193,12 @@ def tie_under(problem: Problem, mixture: Mixture, component: int, size: float | 
 
 def _ties_within(problem: Problem, mixture: Mixture, component: int) -> Iterator[Tie]:
     """The most frequent row and values among the points of a component, which may be rare among all points."""
-    some = np.asarray(problem.sample)[:: max(1, -(-len(problem.sample) // SOUGHT_ROWS))]
-    own = some[_shares(mixture, some)[component] >= MOST]
-    for tie in ties_of(own) if len(own) else ():
-        points = sum(int(np.sum(tie.match(block))) for block in blocks_of(problem.x))
-        yield tie._replace(points=points, num_points=problem.num_points)
+    every = max(1, -(-len(problem.sample) // SOUGHT_ROWS))
+    some, weights = np.asarray(problem.sample)[::every], problem.sample_weights
+    own = _shares(mixture, some)[component] >= MOST
+    for tie in ties_of(some[own], None if weights is None else weights[::every][own]) if np.any(own) else ():
+        (found,) = recounted([tie], problem.x, problem.weights)
+        yield found._replace(num_points=problem.num_points)
 
 
 def _shares(mixture: Mixture, x: np.ndarray) -> np.ndarray:

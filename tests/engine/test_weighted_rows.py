@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from workbench.engine import rows
-from workbench.engine.one_pass import one_pass
+from workbench.engine.one_pass import allocate_counts, allocated_statistics, one_pass
 from workbench.engine.rows import Rows
 from workbench.errors import InputError
 from workbench.mixture import COVARIANCES, Mixture
@@ -81,13 +81,98 @@ def test_a_minibatch_of_weighted_rows_keeps_their_weights(
     assert abs(float(jnp.mean(densities) - jnp.mean(found))) > 8 * error
 
 
-def test_weighted_rows_are_not_replaced_by_points_without_weights(points: Points) -> None:
-    every = Rows.of(points, COVARIANCES["full"], 3).weighted(jnp.ones(len(points)))
-    with pytest.raises(InputError, match="weighted rows are not replaced"):
-        every.holding(jnp.asarray(points[:7]))
+def test_points_that_take_the_place_of_weighted_rows_have_no_weights(points: Points) -> None:
+    every = Rows.of(points, COVARIANCES["full"], 3).weighted(jnp.linspace(0.5, 2.0, len(points)))
+    held = every.holding(jnp.asarray(points[:7]))
+    assert held.weights is None and held.num_points == held.num_rows == 7
 
 
 def test_rows_that_are_streamed_are_not_weighted(points: Points, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rows, "RESIDENT_BYTES", 1)
     with pytest.raises(InputError, match="cannot be weighted"):
         Rows.of(points, COVARIANCES["full"]).weighted(jnp.ones(len(points)))
+
+
+def counted(points: Points) -> tuple[Points, Points, Points]:
+    """Rows, whole weights, and the rows repeated: N of them."""
+    rows = points[: len(points) // 2]
+    weights = 1.0 + np.bincount(np.random.default_rng(1).integers(0, len(rows), len(points) - len(rows)), minlength=30)
+    return rows, weights, np.repeat(rows, weights.astype(int), axis=0)
+
+
+def test_counts_are_not_scaled(points: Points, random_mixture: Callable[..., Mixture]) -> None:
+    x, weights, repeated = counted(points)
+    mixture, family = random_mixture(points, 3, "full", seed=2), COVARIANCES["full"]
+    one, other = Rows.of(x, family, 3, weights=weights), Rows.of(repeated, family, 3)
+    assert one.num_points == other.num_points == len(repeated) and one.num_rows == len(x)
+    np.testing.assert_allclose(one.total, other.total, rtol=1e-12, atol=1e-12)
+    found, expected = one_pass(mixture, one), one_pass(mixture, other)
+    # Sums of the same terms in another order.
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-11, atol=1e-11), found, expected)
+
+
+def test_streamed_rows_keep_their_weights(
+    points: Points, random_mixture: Callable[..., Mixture], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x, weights, repeated = counted(points)
+    weights = 1.5 * weights
+    mixture, family = random_mixture(points, 3, "full", seed=2), COVARIANCES["full"]
+    resident = Rows.of(x, family, 3, weights=weights)
+    monkeypatch.setattr(rows, "RESIDENT_BYTES", 1)
+    streamed = Rows.of(x, family, 3, weights=weights)
+    assert streamed.stream is not None and streamed.num_points == 1.5 * len(repeated)
+    found, expected = one_pass(mixture, streamed), one_pass(mixture, resident)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-11, atol=1e-11), found, expected)
+    # Every run of consecutive rows as often as any other: the mean of their estimates is the sum without its ends.
+    size = 5
+    starts = range(len(x) - size + 1)
+    keys = {int(jax.random.randint(key, (), 0, len(starts))): key for key in jax.random.split(jax.random.key(0), 400)}
+    batches = [streamed.minibatch(keys[first], size) for first in starts]
+    scale = streamed.num_points / size
+    mean = np.mean([scale * float(jnp.sum(jnp.asarray(batch.weights))) for batch in batches])
+    runs = np.convolve(weights, np.ones(size), "valid")
+    assert mean == pytest.approx(float(np.mean(runs)) * len(x) / size, rel=1e-12)
+    assert all(batch.num_points == size for batch in batches)
+
+
+def test_a_minibatch_draws_a_row_as_often_as_it_counts(points: Points) -> None:
+    x, weights, repeated = counted(points)
+    key = jax.random.key(7)
+    one, other = (
+        Rows.of(each, COVARIANCES["full"], weights=own).minibatch(key, 40)
+        for each, own in ((x, weights), (repeated, None))
+    )
+    # The draws are the same rows, in working units that differ by rounding.
+    np.testing.assert_allclose(one.z, other.z, rtol=0, atol=1e-12)
+
+
+def test_the_observations_of_a_row_are_allocated_one_by_one(
+    points: Points, random_mixture: Callable[..., Mixture]
+) -> None:
+    """Means and variances of the counts are those of the repeated rows, to four standard errors of 2,000 draws."""
+    x, weights, repeated = counted(points)
+    mixture, family = random_mixture(points, 3, "full", seed=2), COVARIANCES["full"]
+    keys = jax.random.split(jax.random.key(0), 2000)
+
+    @jax.jit
+    def counts(own: Rows) -> jax.Array:
+        return jax.lax.map(lambda key: allocated_statistics(key, mixture, own).counts, keys)
+
+    found = np.asarray(counts(Rows.of(x, family, 3, weights=weights)))
+    np.testing.assert_array_equal(found, np.round(found))
+    np.testing.assert_array_equal(found.sum(axis=1), len(repeated))
+    shares = np.asarray(mixture.responsibilities(repeated))
+    mean, variance = shares.sum(axis=0), (shares * (1 - shares)).sum(axis=0)
+    np.testing.assert_allclose(found.mean(axis=0), mean, atol=4 * np.sqrt(np.max(variance) / len(keys)))
+    # The variance of a nearly normal count has a relative standard error of sqrt(2 / 2000).
+    np.testing.assert_allclose(found.var(axis=0), variance, rtol=4 * np.sqrt(2 / len(keys)))
+
+
+@pytest.mark.parametrize("shares", [[1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.2, 0.0, 0.8], [1e-12, 1.0, 1e-12]])
+def test_multinomial_counts_of_sure_and_impossible_components(shares: list[float]) -> None:
+    with np.errstate(divide="ignore"):
+        log_joint = jnp.asarray(np.log(shares))[:, None] * jnp.ones(4)
+    counted = jnp.asarray([0.0, 1.0, 7.0, 1000.0])
+    drawn = np.asarray(allocate_counts(jax.random.key(1), log_joint, counted))
+    np.testing.assert_array_equal(drawn.sum(axis=0), counted)
+    assert np.all(drawn >= 0) and np.all(drawn[np.asarray(shares) == 0.0] == 0)

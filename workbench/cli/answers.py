@@ -18,6 +18,7 @@ from workbench.compare.answers import Answer, answer_of, cross_table, labels_of
 from workbench.compare.estimates import LEVEL, Estimates, estimates_of, numbers_of
 from workbench.compare.trust import trusted, whom_to_trust
 from workbench.data import Dataset, Missing, Wanted, read_rows
+from workbench.data.moments import number_of
 from workbench.data.points import unknown_name
 from workbench.engine.devices import ask_for_devices
 from workbench.errors import InputError, one_line
@@ -161,12 +162,13 @@ def fit(
         click.echo(f"{answer.method} was run again on all {len(rows.x):,} rows, and what follows is that fit.")
         click.echo(f"Of that fit: {whom_to_trust(summarise(final), experiment.model.components)}")
     # In the units of the file, as the saved mixture.
-    found = estimates_of(final, answer.method, level).rescaled(*whole.data.units_of_source(rows.x), rows.columns)
+    found = estimates_of(final, answer.method, level).rescaled(*whole.data.units_of_source(rows), rows.columns)
     click.echo(f"\n{found.shown}")
     if rows.labels is not None:
         components = np.asarray(saved.mixture.predict(rows.x))
         known = experiment.data.label or "class"
-        click.echo(f"\n{cross_table(rows.labels.tolist(), components, answer.mixture.num_components, known)}")
+        number = answer.mixture.num_components
+        click.echo(f"\n{cross_table(rows.labels.tolist(), components, number, known, rows.weights)}")
     if rows.dropped:
         left = (
             "1 row with a missing cell was" if rows.dropped == 1 else f"{rows.dropped:,} rows with missing cells were"
@@ -202,14 +204,15 @@ def _source_of(experiment: Experiment, folder: Path) -> Dataset:
 
 def _saved(name: str, experiment: Experiment, answer: Answer, source: Dataset) -> SavedMixture:
     """The answer in the units of the data's source."""
-    mixture = experiment.data.in_units_of_source(answer.mixture, np.asarray(source.x))
+    mixture = experiment.data.in_units_of_source(answer.mixture, source)
     # A density of other units is another number: each point's changes by the logarithm of the scale.
-    shift = len(source.x) * float(np.sum(np.log(experiment.data.units_of_source(np.asarray(source.x))[1])))
+    points = len(source.x) if source.weights is None else number_of(source.weights)
+    shift = points * float(np.sum(np.log(experiment.data.units_of_source(source)[1])))
     about = {
         "experiment": name,
         "method": answer.method,
         "log_likelihood": answer.log_likelihood - shift,
-        "points": len(source.x),
+        "points": points,
         "source": source.source,
     }
     return SavedMixture(mixture, source.columns, about)

@@ -99,11 +99,30 @@ def labels_of(
         yield Table.of_lines((*heads, *own), zip(*texts, *numbers, strict=True))
 
 
-def cross_table(classes: Sequence[str], components: NDArray[np.int_], number: int, name: str) -> Table:
-    """How many rows of each known class each component holds. `components` [N] count from 0."""
+def cross_table(
+    classes: Sequence[str],
+    components: NDArray[np.int_],
+    number: int,
+    name: str,
+    weights: NDArray[np.float64] | None = None,
+) -> Table:
+    """How many rows of each known class each component holds; rows of weights [N] if given count as often as these say.
+
+    `components` [N] count from 0.
+    """
     known = sorted(set(classes))
-    counts = {one: np.bincount(components[np.asarray(classes) == one], minlength=number) for one in known}
+    counted = np.ones(len(components)) if weights is None else weights
+    inside = {one: np.asarray(classes) == one for one in known}
+    counts = {one: np.bincount(components[own], counted[own], minlength=number) for one, own in inside.items()}
     heads = (name, *(f"component {k + 1}" for k in range(number)))
     return Table.of_lines(
-        heads, [(one, *map(int, counts[one])) for one in known], title="Known classes and components", words=(name,)
+        heads,
+        [(one, *map(_plain, counts[one].tolist())) for one in known],
+        title="Known classes and components",
+        words=(name,),
     )
+
+
+def _plain(count: float) -> int | float:
+    """A count, as a whole number if it is one."""
+    return int(count) if count.is_integer() else count

@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from workbench.data import Dataset, Truth, finite_points
+from workbench.data import Dataset, Truth, check_weights, finite_points
 from workbench.data.dataset import check_seed
 from workbench.data.points import unknown_name
 from workbench.engine.keys import named_key
@@ -37,6 +37,7 @@ class Reference:
     labels: np.ndarray | None = None  # [N]   known classes of the fitted points
     truth: Truth | None = None  # the mixture that simulated the data
     rule: Soundness = field(default_factory=Soundness)
+    heldout_weights: np.ndarray | None = None  # [N']   how often each of these points counts; once unless given
 
     def check(self, problem: Problem) -> None:
         """Refuse a reference that does not fit a problem, before anything runs.
@@ -46,15 +47,20 @@ class Reference:
         """
         if self.heldout is not None:
             finite_points(self.heldout, problem.num_dimensions, "reference.heldout")
-        if self.labels is not None and np.shape(self.labels) != (problem.num_points,):
-            shape = list(np.shape(self.labels))
-            raise InputError(f"reference.labels: shape is {shape}; give one for each of {problem.num_points} rows")
+        if self.heldout is not None and self.heldout_weights is not None:
+            check_weights(self.heldout_weights, len(self.heldout), "reference.heldout_weights")
+        if self.labels is not None and np.shape(self.labels) != (problem.num_rows,):
+            shape, counting = list(np.shape(self.labels)), "" if problem.weights is None else " that count"
+            raise InputError(
+                f"reference.labels: shape is {shape}; give one for each of {problem.num_rows} rows{counting}"
+            )
 
     @classmethod
     def of(cls, train: Dataset, test: Dataset | None = None, rule: Soundness | None = None) -> "Reference":
         """The reference of a data set: its labels and truth, its held-out part, and a rule other than the default."""
-        heldout = None if test is None or len(test.x) == 0 else test.x
-        return cls(heldout, train.labels, train.truth, Soundness() if rule is None else rule)
+        known = None if test is None or len(test.x) == 0 else test.counted
+        x, weights = (None, None) if known is None else (known.x, known.weights)
+        return cls(x, train.counted.labels, train.truth, Soundness() if rule is None else rule, weights)
 
 
 @dataclass(frozen=True, eq=False, repr=False)

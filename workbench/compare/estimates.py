@@ -282,7 +282,7 @@ def _transformed_errors(problem: Problem, mixture: Mixture) -> tuple[NDArray[np.
     if problem.rows.stream is not None:
         return None, "the rows are not in memory"
     errors, distance = (
-        np.asarray(part) for part in _errors_at(problem.num_points * problem.num_dimensions, problem, mixture)
+        np.asarray(part) for part in _errors_at(problem.num_rows * problem.num_dimensions, problem, mixture)
     )
     if not np.all(np.isfinite(errors)):
         return None, "it is not positive definite there, so that the end is no strict maximum"

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from workbench.compare.comparison import Comparison
 from workbench.data import Tie, default_columns
+from workbench.data.weights import number_text
 from workbench.diagnostics.convergence import FOLLOWED_COLUMNS
 from workbench.diagnostics.support import slivers
 from workbench.errors import VALUE, cut
@@ -164,7 +165,14 @@ def remarks_on(comparison: Comparison) -> tuple[str, ...]:
     stale = [
         f"Beware: the run of {name} is STALE: other code made it ({why})." for name, why in comparison.stale.items()
     ]
-    return (*_on_starts(comparison), *_on_row_numbers(comparison), *_on_followed_columns(comparison), *missing, *stale)
+    return (
+        *_on_weights(comparison),
+        *_on_starts(comparison),
+        *_on_row_numbers(comparison),
+        *_on_followed_columns(comparison),
+        *missing,
+        *stale,
+    )
 
 
 def counts_rows(column: NDArray[np.float64]) -> bool:
@@ -173,6 +181,15 @@ def counts_rows(column: NDArray[np.float64]) -> bool:
     if not np.all(steps > 0):
         return False
     return bool(np.all(column == np.round(column)) or np.ptp(steps) <= EVEN * np.mean(steps))
+
+
+def _on_weights(comparison: Comparison) -> list[str]:
+    """A remark on the weights of rows, if there are any: what N is."""
+    problem = comparison.problem
+    if problem.weights is None:
+        return []
+    rows, total = f"{problem.num_rows:,} rows", number_text(problem.weights)
+    return [f"The {rows} have weights: one of weight w counts as w equal rows, and N is their sum, {total}."]
 
 
 def _on_starts(comparison: Comparison) -> list[str]:

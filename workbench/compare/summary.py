@@ -140,7 +140,7 @@ class MethodSummary:
     failure: str | None = None
     distinct_components: int | None = None  # of the best: components that hold a point and that rows distinguish
     merged: bool | None = None  # whether two components of the best have merged into one (a plateau)
-    tied_points: int | None = None  # number of equal values under a tight component of the best; 0 if there are none
+    tied_points: float | None = None  # number of equal values under a tight component of the best; 0 if there are none
     # The highest finite end, if no result is sound. It is no estimate, but shows where the method ended.
     ended_log_likelihood: float | None = None
     ended_log_joint: float | None = None
@@ -218,13 +218,13 @@ def _summarise(
     evidence = None if trace.log_evidence is None else pooled_evidence(trace.log_evidence)
     passes = float(np.sum(trace.passes[:, -1]))
     scores = _heldout_scores(comparison, name)
-    heldout = None if scores is None else Predictive.of(scores)
+    heldout = None if scores is None else Predictive.of(scores, reference.heldout_weights)
     gain = None
     if scores is not None and yardstick is not None and name != YARDSTICK:
-        gain = Predictive.of(scores - yardstick)
+        gain = Predictive.of(scores - yardstick, reference.heldout_weights)
     rand = None
     if reference.labels is not None and mixture is not None:
-        rand = adjusted_rand_index(reference.labels, np.asarray(mixture.predict(problem.x)))
+        rand = adjusted_rand_index(reference.labels, np.asarray(mixture.predict(problem.x)), problem.weights)
     return MethodSummary(
         method=name,
         restarts=trace.num_restarts,

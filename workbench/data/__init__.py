@@ -14,6 +14,7 @@ from workbench.data.points import (
 )
 from workbench.data.reading import Missing, Wanted, read_table
 from workbench.data.simulate import Simulator
+from workbench.data.weights import check_weights, check_whole, counted_rows, even_rows, observed_rows, points_text
 
 __all__ = [
     "Dataset",
@@ -26,13 +27,19 @@ __all__ = [
     "as_points",
     "check_finite",
     "check_points",
+    "check_weights",
+    "check_whole",
+    "counted_rows",
     "dataset_names",
     "default_columns",
     "describe",
     "digest_of",
+    "even_rows",
     "finite_points",
     "load_dataset",
     "named_points",
+    "observed_rows",
+    "points_text",
     "read_file",
     "read_rows",
     "read_table",

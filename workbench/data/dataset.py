@@ -8,12 +8,14 @@ import dataclasses
 import math
 import zlib
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from workbench.data.moments import moments_of
 from workbench.data.points import check_columns, check_plain, check_points, column_positions
+from workbench.data.weights import are_whole, check_weights
 from workbench.errors import InputError, shown
 
 
@@ -81,6 +83,7 @@ class Dataset:
         notes: caveats.
         truth: the mixture from which the points were drawn, if known.
         ids: a name for each row, as text; where rows were left out, their places in the file unless they have names.
+        weights: how many equal observations each row stands for; one unless given.
         dropped: the number of rows that were left out because a cell is missing.
 
     Raises:
@@ -97,6 +100,7 @@ class Dataset:
     truth: Truth | None = None
     ids: NDArray[np.str_] | None = None  # [N]
     dropped: int = 0
+    weights: NDArray[np.float64] | None = None  # [N]
 
     def __post_init__(self) -> None:
         check_plain(self.x, self.name)
@@ -107,6 +111,13 @@ class Dataset:
             raise InputError(
                 f"{self.name}: labels have shape {self.labels.shape}; give one for each of {len(self.x)} rows"
             )
+        if self.weights is not None:
+            object.__setattr__(self, "weights", check_weights(self.weights, len(self.x), f"{self.name}: weights"))
+
+    @property
+    def counted(self) -> "Dataset":
+        """The data set without rows of weight 0, which are not fitted."""
+        return self if self.weights is None or np.all(self.weights > 0) else self.some(self.weights > 0)
 
     def __repr__(self) -> str:
         n, d = self.x.shape
@@ -144,7 +155,7 @@ class Dataset:
         """
         check_points(self.x, self.name, columns=self.columns)
         with np.errstate(over="ignore", invalid="ignore", under="ignore"):
-            centre, scale = self.x.mean(axis=0), self.x.std(axis=0)  # [D], [D]
+            centre, scale = centre_and_scale(self.x, self.weights)  # [D], [D]
         for name, sd in zip(self.columns, scale, strict=True):
             if not (np.isfinite(sd) and sd > 0):
                 raise InputError(f"{self.name}: column {name!r} has standard deviation {sd}; divide it first")
@@ -154,7 +165,8 @@ class Dataset:
         """Train and test parts, each in the original row order.
 
         The test part has `test_fraction * N` rows, rounded half up; 0 gives an empty test part. The choice of rows
-        depends only on the seed and N, and a larger test part contains every smaller one.
+        depends only on the seed and N, and a larger test part contains every smaller one. Rows with whole weights are
+        split observation by observation, as the rows repeated would be; other weights go with their rows.
 
         Raises:
             InputError: `test_fraction` lies outside [0, 1), is positive but rounds to no test row, or leaves fewer
@@ -162,7 +174,7 @@ class Dataset:
         """
         if not 0 <= test_fraction < 1:
             raise InputError(f"{self.name}: test_fraction must lie in [0, 1), got {test_fraction!r}")
-        num_points = len(self.x)
+        num_points = self.num_separable
         num_test = math.floor(test_fraction * num_points + 0.5)
         if (test_fraction > 0 and num_test == 0) or num_points - num_test < 2:
             raise InputError(
@@ -171,23 +183,45 @@ class Dataset:
             )
         if num_test == 0:
             # The points are not copied, because they may be larger than memory.
-            return self, self._none()
+            return self, self.some(slice(0))
         is_test = np.zeros(num_points, dtype=bool)  # [N]
         is_test[generator(seed, "split").permutation(num_points)[:num_test]] = True
-        return self._rows(~is_test), self._rows(is_test)
+        return self.part(~is_test), self.part(is_test)
 
-    def _rows(self, keep: NDArray[np.bool_]) -> "Dataset":
+    @property
+    def num_separable(self) -> int:
+        """How many independent points there are to choose from: rows, or observations if the weights are whole."""
+        if self.weights is None or not are_whole(self.weights):
+            return len(self.x)
+        return int(np.sum(self.weights))
+
+    def part(self, chosen: NDArray[np.bool_]) -> "Dataset":
+        """The data set of the chosen ones of its `num_separable` points, in order."""
+        if self.weights is None or not are_whole(self.weights):
+            return self.some(chosen)
+        rows = np.repeat(np.arange(len(self.x)), self.weights.astype(int))[chosen]
+        weights = np.bincount(rows, minlength=len(self.x)).astype(float)
+        return dataclasses.replace(self.some(weights > 0), weights=weights[weights > 0])
+
+    def some(self, keep: NDArray[Any] | slice) -> "Dataset":
+        """Some of the rows with all that belongs to them: those of these numbers, or those that are marked True."""
         labels, ids = (None if each is None else each[keep] for each in (self.labels, self.ids))
-        return dataclasses.replace(self, x=self.x[keep], labels=labels, ids=ids)
-
-    def _none(self) -> "Dataset":
-        """The data set without a row."""
-        labels, ids = (None if each is None else each[:0] for each in (self.labels, self.ids))
-        return dataclasses.replace(self, x=self.x[:0], labels=labels, ids=ids)
+        weights = None if self.weights is None else self.weights[keep]
+        return dataclasses.replace(self, x=self.x[keep], labels=labels, ids=ids, weights=weights)
 
     def _rescale(self, centre: NDArray[np.float64], scale: NDArray[np.float64], units: str) -> "Dataset":
         truth = None if self.truth is None else self.truth.rescale(centre, scale)
         return dataclasses.replace(self, x=(self.x - centre) / scale, units=units, truth=truth)
+
+
+def centre_and_scale(
+    x: NDArray[np.float64], weights: NDArray[np.float64] | None
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean and standard deviation (ddof = 0) of each column of x [N, D], whose rows have weights [N] if given."""
+    if weights is None:
+        return x.mean(axis=0), x.std(axis=0)
+    _, mean, covariance = moments_of(x, weights)
+    return mean, np.sqrt(np.diag(covariance))
 
 
 def _units(unit: float, units: str) -> str:

@@ -5,7 +5,7 @@ import io
 import tokenize
 import zipfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,8 +26,9 @@ from workbench.data.points import (
     default_columns,
     unknown_name,
 )
-from workbench.data.reading import Content, Wanted, content_of, whole, whole_rows
+from workbench.data.reading import Content, Wanted, content_of, data_set, whole, whole_rows
 from workbench.data.table import CHOOSE_IN_FILE, Table, empty_words, parse_table
+from workbench.data.weights import check_weights
 from workbench.errors import VALUE, InputError, cut
 
 # Cells of text files are separated by commas, semicolons or tabs.
@@ -36,7 +37,6 @@ SUFFIXES = (*TEXTS, *ARRAYS, ".parquet", ".xlsx")
 
 # A larger .npy or .parquet file is not read into memory; its points are read in blocks when they are needed.
 READ_AT_MOST = 2**29
-UNITS = ""  # of a file that does not state them
 
 # Exceptions that NumPy raises for damaged bytes: a header is Python source and may announce more than memory can hold.
 _DAMAGED = (ValueError, TypeError, EOFError, SyntaxError, tokenize.TokenError, MemoryError, OverflowError)
@@ -99,8 +99,7 @@ def _read(path: Path, wanted: Wanted, *, fit: bool) -> Dataset:
     elif table is None and len(content.x):
         check_finite(content.x, where, columns=content.columns)
     source = f"{path.name}, sha256 {_sha256(path)}"
-    names, x, labels, ids, dropped = content
-    return Dataset(path.stem, x, names, labels, UNITS, source, ids=ids, dropped=dropped)
+    return data_set(content, path.stem, source)
 
 
 def table_in(path: Path, wanted: Wanted | None = None) -> Table | None:
@@ -134,7 +133,9 @@ def _arrays_in(path: Path, wanted: Wanted) -> Content:
             raise InputError(f"{where}: label = {wanted.label!r}: the file is larger than memory; leave the label out")
         parquet = _parquet()
         points = parquet.ParquetPoints(path, wanted.names(parquet.parquet_columns(path), where))
-        return Content(points.columns, points)
+        return _weighted(
+            Content(points.columns, points), lambda name: parquet.ParquetPoints(path, (name,)), wanted, where
+        )
     if suffix == ".npy" and path.stat().st_size > READ_AT_MOST:
         return _map_npy(path, wanted)
     reader = _read_npy if suffix == ".npy" else _read_npz
@@ -184,7 +185,7 @@ def _map_npy(path: Path, wanted: Wanted) -> Content:
     except _DAMAGED as error:
         raise InputError(_unreadable(where, error)) from error
     x = as_points(mapped, where)
-    return Content(*_select(x, default_columns(x.shape[1]), wanted, where))
+    return _select(x, default_columns(x.shape[1]), wanted, where)
 
 
 def _parquet() -> Any:
@@ -232,7 +233,7 @@ def _read_npy(raw: bytes, where: str, wanted: Wanted) -> Content:
         raise InputError(_unreadable(where, error)) from error
     x = as_points(array, where)
     _check_some(x, where)
-    return Content(*_select(x, default_columns(x.shape[1]), wanted, where))
+    return _select(x, default_columns(x.shape[1]), wanted, where)
 
 
 def _read_npz(raw: bytes, where: str, wanted: Wanted) -> Content:
@@ -247,7 +248,12 @@ def _read_npz(raw: bytes, where: str, wanted: Wanted) -> Content:
     named = _texts(arrays, "columns", x.shape[1], where)
     names = default_columns(x.shape[1]) if named is None else tuple(named.tolist())
     labels = _texts(arrays, wanted.label or "labels", len(x), where)
-    return Content(*_select(x, names, wanted, where), labels)
+    # An array of that name holds the weights, or else a column of the points does.
+    apart = None if wanted.weights is None else arrays.get(wanted.weights)
+    if apart is None:
+        return _select(x, names, wanted, where)._replace(labels=labels)
+    found = _select(x, names, replace(wanted, weights=None), where)
+    return found._replace(labels=labels, weights=check_weights(apart, len(x), f"{where}: weights = {wanted.weights!r}"))
 
 
 def _check_some(x: NDArray[np.float64], where: str) -> None:
@@ -281,9 +287,16 @@ def _unreadable(where: str, error: BaseException) -> str:
     )
 
 
-def _select(
-    x: NDArray[np.float64], names: tuple[str, ...], wanted: Wanted, where: str
-) -> tuple[tuple[str, ...], NDArray[np.float64]]:
+def _select(x: NDArray[np.float64], names: tuple[str, ...], wanted: Wanted, where: str) -> Content:
     check_columns(names, x.shape[1], where)
     chosen = replace(wanted, label=None).names(names, where)
-    return (names, x) if chosen == names else (chosen, x[:, column_positions(chosen, names, where)])  # [N, D]
+    kept = x if chosen == names else x[:, column_positions(chosen, names, where)]  # [N, D]
+    return _weighted(Content(chosen, kept), lambda name: x[:, [names.index(name)]], wanted, where)
+
+
+def _weighted(content: Content, column: Callable[[str], Any], wanted: Wanted, where: str) -> Content:
+    """The content with the weights in the column of that name, [N, 1], if any is wanted."""
+    if wanted.weights is None:
+        return content
+    cells = np.asarray(column(wanted.weights))[:, 0]
+    return content._replace(weights=check_weights(cells, len(cells), f"{where}: weights = {wanted.weights!r}"))

@@ -21,10 +21,20 @@ ROOM = 0.45
 BLOCK_BYTES = 2**24
 
 
+# Of rows. [N]
+Weights = NDArray[np.float64]
+
+
+def number_of(weights: Weights) -> int | float:
+    """The number of observations that weights count: their sum, an `int` if it is whole."""
+    total = float(np.sum(weights))
+    return int(total) if total.is_integer() else total
+
+
 class Moments(NamedTuple):
     """The moments of the data, from which priors and working units are derived."""
 
-    num_points: int
+    num_points: int | float  # N: the number of rows, or the sum of their weights
     mean: NDArray[np.float64]  # [D]
     covariance: NDArray[np.float64]  # [D, D]   over N, not N - 1
 
@@ -45,17 +55,32 @@ def forget(x: object) -> None:
         x.madvise(mmap.MADV_DONTNEED)
 
 
-def moments_of(x: NDArray[np.float64]) -> Moments:
-    """Moments of points x [N, D], in two sweeps: first the mean, then the covariance about it."""
-    n, d = x.shape
+def moments_of(x: NDArray[np.float64], weights: Weights | None = None) -> Moments:
+    """Moments of points x [N, D], in two sweeps: first the mean, then the covariance about it.
+
+    A row of weight w, of weights [N] if given, counts as w equal points.
+    """
+    rows, d = x.shape
+    n = rows if weights is None else number_of(weights)
     second = np.zeros((d, d))
     # Overflow gives infinity, which `check_scales` reports.
     with np.errstate(over="ignore", invalid="ignore", under="ignore"):
-        mean = np.asarray(sum((np.sum(block, axis=0) for block in blocks_of(x)), np.zeros(d)) / n)
-        for block in blocks_of(x):
+        sums = (np.sum(block if w is None else w * block, axis=0) for block, w in weighted_blocks(x, weights))
+        mean = np.asarray(sum(sums, np.zeros(d)) / n)
+        for block, w in weighted_blocks(x, weights):
             centred = block - mean
-            second += centred.T @ centred
+            second += (centred if w is None else w * centred).T @ centred
     return Moments(n, mean, second / n)
+
+
+def weighted_blocks(
+    x: NDArray[np.float64], weights: Weights | None
+) -> Iterator[tuple[NDArray[np.float64], NDArray[np.float64] | None]]:
+    """The blocks of x with the weights of their rows, [B, D] and [B, 1]."""
+    first = 0
+    for block in blocks_of(x):
+        yield block, None if weights is None else weights[first : first + len(block), None]
+        first += len(block)
 
 
 def check_scales(moments: Moments, where: str, *, dtype: np.dtype[Any], columns: Sequence[str]) -> None:
@@ -148,8 +173,8 @@ class Tie(NamedTuple):
 
     column: int | None  # None: whole rows are equal
     value: tuple[float, ...]  # in the column, or in each of the D columns
-    points: int  # number of points that share it
-    num_points: int  # number of all points
+    points: int | float  # number of points that share it: of rows, or the sum of their weights
+    num_points: int | float  # number of all points
 
     def match(self, x: NDArray[np.float64]) -> NDArray[np.bool_]:
         """Whether each of the points x [N, D] has the value. [N]"""
@@ -167,28 +192,41 @@ class Tie(NamedTuple):
         return f"{self.points:,} of {self.num_points:,} rows are equal ({', '.join(spelt)}{rest})"
 
 
-def ties_of(x: NDArray[np.float64]) -> tuple[Tie, ...]:
+def ties_of(x: NDArray[np.float64], weights: Weights | None = None) -> tuple[Tie, ...]:
     """The most frequent row and the most frequent value of each column, without those that occur only once.
 
-    For D = 1 the row is omitted, because it equals the value of the column. The points are read in blocks.
+    For D = 1 the row is omitted, because it equals the value of the column. The points are read in blocks. A row of
+    weight w, of weights [N] if given, occurs w times.
 
     Args:
         x: points [N, D], or anything that has a shape and can be sliced by rows.
+        weights: of the rows.
     """
-    n, d = x.shape
-    every = max(1, -(-n // SOUGHT_ROWS))
-    some = np.concatenate([np.asarray(block)[::every] for block in blocks_of(x)])
+    (rows, d), n = x.shape, len(x) if weights is None else number_of(weights)
+    every = max(1, -(-rows // SOUGHT_ROWS))
+    parts = [(np.asarray(b)[::every], None if w is None else w[::every, 0]) for b, w in weighted_blocks(x, weights)]
+    some = np.concatenate([block for block, _ in parts])
+    counted = None if weights is None else np.concatenate([w for _, w in parts if w is not None])
     sought: list[Tie] = []
     if d > 1:
-        sought.append(Tie(None, _most_frequent(some), 0, n))
-    sought += [Tie(column, _most_frequent(some[:, [column]]), 0, n) for column in range(d)]
-    counts = np.zeros(len(sought), int)
-    for block in blocks_of(x):
-        counts += [int(np.sum(tie.match(block))) for tie in sought]
-    ties = (tie._replace(points=int(count)) for tie, count in zip(sought, counts, strict=True))
-    return tuple(tie for tie in ties if tie.points > 1)
+        sought.append(Tie(None, _most_frequent(some, counted), 0, n))
+    sought += [Tie(column, _most_frequent(some[:, [column]], counted), 0, n) for column in range(d)]
+    return tuple(tie for tie in recounted(sought, x, weights) if tie.points > 1)
 
 
-def _most_frequent(rows: NDArray[np.float64]) -> tuple[float, ...]:
-    distinct, counts = np.unique(rows, axis=0, return_counts=True)
-    return tuple(distinct[np.argmax(counts)].tolist())
+def recounted(ties: Sequence[Tie], x: NDArray[np.float64], weights: Weights | None = None) -> list[Tie]:
+    """The ties with the numbers of the points x [N, D] that share their values, in one sweep."""
+    counts = np.zeros(len(ties))
+    for block, w in weighted_blocks(x, weights):
+        ones = np.ones(len(block)) if w is None else w[:, 0]
+        counts += [float(np.sum(ones[tie.match(block)])) for tie in ties]
+    return [
+        tie._replace(points=int(count) if count.is_integer() else count)
+        for tie, count in zip(ties, counts.tolist(), strict=True)
+    ]
+
+
+def _most_frequent(rows: NDArray[np.float64], weights: Weights | None) -> tuple[float, ...]:
+    distinct, which, counts = np.unique(rows, axis=0, return_inverse=True, return_counts=True)
+    occurring = counts if weights is None else np.bincount(which.reshape(-1), weights)
+    return tuple(distinct[np.argmax(occurring)].tolist())

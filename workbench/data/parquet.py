@@ -120,7 +120,7 @@ def parquet_table(path: Path, wanted: Wanted | None, most: int) -> Table | None:
         return None
     if wanted is not None:
         ParquetPoints(path, names)
-        names += tuple(name for name in (wanted.label, wanted.identity) if name is not None)
+        names += tuple(name for _, name in wanted.apart if name is not None)
     names += tuple(name for name in file.schema_arrow.names if name in ROW_NAMES)
     try:
         read = file.read(columns=list(names))

@@ -12,6 +12,7 @@ from workbench.data.dataset import Dataset
 from workbench.data.frames import table_of
 from workbench.data.points import check_points, column_positions, default_columns, named_points, unknown_name
 from workbench.data.table import Table, empty_words, numbers, words, words_in
+from workbench.data.weights import check_weights
 from workbench.errors import InputError
 
 Missing: TypeAlias = Literal["refuse", "drop"]
@@ -25,6 +26,7 @@ class Wanted:
         columns: the columns to use, in this order; by default all but those named below.
         label: the column, or the NPZ array, that holds a known group for each point.
         identity: the column that names the rows; it is no coordinate.
+        weights: the column, or the NPZ array, that says how often each row counts; it is no coordinate.
         exclude: columns that are not used.
         missing: what becomes of a row with a missing cell: "refuse" makes it an error, "drop" leaves the row out.
     """
@@ -34,6 +36,12 @@ class Wanted:
     identity: str | None = None
     exclude: Sequence[str] = ()
     missing: Missing = "refuse"
+    weights: str | None = None
+
+    @property
+    def apart(self) -> tuple[tuple[str, str | None], ...]:
+        """The columns that are no coordinates, by the field that names them."""
+        return ("label", self.label), ("id", self.identity), ("weights", self.weights)
 
     def __post_init__(self) -> None:
         if self.columns is not None and self.exclude:
@@ -43,19 +51,21 @@ class Wanted:
         """The columns to use of those that are present, after a check that all names are known."""
         unknown = [
             f"{field}: {unknown_name('column', name, present)}"
-            for field, names in (("label", [self.label]), ("id", [self.identity]), ("exclude", self.exclude))
+            for field, names in (*((field, [name]) for field, name in self.apart), ("exclude", self.exclude))
             for name in names
             if name is not None and name not in present
         ]
         if unknown:
             raise InputError(told(where, unknown))
         if self.columns is None:
-            left = tuple(name for name in present if name not in (self.label, self.identity, *self.exclude))
+            unfitted = {*(name for _, name in self.apart), *self.exclude}
+            left = tuple(name for name in present if name not in unfitted)
             if present and not left:
-                raise InputError(f"{where}: exclude, label and id leave no column to fit; it has {', '.join(present)}")
+                every = ", ".join(present)
+                raise InputError(f"{where}: exclude, label, id and weights leave no column to fit; it has {every}")
             return left
         chosen = tuple(present[position] for position in column_positions(self.columns, present, where))
-        for field, name in (("label", self.label), ("id", self.identity)):
+        for field, name in self.apart:
             if name in chosen:
                 raise InputError(f"{where}: column {name!r} is both {field} and in columns; take it out of one")
         return chosen
@@ -69,6 +79,7 @@ class Content(NamedTuple):
     labels: NDArray[np.str_] | None = None  # [N]
     ids: NDArray[np.str_] | None = None  # [N]
     dropped: int = 0
+    weights: NDArray[np.float64] | None = None  # [N]
 
 
 def read_table(
@@ -98,7 +109,13 @@ def read_table(
         found = Table(name, default_columns(x.shape[1]), tuple(x.T))
     content = content_of(found, asked, fit=True)
     check_points(content.x, name, columns=content.columns)
-    return Dataset(name, content.x, content.columns, content.labels, "", "", ids=content.ids, dropped=content.dropped)
+    return data_set(content, name, "")
+
+
+def data_set(content: Content, name: str, source: str) -> Dataset:
+    """The data set of what was read; it has no units."""
+    names, x, labels, ids, dropped, weights = content
+    return Dataset(name, x, names, labels, "", source, ids=ids, dropped=dropped, weights=weights)
 
 
 def content_of(table: Table, wanted: Wanted, *, fit: bool) -> Content:
@@ -121,6 +138,8 @@ def content_of(table: Table, wanted: Wanted, *, fit: bool) -> Content:
         ids = words_in(table.ids)
     kept = None if complaints or not drop else whole_rows(x)
     complaints += _infinite(x, names)
+    weights, wrong = _weights(table, wanted.weights)
+    complaints += wrong
     if labels is not None:
         complaints += empty_words(labels, str(wanted.label), kept)
     rows = x if kept is None else x[kept]
@@ -130,7 +149,7 @@ def content_of(table: Table, wanted: Wanted, *, fit: bool) -> Content:
         complaints += [constants([names[d] for d in flat], low[flat].tolist())] if len(flat) else []
     if complaints:
         raise InputError(told(table.where, complaints))
-    content = Content(names, x, labels, ids)
+    content = Content(names, x, labels, ids, weights=weights)
     return content if kept is None else whole(content, kept)
 
 
@@ -148,7 +167,23 @@ def whole(content: Content, kept: NDArray[np.bool_]) -> Content:
         return content
     ids = (np.flatnonzero(kept) + 1).astype(np.str_) if content.ids is None else content.ids[kept]
     labels = None if content.labels is None else content.labels[kept]
-    return Content(content.columns, content.x[kept], labels, ids, int(np.sum(~kept)))
+    weights = None if content.weights is None else content.weights[kept]
+    return Content(content.columns, content.x[kept], labels, ids, int(np.sum(~kept)), weights)
+
+
+def _weights(table: Table, name: str | None) -> tuple[NDArray[np.float64] | None, list[str]]:
+    """The weights in a column, if there are any, and what is wrong with them. [N]"""
+    if name is None:
+        return None, []
+    cells, wrong = numbers(table, (name,))
+    if wrong:
+        (row, *others) = np.flatnonzero(np.isnan(cells[:, 0])).tolist()
+        more = f" and in {len(others):,} other rows" if others else ""
+        return None, [f"{place(row, name)}{more} is no number; weights say how often each row counts"]
+    try:
+        return check_weights(cells[:, 0], len(cells), f"weights = {name!r}"), []
+    except InputError as error:
+        return None, [str(error)]
 
 
 def _infinite(x: NDArray[np.float64], names: Sequence[str]) -> list[str]:

@@ -7,15 +7,17 @@ from workbench.mixture import Mixture
 from workbench.mixture.matching import assignment
 
 
-def adjusted_rand_index(labels: np.ndarray, predicted: np.ndarray) -> float:
+def adjusted_rand_index(labels: np.ndarray, predicted: np.ndarray, weights: np.ndarray | None = None) -> float:
     """Agreement of two partitions [N], corrected for chance: 1 for equal partitions, about 0 for independent ones.
+
+    A row of weight w, of weights [N] if given, counts as w rows.
 
     Hubert & Arabie (1985), "Comparing partitions", J. Classification 2, eq. 5.
     """
     _, rows = np.unique(labels, return_inverse=True)
     _, columns = np.unique(predicted, return_inverse=True)
     table = np.zeros((rows.max() + 1, columns.max() + 1))
-    np.add.at(table, (rows, columns), 1.0)
+    np.add.at(table, (rows, columns), 1.0 if weights is None else weights)
 
     def pairs(counts: np.ndarray) -> float:
         return float(np.sum(counts * (counts - 1) / 2))

@@ -45,16 +45,21 @@ class Predictive(NamedTuple):
     standard_error: float
 
     @classmethod
-    def of(cls, scores: np.ndarray) -> "Predictive":
+    def of(cls, scores: np.ndarray, weights: np.ndarray | None = None) -> "Predictive":
         """The mean of the scores of points [N], or of differences of scores; its error is that of N independent terms.
 
-        Two methods are compared by their differences on the same points, which vary far less than the scores.
+        Two methods are compared by their differences on the same points, which vary far less than the scores. A point
+        of weight w, of weights [N] if given, counts as w points.
         """
+        if weights is not None:
+            total, mean = float(np.sum(weights)), float(np.average(scores, weights=weights))
+            squares = float(np.sum(weights * (scores - mean) ** 2))
+            return cls(mean, float(np.sqrt(squares / (total - 1) / total)) if total > 1 else np.nan)
         error = np.std(scores, ddof=1) / np.sqrt(len(scores)) if len(scores) > 1 else np.nan
         return cls(float(np.mean(scores)), float(error))
 
 
-def heldout_log_density(mixtures: Mixture, heldout: np.ndarray) -> Predictive:
+def heldout_log_density(mixtures: Mixture, heldout: np.ndarray, weights: np.ndarray | None = None) -> Predictive:
     """`mean_n ln (1/S sum_s P(x_n | mixture_s))` over held-out points [N, D], for one mixture or leaves [S, ...].
 
     A point estimate is a sample of size one (S = 1). The standard error is that of a mean of N independent terms.
@@ -62,7 +67,7 @@ def heldout_log_density(mixtures: Mixture, heldout: np.ndarray) -> Predictive:
     Raises:
         InputError: the points are not finite or have the wrong number of columns (`finite_points`).
     """
-    return Predictive.of(heldout_scores(mixtures, heldout))
+    return Predictive.of(heldout_scores(mixtures, heldout), weights)
 
 
 def heldout_scores(mixtures: Mixture, heldout: np.ndarray) -> np.ndarray:

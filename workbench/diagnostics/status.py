@@ -154,7 +154,9 @@ def _agrees(trace: Trace, problem: Problem) -> bool:
         return False
     best = int(np.nanargmax(np.where(np.isfinite(scores), scores, -np.inf)))
     mixture = trace.at(best, -1)
-    blocks = (problem.x[first : first + BLOCK] for first in range(0, problem.num_points, BLOCK))
-    total = float(sum(np.sum(np.asarray(mixture.log_density(block), np.float64)) for block in blocks))
+    total = 0.0
+    for first in range(0, problem.num_rows, BLOCK):
+        terms = np.asarray(mixture.log_density(problem.x[first : first + BLOCK]), np.float64)
+        total += float(np.sum(terms if problem.weights is None else terms * problem.weights[first : first + BLOCK]))
     limit = AGREEMENT if problem.dtype == np.float64 else AGREEMENT_FLOAT32
     return bool(abs(total - scores[best]) <= limit * max(abs(total), 1.0))

@@ -1,6 +1,7 @@
 """The layout of rows: how they are cut into chunks, which device holds which chunk, and rows that are streamed."""
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
@@ -12,7 +13,7 @@ from jax import Array
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from numpy.typing import NDArray
 
-from workbench.data.moments import forget
+from workbench.data.moments import blocks_of, forget
 
 # Bytes read at a time: large enough that the cost of a call is negligible compared with the copy.
 READ_BYTES = 2**22
@@ -29,6 +30,7 @@ class Stream:
     x: NDArray[np.float64]  # [N, D]
     chunk: int  # B, rows of a chunk
     devices: int  # over which the blocks are divided
+    weights: NDArray[np.float64] | None = None  # [N]   in memory, unlike x
 
     @property
     def chunks_per_block(self) -> int:
@@ -43,9 +45,14 @@ class Stream:
         return -(-len(self.x) // rows) * self.devices
 
     def read(self, block: Array) -> tuple[Array, Array]:
-        """The chunks of a block, in the data's units, and the number of points in each. [C, B, D], [C]"""
+        """The chunks of a block, in the data's units, and the number of points in each. [C, B, D], [C]
+
+        If the rows are weighted, their weights [C, B] replace the numbers; those of padding are zero.
+        """
         rows = self.chunks_per_block * self.chunk
         points = self.read_rows(block * rows, rows).reshape(self.chunks_per_block, self.chunk, -1)
+        if self.weights is not None:
+            return points, self.read_weights(block * rows, rows).reshape(self.chunks_per_block, self.chunk)
         first = block * rows + self.chunk * jnp.arange(self.chunks_per_block)
         return points, jnp.clip(len(self.x) - first, 0, self.chunk)
 
@@ -54,6 +61,20 @@ class Stream:
         dtype = jnp.result_type(float)
         shape = jax.ShapeDtypeStruct((rows, self.x.shape[1]), dtype)
         return jnp.asarray(jax.pure_callback(partial(self._fetch, dtype, rows), shape, first, vmap_method="sequential"))
+
+    def read_weights(self, first: Array, rows: int) -> Array:
+        """The weights of the rows that `read_rows` reads; zeros beyond the last point. [rows]"""
+        dtype = jnp.result_type(float)
+        shape = jax.ShapeDtypeStruct((rows,), dtype)
+        fetch = partial(self._fetch_weights, dtype, rows)
+        return jnp.asarray(jax.pure_callback(fetch, shape, first, vmap_method="sequential"))
+
+    def _fetch_weights(self, dtype: np.dtype[Any], rows: int, first: Any) -> NDArray[Any]:
+        assert self.weights is not None
+        weights = np.zeros(rows, dtype)
+        available = self.weights[int(first) : int(first) + rows]
+        weights[: len(available)] = available
+        return weights
 
     def _fetch(self, dtype: np.dtype[Any], rows: int, first: Any) -> NDArray[Any]:
         begin = int(first)
@@ -122,6 +143,46 @@ def placed(
     sharding = NamedSharding(mesh, PartitionSpec(ROWS))
     z = jax.make_array_from_callback((chunks, d, size), sharding, share)  # type: ignore[arg-type]
     return z, jax.make_array_from_callback((chunks,), sharding, lambda index: counted[index])
+
+
+def placed_weights(weights: NDArray[np.float64], layout: Layout, mesh: Mesh | None) -> Array:
+    """Weights [N] of the rows that `placed` places, zero for padding. [C, B]"""
+    chunks, size = layout
+    cut = np.pad(weights.astype(jnp.result_type(float)), (0, chunks * size - len(weights))).reshape(chunks, size)
+    if mesh is None:
+        return jnp.asarray(cut)
+    sharding = NamedSharding(mesh, PartitionSpec(ROWS))
+    return jax.make_array_from_callback((chunks, size), sharding, lambda index: cut[index])
+
+
+def even_sample(x: NDArray[np.float64], most: int) -> NDArray[np.float64]:
+    """At most `most` rows, evenly spaced over x."""
+    chosen = even_places(len(x), most)
+    parts, first = [], 0
+    for block in blocks_of(x):
+        inside = chosen[(chosen >= first) & (chosen < first + len(block))]
+        parts.append(block[inside - first])
+        first += len(block)
+    return np.concatenate(parts)
+
+
+def even_places(rows: int, most: int) -> NDArray[np.intp]:
+    """The numbers of at most `most` rows, evenly spaced."""
+    return np.linspace(0, rows - 1, min(most, rows)).astype(int)
+
+
+def sum_of_pieces(term: Callable[[Any], Any], pieces: Any) -> Any:
+    """Sum of `term(piece)` over the leading axis of `pieces`."""
+    first = jax.tree.map(lambda leaf: leaf[0], pieces)
+    if jax.tree.leaves(pieces)[0].shape[0] == 1:
+        return term(first)
+
+    def add(carry: Any, piece: Any) -> tuple[Any, None]:
+        return jax.tree.map(jnp.add, carry, term(piece)), None
+
+    # Start from zeros: to start from the first term would compile `term` twice and copy the other pieces.
+    zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(term, first))
+    return jax.lax.scan(add, zeros, pieces)[0]
 
 
 def _cache_bytes() -> int:

@@ -209,7 +209,8 @@ def _dense(tangent: Array | jax.custom_derivatives.SymbolicZero) -> Array:
 def allocated_statistics(key: Array, mixture: Mixture, rows: Rows) -> Statistics:
     """Statistics of each component's points after `z_n ~ Categorical(r_n1, ..., r_nK)`, about the mixture's means.
 
-    It costs one pass: allocations are drawn chunk by chunk, summed and discarded. The expectation of the statistics is
+    It costs one pass: allocations are drawn chunk by chunk, summed and discarded. The observations of a row with a
+    whole weight are allocated one by one, so that their numbers are multinomial. The expectation of the statistics is
     what `one_pass` returns. Log-joints are computed in the whitened form, which does not cancel far from the origin.
 
     Returns:
@@ -218,11 +219,13 @@ def allocated_statistics(key: Array, mixture: Mixture, rows: Rows) -> Statistics
     working = rows.to_working(mixture)
     family, (k, d) = working.covariance, working.means.shape
     constant = jnp.log(working.weights) - family.half_log_determinants(working.scales, k, d)
+    alone = rows.weights is None
 
     def chunk(parameters: tuple[Array, ...], own: Array, z: Array, counted: Array) -> Any:
         constant, means, whitener = parameters
         log_joint = constant[:, None] - 0.5 * family.squared_distances(whitener, means, z)  # [K, B]
-        return family.weighted_sums(allocate(own, log_joint) * counted, means, z)
+        drawn = allocate(own, log_joint) * counted if alone else allocate_counts(own, log_joint, counted)
+        return family.weighted_sums(drawn, means, z)
 
     sums = rows.random_sum(chunk, (constant, working.means, family.whitener(working.scales)), key)
     return rows.statistics_from_working(family.statistics_of(sums, working.means), family)
@@ -240,3 +243,24 @@ def allocate(key: Array, log_joint: Array) -> Array:
     # for K = 2, XLA would drop the sum over one row, and then draw again for every component and product.
     chosen = jnp.minimum(jnp.sum(below <= level, axis=0), len(below) - 1)
     return jax.nn.one_hot(chosen, len(log_joint), axis=0, dtype=log_joint.dtype)
+
+
+def allocate_counts(key: Array, log_joint: Array, counted: Array) -> Array:
+    """How many of each row's `counted` [B] observations come from each component, drawn from the multinomial. [K, B]
+
+    The numbers are drawn component by component, each from the binomial given those before it.
+    """
+    shares = jnp.exp(log_joint - jnp.max(log_joint, axis=0))
+    # What is left for a component and those after it; the last takes all that is left.
+    rest = jnp.cumsum(shares[::-1], axis=0)[::-1]
+    chances = jnp.where(rest > 0, shares / jnp.where(rest > 0, rest, 1.0), 0.0).at[-1].set(1.0)
+
+    def draw(left: Array, given: tuple[Array, Array]) -> tuple[Array, Array]:
+        own, chance = given
+        taken = jax.random.binomial(own, left, jnp.clip(chance, 0.0, 1.0), dtype=left.dtype)
+        # The algorithm is one of rejection, whose result for no trials or a sure outcome is set here.
+        taken = jnp.where(chance >= 1.0, left, jnp.where(left > 0, taken, 0.0))
+        return left - taken, taken
+
+    keys = jax.random.split(key, len(log_joint))
+    return jax.lax.scan(draw, counted, (keys, chances))[1]

@@ -12,8 +12,18 @@ from jax.flatten_util import ravel_pytree
 from jax.sharding import Mesh, PartitionSpec
 from numpy.typing import NDArray
 
-from workbench.data.moments import Moments, blocks_of, moments_of
-from workbench.engine.layout import ROWS, Layout, Stream, placed
+from workbench.data.moments import Moments, Weights, moments_of
+from workbench.engine.layout import (
+    ROWS,
+    Layout,
+    Stream,
+    even_places,
+    even_sample,
+    placed,
+    placed_weights,
+    sum_of_pieces,
+)
+from workbench.engine.observations import drawn_observations, every_observation
 from workbench.errors import InputError
 from workbench.mixture.covariance import Covariance, Statistics
 from workbench.mixture.covariance.base import product
@@ -53,25 +63,27 @@ class Rows:
     matrix: Array  # [D, D]   lower triangular
     inverse: Array  # [D, D]
     total: Array  # [D, D]   sum_n z_n z_n^T over all N points
-    num_points: int  # N, static in compiled programs; an array after `of_any_size`
+    num_points: int  # N, the sum of the weights if there are any; static in programs, an array after `of_any_size`
     mesh: Mesh | None = None
     stream: Stream | None = None
-    weights: Array | None = None  # [C, B]   multiplicity of each row; 1 unless given
+    weights: Array | None = None  # [C, B]   how often each row counts; once unless given
+    num_weighted: int | None = None  # the number of rows if they have weights, static; None: it is N
 
     def tree_flatten(self) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
         """Arrays are leaves; N is a leaf if it is an array, and static otherwise."""
         arrays = (self.z, self.counted, self.shift, self.matrix, self.inverse, self.total, self.weights)
+        static = (self.mesh, self.stream, self.num_weighted)
         if self.has_known_size:
-            return (*arrays, None), (self.num_points, self.mesh, self.stream)
-        return (*arrays, self.num_points), (None, self.mesh, self.stream)
+            return (*arrays, None), (self.num_points, *static)
+        return (*arrays, self.num_points), (None, *static)
 
     @classmethod
     def tree_unflatten(cls, static: tuple[Any, ...], leaves: tuple[Any, ...]) -> "Rows":
         """Inverse of `tree_flatten`."""
-        known, mesh, stream = static
+        known, mesh, stream, num_weighted = static
         z, counted, shift, matrix, inverse, total, weights, size = leaves
         num_points = size if known is None else known
-        return cls(z, counted, shift, matrix, inverse, total, num_points, mesh, stream, weights)
+        return cls(z, counted, shift, matrix, inverse, total, num_points, mesh, stream, weights, num_weighted)
 
     @classmethod
     def of(
@@ -82,6 +94,7 @@ class Rows:
         mesh: Mesh | None = None,
         *,
         moments: Moments | None = None,
+        weights: Weights | None = None,
     ) -> "Rows":
         """Rows of points x [N, D] for a covariance family.
 
@@ -93,20 +106,22 @@ class Rows:
             mesh: devices along an axis named "rows"; a single device unless given. They share the rows if N x D is at
                 least `SHARED_AT`, or if they belong to several hosts.
             moments: the moments of x, if known already.
+            weights: how often each row counts, [N]. N is their sum.
         """
-        d = x.shape[1]
-        n, shift, spread = moments_of(x) if moments is None else moments
+        rows, d = x.shape
+        n, shift, spread = moments_of(x, weights) if moments is None else moments
         matrix = covariance.units(spread)
         inverse = np.linalg.inv(matrix) if d > 1 else 1.0 / matrix
-        sharing = mesh if _worth_sharing(mesh, n * d) else None
+        sharing = mesh if _worth_sharing(mesh, rows * d) else None
         devices = 1 if sharing is None else sharing.size
-        layout = Layout.of(n, covariance.row_bytes(components, d), devices)
+        layout = Layout.of(rows, covariance.row_bytes(components, d), devices)
         stream = None
-        if n * d * 8 > RESIDENT_BYTES:
-            stream = Stream(x, layout.size, devices)
-            x = _even_sample(x, SAMPLED_ROWS)
-            layout = Layout(-(-len(x) // layout.size), layout.size)
-        z, counted = placed(x, shift, inverse, layout, None if stream is not None else sharing)
+        if rows * d * 8 > RESIDENT_BYTES:
+            stream = Stream(x, layout.size, devices, weights)
+            x = even_sample(x, SAMPLED_ROWS)
+            weights = None if weights is None else weights[even_places(rows, SAMPLED_ROWS)]
+            layout, sharing = Layout(-(-len(x) // layout.size), layout.size), None
+        z, counted = placed(x, shift, inverse, layout, sharing)
         return cls(
             z=z,
             counted=counted,
@@ -114,9 +129,11 @@ class Rows:
             matrix=jnp.asarray(matrix),
             inverse=jnp.asarray(inverse),
             total=jnp.asarray(n * inverse @ spread @ inverse.T),
-            num_points=n,
+            num_points=n,  # type: ignore[arg-type]
             mesh=mesh,
             stream=stream,
+            weights=None if weights is None else placed_weights(weights, layout, sharing),
+            num_weighted=None if weights is None else rows,
         )
 
     def of_any_size(self) -> "Rows":
@@ -126,24 +143,30 @@ class Rows:
         """
         if self.shared or self.stream is not None:
             return self
-        return replace(self, num_points=np.asarray(self.num_points, self.dtype))  # type: ignore[arg-type]
+        size: Any = np.asarray(self.num_points, self.dtype)
+        return replace(self, num_points=size, num_weighted=None)
 
     @property
     def has_known_size(self) -> bool:
         """Whether N is a Python number, and so static in compiled programs."""
-        return isinstance(self.num_points, int | np.integer)
+        return isinstance(self.num_points, int | float | np.integer)
+
+    @property
+    def num_rows(self) -> int:
+        """Number of rows: N, unless they have weights; with padding after `of_any_size`."""
+        if not self.has_known_size:
+            return len(self.counted) * self.z.shape[-1]
+        return self.num_points if self.num_weighted is None else self.num_weighted
 
     @property
     def num_resident(self) -> int:
-        """Number of rows in memory: N, or the size of the sample if streamed; with padding after `of_any_size`."""
-        if not self.has_known_size:
-            return len(self.counted) * self.z.shape[-1]
-        return self.num_points if self.stream is None else min(SAMPLED_ROWS, self.num_points)
+        """Number of rows in memory: all, or the size of the sample if streamed; with padding after `of_any_size`."""
+        return self.num_rows if self.stream is None else min(SAMPLED_ROWS, self.num_rows)
 
     @property
     def num_numbers(self) -> int:
-        """N x D; includes padding after `of_any_size`."""
-        return self.num_points * len(self.shift) if self.has_known_size else self.z.size
+        """Rows times D; includes padding after `of_any_size`."""
+        return self.num_rows * len(self.shift)
 
     @property
     def shared(self) -> bool:
@@ -193,7 +216,7 @@ class Rows:
             pieces: Any = (jnp.arange(len(self.counted)), self.z, counted)
 
             def local(given: Any, own: Any) -> Sums:
-                return _sum_of(lambda piece: chunk(given[0], piece[0], piece[1], _counting(*piece[1:])), own)
+                return sum_of_pieces(lambda piece: chunk(given[0], piece[0], piece[1], _counting(*piece[1:])), own)
         else:
             pieces = jnp.arange(stream.num_blocks)
 
@@ -206,9 +229,9 @@ class Rows:
                         return chunk(inner, piece[0], z, _counting(z, piece[2]))
 
                     numbers = block * stream.chunks_per_block + jnp.arange(stream.chunks_per_block)
-                    return _sum_of(of_piece, (numbers, *stream.read(block)))
+                    return sum_of_pieces(of_piece, (numbers, *stream.read(block)))
 
-                return _sum_of(of_block, own)
+                return sum_of_pieces(of_block, own)
 
         given = (parameters, self.shift, self.inverse)
         if not self.shared:
@@ -236,34 +259,38 @@ class Rows:
     def minibatch(self, key: Array, size: int) -> "Rows":
         """`size` random rows drawn with replacement; for streamed rows, consecutive ones from a random position.
 
-        The rows keep their working units and weights, so that N / size times the sums of a pass over the minibatch
-        estimate those of a pass over all rows.
+        The rows keep their working units, and N / size times the sums of a pass over the minibatch estimate those of a
+        pass over all rows. A row of weight w is drawn as one that occurs w times; streamed rows keep their weights,
+        divided by the mean weight.
         """
         weights = None
         if self.stream is None:
-            index = jax.random.randint(key, (size,), 0, self.num_points)
-            chunk, place = index // self.z.shape[-1], index % self.z.shape[-1]
-            z = self.z[chunk, :, place].T  # [D, B]
-            weights = None if self.weights is None else self.weights[chunk, place]
+            if self.weights is None:
+                index = jax.random.randint(key, (size,), 0, self.num_points)
+            else:
+                index = drawn_observations(key, size, self.weights.reshape(-1)[: self.num_rows], self.num_points)
+            z = self.z[index // self.z.shape[-1], :, index % self.z.shape[-1]].T  # [D, B]
         else:
-            first = jax.random.randint(key, (), 0, self.num_points - size + 1)
+            first = jax.random.randint(key, (), 0, self.num_rows - size + 1)
             z = product(self.inverse, self.stream.read_rows(first, size).T - self.shift[:, None])
+            if self.weights is not None:
+                weights = self.stream.read_weights(first, size) * (self.num_rows / self.num_points)
         return self._of_working(z, weights)
 
-    def holding(self, x: Array) -> "Rows":
-        """Rows of other points x [N', D] in the same working units, in one chunk on one device.
+    def every_observation(self) -> Array:
+        """The row of each observation, in order; of rows in memory, with whole weights if they have any. [N]"""
+        if self.weights is None:
+            return jnp.arange(self.num_points)
+        return every_observation(self.weights.reshape(-1)[: self.num_rows], self.num_points)
 
-        Raises:
-            InputError: these rows are weighted, and the weights of the other points are not known.
-        """
-        if self.weights is not None:
-            raise InputError("x: weighted rows are not replaced by points without weights; replace those first")
+    def holding(self, x: Array) -> "Rows":
+        """Rows of other points x [N', D] in the same working units, in one chunk on one device, without weights."""
         return self._of_working(product(self.inverse, x.T - self.shift[:, None]))
 
     def weighted(self, weights: Array) -> "Rows":
-        """The same rows with weights [N], which are scaled to a sum of N.
+        """The same rows with other weights, one for each row, which are scaled to a sum of N.
 
-        Sums over rows become weighted sums. An integer weight acts as that many copies of the row.
+        Sums over rows become weighted sums. A row of weight w acts as w equal rows.
 
         Raises:
             InputError: the rows are streamed, so that not all of them are in memory.
@@ -272,18 +299,17 @@ class Rows:
             raise InputError(f"x: rows of more than {RESIDENT_BYTES} bytes cannot be weighted; use a sample of them")
         chunks, _, size = self.z.shape
         scaled = weights * (self.num_points / jnp.sum(weights))
-        placed = jnp.pad(scaled, (0, chunks * size - self.num_points)).reshape(chunks, size)
-        total = jnp.einsum("cib,cb,cjb->ij", self.z, placed, self.z, precision="highest")
-        return replace(self, weights=placed, total=total)
+        cut = jnp.pad(scaled, (0, chunks * size - self.num_rows)).reshape(chunks, size)
+        total = jnp.einsum("cib,cb,cjb->ij", self.z, cut, self.z, precision="highest")
+        return replace(self, weights=cut, total=total, num_weighted=self.num_rows)
 
     def _of_working(self, z: Array, weights: Array | None = None) -> "Rows":
         """Rows of points z [D, B] in working units, in one chunk, with weights [B] if given."""
         size, total = z.shape[-1], product(z if weights is None else z * weights, z.T)
-        chunked = None if weights is None else weights[None]
-        counted = jnp.full(1, size)
-        return replace(
-            self, z=z[None], counted=counted, total=total, num_points=size, mesh=None, stream=None, weights=chunked
-        )
+        own: dict[str, Any] = {"mesh": None, "stream": None, "weights": None, "num_weighted": None}
+        if weights is not None:
+            own |= {"weights": weights[None], "num_weighted": size}
+        return replace(self, z=z[None], counted=jnp.full(1, size), total=total, num_points=size, **own)
 
     @property
     def log_determinant(self) -> Array:
@@ -319,28 +345,3 @@ def _counting(z: Array, counted: Array) -> Array:
     If `counted` is an array of weights [B], it is returned unchanged.
     """
     return counted if counted.ndim else (jnp.arange(z.shape[-1]) < counted).astype(z.dtype)
-
-
-def _sum_of(term: Callable[[Any], Sums], pieces: Any) -> Sums:
-    """Sum of `term(piece)` over the leading axis of `pieces`."""
-    first = jax.tree.map(lambda leaf: leaf[0], pieces)
-    if jax.tree.leaves(pieces)[0].shape[0] == 1:
-        return term(first)
-
-    def add(carry: Sums, piece: Any) -> tuple[Sums, None]:
-        return jax.tree.map(jnp.add, carry, term(piece)), None
-
-    # Start from zeros: to start from the first term would compile `term` twice and copy the other pieces.
-    zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(term, first))
-    return jax.lax.scan(add, zeros, pieces)[0]
-
-
-def _even_sample(x: NDArray[np.float64], most: int) -> NDArray[np.float64]:
-    """At most `most` rows, evenly spaced over x."""
-    chosen = np.linspace(0, len(x) - 1, min(most, len(x))).astype(int)
-    parts, first = [], 0
-    for block in blocks_of(x):
-        inside = chosen[(chosen >= first) & (chosen < first + len(block))]
-        parts.append(block[inside - first])
-        first += len(block)
-    return np.concatenate(parts)

@@ -12,6 +12,7 @@ from pydantic import BeforeValidator, Field, SerializeAsAny, WrapSerializer, Wra
 
 from workbench.config import Config, Listed
 from workbench.data import Dataset, Missing, Simulator, Wanted, load_dataset, read_file
+from workbench.data.dataset import centre_and_scale
 from workbench.errors import InputError
 from workbench.experiment.own import CLASS, validate_own, with_classes
 from workbench.loop.pool import INTERVAL
@@ -60,6 +61,9 @@ class DataConfig(Config):
     label: str | None = Field(None, description="column of known classes in a file; never fitted")
     units: str | None = Field(None, description="the unit of a file's columns, for axes; give it if all have the same")
     id: str | None = Field(None, description="column of a table that names the rows; never fitted")
+    weights: str | None = Field(
+        None, description="column of a file that says how many equal observations each row stands for; never fitted"
+    )
     missing: Missing = Field(
         "refuse", description='what becomes of a row with a missing cell: "refuse" is an error, "drop" leaves it out'
     )
@@ -80,9 +84,11 @@ class DataConfig(Config):
         for name in ("label", "units"):
             if getattr(self, name) is not None and self.file is None:
                 raise ValueError(f"{name} goes with file; named data sets and simulations bring their own")
-        of_files = [name for name in ("exclude", "id", "missing") if getattr(self, name) not in (None, "refuse")]
+        of_files = [
+            name for name in ("exclude", "id", "missing", "weights") if getattr(self, name) not in (None, "refuse")
+        ]
         if self.file is None and of_files:
-            raise ValueError(f"{of_files[0]} goes with file; a named data set has no ids and no missing cells")
+            raise ValueError(f"{of_files[0]} goes with file; a named data set has no ids, weights or missing cells")
         if self.columns is not None and self.exclude is not None:
             raise ValueError("give columns or exclude, not both: the columns to use, or those to leave out")
         return self
@@ -107,7 +113,7 @@ class DataConfig(Config):
         if self.simulate is not None:
             data = Simulator(**self.simulate.model_dump()).draw(seed)
         elif self.file is not None:
-            wanted = Wanted(self.columns, self.label, self.id, self.exclude or (), self.missing)
+            wanted = Wanted(self.columns, self.label, self.id, self.exclude or (), self.missing, self.weights)
             data = read_file(folder / self.file, wanted=wanted)
             data = replace(data, units=data.units if self.units is None else self.units)
         else:
@@ -120,19 +126,20 @@ class DataConfig(Config):
             data = data.standardise()
         return data.split(self.test_fraction, seed)
 
-    def units_of_source(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The centre and the scale by which points of `load` return to the units of the source's points x. [D], [D]"""
+    def units_of_source(self, source: Dataset) -> tuple[np.ndarray, np.ndarray]:
+        """The centre and the scale by which points of `load` return to the units of their source. [D], [D]"""
         if self.standardize:
-            return x.mean(axis=0), x.std(axis=0)
-        return np.zeros(x.shape[1]), np.full(x.shape[1], self.divide_by)
+            return centre_and_scale(np.asarray(source.x), source.weights)
+        d = source.x.shape[1]
+        return np.zeros(d), np.full(d, self.divide_by)
 
-    def in_units_of_source(self, mixture: Mixture, x: np.ndarray) -> Mixture:
-        """A mixture that was fitted in the units of `load`, in those of the source's points x [N, D].
+    def in_units_of_source(self, mixture: Mixture, source: Dataset) -> Mixture:
+        """A mixture that was fitted in the units of `load`, in those of the points' source.
 
         Where columns were standardised and the family holds no such mixture (spherical), the result is of the diagonal
         family, or of the full one if there are correlations.
         """
-        centre, scale = self.units_of_source(x)
+        centre, scale = self.units_of_source(source)
         if mixture.covariance.admits(np.diag(scale)):
             return mixture.affine(scale, centre)
         dense = np.asarray(mixture.covariances) * scale[:, None] * scale
@@ -152,9 +159,14 @@ class ModelConfig(Config):
     )
 
     def problem(
-        self, x: np.ndarray, prior: Prior, devices: int | None = None, *, columns: Sequence[str] | None = None
+        self,
+        x: np.ndarray | Dataset,
+        prior: Prior,
+        devices: int | None = None,
+        *,
+        columns: Sequence[str] | None = None,
     ) -> Problem:
-        """The problem of some points; `columns` names their columns in messages.
+        """The problem of some points; `columns` names their columns in messages, and a data set its own.
 
         Raises:
             InputError: the points do not suit the model or the prior, or there are too few devices.
@@ -254,7 +266,7 @@ class Experiment(Config):
         Raises:
             InputError: the points do not suit the model or the prior, or there are fewer devices than the run asks for.
         """
-        return self.model.problem(train.x, self.prior, self.run.devices, columns=train.columns)
+        return self.model.problem(train, self.prior, self.run.devices)
 
     def check(self, problem: Problem) -> None:
         """Refuse methods that cannot solve the problem, samplers without stated labels, and starts that do not fit.

@@ -160,6 +160,7 @@ def toml_of(draft: Draft, file: str, name: str) -> str:
     name = shlex.quote(name) if name.isprintable() else "this file"
     lines += [
         '# units = "cm"  # of the columns, for axes',
+        '# weights = "count"  # a column that says how many equal observations each row stands for; never fitted',
         "",
         "[model]",
         f"components = {PROPOSED}  # how many? `workbench select {name} --components 1:6` compares",

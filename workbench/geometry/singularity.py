@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from workbench.data.moments import number_of
 from workbench.errors import InputError
 from workbench.methods.base import is_usable
 from workbench.methods.parts import ROUNDING, Map
@@ -39,7 +40,7 @@ class Flat:
 
     centre: Array  # [D]
     lost: Array  # [D, J]   orthonormal directions in which the component shrinks
-    points: int  # rows of the data that lie on it
+    points: int | float  # number of points of the data that lie on it
 
     @classmethod
     def through(cls, problem: Problem, rows: tuple[int, ...]) -> "Flat":
@@ -49,7 +50,7 @@ class Flat:
             InputError: there is no such row, the flat leaves no direction to shrink in, or the covariance family cannot
                 shrink onto it.
         """
-        n, d = problem.num_points, problem.num_dimensions
+        n, d = problem.num_rows, problem.num_dimensions
         if not rows or min(rows) < 0 or max(rows) >= n:
             raise InputError(f"rows: must be numbers from 0 to {n - 1}, at least one, got {list(rows)}")
         z = np.asarray(problem.rows.at(jnp.arange(n)) - problem.rows.shift) @ np.asarray(problem.rows.inverse).T
@@ -64,7 +65,8 @@ class Flat:
                 f"{list(rows)}; name one row of a full, diagonal or spherical problem, or up to D rows of a full one"
             )
         beside = np.max(np.abs((z - centre) @ lost), axis=1)
-        return cls(jnp.asarray(centre), jnp.asarray(lost), int(np.sum(beside <= ON_IT)))
+        counts = np.ones(n) if problem.weights is None else problem.weights
+        return cls(jnp.asarray(centre), jnp.asarray(lost), number_of(counts[beside <= ON_IT]))
 
 
 @dataclass(frozen=True)

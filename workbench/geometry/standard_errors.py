@@ -23,6 +23,8 @@ from jax.scipy.linalg import cho_solve, cholesky
 
 from workbench.charts.coordinates import distinct
 from workbench.engine.keys import restart_keys
+from workbench.engine.observations import drawn_observations
+from workbench.engine.rows import Rows
 from workbench.geometry.curvature import Coordinated, raveled
 from workbench.methods import EM
 from workbench.mixture import Covariance, Mixture
@@ -250,22 +252,38 @@ TOGETHER = 250
 
 
 def nonparametric(key: Array, problem: Problem, estimate: Mixture) -> Problem:
-    """Rows drawn with replacement; each counts as often as it is drawn (Efron 1979)."""
-    n = problem.num_points
-    drawn = jax.random.randint(key, (n,), 0, n)
-    return problem.over(problem.rows.weighted(jnp.zeros(n, problem.dtype).at[drawn].add(1.0)))
+    """Observations drawn with replacement; a row counts as often as it is drawn (Efron 1979).
+
+    If rows have weights, as many observations are drawn as these sum up to, rounded.
+    """
+    rows, count = problem.rows, round(problem.num_points)
+    if rows.weights is None:
+        drawn = jax.random.randint(key, (count,), 0, count)
+    else:
+        drawn = drawn_observations(key, count, _weights_of(rows), rows.num_points)
+    return problem.over(rows.weighted(jnp.zeros(rows.num_rows, problem.dtype).at[drawn].add(1.0)))
 
 
 def parametric(key: Array, problem: Problem, estimate: Mixture) -> Problem:
     """The same number of new points, drawn from the fitted mixture."""
-    x, _ = estimate.sample(key, problem.num_points)
+    x, _ = estimate.sample(key, round(problem.num_points))
     return problem.over(problem.rows.holding(x))
 
 
 def weighted(key: Array, problem: Problem, estimate: Mixture) -> Problem:
-    """Rows with uniform Dirichlet weights: the weighted likelihood bootstrap (Newton & Raftery 1994, JRSS B 56)."""
-    weights = jax.random.exponential(key, (problem.num_points,), problem.dtype)
-    return problem.over(problem.rows.weighted(weights))
+    """Rows with uniform Dirichlet weights: the weighted likelihood bootstrap (Newton & Raftery 1994, JRSS B 56).
+
+    The weight of a row that stands for w observations is the sum of theirs, which has a gamma distribution of shape w.
+    """
+    rows = problem.rows
+    if rows.weights is None:
+        return problem.over(rows.weighted(jax.random.exponential(key, (rows.num_rows,), problem.dtype)))
+    return problem.over(rows.weighted(jax.random.gamma(key, _weights_of(rows), dtype=problem.dtype)))
+
+
+def _weights_of(rows: Rows) -> Array:
+    """The weights of rows that have some. [N]"""
+    return jnp.reshape(jnp.asarray(rows.weights), -1)[: rows.num_rows]
 
 
 SCHEMES: dict[str, Scheme] = {"nonparametric": nonparametric, "parametric": parametric, "weighted": weighted}

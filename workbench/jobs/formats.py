@@ -151,6 +151,10 @@ class Points:
         }
         if self.train.labels is not None:
             arrays["labels"] = self.train.labels
+        if self.train.weights is not None:
+            arrays["weights"] = self.train.weights
+        if self.heldout.weights is not None:
+            arrays["heldout_weights"] = self.heldout.weights
         if self.train.truth is not None:
             arrays.update({f"truth_{k}": v for k, v in self.train.truth._asdict().items()})
         return arrays
@@ -192,8 +196,9 @@ def _read(place: Path, name: str) -> Points:
         a = read_arrays(place.read_bytes(), READ_AT_MOST)
         columns, units, source = tuple(a["columns"].tolist()), str(a["units"]), str(a["source"])
         truth = Truth(*(a[f"truth_{k}"] for k in Truth._fields)) if "truth_weights" in a else None
-        train = Dataset(name, a["x"], columns, a.get("labels"), units, source, truth=truth)
-        return Points(train, Dataset(name, a["heldout"], columns, None, units, source))
+        train = Dataset(name, a["x"], columns, a.get("labels"), units, source, truth=truth, weights=a.get("weights"))
+        heldout = Dataset(name, a["heldout"], columns, None, units, source, weights=a.get("heldout_weights"))
+        return Points(train, heldout)
     except DAMAGED as error:
         raise InputError(f"{place}: is damaged or missing ({error}); run the experiment again") from None
 

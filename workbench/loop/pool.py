@@ -227,7 +227,7 @@ class RestartPool:
 
 def work_of(problem: Problem) -> int:
     """The work of a pass, in operations of some 0.1 ns: for each row and component, D^2 products and a constant."""
-    return problem.num_points * problem.components * (problem.num_dimensions**2 + 16)
+    return problem.num_rows * problem.components * (problem.num_dimensions**2 + 16)
 
 
 def batch_size(restarts: int) -> int:

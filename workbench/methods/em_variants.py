@@ -10,7 +10,7 @@ from pydantic import Field
 from workbench.engine.one_pass import one_pass
 from workbench.methods.base import Algorithm, Climber, Info, Schedule, geometric_marks, is_usable
 from workbench.methods.em import EMState, check_closed_form
-from workbench.methods.parts import Map, Minibatch, change_of
+from workbench.methods.parts import Map, Minibatch, change_of, share_of
 from workbench.mixture import Mixture, Statistics
 from workbench.mixture.covariance import Covariance
 from workbench.problem import Problem
@@ -214,7 +214,7 @@ class OnlineEM(Minibatch):
             refused = jnp.where(due & ~usable, state.refused + gamma, 0.0)
             collapsed = refused >= PATIENCE
             average = recentred(average, mixture.means - state.mixture.means, family)
-            price = jnp.asarray(rows.num_points / problem.num_points)
+            price = share_of(rows, problem)
             info = Info(
                 passes=price, ok=jnp.asarray(True), converged=jnp.asarray(False), collapsed=collapsed, stopped=collapsed
             )

@@ -13,6 +13,7 @@ from jax import Array
 from numpyro.infer.mcmc import MCMCKernel
 from pydantic import Field
 
+from workbench.data import check_whole
 from workbench.engine.compat.numpyro import is_prng_key
 from workbench.engine.one_pass import allocated_statistics
 from workbench.errors import InputError
@@ -26,8 +27,9 @@ from workbench.problem import Problem
 class Gibbs(Sampler):
     """Data augmentation for mixtures (Diebolt & Robert 1994, JRSS B 56): a sweep draws allocations, then parameters.
 
-    A sweep costs one pass. Each chunk of rows uses its own key, so that the same seed gives different draws when a
-    different number of devices shares the rows.
+    A sweep costs one pass. The observations of a row of weight w are allocated independently of each other. Each chunk
+    of rows uses its own key, so that the same seed gives different draws when a different number of devices shares the
+    rows.
     """
 
     method: Literal["gibbs"] = "gibbs"
@@ -38,8 +40,9 @@ class Gibbs(Sampler):
     summary: ClassVar[str] = "Gibbs sampling of allocations and parameters; needs the conjugate prior"
 
     def check(self, problem: Problem) -> None:
-        """Refuses every prior but the conjugate one."""
+        """Refuses every prior but the conjugate one, and weights that are not whole."""
         check_conjugate(problem)
+        check_whole(problem.weights, "Gibbs")
 
     def schedule(self) -> Schedule:
         """Warm-up at geometrically growing numbers of sweeps, then every draw that is kept."""
@@ -125,6 +128,7 @@ class GibbsKernel(MCMCKernel):  # type: ignore[misc]
             raise InputError("GibbsKernel: its one argument is the problem; call MCMC's run(key, problem)")
         problem = model_args[0]
         check_conjugate(problem)
+        check_whole(problem.weights, "GibbsKernel")
         begin = partial(_begin, problem=problem)
         return begin(rng_key, init_params) if is_prng_key(rng_key) else jax.vmap(begin)(rng_key, init_params)
 

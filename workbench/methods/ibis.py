@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jax import Array
 from pydantic import Field
 
+from workbench.data import check_whole
 from workbench.errors import InputError
 from workbench.methods.base import Algorithm, Info, one_by_one
 from workbench.methods.gibbs import check_conjugate
@@ -43,7 +44,8 @@ class IBIS(Sampler):
     vanishes as the number of particles grows. The estimate of a run that is not ok is NaN.
 
     Each particle is a draw, and they are recorded in the order of descent, as in `tempered_smc`. To take in a point
-    costs a particle 1 / N of a pass. The sweeps over all points are counted particle by particle with the draws.
+    costs a particle one row of a pass. A row of weight w is taken in as w points. The sweeps over all points are
+    counted particle by particle with the draws.
     """
 
     method: Literal["ibis"] = "ibis"
@@ -58,15 +60,16 @@ class IBIS(Sampler):
     summary: ClassVar[str] = "IBIS: particles take in the points one by one, and tell the evidence; conjugate prior"
 
     def check(self, problem: Problem) -> None:
-        """Refuses every prior but the conjugate one, and points that are streamed."""
+        """Refuses every prior but the conjugate one, weights that are not whole, and points that are streamed."""
         check_conjugate(problem, "IBIS")
+        check_whole(problem.weights, "IBIS")
         if problem.rows.stream is not None:
             raise InputError("x: IBIS takes in points one by one, in memory; use gibbs or tempered_smc of so many")
 
     def bind(self, problem: Problem) -> Algorithm:
         """A run whose state is its population."""
         n, d = problem.num_points, problem.num_dimensions
-        z = jnp.moveaxis(problem.rows.z, 1, 2).reshape(-1, d)[:n]
+        z = jnp.moveaxis(problem.rows.z, 1, 2).reshape(-1, d)[problem.rows.every_observation()]
 
         def init(key: Array, start: Mixture) -> Cloud:
             order = jax.random.permutation(key, n)
@@ -81,7 +84,7 @@ class IBIS(Sampler):
             _, end = one_by_one(goes_on, stage, (key, state))
             end = end._replace(taken=state.taken + 1)
             ok = (end.taken < self.num_warmup) | (end.seen >= n)
-            return end, Info(passes=self._price(state, end, n), ok=ok)
+            return end, Info(passes=self._price(state, end, problem), ok=ok)
 
         def stage(carry: tuple[Array, Cloud]) -> tuple[Array, Cloud]:
             key, state = carry
@@ -111,12 +114,13 @@ class IBIS(Sampler):
         log_evidence = cloud.log_evidence + log_mean_weight(log_weights)
         return Cloud(*moved, cloud.order, seen, log_evidence, cloud.taken)
 
-    def _price(self, before: "Cloud", after: "Cloud", n: int) -> Array:
+    def _price(self, before: "Cloud", after: "Cloud", problem: Problem) -> Array:
         """Passes of a step: points taken in by all particles, and sweeps of all particles or of the recorded one."""
+        n = problem.num_points
         recorded = (before.taken > self.num_warmup) & (after.seen >= n)
         moved = jnp.where(before.seen < after.seen, jnp.where(after.seen < n, self.num_samples, 1), recorded)
         rows = self.num_samples * (after.seen - before.seen) + self.num_moves * moved * after.seen
-        return rows / n
+        return rows / problem.num_rows
 
 
 class Cloud(NamedTuple):

@@ -128,8 +128,8 @@ def empirical_fisher(constrain: Callable[[Array], Mixture], x: Array, rows: Rows
     def chunk(parameters: tuple[Array, ...], z: Array, counted: Array) -> Array:
         constant, means, whitener, derivative = parameters
         log_joint = constant[:, None] - 0.5 * family.squared_distances(whitener, means, z)
-        shares = jax.nn.softmax(log_joint, axis=0) * counted  # [K, B]
+        shares = jax.nn.softmax(log_joint, axis=0)  # [K, B]
         scores = product(jax.vmap(features, in_axes=-1)(shares, z - means[..., None]), derivative)  # [B, P]
-        return product(scores.T, scores)
+        return product((scores * counted[:, None]).T, scores)
 
     return rows.sum(chunk, (constant, origins, family.whitener(working.scales), jax.jacfwd(natural)(x)))

@@ -14,6 +14,7 @@ from numpyro.infer import NUTS as Kernel
 from numpyro.infer import DiscreteHMCGibbs
 from pydantic import Field
 
+from workbench.data import check_whole
 from workbench.engine.compat.numpyro import any_changed, hmc
 from workbench.engine.one_pass import allocate
 from workbench.errors import InputError
@@ -119,8 +120,9 @@ class Mixed(Sampler):
     summary: ClassVar[str] = "NumPyro's DiscreteHMCGibbs over the latent allocations; few points, a proper prior"
 
     def check(self, problem: Problem) -> None:
-        """Refuses an improper prior, and so many points that a sweep costs more than `MOST_PASSES`."""
+        """Refuses an improper prior, weights that are not whole, and points whose sweep costs over `MOST_PASSES`."""
         check_proper(problem, "the mixed sampler")
+        check_whole(problem.weights, "the mixed sampler")
         sweep = _sweep_passes(problem)
         if sweep > MOST_PASSES:
             raise InputError(
@@ -168,5 +170,5 @@ def _sweep_passes(problem: Problem) -> int:
 
 def _allocations(key: Array, mixture: Mixture, problem: Problem) -> Array:
     """z drawn given the mixture. [N]"""
-    log_densities = mixture_log_densities(mixture, problem.rows.at(jnp.arange(problem.num_points)))
+    log_densities = mixture_log_densities(mixture, problem.rows.at(problem.rows.every_observation()))
     return jnp.argmax(allocate(key, jnp.log(mixture.weights)[:, None] + log_densities), axis=0)

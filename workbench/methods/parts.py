@@ -82,12 +82,13 @@ class DenseClimber(Climber, ABC):
 class Minibatch(Climber):
     """A climb on estimates of the objective, with falling step sizes that average their noise out.
 
-    A step on B of the N rows costs B / N passes. Such a method never computes `log_joint` itself, so it has no reliable
-    stopping rule: it runs for a given number of passes, and its status is then BUDGET. A minibatch of streamed rows is
-    a run of consecutive rows, which is a random sample only if the rows are in random order.
+    A step on B of the rows costs their share of a pass. A row of weight w is drawn as one that occurs w times. Such a
+    method never computes `log_joint` itself, so it has no reliable stopping rule: it runs for a given number of passes,
+    and its status is then BUDGET. A minibatch of streamed rows is a run of consecutive rows, which is a random sample
+    only if the rows are in random order.
     """
 
-    batch: Annotated[int, Field(ge=1)] = Field(256, description="rows of a step; all N if N is smaller")
+    batch: Annotated[int, Field(ge=1)] = Field(256, description="rows of a step; all if there are fewer")
     max_passes: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(
         20.0, description="passes over the data that a restart may cost; may be a fraction"
     )
@@ -100,8 +101,13 @@ class Minibatch(Climber):
         return Schedule(fractional_marks(self.max_passes), "passes", max_steps=None)
 
     def draw(self, problem: Problem, key: Array) -> Rows:
-        """The rows of one step."""
-        return problem.rows.minibatch(key, min(self.batch, problem.num_points))
+        """The rows of one step, B of them, which estimate the sums over all by N / B times their own."""
+        return problem.rows.minibatch(key, min(self.batch, problem.num_rows))
+
+
+def share_of(rows: Rows, problem: Problem) -> Array:
+    """The passes that a step on a minibatch costs. []"""
+    return jnp.asarray(rows.num_rows / problem.num_rows)
 
 
 class EndsOnly(Method):

@@ -14,7 +14,7 @@ from workbench.engine.rows import Rows
 from workbench.methods.base import Algorithm, Info, check_smooth, is_usable
 from workbench.methods.directions import DECAY, DIRECTIONS, Direction, Memory, Moved
 from workbench.methods.line_search import TRIALS
-from workbench.methods.parts import Minibatch
+from workbench.methods.parts import Minibatch, share_of
 from workbench.mixture import Mixture
 from workbench.problem import Problem
 
@@ -78,7 +78,7 @@ class StochasticAscent(Minibatch):
             after = _where(probe.done, moved, searching)
             finite = jnp.all(jnp.array([jnp.all(jnp.isfinite(leaf)) for leaf in after.u]))
             usable = is_usable(chart.constrain(after.u), problem)
-            price = jnp.asarray(rows.num_points / problem.num_points)
+            price = share_of(rows, problem)
             info = Info(
                 passes=price, ok=finite, converged=jnp.asarray(False), collapsed=finite & ~usable, stopped=~usable
             )

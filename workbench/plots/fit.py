@@ -122,7 +122,8 @@ def draw_densities(ax: "Axes", comparison: Comparison, found: list[Estimate], co
     """Histogram and rug of a column, with the marginal density of each estimate and of its components."""
     x = comparison.problem.sample[:, column]
     low, high = data_range(x, 0.12)
-    heights, *_ = ax.hist(x, bins=_edges(x), density=True, color="0.88", edgecolor="0.8", linewidth=0.5)
+    counts = comparison.problem.sample_weights
+    heights, *_ = ax.hist(x, bins=_edges(x), weights=counts, density=True, color="0.88", edgecolor="0.8", linewidth=0.5)
     draw_rug(ax, x)
     highest = float(np.max(heights))
     for estimate in found:

@@ -80,11 +80,12 @@ def exact_posterior(problem: Problem, at: ArrayLike | None = None) -> ExactPoste
             f"components: {k} components and {n} points have {k**n:.3g} allocations, more than {MOST_ALLOCATIONS}; "
             f"give at most {int(np.log(MOST_ALLOCATIONS) / np.log(k))} points or fewer components"
         )
-    grid = problem.x if at is None else finite_points(at, problem.num_dimensions, "at")
+    x = problem.observations("the exact posterior")
+    grid = x if at is None else finite_points(at, problem.num_dimensions, "at")
     # The prior's location becomes the origin, so that scatters do not cancel.
     location = np.asarray(problem.hyperparameters["mean_location"])
     h = {**problem.hyperparameters, "mean_location": jnp.zeros_like(location)}
-    swept = _sweep(problem.x - location, grid - location, h, components=k, family=problem.covariance)
+    swept = _sweep(x - location, grid - location, h, components=k, family=problem.covariance)
     log_evidence, sums = jax.tree.map(np.asarray, swept)
     return ExactPosterior(
         log_evidence=float(log_evidence),
@@ -208,7 +209,7 @@ def make_reference(name: str, about: str, problem: Problem, at: np.ndarray) -> s
         "name": name,
         "about": about,
         "problem": {
-            "x": problem.x.tolist(),
+            "x": problem.observations("the exact posterior").tolist(),
             "components": problem.components,
             "covariance": problem.covariance.name,
             "prior": problem.prior.model_dump(mode="json", exclude_none=True),
@@ -228,7 +229,8 @@ def checks(problem: Problem, posterior: ExactPosterior) -> dict[str, bool]:
         return exact_posterior(Problem(x, problem.components, problem.covariance.name, problem.prior), at)
 
     order = np.random.default_rng(0).permutation(problem.num_points)
-    moved, fewer = enumerated(problem.x[order], posterior.at), enumerated(problem.x[:-1], problem.x[-1:])
+    x = problem.observations("the exact posterior")
+    moved, fewer = enumerated(x[order], posterior.at), enumerated(x[:-1], x[-1:])
     chained = fewer.log_evidence + np.log(fewer.density[0])
     together = posterior.co_clustering
     return {
@@ -280,7 +282,7 @@ def z_scores(exact: ExactPosterior, mixtures: Mixture, problem: Problem) -> dict
 
     shape = np.shape(mixtures.weights)[:2]
     flat = jax.tree.map(lambda leaf: jnp.reshape(leaf, (-1, *leaf.shape[2:])), mixtures)
-    values = jax.tree.map(np.asarray, _each_draw(flat, problem.x, exact.at))
+    values = jax.tree.map(np.asarray, _each_draw(flat, problem.observations("the exact posterior"), exact.at))
     scores = {}
     for name in MEANS:
         truth = np.asarray(getattr(exact, name))

@@ -15,13 +15,14 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from workbench.data import even_rows
 from workbench.mixture import Mixture
 from workbench.problem import Problem
 
 # Mixtures with leaves [R, S, ...], their log_joint [R, S] and the problem -> permutations [R, S, K].
 Relabelling = Callable[[Mixture, np.ndarray, Problem], np.ndarray]
 
-# Most rows that the algorithms use, spread evenly over the data. More rows would not make labels clearer.
+# Most observations that the algorithms use, spread evenly over the data. More rows would not make labels clearer.
 FOLLOWED_ROWS = 1000
 
 # Draws whose responsibilities are computed together.
@@ -33,7 +34,7 @@ class Draws(NamedTuple):
 
     mixtures: Mixture  # leaves [S, ...]
     best: int  # the draw of highest log_joint
-    x: np.ndarray  # [N, D]   an even sample of the rows
+    x: np.ndarray  # [N, D]   an even sample of the observations
     shape: tuple[int, ...]  # of the permutations: R, S, K
 
 
@@ -42,9 +43,10 @@ def in_line(mixtures: Mixture, log_joint: np.ndarray, problem: Problem) -> Draws
     flat = jax.tree.map(lambda leaf: jnp.reshape(leaf, (-1, *leaf.shape[2:])), mixtures)
     scores = np.ravel(log_joint)
     best = int(np.argmax(np.where(np.isfinite(scores), scores, -np.inf)))
-    rows = problem.sample
+    rows, weights = problem.sample, problem.sample_weights
     step = -(-len(rows) // FOLLOWED_ROWS)
-    return Draws(flat, best, rows[::step], np.shape(mixtures.weights))
+    followed = rows[::step] if weights is None else rows[even_rows(weights, FOLLOWED_ROWS)]
+    return Draws(flat, best, followed, np.shape(mixtures.weights))
 
 
 def apply(permutations: np.ndarray, mixtures: Mixture) -> Mixture:

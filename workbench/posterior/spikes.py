@@ -48,7 +48,8 @@ def exact_spikes(problem: Problem, variance: float) -> ExactSpikes:
         )
     location = np.asarray(problem.hyperparameters["mean_location"])
     h = {**problem.hyperparameters, "mean_location": jnp.zeros_like(location)}
-    found = _spikes(problem.x - location, h, jnp.asarray(variance), components=k, family=problem.covariance)
+    x = problem.observations("the exact probabilities of spikes")
+    found = _spikes(x - location, h, jnp.asarray(variance), components=k, family=problem.covariance)
     on_points, any_narrow = (float(value) for value in found)
     return ExactSpikes(on_points, any_narrow - on_points, k**n)
 

@@ -11,6 +11,7 @@ from workbench.compare import Comparison, table
 from workbench.compare.estimates import estimates_of
 from workbench.compare.summary import WITHIN, MethodSummary, statuses_and_mixing
 from workbench.compare.trust import trusted, whom_to_trust
+from workbench.data import points_text
 from workbench.experiment import Experiment
 from workbench.jobs.judged import Judged
 from workbench.posterior import posterior_summary
@@ -150,7 +151,7 @@ def _estimates(comparison: Comparison, summaries: Sequence[MethodSummary]) -> li
 
 def _facts(comparison: Comparison) -> str:
     problem = comparison.problem
-    points = f"{problem.num_points:,} points in {_plural(problem.num_dimensions, 'column')}"
+    points = f"{points_text(problem.num_rows, problem.weights)} in {_plural(problem.num_dimensions, 'column')}"
     components = f"{problem.covariance.name} covariance, {_plural(problem.components, 'component')}"
     facts = f"{points}; {components}; {type(problem.prior).__name__}"
     if comparison.columns:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from workbench.data import Dataset
+from workbench.data import Dataset, points_text
 from workbench.engine.devices import USUAL, dtype_name
 from workbench.engine.rows import SHARED_AT
 from workbench.errors import InputError
@@ -46,7 +46,9 @@ def with_components(experiment: Experiment, components: int, train: Dataset) -> 
 def setting_of(experiment: Experiment, train: Dataset) -> str:
     """A description of the request."""
     plain: dict[str, Any] = experiment.resolved()
-    points = f"{len(train.x):,} points in {train.x.shape[1]} column{'s' if train.x.shape[1] > 1 else ''}"
+    points = (
+        f"{points_text(len(train.x), train.weights)} in {train.x.shape[1]} column{'s' if train.x.shape[1] > 1 else ''}"
+    )
     model = f"{experiment.model.covariance} covariance, {plain['prior']['family']} prior"
     setting = f"{points}; {model}; {_listed(list(experiment.methods))} from {experiment.restarts} starts"
     dtype = dtype_name()

@@ -88,7 +88,11 @@ def all_climbed(experiment: Experiment, problems: Sequence[Problem], fit: Fit | 
     starts = [_starts_of_part(experiment, method, problem, fit) for problem in problems]
     if not (isinstance(method, EM) and all(is_nested(method, problem) for problem in problems)):
         return [climbed(experiment, *pair) for pair in zip(problems, starts, strict=True)]
-    problems = [problem.padded(WIDTH) for problem in problems]
+    padded = [problem.padded(WIDTH) for problem in problems]
+    if len({problem.rows.z.shape for problem in padded}) > 1:
+        # Folds of weighted rows have different numbers of rows, which may be cut into different chunks.
+        return [climbed(experiment, *pair) for pair in zip(problems, starts, strict=True)]
+    problems = padded
     traces = climb_side_by_side(method, problems, starts, named_key(experiment.seed, method.method))
     pairs = zip(problems, traces, strict=True)
     return [_best(experiment, problem, trace, method) for problem, trace in pairs]

@@ -8,7 +8,7 @@ import numpy as np
 from jax import Array
 
 from workbench.data.dataset import generator
-from workbench.data.moments import blocks_of
+from workbench.data.moments import weighted_blocks
 from workbench.errors import InputError
 from workbench.mixture import Mixture
 from workbench.mixture.filled import filled
@@ -47,8 +47,12 @@ def icl(candidate: Candidate) -> Score:
     score, fit = bic(candidate), candidate.fit
     if isinstance(fit, Missing) or score.value is None:
         return score
-    blocks, mixture = blocks_of(candidate.problem.x), filled(fit.mixture)
-    return replace(score, value=score.value + float(sum(np.sum(_log_largest(mixture, block)) for block in blocks)))
+    mixture, problem = filled(fit.mixture), candidate.problem
+    unsure = 0.0
+    for block, weights in weighted_blocks(problem.x, problem.weights):
+        terms = np.asarray(_log_largest(mixture, block))
+        unsure += float(np.sum(terms if weights is None else terms * weights[:, 0]))
+    return replace(score, value=score.value + unsure)
 
 
 @jax.jit
@@ -71,26 +75,32 @@ def heldout(candidate: Candidate) -> Score:
 
     Smyth (2000), "Model selection for probabilistic clustering using cross-validated likelihood", Statistics and
     Computing 10. The folds depend on the seed alone, so that they are the same for all K. Either all points are
-    scored or none, because sums over different points cannot be compared between K.
+    scored or none, because sums over different points cannot be compared between K. Rows with whole weights are left
+    out observation by observation, as the rows repeated would be; other weights go with their rows.
     """
-    experiment, train = candidate.experiment, candidate.train
-    terms, notes = np.full(len(train.x), np.nan), []
-    parts, problems = folds(len(train.x), experiment.seed), []
+    experiment, train = candidate.experiment, candidate.train.counted
+    total, problems = train.num_separable, []
+    parts = folds(total, experiment.seed)
     for number, (fitted, _) in enumerate(parts, 1):
         try:
-            problems.append(experiment.problem(replace(train, x=train.x[fitted], labels=None)))
+            problems.append(experiment.problem(train.part(np.isin(np.arange(total), fitted))))
         except InputError as error:
             return Score.missing(f"without fold {number}: {error}")
     fits = all_climbed(experiment, problems, candidate.fit)
-    for number, (first, problem, (fitted, left_out)) in enumerate(zip(fits, problems, parts, strict=True), 1):
+    scored = [train.part(np.isin(np.arange(total), left_out)) for _, left_out in parts]
+    most, terms, notes = max(len(part.x) for part in scored), [], []
+    for number, (first, problem, part) in enumerate(zip(fits, problems, scored, strict=True), 1):
         fit, note = _fitted(candidate, problem, first)
         if isinstance(fit, Missing):
             return Score.missing(f"without fold {number}, {fit.why}")
         notes += [f"fold {number}: {note}"] if note else []
-        # Points are repeated, so that one program serves folds of two sizes.
-        padded = np.resize(train.x[left_out], (len(train.x) - len(fitted), train.x.shape[1]))
-        terms[left_out] = np.asarray(_log_densities(filled(fit.mixture), padded))[: len(left_out)]
-    return Score.of_terms(terms, notes)
+        # Points are repeated, so that one program serves folds of several sizes.
+        padded = np.resize(part.x, (most, part.x.shape[1]))
+        terms.append(np.asarray(_log_densities(filled(fit.mixture), padded))[: len(part.x)])
+    if train.weights is not None:
+        return Score.of_terms(np.concatenate(terms), notes, np.concatenate([part.weights for part in scored]))
+    order = np.argsort(np.concatenate([left_out for _, left_out in parts]))
+    return Score.of_terms(np.concatenate(terms)[order], notes)
 
 
 def _fitted(candidate: Candidate, problem: Problem, fit: Fit | Missing) -> tuple[Fit | Missing, str]:

@@ -21,6 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from workbench.data.weights import are_whole
 from workbench.diagnostics import mixing_of, restart_statuses
 from workbench.diagnostics.predictive import Evidence, pooled_evidence
 from workbench.diagnostics.status import Status
@@ -195,8 +196,10 @@ def _grown(particles: TemperedSMC | IBIS, num_points: int) -> Iterator[TemperedS
 
 def has_exact_evidence(problem: Problem) -> bool:
     """Whether the prior is conjugate, and K is 1 or all K^N allocations can be summed."""
-    conjugate = isinstance(problem.prior, ConjugatePrior)
-    return conjugate and (problem.components == 1 or problem.components**problem.num_points <= MOST_ALLOCATIONS)
+    if not isinstance(problem.prior, ConjugatePrior):
+        return False
+    few = isinstance(problem.num_points, int) and problem.components**problem.num_points <= MOST_ALLOCATIONS
+    return problem.components == 1 or (few and are_whole(problem.weights))
 
 
 def exact_evidence(problem: Problem) -> float:

@@ -50,18 +50,16 @@ def waic(candidate: Candidate) -> Score:
     if isinstance(posterior, Missing):
         return Score.missing(posterior.why)
     terms, variances, influences = [], [], []
-    for block in log_likelihoods(posterior.draws, candidate.problem.x):
-        values = block.reshape(len(block), -1)  # [B, R S]
+    for values, weights in _values(candidate, posterior):
         variances.append(np.var(values, axis=1, ddof=1))
         density = logsumexp(values, axis=1) - np.log(values.shape[1])
         terms.append(density - variances[-1])
         squares = (values - np.mean(values, axis=1, keepdims=True)) ** 2
-        influences.append(np.sum(np.exp(values - density[:, None]) - squares, axis=0))
-    large = int(np.sum(np.concatenate(variances) > LARGEST_VARIANCE))
-    total = len(candidate.problem.x)
-    share = f"{large} of {total} points ({large / total:.0%})"
+        influences.append(_sum(np.exp(values - density[:, None]) - squares, weights))
+    large, total = _share(np.concatenate(variances) > LARGEST_VARIANCE, candidate)
+    share = f"{large:g} of {total:g} points ({large / total:.0%})"
     warning = f"{share} have a variance above {LARGEST_VARIANCE}, where WAIC is unreliable"
-    score = Score.of_terms(np.concatenate(terms), [warning] if large else [])
+    score = Score.of_terms(np.concatenate(terms), [warning] if large else [], candidate.problem.weights)
     return posterior.judge(_with_error(score, influences, posterior))
 
 
@@ -73,7 +71,8 @@ def loo(candidate: Candidate) -> Score:
     """`sum_n ln P(x_n | all other points)` by Pareto-smoothed importance sampling.
 
     Vehtari, Gelman & Gabry (2017), Statistics and Computing 27; the limit on k also falls with few draws (Vehtari,
-    Simpson, Gelman, Yao & Gabry 2024, JMLR 25). Not eligible where a point's k is beyond it, or the draws disagree.
+    Simpson, Gelman, Yao & Gabry 2024, JMLR 25). Not eligible where a point's k is beyond it, or the draws disagree. One
+    observation of a row of weight w is left out, and its term counts w times.
     """
     posterior = candidate.posterior
     if isinstance(posterior, Missing):
@@ -82,23 +81,42 @@ def loo(candidate: Candidate) -> Score:
     from arviz_stats.base import array_stats  # type: ignore[attr-defined]
 
     terms, shapes, influences = [], [], []
-    for block in log_likelihoods(posterior.draws, candidate.problem.x):
-        values = block.reshape(len(block), -1)  # [B, R S]
+    for values, weights in _values(candidate, posterior):
         log_weights, tails = array_stats.psislw(values, r_eff=posterior.efficiency, axis=-1)
         log_weights -= logsumexp(log_weights, axis=1, keepdims=True)
         terms.append(logsumexp(log_weights + values, axis=1))
         shapes.append(np.atleast_1d(tails))
         shares = np.exp(log_weights + values - terms[-1][:, None]) - np.exp(log_weights)
-        influences.append(values.shape[1] * np.sum(shares, axis=0))
+        influences.append(values.shape[1] * _sum(shares, weights))
     draws = math.prod(posterior.draws.weights.shape[:2])
     limit = min(1.0 - 1.0 / math.log10(draws), LARGEST_SHAPE)
     # Not "greater than", because a NaN counts as beyond the limit.
-    bad, total = int(np.sum(~(np.concatenate(shapes) <= limit))), len(candidate.problem.x)
-    score = _with_error(Score.of_terms(np.concatenate(terms)), influences, posterior)
+    bad, total = _share(~(np.concatenate(shapes) <= limit), candidate)
+    every = Score.of_terms(np.concatenate(terms), weights=candidate.problem.weights)
+    score = _with_error(every, influences, posterior)
     if bad:
-        note = f"{bad} of {total} points ({bad / total:.0%}) have a Pareto k above {limit:.2g}"
+        note = f"{bad:g} of {total:g} points ({bad / total:.0%}) have a Pareto k above {limit:.2g}"
         score = score.reject("Pareto k too large", note)
     return posterior.judge(score)
+
+
+def _values(candidate: Candidate, posterior: Posterior) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
+    """ln P(x_n | draw) in blocks of points, and how often each of these counts. [B, R S], [B]"""
+    first, weights = 0, candidate.problem.weights
+    for block in log_likelihoods(posterior.draws, candidate.problem.x):
+        yield block.reshape(len(block), -1), None if weights is None else weights[first : first + len(block)]
+        first += len(block)
+
+
+def _sum(values: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
+    """The sum over points of values [B, R S], each as often as it counts. [R S]"""
+    return np.asarray(np.sum(values, axis=0) if weights is None else weights @ values)
+
+
+def _share(which: np.ndarray, candidate: Candidate) -> tuple[float, float]:
+    """The number of points that are marked [N], and that of all, each as often as it counts."""
+    weights = candidate.problem.weights
+    return float(np.sum(which if weights is None else weights[which])), float(candidate.problem.num_points)
 
 
 def _with_error(score: Score, influences: Sequence[np.ndarray], posterior: Posterior) -> Score:

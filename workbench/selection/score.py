@@ -50,6 +50,7 @@ class Score:
     rejected: float | None = None
     why: str | None = None  # why there is no value, in a few words
     monte_carlo_error: float | None = None  # of a value computed from draws; half of a 68 % interval
+    weights: np.ndarray | None = None  # [N]   how often each term counts in the sum; once unless given
 
     @classmethod
     def missing(cls, why: str) -> "Score":
@@ -76,11 +77,15 @@ class Score:
         return cls(value, error, notes=(*notes,))
 
     @classmethod
-    def of_terms(cls, terms: np.ndarray, notes: Sequence[str] = ()) -> "Score":
-        """The sum of a term for each point [N], with the standard error of a sum of N independent ones."""
+    def of_terms(cls, terms: np.ndarray, notes: Sequence[str] = (), weights: np.ndarray | None = None) -> "Score":
+        """The sum of a term for each point [N], with the standard error of a sum of N independent ones.
+
+        The term of a point of weight w, of weights [N] if given, counts as w equal terms.
+        """
         if not np.all(np.isfinite(terms)):
             return cls.missing(f"{np.sum(~np.isfinite(terms))} of {len(terms)} points have no finite term")
-        return cls(float(np.sum(terms)), error_of_sum(terms), terms, (*notes,))
+        total = float(np.sum(terms if weights is None else terms * weights))
+        return cls(total, error_of_sum(terms, weights), terms, (*notes,), weights=weights)
 
     @property
     def sampling_error(self) -> float | None:
@@ -101,7 +106,7 @@ class Score:
         if other is self:
             return Difference(below, None)
         if self.terms is not None and other.terms is not None:
-            error = error_of_sum(self.terms - other.terms)
+            error = error_of_sum(self.terms - other.terms, self.weights)
             sampled = np.hypot(self.monte_carlo_error or 0.0, other.monte_carlo_error or 0.0)
             return Difference(below, None if error is None else float(np.hypot(error, sampled)), unworthy=0.0)
         if self.standard_error is None or other.standard_error is None:
@@ -118,6 +123,7 @@ class Score:
             "rejected": self.rejected,
             "why": self.why,
             "monte_carlo_error": self.monte_carlo_error,
+            **({} if self.weights is None else {"weights": self.weights.tolist()}),
         }
 
     @classmethod
@@ -125,6 +131,7 @@ class Score:
         """Inverse of `to_dict`."""
         value, error, terms = stored["value"], stored["standard_error"], stored["terms"]
         rejected, why, sampled = stored["rejected"], stored["why"], stored.get("monte_carlo_error")
+        weights = stored.get("weights")
         return cls(
             None if value is None else float(value),
             None if error is None else float(error),
@@ -133,11 +140,19 @@ class Score:
             None if rejected is None else float(rejected),
             None if why is None else str(why),
             None if sampled is None else float(sampled),
+            None if weights is None else np.asarray(weights, float),
         )
 
 
-def error_of_sum(terms: np.ndarray) -> float | None:
-    """Standard error of the sum of N independent terms [N]; None for a single term."""
+def error_of_sum(terms: np.ndarray, weights: np.ndarray | None = None) -> float | None:
+    """Standard error of the sum of N independent terms [N]; None for a single term.
+
+    A term of weight w, of weights [N] if given, stands for w terms of equal value.
+    """
+    if weights is not None:
+        total = float(np.sum(weights))
+        squares = np.sum(weights * (terms - np.average(terms, weights=weights)) ** 2)
+        return float(np.sqrt(total * squares / (total - 1))) if total > 1 else None
     return float(np.sqrt(len(terms)) * np.std(terms, ddof=1)) if len(terms) > 1 else None
 
 

@@ -258,6 +258,7 @@ class Selection:
         stored = choice.to_dict() | {"stale": choice.stale}
         for name, score in stored["scores"].items():
             del score["terms"]
+            score.pop("weights", None)
             found = self.difference(name, choice.components)
             score["below_best"] = None if found is None else found.below
             score["difference_standard_error"] = None if found is None else found.standard_error

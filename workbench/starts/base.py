@@ -8,8 +8,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from numpy.typing import NDArray
 
 from workbench.config import Config
+from workbench.data import observed_rows
 from workbench.engine.compat.compilation import FEW_NUMBERS, jit_by_size
 from workbench.engine.keys import named_key
 from workbench.mixture import Mixture
@@ -44,6 +46,20 @@ class Start(Config, ABC):
         Raises:
             InputError: it cannot; the message says why.
         """
+
+
+def observed(problem: Problem, most: int, rng: np.random.Generator) -> NDArray[np.float64]:
+    """At most `most` observations of the rows in memory, in the order of the rows. [N', D]
+
+    All if there are no more, otherwise a random choice. A row with a whole weight occurs as often as it counts, so that
+    a start is that of the rows repeated; other weights are rounded at random (`observed_rows`).
+    """
+    x, weights = problem.sample, problem.sample_weights
+    if weights is not None:
+        return np.asarray(x[observed_rows(weights, most, rng)])
+    if len(x) > most:
+        x = x[np.sort(rng.choice(len(x), most, replace=False))]
+    return np.asarray(x)
 
 
 class KeyedStart(Start):

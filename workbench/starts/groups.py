@@ -20,7 +20,7 @@ from workbench.engine.hosts import from_first_host
 from workbench.mixture import FlatPrior, Mixture, Statistics
 from workbench.mixture.filled import first_components
 from workbench.problem import Problem
-from workbench.starts.base import Start, around, in_batches, nested, shared_covariance
+from workbench.starts.base import Start, around, in_batches, nested, observed, shared_covariance
 
 Points = NDArray[np.float64]
 
@@ -53,8 +53,8 @@ class GroupedStart(Start):
 
     def draw(self, problem: Problem, restarts: int, seed: int) -> Mixture:
         """The mixture that fits the groups of each restart, which has its own random generator."""
-        x, least = problem.sample, problem.covariance.fewest_points(problem.num_dimensions)
-        drawn = [_moments(self._group(x, problem, seed, restart), least) for restart in range(restarts)]
+        least = problem.covariance.fewest_points(problem.num_dimensions)
+        drawn = [_moments(self._group(problem, seed, restart), least) for restart in range(restarts)]
         # Linear algebra libraries may round differently on another host.
         moments = from_first_host(tuple(np.stack(leaves) for leaves in zip(*drawn, strict=True)))
         # Repeated groups would contribute to a shared covariance, so then the problem is not nested.
@@ -63,11 +63,9 @@ class GroupedStart(Start):
         fitted = in_batches(lambda batch: _fit(problem.rows.z.size, larger.of_any_size(), batch), repeated)
         return first_components(fitted, problem.components)
 
-    def _group(self, x: Points, problem: Problem, seed: int, restart: int) -> Groups:
+    def _group(self, problem: Problem, seed: int, restart: int) -> Groups:
         rng = generator(seed, f"starts {restart}")
-        if len(x) > self.most_rows:
-            x = x[np.sort(rng.choice(len(x), self.most_rows, replace=False))]
-        return self.group(np.asarray(x), problem.components, rng, restart)
+        return self.group(observed(problem, self.most_rows, rng), problem.components, rng, restart)
 
 
 def groups_of(x: Points, labels: NDArray[np.intp], components: int, centres: Points | None = None) -> Groups:

@@ -15,7 +15,7 @@ from workbench.data.dataset import generator
 from workbench.engine.hosts import from_first_host
 from workbench.mixture import Mixture
 from workbench.problem import Problem
-from workbench.starts.base import Start
+from workbench.starts.base import Start, observed
 from workbench.starts.climbing import Climber
 from workbench.starts.groups import RawKMeans, VariedSeeds, smoothed
 from workbench.starts.hierarchical import Hierarchical
@@ -93,10 +93,10 @@ class ShortEM(Start):
 
     def search(self, problem: Problem, restarts: int, seed: int) -> "Kept":
         """The end of each restart's search, in working units, and its log-likelihood on the rows it used. [R, ...]"""
-        x, pool = np.asarray(problem.sample, float), None
+        pool = None
         ends: list[Kept] = []
         for restart in range(restarts):
-            end = Search.of(problem, x, seed, restart).best(pool if restart % 2 else None)
+            end = Search.of(problem, seed, restart).best(pool if restart % 2 else None)
             # A search ends at the order of weights; a start has its components in any order.
             order = generator(seed, f"order {restart}").permutation(problem.components)
             ends.append(end._replace(mixtures=end.mixtures.in_order(order[None])))
@@ -123,11 +123,10 @@ class Search:
     restart: int
 
     @classmethod
-    def of(cls, problem: Problem, x: Points, seed: int, restart: int) -> "Search":
-        """The search of a restart, on a sample of the rows x [N, D] if there are many."""
+    def of(cls, problem: Problem, seed: int, restart: int) -> "Search":
+        """The search of a restart, on a sample of the observations if there are many."""
         rng = generator(seed, f"short_em {restart}")
-        if len(x) > MOST_ROWS:
-            x = x[np.sort(rng.choice(len(x), MOST_ROWS, replace=False))]
+        x = np.asarray(observed(problem, MOST_ROWS, rng), float)
         z = (x - np.asarray(problem.rows.shift)) @ np.asarray(problem.rows.inverse).T
         return cls(problem, x, z, Climber.of(z, problem.covariance, problem.components, x), rng, restart)
 

@@ -249,7 +249,9 @@ class Affine(Study):
         if not problem.covariance.is_unrestricted:
             raise InputError(f"subjects.{cell['subject']}.model.covariance: a rotation needs full covariances")
         matrix = matrix_of(str(cell["change"]), problem.num_dimensions)
-        moved = Problem(problem.x @ matrix.T, problem.components, problem.covariance.name, problem.prior)
+        moved = Problem(
+            problem.x @ matrix.T, problem.components, problem.covariance.name, problem.prior, weights=problem.weights
+        )
         start = draw_starts(RandomPoints(), problem, 1, self.seed)
         start = type(start)(start.weights[0], start.means[0], start.scales[0], start.covariance)
         there, best = start.affine(matrix), best_optimum(problem, self.seed).mixture

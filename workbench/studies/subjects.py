@@ -54,7 +54,7 @@ class Subject(Config):
         """
         points = self.dataset(seed, folder)
         try:
-            return self.model.problem(points.x, self.prior, columns=points.columns)
+            return self.model.problem(points, self.prior)
         except InputError as error:
             raise InputError(f"subjects.{self.name}: {error}") from None
 

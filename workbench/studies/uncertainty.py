@@ -130,7 +130,7 @@ class StandardErrors(Study):
 
     def _by_draws(self, problem: Problem, estimate: Mixture) -> Result:
         prior = problem.prior if isinstance(problem.prior, ConjugatePrior) else self.prior
-        bayesian = Problem(problem.x, problem.components, problem.covariance.name, prior)
+        bayesian = Problem(problem.x, problem.components, problem.covariance.name, prior, weights=problem.weights)
         chains = self.sampler.num_chains
         starts = jax.tree.map(lambda leaf: jnp.repeat(leaf[None], chains, axis=0), estimate)
         draws = run(self.sampler, bayesian, starts, named_key(self.seed, "posterior")).answer

@@ -60,8 +60,8 @@ def log_exceeds_sum(ran: Ran, limits: Limits) -> Decision:
     best = best_of(ran, EM)
     if best is None:
         return undecided("EM has no sound answer.")
-    logs = np.asarray(best.component_log_joint(ran.problem.x))  # [N, K]
-    log_sum = np.asarray(best.log_density(ran.problem.x))  # [N]
+    logs = np.asarray(best.component_log_joint(ran.problem.observations("the check")))  # [N, K]
+    log_sum = np.asarray(best.log_density(ran.problem.observations("the check")))  # [N]
     log_r = logs - log_sum[:, None]
     r = np.exp(log_r)
     # A responsibility of zero contributes zero: 0 ln 0 = 0.
@@ -87,8 +87,8 @@ def indicators_are_no_probabilities(ran: Ran, limits: Limits) -> Decision:
     best = best_of(ran, EM)
     if best is None:
         return undecided("EM has no sound answer.")
-    r = np.asarray(best.responsibilities(ran.problem.x))
-    joint = np.exp(np.asarray(best.component_log_joint(ran.problem.x)))
+    r = np.asarray(best.responsibilities(ran.problem.observations("the check")))
+    joint = np.exp(np.asarray(best.component_log_joint(ran.problem.observations("the check"))))
     apart = float(np.max(np.abs(r - joint / np.sum(joint, axis=1, keepdims=True))))
     between = int(np.sum(np.any((r > limits["fraction"]) & (r < 1 - limits["fraction"]), axis=1)))
     verdict = Verdict.FAILS if between and apart <= limits["rounding"] else Verdict.HOLDS
@@ -105,7 +105,7 @@ def updates_are_averages(ran: Ran, limits: Limits) -> Decision:
     if ran.problem.prior.proper or ran.problem.covariance.name != "full":
         return undecided("The weighted averages are those without a prior, and with full covariances.")
     start = next(iter(ran.of(EM).values())).at(0, 0)
-    image, x = ran.problem.em_step(start)[0], np.asarray(ran.problem.x)
+    image, x = ran.problem.em_step(start)[0], np.asarray(ran.problem.observations("the check"))
     r = np.asarray(start.responsibilities(x))
     counts = r.sum(axis=0)
     means = r.T @ x / counts[:, None]
@@ -128,7 +128,7 @@ def old_mean_is_no_m_step(ran: Ran, limits: Limits) -> Decision:
     traces = list(ran.of(EM).values())
     if not traces or ran.problem.covariance.name != "full" or ran.problem.prior.proper:
         return undecided("The experiment needs EM, without a prior, and full covariances.")
-    trace, x = traces[0], np.asarray(ran.problem.x)
+    trace, x = traces[0], np.asarray(ran.problem.observations("the check"))
     rises, losses = [], []
     for restart in range(min(trace.num_restarts, int(limits["starts"]))):
         start = trace.at(restart, 0)

@@ -114,7 +114,7 @@ def finds_the_tutorials_point(ran: Ran, limits: Limits) -> Decision:
 
 def _loss_at(ran: Ran, mixture: Mixture, weight: float) -> float:
     """Minus the log joint density with one component at the prior's mode and a vanishing weight."""
-    x = np.asarray(ran.problem.x)
+    x = np.asarray(ran.problem.observations("the check"))
     # The weight is given as it is, because its complement rounds to one.
     moved = Mixture.from_covariances(
         np.array([0.5, 0.5]), np.stack([np.zeros(x.shape[1]), x.mean(0)]), np.atleast_2d(np.var(x, axis=0)), "tied"

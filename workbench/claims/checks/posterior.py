@@ -251,7 +251,7 @@ def _spikes(ran: Ran, narrow: float) -> _Spikes:
         healths = rule.check_all(problem, trace.ends)
         singular = np.array([health.singular for health in healths]) | trace.collapsed
         spiked += trace.log_joint[singular, -1].tolist()
-    exact = exact_spikes(problem, narrow * float(np.var(problem.x)))
+    exact = exact_spikes(problem, narrow * float(np.var(problem.observations("the check"))))
     return _Spikes(max(spiked), max(sound), len(spiked) - 1, exact.on_points, exact.empty, exact.allocations)
 
 
