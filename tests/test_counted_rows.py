@@ -19,6 +19,7 @@ from workbench.data import Dataset, load_dataset
 from workbench.errors import InputError
 from workbench.experiment import Experiment
 from workbench.geometry.standard_errors import SCHEMES
+from workbench.jobs.comparison_file import load_comparison, save_comparison
 from workbench.jobs.setting import Setting
 from workbench.methods import EM
 from workbench.mixture import Mixture
@@ -169,3 +170,11 @@ def test_a_named_data_set_has_no_weights() -> None:
 def test_a_data_set_brings_its_weights() -> None:
     data = Dataset("mine", X[:, None], ("x",), None, "", "", weights=WEIGHTS)
     assert Problem(data, 2).num_points == 9 and Problem(data, 2, weights=np.ones(6)).num_points == 6
+
+
+def test_a_comparison_keeps_its_weights_in_a_file(tmp_path: Path) -> None:
+    problem = small()
+    made = compare(problem, EM(max_iterations=3), restarts=1, starts=mixture_of(problem))
+    loaded = load_comparison(save_comparison(made, tmp_path / "made.npz"))
+    np.testing.assert_array_equal(loaded.problem.weights, WEIGHTS)  # type: ignore[arg-type]
+    assert loaded.problem.num_points == 9

@@ -15,11 +15,9 @@ from workbench.data.weights import check_whole, counted_rows
 from workbench.engine.devices import mesh_of
 from workbench.engine.one_pass import log_likelihood, one_pass
 from workbench.engine.rows import Rows
-from workbench.errors import InputError, shown, whole_number
+from workbench.errors import InputError, whole_number
 from workbench.mixture import (
     COVARIANCES,
-    PRIORS,
-    FlatPrior,
     Mixture,
     Prior,
     Statistics,
@@ -27,7 +25,7 @@ from workbench.mixture import (
     num_parameters,
 )
 from workbench.mixture.covariance import Covariance
-from workbench.mixture.prior import Hyperparameters
+from workbench.mixture.prior import Hyperparameters, prior_named
 from workbench.table import Table
 
 if TYPE_CHECKING:
@@ -98,7 +96,7 @@ class Problem:
         points, own = counted_rows(points, weights, components)
         check_points(points, "x", components, columns=columns)
         family = covariance_named(covariance)
-        chosen = _prior(prior)
+        chosen = prior_named(prior)
         _check_labels(labels, chosen)
         moments = moments_of(points, own)
         names = default_columns(points.shape[1]) if columns is None else columns
@@ -334,17 +332,6 @@ def _check_rank(moments: Moments, family: Covariance, prior: Prior, columns: "Se
             f"can shrink indefinitely under the {type(prior).__name__}; leave columns out, use covariance = "
             f"{' or '.join(others)}, or a conjugate prior whose scatter is given"
         )
-
-
-def _prior(given: Prior | str | None) -> Prior:
-    """A prior, by itself or by the name of its class in the registry; the flat one unless given."""
-    if isinstance(given, str):
-        if given not in PRIORS:
-            raise InputError(f"prior: unknown prior {shown(given)}; allowed: {', '.join(PRIORS)}")
-        return PRIORS[given].model_validate({})
-    if not isinstance(given, Prior | None):
-        raise InputError(f"prior: {shown(given)} is none; give a prior, as ConjugatePrior(), or the name of one")
-    return FlatPrior() if given is None else given
 
 
 def _check_labels(labels: Labels, prior: Prior) -> None:

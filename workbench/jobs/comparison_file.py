@@ -31,8 +31,8 @@ def save_comparison(comparison: Comparison, path: Path | str) -> Path:
     """Write a comparison, with its points, to one NPZ file, which is replaced whole or not at all.
 
     `about` in it is JSON: the format, the model and the prior, the rules, the names of the methods and their seconds.
-    The other arrays are the points (`x`, and `heldout`, `labels` and `truth_*` where there are any) and those of each
-    trace, as `0/log_joint` of the first method.
+    The other arrays are the points (`x`, and `weights`, `heldout`, `labels` and `truth_*` where there are any) and those
+    of each trace, as `0/log_joint` of the first method.
 
     Args:
         comparison: as `wb.compare` and `wb.run_experiment` return it.
@@ -58,7 +58,8 @@ def save_comparison(comparison: Comparison, path: Path | str) -> Path:
     about["starts"] = None if comparison.starts is None else comparison.starts.model_dump(mode="json")
     about["methods"] = [{"name": name, "seconds": _seconds(trace)} for name, trace in comparison.items()]
     arrays: dict[str, Any] = {"about": np.asarray(json.dumps(about)), "x": problem.x}
-    known = {"heldout": reference.heldout, "labels": reference.labels}
+    known = {"weights": problem.weights, "heldout": reference.heldout, "labels": reference.labels}
+    known |= {"heldout_weights": reference.heldout_weights}
     known |= {} if reference.truth is None else {f"truth_{k}": v for k, v in reference.truth._asdict().items()}
     arrays |= {name: np.asarray(array) for name, array in known.items() if array is not None}
     for place, trace in enumerate(comparison.values()):
@@ -100,7 +101,8 @@ def load_comparison(path: Path | str) -> Comparison:
 
 def _comparison(about: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Comparison:
     prior = PRIORS[about["prior"]["family"]].model_validate_json(json.dumps(about["prior"]))
-    problem = Problem(arrays["x"], about["components"], about["covariance"], prior, labels=about["labels"])
+    model = about["components"], about["covariance"], prior
+    problem = Problem(arrays["x"], *model, labels=about["labels"], weights=arrays.get("weights"))
     traces = {
         method["name"]: trace_of(Record({"seconds": method["seconds"]}, _of(arrays, f"{place}/"), {}), problem)
         for place, method in enumerate(about["methods"])
@@ -111,6 +113,7 @@ def _comparison(about: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> C
         arrays.get("labels"),
         Truth(**truth) if truth else None,
         Soundness.model_validate_json(json.dumps(about["soundness"])),
+        arrays.get("heldout_weights"),
     )
     starts = about["starts"]
     return Comparison(
