@@ -31,8 +31,8 @@ def save_comparison(comparison: Comparison, path: Path | str) -> Path:
     """Write a comparison, with its points, to one NPZ file, which is replaced whole or not at all.
 
     `about` in it is JSON: the format, the model and the prior, the rules, the names of the methods and their seconds.
-    The other arrays are the points (`x`, and `weights`, `heldout`, `labels` and `truth_*` where there are any) and those
-    of each trace, as `0/log_joint` of the first method.
+    The other arrays are the points (`x`, and `weights`, `heldout`, `labels` and `truth_*` where there are any) and
+    those of each trace, as `0/log_joint` of the first method.
 
     Args:
         comparison: as `wb.compare` and `wb.run_experiment` return it.
