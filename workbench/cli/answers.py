@@ -15,6 +15,7 @@ from workbench.cli.run import FAILED
 from workbench.cli.shared import Folder, import_own, job_option, named, progress, reusing, writing
 from workbench.compare import Comparison, summarise, table
 from workbench.compare.answers import Answer, answer_of, cross_table, labels_of
+from workbench.compare.errors import REPLICATES, WAYS, check_ways, errors_of
 from workbench.compare.estimates import LEVEL, Estimates, estimates_of, numbers_of
 from workbench.compare.trust import trusted, whom_to_trust
 from workbench.data import Dataset, Missing, Wanted, read_rows
@@ -48,7 +49,21 @@ level_option = click.option(
 @click.option("--method", metavar="NAME", help="Only this method  [default: all]")
 @level_option
 @click.option("--format", "form", type=click.Choice(FORMS), default="table", show_default=True)
-def estimates(folder: Path, job: str | None, method: str | None, level: float, form: str) -> None:
+@click.option(
+    "--errors",
+    metavar="WAYS",
+    help=f"Standard errors by several ways side by side, in place of intervals: all, or some of {', '.join(WAYS)}.",
+)
+@click.option(
+    "--replicates",
+    type=click.IntRange(min=10),
+    default=REPLICATES,
+    show_default=True,
+    help="Data sets of each bootstrap of --errors.",
+)
+def estimates(
+    folder: Path, job: str | None, method: str | None, level: float, form: str, errors: str | None, replicates: int
+) -> None:
     """Print the estimates of stored methods, with standard errors and intervals.
 
     Of a method that climbs they rest on the observed information at its best sound end, of a sampler on its draws after
@@ -56,6 +71,11 @@ def estimates(folder: Path, job: str | None, method: str | None, level: float, f
     package booktabs) and Markdown are tables for a paper; CSV and JSON have every digit, and correlations.
     """
     comparisons = of_job(load_results(folder), job, folder)
+    if errors is not None:
+        ways = WAYS if errors == "all" else tuple(way.strip() for way in errors.split(","))
+        check_ways(ways)
+        _show_errors(comparisons, method, ways, replicates, form)
+        return
     found = [
         (comparison.name, estimates_of(comparison, name, level))
         for comparison in comparisons
@@ -83,6 +103,36 @@ def estimates(folder: Path, job: str | None, method: str | None, level: float, f
         click.echo(f"Beware: {remark}.", err=True)
     if lost:
         click.get_current_context().exit(FAILED)
+
+
+def _show_errors(
+    comparisons: Sequence[Comparison], method: str | None, ways: Sequence[str], replicates: int, form: str
+) -> None:
+    """Print standard errors of every method that climbs; those that have none are named on standard error."""
+    asked = [(each, name) for each in comparisons for name, trace in each.items() if method in (None, name)]
+    found, lost = [], []
+    with progress(quiet=False):
+        for comparison, name in asked:
+            if comparison[name].is_sampler and method is None:
+                continue
+            try:
+                found.append((comparison.name, errors_of(comparison, name, ways, replicates=replicates)))
+            except InputError as error:
+                lost.append(f"{one_line(comparison.name)}: {error}")
+    if not found:
+        raise InputError("; ".join(lost) or f"--method: {method}: is not stored, or no method climbs")
+    if form in ("csv", "json"):
+        tables = [each.table(exact=True, experiment=name) for name, each in found]
+        rows = tuple(row for table in tables for row in table.rows)
+        click.echo(Table(tables[0].columns, rows, headings=tables[0].headings).in_form(form), nl=False)
+    else:
+        about = {"table": "", "latex": "% ", "markdown": ""}[form]
+        for name, each in found:
+            table = each.table(experiment=name)
+            title = "" if form == "table" else f"{about}{table.title}\n\n"
+            click.echo(f"{title}{table.in_form(form)}")
+    for remark in lost:
+        click.echo(f"Beware: {remark}.", err=True)
 
 
 def _in_form(found: Sequence[tuple[str, Estimates]], form: str) -> str:

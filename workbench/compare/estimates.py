@@ -196,14 +196,14 @@ def estimates_at(
     """
     mixture = mixture.canonical()
     names = tuple(columns) or default_columns(problem.num_dimensions)
-    places = _places(mixture, names)
-    values = np.asarray(_naturals(mixture))
+    places = places_of(mixture, names)
+    values = np.asarray(naturals(mixture))
     flat = isinstance(problem.prior, FlatPrior)
     how = "observed information" if flat else "curvature of the posterior at its mode"
     found, why = _transformed_errors(problem, mixture)
     if found is None:
         return Estimates(
-            method, tuple(Estimate(*p, v, None, None, None) for p, v in _each(places, values)), level, how, why
+            method, tuple(Estimate(*p, v, None, None, None) for p, v in paired(places, values)), level, how, why
         )
     half = NormalDist().inv_cdf(0.5 + level / 2) * found
     kinds = _kinds(mixture)
@@ -212,7 +212,7 @@ def estimates_at(
     rows = [
         # The weight of a single component is no parameter.
         Estimate(*place, value, *(float(each[q]) if found[q] > 0 else None for each in (errors, *ends)))
-        for q, (place, value) in enumerate(_each(places, values))
+        for q, (place, value) in enumerate(paired(places, values))
     ]
     return Estimates(method, tuple(rows), level, how)
 
@@ -228,13 +228,13 @@ def _of_draws(method: str, trace: Trace, problem: Problem, names: Sequence[str],
             why = "it has one chain, which no other confirms" if trace.num_restarts == 1 else "its chains do not agree"
             return Estimates(method, (), level, how, f"{why} ({'no draws' if mixing is None else mixing.facts})")
     draws = relabel(trace, problem).mixtures
-    values = np.asarray(jax.vmap(jax.vmap(_naturals))(jax.tree.map(jnp.asarray, draws)))  # [R, S, Q]
+    values = np.asarray(jax.vmap(jax.vmap(naturals))(jax.tree.map(jnp.asarray, draws)))  # [R, S, Q]
     r_hats, _ = rank_statistics(values)
     moves = np.ptp(values, axis=(0, 1)) > STILL * np.max(np.abs(values), axis=(0, 1))
     clear = trace.is_approximation | ~(r_hats >= R_HAT_LIMIT)
     tails = np.quantile(values, [0.5 - level / 2, 0.5 + level / 2], axis=(0, 1))  # [2, Q]
     rows = []
-    for q, (place, mean) in enumerate(_each(_places(draws, names), np.mean(values, axis=(0, 1)))):
+    for q, (place, mean) in enumerate(paired(places_of(draws, names), np.mean(values, axis=(0, 1)))):
         told = clear[q] and moves[q]
         spread = (float(np.std(values[..., q], ddof=1)), *tails[:, q].tolist()) if told else (None, None, None)
         rows.append(Estimate(*place, mean, *spread))
@@ -243,17 +243,17 @@ def _of_draws(method: str, trace: Trace, problem: Problem, names: Sequence[str],
 
 
 _KINDS = ("weight", "mean", "sd", "correlation")
-_Place = tuple[str, int | None, str | None]
+Place = tuple[str, int | None, str | None]
 
 
-def _places(mixture: Mixture, names: Sequence[str]) -> list[_Place]:
-    """Parameter, component and column of each entry of `_naturals`."""
+def places_of(mixture: Mixture, names: Sequence[str]) -> list[Place]:
+    """Parameter, component and column of each entry of `naturals`."""
     family, k, d = mixture.covariance, mixture.num_components, mixture.num_dimensions
     each: list[int | None] = [j + 1 for j in range(k)]
     owners = [None] if family.is_shared else each
     # The family's shape for 2 components of 3 dimensions shows whether deviations vary with the column.
     columns: list[str | None] = list(names) if 3 in family.shape(2, 3) else [None]
-    places: list[_Place] = [("weight", j, None) for j in each]
+    places: list[Place] = [("weight", j, None) for j in each]
     places += [("mean", j, name) for j in each for name in names]
     places += [("sd", j, name) for j in owners for name in columns]
     if family.has_correlations and d > 1:
@@ -261,7 +261,7 @@ def _places(mixture: Mixture, names: Sequence[str]) -> list[_Place]:
     return places
 
 
-def _naturals(mixture: Mixture) -> Array:
+def naturals(mixture: Mixture) -> Array:
     """Weights, means, standard deviations and correlations of one mixture. [Q]"""
     family, d = mixture.covariance, mixture.num_dimensions
     parts = [mixture.weights, mixture.means, family.deviations(mixture.scales)]
@@ -307,7 +307,7 @@ def _at(problem: Problem, mixture: Mixture) -> _Errors:
     covariance = covariance_of(-found.hessian)  # [P, P]
     step = covariance @ found.gradient
     kinds = _kinds(mixture)
-    slopes = jax.jacfwd(lambda v: _carry(_naturals(constrain(v)), kinds))(u)  # [Q, P]
+    slopes = jax.jacfwd(lambda v: _carry(naturals(constrain(v)), kinds))(u)  # [Q, P]
     variances = jnp.einsum("qp,pr,qr->q", slopes, covariance, slopes)
     distance = jnp.max(jnp.abs(step) / jnp.sqrt(jnp.diagonal(covariance)), initial=0.0)
     return _Errors(jnp.sqrt(variances), distance)
@@ -317,9 +317,9 @@ _errors_at = jit_by_size(_at)
 
 
 def _kinds(mixture: Mixture) -> NDArray[np.int_]:
-    """The place in `_KINDS` of each entry of `_naturals`. [Q]"""
+    """The place in `_KINDS` of each entry of `naturals`. [Q]"""
     names = default_columns(mixture.num_dimensions)
-    return np.asarray([_KINDS.index(parameter) for parameter, *_ in _places(mixture, names)])
+    return np.asarray([_KINDS.index(parameter) for parameter, *_ in places_of(mixture, names)])
 
 
 def _carry(values: ArrayLike, kinds: NDArray[np.int_]) -> Array:
@@ -341,5 +341,6 @@ def _slopes(values: NDArray[np.float64], kinds: NDArray[np.int_]) -> NDArray[np.
     return np.choose(kinds, [values * (1 - values), np.ones_like(values), values, 1 - values**2])
 
 
-def _each(places: Sequence[_Place], values: NDArray[np.float64]) -> list[tuple[_Place, float]]:
+def paired(places: Sequence[Place], values: NDArray[np.float64]) -> list[tuple[Place, float]]:
+    """Each place with its value."""
     return list(zip(places, values.tolist(), strict=True))
