@@ -133,3 +133,6 @@ def test_json_and_csv_hold_what_the_table_holds(summary):
     assert len(rows) == len(summary.functionals) + len(summary.parameters)
     assert rows[0]["experiment"] == "a, b" and rows[0]["raw_r_hat"] == ""
     assert float(rows[-1]["r_hat"]) == summary.parameters[-1].r_hat
+    frame = summary.to_dataframe()
+    assert len(frame) == len(rows) and frame["r_hat"].iloc[-1] == summary.parameters[-1].r_hat
+    assert summary._repr_html_().count("<table") == len(estimate_tables(summary))

@@ -69,6 +69,11 @@ def test_json_and_csv_tell_differences_from_the_best_of_the_grid(grid: FamilySel
     assert float(row["below_best"]) == pytest.approx(2.0)
 
 
+def test_notebooks_show_a_table_for_each_criterion(grid: FamilySelection) -> None:
+    shown = grid._repr_html_()
+    assert shown.count("<table") == sum(bool(grid.scores(name)) for name in CRITERIA)
+
+
 def test_page_and_figure_show_every_family(grid: FamilySelection, tmp_path: Path) -> None:
     shown = show_selection(grid, {"seed": 0})
     page = shown.page.html()

@@ -115,6 +115,9 @@ def test_json_and_csv_hold_every_value_with_its_difference(selection: Selection)
     (row,) = (row for row in rows if (row["components"], row["criterion"]) == ("3", "heldout"))
     assert float(row["below_best"]) == pytest.approx(0.05)
     assert row["notes"] == "beware"
+    frame = selection.to_dataframe()
+    assert list(frame.columns) == list(row) and len(frame) == len(rows)
+    assert "<table" in selection._repr_html_() and "Nats below the best K" in selection._repr_html_()
 
 
 @pytest.fixture

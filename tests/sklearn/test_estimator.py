@@ -190,7 +190,8 @@ def test_shapes_are_scikit_learns(kind: str, dimensions: int) -> None:
     ours, peer = both(x.astype(np.float32), 2, covariance_type=kind)
     for name in ATTRIBUTES:
         assert getattr(ours, name).shape == getattr(peer, name).shape
-        assert getattr(ours, name).dtype == np.float32
+        assert getattr(ours, name).dtype == getattr(peer, name).dtype
+    assert ours.means_.dtype == np.float32
     assert ours.predict(x.astype(np.float32)).shape == (80,)
 
 

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 from dataclasses import dataclass
+from html import escape
 from typing import Any, NamedTuple
 
 from workbench.selection.criteria import CRITERIA
@@ -161,6 +162,10 @@ class FamilySelection:
     def to_json(self) -> str:
         """`to_dict` on one line."""
         return json.dumps(self.to_dict(), allow_nan=False)
+
+    def _repr_html_(self) -> str:
+        tables = (f"<p>{escape(CRITERIA[n].heading)}</p>{self.table(n).to_html()}" for n in CRITERIA if self.scores(n))
+        return f"{''.join(tables)}<p>{escape(' '.join([*self.remarks, *self.notes, self.reading]))}</p>"
 
     def to_csv(self) -> str:
         """CSV with a row for each family, K and criterion; differences are from the best of the whole grid."""

@@ -216,5 +216,5 @@ class GaussianMixture(sklearn.mixture.GaussianMixture):  # type: ignore[misc]
 
 
 def _namespace(function: Callable[..., Any]) -> dict[str, Any]:
-    """NumPy, as the argument `xp` of those functions of scikit-learn that take one since version 1.8."""
+    """NumPy, as the argument `xp` of a function of scikit-learn that takes one, as not all versions do."""
     return {"xp": np} if "xp" in signature(function).parameters else {}
