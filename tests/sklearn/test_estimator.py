@@ -24,6 +24,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import workbench as wb
 from workbench.sklearn import GaussianMixture, fitting
+from workbench.sklearn.starting import weighted_start
 
 Points = NDArray[np.float64]
 
@@ -259,6 +260,75 @@ def test_arrays_of_jax_and_tensors_are_rows(x: Points) -> None:
 def test_wrong_parameters_are_one_message(arguments: dict[str, Any], message: str, x: Points) -> None:
     with pytest.raises(ValueError, match=message):
         GaussianMixture(**({"n_components": 2} | arguments)).fit(x)
+
+
+@EACH_TYPE
+@pytest.mark.parametrize("prior", [None, "conjugate"])
+def test_a_row_of_weight_two_is_the_row_twice(kind: str, prior: str | None, x: Points) -> None:
+    weights = np.random.default_rng(0).integers(0, 4, len(x))
+    start = {"means_init": x[[0, 40, 90]], "weights_init": [0.3, 0.3, 0.4], "random_state": 0, "prior": prior}
+    arguments = {"n_components": 3, "covariance_type": kind, "tol": 1e-6, "init_params": "kmeans"} | start
+    ones = np.ones((3, 2, 2)) * np.eye(2)
+    precisions = {"full": ones, "tied": ones[0], "diag": np.ones((3, 2)), "spherical": np.ones(3)}[kind]
+    weighted = GaussianMixture(precisions_init=precisions, **arguments).fit(x, sample_weight=weights)
+    repeated = GaussianMixture(precisions_init=precisions, **arguments).fit(np.repeat(x, weights, axis=0))
+    assert weighted.n_iter_ == repeated.n_iter_
+    for name in (*ATTRIBUTES, "lower_bounds_"):
+        # Sums over rows in another order.
+        np.testing.assert_allclose(getattr(weighted, name), getattr(repeated, name), rtol=1e-9, atol=1e-11)
+    assert len(weighted.predict(x)) == len(x)
+
+
+@EACH_TYPE
+@pytest.mark.parametrize("rule", ["kmeans", "random"])
+def test_a_start_of_weights_one_is_scikit_learns(rule: str, kind: str, x: Points) -> None:
+    plain, ones = (
+        GaussianMixture(3, covariance_type=kind, init_params=rule, max_iter=0, random_state=0).fit(x, sample_weight=w)
+        for w in (None, np.ones(len(x)))
+    )
+    for name in ("weights_", "means_", "covariances_"):
+        np.testing.assert_allclose(getattr(ones, name), getattr(plain, name), rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("rule", ["k-means++", "random_from_data"])
+def test_a_start_at_rows_is_at_rows_that_count(rule: str, x: Points) -> None:
+    weights = (np.arange(len(x)) % 5 == 0) * 2.0
+    start = GaussianMixture(3, init_params=rule, max_iter=0, random_state=0).fit(x, sample_weight=weights)
+    apart = np.linalg.norm(start.means_[:, None] - x[weights > 0], axis=2)
+    np.testing.assert_allclose(np.min(apart, axis=1), 0.0, atol=1e-12)
+
+
+def test_a_start_of_weighted_rows_is_one_of_repeated_rows(x: Points) -> None:
+    weights = np.random.default_rng(1).integers(1, 4, len(x))
+    shares = np.random.default_rng(2).dirichlet(np.ones(3), len(x))
+    for kind in TYPES:
+        one = weighted_start(x, weights.astype(float), shares, kind, 1e-3)
+        repeated = (np.repeat(each, weights, axis=0) for each in (x, shares))
+        other = weighted_start(next(repeated), np.ones(weights.sum()), next(repeated), kind, 1e-3)
+        for a, b in zip(one, other, strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-14)
+
+
+def test_only_ratios_of_weights_matter_without_a_prior(x: Points) -> None:
+    weights = np.random.default_rng(0).uniform(0.5, 2.0, len(x))
+    few, many = (
+        GaussianMixture(3, random_state=0, reg_covar=0.1).fit(x, sample_weight=c * weights) for c in (1e-3, 50.0)
+    )
+    np.testing.assert_allclose(few.covariances_, many.covariances_, rtol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [
+        (np.zeros(120), "sample_weight: every weight is zero"),
+        (-np.ones(120), "sample_weight: "),
+        (np.ones(7), "sample_weight: shape is .* give one weight for each of 120 rows"),
+        (np.arange(120) < 2, "Expected n_samples >= n_components"),
+    ],
+)
+def test_wrong_weights_are_one_message(weights: Any, message: str, x: Points) -> None:
+    with pytest.raises(ValueError, match=message):
+        GaussianMixture(3).fit(x, sample_weight=weights)
 
 
 def test_missing_values_are_refused_as_by_scikit_learn(x: Points) -> None:

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from inspect import signature
 from typing import Any, ClassVar
 
@@ -14,13 +15,15 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import validate_data
 
 from workbench.compare.comparison import name_methods
+from workbench.data import check_weights
 from workbench.errors import InputError
 from workbench.methods import METHODS, Method
 from workbench.methods.em import check_closed_form
 from workbench.mixture import Mixture, Prior
 from workbench.mixture.converted import FAMILIES, parameters_of, with_precisions
 from workbench.problem import Problem
-from workbench.sklearn.fitting import Climb, Rule, climb, climb_by, loaded_problem
+from workbench.sklearn.fitting import Climb, Points, Rule, climb, climb_by, loaded_problem
+from workbench.sklearn.starting import weighted_responsibilities, weighted_start
 
 
 class GaussianMixture(sklearn.mixture.GaussianMixture):  # type: ignore[misc]
@@ -106,12 +109,19 @@ class GaussianMixture(sklearn.mixture.GaussianMixture):  # type: ignore[misc]
         self.method = method
         self.prior = prior
 
-    def fit_predict(self, X: ArrayLike, y: object = None) -> NDArray[np.int64]:
+    def fit(self, X: ArrayLike, y: object = None, sample_weight: ArrayLike | None = None) -> "GaussianMixture":
+        """Fit the mixture; arguments and errors are those of `fit_predict`."""
+        self.fit_predict(X, y, sample_weight)
+        return self
+
+    def fit_predict(self, X: ArrayLike, y: object = None, sample_weight: ArrayLike | None = None) -> NDArray[np.int64]:
         """Fit the mixture and return the most probable component of each row. [N]
 
         Args:
             X: rows [N, D]; anything that NumPy reads, such as arrays of JAX and tensors of PyTorch on the CPU.
             y: ignored.
+            sample_weight: how often each row occurs [N]; 2 is the row twice, and 0 leaves it out. The sum takes the
+                place of N in the objective. Without `prior` the fit depends on ratios of weights only.
 
         Raises:
             ValueError: X or a parameter is not accepted by scikit-learn, the method cannot fit this problem, or every
@@ -119,6 +129,8 @@ class GaussianMixture(sklearn.mixture.GaussianMixture):  # type: ignore[misc]
         """
         self._validate_params()
         x = validate_data(self, X, dtype=[np.float64, np.float32], ensure_min_samples=2)
+        weights = None if sample_weight is None else _weights(sample_weight, len(x))
+        x = x if weights is None else x[weights > 0]
         if len(x) < self.n_components:
             raise ValueError(
                 f"Expected n_samples >= n_components but got n_components = {self.n_components}, n_samples = {len(x)}"
@@ -128,17 +140,17 @@ class GaussianMixture(sklearn.mixture.GaussianMixture):  # type: ignore[misc]
         x = np.ascontiguousarray(x, dtype=np.float64)
         # The precision of this thread alone, and only for as long as the fit lasts.
         with jax.enable_x64(True):
-            best = self._best(x)
+            best = self._best(x, None if weights is None else weights[weights > 0])
         self._keep(best, given)
         return np.asarray(self.predict(x.astype(given)))
 
-    def _best(self, x: NDArray[np.float64]) -> Climb:
+    def _best(self, x: Points, weights: Points | None) -> Climb:
         """The climb that ends highest, of those that do not end at a singular covariance."""
         method, warm = self._method(), self.warm_start and hasattr(self, "converged_")
         random = check_random_state(self.random_state)
         # scikit-learn's own start refuses what has no covariance, and so comes first.
-        starts = [self._start(x, random, warm) for _ in range(1 if warm else self.n_init)]
-        problem = self._problem(x)
+        starts = [self._start(x, weights, random, warm) for _ in range(1 if warm else self.n_init)]
+        problem = self._problem(x, weights)
         climbs = []
         if method is None:
             check_closed_form(problem)
@@ -181,17 +193,34 @@ class GaussianMixture(sklearn.mixture.GaussianMixture):  # type: ignore[misc]
         """The family's name. A 1 x 1 matrix is a variance, which needs no factorisation."""
         return "diagonal" if dimensions == 1 and self.covariance_type == "full" else FAMILIES[self.covariance_type]
 
-    def _problem(self, x: NDArray[np.float64]) -> Problem:
+    def _problem(self, x: Points, weights: Points | None) -> Problem:
         family = self._family(x.shape[1])
         if self.prior is None:
-            return loaded_problem(x, self.n_components, family, float(self.reg_covar))
-        return Problem(x, self.n_components, family, self.prior)
+            return loaded_problem(x, weights, self.n_components, family, float(self.reg_covar))
+        return Problem(x, self.n_components, family, self.prior, weights=weights)
 
-    def _start(self, x: NDArray[np.float64], random: np.random.RandomState, warm: bool) -> Mixture:
+    def _start(self, x: Points, weights: Points | None, random: np.random.RandomState, warm: bool) -> Mixture:
         """A start as scikit-learn draws it, or the last fit."""
-        if not warm:
+        family = self._family(x.shape[1])
+        shares = None
+        if not warm and weights is None:
             self._initialize_parameters(x, random, **_namespace(self._initialize_parameters))
-        return with_precisions(self.weights_, self.means_, self.precisions_cholesky_, self._family(x.shape[1]))
+        elif not warm and weights is not None:
+            shares = weighted_responsibilities(x, weights, self.n_components, self.init_params, random)
+            self._initialize(x, shares, **_namespace(self._initialize))
+        start = with_precisions(self.weights_, self.means_, self.precisions_cholesky_, family)
+        if shares is None or weights is None:
+            return start
+        # Of what the user does not give, scikit-learn's start has the parts that count each row once.
+        own = Mixture.from_covariances(
+            *weighted_start(x, weights, shares, self.covariance_type, self.reg_covar), family
+        )
+        return replace(
+            start,
+            weights=own.weights if self.weights_init is None else start.weights,
+            means=own.means if self.means_init is None else start.means,
+            scales=own.scales if self.precisions_init is None else start.scales,
+        )
 
     def _keep(self, best: Climb, dtype: Any) -> None:
         """Set the attributes of a fitted estimator."""
@@ -213,6 +242,14 @@ class GaussianMixture(sklearn.mixture.GaussianMixture):  # type: ignore[misc]
         for number in range(1, len(climb.heights)):
             self._print_verbose_msg_iter_end(number, climb.heights[number] - climb.heights[number - 1])
         self._print_verbose_msg_init_end(climb.height, climb.converged)
+
+
+def _weights(given: ArrayLike, rows: int) -> Points:
+    """Weights of rows, checked. The message of weights that are all zero is worded as scikit-learn's checks ask."""
+    array = np.asarray(given)
+    if len(array) and not np.any(array):
+        raise InputError("sample_weight: every weight is zero, so that no row counts; give at least one above 0")
+    return check_weights(array, rows, "sample_weight")
 
 
 def _namespace(function: Callable[..., Any]) -> dict[str, Any]:

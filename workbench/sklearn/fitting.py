@@ -50,20 +50,19 @@ class Rule(NamedTuple):
     max_iterations: int
 
 
-def loaded_problem(x: Points, components: int, covariance: str, loading: float) -> Problem:
+def loaded_problem(x: Points, weights: Points | None, components: int, covariance: str, loading: float) -> Problem:
     """The problem under `DiagonalLoadingPrior`, for any finite points: constant and collinear columns are no error.
 
     The penalty bounds every covariance, whatever the points are. The working units are those of the data with noise of
-    variance `loading`.
+    variance `loading`. Weights [N], all above 0, may have any sum: the fit depends on their ratios only.
     """
     if loading == 0.0:
-        return Problem(x, components, covariance)
+        return Problem(x, components, covariance, weights=weights)
     family, prior = covariance_named(covariance), DiagonalLoadingPrior(loading=loading)
-    moments = moments_of(x)
+    moments = moments_of(x, weights)
     n, mean, spread = moments
-    rows = Rows.of(
-        x, family, components, mesh_of(None), moments=Moments(n, mean, spread + loading * np.eye(x.shape[1]))
-    )
+    wider = Moments(n, mean, spread + loading * np.eye(x.shape[1]))
+    rows = Rows.of(x, family, components, mesh_of(None), moments=wider, weights=weights)
     inverse = np.asarray(rows.inverse)
     rows = replace(rows, total=jnp.asarray(n * inverse @ spread @ inverse.T))
     hyperparameters = prior.hyperparameters(moments, components, family)
@@ -148,7 +147,8 @@ def _padded(rows: Rows) -> Rows:
     z, counted = np.asarray(rows.z), np.asarray(rows.counted)
     chunks = 1 << (len(counted) - 1).bit_length()
     more = ((0, chunks - len(counted)), (0, 0), (0, -z.shape[-1] % ROWS_TOGETHER))
-    return replace(rows, z=jnp.asarray(np.pad(z, more)), counted=jnp.asarray(np.pad(counted, more[0])))
+    weights = None if rows.weights is None else jnp.asarray(np.pad(np.asarray(rows.weights), (more[0], more[2])))
+    return replace(rows, z=jnp.asarray(np.pad(z, more)), counted=jnp.asarray(np.pad(counted, more[0])), weights=weights)
 
 
 class _State(NamedTuple):
