@@ -81,6 +81,6 @@ def test_nuts_that_forgets_the_jacobian_is_found_out(monkeypatch: pytest.MonkeyP
     def forgetful(problem: Any, unconstrained: Any) -> Any:
         return -problem.log_joint(mixture_of_sites(problem, unconstrained))
 
-    monkeypatch.setattr(nuts, "potential", forgetful)
+    monkeypatch.setattr(nuts, "sloped_potential", forgetful)
     # As above.
     assert worst(NUTS(num_warmup=300, num_samples=501), read_reference("three_groups")) > 10
