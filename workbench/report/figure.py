@@ -228,12 +228,14 @@ def _legend(made: Figure, ax: Any, place: Place, title: str | None = None) -> No
     if place not in ("above", "right", "inside"):
         raise InputError(f"legend: unknown {place!r}; allowed: inside, above, right, False")
     if place == "inside":
-        ax.legend(handles, labels, fontsize="small", title=title, framealpha=0.85, edgecolor="0.9")
+        ax.legend(
+            handles, labels, fontsize="small", title=title, title_fontsize="small", framealpha=0.85, edgecolor="0.9"
+        )
         return
     where: dict[str, Any] = {"above": {"loc": "outside upper left", "ncols": min(len(handles), 6)}}.get(
         str(place), {"loc": "outside right upper"}
     )
-    made.legend(handles, labels, fontsize="small", frameon=False, title=title, **where)
+    made.legend(handles, labels, fontsize="small", frameon=False, title=title, title_fontsize="small", **where)
 
 
 MAKERS: dict[str, Callable[[Comparison, Look], Figure]] = {
