@@ -25,7 +25,8 @@ from workbench.mixture import (
     num_parameters,
 )
 from workbench.mixture.covariance import Covariance
-from workbench.mixture.prior import Hyperparameters, prior_named
+from workbench.mixture.prior import Hyperparameters
+from workbench.mixture.prior.named import prior_named
 from workbench.table import Table
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from workbench.mixture import Mixture
+from workbench.mixture.mixture import Mixture
 
 # Two end points are the same optimum if their divergence over all points is less than this many nats, about a third of
 # a standard error of one parameter. End points of one optimum differ because the stopping rule stops short of it: by
