@@ -113,3 +113,15 @@ def test_missing_values_and_damage_are_one_message(tmp_path: Path, monkeypatch: 
     path.write_bytes(b"PAR1 and nothing else")
     with pytest.raises(InputError, match="is not a readable Parquet file"):
         read_file(path)
+
+
+def test_a_column_of_parquet_is_the_weights(points: Points, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, counts = tmp_path / "counts.parquet", 1 + np.arange(N) % 4
+    table = pyarrow.table({"a": points[:, 0], "count": counts, "b": points[:, 1]})
+    pyarrow.parquet.write_table(table, path, row_group_size=100)
+    for most in (files.READ_AT_MOST, 1):  # in memory, and read by parts
+        monkeypatch.setattr(files, "READ_AT_MOST", most)
+        data = read_file(path, wanted=Wanted(weights="count"))
+        assert data.columns == ("a", "b")
+        np.testing.assert_array_equal(data.weights, counts)  # type: ignore[arg-type]
+        np.testing.assert_array_equal(np.asarray(data.x), points)

@@ -132,3 +132,10 @@ def test_a_parquet_file_is_looked_at_as_a_table(tmp_path: Path) -> None:
     text = toml_of(draft, "birds.parquet", "birds.toml")
     train, _ = read_experiment(write(tmp_path, text, "birds.toml")).data.load(0, tmp_path)
     assert train.x.shape == (39, 1) and train.ids is not None and train.ids[3] == "B4"
+
+
+def test_a_column_of_counts_is_named_as_possible_weights(tmp_path: Path) -> None:
+    path = write(tmp_path, "length,Count\n1.5,4\n2.5,11\n3.5,7\n")
+    assert '# weights = "Count"  # if it says how many' in toml_of(draft_of(path), "x.csv", "x.toml")
+    path = write(tmp_path, "length,width\n1.5,4\n2.5,11\n3.5,7\n")
+    assert '# weights = "count"  # a column that says how many' in toml_of(draft_of(path), "x.csv", "x.toml")

@@ -30,6 +30,9 @@ _COMMA = re.compile(r"[-+]?\d+,\d+")
 # The family with most parameters that still has this many rows for each of them is proposed, at PROPOSED components.
 ROWS_EACH, PROPOSED = 3, 2
 
+# Names of columns that may say how often a row counts.
+COUNTS = frozenset({"count", "counts", "freq", "frequency", "weight", "weights"})
+
 SUGGESTED = ("full", "diagonal", "spherical")
 
 
@@ -160,7 +163,7 @@ def toml_of(draft: Draft, file: str, name: str) -> str:
     name = shlex.quote(name) if name.isprintable() else "this file"
     lines += [
         '# units = "cm"  # of the columns, for axes',
-        '# weights = "count"  # a column that says how many equal observations each row stands for; never fitted',
+        _of_weights(draft),
         "",
         "[model]",
         f"components = {PROPOSED}  # how many? `workbench select {name} --components 1:6` compares",
@@ -179,6 +182,15 @@ def toml_of(draft: Draft, file: str, name: str) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _of_weights(draft: Draft) -> str:
+    """The commented key for counts, with a column that has their name where there is one."""
+    present = [*draft.columns, draft.label, draft.identity, *draft.left_out]
+    named = next((name for name in present if name is not None and name.lower() in COUNTS), None)
+    if named is None:
+        return '# weights = "count"  # a column that says how many equal rows each row stands for; never fitted'
+    return f"# weights = {_quoted(named)}  # if it says how many equal rows each row stands for; then only here"
 
 
 def _quoted(text: str) -> str:
