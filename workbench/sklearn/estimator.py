@@ -60,7 +60,8 @@ class GaussianMixture(sklearn.mixture.GaussianMixture):  # type: ignore[misc]
         verbose: 1 prints starts and iterations, 2 also times.
         verbose_interval: iterations between two lines.
         method: the name of a method that gives a point estimate, as "em", "ascent", "newton" or "squarem", or a method,
-            as `workbench.GradientAscent()`. All but EM stop by their own rule and not by `tol`.
+            as `workbench.GradientAscent()`. All but EM stop by their own rule and not by `tol`, and their `n_iter_` is
+            the number of passes over the data.
         prior: a prior or its name, as "conjugate". It takes the place of `reg_covar`, which then only widens starts.
     """
 
