@@ -165,10 +165,7 @@ def _by_refits(
     scheme: str, problem: Problem, mixture: Mixture, replicates: int, seed: int
 ) -> tuple[NDArray[np.float64] | None, str]:
     """Standard deviations over the replicates [Q], or None and why."""
-    em = EM()
-    if problem.rows.weights is not None:
-        return None, "rows have weights"
-    fitted = refits(scheme, problem, mixture, named_key(seed, scheme), replicates, em=em)
+    fitted = refits(scheme, problem, mixture, named_key(seed, scheme), replicates, em=EM())
     converged = np.asarray(fitted.converged)
     if np.mean(~converged) > DOUBTFUL:
         return None, f"{np.mean(~converged):.1%} of the refits do not converge"
