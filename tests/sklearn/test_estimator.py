@@ -349,6 +349,28 @@ def test_the_parameters_of_no_iteration_are_the_start(x: Points) -> None:
     assert ours.lower_bound_ == pytest.approx(peer.score(x), abs=1e-3)
 
 
+@pytest.mark.parametrize("rows", [3_000, 20_000])
+def test_rows_of_several_chunks_are_all_counted(rows: int) -> None:
+    # Three chunks are padded to four; 20,000 rows are not padded.
+    x = np.random.default_rng(0).normal(size=(rows, 2)) + np.arange(rows)[:, None] % 3 * 4.0
+    start = {"reg_covar": 0.0, "init_params": "random_from_data", "tol": 1e-4}
+    ours, peer = both(x, covariance_type="diag", **start)
+    weighted = GaussianMixture(
+        3,
+        covariance_type="diag",
+        random_state=0,
+        max_iter=300,
+        **start | {"weights_init": peer.weights_, "means_init": peer.means_, "precisions_init": peer.precisions_},
+    ).fit(x, sample_weight=np.where(np.arange(rows) < rows - 50, 1.0, 3.0))
+    for name in ("weights_", "means_", "covariances_"):
+        np.testing.assert_allclose(getattr(ours, name), getattr(peer, name), rtol=1e-8, atol=1e-10)
+    repeated = sklearn.mixture.GaussianMixture(
+        3, covariance_type="diag", random_state=0, weights_init=peer.weights_, means_init=peer.means_,
+        precisions_init=peer.precisions_, reg_covar=0.0, tol=1e-4,
+    ).fit(np.concatenate([x, x[-50:], x[-50:]]))  # fmt: skip
+    np.testing.assert_allclose(weighted.means_, repeated.means_, rtol=1e-8, atol=1e-10)
+
+
 @pytest.mark.usefixtures("room")
 def test_one_program_serves_small_fits_of_any_number_of_rows_and_components() -> None:
     random = np.random.default_rng(0)

@@ -7,6 +7,7 @@ from inspect import signature
 from typing import Any, ClassVar
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import sklearn.mixture
 from numpy.typing import ArrayLike, NDArray
@@ -203,24 +204,22 @@ class GaussianMixture(sklearn.mixture.GaussianMixture):  # type: ignore[misc]
     def _start(self, x: Points, weights: Points | None, random: np.random.RandomState, warm: bool) -> Mixture:
         """A start as scikit-learn draws it, or the last fit."""
         family = self._family(x.shape[1])
-        shares = None
-        if not warm and weights is None:
-            self._initialize_parameters(x, random, **_namespace(self._initialize_parameters))
-        elif not warm and weights is not None:
-            shares = weighted_responsibilities(x, weights, self.n_components, self.init_params, random)
-            self._initialize(x, shares, **_namespace(self._initialize))
+        given = self.weights_init is not None, self.means_init is not None, self.precisions_init is not None
+        if warm or weights is None or all(given):
+            if not warm:
+                self._initialize_parameters(x, random, **_namespace(self._initialize_parameters))
+            return with_precisions(self.weights_, self.means_, self.precisions_cholesky_, family)
+        shares = weighted_responsibilities(x, weights, self.n_components, self.init_params, random)
+        # What the user gives is taken as scikit-learn takes it; the other parts of its start count each row once.
+        self._initialize(x, shares, **_namespace(self._initialize))
         start = with_precisions(self.weights_, self.means_, self.precisions_cholesky_, family)
-        if shares is None or weights is None:
-            return start
-        # Of what the user does not give, scikit-learn's start has the parts that count each row once.
-        own = Mixture.from_covariances(
-            *weighted_start(x, weights, shares, self.covariance_type, self.reg_covar), family
-        )
+        own = weighted_start(x, weights, shares, self.covariance_type, self.reg_covar)
+        scales = start.scales if given[2] else Mixture.from_covariances(*own, family).scales
         return replace(
             start,
-            weights=own.weights if self.weights_init is None else start.weights,
-            means=own.means if self.means_init is None else start.means,
-            scales=own.scales if self.precisions_init is None else start.scales,
+            weights=start.weights if given[0] else jnp.asarray(own[0]),
+            means=start.means if given[1] else jnp.asarray(own[1]),
+            scales=scales,
         )
 
     def _keep(self, best: Climb, dtype: Any) -> None:
