@@ -130,12 +130,6 @@ def numbers_in(cells: Column, decimal_commas: bool = False) -> NDArray[np.float6
     """The numbers in cells; NaN in those that hold none. [N]"""
     if isinstance(cells, np.ndarray) and cells.dtype.kind in "iuf":
         return cells.astype(np.float64)
-    try:
-        # The quick way for text that is all numbers; `number_in` says what else may be one, and that 1_000 is none.
-        if not decimal_commas and "_" not in "".join(cells):
-            return np.array(list(map(float, cells)), np.float64)
-    except (TypeError, ValueError):
-        pass
     return np.array([number_in(cell, decimal_commas) for cell in cells], np.float64)
 
 
