@@ -155,9 +155,9 @@ def toml_of(draft: Draft, file: str, name: str) -> str:
         lines.append(f"label = {_quoted(draft.label)}  # known classes{seen}; never fitted, only compared")
     if draft.incomplete:
         cells = ", ".join(f"{_plain(column)} {count:,}" for column, count in draft.missing.items())
-        lines.append(
-            f'missing = "drop"  # {draft.incomplete:,} rows with missing cells are left out ({cells}): {whole:,} stay'
-        )
+        one = draft.incomplete == 1
+        out = "1 row with a missing cell is" if one else f"{draft.incomplete:,} rows with missing cells are"
+        lines.append(f'missing = "drop"  # {out} left out ({cells}): {whole:,} stay')
     lines += [f"# not fitted: {_plain(column)} {why}" for column, why in draft.left_out.items()]
     others = ", ".join(each for each in COVARIANCES if each != draft.family)
     name = shlex.quote(name) if name.isprintable() else "this file"
