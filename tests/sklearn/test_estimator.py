@@ -43,7 +43,7 @@ def x() -> Points:
 
 def both(x: Points, components: int = 3, **arguments: Any) -> tuple[Any, Any]:
     """Ours and scikit-learn's, fitted from the same start."""
-    arguments = {"random_state": 0, "max_iter": 300} | arguments
+    arguments = {"random_state": 0, "max_iter": 120} | arguments
     return (kind(components, **arguments).fit(x) for kind in (GaussianMixture, sklearn.mixture.GaussianMixture))  # type: ignore[return-value]
 
 
@@ -157,10 +157,10 @@ def test_a_component_of_average_size_has_reg_covar_added_to_its_variances() -> N
 
 def test_warm_starts_go_on_where_the_last_fit_ended(x: Points) -> None:
     arguments = {"n_components": 3, "random_state": 0, "tol": 1e-6, "init_params": "random"}
-    whole = GaussianMixture(max_iter=200, **arguments).fit(x)
+    whole = GaussianMixture(max_iter=120, **arguments).fit(x)
     parts = GaussianMixture(max_iter=1, warm_start=True, **arguments)
     fits = 0
-    while not (fits and parts.converged_) and fits < 200:
+    while not (fits and parts.converged_) and fits < 120:
         parts.fit(x)
         fits += 1
     assert fits == whole.n_iter_
@@ -210,7 +210,7 @@ def test_it_works_in_pipelines_clones_and_searches(x: Points) -> None:
 )
 def test_every_method_that_climbs_comes_to_the_optimum(method: Any, x: Points) -> None:
     x = x[::2]  # the shape of other tests' programs
-    optimum = GaussianMixture(3, reg_covar=0.0, random_state=0, tol=1e-10, max_iter=2000).fit(x)
+    optimum = GaussianMixture(3, reg_covar=0.0, random_state=0, tol=1e-10, max_iter=120).fit(x)
     fit = GaussianMixture(3, reg_covar=0.0, random_state=0, method=method).fit(x)
     assert fit.converged_ and fit.n_iter_ > 0
     # The optimum of one start; methods stop where the objective no longer changes.
@@ -219,7 +219,7 @@ def test_every_method_that_climbs_comes_to_the_optimum(method: Any, x: Points) -
 
 
 def test_a_prior_takes_the_place_of_reg_covar(x: Points) -> None:
-    fit = GaussianMixture(3, prior="conjugate", random_state=0, tol=1e-8, max_iter=1000).fit(x)
+    fit = GaussianMixture(3, prior="conjugate", random_state=0, tol=1e-8, max_iter=120).fit(x)
     problem = wb.Problem(x, 3, "full", wb.ConjugatePrior())
     height = float(problem.log_joint(wb.Mixture.from_sklearn(fit))) / len(x)
     assert fit.lower_bound_ == pytest.approx(height, rel=1e-9)
@@ -263,7 +263,7 @@ def test_wrong_parameters_are_one_message(arguments: dict[str, Any], message: st
 
 
 @EACH_TYPE
-@pytest.mark.parametrize("prior", [None, "conjugate"])
+@pytest.mark.parametrize("prior", [None, pytest.param("conjugate", marks=pytest.mark.slow)])
 def test_a_row_of_weight_two_is_the_row_twice(kind: str, prior: str | None, x: Points) -> None:
     weights = np.random.default_rng(0).integers(0, 4, len(x))
     start = {"means_init": x[[0, 40, 90]], "weights_init": [0.3, 0.3, 0.4], "random_state": 0, "prior": prior}
@@ -349,7 +349,7 @@ def test_the_parameters_of_no_iteration_are_the_start(x: Points) -> None:
     assert ours.lower_bound_ == pytest.approx(peer.score(x), abs=1e-3)
 
 
-@pytest.mark.parametrize("rows", [3_000, 20_000])
+@pytest.mark.parametrize("rows", [3_000, pytest.param(20_000, marks=pytest.mark.slow)])
 def test_rows_of_several_chunks_are_all_counted(rows: int) -> None:
     # Three chunks are padded to four; 20,000 rows are not padded.
     x = np.random.default_rng(0).normal(size=(rows, 2)) + np.arange(rows)[:, None] % 3 * 4.0
@@ -359,7 +359,7 @@ def test_rows_of_several_chunks_are_all_counted(rows: int) -> None:
         3,
         covariance_type="diag",
         random_state=0,
-        max_iter=300,
+        max_iter=120,
         **start | {"weights_init": peer.weights_, "means_init": peer.means_, "precisions_init": peer.precisions_},
     ).fit(x, sample_weight=np.where(np.arange(rows) < rows - 50, 1.0, 3.0))
     for name in ("weights_", "means_", "covariances_"):
