@@ -130,7 +130,9 @@ def finite_points(x: ArrayLike, dimensions: int, where: str = "x") -> NDArray[np
     """
     points, names = named_points(x, where)
     if points.shape[1] != dimensions:
-        raise InputError(f"{where}: expected points [N, {dimensions}], got shape {list(points.shape)}")
+        raise InputError(
+            f"{where}: expected points [N, {dimensions}], got shape {list(getattr(x, 'shape', points.shape))}"
+        )
     check_finite(points, where, columns=names)
     return points
 
