@@ -46,7 +46,8 @@ def with_components(experiment: Experiment, components: int, train: Dataset) -> 
 def setting_of(experiment: Experiment, train: Dataset) -> str:
     """A description of the request."""
     plain: dict[str, Any] = experiment.resolved()
-    points = f"{points_text(len(train.counted.x), train.weights)} in {train.x.shape[1]} column{'s' if train.x.shape[1] > 1 else ''}"
+    number, columns = len(train.counted.x), train.x.shape[1]
+    points = f"{points_text(number, train.weights)} in {columns} column{'s' if columns > 1 else ''}"
     model = f"{experiment.model.covariance} covariance, {plain['prior']['family']} prior"
     setting = f"{points}; {model}; {_listed(list(experiment.methods))} from {experiment.restarts} starts"
     dtype = dtype_name()
