@@ -15,6 +15,7 @@ from numpyro.infer import Predictive
 from numpyro.infer.util import constrain_fn, log_density
 
 from workbench.mixture import COVARIANCES, PRIORS, ConjugatePrior, Mixture
+from workbench.mixture.prior.checks import Labels
 from workbench.numpyro_model import (
     LEAST_GAP,
     mixture_model,
@@ -24,7 +25,7 @@ from workbench.numpyro_model import (
     site_units,
     unconstrained_sites,
 )
-from workbench.problem import Labels, Problem
+from workbench.problem import Problem
 
 K = 3
 FAMILIES = pytest.mark.parametrize("family", COVARIANCES)

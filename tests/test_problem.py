@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from workbench.errors import InputError
 from workbench.mixture import COVARIANCES, PRIORS, ConjugatePrior, Mixture
-from workbench.problem import Labels, Problem
+from workbench.mixture.prior.checks import Labels
+from workbench.problem import Problem
 
 K = 3
 Points = NDArray[np.float64]

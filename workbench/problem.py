@@ -2,22 +2,23 @@
 
 from copy import copy
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from workbench.data import Dataset, Tie, check_points, default_columns, named_points, ties_of
-from workbench.data.moments import Moments, Weights, check_scales, is_collinear, moments_of, relation
-from workbench.data.weights import check_whole, counted_rows
+from workbench.data import Dataset, Tie, ties_of
+from workbench.data.moments import Weights
+from workbench.data.observed import MissingCells, Observed
+from workbench.data.weights import check_whole
 from workbench.engine.devices import mesh_of
+from workbench.engine.incomplete import IncompleteRows
 from workbench.engine.one_pass import log_likelihood, one_pass
 from workbench.engine.rows import Rows
 from workbench.errors import InputError, whole_number
 from workbench.mixture import (
-    COVARIANCES,
     Mixture,
     Prior,
     Statistics,
@@ -26,6 +27,7 @@ from workbench.mixture import (
 )
 from workbench.mixture.covariance import Covariance
 from workbench.mixture.prior import Hyperparameters
+from workbench.mixture.prior.checks import Labels, check_labels, check_rank
 from workbench.mixture.prior.named import prior_named
 from workbench.table import Table
 
@@ -33,8 +35,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import ArrayLike, NDArray
-
-Labels: TypeAlias = Literal["free", "ordered"]
 
 
 @jax.tree_util.register_pytree_node_class
@@ -61,11 +61,13 @@ class Problem:
         columns: names of the D columns, for messages and tables; those of x, or else `x1` to `xD`, unless given.
         weights: how many equal observations each row stands for, [N]; one unless given, or those of the `Dataset`.
             Their sum takes the place of the number of points everywhere. Rows of weight 0 are left out.
+        missing: what becomes of NaN: "refuse" makes it an error; for "marginal" it is a missing cell, and a row counts
+            by the density of its other cells. That of the `Dataset` unless given, and else "refuse".
 
     Raises:
-        InputError: x has NaN, infinity, a constant column or fewer rows than components; all points lie on a
-            hyperplane, and neither the family nor the prior bounds a covariance there; labels are ordered, but the
-            prior is not exchangeable; or there are fewer devices than requested.
+        InputError: x has NaN that `missing` does not allow, infinity, a constant column or fewer rows than components;
+            all points lie on a hyperplane, and neither the family nor the prior bounds a covariance there; labels are
+            ordered, but the prior is not exchangeable; or there are fewer devices than requested.
     """
 
     rows: Rows
@@ -87,29 +89,23 @@ class Problem:
         devices: int | None = None,
         columns: "Sequence[str] | None" = None,
         weights: "ArrayLike | None" = None,
+        missing: MissingCells | None = None,
     ) -> None:
         components = whole_number("components", components)
-        if isinstance(x, Dataset):
-            columns = x.columns if columns is None else columns
-            weights = x.weights if weights is None else weights
-        points, named = named_points(x.x if isinstance(x, Dataset) else x)
-        columns = named if columns is None else columns
-        points, own = counted_rows(points, weights, components)
-        check_points(points, "x", components, columns=columns)
+        data = Observed.of(x, components, columns, weights, missing)
         family = covariance_named(covariance)
         chosen = prior_named(prior)
-        _check_labels(labels, chosen)
-        moments = moments_of(points, own)
-        names = default_columns(points.shape[1]) if columns is None else columns
-        check_scales(moments, "x", dtype=np.dtype(jnp.result_type(float)), columns=names)
-        _check_rank(moments, family, chosen, names)
-        rows = Rows.of(points, family, components, mesh_of(devices), moments=moments, weights=own)
+        check_labels(labels, chosen)
+        data.check(np.dtype(jnp.result_type(float)), correlated=family.has_correlations)
+        check_rank(data.moments, family, chosen, data.names)
+        if data.completed is not None:
+            rows: Rows = IncompleteRows.of_points(data, family, components)
+        else:
+            rows = Rows.of(data.x, family, components, mesh_of(devices), moments=data.moments, weights=data.weights)
         values = {
-            "_x": points,
-            "_columns": () if columns is None else tuple(columns),
-            "_weights": own,
+            "_data": data,
             "rows": rows,
-            "hyperparameters": chosen.hyperparameters(moments, components, family),
+            "hyperparameters": chosen.hyperparameters(data.moments, components, family),
             "components": components,
             "covariance": family,
             "prior": chosen,
@@ -148,10 +144,10 @@ class Problem:
     def padded(self, multiple: int) -> "Problem":
         """The same problem, its chunks of rows padded to a multiple of a number, so that more problems have one shape.
 
-        Padding counts as no row. Rows that are shared or streamed are left unchanged.
+        Padding counts as no row. Rows that are shared, streamed or incomplete are left unchanged.
         """
         rows = self.rows
-        if rows.shared or rows.stream is not None:
+        if rows.shared or rows.stream is not None or self.missing == "marginal":
             return self
         more = (0, -rows.z.shape[-1] % multiple)
         z = jnp.asarray(np.pad(rows.z, ((0, 0), (0, 0), more)))
@@ -199,30 +195,54 @@ class Problem:
 
     @property
     def x(self) -> "NDArray[np.float64]":
-        """The points in the data's units, on the host. [N, D]
+        """The points in the data's units, on the host; NaN where a cell is missing. [N, D]
 
         Raises:
             TypeError: inside a compiled program, where only `rows` is available.
         """
-        points: NDArray[np.float64] | None = getattr(self, "_x", None)
-        if points is None:
-            raise TypeError("x: a compiled program sees the points as rows only")
-        return points
+        return self._known("x").x
 
     @property
     def columns(self) -> tuple[str, ...]:
         """Names of the D columns; none if they were not named, or inside a compiled program."""
-        return getattr(self, "_columns", ())
+        data: Observed | None = getattr(self, "_data", None)
+        return () if data is None else data.columns
 
     @property
     def weights(self) -> "Weights | None":
         """How often each row of `x` counts; None if each counts once, and inside a compiled program. [N]"""
-        return getattr(self, "_weights", None)
+        data: Observed | None = getattr(self, "_data", None)
+        return None if data is None else data.weights
+
+    def _known(self, what: str) -> Observed:
+        """The data on the host, of which something is wanted."""
+        data: Observed | None = getattr(self, "_data", None)
+        if data is None:
+            raise TypeError(f"{what}: a compiled program sees the points as rows only")
+        return data
 
     def observations(self, who: str) -> "NDArray[np.float64]":
-        """The points, each as often as it counts, which `who` needs; refuses weights that are not whole. [N, D]"""
+        """The points, each as often as it counts, which `who` needs. [N, D]
+
+        Raises:
+            InputError: a weight is not whole, or a cell is missing.
+        """
+        if self.missing == "marginal":
+            raise InputError(f'missing: {who} needs every cell; use missing = "drop"')
         check_whole(self.weights, who)
         return self.x if self.weights is None else np.repeat(self.x, self.weights.astype(int), axis=0)
+
+    @property
+    def missing(self) -> MissingCells:
+        """Whether cells of `x` are missing and marginalised ("marginal"), or none may be ("refuse")."""
+        return "marginal" if isinstance(self.rows, IncompleteRows) else "refuse"
+
+    @property
+    def comparable(self) -> "tuple[NDArray[np.float64], Weights | None]":
+        """The rows of `sample` whose values are all their own, and their weights: completed cells are no ties."""
+        if self.missing == "marginal":
+            return self._known("comparable").whole_rows
+        return self.sample, self.sample_weights
 
     @property
     def ties(self) -> tuple[Tie, ...]:
@@ -232,13 +252,19 @@ class Problem:
         """
         ties: tuple[Tie, ...] | None = getattr(self, "_ties", None)
         if ties is None:
-            ties = ties_of(self.x, self.weights)
+            ties = ties_of(*self._known("ties").whole_rows)
             object.__setattr__(self, "_ties", ties)
         return ties
 
     @property
     def sample(self) -> "NDArray[np.float64]":
-        """The points used for starts and figures: all, or an evenly spaced sample if they are streamed. [N', D]"""
+        """The points used for starts and figures: all, or an evenly spaced sample if they are streamed. [N', D]
+
+        Missing cells are completed by their means given the row's others, under one Gaussian for all rows.
+        """
+        completed = self._known("sample").completed if self.missing == "marginal" else None
+        if completed is not None:
+            return completed
         if self.rows.stream is None:
             return self.x
         return np.asarray(self.rows.at(np.arange(self.rows.num_resident)))  # type: ignore[arg-type]
@@ -246,6 +272,8 @@ class Problem:
     @property
     def sample_weights(self) -> "Weights | None":
         """How often each row of `sample` counts; None if each counts once. [N']"""
+        if self.missing == "marginal":
+            return self.weights
         held = self.rows.weights
         return None if held is None else np.asarray(held, np.float64).reshape(-1)[: self.rows.num_resident]
 
@@ -320,26 +348,3 @@ class Problem:
     def maximise(self, statistics: Statistics, mixture: Mixture) -> Mixture:
         """The prior's closed-form M-step, from statistics about `mixture.means`."""
         return self.prior.maximise(statistics, mixture, self.hyperparameters)
-
-
-def _check_rank(moments: Moments, family: Covariance, prior: Prior, columns: "Sequence[str]") -> None:
-    """Raise for points on a hyperplane if a covariance can shrink indefinitely across it."""
-    if not family.has_correlations or len(columns) == 1 or prior.bounds_hyperplanes:
-        return
-    if is_collinear(moments.covariance):
-        others = [f'"{name}"' for name, other in COVARIANCES.items() if not other.has_correlations]
-        raise InputError(
-            f"x: {relation(moments, columns)}: all points lie on a hyperplane, across which {family.name} covariances "
-            f"can shrink indefinitely under the {type(prior).__name__}; leave columns out, use covariance = "
-            f"{' or '.join(others)}, or a conjugate prior whose scatter is given"
-        )
-
-
-def _check_labels(labels: Labels, prior: Prior) -> None:
-    if labels not in get_args(Labels):
-        raise InputError(f"labels: unknown {labels!r}; allowed: {', '.join(get_args(Labels))}")
-    if labels == "ordered" and not prior.exchangeable:
-        raise InputError(
-            f"labels: {type(prior).__name__} is not exchangeable, so ordering the components changes the model; "
-            'use labels = "free", or a prior that is the same for all components'
-        )

@@ -180,7 +180,7 @@ def tie_under(problem: Problem, mixture: Mixture, component: int, size: float | 
     """
     if size is None:
         size = float(_margins(problem, _alone(mixture))[1][0, component])
-    some = problem.sample
+    some = problem.comparable[0]
     for tie in itertools.chain(problem.ties, _ties_within(problem, mixture, component)):
         tied = some[tie.match(some)]
         if not len(tied):
@@ -193,8 +193,9 @@ def tie_under(problem: Problem, mixture: Mixture, component: int, size: float | 
 
 def _ties_within(problem: Problem, mixture: Mixture, component: int) -> Iterator[Tie]:
     """The most frequent row and values among the points of a component, which may be rare among all points."""
-    every = max(1, -(-len(problem.sample) // SOUGHT_ROWS))
-    some, weights = np.asarray(problem.sample)[::every], problem.sample_weights
+    some, weights = problem.comparable
+    every = max(1, -(-len(some) // SOUGHT_ROWS))
+    some = np.asarray(some)[::every]
     own = _shares(mixture, some)[component] >= MOST
     for tie in ties_of(some[own], None if weights is None else weights[::every][own]) if np.any(own) else ():
         (found,) = recounted([tie], problem.x, problem.weights)

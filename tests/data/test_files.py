@@ -119,7 +119,10 @@ def test_duplicate_rows_of_a_file_stay(write: Write) -> None:
 def test_a_missing_cell_is_named_by_row_and_column(write: Write, cell: str) -> None:
     message = refusal(write("a.csv", f"u,v\n1,2\n3,{cell}\n"))
     assert message.startswith(f"data row 2, column 'v' is missing ({cell.strip()!r})")
-    assert 'fill it in, leave the row out with missing = "drop", or' in message and "columns = [...]" in message
+    assert (
+        'fill it in, leave the row out with missing = "drop", let the other cells count' in message
+        and "columns = [...]" in message
+    )
 
 
 def test_all_missing_cells_are_one_message(write: Write) -> None:
@@ -128,7 +131,7 @@ def test_all_missing_cells_are_one_message(write: Write) -> None:
     assert message == (
         "5 cells in 5 rows are missing ('u' 4, 'v' 1): data row 1, column 'v' is 'NA'; data row 2, column 'u' is ''; "
         "data row 4, column 'u' is ''; 2 more; fill them in, leave the rows out with "
-        'missing = "drop", or columns with columns = [...]'
+        'missing = "drop", let the other cells count with missing = "marginal", or columns with columns = [...]'
     )
 
 

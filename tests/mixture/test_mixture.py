@@ -10,6 +10,7 @@ import pytest
 from families import admitted, span_of
 from numpy.typing import NDArray
 from scipy.special import logsumexp
+from scipy.stats import multivariate_normal
 
 from workbench.errors import InputError
 from workbench.mixture import COVARIANCES, Mixture, covariance_named
@@ -207,3 +208,26 @@ def test_a_batch_of_mixtures_is_a_vmap_of_one(points: Points, random_mixture: Ca
 @FAMILIES
 def test_a_family_is_found_by_its_name(family: str) -> None:
     assert covariance_named(family) is COVARIANCES[family]
+
+
+@FAMILIES
+def test_a_row_counts_by_the_cells_that_are_there(family: str, random_mixture: Callable[..., Mixture]) -> None:
+    rng = np.random.default_rng(3)
+    x = rng.normal(size=(12, 3))
+    mixture = random_mixture(x, 2, family, seed=4)
+    holes = np.where(rng.random(x.shape) < 0.3, np.nan, x)
+    holes[np.all(np.isnan(holes), axis=1), 0] = 0.5
+    joint = np.asarray(mixture.component_log_joint(holes, missing="marginal"))
+    for row, found in zip(holes, joint, strict=True):
+        there = np.flatnonzero(~np.isnan(row))
+        for k in range(2):
+            own = multivariate_normal(mixture.means[k, there], mixture.covariances[k][np.ix_(there, there)])
+            assert found[k] == pytest.approx(float(np.log(mixture.weights[k]) + own.logpdf(row[there])), rel=1e-12)
+    whole = ~np.any(np.isnan(holes), axis=1)
+    np.testing.assert_allclose(joint[whole], mixture.component_log_joint(x[whole]), rtol=1e-12)
+    np.testing.assert_allclose(mixture.log_density(holes, missing="marginal"), logsumexp(joint, axis=1), rtol=1e-12)
+    np.testing.assert_array_equal(mixture.predict(holes, missing="marginal"), np.argmax(joint, axis=1))
+    with pytest.raises(InputError, match="not finite"):
+        mixture.log_density(holes)
+    with pytest.raises(InputError, match="data row 2: no cell has a value"):
+        mixture.log_density([x[0], [np.nan] * 3], missing="marginal")

@@ -16,8 +16,9 @@ from workbench.engine.keys import named_key
 from workbench.loop.run import run
 from workbench.loop.trace import Trace
 from workbench.methods import METHODS, Method, Sampler
+from workbench.mixture.prior.checks import Labels
 from workbench.posterior import ReferencePosterior, read_reference, z_scores
-from workbench.problem import Labels, Problem
+from workbench.problem import Problem
 from workbench.starts import RandomPoints, draw_starts
 
 Points = NDArray[np.float64]

@@ -2,8 +2,7 @@
 
 import os
 import shlex
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +10,15 @@ import click
 import numpy as np
 
 from workbench.cli.group import cli
+from workbench.cli.predict import write_labels
 from workbench.cli.run import FAILED
 from workbench.cli.shared import Folder, import_own, job_option, named, progress, reusing, writing
 from workbench.compare import Comparison, summarise, table
-from workbench.compare.answers import Answer, answer_of, cross_table, labels_of
+from workbench.compare.answers import Answer, answer_of, cross_table
 from workbench.compare.errors import REPLICATES, WAYS, check_ways, errors_of
 from workbench.compare.estimates import LEVEL, Estimates, estimates_of, numbers_of
 from workbench.compare.trust import trusted, whom_to_trust
-from workbench.data import Dataset, Missing, Wanted, read_rows
+from workbench.data import Dataset
 from workbench.data.moments import number_of
 from workbench.data.points import unknown_name
 from workbench.engine.devices import ask_for_devices
@@ -31,7 +31,7 @@ from workbench.jobs.registry import load_results
 from workbench.jobs.registry import named as of_job
 from workbench.jobs.running import Reuse, run_job
 from workbench.jobs.store import Store
-from workbench.mixture.saved import SavedMixture, load_mixture, save_mixture
+from workbench.mixture.saved import SavedMixture, save_mixture
 from workbench.table import FORMS, Table
 
 level_option = click.option(
@@ -215,7 +215,7 @@ def fit(
     found = estimates_of(final, answer.method, level).rescaled(*whole.data.units_of_source(rows), rows.columns)
     click.echo(f"\n{found.shown}")
     if rows.labels is not None:
-        components = np.asarray(saved.mixture.predict(rows.x))
+        components = np.asarray(saved.mixture.predict(rows.x, missing=rows.missing))
         known = experiment.data.label or "class"
         number = answer.mixture.num_components
         click.echo(f"\n{cross_table(rows.labels.tolist(), components, number, known, rows.weights)}")
@@ -257,7 +257,8 @@ def _saved(name: str, experiment: Experiment, answer: Answer, source: Dataset) -
     mixture = experiment.data.in_units_of_source(answer.mixture, source)
     # A density of other units is another number: each point's changes by the logarithm of the scale.
     points = len(source.x) if source.weights is None else number_of(source.weights)
-    shift = points * float(np.sum(np.log(experiment.data.units_of_source(source)[1])))
+    scale = experiment.data.units_of_source(source)[1]
+    shift = float(_cells(source) @ np.log(scale))
     about = {
         "experiment": name,
         "method": answer.method,
@@ -266,6 +267,15 @@ def _saved(name: str, experiment: Experiment, answer: Answer, source: Dataset) -
         "source": source.source,
     }
     return SavedMixture(mixture, source.columns, about)
+
+
+def _cells(source: Dataset) -> np.ndarray:
+    """The number of observations that have a value in each column. [D]"""
+    if source.missing == "refuse":
+        points = len(source.x) if source.weights is None else number_of(source.weights)
+        return np.full(source.x.shape[1], float(points))
+    weights = np.ones(len(source.x)) if source.weights is None else source.weights
+    return np.asarray(weights @ ~np.isnan(source.x))
 
 
 def _write(folder: Path, saved: SavedMixture, rows: Dataset, found: Estimates, names: tuple[str, str]) -> list[Path]:
@@ -278,19 +288,11 @@ def _write(folder: Path, saved: SavedMixture, rows: Dataset, found: Estimates, n
     about = {identity if identity != "class" or rows.labels is None else "class (of the file)": ids}
     about |= {} if rows.labels is None else {"class": rows.labels.tolist()}
     # In the units of the source, as the mixture is.
-    _write_labels(labels, saved, rows.x, about)
+    write_labels(labels, saved, rows.x, about)
     for path, form in zip(tables, ("csv", "latex"), strict=True):
         with writing(path) as temporary:
             temporary.write_text(_in_form([(name, found)], form), encoding="utf-8")
     return paths
-
-
-def _write_labels(
-    path: Path, saved: SavedMixture, x: Any, about: Mapping[str, Sequence[str]] | None, inputs: Sequence[Path] = ()
-) -> None:
-    with writing(path, *inputs) as temporary, temporary.open("w", encoding="utf-8") as out:
-        for number, block in enumerate(labels_of(saved, x, about)):
-            out.write(block.to_csv(header=number == 0))
 
 
 @cli.command()
@@ -314,30 +316,3 @@ def init(data: Path, out: Path | None, force: bool) -> None:
     click.echo(text)
     quoted = shlex.quote(str(path))
     click.echo(f"Written: {path}\nNext: workbench select {quoted} --components 1:6\n      workbench fit {quoted}")
-
-
-@cli.command()
-@click.argument("model", type=click.Path(path_type=Path))
-@click.argument("data", type=click.Path(path_type=Path))
-@click.option("--id", "identity", metavar="COLUMN", help="A column of ids that is copied  [default: row numbers]")
-@click.option("--out", type=click.Path(path_type=Path), help="The CSV file to write  [default: standard output]")
-def predict(model: Path, data: Path, identity: str | None, out: Path | None) -> None:
-    """Label the rows of a file by a model that `workbench fit` saved.
-
-    Writes CSV: for each row its component (counted from 1), the probability of that component, the log density, and the
-    probability of every component. The model's columns are looked up by name; others are not read.
-    """
-    saved = load_mixture(model)
-    drop: Missing = "refuse" if data.suffix.lower() == ".parquet" else "drop"
-    rows = read_rows(data, Wanted(saved.columns or None, identity=identity, missing=drop))
-    if rows.dropped:
-        click.echo(f"{data}: {rows.dropped:,} rows with missing cells get no label.", err=True)
-    if not len(rows.x):
-        raise InputError(f"{data}: has no rows; give at least one")
-    ids = None if rows.ids is None else {identity or "row": rows.ids.tolist()}
-    if out is not None:
-        _write_labels(out, saved, rows.x, ids, (model, data))
-        click.echo(f"Written: {out}", file=sys.stderr)
-        return
-    for number, block in enumerate(labels_of(saved, rows.x, ids)):
-        click.echo(block.to_csv(header=number == 0), nl=False)

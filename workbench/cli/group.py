@@ -44,7 +44,7 @@ FILES = {
     "merge": "upkeep",
     "plot": "plot",
     "posterior": "inspect",
-    "predict": "answers",
+    "predict": "predict",
     "report": "inspect",
     "run": "run",
     "schema": "inspect",

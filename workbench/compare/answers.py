@@ -69,11 +69,12 @@ def labels_of(
 ) -> Iterator[Table]:
     """The component of each row with its probability, its log density, and all responsibilities, block by block.
 
-    Components count from 1, in the order in which the mixture holds them.
+    Components count from 1, in the order in which the mixture holds them. A row of which cells are missing is judged by
+    the others.
 
     Args:
         saved: the mixture.
-        x: points [N, D], or rows in a file.
+        x: points [N, D], or rows in a file; NaN where a cell is missing.
         ids: columns of text [N] that come first, such as ids and known classes; without them comes the row's number.
             A column with a name that stands for something here is called "NAME (of the file)".
 
@@ -85,13 +86,13 @@ def labels_of(
     heads = tuple(f"{name} (of the file)" if name in own else name for name in ids or ("row",))
     for first in range(0, len(x), BLOCK):
         block = np.asarray(x[first : first + BLOCK])
-        density = np.asarray(mixture.log_density(block))
+        density = np.asarray(mixture.log_density(block, missing="marginal"))
         far = np.flatnonzero(~np.isfinite(density))
         if len(far):
             raise InputError(
                 f"data row {first + far[0] + 1}: so far out that no component has a density there; check its units"
             )
-        shares = np.asarray(mixture.responsibilities(block))
+        shares = np.asarray(mixture.responsibilities(block, missing="marginal"))
         places = np.argmax(shares, axis=1)
         last = first + len(block)
         texts = [column[first:last] for column in ids.values()] if ids else [range(first + 1, last + 1)]

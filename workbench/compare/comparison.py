@@ -9,8 +9,9 @@ from typing import Any
 import jax
 import numpy as np
 
-from workbench.data import Dataset, Truth, check_weights, finite_points
+from workbench.data import Dataset, Truth, check_weights, finite_points, points_or_missing
 from workbench.data.dataset import check_seed
+from workbench.data.observed import MissingCells
 from workbench.data.points import unknown_name
 from workbench.engine.keys import named_key
 from workbench.errors import InputError, shown, whole_number
@@ -38,6 +39,7 @@ class Reference:
     truth: Truth | None = None  # the mixture that simulated the data
     rule: Soundness = field(default_factory=Soundness)
     heldout_weights: np.ndarray | None = None  # [N']   how often each of these points counts; once unless given
+    missing: MissingCells = "refuse"  # what becomes of NaN in these points
 
     def check(self, problem: Problem) -> None:
         """Refuse a reference that does not fit a problem, before anything runs.
@@ -46,7 +48,8 @@ class Reference:
             InputError: held-out points that are not finite or have other columns, or not one label for each row.
         """
         if self.heldout is not None:
-            finite_points(self.heldout, problem.num_dimensions, "reference.heldout")
+            check = finite_points if self.missing == "refuse" else points_or_missing
+            check(self.heldout, problem.num_dimensions, "reference.heldout")
         if self.heldout is not None and self.heldout_weights is not None:
             check_weights(self.heldout_weights, len(self.heldout), "reference.heldout_weights")
         if self.labels is not None and np.shape(self.labels) != (problem.num_rows,):
@@ -60,7 +63,7 @@ class Reference:
         """The reference of a data set: its labels and truth, its held-out part, and a rule other than the default."""
         known = None if test is None or len(test.x) == 0 else test.counted
         x, weights = (None, None) if known is None else (known.x, known.weights)
-        return cls(x, train.counted.labels, train.truth, Soundness() if rule is None else rule, weights)
+        return cls(x, train.counted.labels, train.truth, Soundness() if rule is None else rule, weights, train.missing)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -147,7 +150,7 @@ def compare(
     restarts = whole_number("restarts", restarts)
     check_seed(seed)
     for method in named.values():
-        method.check(problem)
+        method.admit(problem)
     known = Reference() if reference is None else reference
     known.check(problem)
     traces = {}

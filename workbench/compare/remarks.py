@@ -168,6 +168,7 @@ def remarks_on(comparison: Comparison) -> tuple[str, ...]:
     return (
         *_on_weights(comparison),
         *_on_starts(comparison),
+        *_on_missing(comparison),
         *_on_row_numbers(comparison),
         *_on_followed_columns(comparison),
         *missing,
@@ -200,6 +201,18 @@ def _on_starts(comparison: Comparison) -> list[str]:
     return [
         "The starts have climbed already (short runs of EM, which no method is charged for): passes count from there; "
         "starts.rule = random_points begins at random."
+    ]
+
+
+def _on_missing(comparison: Comparison) -> list[str]:
+    """A remark on missing cells, if there are any."""
+    problem = comparison.problem
+    if problem.missing == "refuse":
+        return []
+    rows = int(np.sum(np.any(np.isnan(problem.x), axis=1)))
+    return [
+        f"{rows:,} of {problem.num_rows:,} rows have missing cells and count by the others, which is right if cells "
+        "are missing at random. Starts and figures complete them by one Gaussian."
     ]
 
 

@@ -195,7 +195,7 @@ def _heldout_scores(comparison: Comparison, name: str) -> np.ndarray | None:
         return None
     trace = comparison[name]
     answer = draws_of(trace) if trace.is_sampler else trace.best(comparison.problem, comparison.rule)
-    return None if answer is None else heldout_scores(answer, heldout)
+    return None if answer is None else heldout_scores(answer, heldout, missing=comparison.reference.missing)
 
 
 def _summarise(
@@ -224,7 +224,9 @@ def _summarise(
         gain = Predictive.of(scores - yardstick, reference.heldout_weights)
     rand = None
     if reference.labels is not None and mixture is not None:
-        rand = adjusted_rand_index(reference.labels, np.asarray(mixture.predict(problem.x)), problem.weights)
+        rand = adjusted_rand_index(
+            reference.labels, np.asarray(mixture.predict(problem.x, missing=problem.missing)), problem.weights
+        )
     return MethodSummary(
         method=name,
         restarts=trace.num_restarts,

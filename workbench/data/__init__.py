@@ -3,6 +3,7 @@
 from workbench.data.catalogue import Description, dataset_names, describe, digest_of, load_dataset
 from workbench.data.dataset import Dataset, Truth
 from workbench.data.files import read_file, read_rows
+from workbench.data.incomplete import points_or_missing
 from workbench.data.moments import Tie, ties_of
 from workbench.data.points import (
     as_points,
@@ -39,6 +40,7 @@ __all__ = [
     "load_dataset",
     "named_points",
     "observed_rows",
+    "points_or_missing",
     "points_text",
     "read_file",
     "read_rows",

@@ -8,11 +8,12 @@ import dataclasses
 import math
 import zlib
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from workbench.data.incomplete import check_incomplete
 from workbench.data.moments import moments_of
 from workbench.data.points import check_columns, check_plain, check_points, column_positions
 from workbench.data.weights import are_whole, check_weights
@@ -85,6 +86,7 @@ class Dataset:
         ids: a name for each row, as text; where rows were left out, their places in the file unless they have names.
         weights: how many equal observations each row stands for; one unless given.
         dropped: the number of rows that were left out because a cell is missing.
+        missing: what a problem does about NaN: "refuse" it, or take it for a missing cell, "marginal".
 
     Raises:
         InputError: `x` is not a 2-D float64 array, or is masked, or `columns` or `labels` do not match its shape.
@@ -101,6 +103,7 @@ class Dataset:
     ids: NDArray[np.str_] | None = None  # [N]
     dropped: int = 0
     weights: NDArray[np.float64] | None = None  # [N]
+    missing: Literal["refuse", "marginal"] = "refuse"
 
     def __post_init__(self) -> None:
         check_plain(self.x, self.name)
@@ -153,7 +156,8 @@ class Dataset:
         Raises:
             InputError: as for `check_points`; or the standard deviation of a column is zero or not finite in float64.
         """
-        check_points(self.x, self.name, columns=self.columns)
+        check = check_points if self.missing == "refuse" else check_incomplete
+        check(self.x, self.name, columns=self.columns)
         with np.errstate(over="ignore", invalid="ignore", under="ignore"):
             centre, scale = centre_and_scale(self.x, self.weights)  # [D], [D]
         for name, sd in zip(self.columns, scale, strict=True):
@@ -219,7 +223,7 @@ def centre_and_scale(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Mean and standard deviation (ddof = 0) of each column of x [N, D], whose rows have weights [N] if given."""
     if weights is None:
-        return x.mean(axis=0), x.std(axis=0)
+        return np.nanmean(x, axis=0), np.nanstd(x, axis=0)
     _, mean, covariance = moments_of(x, weights)
     return mean, np.sqrt(np.diag(covariance))
 

@@ -20,13 +20,12 @@ from workbench.data.points import (
     as_points,
     check_columns,
     check_finite,
-    check_points,
     check_size,
     column_positions,
     default_columns,
     unknown_name,
 )
-from workbench.data.reading import Content, Wanted, content_of, data_set, whole, whole_rows
+from workbench.data.reading import Content, Wanted, content_of, whole, whole_rows
 from workbench.data.table import CHOOSE_IN_FILE, Table, empty_words, parse_table
 from workbench.data.weights import check_weights
 from workbench.errors import VALUE, InputError, cut
@@ -95,11 +94,11 @@ def _read(path: Path, wanted: Wanted, *, fit: bool) -> Dataset:
         if content.labels is not None and (empty := empty_words(content.labels, wanted.label or "labels")):
             raise InputError(told(where, empty))
     if fit:
-        check_points(content.x, where, columns=content.columns)
-    elif table is None and len(content.x):
+        wanted.check(content.x, where, content.columns)
+    elif table is None and len(content.x) and wanted.missing != "marginal":
         check_finite(content.x, where, columns=content.columns)
     source = f"{path.name}, sha256 {_sha256(path)}"
-    return data_set(content, path.stem, source)
+    return wanted.data_set(content, path.stem, source)
 
 
 def table_in(path: Path, wanted: Wanted | None = None) -> Table | None:

@@ -1,7 +1,7 @@
 """What is read of a table: its columns of numbers, known classes and ids, with one message about all that is wrong."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
@@ -10,12 +10,13 @@ from numpy.typing import NDArray
 from workbench.data.cells import Cells, constants, place, several, told
 from workbench.data.dataset import Dataset
 from workbench.data.frames import table_of
+from workbench.data.incomplete import check_incomplete, has_missing
 from workbench.data.points import check_points, column_positions, default_columns, named_points, unknown_name
 from workbench.data.table import Table, empty_words, numbers, words, words_in
 from workbench.data.weights import check_weights
 from workbench.errors import InputError
 
-Missing: TypeAlias = Literal["refuse", "drop"]
+Missing: TypeAlias = Literal["refuse", "drop", "marginal"]
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,8 @@ class Wanted:
         identity: the column that names the rows; it is no coordinate.
         weights: the column, or the NPZ array, that says how often each row counts; it is no coordinate.
         exclude: columns that are not used.
-        missing: what becomes of a row with a missing cell: "refuse" makes it an error, "drop" leaves the row out.
+        missing: what becomes of a row with a missing cell: "refuse" makes it an error, "drop" leaves the row out, and
+            "marginal" keeps the row, with NaN in that cell.
     """
 
     columns: Sequence[str] | None = None
@@ -46,6 +48,17 @@ class Wanted:
     def __post_init__(self) -> None:
         if self.columns is not None and self.exclude:
             raise InputError("columns and exclude: give one of them, the columns to use or those to leave out")
+
+    def data_set(self, content: "Content", name: str, source: str) -> Dataset:
+        """The data set of what was read; it has no units."""
+        names, x, labels, ids, dropped, weights = content
+        data = Dataset(name, x, names, labels, "", source, ids=ids, dropped=dropped, weights=weights)
+        return replace(data, missing="marginal") if self.missing == "marginal" else data
+
+    def check(self, x: NDArray[np.float64], where: str, columns: Sequence[str]) -> None:
+        """Refuse points [N, D] that no mixture can be fitted to."""
+        marginal = self.missing == "marginal" and has_missing(x)
+        (check_incomplete if marginal else check_points)(x, where, columns=columns)
 
     def names(self, present: Sequence[str], where: str) -> tuple[str, ...]:
         """The columns to use of those that are present, after a check that all names are known."""
@@ -108,14 +121,8 @@ def read_table(
         x, _ = named_points(table, name)
         found = Table(name, default_columns(x.shape[1]), tuple(x.T))
     content = content_of(found, asked, fit=True)
-    check_points(content.x, name, columns=content.columns)
-    return data_set(content, name, "")
-
-
-def data_set(content: Content, name: str, source: str) -> Dataset:
-    """The data set of what was read; it has no units."""
-    names, x, labels, ids, dropped, weights = content
-    return Dataset(name, x, names, labels, "", source, ids=ids, dropped=dropped, weights=weights)
+    asked.check(content.x, name, content.columns)
+    return asked.data_set(content, name, "")
 
 
 def content_of(table: Table, wanted: Wanted, *, fit: bool) -> Content:
@@ -130,9 +137,9 @@ def content_of(table: Table, wanted: Wanted, *, fit: bool) -> Content:
         InputError: a column is unknown; cells are missing, infinite or not numbers; labels are empty; columns are
             constant. One message tells all of these.
     """
-    drop = wanted.missing == "drop"
+    drop, allowed = wanted.missing == "drop", wanted.missing != "refuse"
     names = wanted.names(table.columns, table.where)
-    x, complaints = numbers(table, names, drop=drop)
+    x, complaints = numbers(table, names, drop=allowed)
     labels, ids = (None if name is None else words(table, name) for name in (wanted.label, wanted.identity))
     if ids is None and table.ids is not None:
         ids = words_in(table.ids)
@@ -144,7 +151,7 @@ def content_of(table: Table, wanted: Wanted, *, fit: bool) -> Content:
         complaints += empty_words(labels, str(wanted.label), kept)
     rows = x if kept is None else x[kept]
     if fit and len(rows) > 1:
-        low, high = rows.min(axis=0), rows.max(axis=0)
+        low, high = np.fmin.reduce(rows, axis=0), np.fmax.reduce(rows, axis=0)  # but for missing cells
         flat = np.flatnonzero((low == high) & np.isfinite(low))
         complaints += [constants([names[d] for d in flat], low[flat].tolist())] if len(flat) else []
     if complaints:

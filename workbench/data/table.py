@@ -112,7 +112,7 @@ def numbers(table: Table, columns: Sequence[str], *, drop: bool = False) -> tupl
     Args:
         table: the cells.
         columns: names of D columns.
-        drop: whether rows with missing cells will be left out, so that these cells are no mistake.
+        drop: whether missing cells are no mistake, because their rows will be left out or the cells marginalised.
 
     Returns:
         An array `[N, D]`, in the order of `columns`, with NaN in cells that are missing or no numbers; and complaints
@@ -278,7 +278,8 @@ def _complaints(table: Table, columns: Sequence[str], unread: NDArray[np.bool_],
 
 def _of_missing(bad: _Bad, choose: str) -> str:
     it, rows = ("it", "row") if bad.cells.total == 1 else ("them", "rows")
-    remedy = f'fill {it} in, leave the {rows} out with missing = "drop", or columns with {choose}'
+    drop = f'leave the {rows} out with missing = "drop", let the other cells count with missing = "marginal"'
+    remedy = f"fill {it} in, {drop}, or columns with {choose}"
     return f"{bad.text('missing', 'missing ({value})')}; {remedy}"
 
 

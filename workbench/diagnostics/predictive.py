@@ -3,6 +3,7 @@
 Where an average over all draws would cost more than it gains, it is taken over an evenly spaced choice of them.
 """
 
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -12,7 +13,9 @@ from jax import Array
 from jax.scipy.special import logsumexp
 from scipy.special import ndtr, stdtrit
 
-from workbench.data import finite_points
+from workbench.data import finite_points, points_or_missing
+from workbench.data.incomplete import has_missing
+from workbench.data.observed import MissingCells
 from workbench.mixture import Mixture
 
 
@@ -70,21 +73,24 @@ def heldout_log_density(mixtures: Mixture, heldout: np.ndarray, weights: np.ndar
     return Predictive.of(heldout_scores(mixtures, heldout), weights)
 
 
-def heldout_scores(mixtures: Mixture, heldout: np.ndarray) -> np.ndarray:
+def heldout_scores(mixtures: Mixture, heldout: np.ndarray, *, missing: MissingCells = "refuse") -> np.ndarray:
     """The terms of `heldout_log_density`, one for each held-out point. [N]
+
+    NaN is refused unless it is a missing cell, without which the point then counts ("marginal").
 
     Raises:
         InputError: as for `heldout_log_density`.
     """
     kept = jax.tree.map(jnp.asarray, thinned(mixtures, DRAWS_USED))
-    points = finite_points(heldout, kept.num_dimensions, "heldout")
-    return np.asarray(_pointwise(kept, jnp.asarray(points)))
+    check = finite_points if missing == "refuse" else points_or_missing
+    points = check(heldout, kept.num_dimensions, "heldout")
+    return np.asarray(_pointwise(kept, jnp.asarray(points), missing if has_missing(points) else "refuse"))
 
 
-@jax.jit
-def _pointwise(mixtures: Mixture, x: Array) -> Array:
+@partial(jax.jit, static_argnames="missing")
+def _pointwise(mixtures: Mixture, x: Array, missing: MissingCells) -> Array:
     """Log predictive density of every point. [N]"""
-    densities = jax.lax.map(lambda mixture: mixture.log_density(x), mixtures)  # [S, N]
+    densities = jax.lax.map(lambda mixture: mixture.log_density(x, missing=missing), mixtures)  # [S, N]
     return logsumexp(densities, axis=0) - jnp.log(len(densities))
 
 

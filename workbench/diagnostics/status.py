@@ -156,7 +156,7 @@ def _agrees(trace: Trace, problem: Problem) -> bool:
     mixture = trace.at(best, -1)
     total = 0.0
     for first in range(0, problem.num_rows, BLOCK):
-        terms = np.asarray(mixture.log_density(problem.x[first : first + BLOCK]), np.float64)
+        terms = np.asarray(mixture.log_density(problem.x[first : first + BLOCK], missing=problem.missing), np.float64)
         total += float(np.sum(terms if problem.weights is None else terms * problem.weights[first : first + BLOCK]))
     limit = AGREEMENT if problem.dtype == np.float64 else AGREEMENT_FLOAT32
     return bool(abs(total - scores[best]) <= limit * max(abs(total), 1.0))

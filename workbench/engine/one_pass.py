@@ -23,6 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from workbench.engine.incomplete import IncompleteRows
 from workbench.engine.rows import Rows
 from workbench.mixture.arithmetic import log
 from workbench.mixture.covariance import Statistics
@@ -95,12 +96,14 @@ def one_pass(mixture: Mixture, rows: Rows) -> tuple[Array, Statistics]:
         in the family's shape, about origins at `mixture.means`.
     """
     value, statistics = _sweep(rows.to_working(mixture), rows)
-    value -= rows.num_points * rows.log_determinant
+    value -= rows.log_volume
     return value, rows.statistics_from_working(statistics, mixture.covariance)
 
 
 @jax.custom_jvp
 def _sweep(working: Mixture, rows: Rows) -> tuple[Array, Statistics]:
+    if isinstance(rows, IncompleteRows):
+        return _marginalised(working, rows)
     if _always_whitened(working):
         return _whitened(working, rows)
 
@@ -121,6 +124,8 @@ def _sweep_jvp(
 ) -> tuple[tuple[Array, Statistics], tuple[Array, Statistics]]:
     # For second derivatives: `cond`, unlike `while_loop`, can be transposed by reverse mode.
     def plain(working: Mixture) -> tuple[Array, Statistics]:
+        if isinstance(primals[1], IncompleteRows):
+            return _marginalised(working, primals[1])
         if _always_whitened(working):
             return _whitened(working, primals[1])
         return jax.lax.cond(_narrow(working), _whitened, _expanded, working, primals[1])
@@ -184,6 +189,45 @@ def _whitened(working: Mixture, rows: Rows) -> tuple[Array, Statistics]:
 
     value, sums = rows.sum(chunk, (constant, working.means, family.whitener(working.scales), origins))
     return value, family.statistics_of(sums, origins)
+
+
+def _marginalised(working: Mixture, rows: IncompleteRows) -> tuple[Array, Statistics]:
+    """The likelihood of the cells that are there, and the statistics expected of whole rows given those cells.
+
+    By Fisher's identity the latter are the gradient of the former, as they are for whole rows. Given the component and
+    the cells that are there, a missing cell is Gaussian: its regression on them completes the first moments, and its
+    conditional covariance the second. Both are of the size of the parameters, once for each chunk.
+    """
+    family = working.covariance
+    log_weights, origins = jnp.log(working.weights), jax.lax.stop_gradient(working.means)
+    identity = jnp.eye(working.num_dimensions, dtype=working.means.dtype)
+
+    def chunk(parameters: tuple[Array, ...], observed: Array, z: Array, counted: Array) -> tuple[Array, ...]:
+        log_weights, means, covariances, origins = parameters
+        # The identity stands in the place of missing cells, whose deviations are zero: they add nothing.
+        marginal = covariances * (observed[:, None] * observed) + jnp.diag(1.0 - observed)
+        tril = jnp.linalg.cholesky(marginal)  # [K, D, D]
+        gaps = (z - means[..., None]) * observed[:, None]  # [K, D, B]
+        white = jax.scipy.linalg.solve_triangular(tril, gaps, lower=True)
+        constant = log_weights - jnp.sum(jnp.log(jnp.diagonal(tril, axis1=-2, axis2=-1)), -1)
+        constant -= 0.5 * LOG_2PI * jnp.sum(observed)
+        log_density, shares = _normalise(constant[:, None] - 0.5 * jnp.sum(white**2, axis=1), counted)  # [K, B]
+        counts, first = jnp.sum(shares, -1), jnp.einsum("kb,kib->ki", shares, gaps, precision="highest")
+        second = product(shares[:, None] * gaps, jnp.swapaxes(gaps, -1, -2))
+        across = jnp.swapaxes(covariances * observed, -1, -2)
+        regression = jnp.swapaxes(jax.scipy.linalg.cho_solve((tril, True), across), -1, -2)
+        regression = jnp.where(observed[:, None] > 0, identity, regression)  # [K, D, D]
+        conditional = (covariances - product(regression, covariances)) * ((1.0 - observed[:, None]) * (1.0 - observed))
+        # About the origins: these equal the means, but are constants in derivatives.
+        shift, first = means - origins, product(regression, first[..., None])[..., 0]
+        second = product(product(regression, second), jnp.swapaxes(regression, -1, -2))
+        second += counts[:, None, None] * (conditional + shift[:, :, None] * shift[:, None, :])
+        second += first[:, :, None] * shift[:, None, :] + shift[:, :, None] * first[:, None, :]
+        return log_density, counts, first + counts[:, None] * shift, second
+
+    parameters = (log_weights, working.means, working.covariances, origins)
+    value, counts, first, second = rows.pattern_sum(chunk, parameters)
+    return value, Statistics(counts, first, family.moments(second))
 
 
 def _normalise(log_joint: Array, counted: Array) -> tuple[Array, Array]:

@@ -34,7 +34,6 @@ RESIDENT_BYTES = 2**29
 
 # Number of rows of streamed data that are held in memory; starts are drawn from them.
 SAMPLED_ROWS = 2**16
-
 # N x D from which devices share the rows. On smaller data the sum over devices takes longer than the pass.
 SHARED_AT = 2**14
 
@@ -48,9 +47,9 @@ RandomChunk = Callable[[Any, Array, Array, Array], Sums]  # (parameters, key, z 
 class Rows:
     """Points `z = matrix^-1 (x - shift)` in working units, in which the data have mean zero and unit covariance.
 
-    The covariance family restricts the matrix, so that a mixture of the family remains in the family under the change
-    of units. Working units keep the expanded form of the one pass accurate and optimisers' coordinates well scaled.
-    Everything outside the pass and the charts is in the data's own units.
+    The covariance family restricts the matrix, so that a mixture remains in the family under the change of units. They
+    keep the expanded form of the one pass accurate and optimisers' coordinates well scaled; all but the pass and the
+    charts is in the data's own units.
 
     Each row is a column of `z`, so that sums over components and features run along contiguous memory. Rows are held in
     memory unless they are *streamed*: then `z` is an evenly spaced sample of them, from which starts are drawn, and a
@@ -139,7 +138,7 @@ class Rows:
     def of_any_size(self) -> "Rows":
         """The same rows with N as an array, so that one compiled program serves every N with equally many equal chunks.
 
-        Shared and streamed rows are returned unchanged: they are so many that compiling a program for their N pays.
+        Shared and streamed rows are returned as they are: compiling a program for their N pays.
         """
         if self.shared or self.stream is not None:
             return self
@@ -297,8 +296,7 @@ class Rows:
         """
         if self.stream is not None:
             raise InputError(f"x: rows of more than {RESIDENT_BYTES} bytes cannot be weighted; use a sample of them")
-        chunks, _, size = self.z.shape
-        scaled = weights * (self.num_points / jnp.sum(weights))
+        (chunks, _, size), scaled = self.z.shape, weights * (self.num_points / jnp.sum(weights))
         cut = jnp.pad(scaled, (0, chunks * size - self.num_rows)).reshape(chunks, size)
         total = jnp.einsum("cib,cb,cjb->ij", self.z, cut, self.z, precision="highest")
         return replace(self, weights=cut, total=total, num_weighted=self.num_rows)
@@ -315,6 +313,11 @@ class Rows:
     def log_determinant(self) -> Array:
         """Log-determinant of `matrix`: the increase of the log-density of a point on the change to working units."""
         return jnp.sum(jnp.log(jnp.diagonal(self.matrix)))
+
+    @property
+    def log_volume(self) -> Array:
+        """The increase of the log-likelihood on the change to working units."""
+        return self.num_points * self.log_determinant
 
     def to_working(self, mixture: Mixture) -> Mixture:
         """The mixture in working units."""

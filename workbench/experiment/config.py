@@ -18,7 +18,8 @@ from workbench.experiment.own import CLASS, validate_own, with_classes
 from workbench.loop.pool import INTERVAL
 from workbench.methods import METHODS, Method
 from workbench.mixture import COVARIANCES, PRIORS, FlatPrior, Mixture, Prior
-from workbench.problem import Labels, Problem
+from workbench.mixture.prior.checks import Labels
+from workbench.problem import Problem
 from workbench.soundness import Soundness
 from workbench.starts import STARTS, Alternating, Start
 
@@ -65,7 +66,9 @@ class DataConfig(Config):
         None, description="column of a file that says how many equal observations each row stands for; never fitted"
     )
     missing: Missing = Field(
-        "refuse", description='what becomes of a row with a missing cell: "refuse" is an error, "drop" leaves it out'
+        "refuse",
+        description='what becomes of a row with a missing cell: "refuse" is an error, "drop" leaves the row out, '
+        '"marginal" lets it count by its other cells',
     )
     divide_by: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(
         1.0, description="the unit of the analysis, in units of the data: 1000 for km/s in 1000 km/s"
@@ -282,7 +285,7 @@ class Experiment(Config):
                 'or "ordered" (the one in which the first coordinates of the means ascend)'
             )
         for method in self.methods.values():
-            method.check(problem)
+            method.admit(problem)
         self.starts.check(problem)
 
     def resolved(self) -> dict[str, Any]:

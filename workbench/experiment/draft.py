@@ -158,6 +158,7 @@ def toml_of(draft: Draft, file: str, name: str) -> str:
         one = draft.incomplete == 1
         out = "1 row with a missing cell is" if one else f"{draft.incomplete:,} rows with missing cells are"
         lines.append(f'missing = "drop"  # {out} left out ({cells}): {whole:,} stay')
+        lines.append('# missing = "marginal"  # instead: each counts by its other cells (EM, ascent, Newton, NUTS)')
     lines += [f"# not fitted: {_plain(column)} {why}" for column, why in draft.left_out.items()]
     others = ", ".join(each for each in COVARIANCES if each != draft.family)
     name = shlex.quote(name) if name.isprintable() else "this file"

@@ -260,7 +260,7 @@ def atlas(
     check_seed(seed)
     rule = Alternating() if rule is None else rule
     name = method.method if name is None else name
-    method.check(problem)
+    method.admit(problem)
     check_smooth(problem)
     rule.check(problem)
     begun = draw_starts(rule, problem, starts, seed)

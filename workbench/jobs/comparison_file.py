@@ -53,7 +53,8 @@ def save_comparison(comparison: Comparison, path: Path | str) -> Path:
         )
     about: dict[str, Any] = {name: _plain(getattr(comparison, name)) for name in _PLAIN}
     about |= {"format": FORMAT, "version": VERSION, "dtype": str(problem.dtype), "columns": list(comparison.columns)}
-    about |= {"components": problem.components, "covariance": problem.covariance.name, "labels": problem.labels}
+    about |= {"missing": problem.missing, "missing_heldout": reference.missing, "components": problem.components}
+    about |= {"covariance": problem.covariance.name, "labels": problem.labels}
     about |= {"prior": problem.prior.model_dump(mode="json"), "soundness": reference.rule.model_dump(mode="json")}
     about["starts"] = None if comparison.starts is None else comparison.starts.model_dump(mode="json")
     about["methods"] = [{"name": name, "seconds": _seconds(trace)} for name, trace in comparison.items()]
@@ -102,7 +103,8 @@ def load_comparison(path: Path | str) -> Comparison:
 def _comparison(about: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Comparison:
     prior = PRIORS[about["prior"]["family"]].model_validate_json(json.dumps(about["prior"]))
     model = about["components"], about["covariance"], prior
-    problem = Problem(arrays["x"], *model, labels=about["labels"], weights=arrays.get("weights"))
+    given = {"labels": about["labels"], "weights": arrays.get("weights"), "missing": about["missing"]}
+    problem = Problem(arrays["x"], *model, **given)
     traces = {
         method["name"]: trace_of(Record({"seconds": method["seconds"]}, _of(arrays, f"{place}/"), {}), problem)
         for place, method in enumerate(about["methods"])
@@ -114,6 +116,7 @@ def _comparison(about: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> C
         Truth(**truth) if truth else None,
         Soundness.model_validate_json(json.dumps(about["soundness"])),
         arrays.get("heldout_weights"),
+        about["missing_heldout"],
     )
     starts = about["starts"]
     return Comparison(

@@ -99,7 +99,7 @@ def _row(trace: Trace, problem: Problem, found: Sequence[RestartStatus], referen
     place = trace.best_place(problem, reference.rule)
     known: dict[str, Value] = {}
     if reference.labels is not None and place is not None:
-        groups = np.asarray(trace.at(*place).predict(problem.x))
+        groups = np.asarray(trace.at(*place).predict(problem.x, missing=problem.missing))
         known = {"adjusted_rand_index": float(adjusted_rand_index(reference.labels, groups, problem.weights))}
     return known | {
         "status": counts.most_common(1)[0][0] if counts else None,

@@ -55,7 +55,7 @@ def run(
     Raises:
         InputError: the method cannot solve this problem.
     """
-    method.check(problem)
+    method.admit(problem)
     # A loop over problems of different shapes compiles for each of them, and programs take up memory maps.
     make_room()
     schedule = method.schedule()

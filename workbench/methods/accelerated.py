@@ -43,6 +43,7 @@ class Accelerated(Climber):
     addition, the last leap must not have gained more than the tolerance.
     """
 
+    marginalises: ClassVar[bool] = True
     takes_any_size: ClassVar[bool] = True
     of: EM = Field(EM(), description="the method that is accelerated; its tolerance and number of iterations apply")
 
@@ -75,7 +76,7 @@ class Accelerated(Climber):
                 f"{self.method}.of.race: the restarts of {self.method} race, not those of the method it wraps, "
                 f"got {self.of.race!r}; give it as {self.method}.race"
             )
-        self.of.check(problem)
+        self.of.admit(problem)
 
     def schedule(self) -> Schedule:
         """Rows at geometrically growing numbers of passes."""

@@ -84,6 +84,7 @@ class Method(Config, ABC):
 
     summary: ClassVar[str]
     takes_any_size: ClassVar[bool] = False  # whether `bind` accepts N as an array, so that one program serves many N
+    marginalises: ClassVar[bool] = False  # whether it reads the data through the one pass alone, so that cells may miss
     method: str
 
     @abstractmethod
@@ -100,6 +101,19 @@ class Method(Config, ABC):
         Marks are no part of a program, and its schedule has the same clock and the same `max_steps`.
         """
         return self
+
+    def admit(self, problem: Problem) -> None:
+        """Refuse a problem that the method cannot solve, for what holds for all methods and by its own `check`.
+
+        Raises:
+            InputError: saying why, and what to change.
+        """
+        if problem.missing == "marginal" and not self.marginalises:
+            raise InputError(
+                f'missing: {self.method} cannot marginalise missing cells; use missing = "drop", or one of '
+                "em, squarem, anderson, ascent, newton, nuts"
+            )
+        self.check(problem)
 
     def check(self, problem: Problem) -> None:
         """Refuse a problem that the method cannot solve.

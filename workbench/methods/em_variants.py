@@ -38,6 +38,7 @@ class FlooredEM(Climber):
     )
     max_iterations: Annotated[int, Field(ge=1)] = 5000
 
+    marginalises: ClassVar[bool] = True
     takes_any_size: ClassVar[bool] = True
     summary: ClassVar[str] = "EM with a floor under the variances, as in scikit-learn; climbs no objective"
 
@@ -110,6 +111,7 @@ class RelaxedEM(Climber):
     )
     max_iterations: Annotated[int, Field(ge=1)] = 5000
 
+    marginalises: ClassVar[bool] = True
     takes_any_size: ClassVar[bool] = True
     summary: ClassVar[str] = "EM's step at a fixed length, as a preconditioned gradient step"
 

@@ -111,6 +111,7 @@ class Newton(DenseClimber):
         1e-6, description="stop when no component of the gradient per point is larger and no curvature is upwards"
     )
 
+    marginalises: ClassVar[bool] = True
     summary: ClassVar[str] = "Newton's method with the exact Hessian, in a trust region"
 
     def bind(self, problem: Problem) -> Algorithm:

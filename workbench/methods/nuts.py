@@ -51,6 +51,7 @@ class NUTS(Sampler):
     max_tree_depth: Annotated[int, Field(ge=1, le=15)] = 10
     dense_mass: bool = False
 
+    marginalises: ClassVar[bool] = True
     summary: ClassVar[str] = "NumPyro's No-U-Turn sampler on the marginal likelihood; needs a proper prior"
 
     def check(self, problem: Problem) -> None:

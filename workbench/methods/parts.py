@@ -123,7 +123,7 @@ class EndsOnly(Method):
 
     def check(self, problem: Problem) -> None:
         """Refuses what the other method refuses."""
-        self.inner.check(problem)
+        self.inner.admit(problem)
 
     def schedule(self) -> Schedule:
         """Only the other method's last mark."""

@@ -60,7 +60,7 @@ class Permuted(Method):
                 f"prior: permuting labels needs a prior that is the same for all components, which "
                 f"{type(problem.prior).__name__} is not; use another prior, or leave the permuted sampler out"
             )
-        self.of.check(problem)
+        self.of.admit(problem)
 
     def schedule(self) -> Schedule:
         """That of the inner sampler."""

@@ -170,6 +170,7 @@ class TemperedSMC(Sampler):
     num_moves: Annotated[int, Field(ge=1)] = Field(2, description="Hamiltonian moves at each temperature")
     num_steps: Annotated[int, Field(ge=1)] = Field(5, description="leapfrog steps of a move")
 
+    marginalises: ClassVar[bool] = True
     summary: ClassVar[str] = "tempered SMC: particles from prior to posterior, and the evidence; needs a proper prior"
 
     def check(self, problem: Problem) -> None:

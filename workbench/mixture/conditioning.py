@@ -17,7 +17,8 @@ from jax.scipy.linalg import cho_solve
 from jax.typing import ArrayLike
 
 from workbench.errors import InputError, shown, whole_number
-from workbench.mixture.mixture import BLOCK, Mixture
+from workbench.mixture.density import BLOCK
+from workbench.mixture.mixture import Mixture
 
 
 class Moments(NamedTuple):

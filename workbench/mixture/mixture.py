@@ -6,7 +6,7 @@ For D = 1 these programs use variances instead of 1 x 1 matrices: each Cholesky 
 component, which takes longer than the rest of a small pass.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,18 +17,16 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from workbench.data import finite_points
+from workbench.data import finite_points, points_or_missing
+from workbench.data.observed import MissingCells
 from workbench.errors import InputError, shown
 from workbench.mixture.covariance import COVARIANCES, Covariance, lower_triangular
-from workbench.mixture.covariance.base import LOG_2PI
 from workbench.mixture.covariance.given import in_family
+from workbench.mixture.density import log_density_at, log_joint_at
 
 if TYPE_CHECKING:
     from workbench.mixture.conditioning import Moments
     from workbench.mixture.relative_entropy import Bounds, MonteCarlo
-
-# Number of points whose densities are evaluated together, which limits memory to BLOCK x K x D numbers.
-BLOCK = 4096
 
 
 @jax.tree_util.register_dataclass
@@ -116,36 +114,39 @@ class Mixture:
         trils = self.scale_trils
         return trils @ jnp.swapaxes(trils, -1, -2)
 
-    def component_log_joint(self, x: ArrayLike) -> Array:
-        """`log pi_k + log N(x_n | mu_k, Sigma_k)` for points x [N, D]. [N, K]"""
-        return _called(_component_log_joint, self, self._points(x))
+    # Of the following methods, `missing` says what becomes of NaN: it is refused unless it is a missing cell, without
+    # which the row then counts ("marginal").
 
-    def log_density(self, x: ArrayLike) -> Array:
+    def component_log_joint(self, x: ArrayLike, *, missing: MissingCells = "refuse") -> Array:
+        """`log pi_k + log N(x_n | mu_k, Sigma_k)` for points x [N, D]. [N, K]"""
+        return log_joint_at(self, self._points(x, missing), missing)
+
+    def log_density(self, x: ArrayLike, *, missing: MissingCells = "refuse") -> Array:
         """`log P(x_n)` for points x [N, D]. [N]
 
         Its derivative with respect to a weight is `N(x_n | mu_k, Sigma_k) / P(x_n)`, also where the weight is zero.
         """
-        return _called(_log_density, self, self._points(x))
+        return log_density_at(self, self._points(x, missing), missing)
 
-    def responsibilities(self, x: ArrayLike) -> Array:
+    def responsibilities(self, x: ArrayLike, *, missing: MissingCells = "refuse") -> Array:
         """`P(k | x_n)` for points x [N, D]; rows sum to one. [N, K]
 
         Raises:
             InputError: a point is so far away that its density underflows for every component.
         """
-        return jax.nn.softmax(self._reaching(x), axis=-1)
+        return jax.nn.softmax(self._reaching(x, missing), axis=-1)
 
-    def predict(self, x: ArrayLike) -> Array:
+    def predict(self, x: ArrayLike, *, missing: MissingCells = "refuse") -> Array:
         """The most probable component of each point x [N, D]. [N]
 
         Raises:
             InputError: as for `responsibilities`.
         """
-        return jnp.argmax(self._reaching(x), axis=-1)
+        return jnp.argmax(self._reaching(x, missing), axis=-1)
 
-    def _reaching(self, x: ArrayLike) -> Array:
+    def _reaching(self, x: ArrayLike, missing: MissingCells) -> Array:
         """`component_log_joint`, after a check that it is finite for at least one component at every point. [N, K]"""
-        joint = self.component_log_joint(x)
+        joint = self.component_log_joint(x, missing=missing)
         if not isinstance(joint, jax.core.Tracer):
             far = np.flatnonzero(~np.any(np.isfinite(joint), axis=-1))
             if len(far):
@@ -283,51 +284,15 @@ class Mixture:
 
         return from_numpyro(distribution)
 
-    def _points(self, x: ArrayLike) -> Array:
+    def _points(self, x: ArrayLike, missing: MissingCells) -> Array:
         if isinstance(x, jax.core.Tracer):
             # Inside a compiled program the values cannot be checked.
             points = x[:, None] if x.ndim == 1 and self.num_dimensions == 1 else x
             if points.ndim != 2 or points.shape[1] != self.num_dimensions:
                 raise InputError(f"x: expected points [N, {self.num_dimensions}], got shape {list(x.shape)}")
             return points.astype(self.means.dtype)
-        return jnp.asarray(finite_points(x, self.num_dimensions), self.means.dtype)
-
-
-def _component_log_joint(mixture: Mixture, points: Array) -> Array:
-    """`Mixture.component_log_joint`, in blocks of points. [N, K]"""
-    family, (k, d) = mixture.covariance, mixture.means.shape
-    whitener = family.whitener(mixture.scales)
-    constant = jnp.log(mixture.weights) - 0.5 * d * LOG_2PI - family.half_log_determinants(mixture.scales, k, d)
-
-    def at(point: Array) -> Array:
-        white = family.whiten(whitener, (point - mixture.means)[..., None])[..., 0]
-        return constant - 0.5 * jnp.sum(white**2, -1)
-
-    return jax.lax.map(at, points, batch_size=BLOCK)
-
-
-def _log_density(mixture: Mixture, points: Array) -> Array:
-    """Log of the sum over components; finite where the log-joint of any component is. [N]"""
-    absent = mixture.weights == 0
-    joint = _component_log_joint(replace(mixture, weights=jnp.where(absent, 1.0, mixture.weights)), points)
-    largest = jax.lax.stop_gradient(jnp.max(jnp.where(absent, -jnp.inf, joint), axis=-1, keepdims=True))
-    # A point with density zero under every component gives -inf, not NaN.
-    largest = jnp.where(jnp.isfinite(largest), largest, 0.0)
-    shares = jnp.exp(jnp.minimum(joint - largest, np.log(np.finfo(joint.dtype).max)))
-    factors = jnp.where(absent, mixture.weights, 1.0)
-    return largest[:, 0] + jnp.log(jnp.sum(factors * shares, axis=-1))
-
-
-def _called(function: Callable[[Mixture, Array], Array], mixture: Mixture, points: Array) -> Array:
-    """Call a function of a mixture and points as one compiled program, instead of operation by operation."""
-    if any(isinstance(leaf, jax.core.Tracer) for leaf in (points, *jax.tree.leaves(mixture))):
-        return function(mixture, points)
-    return _PROGRAMS[function](mixture, points)
-
-
-_PROGRAMS: dict[Callable[[Mixture, Array], Array], Callable[..., Array]] = {
-    function: jax.jit(function) for function in (_component_log_joint, _log_density)
-}
+        check = finite_points if missing == "refuse" else points_or_missing
+        return jnp.asarray(check(x, self.num_dimensions), self.means.dtype)
 
 
 def num_parameters(covariance: Covariance, components: int, dimensions: int) -> int:

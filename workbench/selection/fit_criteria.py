@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from functools import partial
 
 import jax
 import numpy as np
@@ -9,6 +10,7 @@ from jax import Array
 
 from workbench.data.dataset import generator
 from workbench.data.moments import weighted_blocks
+from workbench.data.observed import MissingCells
 from workbench.errors import InputError
 from workbench.mixture import Mixture
 from workbench.mixture.filled import filled
@@ -50,15 +52,15 @@ def icl(candidate: Candidate) -> Score:
     mixture, problem = filled(fit.mixture), candidate.problem
     unsure = 0.0
     for block, weights in weighted_blocks(problem.x, problem.weights):
-        terms = np.asarray(_log_largest(mixture, block))
+        terms = np.asarray(_log_largest(mixture, block, problem.missing))
         unsure += float(np.sum(terms if weights is None else terms * weights[:, 0]))
     return replace(score, value=score.value + unsure)
 
 
-@jax.jit
-def _log_largest(mixture: Mixture, x: Array) -> Array:
+@partial(jax.jit, static_argnames="missing")
+def _log_largest(mixture: Mixture, x: Array, missing: MissingCells) -> Array:
     """ln max_k r_nk. [N]"""
-    joint = mixture.component_log_joint(x)
+    joint = mixture.component_log_joint(x, missing=missing)
     return joint.max(axis=-1) - jax.scipy.special.logsumexp(joint, axis=-1)
 
 
@@ -96,7 +98,7 @@ def heldout(candidate: Candidate) -> Score:
         notes += [f"fold {number}: {note}"] if note else []
         # Points are repeated, so that one program serves folds of several sizes.
         padded = np.resize(part.x, (most, part.x.shape[1]))
-        terms.append(np.asarray(_log_densities(filled(fit.mixture), padded))[: len(part.x)])
+        terms.append(np.asarray(_log_densities(filled(fit.mixture), padded, train.missing))[: len(part.x)])
     if train.weights is not None:
         return Score.of_terms(np.concatenate(terms), notes, np.concatenate([part.weights for part in scored]))
     order = np.argsort(np.concatenate([left_out for _, left_out in parts]))
@@ -134,7 +136,7 @@ def folds(num_points: int, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
     return [(np.sort(np.setdiff1d(order, part, assume_unique=True)[:fitted]), np.sort(part)) for part in parts]
 
 
-@jax.jit
-def _log_densities(mixture: Mixture, x: Array) -> Array:
+@partial(jax.jit, static_argnames="missing")
+def _log_densities(mixture: Mixture, x: Array, missing: MissingCells) -> Array:
     """ln P(x_n). [N]"""
-    return mixture.log_density(x)
+    return mixture.log_density(x, missing=missing)

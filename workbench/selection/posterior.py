@@ -167,7 +167,7 @@ def first_that_suits(methods: Iterable[M], problem: Problem) -> M | None:
     """The first of some methods that can solve the problem; None if none can."""
     for method in methods:
         try:
-            method.check(problem)
+            method.admit(problem)
         except InputError:
             continue
         return method

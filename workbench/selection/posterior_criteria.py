@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 
 import jax
 import numpy as np
@@ -10,6 +11,8 @@ from jax import Array
 from numpy.typing import NDArray
 from scipy.special import logsumexp
 
+from workbench.data.incomplete import has_missing
+from workbench.data.observed import MissingCells
 from workbench.mixture import Mixture
 from workbench.mixture.filled import filled
 from workbench.selection.candidate import Candidate
@@ -29,14 +32,14 @@ def log_likelihoods(draws: Mixture, x: NDArray[np.float64]) -> Iterator[np.ndarr
         block = np.asarray(x[first : first + size])
         # The last block is filled with repeated points, so that one program serves all blocks.
         padded = np.resize(block, (size, x.shape[1]))
-        values = np.asarray(_of_draws(flat, padded))[:, : len(block)]
+        values = np.asarray(_of_draws(flat, padded, "marginal" if has_missing(padded) else "refuse"))[:, : len(block)]
         yield np.ascontiguousarray(values.T).reshape(len(block), chains, kept)
 
 
-@jax.jit
-def _of_draws(mixtures: Mixture, x: Array) -> Array:
+@partial(jax.jit, static_argnames="missing")
+def _of_draws(mixtures: Mixture, x: Array, missing: MissingCells) -> Array:
     """ln P(x_n | draw) of one block. [R S, B]"""
-    return jax.lax.map(lambda mixture: mixture.log_density(x), mixtures)
+    return jax.lax.map(lambda mixture: mixture.log_density(x, missing=missing), mixtures)
 
 
 # The largest posterior variance of one point's log-likelihood at which WAIC is reliable (Vehtari, Gelman & Gabry 2017,

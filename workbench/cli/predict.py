@@ -1,0 +1,70 @@
+"""The command `predict`: the rows of a file labelled by a fitted model."""
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+
+from workbench.cli.group import cli
+from workbench.cli.shared import writing
+from workbench.compare.answers import labels_of
+from workbench.data import Dataset, Wanted, read_rows
+from workbench.errors import InputError
+from workbench.mixture.saved import SavedMixture, load_mixture
+
+
+@cli.command()
+@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("data", type=click.Path(path_type=Path))
+@click.option("--id", "identity", metavar="COLUMN", help="A column of ids that is copied  [default: row numbers]")
+@click.option("--out", type=click.Path(path_type=Path), help="The CSV file to write  [default: standard output]")
+def predict(model: Path, data: Path, identity: str | None, out: Path | None) -> None:
+    """Label the rows of a file by a model that `workbench fit` saved.
+
+    Writes CSV: for each row its component (counted from 1), the probability of that component, the log density, and the
+    probability of every component. The model's columns are looked up by name; others are not read. A row of which cells
+    are missing is judged by the others.
+    """
+    saved = load_mixture(model)
+    rows = read_rows(data, Wanted(saved.columns or None, identity=identity, missing="marginal"))
+    if isinstance(rows.x, np.ndarray):
+        rows = _with_values(rows, data)
+    if not len(rows.x):
+        raise InputError(f"{data}: has no rows; give at least one")
+    ids = None if rows.ids is None else {identity or "row": rows.ids.tolist()}
+    if out is not None:
+        write_labels(out, saved, rows.x, ids, (model, data))
+        click.echo(f"Written: {out}", file=sys.stderr)
+        return
+    for number, block in enumerate(labels_of(saved, rows.x, ids)):
+        click.echo(block.to_csv(header=number == 0), nl=False)
+
+
+def _with_values(rows: Dataset, data: Path) -> Dataset:
+    """The rows of which a cell has a value; what becomes of missing cells is said."""
+    lost = np.isnan(rows.x)
+    empty, partly = np.all(lost, axis=1), int(np.sum(np.any(lost, axis=1) & ~np.all(lost, axis=1)))
+    if partly:
+        click.echo(f"{data}: {_rows(partly)} with missing cells: judged by the other cells.", err=True)
+    if not np.any(empty):
+        return rows
+    click.echo(f"{data}: {_rows(int(np.sum(empty)))} without any value: no label.", err=True)
+    numbered = replace(rows, ids=np.arange(1, len(rows.x) + 1).astype(np.str_)) if rows.ids is None else rows
+    return numbered.some(~empty)
+
+
+def _rows(count: int) -> str:
+    return f"{count:,} row{'s' if count != 1 else ''}"
+
+
+def write_labels(
+    path: Path, saved: SavedMixture, x: Any, about: Mapping[str, Sequence[str]] | None, inputs: Sequence[Path] = ()
+) -> None:
+    """Write the labels of points x [N, D] as CSV, behind columns `about` them; `inputs` are not to be written over."""
+    with writing(path, *inputs) as temporary, temporary.open("w", encoding="utf-8") as out:
+        for number, block in enumerate(labels_of(saved, x, about)):
+            out.write(block.to_csv(header=number == 0))

@@ -1,0 +1,82 @@
+"""The points of a problem: checked, with names, weights and moments, and completed where cells are missing."""
+
+from collections.abc import Sequence
+from typing import Literal, NamedTuple, TypeAlias, get_args
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from workbench.data.dataset import Dataset
+from workbench.data.incomplete import check_incomplete, check_pairs, completed_by_gaussian, has_missing
+from workbench.data.moments import Moments, Weights, check_scales, moments_of
+from workbench.data.points import check_points, default_columns, named_points
+from workbench.data.weights import counted_rows
+from workbench.errors import InputError, shown
+
+# What becomes of a missing cell, which is NaN: an error, or the density of the row's other cells.
+MissingCells: TypeAlias = Literal["refuse", "marginal"]
+
+
+class Observed(NamedTuple):
+    """Points that a mixture can be fitted to."""
+
+    x: NDArray[np.float64]  # [N, D]   NaN where a cell is missing
+    weights: Weights | None  # [N]   how often each row counts; once unless given
+    columns: tuple[str, ...]  # their names; none if they were not named
+    moments: Moments
+    completed: NDArray[np.float64] | None  # [N, D]   the points without a missing cell; None if none is missing
+
+    @classmethod
+    def of(
+        cls,
+        x: ArrayLike | Dataset,
+        components: int,
+        columns: Sequence[str] | None = None,
+        weights: ArrayLike | None = None,
+        missing: MissingCells | None = None,
+    ) -> "Observed":
+        """The points of `Problem`, whose arguments these are.
+
+        Raises:
+            InputError: points, weights or columns are not as `Problem` needs them.
+        """
+        if isinstance(x, Dataset):
+            columns = x.columns if columns is None else columns
+            weights = x.weights if weights is None else weights
+            missing = x.missing if missing is None else missing
+        if missing is not None and missing not in get_args(MissingCells):
+            raise InputError(f"missing: unknown {shown(missing)}; allowed: {', '.join(get_args(MissingCells))}")
+        points, named = named_points(x.x if isinstance(x, Dataset) else x)
+        columns = named if columns is None else columns
+        points, own = counted_rows(points, weights, components)
+        marginal = missing == "marginal" and has_missing(points)
+        (check_incomplete if marginal else check_points)(points, "x", components, columns=columns)
+        moments, completed = completed_by_gaussian(points, own) if marginal else (moments_of(points, own), None)
+        return cls(points, own, () if columns is None else tuple(columns), moments, completed)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the D columns; `x1` to `xD` if they were not named."""
+        return self.columns or default_columns(self.x.shape[1])
+
+    @property
+    def whole_rows(self) -> tuple[NDArray[np.float64], Weights | None]:
+        """The rows without a missing cell, and their weights. [N', D], [N']"""
+        if self.completed is None:
+            return self.x, self.weights
+        whole = ~np.any(np.isnan(self.x), axis=1)
+        return self.x[whole], None if self.weights is None else self.weights[whole]
+
+    def check(self, dtype: np.dtype[np.float64], *, correlated: bool) -> None:
+        """Check what depends on the computation.
+
+        Args:
+            dtype: the float type of the computation.
+            correlated: whether the covariance family has correlations, which data must then determine.
+
+        Raises:
+            InputError: a column is too narrow or wide for the float type; two columns never have values together.
+        """
+        check_scales(self.moments, "x", dtype=dtype, columns=self.names)
+        if correlated and self.completed is not None:
+            check_pairs(self.x, "x", self.names)

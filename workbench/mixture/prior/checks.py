@@ -1,0 +1,49 @@
+"""Whether a prior suits the data and the labels of a problem."""
+
+from collections.abc import Sequence
+from typing import Literal, TypeAlias, get_args
+
+from workbench.data.moments import Moments, is_collinear, relation
+from workbench.errors import InputError
+from workbench.mixture.covariance import COVARIANCES, Covariance
+from workbench.mixture.prior.base import Prior
+
+Labels: TypeAlias = Literal["free", "ordered"]
+
+
+def check_rank(moments: Moments, family: Covariance, prior: Prior, columns: Sequence[str]) -> None:
+    """Check that points on a hyperplane bound a covariance of the family across it, if the prior does not.
+
+    Args:
+        moments: of the points.
+        family: the covariance family.
+        prior: the prior.
+        columns: names of the D columns.
+
+    Raises:
+        InputError: names the columns that depend on each other, and the remedies.
+    """
+    if not family.has_correlations or len(columns) == 1 or prior.bounds_hyperplanes:
+        return
+    if is_collinear(moments.covariance):
+        others = [f'"{name}"' for name, other in COVARIANCES.items() if not other.has_correlations]
+        raise InputError(
+            f"x: {relation(moments, columns)}: all points lie on a hyperplane, across which {family.name} covariances "
+            f"can shrink indefinitely under the {type(prior).__name__}; leave columns out, use covariance = "
+            f"{' or '.join(others)}, or a conjugate prior whose scatter is given"
+        )
+
+
+def check_labels(labels: Labels, prior: Prior) -> None:
+    """Check that labels are known, and that ordering them does not change the model.
+
+    Raises:
+        InputError: labels are unknown, or are ordered under a prior that tells components apart.
+    """
+    if labels not in get_args(Labels):
+        raise InputError(f"labels: unknown {labels!r}; allowed: {', '.join(get_args(Labels))}")
+    if labels == "ordered" and not prior.exchangeable:
+        raise InputError(
+            f"labels: {type(prior).__name__} is not exchangeable, so ordering the components changes the model; "
+            'use labels = "free", or a prior that is the same for all components'
+        )
