@@ -53,7 +53,7 @@ def save_comparison(comparison: Comparison, path: Path | str) -> Path:
         )
     about: dict[str, Any] = {name: _plain(getattr(comparison, name)) for name in _PLAIN}
     about |= {"format": FORMAT, "version": VERSION, "dtype": str(problem.dtype), "columns": list(comparison.columns)}
-    about |= {"missing": problem.missing, "missing_heldout": reference.missing, "components": problem.components}
+    about |= {"missing_cells": problem.missing, "missing_heldout": reference.missing, "components": problem.components}
     about |= {"covariance": problem.covariance.name, "labels": problem.labels}
     about |= {"prior": problem.prior.model_dump(mode="json"), "soundness": reference.rule.model_dump(mode="json")}
     about["starts"] = None if comparison.starts is None else comparison.starts.model_dump(mode="json")
@@ -103,7 +103,7 @@ def load_comparison(path: Path | str) -> Comparison:
 def _comparison(about: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Comparison:
     prior = PRIORS[about["prior"]["family"]].model_validate_json(json.dumps(about["prior"]))
     model = about["components"], about["covariance"], prior
-    given = {"labels": about["labels"], "weights": arrays.get("weights"), "missing": about["missing"]}
+    given = {"labels": about["labels"], "weights": arrays.get("weights"), "missing": about["missing_cells"]}
     problem = Problem(arrays["x"], *model, **given)
     traces = {
         method["name"]: trace_of(Record({"seconds": method["seconds"]}, _of(arrays, f"{place}/"), {}), problem)
