@@ -273,7 +273,7 @@ def wait_for_rows(out: Path, processes: list[subprocess.Popen[str]]) -> None:
 
 def recorded(out: Path) -> np.ndarray | None:
     """The weights in the rows of a checkpoint, up to the last row written; None if there is no checkpoint. [R, T, K]"""
-    for path in out.glob(".em-*.checkpoint.npz"):
+    for path in out.glob("cells/.em-*.checkpoint.npz"):
         with np.load(path) as stored:
             rows = next(a for a in stored.values() if a.ndim == 3 and a.shape[0] == 1 and a.shape[-1] == 3)
         return rows[:, : int(np.max(np.nonzero(rows[0, :, 0])[0])) + 1]

@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
 from workbench.diagnostics.proportion import Proportion
-from workbench.errors import InputError
 from workbench.jobs.study import run_study
 from workbench.report.study_panels import collapse_along_axes, collapse_maps
 from workbench.studies import Findings
@@ -95,7 +95,9 @@ def test_figures_show_every_curve(found: Findings) -> None:
 
 def test_a_remedy_of_an_unknown_method_is_refused() -> None:
     wrong = VALUES | {"remedies": [{"name": "none", "methods": ["lbfgs"]}]}
-    with pytest.raises(InputError, match=r"remedies.none.methods: unknown \['lbfgs'\]; allowed: \['em', 'em_floor'\]"):
+    with pytest.raises(
+        ValidationError, match=r"remedies.none.methods: unknown \['lbfgs'\]; allowed: \['em', 'em_floor'\]"
+    ):
         Collapse.model_validate(wrong)
 
 
