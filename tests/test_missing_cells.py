@@ -127,6 +127,8 @@ def test_a_weight_counts_a_row_with_missing_cells_as_often(x: np.ndarray) -> Non
     weighted = Problem(x, K, prior=ConjugatePrior(), missing="marginal", weights=weights)
     repeated = problem_of(np.repeat(x, weights.astype(int), axis=0))
     assert weighted.num_points == repeated.num_points
+    np.testing.assert_array_equal(weighted.rows.each_weight, weights)
+    np.testing.assert_allclose(weighted.rows.at(jnp.arange(N)), weighted.sample, rtol=1e-12)
     mixture = compare(repeated, ["em"], restarts=1)["em"].at(0, -1)
     assert float(weighted.log_joint(mixture)) == pytest.approx(float(repeated.log_joint(mixture)), rel=1e-12)
 

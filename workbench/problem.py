@@ -272,10 +272,7 @@ class Problem:
     @property
     def sample_weights(self) -> "Weights | None":
         """How often each row of `sample` counts; None if each counts once. [N']"""
-        if self.missing == "marginal":
-            return self.weights
-        held = self.rows.weights
-        return None if held is None else np.asarray(held, np.float64).reshape(-1)[: self.rows.num_resident]
+        return None if self.rows.weights is None else np.asarray(self.rows.each_weight, np.float64)
 
     @property
     def dtype(self) -> np.dtype[Any]:

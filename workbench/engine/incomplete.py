@@ -124,6 +124,11 @@ class IncompleteRows(Rows):
         """The rows themselves: their chunks depend on the patterns, so that other data rarely have the same."""
         return self
 
+    @property
+    def each_weight(self) -> Array:
+        """The weights of the rows, in their order, if they have weights. [N]"""
+        return jnp.reshape(jnp.asarray(self.weights), -1)[self.place]
+
     def weighted(self, weights: Array) -> Rows:
         """The same rows with other weights, one for each row, which are scaled to a sum of N."""
         assert self.place is not None

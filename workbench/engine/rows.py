@@ -193,13 +193,7 @@ class Rows:
         return self._sum(lambda given, number, z, counted: chunk(given, z, counted), parameters)
 
     def random_sum(self, chunk: RandomChunk, parameters: Any, key: Array) -> Sums:
-        """`sum_c chunk(parameters, key_c, z_c, counted_c)`: as `sum`, with a random key for each chunk.
-
-        Args:
-            chunk: as for `sum`, with the chunk's key as second argument.
-            parameters: a pytree, the same for all chunks.
-            key: the key from which those of the chunks are derived, by chunk number.
-        """
+        """`sum_c chunk(parameters, key_c, z_c, counted_c)`: as `sum`, with a key for each chunk, derived from `key`."""
 
         def drawn(given: Any, number: Array, z: Array, counted: Array) -> Sums:
             parameters, key = given
@@ -267,7 +261,7 @@ class Rows:
             if self.weights is None:
                 index = jax.random.randint(key, (size,), 0, self.num_points)
             else:
-                index = drawn_observations(key, size, self.weights.reshape(-1)[: self.num_rows], self.num_points)
+                index = drawn_observations(key, size, self.each_weight, self.num_points)
             z = self.z[index // self.z.shape[-1], :, index % self.z.shape[-1]].T  # [D, B]
         else:
             first = jax.random.randint(key, (), 0, self.num_rows - size + 1)
@@ -276,11 +270,16 @@ class Rows:
                 weights = self.stream.read_weights(first, size) * (self.num_rows / self.num_points)
         return self._of_working(z, weights)
 
+    @property
+    def each_weight(self) -> Array:
+        """The weights of the rows in memory, in their order, if they have weights. [N']"""
+        return jnp.reshape(jnp.asarray(self.weights), -1)[: self.num_resident]
+
     def every_observation(self) -> Array:
         """The row of each observation, in order; of rows in memory, with whole weights if they have any. [N]"""
         if self.weights is None:
             return jnp.arange(self.num_points)
-        return every_observation(self.weights.reshape(-1)[: self.num_rows], self.num_points)
+        return every_observation(self.each_weight, self.num_points)
 
     def holding(self, x: Array) -> "Rows":
         """Rows of other points x [N', D] in the same working units, in one chunk on one device, without weights."""

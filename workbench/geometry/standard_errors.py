@@ -24,7 +24,6 @@ from jax.scipy.linalg import cho_solve, cholesky
 from workbench.charts.coordinates import distinct
 from workbench.engine.keys import restart_keys
 from workbench.engine.observations import drawn_observations
-from workbench.engine.rows import Rows
 from workbench.geometry.curvature import Coordinated, raveled
 from workbench.methods import EM
 from workbench.mixture import Covariance, Mixture
@@ -260,7 +259,7 @@ def nonparametric(key: Array, problem: Problem, estimate: Mixture) -> Problem:
     if rows.weights is None:
         drawn = jax.random.randint(key, (count,), 0, count)
     else:
-        drawn = drawn_observations(key, count, _weights_of(rows), rows.num_points)
+        drawn = drawn_observations(key, count, rows.each_weight, rows.num_points)
     return problem.over(rows.weighted(jnp.zeros(rows.num_rows, problem.dtype).at[drawn].add(1.0)))
 
 
@@ -278,12 +277,7 @@ def weighted(key: Array, problem: Problem, estimate: Mixture) -> Problem:
     rows = problem.rows
     if rows.weights is None:
         return problem.over(rows.weighted(jax.random.exponential(key, (rows.num_rows,), problem.dtype)))
-    return problem.over(rows.weighted(jax.random.gamma(key, _weights_of(rows), dtype=problem.dtype)))
-
-
-def _weights_of(rows: Rows) -> Array:
-    """The weights of rows that have some. [N]"""
-    return jnp.reshape(jnp.asarray(rows.weights), -1)[: rows.num_rows]
+    return problem.over(rows.weighted(jax.random.gamma(key, rows.each_weight, dtype=problem.dtype)))
 
 
 SCHEMES: dict[str, Scheme] = {"nonparametric": nonparametric, "parametric": parametric, "weighted": weighted}

@@ -30,7 +30,7 @@ class RandomPoints(KeyedStart):
     def draw_one(self, problem: Problem, key: Array) -> Mixture:
         """Draw rows without replacement, by their weights; two of them can still be equal if the data have ties."""
         rows = problem.rows
-        chances = None if rows.weights is None else _weights(problem) / jnp.sum(rows.weights)
+        chances = None if rows.weights is None else rows.each_weight / jnp.sum(rows.weights)
         chosen = jax.random.choice(key, rows.num_resident, (problem.components,), replace=False, p=chances)
         return around(problem, rows.at(chosen), shared_covariance(problem))
 
@@ -45,17 +45,12 @@ class RandomResponsibilities(KeyedStart):
         """Dirichlet(1, ..., 1) responsibilities [N, K] and the M-step of the flat prior."""
         k, family, rows = problem.components, problem.covariance, problem.rows
         r = jax.random.dirichlet(key, jnp.ones(k, problem.dtype), (rows.num_resident,)).T  # [K, N]
-        r = r if rows.weights is None else r * _weights(problem)
+        r = r if rows.weights is None else r * rows.each_weight
         difference = (rows.at(jnp.arange(rows.num_resident)) - rows.shift).T  # [D, N]
         tiled = jnp.broadcast_to(difference, (k, *difference.shape))
         second = family.weighted_square(r, tiled)
         origin = around(problem, jnp.tile(rows.shift, (k, 1)), data_covariance(problem))
         return FlatPrior().maximise(Statistics(jnp.sum(r, 1), product(r, difference.T), second), origin, {})
-
-
-def _weights(problem: Problem) -> Array:
-    """The weights of the rows in memory, which have some. [N]"""
-    return jnp.reshape(jnp.asarray(problem.rows.weights), -1)[: problem.rows.num_resident]
 
 
 class Stated(Start):
