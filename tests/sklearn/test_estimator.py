@@ -10,6 +10,7 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
+import pandas as pd
 import pytest
 import sklearn.mixture
 from numpy.typing import NDArray
@@ -48,7 +49,7 @@ def both(x: Points, components: int = 3, **arguments: Any) -> tuple[Any, Any]:
 
 
 @pytest.mark.slow
-@parametrize_with_checks([GaussianMixture()])
+@parametrize_with_checks([GaussianMixture(), GaussianMixture(missing="marginal")])
 def test_scikit_learn_accepts_the_estimator(estimator: Any, check: Callable[[Any], None]) -> None:
     with warnings.catch_warnings():
         # Some checks fit groups that need more iterations, or none.
@@ -104,7 +105,7 @@ def test_a_fit_without_regularisation_is_scikit_learns_to_rounding(kind: str, x:
     for name in ("predict_proba", "score_samples", "score", "bic", "aic"):
         np.testing.assert_allclose(getattr(ours, name)(new), getattr(peer, name)(new), rtol=1e-7, atol=1e-10)
     np.testing.assert_allclose(ours.sample(5)[0], peer.sample(5)[0], rtol=1e-7, atol=1e-9)
-    assert ours.get_params().keys() - peer.get_params().keys() == {"method", "prior"}
+    assert ours.get_params().keys() - peer.get_params().keys() == {"method", "prior", "missing"}
 
 
 @EACH_TYPE
@@ -203,6 +204,17 @@ def test_it_works_in_pipelines_clones_and_searches(x: Points) -> None:
     assert search.fit(x[random]).best_params_ == {"gaussianmixture__n_components": 3}
     copy = clone(GaussianMixture(2, prior=wb.ConjugatePrior(), method=wb.EM()))
     assert copy.prior == wb.ConjugatePrior() and copy.method == wb.EM() and copy.n_components == 2
+
+
+def test_labels_of_the_fit_are_those_of_all_rows_named_or_not(x: Points) -> None:
+    weights = np.arange(len(x)) % 3
+    fit = GaussianMixture(3, random_state=0, max_iter=120)
+    labels = fit.fit_predict(x, sample_weight=weights)
+    np.testing.assert_array_equal(labels, fit.predict(x))
+    table = pd.DataFrame(x, columns=["a", "b"])
+    # scikit-learn would warn of names that X lacks, and warnings are errors here.
+    np.testing.assert_array_equal(fit.fit_predict(table, sample_weight=weights), labels)
+    assert list(fit.feature_names_in_) == ["a", "b"]
 
 
 @pytest.mark.parametrize(

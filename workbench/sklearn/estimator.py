@@ -11,12 +11,16 @@ import jax.numpy as jnp
 import numpy as np
 import sklearn.mixture
 from numpy.typing import ArrayLike, NDArray
+from scipy.special import logsumexp, softmax
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import validate_data
+from sklearn.utils._param_validation import StrOptions
+from sklearn.utils.validation import check_is_fitted, validate_data
 
 from workbench.compare.comparison import name_methods
 from workbench.data import check_weights
+from workbench.data.incomplete import has_missing
+from workbench.data.observed import MissingCells
 from workbench.errors import InputError
 from workbench.methods import METHODS, Method
 from workbench.methods.em import check_closed_form
@@ -64,12 +68,18 @@ class GaussianMixture(sklearn.mixture.GaussianMixture):  # type: ignore[misc]
             as `workbench.GradientAscent()`. All but EM stop by their own rule and not by `tol`, and their `n_iter_` is
             the number of passes over the data.
         prior: a prior or its name, as "conjugate". It takes the place of `reg_covar`, which then only widens starts.
+        missing: what becomes of NaN in X: "refuse" makes it scikit-learn's error. For "marginal" it is a missing cell,
+            and a row counts by the density of its other cells, in `fit` and in `predict`, `predict_proba`,
+            `score_samples`, `score`, `bic` and `aic`. Starts are drawn from rows that one Gaussian has completed. A
+            method that cannot marginalise is an error, and so are a row without any value and a column of less than
+            two different ones.
     """
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         **sklearn.mixture.GaussianMixture._parameter_constraints,
         "method": [str, Method],
         "prior": [str, Prior, None],
+        "missing": [StrOptions({"refuse", "marginal"})],
     }
 
     def __init__(
@@ -91,6 +101,7 @@ class GaussianMixture(sklearn.mixture.GaussianMixture):  # type: ignore[misc]
         verbose_interval: int = 10,
         method: str | Method = "em",
         prior: str | Prior | None = None,
+        missing: MissingCells = "refuse",
     ) -> None:
         super().__init__(
             n_components,
@@ -110,6 +121,7 @@ class GaussianMixture(sklearn.mixture.GaussianMixture):  # type: ignore[misc]
         )
         self.method = method
         self.prior = prior
+        self.missing = missing
 
     def fit(self, X: ArrayLike, y: object = None, sample_weight: ArrayLike | None = None) -> "GaussianMixture":
         """Fit the mixture; arguments and errors are those of `fit_predict`."""
@@ -130,29 +142,68 @@ class GaussianMixture(sklearn.mixture.GaussianMixture):  # type: ignore[misc]
                 start ends at a singular covariance.
         """
         self._validate_params()
-        x = validate_data(self, X, dtype=[np.float64, np.float32], ensure_min_samples=2)
-        weights = None if sample_weight is None else _weights(sample_weight, len(x))
-        x = x if weights is None else x[weights > 0]
+        rows = validate_data(
+            self, X, dtype=[np.float64, np.float32], ensure_min_samples=2, ensure_all_finite=self._allowed
+        )
+        weights = None if sample_weight is None else _weights(sample_weight, len(rows))
+        x = rows if weights is None else rows[weights > 0]
         if len(x) < self.n_components:
             raise ValueError(
                 f"Expected n_samples >= n_components but got n_components = {self.n_components}, n_samples = {len(x)}"
             )
         self._check_parameters(x, **_namespace(self._check_parameters))
-        given = x.dtype
         x = np.ascontiguousarray(x, dtype=np.float64)
         # The precision of this thread alone, and only for as long as the fit lasts.
         with jax.enable_x64(True):
             best = self._best(x, None if weights is None else weights[weights > 0])
-        self._keep(best, given)
-        return np.asarray(self.predict(x.astype(given)))
+        self._keep(best, rows.dtype)
+        return np.argmax(self._estimate_weighted_log_prob(rows), axis=1)
+
+    def predict(self, X: ArrayLike) -> NDArray[np.int64]:
+        """The most probable component of each row. [N]"""
+        return np.argmax(self._log_joint(X), axis=1)
+
+    def predict_proba(self, X: ArrayLike) -> Points:
+        """The probability of each component given the row, or the cells of it that are there. [N, K]"""
+        return np.asarray(softmax(self._log_joint(X), axis=1))
+
+    def score_samples(self, X: ArrayLike) -> Points:
+        """The log density of each row, or of the cells of it that are there. [N]"""
+        return np.asarray(logsumexp(self._log_joint(X), axis=1))
+
+    def __sklearn_tags__(self) -> Any:
+        """What scikit-learn may expect: NaN is allowed where missing cells are marginalised."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = self.missing == "marginal"
+        return tags
+
+    @property
+    def _allowed(self) -> bool | str:
+        """Which rows scikit-learn's check lets pass."""
+        return "allow-nan" if self.missing == "marginal" else True
+
+    def _log_joint(self, X: ArrayLike) -> Points:
+        """`ln weights_k + ln N(x_n | k)` of rows that are to be checked. [N, K]"""
+        check_is_fitted(self)
+        return self._estimate_weighted_log_prob(validate_data(self, X, reset=False, ensure_all_finite=self._allowed))
+
+    def _estimate_weighted_log_prob(self, X: NDArray[Any], **namespace: Any) -> Points:
+        """scikit-learn's own for rows without a missing cell. [N, K]"""
+        if not has_missing(X):
+            return np.asarray(super()._estimate_weighted_log_prob(X, **namespace))
+        with jax.enable_x64(True):
+            joint = Mixture.from_sklearn(self).component_log_joint(X, missing="marginal")
+        return np.asarray(joint, X.dtype)
 
     def _best(self, x: Points, weights: Points | None) -> Climb:
         """The climb that ends highest, of those that do not end at a singular covariance."""
         method, warm = self._method(), self.warm_start and hasattr(self, "converged_")
         random = check_random_state(self.random_state)
-        # scikit-learn's own start refuses what has no covariance, and so comes first.
-        starts = [self._start(x, weights, random, warm) for _ in range(1 if warm else self.n_init)]
-        problem = self._problem(x, weights)
+        incomplete = self._problem(x, weights) if has_missing(x) else None
+        points = x if incomplete is None else incomplete.sample
+        # scikit-learn's own start refuses what has no covariance, and so comes before the problem of whole rows.
+        starts = [self._start(points, weights, random, warm) for _ in range(1 if warm else self.n_init)]
+        problem = self._problem(x, weights) if incomplete is None else incomplete
         climbs = []
         if method is None:
             check_closed_form(problem)
@@ -199,7 +250,7 @@ class GaussianMixture(sklearn.mixture.GaussianMixture):  # type: ignore[misc]
         family = self._family(x.shape[1])
         if self.prior is None:
             return loaded_problem(x, weights, self.n_components, family, float(self.reg_covar))
-        return Problem(x, self.n_components, family, self.prior, weights=weights)
+        return Problem(x, self.n_components, family, self.prior, weights=weights, missing=self.missing)
 
     def _start(self, x: Points, weights: Points | None, random: np.random.RandomState, warm: bool) -> Mixture:
         """A start as scikit-learn draws it, or the last fit."""

@@ -10,6 +10,7 @@ import numpy as np
 from jax import Array
 from numpy.typing import NDArray
 
+from workbench.data.incomplete import has_missing
 from workbench.data.moments import Moments, moments_of
 from workbench.engine.compat.compilation import BRIEF, FEW_NUMBERS, OLD_EMITTERS, STEPPING, jit_with, make_room
 from workbench.engine.devices import mesh_of
@@ -54,11 +55,14 @@ def loaded_problem(x: Points, weights: Points | None, components: int, covarianc
     """The problem under `DiagonalLoadingPrior`, for any finite points: constant and collinear columns are no error.
 
     The penalty bounds every covariance, whatever the points are. The working units are those of the data with noise of
-    variance `loading`. Weights [N], all above 0, may have any sum: the fit depends on their ratios only.
+    variance `loading`. Weights [N], all above 0, may have any sum: the fit depends on their ratios only. NaN is a
+    missing cell, and what `Problem` refuses of points with such cells is an error.
     """
-    if loading == 0.0:
-        return Problem(x, components, covariance, weights=weights)
-    family, prior = covariance_named(covariance), DiagonalLoadingPrior(loading=loading)
+    prior = FlatPrior() if loading == 0.0 else DiagonalLoadingPrior(loading=loading)
+    if loading == 0.0 or has_missing(x):
+        scaled = None if weights is None else weights * (len(x) / np.sum(weights))
+        return Problem(x, components, covariance, prior, weights=scaled, missing="marginal")
+    family = covariance_named(covariance)
     moments = moments_of(x, weights)
     n, mean, spread = moments
     wider = Moments(n, mean, spread + loading * np.eye(x.shape[1]))
@@ -121,9 +125,9 @@ def climb_by(method: Method, problem: Problem, starts: Sequence[Mixture], seed: 
 
 
 def _common(problem: Problem, start: Mixture) -> tuple[Problem, Mixture]:
-    """The problem and the start in the shape of a program that many small problems share; large ones as they are."""
+    """The problem and the start in the shape of a program that many small problems share; others as they are."""
     rows = problem.rows
-    if rows.shared or rows.stream is not None:
+    if rows.shared or rows.stream is not None or problem.missing == "marginal":
         return problem, start
     if rows.z.size > FEW_NUMBERS:
         return problem.of_any_size(), start
