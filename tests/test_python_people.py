@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 import workbench as wb
 from workbench.compare.estimates import estimates_of
@@ -15,7 +16,7 @@ from workbench.compare.estimates import estimates_of
 def data() -> wb.Dataset:
     rng = np.random.default_rng(2)
     x = rng.normal(size=(60, 2)) + np.where(np.arange(60) < 30, 0.0, 6.0)[:, None]
-    return wb.Dataset("groups", x, ("length", "mass"), None, "", "drawn here")
+    return wb.Dataset("groups", x, ("length", "mass"), None, "cm (both columns)", "drawn here")
 
 
 @pytest.fixture(scope="module")
@@ -31,6 +32,14 @@ def test_names_stand_for_defaults(data: wb.Dataset, comparison: wb.Comparison) -
         assert np.array_equal(again["em"].log_joint, same["em"].log_joint)
     assert np.array_equal(comparison["em"].log_joint, same["em"].log_joint)
     assert wb.Problem(data.x, 2, prior="conjugate").prior == wb.ConjugatePrior()
+
+
+def test_axes_and_estimates_carry_the_units_of_a_data_set(data: wb.Dataset, comparison: wb.Comparison) -> None:
+    ax = Figure().subplots()
+    wb.plots.fit(ax, comparison)
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("length (cm)", "mass (cm)")
+    assert estimates_of(comparison, "em").units == data.units
+    assert wb.Problem(data.x, 2).units == ""
 
 
 def test_a_data_set_names_its_columns(data: wb.Dataset) -> None:

@@ -18,13 +18,7 @@ from workbench.engine.incomplete import IncompleteRows
 from workbench.engine.one_pass import log_likelihood, one_pass
 from workbench.engine.rows import Rows
 from workbench.errors import InputError, whole_number
-from workbench.mixture import (
-    Mixture,
-    Prior,
-    Statistics,
-    covariance_named,
-    num_parameters,
-)
+from workbench.mixture import Mixture, Prior, Statistics, covariance_named, num_parameters
 from workbench.mixture.covariance import Covariance
 from workbench.mixture.prior import Hyperparameters
 from workbench.mixture.prior.checks import Labels, check_labels, check_rank
@@ -207,6 +201,12 @@ class Problem:
         """Names of the D columns; none if they were not named, or inside a compiled program."""
         data: Observed | None = getattr(self, "_data", None)
         return () if data is None else data.columns
+
+    @property
+    def units(self) -> str:
+        """Units of the columns, in words, as the `Dataset` has them; empty for other points."""
+        data: Observed | None = getattr(self, "_data", None)
+        return "" if data is None else data.units
 
     @property
     def weights(self) -> "Weights | None":

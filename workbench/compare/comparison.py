@@ -158,7 +158,7 @@ def compare(
         begun = starts_of(method, problem, rule, restarts, seed)
         progress = None if watch is None else watch(name)
         traces[name] = run(method, problem, begun, named_key(seed, name), progress=progress)
-    return Comparison(problem, traces, known, columns=problem.columns, starts=rule)
+    return Comparison(problem, traces, known, columns=problem.columns, units=problem.units, starts=rule)
 
 
 def starts_of(method: Method, problem: Problem, rule: Start, restarts: int, seed: int) -> Mixture:

@@ -25,6 +25,7 @@ class Observed(NamedTuple):
     columns: tuple[str, ...]  # their names; none if they were not named
     moments: Moments
     completed: NDArray[np.float64] | None  # [N, D]   the points without a missing cell; None if none is missing
+    units: str = ""  # of the columns, in words; none unless a `Dataset` gave them
 
     @classmethod
     def of(
@@ -52,7 +53,8 @@ class Observed(NamedTuple):
         marginal = missing == "marginal" and has_missing(points)
         (check_incomplete if marginal else check_points)(points, "x", components, columns=columns)
         moments, completed = completed_by_gaussian(points, own) if marginal else (moments_of(points, own), None)
-        return cls(points, own, () if columns is None else tuple(columns), moments, completed)
+        units = x.units if isinstance(x, Dataset) else ""
+        return cls(points, own, () if columns is None else tuple(columns), moments, completed, units)
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -60,7 +60,7 @@ class IncompleteRows(Rows):
             covariance: the covariance family.
             components: K, for which the chunk size is tuned.
         """
-        x, weights, _, moments, completed = data
+        x, weights, _, moments, completed, _ = data
         n, d = x.shape
         patterns = Patterns.of(x)
         matrix = covariance.units(np.diag(np.diag(moments.covariance)))
