@@ -153,3 +153,37 @@ def test_json_nested_a_thousand_deep_and_more_is_damage(ran: Path, out: Path, na
     mended = again(ran, out)
     assert mended.exit_code == 0
     assert json.loads(command("status", out, "--format", "json").stdout)[0]["done"] == 2
+
+
+@pytest.fixture
+def two(ran: Path, out: Path, tiny: dict[str, Any]) -> tuple[Path, Path]:
+    """A folder with the results of two experiments on other points, and the points of the first, damaged."""
+    (first,) = out.glob("data/*.npz")
+    other = ran / "other.toml"
+    other.write_text(tomli_w.dumps({**tiny, "seed": 9, "methods": {"em": {"max_iterations": 5}}}), encoding="utf-8")
+    assert command("run", other, "--out", out, "--quiet").exit_code == 0
+    assert len(list(out.glob("data/*.npz"))) == 2
+    first.write_bytes(first.read_bytes()[:100])
+    return out, first
+
+
+@pytest.mark.usefixtures("light")
+@pytest.mark.parametrize("words", ["compare", "report", "estimates"])
+def test_damaged_points_are_named_and_the_other_jobs_are_shown(
+    words: str, two: tuple[Path, Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    out, first = two
+    result = command(words, out)
+    assert result.exit_code == 0, result.output
+    assert [each for each in caplog.messages if str(first) in each and "run the experiment again" in each]
+    assert ("other" in result.stdout) if words != "report" else len(result.stdout.splitlines()) > 2
+
+
+@pytest.mark.usefixtures("light")
+def test_a_run_writes_damaged_points_again(ran: Path, two: tuple[Path, Path]) -> None:
+    out, first = two
+    assert again(ran, out).exit_code == 0
+    shown = command("compare", out)
+    assert shown.exit_code == 0 and "mine" in shown.stdout and "other" in shown.stdout
+    content = first.read_bytes()
+    assert again(ran, out).exit_code == 0 and first.read_bytes() == content

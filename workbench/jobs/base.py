@@ -5,8 +5,10 @@ The state of a cell is done or failed, made by this code or by other code, sound
 
 import hashlib
 import json
+import logging
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -20,6 +22,8 @@ from workbench.provenance import Provenance
 
 Value = bool | int | float | str | None
 Progress = Callable[[int, int], None]  # of (done, in all)
+
+_LOG = logging.getLogger("workbench")
 
 # Errors that a cell can raise because of its numbers or the machine; errors of JAX and XLA are RuntimeErrors.
 NUMERICAL = (RuntimeError, MemoryError, ArithmeticError, OSError)
@@ -190,11 +194,37 @@ class Kept:
 
 
 class DamagedJobError(InputError):
-    """The file of a job has changed since it was written."""
+    """The file of a job, or the points that its cells share, have changed since they were written."""
 
 
 class DamagedCellError(InputError):
     """A cell on disk has changed since it was written."""
+
+
+@dataclass(frozen=True)
+class Losses:
+    """The damaged jobs of a folder, whose other jobs are shown."""
+
+    errors: list[DamagedJobError] = field(default_factory=list)
+
+    @contextmanager
+    def caught(self) -> Iterator[None]:
+        """Within this context, a damaged job is set down and does not raise."""
+        try:
+            yield
+        except DamagedJobError as error:
+            self.errors.append(error)
+
+    def tell(self, *, others: bool) -> None:
+        """Name each damaged job in the log, beside others that are shown.
+
+        Raises:
+            DamagedJobError: there are no others.
+        """
+        if self.errors and not others:
+            raise self.errors[0]
+        for each in self.errors:
+            _LOG.warning("%s", each)
 
 
 def nothing_in(folder: Path) -> str:

@@ -10,7 +10,7 @@ from workbench.engine.files import DAMAGED
 from workbench.errors import InputError
 from workbench.experiment.config import Experiment
 from workbench.experiment.sweep import tell_apart
-from workbench.jobs.base import Cell, DamagedCellError, Job, Progress, Record, nothing_in
+from workbench.jobs.base import Cell, DamagedCellError, Job, Losses, Progress, Record, nothing_in
 from workbench.jobs.formats import NEVER, why_missing
 from workbench.jobs.running import Outcome, Reuse, Watch, record_of, run_job
 from workbench.jobs.setting import Setting, trace_of
@@ -135,14 +135,20 @@ def run_experiment(
 def load_experiments(folder: Path | str) -> list[tuple[Comparison, Experiment]]:
     """Every experiment of a results folder with at least one finished run, oldest first.
 
+    The log names a job whose file or points are damaged, and the others are returned.
+
     Raises:
-        InputError: the folder holds no runs, or a file is damaged.
+        InputError: the folder holds no sound runs.
     """
     store = Store(folder)
     if not store.folder.is_dir():
         raise InputError(f"{store.folder}: no such folder; give a folder that `workbench run` wrote")
-    loaded = [load_experiment(store, file, job) for file, job in store.jobs(ExperimentJob.kind)]
+    loaded, losses = list[tuple[Comparison, Experiment]](), Losses()
+    for file, job in store.jobs(ExperimentJob.kind):
+        with losses.caught():
+            loaded.append(load_experiment(store, file, job))
     found = [(comparison, experiment) for comparison, experiment in loaded if len(comparison)]
+    losses.tell(others=bool(found))
     if not found:
         lost = sorted({why for comparison, _ in loaded for why in comparison.missing.values() if why != NEVER})
         if lost:
@@ -159,7 +165,8 @@ def load_experiment(store: Store, file: Path, job: Mapping[str, Any]) -> tuple[C
     """A stored experiment, with its finished runs, of which there may be none.
 
     Raises:
-        InputError: its file or its points are damaged.
+        DamagedJobError: its points are damaged.
+        InputError: its file is damaged.
     """
     setting = Setting.stored(store.folder, job, str(file))
     return load_stored(store, setting, job["name"]), setting.experiment

@@ -23,7 +23,7 @@ from workbench.engine.devices import USUAL, dtype_name
 from workbench.engine.files import DAMAGED, replacing
 from workbench.errors import InputError, shown
 from workbench.experiment import Experiment
-from workbench.jobs.base import digest_of_values
+from workbench.jobs.base import DamagedJobError, digest_of_values
 from workbench.provenance import version_of
 
 # A newer format is refused, because this version cannot know its meaning.
@@ -160,10 +160,12 @@ class Points:
         return arrays
 
     def keep(self, folder: Path) -> None:
-        """Write the points into a results folder, unless they exist there or are too large."""
-        place = place_of(folder, self.digest)
-        if not place.is_file() and self.train.x.nbytes <= COPIED_AT_MOST:
-            write_arrays(place, self.arrays())
+        """Write the points into a results folder, unless they are sound there or are too large."""
+        if self.train.x.nbytes <= COPIED_AT_MOST:
+            digest = self.digest
+            place = place_of(folder, digest)
+            if not _holds(place, digest):
+                write_arrays(place, self.arrays())
 
 
 def place_of(folder: Path, digest: str) -> Path:
@@ -175,8 +177,15 @@ def load_points(folder: Path, digest: str, experiment: Experiment, name: str) ->
     """The points of an experiment, from a results folder or from the experiment's own data file.
 
     Raises:
-        InputError: they are missing, damaged, or have changed.
+        DamagedJobError: they are missing, damaged, or have changed.
     """
+    try:
+        return _load_points(folder, digest, experiment, name)
+    except InputError as error:
+        raise DamagedJobError(str(error)) from None
+
+
+def _load_points(folder: Path, digest: str, experiment: Experiment, name: str) -> Points:
     place = place_of(folder, digest)
     if not place.is_file() and experiment.data.file is not None:
         points = Points(*experiment.data.load(experiment.seed, Path()))
@@ -189,6 +198,14 @@ def load_points(folder: Path, digest: str, experiment: Experiment, name: str) ->
     if points.digest != digest:
         raise InputError(f"{place}: is damaged (its numbers do not match its name); run the experiment again")
     return points
+
+
+def _holds(place: Path, digest: str) -> bool:
+    """Whether a file keeps the points of a digest."""
+    try:
+        return _read(place, "").digest == digest
+    except InputError:
+        return False
 
 
 def _read(place: Path, name: str) -> Points:

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from workbench.compare import Comparison, table
+from workbench.compare import Comparison, ComparisonTable, table
 from workbench.data.points import unknown_name
 from workbench.errors import InputError, shown
 from workbench.jobs.atlas import Atlases, AtlasJob, load_atlas_job
-from workbench.jobs.base import Job
+from workbench.jobs.base import DamagedJobError, Job, Losses
 from workbench.jobs.claims import LedgerJob
 from workbench.jobs.experiment import ExperimentJob, load_experiments
 from workbench.jobs.judged import Judged, load_ledger, plain, reading_of, table_of_claims
@@ -83,20 +83,26 @@ class Found:
 def found_in(folder: Path) -> list[Found]:
     """The results of every job of a results folder: experiments first, then the others, oldest first.
 
+    The log names a damaged job, and the others are returned.
+
     Raises:
-        InputError: there is no such folder, nothing in it is finished, or a job's file is damaged.
+        InputError: there is no such folder, or nothing in it is finished and sound.
     """
     store = Store(folder)
     jobs = [(file, job) for file, job in store.jobs() if job["kind"] != ExperimentJob.kind]
-    others = [found for file, job in jobs if (found := _found(store, file, job)) is not None]
-    if others and not store.jobs(ExperimentJob.kind):
-        return others
-    try:
-        tables = [table(comparison) for comparison, _ in load_experiments(folder)]
-    except InputError:
-        if not others:
+    others, tables, losses = list[Found](), list[ComparisonTable](), Losses()
+    for file, job in jobs:
+        with losses.caught():
+            others += [found] if (found := _found(store, file, job)) is not None else []
+    with losses.caught():
+        try:
+            tables = [table(comparison) for comparison, _ in load_experiments(folder)]
+        except DamagedJobError:
             raise
-        tables = []
+        except InputError:
+            if not others and not losses.errors:
+                raise
+    losses.tell(others=bool(tables or others))
     return [Found(str(each), each.to_json()) for each in tables] + others
 
 
@@ -109,7 +115,11 @@ def load_results(folder: Path | str) -> list[Comparison]:
     swept = load_swept(Store(folder)) if Path(folder).is_dir() else []
     if swept and not Store(folder).jobs(ExperimentJob.kind):
         return swept
-    return [comparison for comparison, _ in load_experiments(folder)] + swept
+    found, losses = list[Comparison](), Losses()
+    with losses.caught():
+        found = [comparison for comparison, _ in load_experiments(folder)]
+    losses.tell(others=bool(swept))
+    return found + swept
 
 
 def selections_in(folder: Path) -> list[Selection | FamilySelection]:

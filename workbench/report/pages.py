@@ -12,6 +12,7 @@ from typing import Any
 
 from workbench.errors import InputError
 from workbench.jobs.atlas import AtlasJob, load_atlas_job
+from workbench.jobs.base import Losses
 from workbench.jobs.claims import LedgerJob
 from workbench.jobs.experiment import ExperimentJob, load_experiment
 from workbench.jobs.judged import load_ledger
@@ -58,16 +59,20 @@ def publish(store: Store, file: Path, shown: Shown) -> list[Path]:
 def redraw(folder: Path) -> list[Path]:
     """Write every page and figure of a results folder again from the stored results.
 
+    The log names a damaged job, whose page stays as it is.
+
     Raises:
-        InputError: there is no such folder, nothing in it is finished, or a file is damaged.
+        InputError: there is no such folder, or nothing in it is finished and sound.
     """
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; give a folder that `workbench run` wrote")
-    store, written, shown = Store(folder), list[Path](), None
+    store, written, shown, losses = Store(folder), list[Path](), None, Losses()
     for file, job in store.jobs():
-        shown = shown_of(store, file, job)
-        if shown is not None:
-            written += [_write(store, file, shown), *shown.draw(store.folder / "figures" / file.stem)]
+        with losses.caught():
+            shown = shown_of(store, file, job)
+            if shown is not None:
+                written += [_write(store, file, shown), *shown.draw(store.folder / "figures" / file.stem)]
+    losses.tell(others=bool(written))
     if not written:
         raise InputError(f"{folder}: no finished runs; give a folder that `workbench run` wrote")
     _write_front(store, shown)
