@@ -1,6 +1,8 @@
 """The exception for wrong input, raised where input enters the package and shown to the user as one message."""
 
 import operator
+import os
+from pathlib import Path
 
 # The most characters of a value and of a line, and the most lines, that a message shows.
 VALUE, LINE, LINES = 80, 1000, 20
@@ -55,3 +57,14 @@ def whole_number(name: str, value: object, least: int = 1) -> int:
     if number < least:
         raise InputError(f"{name}: must be a whole number of at least {least}, got {shown(value)}")
     return number
+
+
+def path_of(name: str, value: object) -> Path:
+    """An argument that must be a path, as a `Path`.
+
+    Raises:
+        InputError: it is neither text nor a path.
+    """
+    if not isinstance(value, str | os.PathLike):
+        raise InputError(f"{name}: give the path of a file, got {shown(value)}")
+    return Path(value)

@@ -13,6 +13,7 @@ from common_shape import D, K, N
 import workbench as wb
 from workbench.compare import Reference
 from workbench.data import Truth
+from workbench.jobs.formats import digest_of_arrays
 
 
 @pytest.fixture(scope="module")
@@ -40,11 +41,18 @@ def test_a_comparison_comes_back_from_its_file(comparison: wb.Comparison, tmp_pa
         assert json.loads(str(arrays["about"]))["format"] == "workbench comparison"
 
 
-def changed(path: Path, **values: Any) -> None:
+def arrays_in(path: Path) -> dict[str, Any]:
     with np.load(path) as arrays:
-        content = {name: arrays[name] for name in arrays.files}
+        return {name: arrays[name] for name in arrays.files}
+
+
+def changed(path: Path, **values: Any) -> None:
+    """Write a file that says other things, with the digest that goes with them."""
+    content = arrays_in(path)
     about = json.loads(str(content["about"])) | values.pop("about", {})
-    np.savez(path, **(content | {"about": np.asarray(json.dumps(about))} | values))
+    content = content | {"about": np.asarray(json.dumps(about))} | values
+    del content["digest"]
+    np.savez(path, **content, digest=digest_of_arrays(content))
 
 
 @pytest.mark.parametrize(
@@ -53,11 +61,21 @@ def changed(path: Path, **values: Any) -> None:
         (lambda path: path.unlink(), r"mine.npz: cannot be read \(No such file or directory\); give a file that"),
         (lambda path: path.write_bytes(b"PK nothing"), "mine.npz: is no comparison"),
         (lambda path: np.savez(path, a=1), "mine.npz: is no comparison"),
-        (lambda path: changed(path, about={"version": 9}), "mine.npz: version is 9, and this workbench reads 1"),
+        (lambda path: changed(path, about={"version": 9}), "mine.npz: version is 9, and this workbench reads 2"),
         (lambda path: changed(path, about={"dtype": "float32"}), "mine.npz: is in .float32., and JAX computes"),
         (lambda path: changed(path, about={"components": 2}), "mine.npz: is no comparison .*weights has shape"),
         (lambda path: changed(path, about={"prior": {"family": "none"}}), "mine.npz: is no comparison"),
         (lambda path: changed(path, x=np.full((N, D), np.nan)), "mine.npz: x: "),
+        (lambda path: changed(path, about={"failures": 3}), "mine.npz: About: failures: must be a table, got 3"),
+        (lambda path: changed(path, about={"missing": {"em": 1}}), "About: missing.em: must be a valid string"),
+        (lambda path: changed(path, about={"stale": ["em"]}), "mine.npz: About: stale: must be a table"),
+        (lambda path: changed(path, about={"name": 3}), "mine.npz: About: name: must be a valid string, got 3"),
+        (lambda path: changed(path, about={"units": None}), "mine.npz: About: units: must be a valid string"),
+        (lambda path: changed(path, about={"columns": "ab"}), "mine.npz: About: columns: must be an array"),
+        (lambda path: changed(path, about={"columns": ["a"]}), "mine.npz: columns: 1 column names for 2 columns"),
+        (lambda path: changed(path, about={"methods": 1}), "mine.npz: About: methods: must be an array, got 1"),
+        (lambda path: changed(path, about={"methods": [{"name": 1}]}), "mine.npz: About: methods.0.name: must be"),
+        (lambda path: changed(path, about={"more": 1}), "mine.npz: About: more: unknown key"),
     ],
 )  # fmt: skip
 def test_another_file_is_refused(
@@ -72,3 +90,25 @@ def test_another_file_is_refused(
 def test_the_name_of_the_file_says_what_it_is(comparison: wb.Comparison, tmp_path: Path) -> None:
     with pytest.raises(wb.InputError, match=r"give a name that ends in \.npz"):
         wb.save_comparison(comparison, tmp_path / "mine.json")
+
+
+def test_a_changed_number_or_a_lost_array_is_damage(comparison: wb.Comparison, tmp_path: Path) -> None:
+    path = wb.save_comparison(comparison, tmp_path / "mine.npz")
+    sound = arrays_in(path)
+    changes = {"0/log_joint": sound["0/log_joint"] + 500, "0/means": sound["0/means"] + 3, "x": 2 * sound["x"]}
+    kinds = [sound | {name: array} for name, array in changes.items()]
+    kinds += [{name: array for name, array in sound.items() if name != "heldout"}]
+    for content in kinds:
+        np.savez(path, **content)
+        with pytest.raises(wb.InputError, match=r"npz: is damaged \(its content does not match its digest"):
+            wb.load_comparison(path)
+    np.savez(path, **sound)
+    assert list(wb.load_comparison(path)) == ["em"]
+
+
+@pytest.mark.parametrize("path", [None, 3])
+def test_what_is_no_path_is_refused(path: Any, comparison: wb.Comparison) -> None:
+    with pytest.raises(wb.InputError, match=f"path: give the path of a file, got {path}"):
+        wb.load_comparison(path)
+    with pytest.raises(wb.InputError, match=f"path: give the path of a file, got {path}"):
+        wb.save_comparison(comparison, path)

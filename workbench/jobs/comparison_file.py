@@ -3,35 +3,81 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 
 from workbench.compare import Comparison, Reference
+from workbench.config import Config, Listed
 from workbench.data import Truth
+from workbench.data.observed import MissingCells
+from workbench.data.points import check_columns
 from workbench.engine.devices import USUAL, dtype_name
 from workbench.engine.files import DAMAGED
-from workbench.errors import VALUE, InputError, cut, shown
+from workbench.errors import VALUE, InputError, cut, path_of, shown
 from workbench.jobs.base import Record
-from workbench.jobs.formats import COPIED_AT_MOST, read_arrays, write_arrays
+from workbench.jobs.formats import COPIED_AT_MOST, digest_of_arrays, read_arrays, write_arrays
 from workbench.jobs.setting import arrays_of, trace_of
 from workbench.loop.trace import Trace
 from workbench.mixture import PRIORS
+from workbench.mixture.prior.checks import Labels
 from workbench.problem import Problem
 from workbench.soundness import Soundness
 from workbench.starts import STARTS
 
-FORMAT, VERSION = "workbench comparison", 1
+FORMAT, VERSION = "workbench comparison", 2
 
 # What a comparison says about itself in plain values.
 _PLAIN = ("name", "units", "failures", "missing", "stale")
+
+# The array of the file that holds a digest of all others.
+DIGEST = "digest"
+
+
+class Seconds(Config):
+    """What a method took, in seconds."""
+
+    compile: float
+    score: float
+    rows: Annotated[tuple[float, ...], Listed]
+
+
+class Method(Config):
+    """A method of the file; its arrays are named by its place."""
+
+    name: str
+    seconds: Seconds
+
+
+class About(Config):
+    """The JSON of the file: all that is no array."""
+
+    format: str
+    version: int
+    dtype: str
+    name: str
+    units: str
+    columns: Annotated[tuple[str, ...], Listed]
+    missing_cells: MissingCells
+    missing_heldout: MissingCells
+    components: int
+    covariance: str
+    labels: Labels
+    prior: dict[str, Any]
+    soundness: dict[str, Any]
+    starts: dict[str, Any] | None
+    methods: Annotated[tuple[Method, ...], Listed]
+    failures: dict[str, str]
+    missing: dict[str, str]
+    stale: dict[str, str]
 
 
 def save_comparison(comparison: Comparison, path: Path | str) -> Path:
     """Write a comparison, with its points, to one NPZ file, which is replaced whole or not at all.
 
-    `about` in it is JSON: the format, the model and the prior, the rules, the names of the methods and their seconds.
-    The other arrays are the points (`x`, and `weights`, `heldout`, `labels` and `truth_*` where there are any) and
+    `about` in it is JSON (`About`): the format, the model and the prior, the rules, the names of the methods and their
+    seconds. `digest` is a hash of all the rest, by which a file that was changed afterwards is recognised. The other
+    arrays are the points (`x`, and `weights`, `heldout`, `labels` and `truth_*` where there are any) and
     those of each trace, as `0/log_joint` of the first method.
 
     Args:
@@ -44,7 +90,7 @@ def save_comparison(comparison: Comparison, path: Path | str) -> Path:
     Raises:
         InputError: the points are too large to be copied, or the file cannot be written.
     """
-    path, problem, reference = Path(path), comparison.problem, comparison.reference
+    path, problem, reference = path_of("path", path), comparison.problem, comparison.reference
     if path.suffix != ".npz":
         raise InputError(f"{path}: a comparison is an NPZ file; give a name that ends in .npz")
     if problem.rows.stream is not None:
@@ -65,6 +111,7 @@ def save_comparison(comparison: Comparison, path: Path | str) -> Path:
     arrays |= {name: np.asarray(array) for name, array in known.items() if array is not None}
     for place, trace in enumerate(comparison.values()):
         arrays |= {f"{place}/{name}": array for name, array in arrays_of(trace).items()}
+    arrays[DIGEST] = np.asarray(digest_of_arrays(arrays))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_arrays(path, arrays)
@@ -77,9 +124,10 @@ def load_comparison(path: Path | str) -> Comparison:
     """Read a comparison that `save_comparison` wrote.
 
     Raises:
-        InputError: the file cannot be read, is none of ours, is damaged, or is of another precision than JAX's.
+        InputError: the file cannot be read, is none of ours, was changed after it was written, or is of another
+            precision than JAX's.
     """
-    path = Path(path)
+    path = path_of("path", path)
     remedy = "give a file that wb.save_comparison wrote"
     try:
         arrays = read_arrays(path.read_bytes())
@@ -91,7 +139,10 @@ def load_comparison(path: Path | str) -> Comparison:
         if about["dtype"] != dtype_name():
             setting = f'jax.config.update("jax_enable_x64", {about["dtype"] == USUAL})'
             raise InputError(f"{path}: is in {shown(about['dtype'])}, and JAX computes in {dtype_name()}: {setting}")
-        return _comparison(about, arrays)
+        digest = arrays.pop(DIGEST)
+        if str(digest) != digest_of_arrays(arrays):
+            raise InputError(f"{path}: is damaged (its content does not match its digest); {remedy}")
+        return _comparison(About(**about), arrays)
     except InputError as error:
         raise error if str(error).startswith(str(path)) else InputError(f"{path}: {error}") from None
     except OSError as error:
@@ -100,32 +151,33 @@ def load_comparison(path: Path | str) -> Comparison:
         raise InputError(f"{path}: is no comparison ({cut(str(error), VALUE)}); {remedy}") from None
 
 
-def _comparison(about: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Comparison:
-    prior = PRIORS[about["prior"]["family"]].model_validate_json(json.dumps(about["prior"]))
-    model = about["components"], about["covariance"], prior
-    given = {"labels": about["labels"], "weights": arrays.get("weights"), "missing": about["missing_cells"]}
-    problem = Problem(arrays["x"], *model, **given)
+def _comparison(about: About, arrays: Mapping[str, np.ndarray]) -> Comparison:
+    prior = PRIORS[about.prior["family"]].model_validate_json(json.dumps(about.prior))
+    given: dict[str, Any] = {"labels": about.labels, "weights": arrays.get("weights"), "missing": about.missing_cells}
+    problem = Problem(arrays["x"], about.components, about.covariance, prior, **given)
     traces = {
-        method["name"]: trace_of(Record({"seconds": method["seconds"]}, _of(arrays, f"{place}/"), {}), problem)
-        for place, method in enumerate(about["methods"])
+        method.name: trace_of(Record({"seconds": method.seconds.model_dump()}, _of(arrays, f"{place}/"), {}), problem)
+        for place, method in enumerate(about.methods)
     }
-    truth = _of(arrays, "truth_")
+    truth, starts = _of(arrays, "truth_"), about.starts
     reference = Reference(
         arrays.get("heldout"),
         arrays.get("labels"),
         Truth(**truth) if truth else None,
-        Soundness.model_validate_json(json.dumps(about["soundness"])),
+        Soundness.model_validate_json(json.dumps(about.soundness)),
         arrays.get("heldout_weights"),
-        about["missing_heldout"],
+        about.missing_heldout,
     )
-    starts = about["starts"]
+    reference.check(problem)
+    if about.columns:
+        check_columns(about.columns, problem.num_dimensions, "columns")
     return Comparison(
         problem,
         traces,
         reference,
-        columns=tuple(about["columns"]),
+        columns=about.columns,
         starts=None if starts is None else STARTS[starts["rule"]].model_validate_json(json.dumps(starts)),
-        **{name: about[name] for name in _PLAIN},
+        **{name: getattr(about, name) for name in _PLAIN},
     )
 
 

@@ -138,7 +138,7 @@ class Points:
     @property
     def digest(self) -> str:
         """A hash of every number, so that a changed file counts as other data."""
-        return digest_of_values({name: _fingerprint(value) for name, value in self.arrays().items()})
+        return digest_of_arrays(self.arrays())
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Everything that scoring and drawing needs, as arrays."""
@@ -218,6 +218,11 @@ def _read(place: Path, name: str) -> Points:
         return Points(train, heldout)
     except DAMAGED as error:
         raise InputError(f"{place}: is damaged or missing ({error}); run the experiment again") from None
+
+
+def digest_of_arrays(arrays: Mapping[str, np.ndarray]) -> str:
+    """A hash of the names, the types, the shapes and every number of arrays."""
+    return digest_of_values({name: _fingerprint(value) for name, value in arrays.items()})
 
 
 def _fingerprint(value: np.ndarray) -> str:
