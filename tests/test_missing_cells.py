@@ -163,6 +163,15 @@ def test_the_command_line_fits_selects_and_labels_rows_with_missing_cells(x: np.
     fitted = runner.invoke(cli, ["fit", str(config), *out])
     assert fitted.exit_code == 0, fitted.output
     assert "rows have missing cells" in fitted.output
+    # What was stored is read back with its missing cells, by every command.
+    for command in (
+        ["compare"],
+        ["estimates"],
+        ["report"],
+        ["plot", "--figure", "classification", "--out", str(tmp_path / "c.png")],
+    ):
+        again = runner.invoke(cli, [command[0], str(tmp_path / "out"), *command[1:]])
+        assert again.exit_code == 0, (command, again.output)
     (tmp_path / "new.csv").write_text("tag,b,a\nu,1.0,\nv,,\nw,0.5,0.1\n", encoding="utf-8")
     model = next((tmp_path / "out").rglob("model.json"))
     labelled = runner.invoke(cli, ["predict", str(model), str(tmp_path / "new.csv"), "--id", "tag"])

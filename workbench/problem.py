@@ -241,7 +241,7 @@ class Problem:
     def comparable(self) -> "tuple[NDArray[np.float64], Weights | None]":
         """The rows of `sample` whose values are all their own, and their weights: completed cells are no ties."""
         if self.missing == "marginal":
-            return self._known("comparable").whole_rows
+            return self.x, self.weights
         return self.sample, self.sample_weights
 
     @property
@@ -252,7 +252,7 @@ class Problem:
         """
         ties: tuple[Tie, ...] | None = getattr(self, "_ties", None)
         if ties is None:
-            ties = ties_of(*self._known("ties").whole_rows)
+            ties = ties_of(self.x, self.weights)
             object.__setattr__(self, "_ties", ties)
         return ties
 

@@ -14,6 +14,7 @@ from pydantic import Field
 
 from workbench.config import Config
 from workbench.data import Tie, ties_of
+from workbench.data.incomplete import Patterns
 from workbench.data.moments import SOUGHT_ROWS, recounted
 from workbench.engine.compat.compilation import FEW_NUMBERS, jit_by_size
 from workbench.engine.one_pass import one_pass
@@ -54,7 +55,8 @@ class Health:
 class Soundness(Config):
     """A mixture is sound if it is finite, no covariance is singular and no component is starved.
 
-    The *size* of a component is the sum of its responsibilities over the points.
+    The *size* of a component is the sum of its responsibilities over the points. Where cells are missing, a tight
+    component's is that of the rows that hold its covariance up: those whose cells are about as thin as all columns are.
 
     - A covariance is *singular* if its smallest eigenvalue, in units in which the data have unit covariance, is below
       `min_relative_eigenvalue` and the component holds few points (fewer than `small` times the fewest) or tied values.
@@ -110,7 +112,8 @@ class Soundness(Config):
         under = {int(k): tie_under(problem, mixture, int(k), float(sizes[k])) for k in candidates}
         ties = {k: tie for k, tie in under.items() if tie is not None}
         narrow = eigenvalues < self.min_relative_eigenvalue
-        weak = self._rests_on_few(problem, sizes) | np.isin(np.arange(len(sizes)), list(ties))
+        held = _holding_up(problem, mixture, sizes, tight & ~vanished) if finite else sizes
+        weak = self._rests_on_few(problem, held) | np.isin(np.arange(len(sizes)), list(ties))
         groups = _groups(gaps[np.ix_(~vanished, ~vanished)] < MERGED)
         # Rounding in the sum of responsibilities must not decide for a component that holds exactly the fewest points.
         least = self._relative_size(problem) * max(fewest, VANISHED) * (1 - 1e-9)
@@ -120,7 +123,7 @@ class Soundness(Config):
             finite=finite,
             singular=bool(np.any(narrow & (weak | (eigenvalues < NARROWEST**2)))),
             starved=bool(np.any(sizes < least)),
-            suspicious=finite and (bool(ties) or bool(np.any(tight & (sizes < self.small * fewest)))),
+            suspicious=finite and (bool(ties) or bool(np.any(tight & (held < self.small * fewest)))),
             merged=len(np.unique(groups)) < len(groups),
             vanished=int(np.sum(vanished)),
             distinct=len(np.unique(groups)),
@@ -131,7 +134,8 @@ class Soundness(Config):
         """Whether the covariance of each component rests on few points: its own, or all less K if it is shared. [K]"""
         fewest, d = problem.covariance.fewest_points(problem.num_dimensions), problem.num_dimensions
         if fewest == 0:
-            return np.full(len(sizes), problem.num_points - len(sizes) < self.small * (d + 1))
+            points = np.full(len(sizes), problem.num_points) if problem.missing == "refuse" else sizes
+            return np.asarray(points - len(sizes) < self.small * (d + 1))
         return sizes < self.small * fewest
 
     def _relative_size(self, problem: Problem) -> float:
@@ -155,6 +159,9 @@ FEW_TOGETHER = 8
 # close, while the components of a maximum differ by much more on some row.
 MERGED = 0.3
 
+
+# Cells are about as thin as all of a row if the smallest standard deviation in any direction is so many times as large.
+AS_THIN = 3.0
 
 # Number of tied rows over which a component's responsibility is averaged; they differ in the columns without the tie.
 TIED_ROWS = 64
@@ -186,7 +193,7 @@ def tie_under(problem: Problem, mixture: Mixture, component: int, size: float | 
         if not len(tied):
             continue
         rows = tied[np.linspace(0, len(tied) - 1, TIED_ROWS).astype(int)]
-        if tie.points * float(np.mean(_belonging(mixture, rows)[:, component])) >= MOST * size:
+        if tie.points * float(np.mean(_members(problem, mixture, rows)[:, component])) >= MOST * size:
             return tie
     return None
 
@@ -196,10 +203,41 @@ def _ties_within(problem: Problem, mixture: Mixture, component: int) -> Iterator
     some, weights = problem.comparable
     every = max(1, -(-len(some) // SOUGHT_ROWS))
     some = np.asarray(some)[::every]
-    own = _shares(mixture, some)[component] >= MOST
+    shares = _shares(mixture, some) if problem.missing == "refuse" else _members(problem, mixture, some).T
+    own = shares[component] >= MOST
     for tie in ties_of(some[own], None if weights is None else weights[::every][own]) if np.any(own) else ():
         (found,) = recounted([tie], problem.x, problem.weights)
         yield found._replace(num_points=problem.num_points)
+
+
+def _members(problem: Problem, mixture: Mixture, rows: np.ndarray) -> np.ndarray:
+    """The responsibilities of rows of the problem, by the cells that are there. [N, K]"""
+    if problem.missing == "refuse":
+        return np.asarray(_belonging(mixture, rows))
+    return np.asarray(mixture.responsibilities(rows, missing="marginal"))
+
+
+def _holding_up(problem: Problem, mixture: Mixture, sizes: np.ndarray, tight: np.ndarray) -> np.ndarray:
+    """The size of each component by the rows that hold it up: all, unless cells are missing. [K]
+
+    The density of a row stays bounded where its own cells, of all the component's, are not the ones that are thin. So a
+    tight component is held up by the rows whose cells have a covariance that is about as thin as that of all cells. A
+    shared covariance is held up by the rows of all components.
+    """
+    if problem.missing == "refuse" or not np.any(tight):
+        return sizes
+    trils = np.asarray(problem.rows.to_working(jax.tree.map(jnp.asarray, mixture)).scale_trils)
+    weights = np.ones(problem.num_rows) if problem.weights is None else problem.weights
+    members = _members(problem, mixture, problem.x) * weights[:, None]  # [N, K]
+    if problem.covariance.is_shared:
+        members = np.broadcast_to(np.sum(members, axis=1, keepdims=True), members.shape)
+    held, patterns = np.where(tight, 0.0, sizes), Patterns.of(problem.x)
+    for k in np.flatnonzero(tight):
+        thinnest = np.linalg.svd(trils[k], compute_uv=False)[-1]
+        for observed, rows in zip(patterns.observed, patterns.members, strict=True):
+            if np.linalg.svd(trils[k][observed], compute_uv=False)[-1] <= AS_THIN * thinnest:
+                held[k] += np.sum(members[rows, k])
+    return held
 
 
 def _shares(mixture: Mixture, x: np.ndarray) -> np.ndarray:

@@ -87,3 +87,15 @@ def test_the_request_says_that_rows_are_weighted() -> None:
     experiment = candidate_of(weighted).experiment
     assert "40 weighted rows (N = 60) in 1 column" in setting_of(experiment, weighted)
     assert "60 points in 1 column" in setting_of(experiment, repeated)
+
+
+def test_weighted_rows_with_missing_cells_are_judged_as_the_rows_repeated() -> None:
+    rng = np.random.default_rng(3)
+    x = rng.normal(size=(60, 2)) + 6.0 * np.repeat([[0.0], [1.0]], 30, axis=0)
+    x[:12, 0], x[12:20, 1] = np.nan, np.nan
+    weights = rng.integers(1, 3, 60).astype(float)
+    weighted = Dataset("w", x, ("a", "b"), None, "", "", missing="marginal", weights=weights)
+    repeated = Dataset("r", np.repeat(x, weights.astype(int), axis=0), ("a", "b"), None, "", "", missing="marginal")
+    ours, theirs = candidate_of(weighted), candidate_of(repeated)
+    for criterion in (bic, icl, heldout):
+        assert criterion(ours).value == pytest.approx(criterion(theirs).value, abs=1e-6)

@@ -36,12 +36,15 @@ def predict(model: Path, data: Path, identity: str | None, out: Path | None) -> 
     if not len(rows.x):
         raise InputError(f"{data}: has no rows; give at least one")
     ids = None if rows.ids is None else {identity or "row": rows.ids.tolist()}
-    if out is not None:
-        write_labels(out, saved, rows.x, ids, (model, data))
-        click.echo(f"Written: {out}", file=sys.stderr)
-        return
-    for number, block in enumerate(labels_of(saved, rows.x, ids)):
-        click.echo(block.to_csv(header=number == 0), nl=False)
+    try:
+        if out is not None:
+            write_labels(out, saved, rows.x, ids, (model, data))
+            click.echo(f"Written: {out}", file=sys.stderr)
+            return
+        for number, block in enumerate(labels_of(saved, rows.x, ids)):
+            click.echo(block.to_csv(header=number == 0), nl=False)
+    except InputError as error:
+        raise error if str(error).startswith(str(data)) else InputError(f"{data}: {error}") from None
 
 
 def _with_values(rows: Dataset, data: Path) -> Dataset:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workbench.compare.comparison import Comparison
-from workbench.errors import InputError
+from workbench.errors import InputError, shown
 from workbench.mixture import Mixture
 from workbench.mixture.saved import SavedMixture
 from workbench.table import Table
@@ -90,7 +90,7 @@ def labels_of(
         far = np.flatnonzero(~np.isfinite(density))
         if len(far):
             raise InputError(
-                f"data row {first + far[0] + 1}: so far out that no component has a density there; check its units"
+                f"{_named(ids, first + int(far[0]))}: so far out that no component has a density there; check its units"
             )
         shares = np.asarray(mixture.responsibilities(block, missing="marginal"))
         places = np.argmax(shares, axis=1)
@@ -98,6 +98,14 @@ def labels_of(
         texts = [column[first:last] for column in ids.values()] if ids else [range(first + 1, last + 1)]
         numbers = [(places + 1).tolist(), np.max(shares, axis=1).tolist(), density.tolist(), *shares.T.tolist()]
         yield Table.of_lines((*heads, *own), zip(*texts, *numbers, strict=True))
+
+
+def _named(ids: Mapping[str, Sequence[str]] | None, place: int) -> str:
+    """A row in a message: by its number in the file, or by its id if it has one."""
+    if not ids:
+        return f"data row {place + 1}"
+    name, values = next(iter(ids.items()))
+    return f"data row {values[place]}" if name == "row" else f"row with {name} = {shown(values[place])}"
 
 
 def cross_table(

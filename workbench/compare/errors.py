@@ -105,6 +105,8 @@ def errors_of(
     for way in dict.fromkeys(ways):
         if way not in NEED_NO_EM and refused:
             found[way], note = None, refused
+        elif problem.missing == "marginal" and way == "parametric":
+            found[way], note = None, "which cells of drawn points would be missing is not modelled"
         elif way in SCHEMES:
             found[way], note = _by_refits(way, problem, mixture, replicates, seed)
         else:
@@ -141,6 +143,8 @@ def _refusal(problem: Problem) -> str:
 
 
 def _by_information(way: str, problem: Problem, mixture: Mixture) -> tuple[NDArray[np.float64] | None, str]:
+    if problem.missing == "marginal" and way != "observed":
+        return None, "needs every cell of a row"
     errors = np.asarray(_errors_at(problem, mixture, way=way))
     return (errors, "") if np.all(np.isfinite(errors)) else (None, "the information is singular")
 

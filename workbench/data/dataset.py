@@ -224,8 +224,8 @@ def centre_and_scale(
     """Mean and standard deviation (ddof = 0) of each column of x [N, D], whose rows have weights [N] if given."""
     if weights is None:
         return np.nanmean(x, axis=0), np.nanstd(x, axis=0)
-    _, mean, covariance = moments_of(x, weights)
-    return mean, np.sqrt(np.diag(covariance))
+    each = [moments_of(column[there, None], weights[there]) for column, there in zip(x.T, ~np.isnan(x.T), strict=True)]
+    return np.array([own.mean[0] for own in each]), np.sqrt([own.covariance[0, 0] for own in each])
 
 
 def _units(unit: float, units: str) -> str:

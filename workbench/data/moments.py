@@ -196,7 +196,7 @@ def ties_of(x: NDArray[np.float64], weights: Weights | None = None) -> tuple[Tie
     """The most frequent row and the most frequent value of each column, without those that occur only once.
 
     For D = 1 the row is omitted, because it equals the value of the column. The points are read in blocks. A row of
-    weight w, of weights [N] if given, occurs w times.
+    weight w, of weights [N] if given, occurs w times. A missing cell, which is NaN, equals no other.
 
     Args:
         x: points [N, D], or anything that has a shape and can be sliced by rows.
@@ -207,10 +207,9 @@ def ties_of(x: NDArray[np.float64], weights: Weights | None = None) -> tuple[Tie
     parts = [(np.asarray(b)[::every], None if w is None else w[::every, 0]) for b, w in weighted_blocks(x, weights)]
     some = np.concatenate([block for block, _ in parts])
     counted = None if weights is None else np.concatenate([w for _, w in parts if w is not None])
-    sought: list[Tie] = []
-    if d > 1:
-        sought.append(Tie(None, _most_frequent(some, counted), 0, n))
-    sought += [Tie(column, _most_frequent(some[:, [column]], counted), 0, n) for column in range(d)]
+    columns = ([None] if d > 1 else []) + list(range(d))
+    found = ((column, _most_frequent(some if column is None else some[:, [column]], counted)) for column in columns)
+    sought = [Tie(column, value, 0, n) for column, value in found if value is not None]
     return tuple(tie for tie in recounted(sought, x, weights) if tie.points > 1)
 
 
@@ -226,7 +225,13 @@ def recounted(ties: Sequence[Tie], x: NDArray[np.float64], weights: Weights | No
     ]
 
 
-def _most_frequent(rows: NDArray[np.float64], weights: Weights | None) -> tuple[float, ...]:
+def _most_frequent(rows: NDArray[np.float64], weights: Weights | None) -> tuple[float, ...] | None:
+    """The most frequent of the rows without a missing cell; None if there is none."""
+    there = ~np.any(np.isnan(rows), axis=1)
+    if not np.all(there):
+        rows, weights = rows[there], None if weights is None else weights[there]
+    if not len(rows):
+        return None
     distinct, which, counts = np.unique(rows, axis=0, return_inverse=True, return_counts=True)
     occurring = counts if weights is None else np.bincount(which.reshape(-1), weights)
     return tuple(distinct[np.argmax(occurring)].tolist())

@@ -17,6 +17,16 @@ from workbench.errors import InputError, shown
 MissingCells: TypeAlias = Literal["refuse", "marginal"]
 
 
+def check_missing(missing: object) -> None:
+    """Check that it is known what becomes of missing cells.
+
+    Raises:
+        InputError: it is not; the message lists what is.
+    """
+    if missing not in get_args(MissingCells):
+        raise InputError(f"missing: unknown {shown(missing)}; allowed: {', '.join(get_args(MissingCells))}")
+
+
 class Observed(NamedTuple):
     """Points that a mixture can be fitted to."""
 
@@ -45,8 +55,8 @@ class Observed(NamedTuple):
             columns = x.columns if columns is None else columns
             weights = x.weights if weights is None else weights
             missing = x.missing if missing is None else missing
-        if missing is not None and missing not in get_args(MissingCells):
-            raise InputError(f"missing: unknown {shown(missing)}; allowed: {', '.join(get_args(MissingCells))}")
+        if missing is not None:
+            check_missing(missing)
         points, named = named_points(x.x if isinstance(x, Dataset) else x)
         columns = named if columns is None else columns
         points, own = counted_rows(points, weights, components)
@@ -60,14 +70,6 @@ class Observed(NamedTuple):
     def names(self) -> tuple[str, ...]:
         """Names of the D columns; `x1` to `xD` if they were not named."""
         return self.columns or default_columns(self.x.shape[1])
-
-    @property
-    def whole_rows(self) -> tuple[NDArray[np.float64], Weights | None]:
-        """The rows without a missing cell, and their weights. [N', D], [N']"""
-        if self.completed is None:
-            return self.x, self.weights
-        whole = ~np.any(np.isnan(self.x), axis=1)
-        return self.x[whole], None if self.weights is None else self.weights[whole]
 
     def check(self, dtype: np.dtype[np.float64], *, correlated: bool) -> None:
         """Check what depends on the computation.

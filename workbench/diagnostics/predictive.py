@@ -15,7 +15,7 @@ from scipy.special import ndtr, stdtrit
 
 from workbench.data import finite_points, points_or_missing
 from workbench.data.incomplete import has_missing
-from workbench.data.observed import MissingCells
+from workbench.data.observed import MissingCells, check_missing
 from workbench.mixture import Mixture
 
 
@@ -82,6 +82,7 @@ def heldout_scores(mixtures: Mixture, heldout: np.ndarray, *, missing: MissingCe
         InputError: as for `heldout_log_density`.
     """
     kept = jax.tree.map(jnp.asarray, thinned(mixtures, DRAWS_USED))
+    check_missing(missing)
     check = finite_points if missing == "refuse" else points_or_missing
     points = check(heldout, kept.num_dimensions, "heldout")
     return np.asarray(_pointwise(kept, jnp.asarray(points), missing if has_missing(points) else "refuse"))

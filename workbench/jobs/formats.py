@@ -10,7 +10,7 @@ import json
 import time
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -155,6 +155,8 @@ class Points:
             arrays["weights"] = self.train.weights
         if self.heldout.weights is not None:
             arrays["heldout_weights"] = self.heldout.weights
+        if self.train.missing != "refuse":
+            arrays["missing"] = np.asarray(self.train.missing)
         if self.train.truth is not None:
             arrays.update({f"truth_{k}": v for k, v in self.train.truth._asdict().items()})
         return arrays
@@ -215,6 +217,8 @@ def _read(place: Path, name: str) -> Points:
         truth = Truth(*(a[f"truth_{k}"] for k in Truth._fields)) if "truth_weights" in a else None
         train = Dataset(name, a["x"], columns, a.get("labels"), units, source, truth=truth, weights=a.get("weights"))
         heldout = Dataset(name, a["heldout"], columns, None, units, source, weights=a.get("heldout_weights"))
+        if str(a.get("missing", "refuse")) == "marginal":
+            train, heldout = replace(train, missing="marginal"), replace(heldout, missing="marginal")
         return Points(train, heldout)
     except DAMAGED as error:
         raise InputError(f"{place}: is damaged or missing ({error}); run the experiment again") from None

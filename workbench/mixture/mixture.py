@@ -18,7 +18,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from workbench.data import finite_points, points_or_missing
-from workbench.data.observed import MissingCells
+from workbench.data.observed import MissingCells, check_missing
 from workbench.errors import InputError, shown
 from workbench.mixture.covariance import COVARIANCES, Covariance, lower_triangular
 from workbench.mixture.covariance.given import in_family
@@ -285,6 +285,7 @@ class Mixture:
         return from_numpyro(distribution)
 
     def _points(self, x: ArrayLike, missing: MissingCells) -> Array:
+        check_missing(missing)
         if isinstance(x, jax.core.Tracer):
             # Inside a compiled program the values cannot be checked.
             points = x[:, None] if x.ndim == 1 and self.num_dimensions == 1 else x

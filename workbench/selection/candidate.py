@@ -86,7 +86,8 @@ def all_climbed(experiment: Experiment, problems: Sequence[Problem], fit: Fit | 
     """
     method = climber_of(experiment, problems[0])
     starts = [_starts_of_part(experiment, method, problem, fit) for problem in problems]
-    if not (isinstance(method, EM) and all(is_nested(method, problem) for problem in problems)):
+    alike = problems[0].missing == "refuse"  # the chunks of incomplete rows depend on their patterns
+    if not (alike and isinstance(method, EM) and all(is_nested(method, problem) for problem in problems)):
         return [climbed(experiment, *pair) for pair in zip(problems, starts, strict=True)]
     padded = [problem.padded(WIDTH) for problem in problems]
     if len({problem.rows.z.shape for problem in padded}) > 1:
