@@ -64,7 +64,7 @@ def several(cells: Cells, columns: Sequence[str], what: str, value: Callable[[in
 def constants(columns: Sequence[str], values: Sequence[float]) -> str:
     """Describe constant columns by their names and values; at least one."""
     if len(columns) == 1:
-        return f"column {columns[0]!r} is constant ({values[0]:g}), so its variance is 0; drop it"
+        return f"column {shown(columns[0])} is constant ({values[0]:g}), so its variance is 0; drop it"
     listed = [f"{shown(name)} ({value:g})" for name, value in zip(columns, values, strict=True)]
     listed[SHOWN_COLUMNS:] = [f"{len(listed) - SHOWN_COLUMNS:,} more"] if len(listed) > SHOWN_COLUMNS else []
     return f"columns {', '.join(listed)} are constant, so their variances are 0; drop them"

@@ -162,7 +162,7 @@ class Dataset:
             centre, scale = centre_and_scale(self.x, self.weights)  # [D], [D]
         for name, sd in zip(self.columns, scale, strict=True):
             if not (np.isfinite(sd) and sd > 0):
-                raise InputError(f"{self.name}: column {name!r} has standard deviation {sd}; divide it first")
+                raise InputError(f"{self.name}: column {shown(name)} has standard deviation {sd}; divide it first")
         return self._rescale(centre, scale, STANDARD_DEVIATIONS)
 
     def split(self, test_fraction: float, seed: int) -> tuple["Dataset", "Dataset"]:

@@ -14,7 +14,7 @@ from workbench.data.incomplete import check_incomplete, has_missing
 from workbench.data.points import check_points, column_positions, default_columns, named_points, unknown_name
 from workbench.data.table import Table, empty_words, numbers, words, words_in
 from workbench.data.weights import check_weights
-from workbench.errors import InputError
+from workbench.errors import InputError, shown
 
 Missing: TypeAlias = Literal["refuse", "drop", "marginal"]
 
@@ -80,7 +80,7 @@ class Wanted:
         chosen = tuple(present[position] for position in column_positions(self.columns, present, where))
         for field, name in self.apart:
             if name in chosen:
-                raise InputError(f"{where}: column {name!r} is both {field} and in columns; take it out of one")
+                raise InputError(f"{where}: column {shown(name)} is both {field} and in columns; take it out of one")
         return chosen
 
 

@@ -164,9 +164,9 @@ def empty_words(labels: NDArray[np.str_], column: str, kept: NDArray[np.bool_] |
     """A complaint if rows, or those that are kept, have no label. `labels`, `kept` [N]"""
     empty = np.flatnonzero((labels == "") & (True if kept is None else kept)) + 1
     if len(empty) < 2:
-        return [f"data row {row}, label column {column!r} is empty; fill it in" for row in empty]
+        return [f"data row {row}, label column {shown(column)} is empty; fill it in" for row in empty]
     first = ", ".join(map(str, empty[:SHOWN_CELLS])) + (", ..." if len(empty) > SHOWN_CELLS else "")
-    return [f"label column {column!r} is empty in {len(empty):,} rows (data rows {first}); fill them in"]
+    return [f"label column {shown(column)} is empty in {len(empty):,} rows (data rows {first}); fill them in"]
 
 
 def number_in(cell: object, decimal_commas: bool = False) -> float:
