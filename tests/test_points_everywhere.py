@@ -79,8 +79,43 @@ def test_several_cells_are_one_message_with_their_count() -> None:
         wb.Problem(bad, 1)
     assert str(caught.value) == (
         "x: 3 cells in 3 rows are not finite ('x1' 2, 'x2' 1): data row 1, column 'x2' is nan; data row 2, column 'x1' "
-        "is nan; data row 3, column 'x1' is nan; give finite numbers or remove the rows"
+        "is nan; data row 3, column 'x1' is nan; give finite numbers or remove the rows, or let their other cells "
+        'count with missing="marginal"'
     )
+
+
+MARGINALISING = ("Problem", "predict", "log_density", "responsibilities", "component_log_joint")
+LINE = wb.Mixture.from_covariances([0.4, 0.6], [[0.0], [1.0]], np.ones((2, 1, 1)))
+
+
+@pytest.mark.parametrize("taker", TAKERS)
+def test_marginalising_is_offered_where_it_is_possible(taker: str) -> None:
+    with pytest.raises(InputError) as caught:
+        TAKERS[taker](with_nan)
+    offer = ', or let its other cells count with missing="marginal"'
+    assert str(caught.value).endswith(offer) == (taker in MARGINALISING)
+
+
+@pytest.mark.parametrize(
+    "bad", [with_infinity, np.array([[np.inf, 1.0], [0.0, np.nan], [1.0, 2.0]]), np.array([[0.0, 1.0], [np.nan] * 2])]
+)
+def test_marginalising_is_not_offered_where_it_would_not_help(bad: np.ndarray) -> None:
+    for take in (lambda x: wb.Problem(x, 1), MIXTURE.predict):
+        with pytest.raises(InputError, match=r"remove the rows?$"):
+            take(bad)
+
+
+def test_in_one_column_a_missing_cell_leaves_nothing_to_marginalise() -> None:
+    with pytest.raises(InputError, match=r"remove the row$"):
+        LINE.predict([0.0, np.nan])
+
+
+def test_rows_are_not_dropped_by_a_problem_but_by_the_reader_that_is_named() -> None:
+    with pytest.raises(
+        InputError, match=r"allowed: refuse, marginal; wb\.read_table\(x, missing=\"drop\"\) leaves rows"
+    ):
+        wb.Problem(with_nan, 1, missing="drop")  # type: ignore[arg-type]
+    assert wb.Problem(wb.read_table(with_nan, missing="drop"), 1).num_rows == len(GOOD) - 1
 
 
 @pytest.mark.parametrize(

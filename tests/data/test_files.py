@@ -120,7 +120,7 @@ def test_a_missing_cell_is_named_by_row_and_column(write: Write, cell: str) -> N
     message = refusal(write("a.csv", f"u,v\n1,2\n3,{cell}\n"))
     assert message.startswith(f"data row 2, column 'v' is missing ({cell.strip()!r})")
     assert (
-        'fill it in, leave the row out with missing = "drop", let the other cells count' in message
+        'fill it in, leave the row out with missing = "drop", let its other cells count' in message
         and "columns = [...]" in message
     )
 
@@ -130,8 +130,8 @@ def test_all_missing_cells_are_one_message(write: Write) -> None:
     message = refusal(write("a.csv", f"u,v,w\n{rows}"), columns=["u", "v"])
     assert message == (
         "5 cells in 5 rows are missing ('u' 4, 'v' 1): data row 1, column 'v' is 'NA'; data row 2, column 'u' is ''; "
-        "data row 4, column 'u' is ''; 2 more; fill them in, leave the rows out with "
-        'missing = "drop", let the other cells count with missing = "marginal", or columns with columns = [...]'
+        "data row 4, column 'u' is ''; 2 more; fill them in, leave the rows out with missing = \"drop\", "
+        'let their other cells count with missing = "marginal", or choose columns with columns = [...]'
     )
 
 
@@ -196,6 +196,20 @@ def test_a_cell_that_is_not_a_number_is_named_with_both_remedies(write: Write, c
     message = refusal(write("a.csv", f"u,v\n1,2\n3,{cell}\n"))
     assert message.startswith(f"data row 2, column 'v' is {cell!r}, not a number")
     assert "columns = [...]" in message and 'label = "v"' in message
+
+
+def test_a_column_of_names_is_no_column_of_groups(write: Write) -> None:
+    lines = [f"b{n},{n % 2},{n}.5" for n in range(20)]
+    lines[3] = lines[2]  # one name stands twice
+    message = refusal(write("a.csv", "\n".join(["tag,u,v", *lines])))
+    assert message.endswith('name the columns to use with columns = [...] or the names of the rows with id = "tag"')
+
+
+def test_missing_cells_of_an_array_may_be_marginalised(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.array([[1.0, 2.0], [np.nan, 3.0], [4.0, 1.0]]))
+    with pytest.raises(InputError, match=r'let its other cells count with missing = "marginal"$'):
+        read_file(tmp_path / "a.npy")
+    assert read_file(tmp_path / "a.npy", missing="marginal").missing == "marginal"
 
 
 @pytest.mark.parametrize("separator", [";", "\t"])

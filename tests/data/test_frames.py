@@ -14,7 +14,7 @@ import pytest
 import xarray
 
 import workbench as wb
-from workbench.data import named_points, read_rows, read_table
+from workbench.data import fate_of_missing, named_points, read_rows, read_table
 from workbench.data.frames import table_of
 from workbench.errors import InputError
 
@@ -98,7 +98,7 @@ def test_words_in_a_table_are_one_message_that_names_their_column(make: Callable
     expected = r"""3 cells in 3 rows are not numbers \('kind' 3\): data row 1, column 'kind' is 'a'"""
     with pytest.raises(InputError, match=expected) as caught:
         wb.Problem(table, 1)
-    assert 'with wb.read_table(x, columns=[...]) or the groups with label = "kind"' in str(caught.value)
+    assert 'with wb.read_table(x, columns=[...]) or the groups with label="kind"' in str(caught.value)
 
 
 def test_an_array_of_xarray_has_the_names_of_its_last_axis() -> None:
@@ -183,3 +183,67 @@ def test_excel_is_read_by_pandas_where_it_is_installed(tmp_path: Path, monkeypat
     assert (data.labels.tolist(), data.ids.tolist()) == (["a", "b", "b"], ["1", "2", "4"])
     counted = read_rows(path, wb.Wanted(["code"]))
     assert counted.ids is not None and counted.ids.tolist() == ["0", "1", "2", "3"]
+
+
+LOST: dict[str, Any] = {"mass": [1.0, 2.0, np.nan, 4.5], "length": [0.5, 1.5, 3.5, 2.0], "kind": list("abab")}
+
+
+def test_what_becomes_of_missing_cells_is_an_argument(tmp_path: Path) -> None:
+    path = tmp_path / "birds.csv"
+    pd.DataFrame(LOST).to_csv(path)
+    for read in (lambda **asked: read_table(pd.DataFrame(LOST), **asked), lambda **asked: wb.read_file(path, **asked)):
+        kept = read(label="kind", missing="marginal")
+        np.testing.assert_array_equal(kept.x, np.column_stack([LOST["mass"], LOST["length"]]))
+        assert (kept.missing, kept.dropped) == ("marginal", 0)
+        whole = read(label="kind", missing="drop")
+        assert (whole.missing, whole.dropped, len(whole.x)) == ("refuse", 1, 3)
+        with pytest.raises(InputError, match="missing: unknown 'keep'; allowed: refuse, drop, marginal"):
+            read(missing="keep")
+        with pytest.raises(InputError, match="wanted: stands in place of columns, label, identity and missing"):
+            read(missing="drop", wanted=wb.Wanted(label="kind"))
+
+
+@pytest.mark.parametrize("table", [LOST, np.column_stack([LOST["mass"], LOST["length"]])], ids=["mapping", "array"])
+def test_a_missing_cell_is_told_in_the_words_of_python(table: Any) -> None:
+    with pytest.raises(InputError) as caught:
+        read_table(table, columns=None, label="kind" if isinstance(table, dict) else None)
+    assert str(caught.value).endswith(
+        "is missing (''); fill it in, leave the row out with missing=\"drop\", let its other cells count with "
+        'missing="marginal", or choose columns with wb.read_table(x, columns=[...])'
+    )
+
+
+def test_a_column_of_names_is_told_from_one_of_groups() -> None:
+    table = {"tag": [f"b{n}" for n in range(9)] + [None], "kind": list("aabbccaabb"), "mass": list(range(10))}
+    with pytest.raises(InputError) as caught:
+        wb.Problem(table, 1)
+    assert str(caught.value).endswith(
+        'name the columns to use with wb.read_table(x, columns=[...]), the groups with label="kind" or the names of '
+        'the rows with identity="tag"'
+    )
+    data = read_table({**table, "tag": [f"b{n}" for n in range(10)]}, label="kind", identity="tag")
+    assert data.columns == ("mass",) and data.ids is not None and data.ids[9] == "b9"
+
+
+@pytest.mark.parametrize(
+    ("lost", "missing", "sentence"),
+    [
+        (2, "drop", "2 rows with missing cells were left out."),
+        (1, "drop", "1 row with a missing cell was left out."),
+        (2, "marginal", "2 rows with missing cells count by their other cells."),
+        (1, "marginal", "1 row with a missing cell counts by its other cells."),
+        (0, "drop", ""),
+        (0, "marginal", ""),
+        (0, "refuse", ""),
+    ],
+)
+def test_what_became_of_rows_with_missing_cells_is_a_sentence(lost: int, missing: Any, sentence: str) -> None:
+    x = np.arange(12.0).reshape(6, 2)
+    x[:lost, 0] = np.nan
+    assert fate_of_missing(read_table(x, missing=missing)) == sentence
+
+
+def test_a_row_of_weight_0_counts_by_no_cell() -> None:
+    table = {"mass": [np.nan, np.nan, 2.0, 4.5], "length": [0.5, 1.5, 3.5, 2.0], "count": [0, 2, 1, 1]}
+    data = read_table(table, wanted=wb.Wanted(weights="count", missing="marginal"))
+    assert fate_of_missing(data) == "1 row with a missing cell counts by its other cells."

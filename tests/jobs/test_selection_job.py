@@ -83,6 +83,30 @@ def test_it_prints_the_tables_the_warnings_and_the_choice(config, tmp_path, monk
 
 
 @pytest.mark.usefixtures("scored")
+@pytest.mark.parametrize(
+    ("missing", "grid", "sentence"),
+    [
+        ("drop", ("--covariance", "diagonal,full"), "7 rows with missing cells were left out."),
+        ("marginal", (), "7 rows with missing cells count by their other cells."),
+    ],
+)
+def test_it_says_what_became_of_missing_cells(tmp_path, monkeypatch, missing, grid, sentence):
+    monkeypatch.setenv("COLUMNS", "200")
+    x = np.random.default_rng(0).normal(size=(30, 2)).tolist()
+    lines = [f"{'NA' if n < 7 else a},{b}" for n, (a, b) in enumerate(x)]
+    (tmp_path / "mine.csv").write_text("\n".join(["u,v", *lines]), encoding="utf-8")
+    config = tmp_path / "mine.toml"
+    config.write_text(f'[data]\nfile = "mine.csv"\nmissing = "{missing}"\n', encoding="utf-8")
+    words = (config, "--components", "1:2", *grid, "--out", tmp_path / "out")
+    text, page = command(*words).stdout, (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    told = json.loads(command(*words, "--format", "json").stdout)
+    each = told["families"].values() if grid else [told]
+    assert (text.count(sentence), page.count(sentence)) == (1, 1)
+    assert [one["missing_cells"] for one in each] == [sentence] * len(each)
+    assert all(sentence in str(selection) for selection in load_selections(tmp_path / "out"))
+
+
+@pytest.mark.usefixtures("scored")
 def test_page_and_figure_are_written_also_where_others_read_the_values(config, tmp_path):
     result = command(config, "--components", "2,1", "--out", tmp_path / "out", "--format", "json")
     assert [each["components"] for each in json.loads(result.stdout)["choices"]] == [1, 2]

@@ -18,7 +18,7 @@ from workbench.compare.answers import Answer, answer_of, cross_table
 from workbench.compare.errors import REPLICATES, WAYS, check_ways, errors_of
 from workbench.compare.estimates import LEVEL, Estimates, estimates_of, numbers_of
 from workbench.compare.trust import trusted, whom_to_trust
-from workbench.data import Dataset
+from workbench.data import Dataset, fate_of_missing
 from workbench.data.moments import number_of
 from workbench.data.points import unknown_name
 from workbench.engine.devices import ask_for_devices
@@ -220,10 +220,7 @@ def fit(
         number = answer.mixture.num_components
         click.echo(f"\n{cross_table(rows.labels.tolist(), components, number, known, rows.weights)}")
     if rows.dropped:
-        left = (
-            "1 row with a missing cell was" if rows.dropped == 1 else f"{rows.dropped:,} rows with missing cells were"
-        )
-        click.echo(f"\n{left} left out.")
+        click.echo(f"\n{fate_of_missing(rows)}")
     written = _write(store.folder / "fit", saved, rows, found, (file.stem, experiment.data.id or "row"))
     click.echo("\nWritten: " + ", ".join(map(str, written)))
 

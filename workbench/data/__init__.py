@@ -13,7 +13,7 @@ from workbench.data.points import (
     finite_points,
     named_points,
 )
-from workbench.data.reading import Missing, Wanted, read_table
+from workbench.data.reading import Missing, Wanted, fate_of_missing, read_table
 from workbench.data.simulate import Simulator
 from workbench.data.weights import check_weights, check_whole, counted_rows, even_rows, observed_rows, points_text
 
@@ -36,6 +36,7 @@ __all__ = [
     "describe",
     "digest_of",
     "even_rows",
+    "fate_of_missing",
     "finite_points",
     "load_dataset",
     "named_points",

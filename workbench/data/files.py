@@ -25,8 +25,8 @@ from workbench.data.points import (
     default_columns,
     unknown_name,
 )
-from workbench.data.reading import Content, Wanted, content_of, whole, whole_rows
-from workbench.data.table import CHOOSE_IN_FILE, Table, empty_words, parse_table
+from workbench.data.reading import Content, Missing, Wanted, content_of, whole, whole_rows
+from workbench.data.table import IN_FILE, Table, empty_words, parse_table
 from workbench.data.weights import check_weights
 from workbench.errors import VALUE, InputError, cut
 
@@ -44,7 +44,13 @@ _DAMAGED_ZIP = (*_DAMAGED, OSError, KeyError, RuntimeError, zipfile.BadZipFile, 
 
 
 def read_file(
-    path: Path | str, columns: Sequence[str] | None = None, label: str | None = None, *, wanted: Wanted | None = None
+    path: Path | str,
+    columns: Sequence[str] | None = None,
+    label: str | None = None,
+    *,
+    identity: str | None = None,
+    missing: Missing = "refuse",
+    wanted: Wanted | None = None,
 ) -> Dataset:
     """Read and check the points in a file.
 
@@ -62,7 +68,10 @@ def read_file(
         path: the file.
         columns: the columns to use, in this order; all of them by default.
         label: the CSV column, or the NPZ array, that holds a known group for each point.
-        wanted: in place of both, all that is to be read: ids, columns to leave out, what becomes of missing cells.
+        identity: the column that names the rows; it is no coordinate.
+        missing: what becomes of a row with a missing cell: "refuse" makes it an error, "drop" leaves the row out, and
+            "marginal" lets it count by its other cells.
+        wanted: in place of these four, all that is to be read: weights and columns to leave out as well.
 
     Returns:
         A data set named after the stem of the file; its `source` holds the file name and the SHA-256.
@@ -71,7 +80,7 @@ def read_file(
         InputError: the file cannot be found or read, or its points cannot be fitted (`check_points`).
             The message names the file, the row and column if there is one, the value and the remedy.
     """
-    return _read(Path(path), Wanted(columns, label) if wanted is None else wanted, fit=True)
+    return _read(Path(path), Wanted(columns, label, identity, missing=missing).unless(wanted), fit=True)
 
 
 def read_rows(path: Path | str, wanted: Wanted) -> Dataset:
@@ -213,7 +222,7 @@ def _read_excel(raw: bytes, where: str) -> Table:
     table = table_of(frame, where)
     if table is None or not table.num_rows:
         raise InputError(f"{where}: the first sheet is empty; give a header row and at least 2 data rows")
-    return table._replace(choose=CHOOSE_IN_FILE)
+    return table._replace(remedies=IN_FILE)
 
 
 def _decoded(raw: bytes, where: str) -> str:

@@ -12,7 +12,7 @@ import jax
 import numpy as np
 
 from workbench.data.cells import told
-from workbench.data.table import Column, Table, table_from
+from workbench.data.table import IN_PYTHON, Column, Table, table_from
 from workbench.errors import InputError, shown
 
 
@@ -44,12 +44,8 @@ def table_of(x: Any, where: str) -> Table | None:
     ]
     if complaints:
         raise InputError(told(where, complaints))
-    table = table_from(where, names, cells)._replace(choose=CHOOSE)
+    table = table_from(where, names, cells)._replace(remedies=IN_PYTHON)
     return table if ids is None or table.ids is not None else table._replace(ids=ids)
-
-
-# How the columns of a table are chosen in Python.
-CHOOSE = "wb.read_table(x, columns=[...])"
 
 
 # Columns with their names, and names of the rows.

@@ -10,6 +10,7 @@ from workbench.data.dataset import Dataset
 from workbench.data.incomplete import check_incomplete, check_pairs, completed_by_gaussian, has_missing
 from workbench.data.moments import Moments, Weights, check_scales, moments_of
 from workbench.data.points import check_points, default_columns, named_points
+from workbench.data.table import IN_PYTHON
 from workbench.data.weights import counted_rows
 from workbench.errors import InputError, shown
 
@@ -24,7 +25,8 @@ def check_missing(missing: object) -> None:
         InputError: it is not; the message lists what is.
     """
     if missing not in get_args(MissingCells):
-        raise InputError(f"missing: unknown {shown(missing)}; allowed: {', '.join(get_args(MissingCells))}")
+        drop = '; wb.read_table(x, missing="drop") leaves rows with missing cells out' if missing == "drop" else ""
+        raise InputError(f"missing: unknown {shown(missing)}; allowed: {', '.join(get_args(MissingCells))}{drop}")
 
 
 class Observed(NamedTuple):
@@ -61,7 +63,10 @@ class Observed(NamedTuple):
         columns = named if columns is None else columns
         points, own = counted_rows(points, weights, components)
         marginal = missing == "marginal" and has_missing(points)
-        (check_incomplete if marginal else check_points)(points, "x", components, columns=columns)
+        if marginal:
+            check_incomplete(points, "x", components, columns=columns)
+        else:
+            check_points(points, "x", components, columns=columns, marginal=IN_PYTHON.marginal)
         moments, completed = completed_by_gaussian(points, own) if marginal else (moments_of(points, own), None)
         units = x.units if isinstance(x, Dataset) else ""
         return cls(points, own, () if columns is None else tuple(columns), moments, completed, units)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from workbench.data.frames import table_of
 from workbench.data.points import unknown_names
 from workbench.data.reading import Wanted
-from workbench.data.table import CHOOSE_IN_FILE, ROW_NAMES, Table
+from workbench.data.table import IN_FILE, ROW_NAMES, Table
 from workbench.errors import InputError, shown
 
 
@@ -127,7 +127,7 @@ def parquet_table(path: Path, wanted: Wanted | None, most: int) -> Table | None:
     except (pyarrow.ArrowException, OSError) as error:
         raise _unreadable(path, error) from None
     table = table_of(read.select(names), str(path))
-    return None if table is None else table._replace(choose=CHOOSE_IN_FILE)
+    return None if table is None else table._replace(remedies=IN_FILE)
 
 
 def _opened(path: Path) -> Any:

@@ -117,13 +117,14 @@ def _points_of_array(x: ArrayLike, where: str) -> NDArray[np.float64]:
         return np.ascontiguousarray(array[:, None] if array.ndim == 1 else array, dtype=np.float64)
 
 
-def finite_points(x: ArrayLike, dimensions: int, where: str = "x") -> NDArray[np.float64]:
+def finite_points(x: ArrayLike, dimensions: int, where: str = "x", *, marginal: str = "") -> NDArray[np.float64]:
     """Convert `x` to finite float64 points of D columns; N may be any number, including zero.
 
     Args:
         x: `[N, D]`, or `[N]` if D is 1.
         dimensions: D.
         where: the name of the array in error messages.
+        marginal: how missing cells are marginalised, for the message; empty if they cannot be.
 
     Raises:
         InputError: as for `as_points`; the number of columns is not D; a cell is NaN or infinite.
@@ -133,7 +134,7 @@ def finite_points(x: ArrayLike, dimensions: int, where: str = "x") -> NDArray[np
         raise InputError(
             f"{where}: expected points [N, {dimensions}], got shape {list(getattr(x, 'shape', points.shape))}"
         )
-    check_finite(points, where, columns=names)
+    check_finite(points, where, columns=names, marginal=marginal)
     return points
 
 
@@ -154,7 +155,12 @@ def check_columns(columns: Sequence[str], dimensions: int, where: str) -> None:
 
 
 def check_points(
-    x: NDArray[np.float64], where: str, components: int = 1, *, columns: Sequence[str] | None = None
+    x: NDArray[np.float64],
+    where: str,
+    components: int = 1,
+    *,
+    columns: Sequence[str] | None = None,
+    marginal: str = "",
 ) -> None:
     """Check that a mixture of `components` Gaussians can be fitted to the points.
 
@@ -165,6 +171,7 @@ def check_points(
         where: the name of the source (a file, a data set), with which the message starts.
         components: K; at least as many rows are required.
         columns: names of the D columns; `x1` to `xD` unless given.
+        marginal: how missing cells are marginalised, for the message; empty if they cannot be.
 
     Raises:
         InputError: x is not 2-D, has no columns, fewer than two rows or fewer rows than components; a cell is NaN or
@@ -176,7 +183,7 @@ def check_points(
     names = default_columns(x.shape[1]) if columns is None else tuple(columns)
     check_columns(names, x.shape[1], where)
     low, high = _extremes(x)
-    complaints = [_not_finite(x, names)] if not _all_finite(low, high) else []
+    complaints = [] if _all_finite(low, high) else [_not_finite(x, names, marginal)]
     constant = np.flatnonzero((low == high) & np.isfinite(low))
     if len(constant):
         complaints.append(constants([names[d] for d in constant], low[constant].tolist()))
@@ -184,14 +191,17 @@ def check_points(
         raise InputError(told(where, complaints))
 
 
-def check_finite(x: NDArray[np.float64], where: str, *, columns: Sequence[str] | None = None) -> None:
+def check_finite(
+    x: NDArray[np.float64], where: str, *, columns: Sequence[str] | None = None, marginal: str = ""
+) -> None:
     """Check that all cells are finite, in one sweep over `x` `[N, D]`.
 
     Raises:
         InputError: a cell is NaN or infinite; the message gives the number of such cells, their columns and the first.
     """
     if len(x) and not _all_finite(*_extremes(x)):
-        raise InputError(f"{where}: {_not_finite(x, default_columns(x.shape[1]) if columns is None else columns)}")
+        names = default_columns(x.shape[1]) if columns is None else columns
+        raise InputError(f"{where}: {_not_finite(x, names, marginal)}")
 
 
 def check_plain(x: object, where: str) -> None:
@@ -243,16 +253,27 @@ def _all_finite(low: NDArray[np.float64], high: NDArray[np.float64]) -> bool:
     return bool(np.all(np.isfinite(low)) and np.all(np.isfinite(high)))
 
 
-def _not_finite(x: NDArray[np.float64], names: Sequence[str]) -> str:
+def _not_finite(x: NDArray[np.float64], names: Sequence[str], marginal: str) -> str:
     cells = Cells.where((~np.isfinite(block) for block in blocks_of(x)), x.shape[1])
 
     def value(row: int, column: int) -> str:
         return str(np.asarray(x[row : row + 1])[0, column])
 
-    if cells.total == 1:
+    one = cells.total == 1
+    offered = marginal and _only_misses(x)
+    instead = f", or let {'its' if one else 'their'} other cells count with {marginal}" if offered else ""
+    if one:
         ((row, column),) = cells.first
-        return f"{place(row, names[column])} is {value(row, column)}; give a finite number or remove the row"
-    return f"{several(cells, names, 'not finite', value)}; give finite numbers or remove the rows"
+        return f"{place(row, names[column])} is {value(row, column)}; give a finite number or remove the row{instead}"
+    return f"{several(cells, names, 'not finite', value)}; give finite numbers or remove the rows{instead}"
+
+
+def _only_misses(x: NDArray[np.float64]) -> bool:
+    """Whether missing cells are all that is wrong with points in memory: nothing is infinite, and no row is empty."""
+    if _is_read_by_slices(x):
+        return False
+    lost = np.isnan(x)
+    return bool(np.all(lost | np.isfinite(x)) and not np.any(np.all(lost, axis=1)))
 
 
 def _is_read_by_slices(x: object) -> bool:

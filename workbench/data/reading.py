@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,8 +11,9 @@ from workbench.data.cells import Cells, constants, place, several, told
 from workbench.data.dataset import Dataset
 from workbench.data.frames import table_of
 from workbench.data.incomplete import check_incomplete, has_missing
+from workbench.data.moments import blocks_of
 from workbench.data.points import check_points, column_positions, default_columns, named_points, unknown_name
-from workbench.data.table import Table, empty_words, numbers, words, words_in
+from workbench.data.table import IN_FILE, IN_PYTHON, Table, empty_words, numbers, words, words_in
 from workbench.data.weights import check_weights
 from workbench.errors import InputError, shown
 
@@ -48,6 +49,22 @@ class Wanted:
     def __post_init__(self) -> None:
         if self.columns is not None and self.exclude:
             raise InputError("columns and exclude: give one of them, the columns to use or those to leave out")
+        if self.missing not in get_args(Missing):
+            raise InputError(f"missing: unknown {shown(self.missing)}; allowed: {', '.join(get_args(Missing))}")
+
+    def unless(self, wanted: "Wanted | None") -> "Wanted":
+        """What is wanted of a reader with these arguments, unless `wanted` says all of it.
+
+        Raises:
+            InputError: both say something.
+        """
+        if wanted is None:
+            return self
+        if self.columns is not None or self != Wanted():
+            raise InputError(
+                "wanted: stands in place of columns, label, identity and missing; give these within wb.Wanted(...)"
+            )
+        return wanted
 
     def data_set(self, content: "Content", name: str, source: str) -> Dataset:
         """The data set of what was read; it has no units."""
@@ -57,8 +74,10 @@ class Wanted:
 
     def check(self, x: NDArray[np.float64], where: str, columns: Sequence[str]) -> None:
         """Refuse points [N, D] that no mixture can be fitted to."""
-        marginal = self.missing == "marginal" and has_missing(x)
-        (check_incomplete if marginal else check_points)(x, where, columns=columns)
+        if self.missing == "marginal" and has_missing(x):
+            check_incomplete(x, where, columns=columns)
+        else:
+            check_points(x, where, columns=columns, marginal=IN_FILE.marginal)
 
     def names(self, present: Sequence[str], where: str) -> tuple[str, ...]:
         """The columns to use of those that are present, after a check that all names are known."""
@@ -100,6 +119,8 @@ def read_table(
     columns: Sequence[str] | None = None,
     label: str | None = None,
     *,
+    identity: str | None = None,
+    missing: Missing = "refuse",
     wanted: Wanted | None = None,
     name: str = "table",
 ) -> Dataset:
@@ -109,17 +130,21 @@ def read_table(
         table: columns of N cells. An index of pandas that is not the default one names the rows.
         columns: the columns to use, in this order; all of them by default.
         label: the column that holds a known group for each point.
-        wanted: in place of both, all that is to be read: ids, columns to leave out, what becomes of missing cells.
+        identity: the column that names the rows; it is no coordinate.
+        missing: what becomes of a row with a missing cell: "refuse" makes it an error, "drop" leaves the row out, and
+            "marginal" lets it count by its other cells.
+        wanted: in place of these four, all that is to be read: weights and columns to leave out as well.
         name: of the data set, for messages and titles.
 
     Raises:
-        InputError: a column is unknown, or its cells cannot be fitted; the message tells all that is wrong.
+        InputError: a column is unknown, or its cells cannot be fitted; the message tells all that is wrong. Or `wanted`
+            is given beside what it stands for.
     """
-    asked = Wanted(columns, label) if wanted is None else wanted
+    asked = Wanted(columns, label, identity, missing=missing).unless(wanted)
     found = table_of(table, name)
     if found is None:
         x, _ = named_points(table, name)
-        found = Table(name, default_columns(x.shape[1]), tuple(x.T))
+        found = Table(name, default_columns(x.shape[1]), tuple(x.T), remedies=IN_PYTHON)
     content = content_of(found, asked, fit=True)
     asked.check(content.x, name, content.columns)
     return asked.data_set(content, name, "")
@@ -176,6 +201,20 @@ def whole(content: Content, kept: NDArray[np.bool_]) -> Content:
     labels = None if content.labels is None else content.labels[kept]
     weights = None if content.weights is None else content.weights[kept]
     return Content(content.columns, content.x[kept], labels, ids, int(np.sum(~kept)), weights)
+
+
+def fate_of_missing(data: Dataset) -> str:
+    """A sentence on what became of the rows with missing cells that count; empty if there are none."""
+    if data.dropped:
+        return _rows_with_missing(data.dropped, "was left out", "were left out")
+    if data.missing == "refuse":
+        return ""
+    count = sum(int(np.sum(np.any(np.isnan(block), axis=1))) for block in blocks_of(data.counted.x))
+    return _rows_with_missing(count, "counts by its other cells", "count by their other cells") if count else ""
+
+
+def _rows_with_missing(count: int, one: str, several: str) -> str:
+    return f"1 row with a missing cell {one}." if count == 1 else f"{count:,} rows with missing cells {several}."
 
 
 def _weights(table: Table, name: str | None) -> tuple[NDArray[np.float64] | None, list[str]]:

@@ -32,11 +32,28 @@ _WITH_COMMA = re.compile(r"[-+]?\d*,\d+(e[-+]?\d+)?", re.IGNORECASE)
 _WITH_POINT = re.compile(r"[-+]?(\d+\.\d*|\.\d+)(e[-+]?\d+)?", re.IGNORECASE)
 _THOUSANDS = re.compile(r"[-+]?[1-9]\d{0,2}(,\d{3})+")
 
-# How a message says that columns of a file are chosen.
-CHOOSE_IN_FILE = "columns = [...]"
+# A column of text of which this share of the cells are different names the rows rather than their groups.
+NEARLY_ALL = 0.9
 
 # Text, numbers, missing values of pandas and the like.
 Column: TypeAlias = Sequence[Any] | NDArray[Any]
+
+
+class Remedies(NamedTuple):
+    """How a message says what can be asked of a reader; `{}` stands for the name of a column in quotes."""
+
+    columns: str
+    drop: str
+    marginal: str
+    label: str
+    identity: str
+
+
+# As keys of a config, and as arguments in Python.
+IN_FILE = Remedies("columns = [...]", 'missing = "drop"', 'missing = "marginal"', "label = {}", "id = {}")
+IN_PYTHON = Remedies(
+    "wb.read_table(x, columns=[...])", 'missing="drop"', 'missing="marginal"', "label={}", "identity={}"
+)
 
 
 class Table(NamedTuple):
@@ -47,7 +64,7 @@ class Table(NamedTuple):
     cells: tuple[Column, ...]  # one for each column
     ids: Column | None = None  # names of the rows, from a column without a name [N]
     decimal_commas: bool = False  # whether text such as 3,14 is a number
-    choose: str = CHOOSE_IN_FILE  # how columns are chosen, for messages
+    remedies: Remedies = IN_FILE  # what can be asked for, for messages
 
     @property
     def num_rows(self) -> int:
@@ -273,19 +290,34 @@ def _complaints(table: Table, columns: Sequence[str], unread: NDArray[np.bool_],
     masks = (missing & (not drop), unread & ~missing)
     groups = [Cells.where([mask], len(columns)) for mask in masks]
     kinds = zip((_of_missing, _of_others), groups, strict=True)
-    return [kind(_Bad(bad, columns, read), table.choose) for kind, bad in kinds if bad.total]
+    return [kind(_Bad(bad, columns, read), table) for kind, bad in kinds if bad.total]
 
 
-def _of_missing(bad: _Bad, choose: str) -> str:
-    it, rows = ("it", "row") if bad.cells.total == 1 else ("them", "rows")
-    drop = f'leave the {rows} out with missing = "drop", let the other cells count with missing = "marginal"'
-    remedy = f"fill {it} in, {drop}, or columns with {choose}"
-    return f"{bad.text('missing', 'missing ({value})')}; {remedy}"
+def _of_missing(bad: _Bad, table: Table) -> str:
+    it, its, rows = ("it", "its", "row") if bad.cells.total == 1 else ("them", "their", "rows")
+    drop, marginal, columns = table.remedies.drop, table.remedies.marginal, table.remedies.columns
+    remedy = f"fill {it} in, leave the {rows} out with {drop}, let {its} other cells count with {marginal}"
+    return f"{bad.text('missing', 'missing ({value})')}; {remedy}, or choose columns with {columns}"
 
 
-def _of_others(bad: _Bad, choose: str) -> str:
+def _of_others(bad: _Bad, table: Table) -> str:
     row, column = bad.cells.first[0]
     comma = " write decimals with a point, or" if _WITH_COMMA.fullmatch(bad.read(row, column)) else ""
-    label = json.dumps(cut(bad.columns[column], VALUE), ensure_ascii=False)
-    remedy = f"{choose} or the groups with label = {label}"
+    held = [bad.columns[d] for d in np.flatnonzero(bad.cells.by_column).tolist()]
+    naming = [name for name in held if _names_rows(table.column(name), table.decimal_commas)]
+    remedies = [table.remedies.columns]
+    for what, asked, names in (
+        ("the groups", table.remedies.label, [name for name in held if name not in naming]),
+        ("the names of the rows", table.remedies.identity, naming),
+    ):
+        quoted = [json.dumps(cut(name, VALUE), ensure_ascii=False) for name in names[:1]]
+        remedies += [f"{what} with {asked.format(name)}" for name in quoted]
+    remedy = " or ".join([", ".join(remedies[:-1]), remedies[-1]])
     return f"{bad.text('not numbers', '{value}, not a number')};{comma} name the columns to use with {remedy}"
+
+
+def _names_rows(cells: Column, decimal_commas: bool) -> bool:
+    """Whether most cells that are there are text, and nearly all of them different, as names of rows are."""
+    there = [cell for cell in words_in(cells).tolist() if cell.lower() not in MISSING]
+    texts = [cell for cell in there if math.isnan(number_in(cell, decimal_commas))]
+    return 2 * len(texts) > len(there) and len(set(there)) >= NEARLY_ALL * len(there)

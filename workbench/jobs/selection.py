@@ -6,6 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
+from workbench.data import fate_of_missing
 from workbench.engine.files import DAMAGED
 from workbench.errors import InputError
 from workbench.experiment import Experiment
@@ -38,6 +39,7 @@ class About(NamedTuple):
     name: str
     setting: str
     prior_remark: str
+    missing_remark: str = ""  # what became of rows with missing cells
 
 
 class Family(NamedTuple):
@@ -87,7 +89,8 @@ class SelectionJob(Job):
         model = self.experiment.model.model_copy(update={"covariance": covariance})
         own, train = self.experiment.model_copy(update={"model": model}), self.points.train
         candidates = tuple(with_components(own, k, train) for k in components)
-        about = About(self.name, setting_of(candidates[0], train), prior_remark_of(own))
+        setting, remark = setting_of(candidates[0], train), prior_remark_of(own)
+        about = About(self.name, setting, remark, fate_of_missing(train))
         # The default sampler of one component is not that of several.
         return Family(about, identity_of(candidates[-1], self.points.digest), candidates)
 
@@ -183,7 +186,7 @@ class SelectionJob(Job):
             choices = tuple(replace(Choice.from_dict(dict(r.values["choice"])), stale=o.stale) for o, r in done)
             failures = {str(o.cell.coordinates["model_components"]): o.failure for o in own if o.failure is not None}
             about = family.about
-            found[of] = Selection(about.name, about.setting, choices, about.prior_remark, failures)
+            found[of] = _selection(about, choices, failures)
         return FamilySelection(self.name, found) if self.is_grid else next(iter(found.values()))
 
 
@@ -324,4 +327,12 @@ def _together(store: Store, about: About, keys: Sequence[str]) -> Selection:
             continue
         choices.append(replace(choice, stale=why_stale(manifest.get("made_by"))))
     ordered = tuple(sorted(choices, key=lambda choice: choice.components))
-    return Selection(about.name, about.setting, ordered, about.prior_remark, failures, tuple(sorted(waiting)))
+    return _selection(about, ordered, failures, sorted(waiting))
+
+
+def _selection(
+    about: About, choices: tuple[Choice, ...], failures: dict[str, str], waiting: Iterable[int] = ()
+) -> Selection:
+    return Selection(
+        about.name, about.setting, choices, about.prior_remark, failures, tuple(waiting), about.missing_remark
+    )

@@ -292,8 +292,11 @@ class Mixture:
             if points.ndim != 2 or points.shape[1] != self.num_dimensions:
                 raise InputError(f"x: expected points [N, {self.num_dimensions}], got shape {list(x.shape)}")
             return points.astype(self.means.dtype)
-        check = finite_points if missing == "refuse" else points_or_missing
-        return jnp.asarray(check(x, self.num_dimensions), self.means.dtype)
+        if missing == "refuse":
+            checked = finite_points(x, self.num_dimensions, marginal='missing="marginal"')
+        else:
+            checked = points_or_missing(x, self.num_dimensions)
+        return jnp.asarray(checked, self.means.dtype)
 
 
 def num_parameters(covariance: Covariance, components: int, dimensions: int) -> int:

@@ -34,6 +34,7 @@ class Selection:
     prior_remark: str = ""  # whether the prior is the same for all K
     failures: dict[str, str] = field(default_factory=dict)  # the K that raised, with their errors
     waiting: tuple[int, ...] = ()  # the K that were requested but are not scored yet
+    missing_remark: str = ""  # what became of rows with missing cells, if there are any
 
     def __getitem__(self, components: int) -> Choice:
         """The choice of K components.
@@ -179,8 +180,8 @@ class Selection:
 
     @property
     def remarks(self) -> list[str]:
-        """What to know of all values: their scale, and the prior."""
-        return [SCALE, *([self.prior_remark] if self.prior_remark else [])]
+        """What to know of all values: rows with missing cells, the scale, and the prior."""
+        return [text for text in (self.missing_remark, SCALE, self.prior_remark) if text]
 
     def _columns(self, first: list[list[str]], cell: Callable[[str, Choice], str]) -> list[list[str]]:
         return [
@@ -216,6 +217,7 @@ class Selection:
             "setting": self.setting,
             "reading": self.reading,
             "prior": self.prior_remark,
+            "missing_cells": self.missing_remark,
             "best": {name: self.chosen(name) for name in CRITERIA},
             "highest_eligible": {name: self.best(name) for name in CRITERIA},
             "edge": {name: self.edge(name) for name in CRITERIA},
