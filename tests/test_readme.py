@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+import workbench as wb
 from workbench.cli.group import FILES, cli
 from workbench.experiment import parse_experiment
 
@@ -22,7 +23,7 @@ def blocks(language: str) -> list[str]:
 
 
 def test_the_python_example_runs_and_finds_both_groups(capsys: pytest.CaptureFixture[str]) -> None:
-    example, _ = blocks("python")
+    example, *_ = blocks("python")
     assert len(example.strip().splitlines()) <= 12
     # `test_old_faithful` has the chains in their full length.
     assert "wb.NUTS()" in example
@@ -37,12 +38,25 @@ def test_the_python_example_runs_and_finds_both_groups(capsys: pytest.CaptureFix
 
 
 def test_the_scikit_learn_example_runs_and_finds_both_groups() -> None:
-    _, example = blocks("python")
+    _, example, _ = blocks("python")
     namespace: dict[str, Any] = {}
     exec(compile(example, "README.md", "exec"), namespace)
     assert namespace["search"].best_params_["n_components"] == 2
     for means in (namespace["mixture"].canonical().means, np.sort(namespace["bounded"].means_, axis=0)):
         assert means[:, 1] == pytest.approx([54.5, 80.0], abs=1)
+
+
+def test_the_example_of_missing_cells_runs_and_labels_rows_by_the_cells_that_are_there() -> None:
+    *_, example = blocks("python")
+    namespace: dict[str, Any] = {}
+    exec(compile(example, "README.md", "exec"), namespace)
+    problem, labels, birds = namespace["problem"], namespace["labels"], namespace["birds"]
+    assert problem.missing == "marginal" and problem.num_rows == 272 and np.isnan(problem.x).sum() == 28
+    # The eruptions fall into short and long ones, of which few last about 3 minutes (Haerdle 1991, fig. 1).
+    assert np.mean(np.asarray(labels) == (problem.x[:, 0] > 3)) > 0.97
+    assert (birds.missing, birds.x.shape, birds.ids.tolist()) == ("marginal", (4, 2), ["b1", "b2", "b3", "b4"])
+    assert namespace["whole"].ids.tolist() == ["b1", "b3", "b4"]
+    assert wb.Problem(birds, 2).missing == "marginal"
 
 
 def test_the_config_example_is_valid() -> None:

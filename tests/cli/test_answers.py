@@ -190,6 +190,16 @@ def test_ids_are_copied_and_rows_with_missing_cells_left_out(tmp_path: Path) -> 
     check_labels(rows, np.delete(x, 2, axis=0), tmp_path / "out" / "fit" / "model.json")
 
 
+def test_an_answer_of_other_settings_is_not_replaced_without_a_word(tmp_path: Path) -> None:
+    write_flowers(tmp_path)
+    words = ("fit", tmp_path / "flowers.toml", "--out", tmp_path / "out")
+    assert "Replaced" not in command(*words).stdout + command(*words).stdout
+    told = command(*words, "--set", "data.missing=marginal").stdout
+    assert 'Replaced the answer of an earlier fit, of other settings: data.missing was "refuse".\n' in told
+    model = json.loads((tmp_path / "out" / "fit" / "model.json").read_text(encoding="utf-8"))
+    assert model["about"]["settings"]["data"]["missing"] == "marginal"
+
+
 @pytest.mark.parametrize("name", ["component", "p1", "class"])
 def test_ids_keep_their_column_whatever_its_name(tmp_path: Path, name: str) -> None:
     write_flowers(tmp_path, f'id = "{name}"')

@@ -9,6 +9,7 @@ from typing import Any
 import click
 import numpy as np
 
+from workbench.cli.earlier import replaced
 from workbench.cli.group import cli
 from workbench.cli.predict import write_labels
 from workbench.cli.run import FAILED
@@ -32,7 +33,7 @@ from workbench.jobs.registry import named as of_job
 from workbench.jobs.running import Reuse, run_job
 from workbench.jobs.store import Store
 from workbench.mixture.saved import SavedMixture, save_mixture
-from workbench.table import FORMS, Table
+from workbench.table import FORMS, Table, plain
 
 level_option = click.option(
     "--level",
@@ -173,8 +174,9 @@ def fit(
 
     Prints how far the best can be trusted, the estimates with their intervals, and, where classes are known, how they
     meet the components. Writes into the folder `fit` of the results: model.json (for `workbench predict` and
-    wb.Mixture.load), labels.csv (component, probability and density of every row), estimates.csv and estimates.tex. If
-    the experiment holds rows out, the method is run once more, on all rows.
+    wb.Mixture.load), labels.csv (component, probability and density of every row), estimates.csv and estimates.tex, in
+    place of those of an earlier fit, which is said if its settings were others. If the experiment holds rows out, the
+    method is run once more, on all rows.
     """
     store = Store(Path("results") / file.stem if out is None else out)
     import_own(file, settings)
@@ -206,6 +208,7 @@ def fit(
         if rows.source != source.source:
             raise InputError(f"{experiment.data.file}: has changed while it was fitted; run the command again")
         saved = _saved(file.stem, whole, answer, rows)
+        saved = saved._replace(about={**saved.about, "settings": plain(experiment.resolved())})
     click.echo(table(comparison))
     click.echo(trust)
     if final is not comparison:
@@ -221,7 +224,10 @@ def fit(
         click.echo(f"\n{cross_table(rows.labels.tolist(), components, number, known, rows.weights)}")
     if rows.dropped:
         click.echo(f"\n{fate_of_missing(rows)}")
+    earlier = replaced(store.folder / "fit" / "model.json", saved.about)
     written = _write(store.folder / "fit", saved, rows, found, (file.stem, experiment.data.id or "row"))
+    if earlier:
+        click.echo(f"\n{earlier}")
     click.echo("\nWritten: " + ", ".join(map(str, written)))
 
 
