@@ -497,3 +497,16 @@ def test_rows_are_read_however_few(write: Write) -> None:
         read_file(path)
     with pytest.raises(InputError, match="column 'u' is inf"):
         read_rows(write("b.csv", "u,v\ninf,2\n"), Wanted())
+
+
+def test_fields_of_a_structured_array_are_columns(tmp_path: Path) -> None:
+    x = np.random.default_rng(0).normal(size=(12, 2))
+    rows = np.zeros(12, dtype=[("length", "f8"), ("kind", "U4"), ("width", "f4")])
+    rows["length"], rows["width"], rows["kind"] = x[:, 0], x[:, 1], np.repeat(["a", "b"], 6)
+    np.save(tmp_path / "birds.npy", rows)
+    found = read_file(tmp_path / "birds.npy", label="kind")
+    assert found.columns == ("length", "width") and found.labels is not None
+    np.testing.assert_array_equal(found.x, np.stack([rows["length"], rows["width"]], axis=1))
+    assert found.labels.tolist() == rows["kind"].tolist()
+    with pytest.raises(InputError, match=r"unknown column 'breadth'.*Allowed: length, kind, width"):
+        read_file(tmp_path / "birds.npy", ["breadth"])

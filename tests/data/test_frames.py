@@ -247,3 +247,42 @@ def test_a_row_of_weight_0_counts_by_no_cell() -> None:
     table = {"mass": [np.nan, np.nan, 2.0, 4.5], "length": [0.5, 1.5, 3.5, 2.0], "count": [0, 2, 1, 1]}
     data = read_table(table, wanted=wb.Wanted(weights="count", missing="marginal"))
     assert fate_of_missing(data) == "1 row with a missing cell counts by its other cells."
+
+
+def test_names_that_are_whole_numbers_are_names() -> None:
+    x = np.random.default_rng(0).normal(size=(20, 3))
+    frame = pd.DataFrame(x).assign(kind="a")
+    found = wb.read_table(frame, columns=[2, 0], label="kind")
+    assert found.columns == ("2", "0")
+    np.testing.assert_array_equal(found.x, x[:, [2, 0]])
+    assert wb.read_table(frame, columns=frame.columns[:2]).columns == ("0", "1")
+    with pytest.raises(wb.InputError, match=r"unknown column '5'\. Allowed: 0, 1, 2, kind"):
+        wb.read_table(frame, columns=[5])
+
+
+def test_spans_of_time_are_no_numbers() -> None:
+    frame = pd.DataFrame({"a": [0.5, 1.5, 3.0], "span": pd.to_timedelta([1, 2, 4], "s")})
+    with pytest.raises(wb.InputError, match="3 cells in 3 rows are not numbers"):
+        wb.read_table(frame)
+    assert wb.read_table(frame, columns=["a"]).columns == ("a",)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"weights": 3}, "weights: give the name of a column as text, got 3"),
+        ({"label": ["a"]}, r"label: give the name of a column as text, got \['a'\]"),
+        ({"missing": "bogus"}, "missing: unknown 'bogus'; allowed: refuse, drop, marginal"),
+        ({"columns": 3}, "columns: give a list of names of columns as text, got 3"),
+        ({"exclude": "a"}, "exclude: give a list of names of columns as text, got 'a'"),
+    ],
+)
+def test_what_is_wanted_is_checked_where_it_is_said(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(wb.InputError, match=message):
+        wb.Wanted(**values)
+
+
+def test_a_mapping_in_place_of_what_is_wanted_is_refused() -> None:
+    wanted: Any = {"label": "a"}
+    with pytest.raises(wb.InputError, match=r"wanted: give wb.Wanted\(columns=..., ...\), got {'label': 'a'}"):
+        wb.read_table({"a": [1.0, 2.0]}, wanted=wanted)

@@ -139,3 +139,27 @@ def test_a_column_of_counts_is_named_as_possible_weights(tmp_path: Path) -> None
     assert '# weights = "Count"  # if it says how many' in toml_of(draft_of(path), "x.csv", "x.toml")
     path = write(tmp_path, "length,width\n1.5,4\n2.5,11\n3.5,7\n")
     assert '# weights = "count"  # a column that says how many' in toml_of(draft_of(path), "x.csv", "x.toml")
+
+
+def test_a_column_of_numbers_with_one_bad_cell_is_no_id(tmp_path: Path) -> None:
+    lines = ["tag,length,mass", *(f"B{n},{n + 0.5},{n * n}.25" for n in range(12))]
+    lines[4] = lines[4].replace("3.5", "3.5cm")
+    draft = draft_of(write(tmp_path, "\n".join(lines)))
+    assert (draft.identity, draft.columns) == ("tag", ["mass"])
+    assert draft.left_out == {"length": 'has numbers but in data row 4 ("3.5cm"); correct it to fit the column'}
+    # Words beside a few numbers are words.
+    rows = "\n".join(f"{'12' if n < 3 else f'a{n}'},{n}.5" for n in range(12))
+    assert draft_of(write(tmp_path, "code,length\n" + rows)).left_out == {"code": "is text"}
+
+
+def test_a_file_without_rows_is_told(tmp_path: Path) -> None:
+    pd.DataFrame({"a": np.zeros(0), "b": np.zeros(0)}).to_parquet(tmp_path / "empty.parquet")
+    with pytest.raises(InputError, match=r"empty\.parquet: has columns but no rows; give at least 2"):
+        draft_of(tmp_path / "empty.parquet")
+
+
+def test_a_config_of_too_long_a_name_is_one_message(tmp_path: Path) -> None:
+    data, out = write(tmp_path, birds()), tmp_path / ("n" * 300)
+    result = CliRunner().invoke(cli, ["init", str(data), "--out", str(out)], prog_name="workbench")
+    assert result.exit_code == 2 and result.stderr.count("\n") == 1
+    assert "cannot be written (File name too long); give another --out" in result.stderr

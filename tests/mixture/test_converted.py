@@ -87,3 +87,23 @@ def test_scikit_learn_is_asked_for_where_it_is_missing(
     monkeypatch.setattr("workbench.mixture.converted.find_spec", lambda name: None)
     with pytest.raises(InputError, match=r"needs scikit-learn; pip install 'workbench\[sklearn\]'"):
         random_mixture(points, K, "full", seed=0).to_sklearn()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("covariance_type", "zz", "covariance_type is 'zz'; allowed: full, tied, diag, spherical"),
+        ("means_", np.ones((3, 2)), r"weights_ \(2,\) and means_ \(3, 2\) are not \[K\] and \[K, D\]"),
+        ("means_", np.full((2, 2), np.nan), r"means_ must be finite numbers, got array\(\[\[nan, nan\], \["),
+        ("weights_", np.array([0.5, 0.9]), r"weights_ must be non-negative and sum to 1, got \[0.5, 0.9\]"),
+        ("weights_", None, "weights_ must be finite numbers, got None; fit it first"),
+        ("precisions_cholesky_", np.eye(2), r"has shape \(2, 2\); a full mixture has \(2, 2, 2\)"),
+        ("precisions_cholesky_", np.zeros((2, 2, 2)), "must be positive on its diagonal"),
+    ],
+)
+def test_a_spoilt_estimator_is_refused(name: str, value: Any, message: str) -> None:
+    fitted = Mixture.from_covariances([0.5, 0.5], [[0.0, 0], [1, 1]], np.stack([np.eye(2)] * 2)).to_sklearn()
+    assert Mixture.from_sklearn(fitted).num_components == 2
+    setattr(fitted, name, value)
+    with pytest.raises(InputError, match=f"fitted: .*{message}"):
+        Mixture.from_sklearn(fitted)

@@ -1,7 +1,7 @@
 """The mixture: its density equals SciPy's, and its results do not depend on labels or units."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -231,3 +231,21 @@ def test_a_row_counts_by_the_cells_that_are_there(family: str, random_mixture: C
         mixture.log_density(holes)
     with pytest.raises(InputError, match="data row 2: no cell has a value"):
         mixture.log_density([x[0], [np.nan] * 3], missing="marginal")
+
+
+def test_wrong_arguments_of_a_mixture_are_one_message() -> None:
+    mixture = Mixture.from_covariances([0.5, 0.5], [[0.0, 0], [1, 1]], np.stack([np.eye(2)] * 2))
+    key, wrong = jax.random.key(0), cast(Any, None)
+    for number in (-1, 2.5):
+        with pytest.raises(InputError, match=f"num_samples: must be a whole number of at least 0, got {number}"):
+            mixture.sample(key, cast(Any, number))
+    with pytest.raises(InputError, match="given: column 0: give a number or N of them, got 'x'"):
+        mixture.conditional({0: cast(Any, "x")})
+    with pytest.raises(InputError, match="other: give a Mixture, got None"):
+        mixture.kl_divergence(wrong, key)
+    with pytest.raises(InputError, match="other: give a Mixture, got None"):
+        mixture.kl_bounds(wrong)
+    with pytest.raises(InputError, match="path: give the path of a file, got None"):
+        Mixture.load(wrong)
+    with pytest.raises(InputError, match="path: give the path of a file, got None"):
+        mixture.save(wrong)

@@ -141,3 +141,15 @@ def test_the_command_draws_what_is_named(tiny_run: tuple[Path, Comparison], tmp_
     ):
         result = plot(folder, *words)
         assert result.exit_code == 2 and message in " ".join(result.stderr.split()), result.output
+
+
+@pytest.mark.parametrize("name", ["n" * 300 + ".png", "taken/x.png"])
+def test_a_figure_that_cannot_be_written_is_one_message(
+    name: str, tiny_run: tuple[Path, Comparison], tmp_path: Path
+) -> None:
+    (tmp_path / "taken").write_text("")
+    result = plot(tiny_run[0], "--figure", "score", "--out", tmp_path / name)
+    assert result.exit_code == 2 and result.stderr.count("\n") == 1
+    assert "cannot be written (" in result.stderr and result.stderr.endswith("; give another --out\n")
+    # It is the file that was asked for, and not a hidden one beside it.
+    assert f"{tmp_path}/." not in result.stderr

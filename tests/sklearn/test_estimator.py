@@ -400,3 +400,10 @@ def test_one_program_serves_small_fits_of_any_number_of_rows_and_components() ->
             # Five columns, which no other test here has.
             GaussianMixture(components, covariance_type="diag", random_state=0).fit(random.normal(size=(points, 5)))
     assert len(traced) == 1
+
+
+@pytest.mark.parametrize(("weight", "message"), [(2, r"shape is \(\)"), ("a", "dtype is <U1")])
+def test_a_weight_that_is_no_array_of_numbers_is_refused(weight: Any, message: str) -> None:
+    x = np.random.default_rng(0).normal(size=(20, 2))
+    with pytest.raises(ValueError, match=f"sample_weight: {message}"):
+        GaussianMixture(2).fit(x, sample_weight=weight)

@@ -71,10 +71,14 @@ def estimates(
     relabelling. Components count from 1, in the order of the first column of their means. LaTeX (which needs the
     package booktabs) and Markdown are tables for a paper; CSV and JSON have every digit, and correlations.
     """
+    given = click.get_current_context().get_parameter_source("replicates")
+    if errors is None and given is not click.core.ParameterSource.DEFAULT:
+        raise InputError("--replicates: is of the bootstraps of --errors, which is not given; add --errors all")
     comparisons = of_job(load_results(folder), job, folder)
     if errors is not None:
-        ways = WAYS if errors == "all" else tuple(way.strip() for way in errors.split(","))
-        check_ways(ways)
+        asked = dict.fromkeys(way.strip() for way in errors.split(","))
+        check_ways([way for way in asked if way != "all"] or WAYS)
+        ways = WAYS if "all" in asked else tuple(asked)
         _show_errors(comparisons, method, ways, replicates, form)
         return
     found = [
@@ -310,11 +314,11 @@ def init(data: Path, out: Path | None, force: bool) -> None:
     """
     draft = draft_of(data)
     path = Path(f"{data.stem}.toml") if out is None else out
-    if path.is_file() and not force:
-        raise InputError(f"{path}: exists; give another --out, or --force to replace it")
     file = os.path.relpath(data.resolve(), path.resolve().parent)
     text = toml_of(draft, file, str(path))
     with writing(path, data) as temporary:
+        if path.is_file() and not force:
+            raise InputError(f"{path}: exists; give another --out, or --force to replace it")
         temporary.write_text(text, encoding="utf-8")
     click.echo(text)
     quoted = shlex.quote(str(path))

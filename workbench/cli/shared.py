@@ -18,7 +18,7 @@ import tomli_w
 
 from workbench.compare.comparison import Watch
 from workbench.engine.files import replacing
-from workbench.errors import InputError, one_line
+from workbench.errors import VALUE, InputError, one_line
 from workbench.experiment import Experiment
 from workbench.experiment.own import import_methods
 from workbench.experiment.reading import read_toml
@@ -145,17 +145,17 @@ def writing(path: Path, *inputs: Path) -> Iterator[Path]:
     Raises:
         InputError: the path is one of the inputs, is there and is no regular file, or cannot be written.
     """
-    if path.is_dir() or (path.exists() and not path.is_file()):
-        raise InputError(f"{path}: is no file that can be replaced; give another --out")
-    if any(path.exists() and each.exists() and path.samefile(each) for each in inputs):
-        raise InputError(f"{path}: is read by the command, and would be lost; give another --out")
     try:
+        if path.is_dir() or (path.exists() and not path.is_file()):
+            raise InputError(f"{path}: is no file that can be replaced; give another --out")
+        if any(path.exists() and each.exists() and path.samefile(each) for each in inputs):
+            raise InputError(f"{path}: is read by the command, and would be lost; give another --out")
         # Through a link, it is the file behind it that is replaced.
         with replacing(path.resolve()) as temporary:
             yield temporary
     except (OSError, UnicodeEncodeError) as error:
         reason = getattr(error, "strerror", None) or "its name or text is no UTF-8"
-        raise InputError(f"{one_line(str(path))}: cannot be written ({reason}); give another --out") from None
+        raise InputError(f"{one_line(str(path), VALUE)}: cannot be written ({reason}); give another --out") from None
 
 
 def names_of(option: str, text: str | None) -> list[str] | None:

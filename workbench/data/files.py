@@ -55,7 +55,7 @@ def read_file(
     """Read and check the points in a file.
 
     - `.csv`, `.tsv`: UTF-8 with a header row; see `table.parse_table`. All columns except `label` are coordinates.
-    - `.npy`: an array `[N, D]` or `[N]`; its columns are named `x1` to `xD`.
+    - `.npy`: an array `[N, D]` or `[N]`, whose columns are named `x1` to `xD`, or a structured one with its own names.
     - `.parquet`: columns of numbers, beside those of classes and ids; needs pyarrow (the extra `parquet`).
     - `.xlsx`: the first sheet, with a header row; needs pandas and openpyxl (the extra `excel`).
     - `.npz`: an array `x` (or the only array), with optional `columns` `[D]` and `labels` `[N]`.
@@ -111,7 +111,7 @@ def _read(path: Path, wanted: Wanted, *, fit: bool) -> Dataset:
 
 
 def table_in(path: Path, wanted: Wanted | None = None) -> Table | None:
-    """The table in a file of text, Excel or, if it fits in memory, Parquet; None for arrays and larger files.
+    """The table in a file of text, Excel, structured NPY or, if it fits in memory, Parquet; None for others.
 
     Args:
         path: the file.
@@ -128,7 +128,17 @@ def table_in(path: Path, wanted: Wanted | None = None) -> Table | None:
         return _read_excel(_read_bytes(path), str(path))
     if suffix == ".parquet":
         return _parquet().parquet_table(path, wanted, READ_AT_MOST)
-    return None
+    return _structured(path) if suffix == ".npy" else None
+
+
+def _structured(path: Path) -> Table | None:
+    """The fields of an array that has names for them; None of others, and of damaged files, which are refused later."""
+    try:
+        mapped = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (*_DAMAGED, OSError):
+        return None
+    table = table_of(mapped, str(path)) if isinstance(mapped, np.ndarray) else None
+    return None if table is None else table._replace(remedies=IN_FILE)
 
 
 def _arrays_in(path: Path, wanted: Wanted) -> Content:

@@ -1,6 +1,6 @@
 """What is read of a table: its columns of numbers, known classes and ids, with one message about all that is wrong."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
@@ -15,7 +15,7 @@ from workbench.data.moments import blocks_of
 from workbench.data.points import check_points, column_positions, default_columns, named_points, unknown_name
 from workbench.data.table import IN_FILE, IN_PYTHON, Table, empty_words, numbers, words, words_in
 from workbench.data.weights import check_weights
-from workbench.errors import InputError, shown
+from workbench.errors import InputError, one_line, shown
 
 Missing: TypeAlias = Literal["refuse", "drop", "marginal"]
 
@@ -47,6 +47,16 @@ class Wanted:
         return ("label", self.label), ("id", self.identity), ("weights", self.weights)
 
     def __post_init__(self) -> None:
+        for field, name in self.apart:
+            if name is not None and not isinstance(name, str):
+                raise InputError(f"{field}: give the name of a column as text, got {one_line(shown(name))}")
+        for field, names in (("columns", self.columns), ("exclude", self.exclude)):
+            if names is None or (field == "columns" and isinstance(names, str)):
+                continue
+            several = tuple(names) if isinstance(names, Iterable) and not isinstance(names, str) else (None,)
+            if not all(isinstance(name, str) for name in several):
+                raise InputError(f"{field}: give a list of names of columns as text, got {one_line(shown(names))}")
+            object.__setattr__(self, field, several)
         if self.columns is not None and self.exclude:
             raise InputError("columns and exclude: give one of them, the columns to use or those to leave out")
         if self.missing not in get_args(Missing):
@@ -56,10 +66,12 @@ class Wanted:
         """What is wanted of a reader with these arguments, unless `wanted` says all of it.
 
         Raises:
-            InputError: both say something.
+            InputError: both say something, or `wanted` is no `Wanted`.
         """
         if wanted is None:
             return self
+        if not isinstance(wanted, Wanted):
+            raise InputError(f"wanted: give wb.Wanted(columns=..., ...), got {one_line(shown(wanted))}")
         if self.columns is not None or self != Wanted():
             raise InputError(
                 "wanted: stands in place of columns, label, identity and missing; give these within wb.Wanted(...)"
@@ -128,7 +140,8 @@ def read_table(
 
     Args:
         table: columns of N cells. An index of pandas that is not the default one names the rows.
-        columns: the columns to use, in this order; all of them by default.
+        columns: the columns to use, in this order; all of them by default. A whole number stands for the column that is
+            named so.
         label: the column that holds a known group for each point.
         identity: the column that names the rows; it is no coordinate.
         missing: what becomes of a row with a missing cell: "refuse" makes it an error, "drop" leaves the row out, and
@@ -140,7 +153,7 @@ def read_table(
         InputError: a column is unknown, or its cells cannot be fitted; the message tells all that is wrong. Or `wanted`
             is given beside what it stands for.
     """
-    asked = Wanted(columns, label, identity, missing=missing).unless(wanted)
+    asked = Wanted(_named(columns), _named(label), _named(identity), missing=missing).unless(wanted)
     found = table_of(table, name)
     if found is None:
         x, _ = named_points(table, name)
@@ -148,6 +161,14 @@ def read_table(
     content = content_of(found, asked, fit=True)
     asked.check(content.x, name, content.columns)
     return asked.data_set(content, name, "")
+
+
+def _named(name: Any) -> Any:
+    """A name, or a list of names, in which whole numbers become text, as the names of a table do."""
+    if isinstance(name, int | np.integer) and not isinstance(name, bool):
+        return str(name)
+    several = name.tolist() if hasattr(name, "tolist") else name  # an array, an index of pandas
+    return [_named(each) for each in several] if isinstance(several, list | tuple) else several
 
 
 def content_of(table: Table, wanted: Wanted, *, fit: bool) -> Content:

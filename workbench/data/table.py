@@ -189,7 +189,8 @@ def empty_words(labels: NDArray[np.str_], column: str, kept: NDArray[np.bool_] |
 def number_in(cell: object, decimal_commas: bool = False) -> float:
     """The number in `cell`; NaN if it holds none. `1_000`, which Python accepts, is not a number in a file."""
     if not isinstance(cell, str):
-        number = isinstance(cell, Real | Decimal) and not isinstance(cell, bool | np.bool_)
+        # To NumPy a span of time is a whole number, of units that a float would lose.
+        number = isinstance(cell, Real | Decimal) and not isinstance(cell, bool | np.bool_ | np.timedelta64)
         try:
             return float(cell) if number else math.nan  # type: ignore[arg-type]  # it is a number
         except OverflowError:

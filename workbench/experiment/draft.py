@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from workbench.data import Wanted, read_rows
 from workbench.data.files import table_in
 from workbench.data.table import MISSING, numbers_in, words_in
-from workbench.errors import InputError
+from workbench.errors import VALUE, InputError, cut
 from workbench.mixture import COVARIANCES, num_parameters
 
 # A column of text with at most this many different words, and fewer than half as many as rows, holds known classes.
@@ -24,6 +24,9 @@ ROWS_OF_A_CLASS = 20
 
 # A column that is missing in a larger share of the rows is left out, for else these rows are.
 MOST_MISSING = 0.5
+
+# A column of numbers in which a larger share of the cells are words is one of words; one cell may always be.
+MOST_BAD = 0.1
 
 _COMMA = re.compile(r"[-+]?\d+,\d+")
 
@@ -68,6 +71,8 @@ def draft_of(path: Path) -> Draft:
     if table is None:
         data = read_rows(path, Wanted())
         return Draft(len(data.x), list(data.columns), label=None if data.labels is None else "labels")
+    if not table.num_rows:
+        raise InputError(f"{path}: has columns but no rows; give at least 2")
     draft = Draft(table.num_rows, row_names=table.ids is not None)
     texts = {name: words_in(table.column(name)).tolist() for name in table.columns}
     incomplete = np.zeros(table.num_rows, bool)
@@ -76,8 +81,11 @@ def draft_of(path: Path) -> Draft:
         numbers = numbers_in(table.column(name), table.decimal_commas)
         if not table.decimal_commas and any(map(_COMMA.fullmatch, cells)):
             draft.left_out[name] = "has commas in its numbers; write decimals with a point, thousands without a mark"
-        elif np.any(np.isnan(numbers) & ~lost):
-            _place_words(draft, name, cells)
+        elif np.any(bad := np.isnan(numbers) & ~lost):
+            if _is_slip(numbers, bad, lost):
+                draft.left_out[name] = f"has numbers but in {_told(bad, cells)}; correct it to fit the column"
+            else:
+                _place_words(draft, name, cells)
         elif np.all(lost):
             draft.left_out[name] = "holds nothing"
         elif not np.all(np.isfinite(numbers[~lost])):
@@ -117,6 +125,20 @@ def _place_words(draft: Draft, name: str, cells: Sequence[str]) -> None:
         draft.label, draft.classes = name, different
     else:
         draft.left_out[name] = "is text" if draft.label is None else "is text too; make it the label if it is the class"
+
+
+def _is_slip(numbers: NDArray[np.float64], bad: NDArray[np.bool_], lost: NDArray[np.bool_]) -> bool:
+    """Whether a column is one of numbers with a few bad cells, and none of words. [N] each"""
+    good = numbers[~bad & ~lost]
+    few = np.sum(bad) <= max(1, MOST_BAD * (len(good) + np.sum(bad)))
+    return bool(few) and len(good) > 1 and not _codes(good)
+
+
+def _told(bad: NDArray[np.bool_], cells: Sequence[str]) -> str:
+    """The first bad cell, and how many there are."""
+    places = np.flatnonzero(bad).tolist()
+    more = f" and {len(places) - 1:,} more" if len(places) > 1 else ""
+    return f"data row {places[0] + 1} ({_plain(cut(cells[places[0]], VALUE))}){more}"
 
 
 def _counts(numbers: NDArray[np.float64]) -> bool:

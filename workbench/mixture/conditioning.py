@@ -7,7 +7,7 @@ the family.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -115,7 +115,7 @@ def _conditioned(mixture: Mixture, given: Mapping[int, ArrayLike]) -> tuple[_Par
     places = _positions(tuple(given), mixture.num_dimensions, "given")
     if len(places) == mixture.num_dimensions:
         raise InputError(f"given: has all {len(places)} columns; leave at least one out")
-    columns = [jnp.asarray(value, mixture.means.dtype) for value in given.values()]
+    columns = [_number(place, value, mixture.means.dtype) for place, value in given.items()]
     lengths = {value.shape for value in columns if value.ndim}
     if any(value.ndim > 1 for value in columns) or len(lengths) > 1:
         shapes = ", ".join(str(list(value.shape)) for value in columns)
@@ -129,6 +129,14 @@ def _conditioned(mixture: Mixture, given: Mapping[int, ArrayLike]) -> tuple[_Par
     slopes = jax.vmap(lambda factor, right: cho_solve((factor, True), right))(factors, across)
     rest = dense[:, h[:, None], h] - jnp.einsum("kgh,kgi->khi", across, slopes)
     return _Parts(places, mixture.means[:, g], mixture.means[:, h], slopes, rest), values, not lengths
+
+
+def _number(place: int, value: ArrayLike, dtype: Any) -> Array:
+    """The value of a given column."""
+    try:
+        return jnp.asarray(value, dtype)
+    except (TypeError, ValueError):
+        raise InputError(f"given: column {place}: give a number or N of them, got {shown(value)}") from None
 
 
 def _shares(mixture: Mixture, parts: _Parts, values: Array) -> Array:

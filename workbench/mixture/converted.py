@@ -9,7 +9,7 @@ import numpyro.distributions as dist
 from numpy.typing import ArrayLike, NDArray
 from scipy.linalg import solve_triangular
 
-from workbench.errors import InputError
+from workbench.errors import InputError, one_line, shown
 from workbench.mixture.mixture import Mixture, covariance_named
 
 # scikit-learn's names of the covariance families, and ours.
@@ -43,8 +43,32 @@ def from_sklearn(fitted: Any) -> Mixture:
         raise InputError(
             f"fitted: {type(fitted).__name__} has no {' and no '.join(missing)}; give a GaussianMixture after its fit"
         )
-    weights, means = np.asarray(fitted.weights_, float), np.asarray(fitted.means_, float)
-    return with_precisions(weights, means, fitted.precisions_cholesky_, FAMILIES[fitted.covariance_type])
+    kind = fitted.covariance_type
+    if kind not in TYPES.values():
+        raise InputError(f"fitted: covariance_type is {shown(kind)}; allowed: {', '.join(FAMILIES)}")
+    weights, means, roots = (_finite(name, getattr(fitted, name)) for name in names[1:])
+    if means.ndim != 2 or weights.shape != means.shape[:1]:
+        raise InputError(f"fitted: weights_ {weights.shape} and means_ {means.shape} are not [K] and [K, D]")
+    k, d = means.shape
+    expected = {"full": (k, d, d), "tied": (d, d), "diag": (k, d), "spherical": (k,)}[kind]
+    if roots.shape != expected:
+        raise InputError(f"fitted: precisions_cholesky_ has shape {roots.shape}; a {kind} mixture has {expected}")
+    if np.any(weights < 0) or not np.isclose(np.sum(weights), 1.0, rtol=0, atol=1e-3):
+        raise InputError(f"fitted: weights_ must be non-negative and sum to 1, got {shown(weights.tolist())}")
+    if np.any((np.diagonal(roots, axis1=-2, axis2=-1) if kind in ("full", "tied") else roots) <= 0):
+        raise InputError(f"fitted: precisions_cholesky_ must be positive on its diagonal, got {shown(roots.tolist())}")
+    return with_precisions(weights, means, roots, FAMILIES[kind])
+
+
+def _finite(name: str, given: Any) -> Numbers:
+    """An array of a fitted estimator."""
+    try:
+        array = np.asarray(given, float)
+    except (TypeError, ValueError):
+        array = np.asarray(np.nan)
+    if not np.all(np.isfinite(array)):
+        raise InputError(f"fitted: {name} must be finite numbers, got {one_line(shown(given))}; fit it first")
+    return array
 
 
 def parameters_of(mixture: Mixture, kind: str) -> tuple[Numbers, Numbers, Numbers, Numbers]:

@@ -19,7 +19,7 @@ from jax.typing import ArrayLike
 
 from workbench.data import finite_points, points_or_missing
 from workbench.data.observed import MissingCells, check_missing
-from workbench.errors import InputError, shown
+from workbench.errors import InputError, shown, whole_number
 from workbench.mixture.covariance import COVARIANCES, Covariance, lower_triangular
 from workbench.mixture.covariance.given import in_family
 from workbench.mixture.density import log_density_at, log_joint_at
@@ -155,7 +155,12 @@ class Mixture:
         return joint
 
     def sample(self, key: Array, num_samples: int) -> tuple[Array, Array]:
-        """Independent draws and the components they came from. [N, D], [N]"""
+        """Independent draws and the components they came from. [N, D], [N]
+
+        Raises:
+            InputError: `num_samples` is no whole number of at least 0.
+        """
+        num_samples = whole_number("num_samples", num_samples, 0)
         key_component, key_noise = jax.random.split(key)
         components = jax.random.choice(key_component, self.num_components, (num_samples,), p=self.weights)
         noise = jax.random.normal(key_noise, (num_samples, self.num_dimensions), self.means.dtype)

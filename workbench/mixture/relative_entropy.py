@@ -12,7 +12,7 @@ import numpy as np
 from jax import Array
 from jax.scipy.special import logsumexp
 
-from workbench.errors import InputError, whole_number
+from workbench.errors import InputError, shown, whole_number
 from workbench.mixture.covariance.base import LOG_2PI
 from workbench.mixture.matching import Components, assignment, twice_kl
 from workbench.mixture.mixture import Mixture
@@ -147,6 +147,8 @@ def _upper(log_w: Array, log_v: Array, between: Array) -> Array:
 
 
 def _check_columns(one: Mixture, other: Mixture) -> None:
+    if not isinstance(other, Mixture):
+        raise InputError(f"other: give a Mixture, got {shown(other)}")
     if one.num_dimensions != other.num_dimensions:
         raise InputError(
             f"other: has {other.num_dimensions} columns and this mixture {one.num_dimensions}; "

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from workbench.data.points import check_columns, default_columns
-from workbench.errors import VALUE, InputError, cut, shown
+from workbench.errors import VALUE, InputError, cut, path_of, shown
 from workbench.mixture.mixture import Mixture
 from workbench.table import Table
 
@@ -58,7 +58,7 @@ def save_mixture(
     Raises:
         InputError: the number of names is not D, or a number is not finite.
     """
-    path = Path(path)
+    path = path_of("path", path)
     if np.ndim(mixture.weights) != 1:
         raise InputError(
             f"{path}: several mixtures, of shape {np.shape(mixture.weights)}; save one, as trace.best gives"
@@ -95,7 +95,7 @@ def load_mixture(path: Path | str) -> SavedMixture:
     Raises:
         InputError: the file cannot be read, is no such file, or its numbers are no mixture of the family.
     """
-    path = Path(path)
+    path = path_of("path", path)
     remedy = "give a file that `workbench fit` or Mixture.save wrote"
     try:
         size = path.stat().st_size

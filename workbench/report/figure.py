@@ -12,7 +12,7 @@ from workbench import plots
 from workbench.compare import Comparison
 from workbench.data.points import unknown_name
 from workbench.engine.files import replacing
-from workbench.errors import InputError
+from workbench.errors import VALUE, InputError, one_line
 from workbench.plots import parameters
 from workbench.plots import selection as criteria
 from workbench.plots.classification import UNCERTAINTY, By
@@ -122,15 +122,19 @@ def save_figure(made: Figure, path: Path) -> Path:
     Text stays text, in fonts that journals take (TrueType in PDF), and two runs write the same bytes.
 
     Raises:
-        InputError: the suffix is none of `FORMATS`.
+        InputError: the suffix is none of `FORMATS`, or the file cannot be written.
     """
     form = path.suffix.lower()
     if form not in FORMATS:
         raise InputError(f"--out: {path}: suffix {path.suffix!r} is no format; give {', '.join(FORMATS)}")
     metadata = {".png": {"Software": None}, ".pdf": {"CreationDate": None}, ".svg": {"Date": None, "Creator": None}}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with matplotlib.rc_context({"svg.hashsalt": SALT, "pdf.fonttype": 42}), replacing(path) as temporary:
-        made.savefig(temporary, format=form[1:], dpi=2 * DOTS_PER_INCH, metadata=metadata[form])
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with matplotlib.rc_context({"svg.hashsalt": SALT, "pdf.fonttype": 42}), replacing(path) as temporary:
+            made.savefig(temporary, format=form[1:], dpi=2 * DOTS_PER_INCH, metadata=metadata[form])
+    except OSError as error:
+        where = one_line(str(path), VALUE)
+        raise InputError(f"{where}: cannot be written ({error.strerror}); give another --out") from None
     return path
 
 

@@ -298,7 +298,7 @@ class GaussianMixture(sklearn.mixture.GaussianMixture):  # type: ignore[misc]
 def _weights(given: ArrayLike, rows: int) -> Points:
     """Weights of rows, checked. The message of weights that are all zero is worded as scikit-learn's checks ask."""
     array = np.asarray(given)
-    if len(array) and not np.any(array):
+    if array.ndim and array.dtype.kind in "biuf" and len(array) and not np.any(array):
         raise InputError("sample_weight: every weight is zero, so that no row counts; give at least one above 0")
     return check_weights(array, rows, "sample_weight")
 
