@@ -159,3 +159,81 @@ def test_classes_are_coloured_only_where_they_are_known(iris: Comparison) -> Non
     ax = axes()
     plots.classification(ax, without, legend=False, palette="viridis")
     assert ax.get_legend() is None and len(points_by_colour(ax)) == 3
+
+
+def test_weighted_values_draw_as_the_repeated_rows_do(trace_of) -> None:
+    # 53 values, each of which counts one to nine times.
+    rng = np.random.default_rng(7)
+    x = np.concatenate([rng.normal(0, 1, 35), rng.normal(6, 1, 18)])[:, None]
+    weights = rng.integers(1, 10, 53).astype(float)
+    mixture = wb.Mixture.from_covariances([2 / 3, 1 / 3], [[0.0], [6.0]], [[[1.0]], [[1.0]]])
+    bars = []
+    for problem in (wb.Problem(x, 2, weights=weights), wb.Problem(np.repeat(x, weights.astype(int), axis=0), 2)):
+        ax = axes()
+        plots.classification(ax, Comparison(problem, {"em": trace_of(problem, [[mixture]])}))
+        bars.append([(bar.get_x(), bar.get_y(), bar.get_width(), bar.get_height()) for bar in ax.patches])
+    np.testing.assert_allclose(*bars, atol=1e-12)
+    assert sum(width * height for _, _, width, height in bars[0]) == pytest.approx(1.0)
+
+
+def test_principal_components_of_weighted_rows_are_those_of_the_repeated_rows(trace_of) -> None:
+    rng = np.random.default_rng(11)
+    x = rng.normal(size=(30, 3)) @ [[1.0, 0.5, 0.0], [0.0, 1.0, 0.7], [0.0, 0.0, 1.0]]
+    weights = rng.integers(1, 5, 30).astype(int)
+    mixture = wb.Mixture.from_covariances([1.0], [x.mean(0)], [np.cov(x.T)])
+    views = []
+    for problem in (wb.Problem(x, 1, weights=weights.astype(float)), wb.Problem(np.repeat(x, weights, axis=0), 1)):
+        comparison = Comparison(problem, {"em": trace_of(problem, [[mixture]])})
+        views.append(view_of(comparison, Gaussians.of(mixture)))
+    np.testing.assert_allclose(np.repeat(views[0].x, weights, axis=0), views[1].x, atol=1e-12)
+    assert views[0].labels == views[1].labels
+
+
+@pytest.fixture(scope="module")
+def holes(trace_of) -> Comparison:
+    """Two clear groups that one Gaussian completes badly, and rows of which either cell is missing."""
+    rng = np.random.default_rng(2)
+    x = np.concatenate([rng.normal([0, 0], [1, 0.3], (60, 2)), rng.normal([1, 4], [1, 0.3], (20, 2))])
+    x[::5, 0], x[2::5, 1] = np.nan, np.nan
+    mixture = wb.Mixture.from_covariances(
+        [0.75, 0.25], [[0.0, 0.0], [1.0, 4.0]], [np.diag([1.0, 0.09]), np.diag([1.0, 0.09])]
+    )
+    problem = wb.Problem(x, 2, missing="marginal", columns=["a", "b"])
+    return Comparison(problem, {"em": trace_of(problem, [[mixture]])}, columns=("a", "b"))
+
+
+def test_rows_with_missing_cells_have_the_label_that_their_own_cells_give_and_hollow_marks(holes: Comparison) -> None:
+    problem, mixture = holes.problem, mixture_of(holes)
+    component = np.asarray(mixture.predict(problem.x, missing="marginal"))
+    # The completed cells would give other labels to some.
+    assert np.any(component != np.asarray(mixture.predict(problem.sample)))
+    ax = axes()
+    plots.classification(ax, holes)
+    shown = points_by_colour(ax)
+    for k in range(2):
+        assert same_rows(shown[CYCLE[k]], problem.sample[component == k])
+    hollow = [np.column_stack(line.get_data()) for line in ax.lines if line.get_markerfacecolor() == "none"]
+    assert same_rows(np.concatenate(hollow), problem.sample[np.isnan(problem.x).any(axis=1)])
+    assert ax.get_xlabel() == "a\nhollow: cells missing, placed by completion"
+    # Of one column, rows are completed that have no cell there.
+    view = view_of(holes, Gaussians.of(mixture), ["b"])
+    np.testing.assert_array_equal(view.completed, np.isnan(problem.x[:, 1]))
+
+
+def test_the_uncertainty_of_a_row_with_missing_cells_is_that_given_its_own_cells(holes: Comparison) -> None:
+    problem = holes.problem
+    chance = 1 - np.asarray(mixture_of(holes).responsibilities(problem.x, missing="marginal")).max(1)
+    order = np.argsort(chance, kind="stable")
+    ax = axes()
+    marks = plots.uncertainty(ax, holes)
+    np.testing.assert_array_equal(np.asarray(marks.get_array()), chance[order])
+    np.testing.assert_array_equal(np.asarray(marks.get_offsets()), problem.sample[order])
+    ringed = np.asarray(marks.get_linewidths()) > 0
+    np.testing.assert_array_equal(ringed, np.isnan(problem.x).any(axis=1)[order])
+    assert ax.get_xlabel() == "a\nringed: cells missing, placed by completion"
+
+
+def test_whole_rows_have_no_note_and_no_rings(iris: Comparison) -> None:
+    ax = axes()
+    marks = plots.uncertainty(ax, iris)
+    assert "missing" not in ax.get_xlabel() and not np.any(marks.get_linewidths())

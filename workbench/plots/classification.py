@@ -17,7 +17,7 @@ from workbench.compare.answers import answer_of
 from workbench.data.points import column_positions
 from workbench.errors import InputError
 from workbench.plots.estimates import Gaussians, data_range
-from workbench.plots.fit import IMAGE_FROM
+from workbench.plots.fit import IMAGE_FROM, histogram_edges
 from workbench.plots.style import EDGE, Palette, Place, axis_label, legend_at, palette_of, plain, tidy
 
 if TYPE_CHECKING:
@@ -28,6 +28,12 @@ By: TypeAlias = Literal["component", "class"]
 
 # Shapes that are told apart in a print without colours.
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+
+# Bins of a divided histogram.
+MOST_BINS = 60
+
+# Said of rows that have no value of their own in a column that is shown.
+COMPLETED = "{}: cells missing, placed by completion"
 
 # The most groups for which a legend has an entry each, and the most entries side by side.
 MOST_CLASSES, MOST_ABREAST = 12, 5
@@ -49,6 +55,7 @@ class View:
     x: NDArray[np.float64]  # [N, 1 or 2]
     gaussians: Gaussians  # in these dimensions
     labels: tuple[str, ...]  # of the axes
+    completed: NDArray[np.bool_]  # [N]   rows without a cell of their own in a column that is shown
 
 
 def view_of(comparison: Comparison, gaussians: Gaussians, columns: Sequence[str] | None = None) -> View:
@@ -57,15 +64,17 @@ def view_of(comparison: Comparison, gaussians: Gaussians, columns: Sequence[str]
     Raises:
         InputError: a column is unknown, or there are more than two.
     """
-    x = comparison.problem.sample
+    problem = comparison.problem
+    x, own = problem.sample, rows_of(comparison)
     names = comparison.columns or tuple(f"x{d + 1}" for d in range(x.shape[1]))
     places = list(range(x.shape[1])) if columns is None else column_positions(columns, names, "columns")
     if columns is not None and len(places) > 2:
         raise InputError(f"columns: {len(places)} are more than a plane has; give one or two")
     if len(places) > 2:
-        return _principal(x, gaussians)
+        return _principal(x, problem.sample_weights, gaussians, _any_missing(own))
     axes = np.eye(x.shape[1])[places]  # [C, D]
-    return View(x[:, places], _projected(gaussians, axes), tuple(axis_label(comparison, d) for d in places))
+    labels = tuple(axis_label(comparison, d) for d in places)
+    return View(x[:, places], _projected(gaussians, axes), labels, _any_missing(own[:, places]))
 
 
 def classification(
@@ -82,7 +91,8 @@ def classification(
 
     For one column it draws a histogram that is divided among the components, and their densities. Where classes are
     known, marks have the shape of the class, or, coloured by class, of the component. Components count from 1 in the
-    order of `Mixture.canonical`, as in all tables.
+    order of `Mixture.canonical`, as in all tables. Weights count in the histogram. A row with missing cells is labelled
+    by the others; if a shown cell is missing, its mark is hollow and stands at the completed cell.
 
     Args:
         ax: the axes.
@@ -98,7 +108,7 @@ def classification(
     """
     mixture = answer_of(comparison, method).mixture
     view = view_of(comparison, Gaussians.of(mixture), columns)
-    component = np.asarray(mixture.predict(comparison.problem.sample))
+    component = np.asarray(mixture.predict(rows_of(comparison), missing=comparison.problem.missing))
     classes = classes_of(comparison)
     if colour not in ("component", "class"):
         raise InputError(f"colour: unknown {colour!r}; allowed: component, class")
@@ -110,7 +120,7 @@ def classification(
     coloured, shaped = (by_component, by_class) if colour == "component" else (by_class, by_component)
     shades = palette_of(palette, len(coloured[1]))
     if view.x.shape[1] == 1:
-        _divided(ax, view, coloured, shades)
+        _divided(ax, view, comparison.problem.sample_weights, coloured, shades)
     else:
         _scattered(ax, view, coloured, shaped, shades)
         _entries(ax, coloured, shaped, shades, in_rows=legend == "above")
@@ -118,7 +128,7 @@ def classification(
             shade = shades[k] if colour == "component" else EDGE
             for contour, width in zip(contours, (1.4, 0.8), strict=True):
                 ax.plot(*contour, color=shade, linewidth=width, zorder=2.5)
-        _frame(ax, view)
+        _frame(ax, view, "hollow")
     legend_at(ax, legend, _abreast(coloured[1], shaped[1]))
     tidy(ax)
 
@@ -134,7 +144,8 @@ def uncertainty(
 ) -> "PathCollection":
     """The rows, each the larger and darker the less sure its component: 1 minus the highest responsibility.
 
-    For one column it draws that chance against the column, for rows as marks and between them as a line.
+    For one column it draws that chance against the column, for rows as marks and between them as a line. Rows with
+    missing cells are judged by the others; if a shown cell is missing, the mark is ringed, at the completed cell.
 
     Args:
         ax: the axes.
@@ -152,10 +163,12 @@ def uncertainty(
     """
     mixture = answer_of(comparison, method).mixture
     view = view_of(comparison, Gaussians.of(mixture), columns)
-    chance = 1 - np.max(np.asarray(mixture.responsibilities(comparison.problem.sample)), axis=1)
+    own = mixture.responsibilities(rows_of(comparison), missing=comparison.problem.missing)
+    chance = 1 - np.max(np.asarray(own), axis=1)
     most = max(1 - 1 / mixture.num_components, np.finfo(float).eps)
-    style: dict[str, Any] = {"cmap": _colour_map(palette), "vmin": 0.0, "vmax": most, "linewidths": 0.0}
+    style: dict[str, Any] = {"cmap": _colour_map(palette), "vmin": 0.0, "vmax": most, "edgecolors": EDGE}
     order = np.argsort(chance, kind="stable")  # the least sure on top
+    style["linewidths"] = np.where(view.completed[order], 0.9, 0.0)
     least = SURE if len(order) < IMAGE_FROM else SURE_OF_MANY
     sizes = least + (UNSURE - least) * chance[order] / most
     if view.x.shape[1] == 1:
@@ -165,7 +178,7 @@ def uncertainty(
             grid = np.linspace(*data_range(view.x[:, 0]), 800)[:, None]
             line = 1 - np.max(np.asarray(mixture.responsibilities(grid)), axis=1)
             ax.plot(grid[:, 0], line, color=EDGE, linewidth=0.9, zorder=1.5)
-        ax.set_xlabel(view.labels[0])
+        ax.set_xlabel(_with_note(view, "ringed"))
         ax.set_ylabel(UNCERTAINTY)
         ax.set_ylim(-0.02 * most, 1.05 * most)
     else:
@@ -176,10 +189,16 @@ def uncertainty(
             for contour, width in zip(contours, (1.2, 0.7), strict=True):
                 ax.plot(*contour, color=EDGE, linewidth=width, label=label, zorder=2.5)
                 label = None
-        _frame(ax, view)
+        _frame(ax, view, "ringed")
         legend_at(ax, legend, 2)
     tidy(ax)
     return marks
+
+
+def rows_of(comparison: Comparison) -> NDArray[np.float64]:
+    """The rows of `Problem.sample` with NaN where a cell is missing, by which a mixture labels them. [N', D]"""
+    problem = comparison.problem
+    return problem.x if problem.missing == "marginal" else problem.sample
 
 
 def classes_of(comparison: Comparison) -> NDArray[np.str_] | None:
@@ -190,17 +209,25 @@ def classes_of(comparison: Comparison) -> NDArray[np.str_] | None:
     return np.asarray(labels).astype(np.str_)
 
 
-def _principal(x: NDArray[np.float64], gaussians: Gaussians) -> View:
+def _any_missing(x: NDArray[np.float64]) -> NDArray[np.bool_]:
+    return np.asarray(np.any(np.isnan(x), axis=1), np.bool_)
+
+
+def _principal(
+    x: NDArray[np.float64], weights: NDArray[np.float64] | None, gaussians: Gaussians, completed: NDArray[np.bool_]
+) -> View:
     """The first two principal components of the standardised columns, in standard deviations of the columns."""
-    centre, scale = x.mean(axis=0), x.std(axis=0)
+    share = np.full(len(x), 1 / len(x)) if weights is None else weights / np.sum(weights)
+    centre = share @ x
+    scale = np.sqrt(share @ (x - centre) ** 2)
     z = (x - centre) / scale
-    variances, vectors = np.linalg.eigh(z.T @ z / len(z))
+    variances, vectors = np.linalg.eigh(z.T @ (share[:, None] * z))
     axes = vectors[:, [-1, -2]].T  # [2, D]
     # The sign of an eigenvector is free: the largest loading is positive.
     axes = axes * np.sign(axes[np.arange(2), np.argmax(np.abs(axes), axis=1)])[:, None]
     labels = tuple(PRINCIPAL.format(c + 1, 100 * variances[-1 - c] / np.sum(variances)) for c in range(2))
     moved = Gaussians(gaussians.weights, gaussians.means - centre, gaussians.covariances)
-    return View(z @ axes.T, _projected(moved, axes / scale), labels)
+    return View(z @ axes.T, _projected(moved, axes / scale), labels, completed)
 
 
 def _projected(gaussians: Gaussians, axes: NDArray[np.float64]) -> Gaussians:
@@ -225,12 +252,14 @@ def _scattered(ax: "Axes", view: View, coloured: _Groups, shaped: _Groups, shade
     }
     # In random order, so that no group hides another; runs of one look are drawn together.
     order = np.random.default_rng(0).permutation(len(view.x))
+    looks = np.stack([coloured[0], shaped[0], view.completed], axis=1)  # [N, 3]
     for part in np.array_split(order, min(len(order), 20)):
-        for group in np.unique(coloured[0][part]):
-            for shape in np.unique(shaped[0][part]):
-                rows = part[(coloured[0][part] == group) & (shaped[0][part] == shape)]
-                marker = MARKERS[shape % len(MARKERS)]
-                ax.plot(*view.x[rows].T, color=shades[group], marker=marker, **style)
+        for group, shape, hollow in np.unique(looks[part], axis=0):
+            rows = part[np.all(looks[part] == (group, shape, hollow), axis=1)]
+            look = {**style, "color": shades[group], "marker": MARKERS[shape % len(MARKERS)]}
+            if hollow:
+                look |= {"markerfacecolor": "none", "markeredgewidth": 0.9}
+            ax.plot(*view.x[rows].T, **look)
 
 
 def _entries(ax: "Axes", coloured: _Groups, shaped: _Groups, shades: Sequence[str], *, in_rows: bool) -> None:
@@ -254,16 +283,22 @@ def _abreast(*groups: list[str]) -> int:
     return most if most <= MOST_ABREAST else 3
 
 
-def _divided(ax: "Axes", view: View, coloured: _Groups, shades: Sequence[str]) -> None:
-    """A histogram of one column, its bars divided among the groups, with the density of each component."""
+def _divided(
+    ax: "Axes", view: View, weights: NDArray[np.float64] | None, coloured: _Groups, shades: Sequence[str]
+) -> None:
+    """A histogram of one column, its bars divided among the groups, with the density of each component.
+
+    A row of weight w, of weights [N] if given, adds as much as w equal rows.
+    """
     groups, names = coloured
     x = view.x[:, 0]
-    edges = np.histogram_bin_edges(x, "auto")
-    edges = edges if len(edges) <= 61 else np.linspace(edges[0], edges[-1], 61)
+    edges = histogram_edges(x, weights, MOST_BINS)
+    counts = np.ones(len(x)) if weights is None else weights
+    heights = counts / (np.sum(counts) * (edges[1] - edges[0]))
     parts = [x[groups == g] for g in range(len(names))]
-    weights = [np.full(len(part), 1 / (len(x) * (edges[1] - edges[0]))) for part in parts]
+    of_parts = [heights[groups == g] for g in range(len(names))]
     ax.hist(
-        parts, edges.tolist(), weights=weights, stacked=True, color=shades, alpha=0.45,
+        parts, edges, weights=of_parts, stacked=True, color=shades, alpha=0.45,
         edgecolor="white", linewidth=0.4, label=[plain(name) for name in names],
     )  # fmt: skip
     grid = view.gaussians.grid(0, *data_range(x, 0.1))
@@ -274,7 +309,7 @@ def _divided(ax: "Axes", view: View, coloured: _Groups, shades: Sequence[str]) -
     if len(densities) > 1:
         ax.plot(grid, densities.sum(0), color="0.15", linewidth=1.0, linestyle=(0, (4, 2)), label="mixture")
     ax.set_xlim(grid[0], grid[-1])
-    ax.set_xlabel(view.labels[0])
+    ax.set_xlabel(_with_note(view, "some"))
     ax.set_ylabel("density")
 
 
@@ -284,10 +319,15 @@ def _ellipses(view: View) -> list[tuple[NDArray[np.float64], NDArray[np.float64]
     return list(zip(one, two, strict=True))
 
 
-def _frame(ax: "Axes", view: View) -> None:
-    for name, values, label in zip("xy", view.x.T, view.labels, strict=True):
+def _frame(ax: "Axes", view: View, marked: str) -> None:
+    for name, values, label in zip("xy", view.x.T, (_with_note(view, marked), view.labels[1]), strict=True):
         getattr(ax, f"set_{name}lim")(*data_range(values))
         getattr(ax, f"set_{name}label")(label)
+
+
+def _with_note(view: View, marked: str) -> str:
+    """The label of the first column, and which marks are placed by completed cells."""
+    return f"{view.labels[0]}\n{COMPLETED.format(marked)}" if view.completed.any() else view.labels[0]
 
 
 def _colour_map(palette: Palette) -> Any:

@@ -31,6 +31,9 @@ PANEL_WIDTH = 0.6
 
 MOST_BINS = 40
 
+# Values that repeated rows are written out to, where the edges of bins are chosen.
+MOST_REPEATED = 1_000_000
+
 # The height of an axis relative to the highest curve on it.
 ROOM = 1.06
 
@@ -123,7 +126,9 @@ def draw_densities(ax: "Axes", comparison: Comparison, found: list[Estimate], co
     x = comparison.problem.sample[:, column]
     low, high = data_range(x, 0.12)
     counts = comparison.problem.sample_weights
-    heights, *_ = ax.hist(x, bins=_edges(x), weights=counts, density=True, color="0.88", edgecolor="0.8", linewidth=0.5)
+    heights, *_ = ax.hist(
+        x, bins=histogram_edges(x, counts), weights=counts, density=True, color="0.88", edgecolor="0.8", linewidth=0.5
+    )
     draw_rug(ax, x)
     highest = float(np.max(heights))
     for estimate in found:
@@ -217,10 +222,16 @@ def _above(stroke: dict[str, Any]) -> float:
     return 2.9 - float(stroke["linewidth"]) / 10
 
 
-def _edges(x: np.ndarray) -> list[float]:
-    """Edges of at most `MOST_BINS` bins."""
+def histogram_edges(x: np.ndarray, weights: np.ndarray | None = None, most: int = MOST_BINS) -> list[float]:
+    """Edges of at most so many bins for values [N] of weights [N]: those of the values repeated as often.
+
+    NumPy's rule takes no weights. Fractions of them are rounded, and very large ones reduced, for the edges alone.
+    """
+    if weights is not None:
+        times = np.rint(weights * min(1.0, MOST_REPEATED / np.sum(weights)))
+        x = np.repeat(x, np.maximum(times, 1).astype(int))
     edges = np.histogram_bin_edges(x, "auto")
-    even = np.linspace(edges[0], edges[-1], MOST_BINS + 1)
+    even = np.linspace(edges[0], edges[-1], most + 1)
     return [float(edge) for edge in (edges if len(edges) <= len(even) else even)]
 
 

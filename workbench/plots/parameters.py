@@ -22,8 +22,8 @@ from workbench.posterior.switching import relabel
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# Columns of which the means are shown unless others are asked for.
-COLUMNS_SHOWN = 3
+# Columns of which the means are shown unless others are asked for; a forest, whose panels are low, has room for more.
+COLUMNS_SHOWN, COLUMNS_IN_FOREST = 3, 8
 
 # Draws of a chain that a line shows, spread evenly.
 DRAWS_SHOWN = 1000
@@ -189,12 +189,18 @@ class Group(NamedTuple):
 def groups_of(
     comparison: Comparison, methods: Sequence[str] | None = None, columns: Sequence[str] | None = None
 ) -> list[Group]:
-    """Weights, means and standard deviations of every method, with their 95 % intervals, as `estimates_of` has them."""
+    """Weights, means and standard deviations of every method, with their 95 % intervals, as `estimates_of` has them.
+
+    Args:
+        comparison: the results.
+        methods: those that are shown; by default all.
+        columns: names of columns; by default the first eight, and `left_out` names the others.
+    """
     names = list(comparison) if methods is None else list(methods)
     everything = {name: estimates_of(comparison, name, LEVEL).rows for name in names}
     shown: list[tuple[str | None, str]] = [(None, "weight")] if comparison.problem.components > 1 else []
-    known = comparison.columns or tuple(f"x{d + 1}" for d in range(comparison.problem.num_dimensions))
-    places = _places(comparison, columns)
+    known = _names(comparison)
+    places = _places(comparison, columns, COLUMNS_IN_FOREST)
     for parameter in ("mean", "sd"):
         shown += [(known[d], parameter) for d in places]
     groups = []
@@ -253,11 +259,21 @@ def forest(
     legend_at(axes[0], legend, len(names))
 
 
-def _places(comparison: Comparison, columns: Sequence[str] | None) -> list[int]:
-    count = comparison.problem.num_dimensions
+def left_out(
+    comparison: Comparison, columns: Sequence[str] | None = None, most: int = COLUMNS_SHOWN
+) -> tuple[str, ...]:
+    """The columns that figures of parameters leave out unasked: those after the first `most`."""
+    return _names(comparison)[most:] if columns is None else ()
+
+
+def _names(comparison: Comparison) -> tuple[str, ...]:
+    return comparison.columns or tuple(f"x{d + 1}" for d in range(comparison.problem.num_dimensions))
+
+
+def _places(comparison: Comparison, columns: Sequence[str] | None, most: int = COLUMNS_SHOWN) -> list[int]:
     if columns is None:
-        return list(range(min(count, COLUMNS_SHOWN)))
-    return column_positions(columns, comparison.columns or tuple(f"x{d + 1}" for d in range(count)), "columns")
+        return list(range(min(comparison.problem.num_dimensions, most)))
+    return column_positions(columns, _names(comparison), "columns")
 
 
 def _shades(panel: Panel, palette: Palette) -> list[str]:

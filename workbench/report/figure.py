@@ -1,7 +1,8 @@
 """Figures on request: any figure of stored results, in a size, with a palette and a legend, as PNG, PDF or SVG."""
 
+import textwrap
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,9 @@ from workbench.errors import VALUE, InputError, one_line
 from workbench.plots import parameters
 from workbench.plots import selection as criteria
 from workbench.plots.classification import UNCERTAINTY, By
-from workbench.plots.style import Palette, Place
+from workbench.plots.style import EDGE, Palette, Place, plain
 from workbench.report.figures import DOTS_PER_INCH, SALT, figures_of
+from workbench.report.fitting import legend_above, settle
 from workbench.report.selection_page import selection_figure
 from workbench.selection import CRITERIA, FamilySelection, Selection
 
@@ -140,7 +142,7 @@ def save_figure(made: Figure, path: Path) -> Path:
 
 def _of_comparison(comparison: Comparison, name: str, look: Look) -> Figure:
     if name in MAKERS:
-        return MAKERS[name](comparison, look)
+        return _fitting(comparison, name, look)
     if name not in OF_PAGE:
         raise InputError(f"figure: {unknown_name('figure', name, (*MAKERS, *OF_PAGE))}")
     look.keywords(name)
@@ -152,21 +154,54 @@ def _of_comparison(comparison: Comparison, name: str, look: Look) -> Figure:
     return made[name]
 
 
+def _fitting(comparison: Comparison, name: str, look: Look) -> Figure:
+    """The figure, if its texts have room in the size that is asked for.
+
+    Raises:
+        InputError: they have none.
+    """
+    made = MAKERS[name](comparison, look)
+    fault = settle(made)
+    if fault is None or look.size is None:
+        return made
+    width, height = MAKERS[name](comparison, replace(look, size=None)).get_size_inches()
+    remedies = ["no legend (--legend none)"] if look.legend is not False else []
+    remedies += ["fewer columns (--columns)"] if name in OF_COLUMNS else []
+    raise InputError(
+        f"size: {look.size[0]:g}x{look.size[1]:g} {fault} of the figure {name!r}; give more inches (its own size is "
+        f"{width:.3g}x{height:.3g})" + "".join(f", or {remedy}" for remedy in remedies)
+    )
+
+
 def _classification(comparison: Comparison, look: Look) -> Figure:
     given = look.keywords("classification", "palette", "legend", "columns", "colour", "method")
+    return _alone(look, lambda ax, legend: plots.classification(ax, comparison, **{**given, "legend": legend}))
+
+
+def _alone(look: Look, draw: Callable[[Any, Place], None]) -> Figure:
+    """A figure of one panel, with the legend above all of it, where a legend above the axes alone had less room."""
     made = look.figure(ALONE)
-    plots.classification(made.subplots(), comparison, **{"legend": "above", **given})
+    ax = made.subplots()
+    place: Place = "above" if look.legend is None else look.legend
+    draw(ax, False if place == "above" else place)
+    entries = list(zip(*ax.get_legend_handles_labels(), strict=True))
+    if place == "above" and entries:
+        # Shapes are in grey, and stand in lines of their own.
+        shapes = [getattr(handle, "get_color", str)() == EDGE for handle, _ in entries]
+        groups = [[each for each, of in zip(entries, shapes, strict=True) if of is shape] for shape in (False, True)]
+        legend_above(made, [group for group in groups if group])
     return made
 
 
 def _uncertainty(comparison: Comparison, look: Look) -> Figure:
     given = look.keywords("uncertainty", "palette", "legend", "columns", "method")
-    made = look.figure(ALONE)
-    ax = made.subplots()
-    marks = plots.uncertainty(ax, comparison, **{"legend": "above", **given})
-    if ax.get_ylabel() != UNCERTAINTY:
-        made.colorbar(marks, ax=ax, label=UNCERTAINTY)
-    return made
+
+    def draw(ax: Any, legend: Place) -> None:
+        marks = plots.uncertainty(ax, comparison, **{**given, "legend": legend})
+        if ax.get_ylabel() != UNCERTAINTY:
+            ax.figure.colorbar(marks, ax=ax, label=UNCERTAINTY)
+
+    return _alone(look, draw)
 
 
 def _trace(comparison: Comparison, look: Look) -> Figure:
@@ -177,6 +212,7 @@ def _trace(comparison: Comparison, look: Look) -> Figure:
     plots.trace(axes.tolist(), panels, palette=look.palette, legend=False)
     made.align_ylabels(axes)
     _legend(made, axes[-1], given.get("legend", "above"))
+    _say_left_out(made, parameters.left_out(comparison, look.columns))
     return made
 
 
@@ -189,16 +225,20 @@ def _rank(comparison: Comparison, look: Look) -> Figure:
     plots.ranks(axes, panels, palette=look.palette, legend=False)
     made.align_ylabels(axes[:, 0])
     _legend(made, axes[0, 0], given.get("legend", "above"))
+    _say_left_out(made, parameters.left_out(comparison, look.columns))
     return made
 
 
 def _marginals(comparison: Comparison, look: Look) -> Figure:
     given = look.keywords("marginals", "palette", "legend", "columns", "method")
     panels = parameters.panels_of(comparison, look.method, look.columns, log_joint=False)
-    made, axes = _grid(look, len(panels), 2.4)
-    plots.marginals(axes, panels, palette=look.palette, legend=False)
-    _legend(made, axes[-1], given.get("legend", "above"))
-    return made
+
+    def draw(made: Figure, axes: list[Any]) -> None:
+        plots.marginals(axes, panels, palette=look.palette, legend=False)
+        _legend(made, axes[-1], given.get("legend", "above"))
+        _say_left_out(made, parameters.left_out(comparison, look.columns))
+
+    return _grid(look, len(panels), 2.4, draw)
 
 
 def _forest(comparison: Comparison, look: Look) -> Figure:
@@ -207,21 +247,37 @@ def _forest(comparison: Comparison, look: Look) -> Figure:
     groups = parameters.groups_of(comparison, methods, look.columns)
     if not groups:
         raise InputError("forest: no method has estimates; `workbench estimates` says why")
-    made, axes = _grid(look, len(groups), 0.9 + 0.28 * len(groups[0].rows))
-    plots.forest(axes, groups, palette=look.palette, legend=False)
-    _legend(made, axes[0], given.get("legend", "above"))
+
+    def draw(made: Figure, axes: list[Any]) -> None:
+        plots.forest(axes, groups, palette=look.palette, legend=False)
+        _legend(made, axes[0], given.get("legend", "above"))
+        _say_left_out(made, parameters.left_out(comparison, look.columns, parameters.COLUMNS_IN_FOREST))
+
+    return _grid(look, len(groups), 0.9 + 0.28 * len(groups[0].rows), draw)
+
+
+def _grid(look: Look, count: int, high: float, draw: Callable[[Figure, list[Any]], None]) -> Figure:
+    """A figure of so many axes: `ABREAST` side by side, or as many fewer as the size that is asked for needs."""
+    widest = min(count, ABREAST)
+    for abreast in range(widest, 0, -1):
+        rows = -(-count // abreast)
+        made = look.figure((WIDE * max(abreast, 2), 0.5 + high * rows))
+        axes = made.subplots(rows, abreast, squeeze=False).ravel()
+        for spare in axes[count:]:
+            spare.set_axis_off()
+        draw(made, list(axes[:count]))
+        if look.size is None or settle(made) is None:
+            break
     return made
 
 
-def _grid(look: Look, count: int, high: float) -> tuple[Figure, list[Any]]:
-    """A figure of so many axes, at most `ABREAST` side by side."""
-    abreast = min(count, ABREAST)
-    rows = -(-count // abreast)
-    made = look.figure((WIDE * max(abreast, 2), 0.5 + high * rows))
-    axes = made.subplots(rows, abreast, squeeze=False).ravel()
-    for spare in axes[count:]:
-        spare.set_axis_off()
-    return made, list(axes[:count])
+def _say_left_out(made: Figure, names: Sequence[str]) -> None:
+    """A line below the panels that names the columns without one."""
+    if names:
+        few = ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
+        told = plain(f"not shown: {few}; --columns chooses")
+        # About 15 letters of this size stand on an inch.
+        made.supxlabel(textwrap.fill(told, int(15 * made.get_size_inches()[0])), fontsize="small", color=EDGE)
 
 
 def _legend(made: Figure, ax: Any, place: Place, title: str | None = None) -> None:
@@ -236,10 +292,11 @@ def _legend(made: Figure, ax: Any, place: Place, title: str | None = None) -> No
             handles, labels, fontsize="small", title=title, title_fontsize="small", framealpha=0.85, edgecolor="0.9"
         )
         return
-    where: dict[str, Any] = {"above": {"loc": "outside upper left", "ncols": min(len(handles), 6)}}.get(
-        str(place), {"loc": "outside right upper"}
-    )
-    made.legend(handles, labels, fontsize="small", frameon=False, title=title, title_fontsize="small", **where)
+    if place == "above":
+        legend_above(made, [list(zip(handles, labels, strict=True))], title)
+        return
+    look: dict[str, Any] = {"fontsize": "small", "title_fontsize": "small", "frameon": False}
+    made.legend(handles, labels, loc="outside right upper", title=title, **look)
 
 
 MAKERS: dict[str, Callable[[Comparison, Look], Figure]] = {
@@ -250,4 +307,6 @@ MAKERS: dict[str, Callable[[Comparison, Look], Figure]] = {
     "rank": _rank,
     "marginals": _marginals,
 }
+# Figures with a panel for each column.
+OF_COLUMNS = ("forest", "trace", "rank", "marginals")
 OF_PAGE = ("score", "fit", "waterfall", "posterior", "labels", "clustering")
