@@ -30,7 +30,8 @@ def wide(trace_of) -> Comparison:
     rng = np.random.default_rng(3)
     x = rng.normal(size=(60, 12)) + 6.0 * (np.arange(60) % 2)[:, None]
     names = tuple(f"x{d + 1}" for d in range(12))
-    data = wb.Dataset("wide", x, names, "cm", "made here", labels=np.array(["even", "odd"])[np.arange(60) % 2])
+    labels = np.array(["even", "odd"])[np.arange(60) % 2]
+    data = wb.Dataset(name="wide", x=x, columns=names, labels=labels, units="cm", source="simulated")
     return fitted(trace_of, data, np.array(["even", "odd"]))
 
 
