@@ -116,6 +116,7 @@ def test_a_forest_names_the_columns_that_it_leaves_out(wide: Comparison) -> None
     ("name", "size", "keywords"),
     [
         ("classification", (1.0, 1.0), {}),
+        ("classification", (2.4, 2.0), {}),
         ("classification", (1.6, 2.6), {"legend": "right"}),
         ("classification", (2.0, 1.5), {"legend": "inside"}),
         ("uncertainty", (1.5, 1.0), {}),
@@ -129,7 +130,7 @@ def test_a_size_that_is_too_small_is_refused_with_the_remedy(
         InputError, match=rf"size: {size[0]:g}x{size[1]:g} .* figure '{name}'; give more inches"
     ) as told:
         figure(iris, name, size=size, **keywords)  # type: ignore[arg-type]
-    assert "--legend none" in str(told.value)
+    assert "; give more inches (its own size is" in str(told.value) and "--legend none" in str(told.value)
     assert ("--columns" in str(told.value)) is (name == "forest")
 
 

@@ -168,8 +168,8 @@ def _fitting(comparison: Comparison, name: str, look: Look) -> Figure:
     remedies = ["no legend (--legend none)"] if look.legend is not False else []
     remedies += ["fewer columns (--columns)"] if name in OF_COLUMNS else []
     raise InputError(
-        f"size: {look.size[0]:g}x{look.size[1]:g} {fault} of the figure {name!r}; give more inches (its own size is "
-        f"{width:.3g}x{height:.3g})" + "".join(f", or {remedy}" for remedy in remedies)
+        f"size: {look.size[0]:g}x{look.size[1]:g} is too small for the figure {name!r}: it {fault}; give more inches "
+        f"(its own size is {width:.3g}x{height:.3g})" + "".join(f", or {remedy}" for remedy in remedies)
     )
 
 

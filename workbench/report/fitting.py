@@ -15,12 +15,12 @@ from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import Bbox
 
 # The shortest side of axes that still show something, in inches, and the most of them that a legend inside covers.
-SHORTEST, MOST_COVERED = 0.5, 0.5
+SHORTEST, MOST_COVERED = 0.35, 0.5
 
 # Entries of a legend side by side, and its margins on both sides together, in inches.
 MOST_ABREAST, MARGINS = 6, 0.12
 
-# Pixels between tick labels that are told apart, and by which a text may lie outside the figure or over another.
+# Pixels between texts side by side that are told apart, and by which a text may lie outside the figure or over another.
 GAP, SLACK = 3.0, 1.5
 
 # Points of a label where room is scarce, and its most lines.
@@ -154,7 +154,8 @@ def _faults(made: Figure) -> Iterator[str]:
     boxes = [text.get_window_extent() for text in texts if text.get_visible() and text.get_text()]
     if any(_is_cut(box, made) for box in boxes):
         yield "cuts labels"
-    if any(_cross(one, other) for one, other in combinations(boxes, 2)):
+    outside = [legend.get_window_extent() for legend in made.legends]
+    if any(_cross(one, other) for one, other in combinations(boxes + outside, 2)):
         yield "makes labels overprint"
 
 
@@ -164,7 +165,7 @@ def _is_cut(box: Bbox, made: Figure) -> bool:
 
 
 def _cross(one: Bbox, other: Bbox) -> bool:
-    return bool(np.all(np.minimum(one.max, other.max) - np.maximum(one.min, other.min) > SLACK))
+    return bool(np.all(np.minimum(one.max, other.max) - np.maximum(one.min, other.min) > (-GAP, SLACK)))
 
 
 def _span(box: Bbox, along: int) -> float:
