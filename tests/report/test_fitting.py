@@ -127,7 +127,7 @@ def test_a_size_that_is_too_small_is_refused_with_the_remedy(
     name: str, size: tuple[float, float], keywords: dict[str, str], iris: Comparison
 ) -> None:
     with pytest.raises(
-        InputError, match=rf"size: {size[0]:g}x{size[1]:g} .* figure '{name}'; give more inches"
+        InputError, match=rf"size: {size[0]:g}x{size[1]:g} is too small for the figure '{name}': it "
     ) as told:
         figure(iris, name, size=size, **keywords)  # type: ignore[arg-type]
     assert "; give more inches (its own size is" in str(told.value) and "--legend none" in str(told.value)
