@@ -3,7 +3,7 @@
 from workbench.plots.classification import classification, uncertainty
 from workbench.plots.draws import clustering, labels, posterior
 from workbench.plots.fit import fit, pairs
-from workbench.plots.parameters import forest, groups_of, marginals, panels_of, ranks, trace
+from workbench.plots.parameters import forest, groups_of, left_out, marginals, panels_of, ranks, trace
 from workbench.plots.score import score, waterfall
 from workbench.plots.style import colours
 
@@ -15,6 +15,7 @@ __all__ = [
     "forest",
     "groups_of",
     "labels",
+    "left_out",
     "marginals",
     "pairs",
     "panels_of",

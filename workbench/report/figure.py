@@ -165,7 +165,8 @@ def _fitting(comparison: Comparison, name: str, look: Look) -> Figure:
     if fault is None or look.size is None:
         return made
     width, height = MAKERS[name](comparison, replace(look, size=None)).get_size_inches()
-    remedies = ["no legend (--legend none)"] if look.legend is not False else []
+    has_legend = made.legends or any(ax.get_legend() for ax in made.axes)
+    remedies = ["no legend (--legend none)"] if has_legend else []
     remedies += ["fewer columns (--columns)"] if name in OF_COLUMNS else []
     raise InputError(
         f"size: {look.size[0]:g}x{look.size[1]:g} is too small for the figure {name!r}: it {fault}; give more inches "
