@@ -175,7 +175,7 @@ def test_damaged_points_are_named_and_the_other_jobs_are_shown(
     out, first = two
     result = command(words, out)
     assert result.exit_code == 0, result.output
-    assert [each for each in caplog.messages if str(first) in each and "run the experiment again" in each]
+    assert [each for each in caplog.messages if str(first) in each and "again (the points of 'mine')" in each]
     assert ("other" in result.stdout) if words != "report" else len(result.stdout.splitlines()) > 2
 
 

@@ -184,7 +184,7 @@ def load_points(folder: Path, digest: str, experiment: Experiment, name: str) ->
     try:
         return _load_points(folder, digest, experiment, name)
     except InputError as error:
-        raise DamagedJobError(str(error)) from None
+        raise DamagedJobError(f"{error} (the points of {shown(name)})") from None
 
 
 def _load_points(folder: Path, digest: str, experiment: Experiment, name: str) -> Points:
