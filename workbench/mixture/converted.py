@@ -20,12 +20,15 @@ Numbers = NDArray[np.float64]
 
 
 def to_sklearn(mixture: Mixture) -> Any:
-    """A fitted `sklearn.mixture.GaussianMixture` with these parameters; see `Mixture.to_sklearn`."""
+    """A fitted `sklearn.mixture.GaussianMixture` with these parameters; see `Mixture.to_sklearn`.
+
+    A family that scikit-learn does not know becomes full.
+    """
     if find_spec("sklearn") is None:
         raise InputError("to_sklearn: needs scikit-learn; pip install 'workbench[sklearn]'")
-    if mixture.covariance.name not in TYPES or np.ndim(mixture.weights) != 1:
-        raise InputError(f"to_sklearn: scikit-learn has no form for {mixture!r}; give one mixture, full, tied, ...")
-    kind = TYPES[mixture.covariance.name]
+    if np.ndim(mixture.weights) != 1:
+        raise InputError(f"to_sklearn: {mixture!r} is several mixtures; give one")
+    kind = TYPES.get(mixture.covariance.name, "full")
     # Imported late: an extra that takes a second to import.
     fitted = import_module("sklearn.mixture").GaussianMixture(mixture.num_components, covariance_type=kind)
     fitted.weights_, fitted.means_, fitted.covariances_, root = parameters_of(mixture, kind)
@@ -79,7 +82,8 @@ def parameters_of(mixture: Mixture, kind: str) -> tuple[Numbers, Numbers, Number
     weights, means, scales = (np.asarray(leaf, float) for leaf in (mixture.weights, mixture.means, mixture.scales))
     if kind not in ("full", "tied"):
         return weights, means, scales**2, 1.0 / scales
-    factors = scales.reshape(*scales.shape[: 1 if kind == "full" else 0], *(mixture.num_dimensions,) * 2)
+    d = mixture.num_dimensions
+    factors = np.asarray(mixture.scale_trils, float) if kind == "full" else scales.reshape(d, d)
     return weights, means, factors @ np.swapaxes(factors, -1, -2), _inverse_transpose(factors, lower=True)
 
 
