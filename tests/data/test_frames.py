@@ -9,6 +9,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 import pandas as pd
+import polars as pl
 import pyarrow
 import pytest
 import xarray
@@ -53,8 +54,8 @@ class Stream:
 
 
 def polars(columns: dict[str, Any]) -> Any:
-    """A data frame of polars, where it is installed."""
-    return pytest.importorskip("polars").DataFrame(columns)
+    """A data frame of polars."""
+    return pl.DataFrame(columns)
 
 
 MAKERS: dict[str, Callable[[dict[str, Any]], Any]] = {
@@ -172,7 +173,6 @@ def test_excel_is_read_by_pandas_where_it_is_installed(tmp_path: Path, monkeypat
     with pytest.raises(InputError, match=r"install workbench\[excel\], or save the sheet as CSV"):
         read_rows(path, wb.Wanted())
     monkeypatch.undo()
-    pytest.importorskip("openpyxl")
     with pytest.raises(InputError, match="is not a readable Excel file"):
         read_rows(path, wb.Wanted())
     frame = pd.DataFrame({"mass": [1.5, 2.5, None, 4.0], "kind": list("abab"), "code": [1, 2, 3, 4]})
