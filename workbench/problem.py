@@ -9,12 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from workbench.data import Dataset, Tie, ties_of
-from workbench.data.moments import Weights
+from workbench.data import Dataset
 from workbench.data.observed import MissingCells, Observed
-from workbench.data.weights import check_whole
 from workbench.engine.devices import mesh_of
+from workbench.engine.hosted import Hosted
 from workbench.engine.incomplete import IncompleteRows
+from workbench.engine.known import KnownRows
 from workbench.engine.one_pass import log_likelihood, one_pass
 from workbench.engine.rows import Rows
 from workbench.errors import InputError, whole_number
@@ -28,12 +28,12 @@ from workbench.table import Table
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from numpy.typing import ArrayLike, NDArray
+    from numpy.typing import ArrayLike
 
 
 @jax.tree_util.register_pytree_node_class
 @dataclass(frozen=True, init=False, repr=False)
-class Problem:
+class Problem(Hosted):
     """The task of every method: to maximise `log_joint` over mixtures of K components, or to sample from it.
 
     The K! labellings of a mixture have the same density. With ordered labels only the labelling is allowed in which the
@@ -57,11 +57,16 @@ class Problem:
             Their sum takes the place of the number of points everywhere. Rows of weight 0 are left out.
         missing: what becomes of NaN: "refuse" makes it an error; for "marginal" it is a missing cell, and a row counts
             by the density of its other cells. That of the `Dataset` unless given, and else "refuse".
+        label_known: the component of each row where it is known, [N]: a number from 0, or the name of a class, names in
+            sorted order standing for components 0, 1, ...; -1, None, NaN or an empty text where it is not known. A row
+            of known component k counts by `ln pi_k N(x_n | mu_k, Sigma_k)`, any other by the logarithm of the sum. Then
+            the K! labellings differ, and the numbers of components are those that the rows say.
 
     Raises:
         InputError: x has NaN that `missing` does not allow, infinity, a constant column or fewer rows than components;
             all points lie on a hyperplane, and neither the family nor the prior bounds a covariance there; labels are
-            ordered, but the prior is not exchangeable; or there are fewer devices than requested.
+            ordered, but the prior is not exchangeable or components of rows are known; or there are fewer devices than
+            requested.
     """
 
     rows: Rows
@@ -84,16 +89,21 @@ class Problem:
         columns: "Sequence[str] | None" = None,
         weights: "ArrayLike | None" = None,
         missing: MissingCells | None = None,
+        label_known: "ArrayLike | None" = None,
     ) -> None:
         components = whole_number("components", components)
-        data = Observed.of(x, components, columns, weights, missing)
+        data = Observed.of(x, components, columns, weights, missing, label_known)
         family = covariance_named(covariance)
         chosen = prior_named(prior)
         check_labels(labels, chosen)
+        if data.known is not None and labels == "ordered":
+            raise InputError('labels: known components number the components already; give labels = "free"')
         data.check(np.dtype(jnp.result_type(float)), correlated=family.has_correlations)
         check_rank(data.moments, family, chosen, data.names)
         if data.completed is not None:
             rows: Rows = IncompleteRows.of_points(data, family, components)
+        elif data.known is not None:
+            rows = KnownRows.of_points(data, family, components)
         else:
             rows = Rows.of(data.x, family, components, mesh_of(devices), moments=data.moments, weights=data.weights)
         values = {
@@ -138,10 +148,10 @@ class Problem:
     def padded(self, multiple: int) -> "Problem":
         """The same problem, its chunks of rows padded to a multiple of a number, so that more problems have one shape.
 
-        Padding counts as no row. Rows that are shared, streamed or incomplete are left unchanged.
+        Padding counts as no row. Rows that are shared, streamed or in groups are left unchanged.
         """
         rows = self.rows
-        if rows.shared or rows.stream is not None or self.missing == "marginal":
+        if rows.shared or rows.stream is not None or self.is_grouped:
             return self
         more = (0, -rows.z.shape[-1] % multiple)
         z = jnp.asarray(np.pad(rows.z, ((0, 0), (0, 0), more)))
@@ -188,113 +198,6 @@ class Problem:
         ).to_html()
 
     @property
-    def x(self) -> "NDArray[np.float64]":
-        """The points in the data's units, on the host; NaN where a cell is missing. [N, D]
-
-        Raises:
-            TypeError: inside a compiled program, where only `rows` is available.
-        """
-        return self._known("x").x
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """Names of the D columns; none if they were not named, or inside a compiled program."""
-        data: Observed | None = getattr(self, "_data", None)
-        return () if data is None else data.columns
-
-    @property
-    def units(self) -> str:
-        """Units of the columns, in words, as the `Dataset` has them; empty for other points."""
-        data: Observed | None = getattr(self, "_data", None)
-        return "" if data is None else data.units
-
-    @property
-    def weights(self) -> "Weights | None":
-        """How often each row of `x` counts; None if each counts once, and inside a compiled program. [N]"""
-        data: Observed | None = getattr(self, "_data", None)
-        return None if data is None else data.weights
-
-    def _known(self, what: str) -> Observed:
-        """The data on the host, of which something is wanted."""
-        data: Observed | None = getattr(self, "_data", None)
-        if data is None:
-            raise TypeError(f"{what}: a compiled program sees the points as rows only")
-        return data
-
-    def observations(self, who: str) -> "NDArray[np.float64]":
-        """The points, each as often as it counts, which `who` needs. [N, D]
-
-        Raises:
-            InputError: a weight is not whole, or a cell is missing.
-        """
-        if self.missing == "marginal":
-            raise InputError(f'missing: {who} needs every cell; use missing = "drop"')
-        check_whole(self.weights, who)
-        return self.x if self.weights is None else np.repeat(self.x, self.weights.astype(int), axis=0)
-
-    @property
-    def missing(self) -> MissingCells:
-        """Whether cells of `x` are missing and marginalised ("marginal"), or none may be ("refuse")."""
-        return "marginal" if isinstance(self.rows, IncompleteRows) else "refuse"
-
-    @property
-    def comparable(self) -> "tuple[NDArray[np.float64], Weights | None]":
-        """The rows of `sample` whose values are all their own, and their weights: completed cells are no ties."""
-        if self.missing == "marginal":
-            return self.x, self.weights
-        return self.sample, self.sample_weights
-
-    @property
-    def ties(self) -> tuple[Tie, ...]:
-        """The most frequent row and the most frequent value of each column, if they occur more than once.
-
-        They are determined at the first use, which must be outside compiled programs.
-        """
-        ties: tuple[Tie, ...] | None = getattr(self, "_ties", None)
-        if ties is None:
-            ties = ties_of(self.x, self.weights)
-            object.__setattr__(self, "_ties", ties)
-        return ties
-
-    @property
-    def sample(self) -> "NDArray[np.float64]":
-        """The points used for starts and figures: all, or an evenly spaced sample if they are streamed. [N', D]
-
-        Missing cells are completed by their means given the row's others, under one Gaussian for all rows.
-        """
-        completed = self._known("sample").completed if self.missing == "marginal" else None
-        if completed is not None:
-            return completed
-        if self.rows.stream is None:
-            return self.x
-        return np.asarray(self.rows.at(np.arange(self.rows.num_resident)))  # type: ignore[arg-type]
-
-    @property
-    def sample_weights(self) -> "Weights | None":
-        """How often each row of `sample` counts; None if each counts once. [N']"""
-        return None if self.rows.weights is None else np.asarray(self.rows.each_weight, np.float64)
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """The dtype of the computation: float64 if it is switched on."""
-        return self.rows.dtype
-
-    @property
-    def num_points(self) -> int:
-        """N: the number of rows, or the sum of their weights."""
-        return self.rows.num_points
-
-    @property
-    def num_rows(self) -> int:
-        """The number of rows: N, unless they have weights."""
-        return self.rows.num_rows
-
-    @property
-    def num_dimensions(self) -> int:
-        """D."""
-        return int(self.rows.shift.shape[-1])
-
-    @property
     def num_parameters(self) -> int:
         """Free parameters of a mixture of K components."""
         return num_parameters(self.covariance, self.components, self.num_dimensions)
@@ -307,8 +210,18 @@ class Problem:
         """
         return mixture if self.labels == "free" else mixture.canonical()
 
+    def presented(self, mixture: Mixture) -> Mixture:
+        """The same density with its components in the order in which they are shown: by the first column of the means.
+
+        Where components of rows are known, their numbers mean something and are kept.
+        """
+        return mixture if self.is_partly_known else mixture.canonical()
+
     def log_likelihood(self, mixture: Mixture) -> Array:
-        """ln L = sum_n ln sum_k pi_k N(x_n | mu_k, Sigma_k), one pass over the data. []"""
+        """ln L = sum_n ln sum_k pi_k N(x_n | mu_k, Sigma_k), one pass over the data. []
+
+        Of a row whose component is known, the sum has this component alone.
+        """
         return log_likelihood(self.active_part(mixture), self.rows)
 
     def log_prior(self, mixture: Mixture) -> Array:

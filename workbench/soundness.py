@@ -189,11 +189,11 @@ def tie_under(problem: Problem, mixture: Mixture, component: int, size: float | 
         size = float(_margins(problem, _alone(mixture))[1][0, component])
     some = problem.comparable[0]
     for tie in itertools.chain(problem.ties, _ties_within(problem, mixture, component)):
-        tied = some[tie.match(some)]
+        tied = np.flatnonzero(tie.match(some))
         if not len(tied):
             continue
-        rows = tied[np.linspace(0, len(tied) - 1, TIED_ROWS).astype(int)]
-        if tie.points * float(np.mean(_members(problem, mixture, rows)[:, component])) >= MOST * size:
+        places = tied[np.linspace(0, len(tied) - 1, TIED_ROWS).astype(int)]
+        if tie.points * float(np.mean(_members(problem, mixture, some, places)[:, component])) >= MOST * size:
             return tie
     return None
 
@@ -202,19 +202,25 @@ def _ties_within(problem: Problem, mixture: Mixture, component: int) -> Iterator
     """The most frequent row and values among the points of a component, which may be rare among all points."""
     some, weights = problem.comparable
     every = max(1, -(-len(some) // SOUGHT_ROWS))
-    some = np.asarray(some)[::every]
-    shares = _shares(mixture, some) if problem.missing == "refuse" else _members(problem, mixture, some).T
+    places = np.arange(0, len(some), every)
+    if problem.is_grouped:
+        shares = _members(problem, mixture, some, places).T
+    else:
+        shares = _shares(mixture, np.asarray(some)[places])
+    some = np.asarray(some)[places]
     own = shares[component] >= MOST
     for tie in ties_of(some[own], None if weights is None else weights[::every][own]) if np.any(own) else ():
         (found,) = recounted([tie], problem.x, problem.weights)
         yield found._replace(num_points=problem.num_points)
 
 
-def _members(problem: Problem, mixture: Mixture, rows: np.ndarray) -> np.ndarray:
-    """The responsibilities of rows of the problem, by the cells that are there. [N, K]"""
+def _members(problem: Problem, mixture: Mixture, x: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """The responsibilities of some of the problem's rows x, by the cells that are there and what is known. [M, K]"""
     if problem.missing == "refuse":
-        return np.asarray(_belonging(mixture, rows))
-    return np.asarray(mixture.responsibilities(rows, missing="marginal"))
+        shares = np.asarray(_belonging(mixture, x[places]))
+    else:
+        shares = np.asarray(mixture.responsibilities(x[places], missing="marginal"))
+    return shares if problem.known is None else problem.known.some(places).shares(shares)
 
 
 def _holding_up(problem: Problem, mixture: Mixture, sizes: np.ndarray, tight: np.ndarray) -> np.ndarray:
@@ -228,7 +234,7 @@ def _holding_up(problem: Problem, mixture: Mixture, sizes: np.ndarray, tight: np
         return sizes
     trils = np.asarray(problem.rows.to_working(jax.tree.map(jnp.asarray, mixture)).scale_trils)
     weights = np.ones(problem.num_rows) if problem.weights is None else problem.weights
-    members = _members(problem, mixture, problem.x) * weights[:, None]  # [N, K]
+    members = _members(problem, mixture, problem.x, np.arange(problem.num_rows)) * weights[:, None]  # [N, K]
     if problem.covariance.is_shared:
         members = np.broadcast_to(np.sum(members, axis=1, keepdims=True), members.shape)
     held, patterns = np.where(tight, 0.0, sizes), Patterns.of(problem.x)

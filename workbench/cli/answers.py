@@ -20,6 +20,7 @@ from workbench.compare.errors import REPLICATES, WAYS, check_ways, errors_of
 from workbench.compare.estimates import LEVEL, Estimates, estimates_of, numbers_of
 from workbench.compare.trust import trusted, whom_to_trust
 from workbench.data import Dataset, fate_of_missing
+from workbench.data.known import Known
 from workbench.data.moments import number_of
 from workbench.data.points import unknown_name
 from workbench.engine.devices import ask_for_devices
@@ -294,8 +295,12 @@ def _write(folder: Path, saved: SavedMixture, rows: Dataset, found: Estimates, n
     ids = [str(n + 1) for n in range(len(rows.x))] if rows.ids is None else rows.ids.tolist()
     about = {identity if identity != "class" or rows.labels is None else "class (of the file)": ids}
     about |= {} if rows.labels is None else {"class": rows.labels.tolist()}
+    known = None
+    if rows.known is not None:
+        known = Known.of(rows.known, len(rows.x), saved.mixture.num_components)
+        about |= {"known": rows.known.tolist()}
     # In the units of the source, as the mixture is.
-    write_labels(labels, saved, rows.x, about)
+    write_labels(labels, saved, rows.x, about, known=known)
     for path, form in zip(tables, ("csv", "latex"), strict=True):
         with writing(path) as temporary:
             temporary.write_text(_in_form([(name, found)], form), encoding="utf-8")

@@ -13,6 +13,7 @@ from workbench.cli.group import cli
 from workbench.cli.shared import writing
 from workbench.compare.answers import labels_of
 from workbench.data import Dataset, Wanted, read_rows
+from workbench.data.known import Known
 from workbench.errors import InputError
 from workbench.mixture.saved import SavedMixture, load_mixture
 
@@ -65,9 +66,17 @@ def _rows(count: int) -> str:
 
 
 def write_labels(
-    path: Path, saved: SavedMixture, x: Any, about: Mapping[str, Sequence[str]] | None, inputs: Sequence[Path] = ()
+    path: Path,
+    saved: SavedMixture,
+    x: Any,
+    about: Mapping[str, Sequence[str]] | None,
+    inputs: Sequence[Path] = (),
+    known: Known | None = None,
 ) -> None:
-    """Write the labels of points x [N, D] as CSV, behind columns `about` them; `inputs` are not to be written over."""
+    """Write the labels of points x [N, D] as CSV, behind columns `about` them; `inputs` are not to be written over.
+
+    Components of rows may be known (`labels_of`).
+    """
     with writing(path, *inputs) as temporary, temporary.open("w", encoding="utf-8") as out:
-        for number, block in enumerate(labels_of(saved, x, about)):
+        for number, block in enumerate(labels_of(saved, x, about, known)):
             out.write(block.to_csv(header=number == 0))

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workbench.compare.comparison import Comparison
+from workbench.data.known import Known
 from workbench.errors import InputError, shown
 from workbench.mixture import Mixture
 from workbench.mixture.saved import SavedMixture
@@ -20,7 +21,7 @@ BLOCK = 100_000
 
 @dataclass(frozen=True)
 class Answer:
-    """The best sound mixture of the methods that climb, with its components in the order of `Mixture.canonical`."""
+    """The best sound mixture of the methods that climb, its components in the order of `Problem.presented`."""
 
     method: str
     mixture: Mixture
@@ -61,11 +62,14 @@ def answer_of(comparison: Comparison, method: str | None = None) -> Answer:
             "`workbench run` says why, and what to try"
         )
     best = max(answers, key=lambda each: each.log_joint)
-    return replace(best, mixture=jax.tree.map(jnp.asarray, best.mixture).canonical())
+    return replace(best, mixture=comparison.problem.presented(jax.tree.map(jnp.asarray, best.mixture)))
 
 
 def labels_of(
-    saved: SavedMixture, x: NDArray[np.float64], ids: Mapping[str, Sequence[str]] | None = None
+    saved: SavedMixture,
+    x: NDArray[np.float64],
+    ids: Mapping[str, Sequence[str]] | None = None,
+    known: Known | None = None,
 ) -> Iterator[Table]:
     """The component of each row with its probability, its log density, and all responsibilities, block by block.
 
@@ -77,6 +81,7 @@ def labels_of(
         x: points [N, D], or rows in a file; NaN where a cell is missing.
         ids: columns of text [N] that come first, such as ids and known classes; without them comes the row's number.
             A column with a name that stands for something here is called "NAME (of the file)".
+        known: components of rows that are known, whose probability is 1; the density is that of the row alone.
 
     Raises:
         InputError: a point is not finite, or so far out that no component has a density there.
@@ -93,6 +98,8 @@ def labels_of(
                 f"{_named(ids, first + int(far[0]))}: so far out that no component has a density there; check its units"
             )
         shares = np.asarray(mixture.responsibilities(block, missing="marginal"))
+        if known is not None:
+            shares = known.some(np.arange(first, first + len(block))).shares(shares)
         places = np.argmax(shares, axis=1)
         last = first + len(block)
         texts = [column[first:last] for column in ids.values()] if ids else [range(first + 1, last + 1)]

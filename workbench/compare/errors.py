@@ -94,7 +94,7 @@ def errors_of(
     best = comparison[method].best(problem, comparison.rule)
     if best is None:
         raise InputError(f"{method}: no end of the method is sound")
-    mixture = jax.tree.map(jnp.asarray, best).canonical()
+    mixture = problem.presented(jax.tree.map(jnp.asarray, best))
     names = comparison.columns or default_columns(problem.num_dimensions)
     why = estimates_at(problem, mixture, columns=names).why_none
     if why is not None:
@@ -105,8 +105,9 @@ def errors_of(
     for way in dict.fromkeys(ways):
         if way not in NEED_NO_EM and refused:
             found[way], note = None, refused
-        elif problem.missing == "marginal" and way == "parametric":
-            found[way], note = None, "which cells of drawn points would be missing is not modelled"
+        elif problem.is_grouped and way == "parametric":
+            lost = "cells of drawn points would be missing" if problem.missing == "marginal" else "rows would be known"
+            found[way], note = None, f"which {lost} is not modelled"
         elif way in SCHEMES:
             found[way], note = _by_refits(way, problem, mixture, replicates, seed)
         else:
@@ -143,8 +144,8 @@ def _refusal(problem: Problem) -> str:
 
 
 def _by_information(way: str, problem: Problem, mixture: Mixture) -> tuple[NDArray[np.float64] | None, str]:
-    if problem.missing == "marginal" and way != "observed":
-        return None, "needs every cell of a row"
+    if problem.is_grouped and way != "observed":
+        return None, f"needs {'every cell of a row' if problem.missing == 'marginal' else 'rows of unknown components'}"
     errors = np.asarray(_errors_at(problem, mixture, way=way))
     return (errors, "") if np.all(np.isfinite(errors)) else (None, "the information is singular")
 
@@ -175,7 +176,7 @@ def _by_refits(
         return None, f"{np.mean(~converged):.1%} of the refits do not converge"
     kept = jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf)[converged]), fitted.mixture)
     (pivot,) = Components.of_all(jax.tree.map(lambda leaf: leaf[None], mixture))
-    matches = [match(pivot, other) for other in Components.of_all(kept)]
+    matches = [match(pivot, other, problem.anchored) for other in Components.of_all(kept)]
     doubt = float(np.mean([not each.clear for each in matches]))
     if doubt > DOUBTFUL:
         return None, f"labels in doubt in {doubt:.1%} of the replicates"

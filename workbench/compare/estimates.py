@@ -32,7 +32,7 @@ from workbench.geometry.curvature import curvature, raveled
 from workbench.geometry.standard_errors import covariance_of
 from workbench.loop.trace import Trace
 from workbench.mixture import FlatPrior, Mixture
-from workbench.posterior.switching import DEFAULT, relabel
+from workbench.posterior.switching import algorithm_for, relabel
 from workbench.problem import Problem
 from workbench.table import Table
 
@@ -194,7 +194,7 @@ def estimates_at(
         columns: names of the data's columns; by default x1, x2, ...
         level: of the intervals.
     """
-    mixture = mixture.canonical()
+    mixture = problem.presented(mixture)
     names = tuple(columns) or default_columns(problem.num_dimensions)
     places = places_of(mixture, names)
     values = np.asarray(naturals(mixture))
@@ -219,9 +219,10 @@ def estimates_at(
 
 def _of_draws(method: str, trace: Trace, problem: Problem, names: Sequence[str], level: float) -> Estimates:
     """Posterior means, standard deviations and quantiles of relabelled draws, where the chains agree."""
-    how = f"quantiles of draws relabelled by {DEFAULT}"
+    by = algorithm_for(problem)
+    how = f"quantiles of draws relabelled by {by}"
     if trace.is_approximation:
-        how = f"quantiles of an approximation's draws, relabelled by {DEFAULT}"
+        how = f"quantiles of an approximation's draws, relabelled by {by}"
     else:
         mixing = mixing_of(trace, problem)
         if mixing is None or not mixing.converged:

@@ -169,6 +169,7 @@ def remarks_on(comparison: Comparison) -> tuple[str, ...]:
         *_on_weights(comparison),
         *_on_starts(comparison),
         *_on_missing(comparison),
+        *_on_known(comparison),
         *_on_row_numbers(comparison),
         *_on_followed_columns(comparison),
         *missing,
@@ -213,6 +214,18 @@ def _on_missing(comparison: Comparison) -> list[str]:
     return [
         f"{rows:,} of {problem.num_rows:,} rows have missing cells and count by the others, which is right if cells "
         "are missing at random. Starts and figures complete them by one Gaussian."
+    ]
+
+
+def _on_known(comparison: Comparison) -> list[str]:
+    """A remark on rows of known components, if there are any: which component stands for which class."""
+    known = comparison.problem.known
+    if known is None:
+        return []
+    heldout = " Held-out rows are scored by their density, whatever is known of them."
+    return [
+        f"{known.told()}; these count by this component alone, and components keep these numbers."
+        f"{heldout if comparison.reference.heldout is not None else ''}"
     ]
 
 

@@ -17,7 +17,7 @@ from workbench.diagnostics import (
     Predictive,
     RestartStatus,
     Status,
-    adjusted_rand_index,
+    agreement_with,
     heldout_scores,
     matched_error,
     mixing_of,
@@ -65,14 +65,14 @@ def sound_ends(comparison: Comparison, trace: Trace) -> np.ndarray:
 
 
 def same_optimum(problem: Problem, one: Mixture, other: Mixture) -> bool:
-    """Whether two mixtures of equal value are the same optimum up to the labels of their components.
+    """Whether two mixtures of equal value are the same optimum, up to labels of components that no known row fixes.
 
     They are if the complete data could hardly distinguish them (`mixture/matching.py`). Slow climbs can stop farther
     from their optimum than that, and on a plateau mixtures of equal value are far apart. Two mixtures are therefore
     also the same optimum if `log_joint` is no lower half way between them, component by component.
     """
     first, second = (Components.of(mixture, np.arange(mixture.num_components)) for mixture in (one, other))
-    found = match(first, second)
+    found = match(first, second, problem.anchored)
     if problem.num_points * found.divergence <= SAME:
         return True
     pairs = one, other.permute(found.order)
@@ -224,9 +224,7 @@ def _summarise(
         gain = Predictive.of(scores - yardstick, reference.heldout_weights)
     rand = None
     if reference.labels is not None and mixture is not None:
-        rand = adjusted_rand_index(
-            reference.labels, np.asarray(mixture.predict(problem.x, missing=problem.missing)), problem.weights
-        )
+        rand = agreement_with(reference.labels, mixture, problem)
     return MethodSummary(
         method=name,
         restarts=trace.num_restarts,

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workbench.data.incomplete import check_incomplete
+from workbench.data.known import known_texts
 from workbench.data.moments import moments_of
 from workbench.data.points import check_columns, check_plain, check_points, column_positions
 from workbench.data.weights import are_whole, check_weights
@@ -87,6 +88,8 @@ class Dataset:
         weights: how many equal observations each row stands for; one unless given.
         dropped: the number of rows that were left out because a cell is missing.
         missing: what a problem does about NaN: "refuse" it, or take it for a missing cell, "marginal".
+        known: the component of each row where it is known, as text: its number from 0, or the name of a class; empty
+            where it is not. It is used in fitting, see `Problem`.
 
     Raises:
         InputError: `x` is not a 2-D float64 array, or is masked, or `columns` or `labels` do not match its shape.
@@ -104,6 +107,7 @@ class Dataset:
     dropped: int = 0
     weights: NDArray[np.float64] | None = None  # [N]
     missing: Literal["refuse", "marginal"] = "refuse"
+    known: NDArray[np.str_] | None = None  # [N]
 
     def __post_init__(self) -> None:
         check_plain(self.x, self.name)
@@ -116,6 +120,8 @@ class Dataset:
             )
         if self.weights is not None:
             object.__setattr__(self, "weights", check_weights(self.weights, len(self.x), f"{self.name}: weights"))
+        if self.known is not None:
+            object.__setattr__(self, "known", known_texts(self.known, len(self.x), f"{self.name}: known"))
 
     @property
     def counted(self) -> "Dataset":
@@ -209,9 +215,9 @@ class Dataset:
 
     def some(self, keep: NDArray[Any] | slice) -> "Dataset":
         """Some of the rows with all that belongs to them: those of these numbers, or those that are marked True."""
-        labels, ids = (None if each is None else each[keep] for each in (self.labels, self.ids))
-        weights = None if self.weights is None else self.weights[keep]
-        return dataclasses.replace(self, x=self.x[keep], labels=labels, ids=ids, weights=weights)
+        each = {name: getattr(self, name) for name in ("labels", "ids", "weights", "known")}
+        kept: dict[str, Any] = {name: None if column is None else column[keep] for name, column in each.items()}
+        return dataclasses.replace(self, x=self.x[keep], **kept)
 
     def _rescale(self, centre: NDArray[np.float64], scale: NDArray[np.float64], units: str) -> "Dataset":
         truth = None if self.truth is None else self.truth.rescale(centre, scale)

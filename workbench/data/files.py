@@ -26,7 +26,7 @@ from workbench.data.points import (
     unknown_name,
 )
 from workbench.data.reading import Content, Missing, Wanted, content_of, whole, whole_rows
-from workbench.data.table import IN_FILE, Table, empty_words, parse_table
+from workbench.data.table import IN_FILE, Table, empty_words, parse_table, words_in
 from workbench.data.weights import check_weights
 from workbench.errors import VALUE, InputError, cut
 
@@ -266,12 +266,17 @@ def _read_npz(raw: bytes, where: str, wanted: Wanted) -> Content:
     named = _texts(arrays, "columns", x.shape[1], where)
     names = default_columns(x.shape[1]) if named is None else tuple(named.tolist())
     labels = _texts(arrays, wanted.label or "labels", len(x), where)
-    # An array of that name holds the weights, or else a column of the points does.
+    # An array of that name holds the weights, or the known components, or else a column of the points does.
     apart = None if wanted.weights is None else arrays.get(wanted.weights)
+    known = None if wanted.known is None else _texts(arrays, wanted.known, len(x), where)
+    in_columns = replace(
+        wanted, weights=wanted.weights if apart is None else None, known=wanted.known if known is None else None
+    )
+    found = _select(x, names, in_columns, where)._replace(labels=labels)
+    found = found if known is None else found._replace(known=known)
     if apart is None:
-        return _select(x, names, wanted, where)._replace(labels=labels)
-    found = _select(x, names, replace(wanted, weights=None), where)
-    return found._replace(labels=labels, weights=check_weights(apart, len(x), f"{where}: weights = {wanted.weights!r}"))
+        return found
+    return found._replace(weights=check_weights(apart, len(x), f"{where}: weights = {wanted.weights!r}"))
 
 
 def _check_some(x: NDArray[np.float64], where: str) -> None:
@@ -313,7 +318,9 @@ def _select(x: NDArray[np.float64], names: tuple[str, ...], wanted: Wanted, wher
 
 
 def _weighted(content: Content, column: Callable[[str], Any], wanted: Wanted, where: str) -> Content:
-    """The content with the weights in the column of that name, [N, 1], if any is wanted."""
+    """The content with the weights and the known components in columns [N, 1] of their names, if any are wanted."""
+    if wanted.known is not None:
+        content = content._replace(known=words_in(np.asarray(column(wanted.known))[:, 0]))
     if wanted.weights is None:
         return content
     cells = np.asarray(column(wanted.weights))[:, 0]

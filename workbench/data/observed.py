@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from workbench.data.dataset import Dataset
 from workbench.data.incomplete import check_incomplete, check_pairs, completed_by_gaussian, has_missing
+from workbench.data.known import Known
 from workbench.data.moments import Moments, Weights, check_scales, moments_of
 from workbench.data.points import check_points, default_columns, named_points
 from workbench.data.table import IN_PYTHON
@@ -38,6 +39,7 @@ class Observed(NamedTuple):
     moments: Moments
     completed: NDArray[np.float64] | None  # [N, D]   the points without a missing cell; None if none is missing
     units: str = ""  # of the columns, in words; none unless a `Dataset` gave them
+    known: Known | None = None  # components of rows, where they are known
 
     @classmethod
     def of(
@@ -47,6 +49,7 @@ class Observed(NamedTuple):
         columns: Sequence[str] | None = None,
         weights: ArrayLike | None = None,
         missing: MissingCells | None = None,
+        label_known: ArrayLike | Known | None = None,
     ) -> "Observed":
         """The points of `Problem`, whose arguments these are.
 
@@ -57,11 +60,17 @@ class Observed(NamedTuple):
             columns = x.columns if columns is None else columns
             weights = x.weights if weights is None else weights
             missing = x.missing if missing is None else missing
+            label_known = x.known if label_known is None else label_known
         if missing is not None:
             check_missing(missing)
         points, named = named_points(x.x if isinstance(x, Dataset) else x)
         columns = named if columns is None else columns
+        known = None if label_known is None else Known.of(label_known, len(points), components)
+        given = len(points)
         points, own = counted_rows(points, weights, components)
+        if known is not None and len(points) < given:
+            left = known.some(np.flatnonzero(np.asarray(weights) > 0))
+            known = left if left.num_rows else None
         marginal = missing == "marginal" and has_missing(points)
         if marginal:
             check_incomplete(points, "x", components, columns=columns)
@@ -69,7 +78,15 @@ class Observed(NamedTuple):
             check_points(points, "x", components, columns=columns, marginal=IN_PYTHON.marginal)
         moments, completed = completed_by_gaussian(points, own) if marginal else (moments_of(points, own), None)
         units = x.units if isinstance(x, Dataset) else ""
-        return cls(points, own, () if columns is None else tuple(columns), moments, completed, units)
+        return cls(
+            points,
+            own,
+            () if columns is None else tuple(columns),
+            moments,
+            completed,
+            units,
+            known,
+        )
 
     @property
     def names(self) -> tuple[str, ...]:

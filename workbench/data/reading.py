@@ -32,6 +32,8 @@ class Wanted:
         exclude: columns that are not used.
         missing: what becomes of a row with a missing cell: "refuse" makes it an error, "drop" leaves the row out, and
             "marginal" keeps the row, with NaN in that cell.
+        known: the column, or the NPZ array, that says which component a row comes from, where it is known: a number
+            from 0, or the name of a class. It is no coordinate, and may be the one of `label`.
     """
 
     columns: Sequence[str] | None = None
@@ -40,11 +42,12 @@ class Wanted:
     exclude: Sequence[str] = ()
     missing: Missing = "refuse"
     weights: str | None = None
+    known: str | None = None
 
     @property
     def apart(self) -> tuple[tuple[str, str | None], ...]:
         """The columns that are no coordinates, by the field that names them."""
-        return ("label", self.label), ("id", self.identity), ("weights", self.weights)
+        return ("label", self.label), ("id", self.identity), ("weights", self.weights), ("label_known", self.known)
 
     def __post_init__(self) -> None:
         for field, name in self.apart:
@@ -80,8 +83,8 @@ class Wanted:
 
     def data_set(self, content: "Content", name: str, source: str) -> Dataset:
         """The data set of what was read; it has no units."""
-        names, x, labels, ids, dropped, weights = content
-        data = Dataset(name, x, names, labels, "", source, ids=ids, dropped=dropped, weights=weights)
+        names, x, labels, ids, dropped, weights, known = content
+        data = Dataset(name, x, names, labels, "", source, ids=ids, dropped=dropped, weights=weights, known=known)
         return replace(data, missing="marginal") if self.missing == "marginal" else data
 
     def check(self, x: NDArray[np.float64], where: str, columns: Sequence[str]) -> None:
@@ -124,6 +127,7 @@ class Content(NamedTuple):
     ids: NDArray[np.str_] | None = None  # [N]
     dropped: int = 0
     weights: NDArray[np.float64] | None = None  # [N]
+    known: NDArray[np.str_] | None = None  # [N]
 
 
 def read_table(
@@ -186,7 +190,9 @@ def content_of(table: Table, wanted: Wanted, *, fit: bool) -> Content:
     drop, allowed = wanted.missing == "drop", wanted.missing != "refuse"
     names = wanted.names(table.columns, table.where)
     x, complaints = numbers(table, names, drop=allowed)
-    labels, ids = (None if name is None else words(table, name) for name in (wanted.label, wanted.identity))
+    labels, ids, known = (
+        None if name is None else words(table, name) for name in (wanted.label, wanted.identity, wanted.known)
+    )
     if ids is None and table.ids is not None:
         ids = words_in(table.ids)
     kept = None if complaints or not drop else whole_rows(x)
@@ -202,7 +208,7 @@ def content_of(table: Table, wanted: Wanted, *, fit: bool) -> Content:
         complaints += [constants([names[d] for d in flat], low[flat].tolist())] if len(flat) else []
     if complaints:
         raise InputError(told(table.where, complaints))
-    content = Content(names, x, labels, ids, weights=weights)
+    content = Content(names, x, labels, ids, weights=weights, known=known)
     return content if kept is None else whole(content, kept)
 
 
@@ -219,9 +225,9 @@ def whole(content: Content, kept: NDArray[np.bool_]) -> Content:
     if np.all(kept):
         return content
     ids = (np.flatnonzero(kept) + 1).astype(np.str_) if content.ids is None else content.ids[kept]
-    labels = None if content.labels is None else content.labels[kept]
+    labels, known = (None if column is None else column[kept] for column in (content.labels, content.known))
     weights = None if content.weights is None else content.weights[kept]
-    return Content(content.columns, content.x[kept], labels, ids, int(np.sum(~kept)), weights)
+    return Content(content.columns, content.x[kept], labels, ids, int(np.sum(~kept)), weights, known)
 
 
 def fate_of_missing(data: Dataset) -> str:

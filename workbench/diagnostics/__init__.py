@@ -1,6 +1,6 @@
 """Diagnostics of traces: statuses, checks, convergence of chains, agreement with known answers, held-out scores."""
 
-from workbench.diagnostics.agreement import adjusted_rand_index, matched_error
+from workbench.diagnostics.agreement import adjusted_rand_index, agreement_with, matched_error
 from workbench.diagnostics.convergence import Mixing, mixing_of
 from workbench.diagnostics.predictive import (
     Evidence,
@@ -18,6 +18,7 @@ __all__ = [
     "RestartStatus",
     "Status",
     "adjusted_rand_index",
+    "agreement_with",
     "checks",
     "heldout_log_density",
     "heldout_scores",

@@ -3,8 +3,10 @@
 import numpy as np
 
 from workbench.data import Truth
+from workbench.data.known import UNKNOWN
 from workbench.mixture import Mixture
 from workbench.mixture.matching import assignment
+from workbench.problem import Problem
 
 
 def adjusted_rand_index(labels: np.ndarray, predicted: np.ndarray, weights: np.ndarray | None = None) -> float:
@@ -26,6 +28,19 @@ def adjusted_rand_index(labels: np.ndarray, predicted: np.ndarray, weights: np.n
     expected = left * right / pairs(np.asarray([table.sum()]))
     most = (left + right) / 2
     return 1.0 if most == expected else (together - expected) / (most - expected)
+
+
+def agreement_with(labels: np.ndarray, mixture: Mixture, problem: Problem) -> float | None:
+    """The adjusted Rand index of known classes [N] and the components of a problem's rows.
+
+    Rows whose component is known say nothing about a mixture, and are left out; None if no other is there.
+    """
+    judged = np.ones(problem.num_rows, bool) if problem.known is None else problem.known.components == UNKNOWN
+    if not np.any(judged):
+        return None
+    predicted = np.asarray(mixture.predict(problem.x, missing=problem.missing))
+    weights = None if problem.weights is None else problem.weights[judged]
+    return float(adjusted_rand_index(np.asarray(labels)[judged], predicted[judged], weights))
 
 
 def matched_error(mixture: Mixture, truth: Truth) -> float:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from workbench.data.known import UNKNOWN
 from workbench.diagnostics.convergence import Mixing
 from workbench.loop.trace import Trace, passes_text
 from workbench.mixture import Mixture
@@ -156,7 +157,18 @@ def _agrees(trace: Trace, problem: Problem) -> bool:
     mixture = trace.at(best, -1)
     total = 0.0
     for first in range(0, problem.num_rows, BLOCK):
-        terms = np.asarray(mixture.log_density(problem.x[first : first + BLOCK], missing=problem.missing), np.float64)
+        terms = _terms(problem, mixture, first)
         total += float(np.sum(terms if problem.weights is None else terms * problem.weights[first : first + BLOCK]))
     limit = AGREEMENT if problem.dtype == np.float64 else AGREEMENT_FLOAT32
     return bool(abs(total - scores[best]) <= limit * max(abs(total), 1.0))
+
+
+def _terms(problem: Problem, mixture: Mixture, first: int) -> np.ndarray:
+    """The log-likelihood of each row of a block; of a row of known component, its log-joint with this one."""
+    x = problem.x[first : first + BLOCK]
+    if problem.known is None:
+        return np.asarray(mixture.log_density(x, missing=problem.missing), np.float64)
+    own = problem.known.components[first : first + BLOCK]
+    joint = np.asarray(mixture.component_log_joint(x, missing=problem.missing), np.float64)
+    alone = np.take_along_axis(joint, np.maximum(own, 0)[:, None], axis=1)[:, 0]
+    return np.where(own == UNKNOWN, np.logaddexp.reduce(joint, axis=1), alone)

@@ -24,6 +24,7 @@ import numpy as np
 from jax import Array
 
 from workbench.engine.incomplete import IncompleteRows
+from workbench.engine.known import KnownRows
 from workbench.engine.rows import Rows
 from workbench.mixture.arithmetic import log
 from workbench.mixture.covariance import Statistics
@@ -104,7 +105,7 @@ def one_pass(mixture: Mixture, rows: Rows) -> tuple[Array, Statistics]:
 def _sweep(working: Mixture, rows: Rows) -> tuple[Array, Statistics]:
     if isinstance(rows, IncompleteRows):
         return _marginalised(working, rows)
-    if _always_whitened(working):
+    if isinstance(rows, KnownRows) or _always_whitened(working):
         return _whitened(working, rows)
 
     # A loop of at most one iteration replaces a `cond`. Under `vmap` a `cond` computes both branches for every mixture
@@ -126,7 +127,7 @@ def _sweep_jvp(
     def plain(working: Mixture) -> tuple[Array, Statistics]:
         if isinstance(primals[1], IncompleteRows):
             return _marginalised(working, primals[1])
-        if _always_whitened(working):
+        if isinstance(primals[1], KnownRows) or _always_whitened(working):
             return _whitened(working, primals[1])
         return jax.lax.cond(_narrow(working), _whitened, _expanded, working, primals[1])
 
@@ -187,7 +188,11 @@ def _whitened(working: Mixture, rows: Rows) -> tuple[Array, Statistics]:
         log_density, responsibilities = _normalise(log_joint, counted)
         return log_density, family.weighted_sums(responsibilities, origins, z)
 
-    value, sums = rows.sum(chunk, (constant, working.means, family.whitener(working.scales), origins))
+    parameters = (working.means, family.whitener(working.scales), origins)
+    if isinstance(rows, KnownRows):
+        value, sums = rows.component_sum(chunk, constant, parameters)
+    else:
+        value, sums = rows.sum(chunk, (constant, *parameters))
     return value, family.statistics_of(sums, origins)
 
 
@@ -225,8 +230,8 @@ def _marginalised(working: Mixture, rows: IncompleteRows) -> tuple[Array, Statis
         second += first[:, :, None] * shift[:, None, :] + shift[:, :, None] * first[:, None, :]
         return log_density, counts, first + counts[:, None] * shift, second
 
-    parameters = (log_weights, working.means, working.covariances, origins)
-    value, counts, first, second = rows.pattern_sum(chunk, parameters)
+    parameters = (working.means, working.covariances, origins)
+    value, counts, first, second = rows.pattern_sum(chunk, log_weights, parameters)
     return value, Statistics(counts, first, family.moments(second))
 
 

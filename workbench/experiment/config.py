@@ -65,6 +65,11 @@ class DataConfig(Config):
     weights: str | None = Field(
         None, description="column of a file that says how many equal observations each row stands for; never fitted"
     )
+    label_known: str | None = Field(
+        None,
+        description="column of a file that says which component a row comes from, where it is known: a number from 0, "
+        "or the name of a class (names in sorted order stand for components 0, 1, ...); empty or -1 where it is not",
+    )
     missing: Missing = Field(
         "refuse",
         description='what becomes of a row with a missing cell: "refuse" is an error, "drop" leaves the row out, '
@@ -88,10 +93,14 @@ class DataConfig(Config):
             if getattr(self, name) is not None and self.file is None:
                 raise ValueError(f"{name} goes with file; named data sets and simulations bring their own")
         of_files = [
-            name for name in ("exclude", "id", "missing", "weights") if getattr(self, name) not in (None, "refuse")
+            name
+            for name in ("exclude", "id", "missing", "weights", "label_known")
+            if getattr(self, name) not in (None, "refuse")
         ]
         if self.file is None and of_files:
-            raise ValueError(f"{of_files[0]} goes with file; a named data set has no ids, weights or missing cells")
+            raise ValueError(
+                f"{of_files[0]} goes with file; a named data set has no ids, weights, known rows or missing cells"
+            )
         if self.columns is not None and self.exclude is not None:
             raise ValueError("give columns or exclude, not both: the columns to use, or those to leave out")
         return self
@@ -116,7 +125,9 @@ class DataConfig(Config):
         if self.simulate is not None:
             data = Simulator(**self.simulate.model_dump()).draw(seed)
         elif self.file is not None:
-            wanted = Wanted(self.columns, self.label, self.id, self.exclude or (), self.missing, self.weights)
+            wanted = Wanted(
+                self.columns, self.label, self.id, self.exclude or (), self.missing, self.weights, self.label_known
+            )
             data = read_file(folder / self.file, wanted=wanted)
             data = replace(data, units=data.units if self.units is None else self.units)
         else:

@@ -40,7 +40,7 @@ class Atlases:
     @property
     def numbers(self) -> list[list[int]]:
         """A number for each optimum of each atlas; equal optima have equal numbers."""
-        found = numbered(self.atlases, self.comparison.problem.num_points) if self.atlases else []
+        found = numbered(self.atlases, self.comparison.problem) if self.atlases else []
         return [[int(number) for number in each] for each in found]
 
     @property

@@ -10,6 +10,7 @@ import numpy as np
 from workbench.compare import Comparison, Reference
 from workbench.config import Config, Listed
 from workbench.data import Truth
+from workbench.data.known import Known
 from workbench.data.observed import MissingCells
 from workbench.data.points import check_columns
 from workbench.engine.devices import USUAL, dtype_name
@@ -77,7 +78,7 @@ def save_comparison(comparison: Comparison, path: Path | str) -> Path:
 
     `about` in it is JSON (`About`): the format, the model and the prior, the rules, the names of the methods and their
     seconds. `digest` is a hash of all the rest, by which a file that was changed afterwards is recognised. The other
-    arrays are the points (`x`, and `weights`, `heldout`, `labels` and `truth_*` where there are any) and
+    arrays are the points (`x`, and `weights`, `heldout`, `labels`, `known_*` and `truth_*` where there are any) and
     those of each trace, as `0/log_joint` of the first method.
 
     Args:
@@ -106,6 +107,7 @@ def save_comparison(comparison: Comparison, path: Path | str) -> Path:
     about["methods"] = [{"name": name, "seconds": _seconds(trace)} for name, trace in comparison.items()]
     arrays: dict[str, Any] = {"about": np.asarray(json.dumps(about)), "x": problem.x}
     known = {"weights": problem.weights, "heldout": reference.heldout, "labels": reference.labels}
+    known |= {} if problem.known is None else {f"known_{k}": np.asarray(v) for k, v in problem.known._asdict().items()}
     known |= {"heldout_weights": reference.heldout_weights}
     known |= {} if reference.truth is None else {f"truth_{k}": v for k, v in reference.truth._asdict().items()}
     arrays |= {name: np.asarray(array) for name, array in known.items() if array is not None}
@@ -153,7 +155,9 @@ def load_comparison(path: Path | str) -> Comparison:
 
 def _comparison(about: About, arrays: Mapping[str, np.ndarray]) -> Comparison:
     prior = PRIORS[about.prior["family"]].model_validate_json(json.dumps(about.prior))
+    known = _of(arrays, "known_")
     given: dict[str, Any] = {"labels": about.labels, "weights": arrays.get("weights"), "missing": about.missing_cells}
+    given["label_known"] = Known(known["components"], tuple(known["names"].tolist())) if known else None
     problem = Problem(arrays["x"], about.components, about.covariance, prior, **given)
     traces = {
         method.name: trace_of(Record({"seconds": method.seconds.model_dump()}, _of(arrays, f"{place}/"), {}), problem)

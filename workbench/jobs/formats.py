@@ -155,6 +155,8 @@ class Points:
             arrays["weights"] = self.train.weights
         if self.heldout.weights is not None:
             arrays["heldout_weights"] = self.heldout.weights
+        if self.train.known is not None:
+            arrays["known"] = self.train.known
         if self.train.missing != "refuse":
             arrays["missing"] = np.asarray(self.train.missing)
         if self.train.truth is not None:
@@ -215,7 +217,8 @@ def _read(place: Path, name: str) -> Points:
         a = read_arrays(place.read_bytes(), READ_AT_MOST)
         columns, units, source = tuple(a["columns"].tolist()), str(a["units"]), str(a["source"])
         truth = Truth(*(a[f"truth_{k}"] for k in Truth._fields)) if "truth_weights" in a else None
-        train = Dataset(name, a["x"], columns, a.get("labels"), units, source, truth=truth, weights=a.get("weights"))
+        of_rows: dict[str, Any] = {"weights": a.get("weights"), "known": a.get("known")}
+        train = Dataset(name, a["x"], columns, a.get("labels"), units, source, truth=truth, **of_rows)
         heldout = Dataset(name, a["heldout"], columns, None, units, source, weights=a.get("heldout_weights"))
         if str(a.get("missing", "refuse")) == "marginal":
             train, heldout = replace(train, missing="marginal"), replace(heldout, missing="marginal")

@@ -15,7 +15,7 @@ import numpy as np
 
 from workbench.compare import Comparison, Reference
 from workbench.compare.comparison import starts_of
-from workbench.diagnostics import RestartStatus, adjusted_rand_index, checks, mixing_of, restart_statuses
+from workbench.diagnostics import RestartStatus, agreement_with, checks, mixing_of, restart_statuses
 from workbench.engine.files import DAMAGED
 from workbench.engine.keys import named_key
 from workbench.errors import InputError
@@ -99,8 +99,7 @@ def _row(trace: Trace, problem: Problem, found: Sequence[RestartStatus], referen
     place = trace.best_place(problem, reference.rule)
     known: dict[str, Value] = {}
     if reference.labels is not None and place is not None:
-        groups = np.asarray(trace.at(*place).predict(problem.x, missing=problem.missing))
-        known = {"adjusted_rand_index": float(adjusted_rand_index(reference.labels, groups, problem.weights))}
+        known = {"adjusted_rand_index": agreement_with(reference.labels, trace.at(*place), problem)}
     return known | {
         "status": counts.most_common(1)[0][0] if counts else None,
         **{f"restarts_{status.lower()}": count for status, count in sorted(counts.items())},

@@ -84,7 +84,8 @@ class Method(Config, ABC):
 
     summary: ClassVar[str]
     takes_any_size: ClassVar[bool] = False  # whether `bind` accepts N as an array, so that one program serves many N
-    marginalises: ClassVar[bool] = False  # whether it reads the data through the one pass alone, so that cells may miss
+    # Whether it reads the data through the one pass alone, so that cells may miss, and components of rows be known.
+    marginalises: ClassVar[bool] = False
     method: str
 
     @abstractmethod
@@ -111,6 +112,11 @@ class Method(Config, ABC):
         if problem.missing == "marginal" and not self.marginalises:
             raise InputError(
                 f'missing: {self.method} cannot marginalise missing cells; use missing = "drop", or one of '
+                "em, squarem, anderson, ascent, newton, nuts"
+            )
+        if problem.is_partly_known and not self.marginalises:
+            raise InputError(
+                f"label_known: {self.method} cannot use known components of rows; leave label_known out, or use one of "
                 "em, squarem, anderson, ascent, newton, nuts"
             )
         self.check(problem)

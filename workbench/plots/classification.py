@@ -91,7 +91,7 @@ def classification(
 
     For one column it draws a histogram that is divided among the components, and their densities. Where classes are
     known, marks have the shape of the class, or, coloured by class, of the component. Components count from 1 in the
-    order of `Mixture.canonical`, as in all tables. Weights count in the histogram. A row with missing cells is labelled
+    order of `Problem.presented`, as in all tables. Weights count in the histogram. A row with missing cells is labelled
     by the others; if a shown cell is missing, its mark is hollow and stands at the completed cell.
 
     Args:

@@ -123,7 +123,7 @@ def labels(axes: "Sequence[Axes]", comparison: Comparison, method: str, algorith
     _draw(sampled, np.asarray(trace.answer.means))
     _draw(settled, np.asarray(relabelled.mixtures.means))
     sampled.set_title(plain(f"{method}: labels as sampled"), loc="left", fontsize="medium")
-    settled.set_title(plain(f"relabelled by {algorithm}"), loc="left", fontsize="medium")
+    settled.set_title(plain(f"relabelled by {relabelled.algorithm}"), loc="left", fontsize="medium")
     sampled.set_ylabel(f"mean of {axis_label(comparison, 0)}")
 
 

@@ -67,6 +67,7 @@ def panels_of(
     draws: Mixture = jax.tree.map(jnp.asarray, relabel(trace, problem).mixtures)
     # Components are numbered as in all tables: by their mean draws, in the order of the first column.
     order = np.lexsort(np.mean(np.asarray(draws.means), axis=(0, 1)).T[::-1])
+    order = np.arange(problem.components) if problem.is_partly_known else order
     weights, means = np.asarray(draws.weights)[..., order], np.asarray(draws.means)[..., order, :]
     names = tuple(f"component {k + 1}" for k in range(problem.components))
     first = [Panel("log-joint", np.asarray(trace.log_joint)[:, -trace.draws :, None], ("log-joint",))]

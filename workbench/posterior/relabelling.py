@@ -117,11 +117,22 @@ def _divergences(member: Array, mean: Array) -> Array:
     return -jnp.einsum("nk,snj->skj", logs, member)
 
 
+# The cost of an order in which a component of known rows would leave its place.
+NEVER = 1e30
+
+
 def pivotal(mixtures: Mixture, log_joint: np.ndarray, problem: Problem) -> np.ndarray:
-    """Orders closest to the pivot in weights, means and deviations, in standard deviations of the data. [R, S, K]"""
+    """Orders closest to the pivot in weights, means and deviations, in standard deviations of the data. [R, S, K]
+
+    Components of which rows are known keep their places.
+    """
     draws = in_line(mixtures, log_joint, problem)
     points = _coordinates(draws.mixtures, jnp.std(draws.x, 0))
-    return np.asarray(best_orders(_distances(points, points[draws.best]))).reshape(draws.shape)
+    costs = _distances(points, points[draws.best])
+    if problem.anchored is not None:
+        fixed = problem.anchored
+        costs = jnp.where((fixed[:, None] | fixed) & ~np.eye(len(fixed), dtype=bool), NEVER, costs)
+    return np.asarray(best_orders(costs)).reshape(draws.shape)
 
 
 @jax.jit

@@ -109,7 +109,7 @@ def posterior_summary(
         chains=chains,
         draws=draws,
         approximation=trace.is_approximation,
-        relabelling=relabelling,
+        relabelling=relabelled.algorithm,
         functionals=_without_diagnostics(trace, _estimates(invariant.names, invariant.values, invariant.ranked)),
         parameters=_without_diagnostics(trace, _estimates(names, settled, settled, raw)),
         labellings=math.factorial(problem.components),

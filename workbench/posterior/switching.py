@@ -25,6 +25,9 @@ from workbench.problem import Problem
 # The algorithm that is used by default.
 DEFAULT = "stephens"
 
+# The algorithm that keeps the numbers of components that are known from rows.
+PIVOTAL = "pivotal"
+
 
 class RelabelledDraws(NamedTuple):
     """Draws after relabelling, with the permutations that were applied."""
@@ -41,6 +44,8 @@ def relabel(trace: Trace, problem: Problem, algorithm: str = DEFAULT) -> Relabel
     the first coordinate of the means increase. Stephens' and the ECR algorithms hold R x S x K responsibilities of at
     most 1,000 rows in memory.
 
+    Where components of rows are known, these keep their numbers, and `PIVOTAL` orders the others.
+
     Args:
         trace: of a sampler.
         problem: the problem of the trace.
@@ -52,11 +57,17 @@ def relabel(trace: Trace, problem: Problem, algorithm: str = DEFAULT) -> Relabel
     check_sampler(trace)
     if algorithm not in RELABELLINGS:
         raise InputError(f"relabelling: unknown algorithm {algorithm!r}; allowed: {', '.join(RELABELLINGS)}")
-    scores = trace.log_joint[:, -trace.draws :]
+    scores, algorithm = trace.log_joint[:, -trace.draws :], algorithm_for(problem, algorithm)
     permutations = np.asarray(RELABELLINGS[algorithm](trace.answer, scores, problem))
-    first = np.take_along_axis(np.asarray(trace.answer.means)[..., 0], permutations, axis=-1)
-    permutations = permutations[..., np.argsort(np.mean(first, axis=(0, 1)), kind="stable")]
+    if not problem.is_partly_known:
+        first = np.take_along_axis(np.asarray(trace.answer.means)[..., 0], permutations, axis=-1)
+        permutations = permutations[..., np.argsort(np.mean(first, axis=(0, 1)), kind="stable")]
     return RelabelledDraws(apply(permutations, trace.answer), permutations, algorithm)
+
+
+def algorithm_for(problem: Problem, algorithm: str = DEFAULT) -> str:
+    """The algorithm that is used for a problem: the one that is asked for, unless components of rows are known."""
+    return PIVOTAL if problem.is_partly_known else algorithm
 
 
 def check_sampler(trace: Trace) -> None:

@@ -32,6 +32,8 @@ def with_components(experiment: Experiment, components: int, train: Dataset) -> 
     Raises:
         InputError: K components do not suit the points, the prior or the starts.
     """
+    if train.known is not None:
+        raise InputError("data.label_known: criteria over K do not take known components of rows; leave it out")
     model = experiment.model.model_copy(update={"components": components, "labels": "free"})
     changed = experiment.model_copy(update={"model": model})
     if train.x.size < SHARED_AT:

@@ -18,6 +18,7 @@ from workbench.mixture import Mixture
 from workbench.mixture.covariance.base import product
 from workbench.mixture.filled import COMPONENTS, first_components
 from workbench.problem import Problem
+from workbench.starts.known import respecting
 
 # Sizes of the batches in which starts are drawn: few programs serve any number of restarts, with bounded memory.
 DRAWN_TOGETHER = (1, 4, 16)
@@ -82,8 +83,11 @@ class KeyedStart(Start):
 
 
 def draw_starts(start: Start, problem: Problem, restarts: int, seed: int) -> Mixture:
-    """Starting mixtures for all restarts, leaves [R, ...]; the first do not depend on the number of restarts."""
-    return start.draw(problem, restarts, seed)
+    """Starting mixtures for all restarts, leaves [R, ...]; the first do not depend on the number of restarts.
+
+    They agree with the rows of known components, if there are any (`respecting`).
+    """
+    return respecting(problem, start.draw(problem, restarts, seed))
 
 
 def in_batches(draw: Callable[[Any], Mixture], restarts: Any) -> Mixture:

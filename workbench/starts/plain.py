@@ -121,6 +121,16 @@ class Labellings(Stated):
     """
 
     rule: Literal["labellings"] = "labellings"
+
+    def check(self, problem: Problem) -> None:
+        """Check the values, and that rows do not say how the components are numbered."""
+        super().check(problem)
+        if problem.is_partly_known:
+            raise InputError(
+                'starts.rule: "labellings" puts components in every order, and known rows (label_known) allow one; '
+                'give "given"'
+            )
+
     summary: ClassVar[str] = "one stated mixture, its components in another order for each restart"
 
     def orders(self, restarts: int) -> np.ndarray:

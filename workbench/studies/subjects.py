@@ -53,6 +53,8 @@ class Subject(Config):
             InputError: the data cannot be read, or do not suit the model or the prior.
         """
         points = self.dataset(seed, folder)
+        if points.known is not None:
+            raise InputError(f"subjects.{self.name}.data.label_known: a study takes no known components; leave it out")
         try:
             return self.model.problem(points, self.prior)
         except InputError as error:

@@ -1,0 +1,157 @@
+"""The one pass over rows of known components: a plain formula's likelihood, statistics, gradient and Hessian."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.scipy.special import logsumexp
+from jax.scipy.stats import multivariate_normal
+from numpy.typing import NDArray
+
+from workbench.data.known import UNKNOWN
+from workbench.data.observed import Observed
+from workbench.engine.grouped import GroupedRows
+from workbench.engine.incomplete import IncompleteRows
+from workbench.engine.known import KnownRows
+from workbench.engine.one_pass import log_likelihood, one_pass
+from workbench.errors import InputError
+from workbench.mixture import COVARIANCES, Mixture
+
+N, D, K = 60, 3, 3
+FAMILIES = pytest.mark.parametrize("family", COVARIANCES)
+HOLES = pytest.mark.parametrize("holes", [False, True], ids=["whole", "missing cells"])
+
+Points = NDArray[np.float64]
+Random = Callable[..., Mixture]
+
+sweep = jax.jit(one_pass)
+
+
+@pytest.fixture(scope="module")
+def x() -> Points:
+    """Correlated points. [N, D]"""
+    rng = np.random.default_rng(1)
+    return rng.normal(size=(N, D)) @ rng.normal(size=(D, D)) + [0.0, 10.0, 5.0]
+
+
+@pytest.fixture(scope="module")
+def known() -> NDArray[np.int64]:
+    """Two rows in five are known; no row of the last component is. [N]"""
+    return np.random.default_rng(2).choice([UNKNOWN, 0, 1], N, p=[0.6, 0.3, 0.1])
+
+
+def with_holes(x: Points, holes: bool) -> Points:
+    lost = np.random.default_rng(3).random(x.shape) < 0.2 * holes
+    lost[np.all(lost, axis=1)] = False
+    return np.where(lost, np.nan, x)
+
+
+def rows_of(x: Points, known: NDArray[np.int64], family: str) -> GroupedRows:
+    data = Observed.of(x, K, missing="marginal", label_known=known)
+    kind = KnownRows if data.completed is None else IncompleteRows
+    rows = kind.of_points(data, COVARIANCES[family], K)
+    assert isinstance(rows, GroupedRows)
+    return rows
+
+
+def terms(mixture: Mixture, x: Points) -> jax.Array:
+    """`ln pi_k N(x_n | mu_k, Sigma_k)` of the cells that are there, by JAX's own density. [N, K]
+
+    A missing cell stands as an independent standard normal at its mean, whose density is taken off again.
+    """
+    there = jnp.asarray(~np.isnan(x), float)  # [N, D]
+    filled = jnp.where(there > 0, jnp.nan_to_num(x), 0.0)
+
+    def of(row: jax.Array, seen: jax.Array) -> jax.Array:
+        means, covariances = mixture.means * seen, mixture.covariances * seen[:, None] * seen
+        density = multivariate_normal.logpdf(row, means, covariances + jnp.diag(1.0 - seen))
+        return jnp.log(mixture.weights) + density + 0.5 * jnp.sum(1.0 - seen) * jnp.log(2 * jnp.pi)
+
+    return jnp.asarray(jax.vmap(of)(filled, there))
+
+
+def formula(mixture: Mixture, x: Points, known: NDArray[np.int64], weights: Points | None = None) -> jax.Array:
+    """The log-likelihood of labelled and other rows, as it stands in books. []"""
+    joint = terms(mixture, x)
+    own = jnp.where(known == UNKNOWN, logsumexp(joint, axis=1), joint[np.arange(len(x)), np.maximum(known, 0)])
+    return jnp.sum(own if weights is None else own * weights)
+
+
+@HOLES
+@FAMILIES
+def test_value_and_slope_are_those_of_the_plain_formula(
+    family: str, holes: bool, x: Points, known: NDArray[np.int64], random_mixture: Random
+) -> None:
+    mixture, held = random_mixture(x, K, family, seed=2), with_holes(x, holes)
+    value, slope = jax.jit(jax.value_and_grad(log_likelihood))(mixture, rows_of(held, known, family))
+    expected, steep = jax.jit(jax.value_and_grad(lambda own: formula(own, held, known)))(mixture)
+    assert float(value) == pytest.approx(float(expected), rel=1e-12)
+    for one, other in zip(jax.tree.leaves(slope), jax.tree.leaves(steep), strict=True):
+        own, theirs = np.asarray(one), np.asarray(other)
+        if own.ndim == 3 or own.shape == (D, D):
+            # A factor has no entries above its diagonal.
+            own, theirs = np.tril(own), np.tril(theirs)
+        # Sums of N terms, each of 1e-13 of the largest.
+        np.testing.assert_allclose(own, theirs, rtol=1e-9, atol=1e-9 * np.max(np.abs(theirs)))
+
+
+@FAMILIES
+def test_the_hessian_is_that_of_the_plain_formula(
+    family: str, x: Points, known: NDArray[np.int64], random_mixture: Random
+) -> None:
+    mixture, rows = random_mixture(x, K, family, seed=3), rows_of(x, known, family)
+
+    def moved(means: jax.Array, weights: jax.Array) -> Mixture:
+        return Mixture(weights, means, mixture.scales, mixture.covariance)
+
+    given = (mixture.means, mixture.weights)
+    found = jax.jit(jax.hessian(lambda *leaves: log_likelihood(moved(*leaves), rows), argnums=(0, 1)))(*given)
+    expected = jax.jit(jax.hessian(lambda *leaves: formula(moved(*leaves), x, known), argnums=(0, 1)))(*given)
+    for one, other in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-8, atol=1e-8 * np.max(np.abs(other)))
+
+
+@FAMILIES
+def test_statistics_have_responsibilities_of_0_and_1_where_components_are_known(
+    family: str, x: Points, known: NDArray[np.int64], random_mixture: Random
+) -> None:
+    mixture = random_mixture(x, K, family, seed=4)
+    joint = np.asarray(terms(mixture, x))
+    r = np.exp(joint - np.asarray(logsumexp(joint, axis=1))[:, None])
+    r = np.where(known[:, None] == UNKNOWN, r, np.arange(K) == known[:, None])
+    gaps = x[:, None] - np.asarray(mixture.means)  # [N, K, D]
+    _, found = sweep(mixture, rows_of(x, known, family))
+    np.testing.assert_allclose(found.counts, r.sum(axis=0), rtol=1e-10)
+    np.testing.assert_allclose(found.first, np.einsum("nk,nki->ki", r, gaps), rtol=1e-9, atol=1e-9)
+    second = COVARIANCES[family].moments(jnp.asarray(np.einsum("nk,nki,nkj->kij", r, gaps, gaps)))
+    np.testing.assert_allclose(found.second, second, rtol=1e-9, atol=1e-9)
+
+
+@HOLES
+def test_a_weight_of_two_counts_a_known_row_twice(
+    holes: bool, x: Points, known: NDArray[np.int64], random_mixture: Random
+) -> None:
+    mixture, held = random_mixture(x, K, "full", seed=5), with_holes(x, holes)
+    weights = np.where(np.arange(N) < N // 2, 2.0, 0.0)  # a sum of N
+    rows = rows_of(held, known, "full")
+    value, statistics = sweep(mixture, rows.weighted(jnp.asarray(weights)))
+    assert float(value) == pytest.approx(float(formula(mixture, held, known, weights)), rel=1e-12)
+    assert float(jnp.sum(statistics.counts)) == pytest.approx(N)
+
+
+def test_rows_are_found_at_their_numbers_and_a_chunk_has_one_component(x: Points, known: NDArray[np.int64]) -> None:
+    rows = rows_of(x, known, "full")
+    np.testing.assert_allclose(rows.at(jnp.arange(N)), x, rtol=1e-12)
+    assert rows.known is not None and rows.place is not None
+    size = rows.z.shape[-1]
+    np.testing.assert_array_equal(np.asarray(rows.known)[np.asarray(rows.place) // size], known)
+    np.testing.assert_allclose(rows.total, N * np.eye(D), rtol=1e-9, atol=1e-9)
+
+
+def test_other_sums_over_known_rows_are_refused(x: Points, known: NDArray[np.int64]) -> None:
+    rows = rows_of(x, known, "full")
+    for call in (lambda: rows.sum(lambda *_: 0.0, ()), lambda: rows.minibatch(jax.random.key(0), 5)):
+        with pytest.raises(InputError, match=r"label_known: .* leave label_known out"):
+            call()

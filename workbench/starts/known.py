@@ -1,0 +1,60 @@
+"""Starts that respect rows whose component is known: components in the order of the labels, at the labelled rows."""
+
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from numpy.typing import NDArray
+
+from workbench.data.known import UNKNOWN
+from workbench.mixture import Mixture
+from workbench.mixture.matching import assignment
+from workbench.problem import Problem
+
+# The lowest log-joint that counts: one of minus infinity would make all orders equal.
+LOWEST = -1e100
+
+# At most so many known rows decide over the order of a start's components, evenly spaced over them.
+MOST_ROWS = 2**12
+
+
+def respecting(problem: Problem, drawn: Mixture) -> Mixture:
+    """The starts with components that agree with the known rows of a problem, if it has any. Leaves [R, ...]
+
+    The components of each start are put into the order under which the known rows are most probable. Then a component
+    of which enough rows are known for a covariance of its own, D + 1 of them, begins at their mean. The weights, the
+    covariances and all other means stay as drawn, so that starts differ as before.
+    """
+    known = problem.known
+    if known is None:
+        return drawn
+    k, d = problem.components, problem.num_dimensions
+    rows = np.flatnonzero(known.components != UNKNOWN)
+    counts = np.ones(len(rows)) if problem.sample_weights is None else problem.sample_weights[rows]
+    own = known.components[rows, None] == np.arange(k)  # [M, K]
+    x = problem.sample[rows]
+    some = np.unique(np.linspace(0, len(rows) - 1, min(len(rows), MOST_ROWS)).astype(int))
+    ordered = np.stack([_order(joint, (own * counts[:, None])[some]) for joint in _log_joints(drawn, x[some])])
+    placed = jax.vmap(Mixture.permute)(jax.tree.map(jnp.asarray, drawn), jnp.asarray(ordered))
+    sizes = counts @ own
+    centres = (own * counts[:, None]).T @ x / np.maximum(sizes, np.finfo(float).tiny)[:, None]
+    means = np.where((sizes >= d + 1)[:, None], centres, np.asarray(placed.means))
+    return replace(placed, means=jnp.asarray(means, placed.means.dtype))
+
+
+def _order(joint: NDArray[np.float64], members: NDArray[np.float64]) -> NDArray[np.intp]:
+    """The component in each place under which rows are most probable, from log-joints and known members [M, K]. [K]"""
+    return assignment(-(members.T @ np.maximum(joint, LOWEST)))
+
+
+def _log_joints(drawn: Mixture, x: NDArray[np.float64]) -> list[NDArray[np.float64]]:
+    """`ln pi_k N(x_n | mu_k, Sigma_k)` of rows [M, D] up to a constant, for each start, on the host. R times [M, K]"""
+    trils = np.asarray(jax.vmap(lambda mixture: mixture.scale_trils)(drawn))
+    found = []
+    for weights, means, tril in zip(np.asarray(drawn.weights), np.asarray(drawn.means), trils, strict=True):
+        white = np.linalg.solve(tril, np.moveaxis(x - means[:, None], 1, 2))  # [K, D, M]
+        with np.errstate(divide="ignore"):
+            constant = np.log(weights) - np.sum(np.log(np.diagonal(tril, axis1=1, axis2=2)), axis=1)
+        found.append((constant[:, None] - 0.5 * np.sum(white**2, axis=1)).T)
+    return found
