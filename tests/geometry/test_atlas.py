@@ -95,7 +95,7 @@ def test_ends_alone_are_those_of_the_whole_run_and_no_race_drops_any(galaxies):
 
 def test_equal_optima_of_two_atlases_have_equal_numbers(galaxies, mapped):
     other = atlas(galaxies, EM(), starts=16, rule=KMeansPlusPlus(), seed=1)
-    numbers = numbered([mapped, other], galaxies.num_points)
+    numbers = numbered([mapped, other], galaxies)
     values = dict(zip(numbers[0].tolist(), (basin.log_joint for basin in mapped.optima), strict=True))
     assert len(values) == len(mapped.optima)
     for number, basin in zip(numbers[1].tolist(), other.optima, strict=True):
