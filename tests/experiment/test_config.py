@@ -139,10 +139,12 @@ def test_who_shares_the_work_is_no_part_of_what_a_run_is():
     assert shared.resolved() == parse_experiment(BASE, "x").resolved()
 
 
-OF_FILES = ("label", "units", "exclude", "id", "missing", "weights")
+OF_FILES = ("label", "units", "exclude", "id", "missing", "weights", "label_known")
 
 
-@pytest.mark.parametrize("changes", [{"exclude": ["b"]}, {"id": "b"}, {"missing": "drop"}, {"weights": "b"}])
+@pytest.mark.parametrize(
+    "changes", [{"exclude": ["b"]}, {"id": "b"}, {"missing": "drop"}, {"weights": "b"}, {"label_known": "b"}]
+)
 def test_what_is_said_of_a_file_goes_with_one(changes):
     own = DataConfig(file="own.csv", **changes)
     assert DataConfig(**own.model_dump(mode="json", exclude_none=True)) == own
