@@ -11,7 +11,7 @@ import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import lru_cache
 from importlib.metadata import packages_distributions, version
 from importlib.util import resolve_name
 from pathlib import Path
@@ -20,9 +20,9 @@ from typing import Any, NamedTuple
 from pydantic import BaseModel
 
 from workbench.errors import shown
+from workbench.syntax import PACKAGE, Read, read_text
 
 ROOT = Path(__file__).parent
-PACKAGE = __package__ or "workbench"
 
 _LOG = logging.getLogger(PACKAGE)
 
@@ -187,6 +187,13 @@ def code_digest(modules: frozenset[str], root: Path = ROOT) -> str:
     return hashed.hexdigest()[:16]
 
 
+@lru_cache
+def package_digest(root: Path = ROOT) -> str:
+    """A digest of the texts of all modules of the package, comments and all, as they were imported."""
+    texts = [(name, hashlib.sha256(source.text).hexdigest()) for name, source in sorted(_sources(root).items())]
+    return hashlib.sha256(repr(texts).encode()).hexdigest()
+
+
 def _homes(value: Any) -> Iterator[str]:
     """The modules that define a function, a class, or the class of each part of a config."""
     if isinstance(value, BaseModel):
@@ -295,55 +302,8 @@ def _is_ours(name: str) -> bool:
     return name == "__main__" or (bool(file) and not any(place in file for place in _INSTALLED))
 
 
-class Read(NamedTuple):
-    """The facts that are extracted from the text of a module."""
-
-    digest: str  # digest of the syntax tree
-    imported: tuple[tuple[int, str, str | None], ...]  # number of dots, module, and the imported name or None
-    offered: Mapping[str, tuple[str, str] | str]  # top-level names: (module, name) of an import, or the annotation
-
-
 def _read(name: str, root: Path) -> Read:
-    return _read_text(_source(name, root) or b"")
-
-
-@cache
-def _read_text(text: bytes) -> Read:
-    """Parse the text of a module; cached, so that equal modules in two copies of the package are parsed once."""
-    tree = ast.parse(text)
-    imported: list[tuple[int, str, str | None]] = []
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom):
-            imported += [(node.level, node.module or "", alias.name) for alias in node.names]
-        elif isinstance(node, ast.Import):
-            imported += [(0, alias.name, None) for alias in node.names]
-    offered: dict[str, tuple[str, str] | str] = {}
-    for each in reversed(tree.body):
-        if isinstance(each, ast.ImportFrom) and (each.module or "").split(".")[0] == PACKAGE:
-            offered |= {alias.asname or alias.name: (str(each.module), alias.name) for alias in reversed(each.names)}
-        elif isinstance(each, ast.AnnAssign):
-            offered[ast.unparse(each.target)] = ast.unparse(each.annotation)
-    digest = hashlib.sha256(repr(_plain(tree)).encode()).hexdigest()
-    return Read(digest, tuple(imported), offered)
-
-
-def _plain(node: Any) -> Any:
-    """A syntax tree as nested lists, without docstrings, descriptions and positions; equal in every Python version."""
-    if isinstance(node, list):
-        return [_plain(each) for each in node if not _is_words(each)]
-    if not isinstance(node, ast.AST):
-        return repr(node)
-    parts = [(name, value) for name, value in ast.iter_fields(node) if value is not None and value != []]
-    if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and ast.get_docstring(node):
-        parts = [(name, value[1:] if name == "body" else value) for name, value in parts]
-    return [type(node).__name__, *((name, _plain(value)) for name, value in parts)]
-
-
-def _is_words(node: Any) -> bool:
-    """Whether a node only holds text for readers: the `summary` of a class or the `description` of a field."""
-    if isinstance(node, ast.AnnAssign):
-        return isinstance(node.target, ast.Name) and node.target.id == "summary"
-    return isinstance(node, ast.keyword) and node.arg == "description"
+    return read_text(_source(name, root) or b"")
 
 
 # Before anything runs: what is imported now is what will run.

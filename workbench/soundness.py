@@ -16,7 +16,8 @@ from workbench.config import Config
 from workbench.data import Tie, ties_of
 from workbench.data.incomplete import Patterns
 from workbench.data.moments import SOUGHT_ROWS, recounted
-from workbench.engine.compat.compilation import FEW_NUMBERS, jit_by_size
+from workbench.engine.compat.compilation import FEW_NUMBERS
+from workbench.engine.compat.traced import jit_by_size
 from workbench.engine.one_pass import one_pass
 from workbench.engine.rows import Rows
 from workbench.mixture import Mixture
@@ -94,12 +95,15 @@ class Soundness(Config):
 
     def check_all(self, problem: Problem, mixtures: Mixture) -> list[Health]:
         """The health of every mixture of a batch with leaves [R, ...]; costs one pass for each."""
-        trils, sizes, gaps = _margins(problem, mixtures)
-        found = zip(_smallest_eigenvalues(trils), sizes, gaps, strict=True)
-        return [
-            self._health(problem, jax.tree.map(lambda leaf, r=r: leaf[r], mixtures), *margins)
-            for r, margins in enumerate(found)
-        ]
+        return list(self.check_in_turn(problem, mixtures))
+
+    def check_in_turn(self, problem: Problem, mixtures: Mixture) -> Iterator[Health]:
+        """`check_all` of a few mixtures at a time, so that whoever needs only the first costs no pass for the rest."""
+        first = 0
+        for trils, *margins in _margins_in_turn(problem, mixtures):
+            for found in zip(_smallest_eigenvalues(trils), *margins, strict=True):
+                yield self._health(problem, jax.tree.map(lambda leaf, r=first: leaf[r], mixtures), *found)
+                first += 1
 
     def _health(
         self, problem: Problem, mixture: Mixture, eigenvalues: np.ndarray, sizes: np.ndarray, gaps: np.ndarray
@@ -282,17 +286,22 @@ def _margins(problem: Problem, mixtures: Mixture) -> tuple[np.ndarray, np.ndarra
     Returns:
         [R, K, D, D], [R, K], [R, K, K].
     """
+    trils, sizes, gaps = map(np.concatenate, zip(*_margins_in_turn(problem, mixtures), strict=True))
+    return trils, sizes, gaps
+
+
+def _margins_in_turn(problem: Problem, mixtures: Mixture) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """The margins of a few mixtures at a time, as `_margins` has them."""
     k, numbers = mixtures.num_components, problem.rows.z.size
     few = numbers * COMPONENTS <= FEW_NUMBERS
     padded = filled(mixtures) if few else mixtures
     total, size = len(mixtures.weights), FEW_TOGETHER if few else 1
-    margins = []
     for first in range(0, total, size):
         places = np.minimum(np.arange(first, first + size), total - 1)
         batch = jax.tree.map(lambda leaf, places=places: np.asarray(leaf)[places], padded)
-        margins.append(jax.device_get(_margins_of(numbers, problem.rows.of_any_size(), batch)))
-    trils, sizes, gaps = (np.concatenate(parts)[:total] for parts in zip(*margins, strict=True))
-    return trils[:, :k], sizes[:, :k], gaps[:, :k, :k]
+        margins = jax.device_get(_margins_of(numbers, problem.rows.of_any_size(), batch))
+        trils, sizes, gaps = (part[: total - first] for part in margins)
+        yield trils[:, :k], sizes[:, :k], gaps[:, :k, :k]
 
 
 def _margins_of_all(rows: Rows, mixtures: Mixture) -> tuple[Array, Array, Array]:

@@ -205,9 +205,8 @@ def _summarise(
     trace, problem, reference = comparison[name], comparison.problem, comparison.reference
     statuses, mixing = statuses_and_mixing(comparison, name)
     counts = Counter(each.status for each in statuses)
-    place = trace.best_place(problem, comparison.rule)
+    place, health = trace.best_found(problem, comparison.rule) or (None, None)
     mixture = None if place is None else trace.at(*place)
-    health = None if mixture is None else comparison.rule.check(problem, mixture)
     value = None if best is None else best[0]
     sound = np.zeros(trace.num_restarts, bool) if trace.is_sampler else sound_ends(comparison, trace)
     rows, elsewhere = _on_the_best(problem, trace, sound, best)

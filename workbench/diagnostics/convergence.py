@@ -22,7 +22,7 @@ from jax.scipy.special import logsumexp
 from scipy.fft import irfft, next_fast_len, rfft
 from scipy.special import ndtri
 
-from workbench.engine.compat.compilation import jit_by_size
+from workbench.engine.compat.traced import jit_by_size
 from workbench.loop.trace import Trace
 from workbench.mixture import Mixture
 from workbench.mixture.filled import filled
@@ -90,11 +90,17 @@ def _split(chains: np.ndarray) -> np.ndarray:
 
 def _normal_scores(chains: np.ndarray) -> np.ndarray:
     """Normal scores of the draws, from their ranks among all chains (Blom 1958). [q, R, S]"""
-    # The import stands here because it takes a tenth of the time that importing the package may take.
-    from scipy.stats import rankdata
-
-    ranks = rankdata(chains.reshape(len(chains), -1), axis=1)
+    ranks = np.stack([_ranks(column) for column in chains.reshape(len(chains), -1)])
     return np.asarray(ndtri((ranks - 0.375) / (ranks.shape[1] + 0.25))).reshape(chains.shape)
+
+
+def _ranks(values: np.ndarray) -> np.ndarray:
+    """Ranks from one up; equal values share their mean rank. [n]
+
+    These are `scipy.stats.rankdata`'s, whose import takes 0.4 s.
+    """
+    _, places, counts = np.unique(values, return_inverse=True, return_counts=True)
+    return np.asarray((np.cumsum(counts) - 0.5 * (counts - 1))[places])
 
 
 def _r_hat(chains: np.ndarray) -> np.ndarray:

@@ -3,7 +3,6 @@
 Where an average over all draws would cost more than it gains, it is taken over an evenly spaced choice of them.
 """
 
-from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -16,6 +15,7 @@ from scipy.special import ndtr, stdtrit
 from workbench.data import finite_points, points_or_missing
 from workbench.data.incomplete import has_missing
 from workbench.data.observed import MissingCells, check_missing
+from workbench.engine.compat.traced import jit_with
 from workbench.mixture import Mixture
 
 
@@ -88,7 +88,7 @@ def heldout_scores(mixtures: Mixture, heldout: np.ndarray, *, missing: MissingCe
     return np.asarray(_pointwise(kept, jnp.asarray(points), missing if has_missing(points) else "refuse"))
 
 
-@partial(jax.jit, static_argnames="missing")
+@jit_with({}, static_argnums=2)
 def _pointwise(mixtures: Mixture, x: Array, missing: MissingCells) -> Array:
     """Log predictive density of every point. [N]"""
     densities = jax.lax.map(lambda mixture: mixture.log_density(x, missing=missing), mixtures)  # [S, N]

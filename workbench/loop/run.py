@@ -7,7 +7,8 @@ import jax
 import numpy as np
 from jax import Array
 
-from workbench.engine.compat.compilation import OLD_EMITTERS, STEPPING, jit_with, make_room
+from workbench.engine.compat.compilation import OLD_EMITTERS, STEPPING, make_room
+from workbench.engine.compat.traced import jit_with
 from workbench.engine.hosts import from_first_host
 from workbench.loop.batch import Advanced, advance, placed
 from workbench.loop.pool import WORTH_COMPILING, Checkpoint, RestartPool, work_of
@@ -128,7 +129,7 @@ def score(problem: Problem, mixtures: Mixture) -> tuple[np.ndarray, np.ndarray]:
     return log_joint, log_likelihood
 
 
-@jax.jit
+@jit_with({})
 def _labelled(problem: Problem, mixtures: Mixture) -> Mixture:
     """All recorded mixtures, with their components in an order that the problem allows. Leaves [R, T, ...]"""
     return jax.vmap(jax.vmap(problem.labelled))(mixtures)

@@ -11,7 +11,7 @@ from workbench.errors import InputError
 from workbench.frames import frame_of
 from workbench.mixture import Mixture
 from workbench.problem import Problem
-from workbench.soundness import Soundness
+from workbench.soundness import FEW_TOGETHER, Health, Soundness
 from workbench.table import Table
 
 
@@ -130,16 +130,29 @@ class Trace:
         Raises:
             InputError: the problem has other dimensions, another number of components or another family.
         """
+        found = self.best_found(problem, rule)
+        return None if found is None else found[0]
+
+    def best_found(self, problem: Problem, rule: Soundness | None = None) -> tuple[tuple[int, int], Health] | None:
+        """Restart and row of `best`, and its health.
+
+        Raises:
+            InputError: as for `best_place`.
+        """
         self._check(problem)
         rule = Soundness() if rule is None else rule
         kept = max(self.draws, 1)
         scores = np.where(self.collapsed[:, None], -np.inf, self.log_joint[:, -kept:])
         order = np.argsort(-scores, axis=None, kind="stable")
-        for flat in order[np.isfinite(scores.ravel()[order])]:
-            restart, row = np.unravel_index(flat, scores.shape)
-            place = int(restart), int(row) + self.num_rows - kept
-            if rule.check(problem, self.at(*place)).sound:
-                return place
+        order = order[np.isfinite(scores.ravel()[order])]
+        restarts, rows = np.unravel_index(order, scores.shape)
+        for first in range(0, len(order), FEW_TOGETHER):
+            some = slice(first, first + FEW_TOGETHER)
+            places = restarts[some], rows[some] + self.num_rows - kept
+            healths = rule.check_in_turn(problem, self.at(*places))
+            for restart, row, health in zip(*places, healths, strict=True):
+                if health.sound:
+                    return (int(restart), int(row)), health
         return None
 
     def _check(self, problem: Problem) -> None:

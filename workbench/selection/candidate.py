@@ -120,11 +120,11 @@ def _distinct_ends(trace: Trace) -> Mixture:
 
 def _best(experiment: Experiment, problem: Problem, trace: Trace, method: Climber) -> Fit | Missing:
     """The best sound end of a trace, with warnings."""
-    place = trace.best_place(problem, experiment.soundness)
-    if place is None:
+    found = trace.best_found(problem, experiment.soundness)
+    if found is None:
         return Missing(f"none of {trace.num_restarts} starts of {method.method} ends in a sound mixture")
+    place, health = found
     mixture = jax.tree.map(jnp.asarray, trace.at(*place))
-    health = experiment.soundness.check(problem, mixture)
     warnings = {
         "the best fit had not converged": not trace.converged[place[0]],
         "two components of the best fit have merged": health.merged,

@@ -2,7 +2,6 @@
 
 import math
 from dataclasses import replace
-from functools import partial
 
 import jax
 import numpy as np
@@ -11,6 +10,7 @@ from jax import Array
 from workbench.data.dataset import generator
 from workbench.data.moments import weighted_blocks
 from workbench.data.observed import MissingCells
+from workbench.engine.compat.traced import jit_with
 from workbench.errors import InputError
 from workbench.mixture import Mixture
 from workbench.mixture.filled import filled
@@ -57,7 +57,7 @@ def icl(candidate: Candidate) -> Score:
     return replace(score, value=score.value + unsure)
 
 
-@partial(jax.jit, static_argnames="missing")
+@jit_with({}, static_argnums=2)
 def _log_largest(mixture: Mixture, x: Array, missing: MissingCells) -> Array:
     """ln max_k r_nk. [N]"""
     joint = mixture.component_log_joint(x, missing=missing)
@@ -136,7 +136,7 @@ def folds(num_points: int, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
     return [(np.sort(np.setdiff1d(order, part, assume_unique=True)[:fitted]), np.sort(part)) for part in parts]
 
 
-@partial(jax.jit, static_argnames="missing")
+@jit_with({}, static_argnums=2)
 def _log_densities(mixture: Mixture, x: Array, missing: MissingCells) -> Array:
     """ln P(x_n). [N]"""
     return mixture.log_density(x, missing=missing)

@@ -25,6 +25,7 @@ from workbench.data.weights import are_whole
 from workbench.diagnostics import mixing_of, restart_statuses
 from workbench.diagnostics.predictive import Evidence, pooled_evidence
 from workbench.diagnostics.status import Status
+from workbench.engine.compat.traced import jit_with
 from workbench.engine.keys import named_key
 from workbench.engine.one_pass import one_pass
 from workbench.errors import InputError
@@ -207,7 +208,7 @@ def exact_evidence(problem: Problem) -> float:
     return float(_of_one(problem)) if problem.components == 1 else exact_posterior(problem).log_evidence
 
 
-@jax.jit
+@jit_with({})
 def _of_one(problem: Problem) -> Array:
     """The evidence of a single Gaussian, to which all points belong, from the sums of one pass. []"""
     h, family, rows, d = problem.hyperparameters, problem.covariance, problem.rows, problem.num_dimensions

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from functools import partial
 
 import jax
 import numpy as np
@@ -13,6 +12,8 @@ from scipy.special import logsumexp
 
 from workbench.data.incomplete import has_missing
 from workbench.data.observed import MissingCells
+from workbench.diagnostics.pareto import smoothed_log_weights
+from workbench.engine.compat.traced import jit_with
 from workbench.mixture import Mixture
 from workbench.mixture.filled import filled
 from workbench.selection.candidate import Candidate
@@ -36,7 +37,7 @@ def log_likelihoods(draws: Mixture, x: NDArray[np.float64]) -> Iterator[np.ndarr
         yield np.ascontiguousarray(values.T).reshape(len(block), chains, kept)
 
 
-@partial(jax.jit, static_argnames="missing")
+@jit_with({}, static_argnums=2)
 def _of_draws(mixtures: Mixture, x: Array, missing: MissingCells) -> Array:
     """ln P(x_n | draw) of one block. [R S, B]"""
     return jax.lax.map(lambda mixture: mixture.log_density(x, missing=missing), mixtures)
@@ -80,15 +81,11 @@ def loo(candidate: Candidate) -> Score:
     posterior = candidate.posterior
     if isinstance(posterior, Missing):
         return Score.missing(posterior.why)
-    # Imported late: it takes 0.8 s, and the package should import almost as quickly as NumPyro.
-    from arviz_stats.base import array_stats  # type: ignore[attr-defined]
-
     terms, shapes, influences = [], [], []
     for values, weights in _values(candidate, posterior):
-        log_weights, tails = array_stats.psislw(values, r_eff=posterior.efficiency, axis=-1)
-        log_weights -= logsumexp(log_weights, axis=1, keepdims=True)
+        log_weights, tails = smoothed_log_weights(-values, posterior.efficiency)
         terms.append(logsumexp(log_weights + values, axis=1))
-        shapes.append(np.atleast_1d(tails))
+        shapes.append(tails)
         shares = np.exp(log_weights + values - terms[-1][:, None]) - np.exp(log_weights)
         influences.append(values.shape[1] * _sum(shares, weights))
     draws = math.prod(posterior.draws.weights.shape[:2])
