@@ -3,7 +3,7 @@
 import hashlib
 from dataclasses import fields, is_dataclass
 from enum import Enum
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec, SingleDeviceSharding
@@ -38,9 +38,7 @@ def said(value: Any) -> Any:
         case np.dtype():
             return str(value)
         case Mesh():
-            devices = cast(Any, value.devices)
-            ids = [device.id for device in devices.flat]
-            return value.axis_names, said(value.axis_types), ids, devices.shape
+            return value.axis_names, said(value.axis_types), _ids(value), value.devices.shape
         case NamedSharding():
             return said(value.mesh), said(tuple(value.spec)), str(value.memory_kind)
         case SingleDeviceSharding():
@@ -71,3 +69,8 @@ def _home(of: type) -> str:
     if of.__module__.split(".")[0] not in KNOWN:
         raise UnsaidError(f"{of}")
     return f"{of.__module__}.{of.__qualname__}"
+
+
+def _ids(mesh: Any) -> list[int]:
+    """The numbers of the devices of a mesh, in order."""
+    return [device.id for device in mesh.devices.flat]
