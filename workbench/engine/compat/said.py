@@ -38,11 +38,11 @@ def said(value: Any) -> Any:
         case np.dtype():
             return str(value)
         case Mesh():
-            return value.axis_names, said(value.axis_types), _ids(value), value.devices.shape
+            return value.axis_names, said(value.axis_types), _ids(value.devices.flat), value.devices.shape
         case NamedSharding():
             return said(value.mesh), said(tuple(value.spec)), str(value.memory_kind)
         case SingleDeviceSharding():
-            return [device.id for device in value.device_set], str(value.memory_kind)
+            return _ids(value.device_set), str(value.memory_kind)
         case PartitionSpec():
             return said(tuple(value))
         case np.ndarray() if value.dtype != object:
@@ -71,6 +71,6 @@ def _home(of: type) -> str:
     return f"{of.__module__}.{of.__qualname__}"
 
 
-def _ids(mesh: Any) -> list[int]:
-    """The numbers of the devices of a mesh, in order."""
-    return [device.id for device in mesh.devices.flat]
+def _ids(devices: Any) -> list[int]:
+    """The numbers of devices, in order."""
+    return [device.id for device in devices]
