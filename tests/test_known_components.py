@@ -180,14 +180,14 @@ def test_components_keep_the_numbers_that_rows_say(family: str, x: Points, some:
 
 def test_only_components_without_known_rows_are_exchangeable(x: Points, some: Points) -> None:
     problem = Problem(x, K, label_known=np.where(some == 1, 1, UNKNOWN))
-    np.testing.assert_array_equal(problem.anchored, [False, True, False])
+    np.testing.assert_array_equal(problem.interchangeable, [[1, 0, 1], [0, 1, 0], [1, 0, 1]])
     mixture = Mixture.from_covariances([0.5, 0.3, 0.2], x[:3], np.stack([np.eye(D)] * K), "full")
     pairs = {(2, 1, 0): True, (1, 0, 2): False}
     for order, same in pairs.items():
         other = mixture.permute(jnp.asarray(order))
         one, two = (Components.of(each, np.arange(K)) for each in (mixture, other))
-        assert (match(one, two, problem.anchored).divergence < 1e-9) == same
-        numbers = distinct([one, two], np.zeros(2), N, fixed=problem.anchored)
+        assert (match(one, two, problem.interchangeable).divergence < 1e-9) == same
+        numbers = distinct([one, two], np.zeros(2), N, allowed=problem.interchangeable)
         assert (numbers[0] == numbers[1]) == same
         gap = float(problem.log_likelihood(mixture)) - float(problem.log_likelihood(other))
         assert (abs(gap) < 1e-9) == same

@@ -20,15 +20,16 @@ from workbench.engine.rows import Rows
 from workbench.errors import InputError, whole_number
 from workbench.mixture import Mixture, Prior, Statistics, covariance_named, num_parameters
 from workbench.mixture.covariance import Covariance
+from workbench.mixture.fixed import Fixed, Held, as_fixed, held_by
 from workbench.mixture.prior import Hyperparameters
-from workbench.mixture.prior.checks import Labels, check_labels, check_rank
+from workbench.mixture.prior.checks import Labels, check_labels, check_rank, check_separate
 from workbench.mixture.prior.named import prior_named
 from workbench.table import Table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from numpy.typing import ArrayLike
+    from numpy.typing import ArrayLike, NDArray
 
 
 @jax.tree_util.register_pytree_node_class
@@ -61,12 +62,14 @@ class Problem(Hosted):
             sorted order standing for components 0, 1, ...; -1, None, NaN or an empty text where it is not known. A row
             of known component k counts by `ln pi_k N(x_n | mu_k, Sigma_k)`, any other by the logarithm of the sum. Then
             the K! labellings differ, and the numbers of components are those that the rows say.
+        fixed: weights, means and covariances of components that are held fixed at given values, a list of `Fixed`.
+            `log_joint` is the same function, climbed over the other parameters; components keep their numbers.
 
     Raises:
         InputError: x has NaN that `missing` does not allow, infinity, a constant column or fewer rows than components;
             all points lie on a hyperplane, and neither the family nor the prior bounds a covariance there; labels are
-            ordered, but the prior is not exchangeable or components of rows are known; or there are fewer devices than
-            requested.
+            ordered, but the prior is not exchangeable, components of rows are known or parameters are fixed; fixed
+            values suit neither each other, the family nor the prior; or there are fewer devices than requested.
     """
 
     rows: Rows
@@ -74,6 +77,7 @@ class Problem(Hosted):
     components: int
     covariance: Covariance
     prior: Prior
+    fixed: tuple[Fixed, ...]
     labels: Labels
     active: Array | None  # [K]   whether points can come from a component; None (all) unless nested in a larger problem
 
@@ -90,14 +94,20 @@ class Problem(Hosted):
         weights: "ArrayLike | None" = None,
         missing: MissingCells | None = None,
         label_known: "ArrayLike | None" = None,
+        fixed: "Fixed | Sequence[Fixed] | None" = None,
     ) -> None:
         components = whole_number("components", components)
         data = Observed.of(x, components, columns, weights, missing, label_known)
         family = covariance_named(covariance)
         chosen = prior_named(prior)
         check_labels(labels, chosen)
-        if data.known is not None and labels == "ordered":
-            raise InputError('labels: known components number the components already; give labels = "free"')
+        held = as_fixed(fixed)
+        if held:
+            held_by(held, components, data.x.shape[1], family)
+            check_separate(chosen)
+        if (data.known is not None or held) and labels == "ordered":
+            what = "known components" if data.known is not None else "fixed parameters"
+            raise InputError(f'labels: {what} number the components already; give labels = "free"')
         data.check(np.dtype(jnp.result_type(float)), correlated=family.has_correlations)
         check_rank(data.moments, family, chosen, data.names)
         if data.completed is not None:
@@ -113,6 +123,7 @@ class Problem(Hosted):
             "components": components,
             "covariance": family,
             "prior": chosen,
+            "fixed": held,
             "labels": labels,
             "active": None,
         }
@@ -121,14 +132,14 @@ class Problem(Hosted):
 
     def tree_flatten(self) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
         """Rows are leaves, so that the data are an argument of compiled programs and not a constant in them."""
-        static = (self.components, self.covariance, self.prior, self.labels)
+        static = (self.components, self.covariance, self.prior, self.fixed, self.labels)
         return (self.rows, self.hyperparameters, self.active), static
 
     @classmethod
     def tree_unflatten(cls, static: tuple[Any, ...], arrays: tuple[Any, ...]) -> "Problem":
         """Inverse of `tree_flatten`, without any checks."""
         problem = object.__new__(cls)
-        names = ("rows", "hyperparameters", "active", "components", "covariance", "prior", "labels")
+        names = ("rows", "hyperparameters", "active", "components", "covariance", "prior", "fixed", "labels")
         for name, value in zip(names, (*arrays, *static), strict=True):
             object.__setattr__(problem, name, value)
         return problem
@@ -168,11 +179,11 @@ class Problem(Hosted):
         prior, which integrates to one, and the active part of symmetric Dirichlet weights, renormalised, is Dirichlet
         with the same concentration. Posterior and evidence of the first K components are therefore those of this
         problem. If the concentration is one, `log_prior` is also the same up to a constant; for tied covariances it
-        includes the means of the inactive components as well.
+        includes the means of the inactive components as well. Fixed parameters are left out.
         """
-        (rows, hyperparameters, _), (_, *static) = self.tree_flatten()
+        (rows, hyperparameters, _), (_, family, prior, _, labels) = self.tree_flatten()
         active = np.arange(components) < self.components
-        return Problem.tree_unflatten((components, *static), (rows, hyperparameters, active))
+        return Problem.tree_unflatten((components, family, prior, (), labels), (rows, hyperparameters, active))
 
     def active_part(self, mixture: Mixture) -> Mixture:
         """The mixture with negligible weights of the inactive components, and the other weights renormalised."""
@@ -199,8 +210,36 @@ class Problem(Hosted):
 
     @property
     def num_parameters(self) -> int:
-        """Free parameters of a mixture of K components."""
+        """Free parameters of a mixture of K components, without those that are fixed."""
+        if self.held is not None:
+            return self.held.num_free
         return num_parameters(self.covariance, self.components, self.num_dimensions)
+
+    @property
+    def held(self) -> Held | None:
+        """The values of fixed parameters; None if all are free."""
+        if not self.fixed:
+            return None
+        return held_by(self.fixed, self.components, self.num_dimensions, self.covariance)
+
+    def settled(self, mixture: Mixture) -> Mixture:
+        """The mixture with the fixed values in place of its own, where there are any."""
+        return mixture if self.held is None else self.held.settle(mixture)
+
+    @property
+    def interchangeable(self) -> "NDArray[np.bool_] | None":
+        """Which components can stand in for each other; None if all can. [K, K]
+
+        A component of which rows are known stands for itself alone, as does one whose fixed values no other has.
+        """
+        known, held = self.known, self.held
+        if known is None and held is None:
+            return None
+        pairs = np.ones((self.components, self.components), bool) if held is None else held.interchangeable
+        if known is not None:
+            own = known.anchored(self.components)
+            pairs = pairs & (~(own[:, None] | own) | np.eye(len(own), dtype=bool))
+        return np.asarray(pairs)
 
     def labelled(self, mixture: Mixture) -> Mixture:
         """The same density in an allowed labelling: with components in order if labels are ordered.
@@ -213,9 +252,9 @@ class Problem(Hosted):
     def presented(self, mixture: Mixture) -> Mixture:
         """The same density with its components in the order in which they are shown: by the first column of the means.
 
-        Where components of rows are known, their numbers mean something and are kept.
+        Where components of rows are known or parameters are fixed, numbers mean something and are kept.
         """
-        return mixture if self.is_partly_known else mixture.canonical()
+        return mixture if self.is_partly_known or self.fixed else mixture.canonical()
 
     def log_likelihood(self, mixture: Mixture) -> Array:
         """ln L = sum_n ln sum_k pi_k N(x_n | mu_k, Sigma_k), one pass over the data. []
@@ -236,8 +275,9 @@ class Problem(Hosted):
         """One EM step, which costs one pass, and the log_joint *before* it.
 
         It never lowers `log_joint` (Dempster, Laird & Rubin 1977, Theorem 1). The result is not finite if a component
-        has lost all its points or its covariance is singular.
+        has lost all its points or its covariance is singular. Fixed parameters keep their values.
         """
+        mixture = self.settled(mixture)
         value, statistics = one_pass(self.active_part(mixture), self.rows)
         # The origins of the statistics are constants in derivatives as well; only the statistics about them vary.
         about = replace(mixture, means=jax.lax.stop_gradient(mixture.means))
@@ -256,5 +296,7 @@ class Problem(Hosted):
         return replace(part, means=means, scales=jnp.where(active, part.scales, fixed))
 
     def maximise(self, statistics: Statistics, mixture: Mixture) -> Mixture:
-        """The prior's closed-form M-step, from statistics about `mixture.means`."""
+        """The prior's closed-form M-step over the free parameters, from statistics about `mixture.means`."""
+        if self.held is not None:
+            return self.held.maximise(self.prior, statistics, mixture, self.hyperparameters)
         return self.prior.maximise(statistics, mixture, self.hyperparameters)

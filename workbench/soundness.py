@@ -111,11 +111,13 @@ class Soundness(Config):
         """The health of a mixture, given eigenvalues [K] and sizes [K] of its components and their gaps [K, K]."""
         fewest = problem.covariance.fewest_points(problem.num_dimensions)
         finite = bool(np.all(np.isfinite(eigenvalues)) and np.all(np.isfinite(sizes)))
-        tight, vanished = eigenvalues < self.tight, sizes < VANISHED
+        # A covariance that is held fixed cannot shrink, however narrow it is and however few points it holds.
+        free = np.ones(len(sizes), bool) if problem.held is None else problem.held.free_scales
+        tight, vanished = (eigenvalues < self.tight) & free, sizes < VANISHED
         candidates = np.flatnonzero(tight & ~vanished) if finite else ()
         under = {int(k): tie_under(problem, mixture, int(k), float(sizes[k])) for k in candidates}
         ties = {k: tie for k, tie in under.items() if tie is not None}
-        narrow = eigenvalues < self.min_relative_eigenvalue
+        narrow = (eigenvalues < self.min_relative_eigenvalue) & free
         held = _holding_up(problem, mixture, sizes, tight & ~vanished) if finite else sizes
         weak = self._rests_on_few(problem, held) | np.isin(np.arange(len(sizes)), list(ties))
         groups = _groups(gaps[np.ix_(~vanished, ~vanished)] < MERGED)
@@ -126,7 +128,7 @@ class Soundness(Config):
             smallest_component_size=float(np.min(sizes)),
             finite=finite,
             singular=bool(np.any(narrow & (weak | (eigenvalues < NARROWEST**2)))),
-            starved=bool(np.any(sizes < least)),
+            starved=bool(np.any((sizes < least) & free)),
             suspicious=finite and (bool(ties) or bool(np.any(tight & (held < self.small * fewest)))),
             merged=len(np.unique(groups)) < len(groups),
             vanished=int(np.sum(vanished)),

@@ -11,7 +11,7 @@ from workbench.errors import InputError
 from workbench.geometry.atlas import MOST_LINES, Atlas, atlas, atlas_of, numbered
 from workbench.geometry.stationary import Kind
 from workbench.loop.run import run
-from workbench.methods import EM, NUTS, GradientAscent, Race
+from workbench.methods import EM, METHODS, NUTS, GradientAscent, Race
 from workbench.methods.parts import EndsOnly
 from workbench.problem import Problem
 from workbench.starts import KMeansPlusPlus, RandomPoints, draw_starts
@@ -140,3 +140,12 @@ class TestKnownAnswers:
         assert round(found.best.log_joint, 3) == -180.185
         assert found.others[Kind.DEGENERATE].successes > 0
         assert any(basin.kind == Kind.DEGENERATE for basin in found.optima)
+
+
+def test_an_atlas_of_missing_cells_is_one_of_the_methods_that_marginalise():
+    x = load_dataset("faithful").x.copy()
+    x[::10, 1] = np.nan
+    problem = Problem(x, 2, missing="marginal")
+    assert atlas(problem, EM(), starts=2, rule=KMeansPlusPlus()).optima
+    with pytest.raises(InputError, match="online_em cannot marginalise missing cells"):
+        EndsOnly(inner=METHODS["online_em"]()).admit(problem)

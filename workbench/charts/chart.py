@@ -5,12 +5,14 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
 from workbench.charts.coordinates import SCALES, WEIGHTS, Coordinates, ScaleCoordinates, WeightCoordinates
 from workbench.engine.rows import Rows
 from workbench.errors import InputError
 from workbench.mixture import Covariance, Mixture
+from workbench.mixture.fixed import Held, free_part
 from workbench.problem import Problem
 
 
@@ -44,6 +46,7 @@ class Chart(NamedTuple):
     covariance: Covariance
     weights: WeightCoordinates
     scales: ScaleCoordinates
+    held: Held | None = None  # parameters that are fixed have no coordinates
 
     @classmethod
     def of(cls, problem: Problem, weights: str = "softmax", scales: str = "log_cholesky") -> "Chart":
@@ -56,7 +59,7 @@ class Chart(NamedTuple):
             raise InputError(f"weights: unknown coordinates {weights!r}; allowed: {', '.join(WEIGHTS)}")
         if scales not in SCALES:
             raise InputError(f"scales: unknown coordinates {scales!r}; allowed: {', '.join(SCALES)}")
-        return cls(problem.rows, problem.covariance, WEIGHTS[weights], SCALES[scales])
+        return cls(problem.rows, problem.covariance, WEIGHTS[weights], SCALES[scales], problem.held)
 
     @property
     def covers(self) -> bool:
@@ -66,6 +69,8 @@ class Chart(NamedTuple):
     def unconstrain(self, mixture: Mixture) -> Coordinates:
         """Coordinates of a mixture with positive weights."""
         working = self.rows.to_working(mixture)
+        if self.held is not None:
+            return self._free(working, self.held)
         scales = self.scales.unconstrain(working.scales, self.covariance)
         return Coordinates(self.weights.unconstrain(working.weights), working.means, scales)
 
@@ -74,9 +79,36 @@ class Chart(NamedTuple):
 
         If `covers` is False and the point is no mixture, a weight is negative or the scales are not finite.
         """
+        if self.held is not None:
+            return self._with_fixed(coordinates, self.held)
         scales = self.scales.constrain(coordinates.scales, self.covariance)
         weights = self.weights.constrain(coordinates.weights)
         return self.rows.from_working(Mixture(weights, coordinates.means, scales, self.covariance))
+
+    def _free(self, working: Mixture, held: Held) -> Coordinates:
+        """Coordinates of the free parameters; those of the weights are of their shares of what is left for them."""
+        weights = free_part(working.weights, held.free_weights)
+        weights = self.weights.unconstrain(weights / jnp.sum(weights)) if weights.size else weights
+        if self.covariance.is_shared:
+            scales = self.scales.unconstrain(working.scales, self.covariance)
+            scales = scales if np.any(held.free_scales) else scales[:0]
+        else:
+            scales = self.scales.unconstrain(free_part(working.scales, held.free_scales), self.covariance)
+        return Coordinates(weights, free_part(working.means, held.free_means), scales)
+
+    def _with_fixed(self, coordinates: Coordinates, held: Held) -> Mixture:
+        """The mixture of the free parameters at these coordinates and the fixed ones."""
+        (k, d), family = held.means.shape, self.covariance
+        blank = Mixture(jnp.full(k, 1.0 / k), jnp.zeros((k, d)), family.broadcast(jnp.eye(d), k), family)
+        blank = jax.tree.map(lambda leaf: leaf.astype(coordinates.means.dtype), blank)
+        weights, means, scales = blank.weights, blank.means, blank.scales
+        if np.any(held.free_weights):
+            weights = weights.at[np.flatnonzero(held.free_weights)].set(self.weights.constrain(coordinates.weights))
+        means = means.at[np.flatnonzero(held.free_means)].set(coordinates.means)
+        if np.any(held.free_scales):
+            own = self.scales.constrain(coordinates.scales, family)
+            scales = own if family.is_shared else scales.at[np.flatnonzero(held.free_scales)].set(own)
+        return held.settle(self.rows.from_working(Mixture(weights, means, scales, family)))
 
 
 def is_feasible(mixture: Mixture) -> Array:

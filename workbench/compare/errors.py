@@ -176,12 +176,13 @@ def _by_refits(
         return None, f"{np.mean(~converged):.1%} of the refits do not converge"
     kept = jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf)[converged]), fitted.mixture)
     (pivot,) = Components.of_all(jax.tree.map(lambda leaf: leaf[None], mixture))
-    matches = [match(pivot, other, problem.anchored) for other in Components.of_all(kept)]
+    matches = [match(pivot, other, problem.interchangeable) for other in Components.of_all(kept)]
     doubt = float(np.mean([not each.clear for each in matches]))
     if doubt > DOUBTFUL:
         return None, f"labels in doubt in {doubt:.1%} of the replicates"
-    values = _ordered(kept, jnp.asarray(np.stack([each.order for each in matches])))
-    return np.std(np.asarray(values), axis=0, ddof=1), ""
+    values = np.asarray(_ordered(kept, jnp.asarray(np.stack([each.order for each in matches]))))
+    # What is held fixed has no error, not even one of rounding.
+    return np.where(np.ptp(values, axis=0) > 0, np.std(values, axis=0, ddof=1), 0.0), ""
 
 
 @jax.jit

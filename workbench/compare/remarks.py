@@ -170,6 +170,7 @@ def remarks_on(comparison: Comparison) -> tuple[str, ...]:
         *_on_starts(comparison),
         *_on_missing(comparison),
         *_on_known(comparison),
+        *_on_fixed(comparison),
         *_on_row_numbers(comparison),
         *_on_followed_columns(comparison),
         *missing,
@@ -227,6 +228,19 @@ def _on_known(comparison: Comparison) -> list[str]:
         f"{known.told()}; these count by this component alone, and components keep these numbers."
         f"{heldout if comparison.reference.heldout is not None else ''}"
     ]
+
+
+def _on_fixed(comparison: Comparison) -> list[str]:
+    """A remark on parameters that are held fixed, if there are any."""
+    problem = comparison.problem
+    if not problem.fixed:
+        return []
+    kinds = ("weight", "mean", "covariance")
+    each = [
+        f"of component {one.component + 1} {' and '.join(kind for kind in kinds if getattr(one, kind) is not None)}"
+        for one in problem.fixed
+    ]
+    return [f"Held fixed: {', '.join(each)}; {problem.num_parameters} parameters are free."]
 
 
 def _on_row_numbers(comparison: Comparison) -> list[str]:

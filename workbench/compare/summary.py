@@ -72,7 +72,7 @@ def same_optimum(problem: Problem, one: Mixture, other: Mixture) -> bool:
     also the same optimum if `log_joint` is no lower half way between them, component by component.
     """
     first, second = (Components.of(mixture, np.arange(mixture.num_components)) for mixture in (one, other))
-    found = match(first, second, problem.anchored)
+    found = match(first, second, problem.interchangeable)
     if problem.num_points * found.divergence <= SAME:
         return True
     pairs = one, other.permute(found.order)

@@ -46,6 +46,8 @@ def slivers(problem: Problem, mixture: Mixture) -> tuple[Sliver, ...]:
     trils = np.asarray(problem.rows.to_working(mixture).scale_trils)
     sizes = problem.num_points * np.asarray(mixture.weights)
     narrow = [k for k in _narrowest(trils @ trils.swapaxes(-1, -2)) if sizes[k] > VANISHED]
+    if problem.held is not None:
+        narrow = [k for k in narrow if problem.held.free_scales[k]]
     if not narrow:
         return ()
     unsupported = []

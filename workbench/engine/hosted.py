@@ -22,7 +22,6 @@ class Hosted:
     """What has `rows` and, outside compiled programs, the points that they were made from."""
 
     rows: Rows
-    components: int
 
     @property
     def x(self) -> "NDArray[np.float64]":
@@ -56,11 +55,6 @@ class Hosted:
         """The components of rows of `x`, if some are known; None otherwise, and inside a compiled program."""
         data: Observed | None = getattr(self, "_data", None)
         return None if data is None else data.known
-
-    @property
-    def anchored(self) -> "NDArray[np.bool_] | None":
-        """Which components have known rows, so that their numbers are fixed; None if no row is known. [K]"""
-        return None if self.known is None else self.known.anchored(self.components)
 
     @property
     def is_partly_known(self) -> bool:

@@ -17,7 +17,7 @@ from workbench.errors import InputError
 from workbench.experiment.own import CLASS, validate_own, with_classes
 from workbench.loop.pool import INTERVAL
 from workbench.methods import METHODS, Method
-from workbench.mixture import COVARIANCES, PRIORS, FlatPrior, Mixture, Prior
+from workbench.mixture import COVARIANCES, PRIORS, Fixed, FlatPrior, Mixture, Prior
 from workbench.mixture.prior.checks import Labels
 from workbench.problem import Problem
 from workbench.soundness import Soundness
@@ -171,6 +171,11 @@ class ModelConfig(Config):
         description='which of the K! labellings a mixture may have: "free", all; "ordered", the one in which the first '
         "coordinates of the means ascend. To be stated where a method samples",
     )
+    fixed: Annotated[tuple[Fixed, ...], Listed, Field(min_length=1)] | None = Field(
+        None,
+        description="parameters of components that are held fixed, one table for each component, [[model.fixed]]; in "
+        "the units that are fitted (after divide_by and standardize)",
+    )
 
     def problem(
         self,
@@ -186,7 +191,8 @@ class ModelConfig(Config):
             InputError: the points do not suit the model or the prior, or there are too few devices.
         """
         labels = self.labels or "free"
-        return Problem(x, self.components, self.covariance, prior, labels=labels, devices=devices, columns=columns)
+        given: dict[str, Any] = {"devices": devices, "columns": columns, "fixed": self.fixed}
+        return Problem(x, self.components, self.covariance, prior, labels=labels, **given)
 
 
 # A method's name is a column of tables and part of a folder's name.

@@ -12,7 +12,7 @@ from workbench.config import explain_value, innermost
 from workbench.errors import VALUE, InputError, one_line, shown
 from workbench.experiment.config import DataConfig, Experiment, ModelConfig, RunConfig, SimulateConfig
 from workbench.methods import METHODS
-from workbench.mixture import PRIORS
+from workbench.mixture import PRIORS, Fixed
 from workbench.soundness import Soundness
 from workbench.starts import STARTS
 
@@ -181,6 +181,8 @@ def _locate(location: list[str], root: type[BaseModel]) -> tuple[type[BaseModel]
             return SimulateConfig, location
         case ["data", *_]:
             return DataConfig, location
+        case ["model", "fixed", _, *rest] if rest:
+            return Fixed, location
         case ["model", *_]:
             return ModelConfig, location
         case ["soundness", *_]:

@@ -295,7 +295,7 @@ def numbered(atlases: Sequence[Atlas], problem: Problem) -> list[np.ndarray]:
     basins, num_points = [basin for atlas in atlases for basin in atlas.optima], problem.num_points
     components = [Components.of(basin.mixture, basin.groups, VANISHED / num_points) for basin in basins]
     scores = [basin.log_joint for basin in basins]
-    numbers = distinct(components, np.asarray(scores), num_points, fixed=problem.anchored)
+    numbers = distinct(components, np.asarray(scores), num_points, allowed=problem.interchangeable)
     return np.split(numbers, np.cumsum([len(atlas.optima) for atlas in atlases])[:-1])
 
 
@@ -306,7 +306,7 @@ def _gather(
     if len(going) == 0:
         return np.zeros(0, int), []
     components = Components.of_all(jax.tree.map(lambda leaf: leaf[going], ends))
-    gathered = distinct(components, score[going], problem.num_points, fixed=problem.anchored)
+    gathered = distinct(components, score[going], problem.num_points, allowed=problem.interchangeable)
     firsts = going[np.unique(gathered, return_index=True)[1]]
     at = (jax.tree.map(lambda leaf, r=r: jnp.asarray(leaf[r]), ends) for r in firsts)
     return gathered, [classify(problem, mixture, soundness) for mixture in at]
@@ -322,7 +322,7 @@ def _merge(problem: Problem, natures: list[Nature]) -> tuple[np.ndarray, list[in
     least = VANISHED / problem.num_points
     components = [Components.of(point.mixture, point.groups, least) for point in points]
     scores = np.asarray([point.log_joint for point in points])
-    numbers = distinct(components, scores, problem.num_points, fixed=problem.anchored)
+    numbers = distinct(components, scores, problem.num_points, allowed=problem.interchangeable)
     firsts = settled[np.unique(numbers, return_index=True)[1]]
     order = sorted(range(len(firsts)), key=lambda i: (natures[firsts[i]].kind == Kind.DEGENERATE, i))
     optimum[settled] = np.argsort(order)[numbers]

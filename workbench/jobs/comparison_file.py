@@ -20,7 +20,7 @@ from workbench.jobs.base import Record
 from workbench.jobs.formats import COPIED_AT_MOST, digest_of_arrays, read_arrays, write_arrays
 from workbench.jobs.setting import arrays_of, trace_of
 from workbench.loop.trace import Trace
-from workbench.mixture import PRIORS
+from workbench.mixture import PRIORS, Fixed
 from workbench.mixture.prior.checks import Labels
 from workbench.problem import Problem
 from workbench.soundness import Soundness
@@ -71,6 +71,7 @@ class About(Config):
     failures: dict[str, str]
     missing: dict[str, str]
     stale: dict[str, str]
+    fixed: Annotated[tuple[Fixed, ...], Listed] = ()
 
 
 def save_comparison(comparison: Comparison, path: Path | str) -> Path:
@@ -103,6 +104,7 @@ def save_comparison(comparison: Comparison, path: Path | str) -> Path:
     about |= {"missing_cells": problem.missing, "missing_heldout": reference.missing, "components": problem.components}
     about |= {"covariance": problem.covariance.name, "labels": problem.labels}
     about |= {"prior": problem.prior.model_dump(mode="json"), "soundness": reference.rule.model_dump(mode="json")}
+    about["fixed"] = [one.model_dump(mode="json") for one in problem.fixed]
     about["starts"] = None if comparison.starts is None else comparison.starts.model_dump(mode="json")
     about["methods"] = [{"name": name, "seconds": _seconds(trace)} for name, trace in comparison.items()]
     arrays: dict[str, Any] = {"about": np.asarray(json.dumps(about)), "x": problem.x}
@@ -157,6 +159,7 @@ def _comparison(about: About, arrays: Mapping[str, np.ndarray]) -> Comparison:
     prior = PRIORS[about.prior["family"]].model_validate_json(json.dumps(about.prior))
     known = _of(arrays, "known_")
     given: dict[str, Any] = {"labels": about.labels, "weights": arrays.get("weights"), "missing": about.missing_cells}
+    given["fixed"] = about.fixed
     given["label_known"] = Known(known["components"], tuple(known["names"].tolist())) if known else None
     problem = Problem(arrays["x"], about.components, about.covariance, prior, **given)
     traces = {

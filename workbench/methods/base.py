@@ -86,6 +86,7 @@ class Method(Config, ABC):
     takes_any_size: ClassVar[bool] = False  # whether `bind` accepts N as an array, so that one program serves many N
     # Whether it reads the data through the one pass alone, so that cells may miss, and components of rows be known.
     marginalises: ClassVar[bool] = False
+    holds: ClassVar[bool] = False  # whether it leaves fixed parameters as they are
     method: str
 
     @abstractmethod
@@ -118,6 +119,11 @@ class Method(Config, ABC):
             raise InputError(
                 f"label_known: {self.method} cannot use known components of rows; leave label_known out, or use one of "
                 "em, squarem, anderson, ascent, newton, nuts"
+            )
+        if problem.fixed and not self.holds:
+            raise InputError(
+                f"fixed: {self.method} cannot hold parameters fixed; leave fixed out, or use one of "
+                "em, squarem, anderson, overrelaxed, ascent, newton"
             )
         self.check(problem)
 

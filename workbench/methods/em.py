@@ -27,6 +27,7 @@ class EM(FixedPoint):
     max_iterations: Annotated[int, Field(ge=1)] = 5000
 
     marginalises: ClassVar[bool] = True
+    holds: ClassVar[bool] = True
     takes_any_size: ClassVar[bool] = True
     summary: ClassVar[str] = "expectation-maximisation; posterior mode under the conjugate prior"
 

@@ -48,6 +48,7 @@ class GradientAscent(Climber):
     max_iterations: Annotated[int, Field(ge=1)] = 5000
 
     marginalises: ClassVar[bool] = True
+    holds: ClassVar[bool] = True
     takes_any_size: ClassVar[bool] = True
     summary: ClassVar[str] = "direct ascent on the sum inside the log: gradient, momentum, adam or lbfgs"
 

@@ -112,6 +112,7 @@ class Newton(DenseClimber):
     )
 
     marginalises: ClassVar[bool] = True
+    holds: ClassVar[bool] = True
     summary: ClassVar[str] = "Newton's method with the exact Hessian, in a trust region"
 
     def bind(self, problem: Problem) -> Algorithm:

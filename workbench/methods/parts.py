@@ -121,7 +121,7 @@ class EndsOnly(Method):
 
     summary: ClassVar[str] = "another method's end, without the way to it"
 
-    def check(self, problem: Problem) -> None:
+    def admit(self, problem: Problem) -> None:
         """Refuses what the other method refuses."""
         self.inner.admit(problem)
 

@@ -1,6 +1,7 @@
 """Gaussian mixtures: parameters, covariance families and priors."""
 
 from workbench.mixture.covariance import COVARIANCES, Covariance, Statistics
+from workbench.mixture.fixed import Fixed
 from workbench.mixture.mixture import Mixture, covariance_named, num_parameters
 from workbench.mixture.prior import (
     PRIORS,
@@ -21,6 +22,7 @@ __all__ = [
     "ConjugatePrior",
     "Covariance",
     "DiagonalLoadingPrior",
+    "Fixed",
     "FlatPrior",
     "IndependentPrior",
     "Mixture",

@@ -54,7 +54,7 @@ def assignment(costs: np.ndarray) -> np.ndarray:
     return np.asarray(linear_sum_assignment(costs)[1])
 
 
-def divergence(one: Components, other: Components, fixed: np.ndarray | None = None) -> float:
+def divergence(one: Components, other: Components, allowed: np.ndarray | None = None) -> float:
     """The divergence of two mixtures, in nats per point, under the best match of their components.
 
     It is the symmetric Kullback-Leibler divergence of the distributions of a point *and its component* (Jeffreys 1946):
@@ -63,12 +63,12 @@ def divergence(one: Components, other: Components, fixed: np.ndarray | None = No
 
     The divergence is a sum over matched pairs, so the assignment problem gives the exact minimum. It does not depend on
     units or coordinates, and a narrow component is measured in its own width. Near zero it is the squared distance in
-    the metric of the complete-data information. It is infinite if the numbers of components differ. Components that are
-    `fixed` [K] match those of their own number.
+    the metric of the complete-data information. It is infinite if the numbers of components differ. Only pairs that are
+    `allowed` [K, K] match; all of them unless given.
     """
     if one.weights.shape != other.weights.shape:
         return float("inf")
-    costs = _pairs(one, other, fixed)
+    costs = _pairs(one, other, allowed)
     return float(np.sum(costs[np.arange(len(costs)), assignment(costs)]))
 
 
@@ -90,14 +90,14 @@ class Match(NamedTuple):
 CLEAR = 0.25
 
 
-def match(one: Components, other: Components, fixed: np.ndarray | None = None) -> Match:
+def match(one: Components, other: Components, allowed: np.ndarray | None = None) -> Match:
     """The order of the components of `other` with the smallest `divergence` from `one`; both have K components.
 
-    Components that are `fixed` [K], because rows say which they are, match those of their own number. The second best
-    order differs from the best in at least one pair. It is therefore the best of the K orders that are found by
+    Only pairs that are `allowed` [K, K] match, because other components are not interchangeable. The second best order
+    differs from the best in at least one pair. It is therefore the best of the K orders that are found by
     excluding one pair of the best order at a time.
     """
-    costs = _pairs(one, other, fixed)
+    costs = _pairs(one, other, allowed)
     places, order = np.arange(len(costs)), assignment(costs)
     second = float("inf")
     for k in places if len(places) > 1 else ():
@@ -113,7 +113,7 @@ def distinct(
     points: int,
     same: float = SAME,
     *,
-    fixed: np.ndarray | None = None,
+    allowed: np.ndarray | None = None,
 ) -> np.ndarray:
     """Number the distinct optima, best first, and return the number of each end point's optimum. [R]
 
@@ -126,13 +126,13 @@ def distinct(
         log_joint: the values of the end points. [R]
         points: N, which converts nats per point to nats.
         same: divergence in nats up to which two end points are the same optimum.
-        fixed: whether components match those of their own number alone; any unless given. [K]
+        allowed: which pairs of components may match; all unless given. [K, K]
     """
     labels = np.full(len(ends), -1)
     firsts: list[int] = []
     for end in np.argsort(-log_joint, kind="stable"):
         near = [i for i in reversed(range(len(firsts))) if log_joint[firsts[i]] - log_joint[end] <= NEAR]
-        matches = (i for i in near if points * divergence(ends[firsts[i]], ends[end], fixed) <= same)
+        matches = (i for i in near if points * divergence(ends[firsts[i]], ends[end], allowed) <= same)
         labels[end] = next(matches, len(firsts))
         if labels[end] == len(firsts):
             firsts.append(int(end))
@@ -145,7 +145,7 @@ def heaviest(weights: np.ndarray, groups: np.ndarray) -> np.ndarray:
     return np.asarray([next(k for k in order if groups[k] == group) for group in groups])
 
 
-def _pairs(one: Components, other: Components, fixed: np.ndarray | None = None) -> np.ndarray:
+def _pairs(one: Components, other: Components, allowed: np.ndarray | None = None) -> np.ndarray:
     """The term of every pair in the divergence; large but finite if a weight is zero, or the pair may not match.
 
     Returns:
@@ -158,9 +158,9 @@ def _pairs(one: Components, other: Components, fixed: np.ndarray | None = None) 
     # Always float64, because `_FAR` overflows float32.
     costs = np.nan_to_num(np.asarray(costs, float), nan=_FAR, posinf=_FAR, neginf=_FAR)
     # Merged components (`Components.of`) have lost their numbers.
-    if fixed is None or len(fixed) != len(costs):
+    if allowed is None or len(allowed) != len(costs):
         return costs
-    return np.where((fixed[:, None] | fixed) & ~np.eye(len(costs), dtype=bool), _FAR, costs)
+    return np.where(allowed, costs, _FAR)
 
 
 # Larger than any divergence, and small enough that sums do not overflow.

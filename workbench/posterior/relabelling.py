@@ -129,9 +129,8 @@ def pivotal(mixtures: Mixture, log_joint: np.ndarray, problem: Problem) -> np.nd
     draws = in_line(mixtures, log_joint, problem)
     points = _coordinates(draws.mixtures, jnp.std(draws.x, 0))
     costs = _distances(points, points[draws.best])
-    if problem.anchored is not None:
-        fixed = problem.anchored
-        costs = jnp.where((fixed[:, None] | fixed) & ~np.eye(len(fixed), dtype=bool), NEVER, costs)
+    if problem.interchangeable is not None:
+        costs = jnp.where(problem.interchangeable, costs, NEVER)
     return np.asarray(best_orders(costs)).reshape(draws.shape)
 
 

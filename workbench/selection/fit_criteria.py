@@ -25,7 +25,7 @@ def aic(candidate: Candidate) -> Score:
     fit = candidate.fit
     if isinstance(fit, Missing):
         return Score.missing(fit.why)
-    return Score.of(fit.log_likelihood - fit.mixture.num_parameters, notes=fit.notes)
+    return Score.of(fit.log_likelihood - candidate.num_parameters, notes=fit.notes)
 
 
 def bic(candidate: Candidate) -> Score:
@@ -37,7 +37,7 @@ def bic(candidate: Candidate) -> Score:
     if isinstance(fit, Missing):
         return Score.missing(fit.why)
     price = 0.5 * math.log(candidate.problem.num_points)
-    return Score.of(fit.log_likelihood - price * fit.mixture.num_parameters, notes=fit.notes)
+    return Score.of(fit.log_likelihood - price * candidate.num_parameters, notes=fit.notes)
 
 
 def icl(candidate: Candidate) -> Score:

@@ -56,10 +56,10 @@ def nested(problem: Problem) -> Problem:
     In one column the two families are the same, and so are their conjugate priors: a 1 x 1 inverse-Wishart matrix is an
     inverse-gamma number.
     """
-    (rows, h, _), (k, family, prior, labels) = problem.tree_flatten()
+    (rows, h, _), (k, family, prior, _, labels) = problem.tree_flatten()
     if family.is_unrestricted and problem.num_dimensions == 1 and isinstance(prior, FlatPrior | ConjugatePrior):
         h = h | {"scatter": h["scatter"][..., 0]} if "scatter" in h else h
-        problem = Problem.tree_unflatten((k, Diagonal(), prior, labels), (rows, h, None))
+        problem = Problem.tree_unflatten((k, Diagonal(), prior, (), labels), (rows, h, None))
     return problem.nested_in(size_of(problem))
 
 
@@ -96,7 +96,7 @@ def is_nested(method: Method, problem: Problem) -> bool:
     flat = float(problem.hyperparameters.get("concentration", 1.0)) == 1.0
     alone = isinstance(prior, FlatPrior) or (isinstance(prior, ConjugatePrior) and not problem.covariance.is_shared)
     suits = prior.proper if isinstance(method, Sampler) else alone
-    return flat and suits and problem.components <= size_of(problem)
+    return flat and suits and not problem.fixed and problem.components <= size_of(problem)
 
 
 def padded(mixtures: Mixture, problem: Problem) -> Mixture:

@@ -70,7 +70,7 @@ def loaded_problem(x: Points, weights: Points | None, components: int, covarianc
     inverse = np.asarray(rows.inverse)
     rows = replace(rows, total=jnp.asarray(n * inverse @ spread @ inverse.T))
     hyperparameters = prior.hyperparameters(moments, components, family)
-    return Problem.tree_unflatten((components, family, prior, "free"), (rows, hyperparameters, None))
+    return Problem.tree_unflatten((components, family, prior, (), "free"), (rows, hyperparameters, None))
 
 
 def climb(problem: Problem, start: Mixture, rule: Rule, before: float = -np.inf) -> Climb:

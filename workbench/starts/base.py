@@ -86,7 +86,7 @@ class KeyedStart(Start):
 def draw_starts(start: Start, problem: Problem, restarts: int, seed: int) -> Mixture:
     """Starting mixtures for all restarts, leaves [R, ...]; the first do not depend on the number of restarts.
 
-    They agree with the rows of known components, if there are any (`respecting`).
+    They agree with known components of rows and with fixed parameters, if there are any (`respecting`).
     """
     return respecting(problem, start.draw(problem, restarts, seed))
 

@@ -1,4 +1,4 @@
-"""Starts that respect rows whose component is known: components in the order of the labels, at the labelled rows."""
+"""Starts that respect what is known of components: in the order of labelled rows, at them, with fixed parameters."""
 
 from dataclasses import replace
 
@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from workbench.data.known import UNKNOWN
 from workbench.mixture import Mixture
+from workbench.mixture.fixed import Held
 from workbench.mixture.matching import assignment
 from workbench.problem import Problem
 
@@ -20,7 +21,10 @@ MOST_ROWS = 2**12
 
 
 def respecting(problem: Problem, drawn: Mixture) -> Mixture:
-    """The starts with components that agree with the known rows of a problem, if it has any. Leaves [R, ...]
+    """The starts with components that agree with known rows and fixed parameters of a problem. Leaves [R, ...]
+
+    Without any the starts stay as they are. With fixed parameters alone, the components of each start are put into the
+    order in which they are nearest to the fixed values, which they then take.
 
     The components of each start are put into the order under which the known rows are most probable. Then a component
     of which enough rows are known for a covariance of its own, D + 1 of them, begins at their mean. The weights, the
@@ -28,7 +32,7 @@ def respecting(problem: Problem, drawn: Mixture) -> Mixture:
     """
     known = problem.known
     if known is None:
-        return drawn
+        return drawn if problem.held is None else _settled(problem, _nearest_to_fixed(problem, problem.held, drawn))
     k, d = problem.components, problem.num_dimensions
     rows = np.flatnonzero(known.components != UNKNOWN)
     counts = np.ones(len(rows)) if problem.sample_weights is None else problem.sample_weights[rows]
@@ -40,7 +44,24 @@ def respecting(problem: Problem, drawn: Mixture) -> Mixture:
     sizes = counts @ own
     centres = (own * counts[:, None]).T @ x / np.maximum(sizes, np.finfo(float).tiny)[:, None]
     means = np.where((sizes >= d + 1)[:, None], centres, np.asarray(placed.means))
-    return replace(placed, means=jnp.asarray(means, placed.means.dtype))
+    return _settled(problem, replace(placed, means=jnp.asarray(means, placed.means.dtype)))
+
+
+def _settled(problem: Problem, drawn: Mixture) -> Mixture:
+    return jax.vmap(problem.settled)(jax.tree.map(jnp.asarray, drawn))
+
+
+def _nearest_to_fixed(problem: Problem, held: Held, drawn: Mixture) -> Mixture:
+    """Each start in the order of least distance to the fixed means, in units of the data, and log-weights."""
+    inverse = np.asarray(problem.rows.inverse)
+    orders = []
+    for weights, means in zip(np.asarray(drawn.weights), np.asarray(drawn.means), strict=True):
+        gaps = (held.means[:, None] - means) @ inverse.T  # [K, K, D]   NaN where the mean is free
+        apart = np.nansum(gaps**2, axis=-1)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            apart += np.nan_to_num((np.log(held.weights)[:, None] - np.log(weights)) ** 2, posinf=-LOWEST)
+        orders.append(assignment(apart))
+    return jax.vmap(Mixture.permute)(jax.tree.map(jnp.asarray, drawn), jnp.asarray(np.stack(orders)))
 
 
 def _order(joint: NDArray[np.float64], members: NDArray[np.float64]) -> NDArray[np.intp]:

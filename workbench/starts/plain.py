@@ -125,10 +125,10 @@ class Labellings(Stated):
     def check(self, problem: Problem) -> None:
         """Check the values, and that rows do not say how the components are numbered."""
         super().check(problem)
-        if problem.is_partly_known:
+        if problem.interchangeable is not None:
             raise InputError(
-                'starts.rule: "labellings" puts components in every order, and known rows (label_known) allow one; '
-                'give "given"'
+                'starts.rule: "labellings" puts components in every order, which known rows (label_known) and fixed '
+                'parameters do not allow; give "given"'
             )
 
     summary: ClassVar[str] = "one stated mixture, its components in another order for each restart"

@@ -55,6 +55,8 @@ class Subject(Config):
         points = self.dataset(seed, folder)
         if points.known is not None:
             raise InputError(f"subjects.{self.name}.data.label_known: a study takes no known components; leave it out")
+        if self.model.fixed is not None:
+            raise InputError(f"subjects.{self.name}.model.fixed: a study fits every parameter; leave it out")
         try:
             return self.model.problem(points, self.prior)
         except InputError as error:

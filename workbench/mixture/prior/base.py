@@ -82,6 +82,10 @@ class Prior(Config, ABC):
     def site_values(self, mixture: Mixture) -> dict[str, Array]:
         """The values of the sites of `sites` that give this mixture."""
 
+    def still(self, means: Array, hyperparameters: Hyperparameters) -> Array:
+        """First moments about means [K, D] from which `maximise` leaves these means where they are. [K, D]"""
+        return jnp.zeros_like(means)
+
     def maximise(self, statistics: Statistics, mixture: Mixture, hyperparameters: Hyperparameters) -> Mixture:
         """The M-step: the maximum of the expected complete-data log-likelihood plus log prior, in closed form.
 

@@ -47,3 +47,16 @@ def check_labels(labels: Labels, prior: Prior) -> None:
             f"labels: {type(prior).__name__} is not exchangeable, so ordering the components changes the model; "
             'use labels = "free", or a prior that is the same for all components'
         )
+
+
+def check_separate(prior: Prior) -> None:
+    """Check that parameters can be held fixed under a prior: that it does not bound components by each other.
+
+    Raises:
+        InputError: it does; says what to use.
+    """
+    if not prior.smooth:
+        raise InputError(
+            f"fixed: the {type(prior).__name__} bounds covariances by each other, so that none can be held alone; use "
+            'prior family = "conjugate", "chen_tan" or "flat"'
+        )

@@ -126,6 +126,10 @@ class ConjugatePrior(Prior):
         log_means -= family.half_log_determinants(mixture.scales, k, d)
         return blocks + jnp.sum(log_means) + log_dirichlet(mixture.weights, h["concentration"])
 
+    def still(self, means: Array, hyperparameters: Hyperparameters) -> Array:
+        """Moments that undo the pull of the prior's location. [K, D]"""
+        return hyperparameters["mean_shrinkage"] * (means - hyperparameters["mean_location"])
+
     def maximise(self, statistics: Statistics, mixture: Mixture, hyperparameters: Hyperparameters) -> Mixture:
         """Posterior mode given the responsibilities (Fraley & Raftery 2007, eq. 13-18), for all families."""
         h = hyperparameters
