@@ -1,6 +1,7 @@
 """Gaussian mixtures by EM, direct gradient ascent and MCMC, compared on the same terms."""
 
-import workbench.engine.compat.environment  # noqa: F401  # before anything that imports JAX
+import workbench.collector  # before anything else, which then takes less time
+import workbench.engine.compat.environment  # before anything that imports JAX
 from workbench import methods, plots
 from workbench.compare import Comparison, Reference, compare, summarise, table
 from workbench.data import Dataset, Simulator, Wanted, dataset_names, load_dataset, read_file, read_table
@@ -163,3 +164,5 @@ __all__ = [
     "to_arviz",
     "use_all_cores",
 ]
+
+workbench.collector.resume()

@@ -13,7 +13,6 @@ from click.testing import CliRunner, Result
 from restamped import by_other_code
 
 from workbench.cli import cli
-from workbench.cli import jobs as mapping
 from workbench.errors import InputError
 from workbench.experiment import Experiment, parse_experiment
 from workbench.geometry.stationary import Kind
@@ -117,7 +116,7 @@ def test_an_atlas_that_fails_gives_status_1_and_keeps_the_others(ran, tmp_path, 
         return real(*args, **kwargs)
 
     monkeypatch.setattr(atlases, "atlas", fail)
-    monkeypatch.setattr(mapping, "publish", lambda store, *_: [store.folder / "report.html"])
+    monkeypatch.setattr("workbench.report.publish", lambda store, *_: [store.folder / "report.html"])
     result = command(ran[0] / "mine.toml", "--starts", STARTS, "--out", tmp_path)
     assert result.exit_code == 1
     assert "em from random_points" in result.stdout

@@ -3,7 +3,9 @@
 import json
 import re
 from collections.abc import Collection
+from importlib import import_module
 from pathlib import Path
+from threading import Thread
 from typing import Any, NamedTuple
 
 import click
@@ -22,7 +24,6 @@ from workbench.jobs.running import Reuse, run_job
 from workbench.jobs.selection import SelectionJob
 from workbench.jobs.store import Store
 from workbench.mixture import COVARIANCES
-from workbench.report import publish, show_atlases, show_claims, show_selection
 from workbench.selection import FamilySelection, Selection
 from workbench.studies.reading import is_study
 
@@ -67,6 +68,9 @@ def atlas(
         found = job.result(store, run_job(job, store, reuse=reuse, watch=watch))
     page = store.folder / "report.html"
     if found.atlases:
+        # Imported late here and below: the drawing library takes as long to load as JAX, and a job begins without it.
+        from workbench.report import publish, show_atlases
+
         page, *_ = publish(store, store.file_of(job), show_atlases(found, experiment.resolved()))
     if not quiet:
         click.echo("\n\n".join(str(each) for each in found.atlases))
@@ -142,6 +146,8 @@ def judge(file: Path, store: Store, how: How, asked: Asked) -> bool:
         judged = job.result(store, run_job(job, store, reuse=how.reuse, watch=watch))
         # Every judged claim of the ledger, including those judged by earlier commands.
         kept = load_ledger(store, store.file_of(job), store.record_of(job))
+        from workbench.report import publish, show_claims
+
         page, *_ = publish(store, store.file_of(job), show_claims(kept, job.name, store.folder, job.config()))
     match asked.form:
         case "json":
@@ -192,10 +198,14 @@ def select(
     store = Store(Path("results") / file.stem if out is None else out)
     with progress(quiet) as watch, named(file):
         job = SelectionJob(file.stem, experiment.located(file.parent), wanted, families)
+        # What draws the page is imported meanwhile, because nothing here measures how long a method takes.
+        Thread(target=import_module, args=("workbench.report",)).start()
         found = job.result(store, run_job(job, store, reuse=reuse, watch=watch))
     page = store.folder / "report.html"
     has_any = bool(found.choices) if isinstance(found, Selection) else any(s.choices for s in found.families.values())
     if has_any:
+        from workbench.report import publish, show_selection
+
         page, *_ = publish(store, store.file_of(job), show_selection(found, experiment.resolved()))
     if not quiet:
         click.echo(_shown(found, form))
