@@ -11,7 +11,10 @@ import workbench as wb
         (lambda: wb.EM(tolerance="x"), "EM: tolerance: must be a valid number, got 'x'"),
         (lambda: wb.EM(max_iteration=3), "EM: max_iteration: unknown key (did you mean max_iterations?)"),
         (lambda: wb.Soundness(small=-1.0), "Soundness: small: must be greater than or equal to 0, got -1.0"),
-        (lambda: wb.Given(weights=[1.0], means=[[0.0]]), "Given: covariances: missing; give a value"),
+        (
+            lambda: wb.Given(weights=[1.0], means=[[0.0]]),
+            "Given: covariances: missing; give weights, means and covariances, or file",
+        ),
         (lambda: wb.EM(race={"after": 0, "keep": 1}), "EM: race.after: must be greater than or equal to 1, got 0"),
         (lambda: wb.EM(race={"aftr": 1, "keep": 1}), "EM: race.aftr: unknown key (did you mean after?)"),
         (lambda: wb.Permuted(of={}), "Permuted: of.method: missing; give one"),

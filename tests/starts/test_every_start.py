@@ -166,7 +166,7 @@ def test_labellings_are_one_density_in_every_order_of_its_components(
 def test_labellings_of_many_components_need_no_list_of_all() -> None:
     # There are 20! labellings, of which only those in use must be generated.
     k = 20
-    orders = Labellings(weights=(1 / k,) * k, means=((0.0,),) * k, covariances=(1.0,) * k).orders(3)
+    orders = Labellings(weights=(1 / k,) * k, means=((0.0,),) * k, covariances=(1.0,) * k).orders(3, k)
     np.testing.assert_array_equal(orders[:, -3:], [[17, 18, 19], [17, 19, 18], [18, 17, 19]])
 
 

@@ -114,7 +114,7 @@ def _check(file: Path) -> str:
         with progress(quiet=False) as watch:
             job.check(None if watch is None else watch(file.name))
         return f", {len(job.cells()):,} cells"
-    experiment = read_experiment(file)
+    experiment = read_experiment(file).located(file.parent)
     train, _ = experiment.data.load(experiment.seed, file.parent)
     # Checked on this machine's devices, not on those that the experiment will run on.
     experiment.check(experiment.model_copy(update={"run": RunConfig()}).problem(train))

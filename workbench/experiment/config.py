@@ -21,7 +21,8 @@ from workbench.mixture import COVARIANCES, PRIORS, Fixed, FlatPrior, Mixture, Pr
 from workbench.mixture.prior.checks import Labels
 from workbench.problem import Problem
 from workbench.soundness import Soundness
-from workbench.starts import STARTS, Alternating, Start
+from workbench.starts import STARTS, Alternating, Start, Stated
+from workbench.starts.saved import saved_start
 
 Names = Annotated[tuple[str, ...], Listed]
 
@@ -274,11 +275,29 @@ class Experiment(Config):
     run: RunConfig = RunConfig()
 
     def located(self, folder: Path) -> "Experiment":
-        """The same experiment with `data.file` made absolute, so that it can be run from any folder."""
-        if self.data.file is None:
-            return self
-        data = self.data.model_copy(update={"file": str((folder / self.data.file).resolve())})
-        return self.model_copy(update={"data": data})
+        """The same experiment, so that it can be run from any folder.
+
+        `data.file` is made absolute. Values of `starts.file` take its place: the identity of a run is that of the
+        values, wherever they come from, and a stored run does not need the file.
+
+        Raises:
+            InputError: the file of the starts cannot be read, or is of another model or other columns.
+        """
+        changes: dict[str, Any] = {}
+        if self.data.file is not None:
+            file = str((folder / self.data.file).resolve())
+            changes["data"] = self.data.model_copy(update={"file": file})
+        if isinstance(self.starts, Stated) and self.starts.file is not None:
+            changes["starts"] = self._with_values(self.starts, folder / self.starts.file, folder)
+        return self.model_copy(update=changes) if changes else self
+
+    def _with_values(self, rule: Stated, path: Path, folder: Path) -> Start:
+        """The rule with the values of a saved mixture, in the units that are fitted."""
+        as_they_are = {"standardize": False, "divide_by": 1.0, "test_fraction": 0.0}
+        source, _ = self.data.model_copy(update=as_they_are).load(self.seed, folder)
+        changed = self.data.standardize or self.data.divide_by != 1.0
+        units = self.data.units_of_source(source) if changed else None
+        return rule.of(saved_start(path, self.model.components, self.model.covariance, source.columns, units))
 
     def problem(self, train: Dataset) -> Problem:
         """The problem of the points to fit.

@@ -117,9 +117,10 @@ class AtlasJob(Job):
         Raises:
             InputError: the data cannot be read, or a method cannot solve the problem.
         """
+        setting = Setting.of(experiment, folder)
+        experiment = setting.experiment
         methods = _climbers(experiment, only)
         chosen = _rules(experiment, rules)
-        setting = Setting.of(experiment, folder)
         check_smooth(setting.problem)
         for rule in chosen:
             altered = {"methods": {m: experiment.methods[m] for m in methods}, "starts": rule}

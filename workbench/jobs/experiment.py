@@ -48,7 +48,8 @@ class ExperimentJob(Job):
         """
         chosen = _choose(experiment, only)
         setting = Setting.of(experiment, folder)
-        experiment.model_copy(update={"methods": {m: experiment.methods[m] for m in chosen}}).check(setting.problem)
+        wanted = {"methods": {m: experiment.methods[m] for m in chosen}}
+        setting.experiment.model_copy(update=wanted).check(setting.problem)
         return cls(name, setting, chosen)
 
     @classmethod

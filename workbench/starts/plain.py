@@ -2,12 +2,14 @@
 
 from abc import abstractmethod
 from itertools import cycle, islice, permutations
+from pathlib import Path
 from typing import ClassVar, Literal, Self
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from pydantic import Field, model_validator
 
 from workbench.errors import InputError
 from workbench.mixture import FlatPrior, Mixture, Statistics
@@ -15,6 +17,7 @@ from workbench.mixture.covariance.base import product
 from workbench.mixture.prior.base import Nested
 from workbench.problem import Problem
 from workbench.starts.base import KeyedStart, Start, around, data_covariance, shared_covariance
+from workbench.starts.saved import saved_start
 
 
 class RandomPoints(KeyedStart):
@@ -56,12 +59,27 @@ class RandomResponsibilities(KeyedStart):
 class Stated(Start):
     """A mixture with given values, whose components may be in a different order in each restart.
 
-    Values are lists or arrays; covariances are in the family's shape, or dense [K, D, D] as `mixture.covariances`.
+    Values are lists or arrays; covariances are in the family's shape, or dense [K, D, D] as `mixture.covariances`. Or
+    they are those of a file, which a job reads once: its record holds the values.
     """
 
-    weights: Nested
-    means: Nested
-    covariances: Nested
+    weights: Nested | None = None
+    means: Nested | None = None
+    covariances: Nested | None = None
+    file: str | None = Field(
+        None,
+        description="in place of values, the file of a model (model.json of `workbench fit`, or what Mixture.save "
+        "wrote) or a results folder with a fit, relative to the config's folder",
+    )
+
+    @model_validator(mode="after")
+    def _values_or_file(self) -> Self:
+        absent = [name for name in ("weights", "means", "covariances") if getattr(self, name) is None]
+        if self.file is None and absent:
+            raise ValueError(f"{', '.join(absent)}: missing; give weights, means and covariances, or file")
+        if self.file is not None and len(absent) < 3:
+            raise ValueError("give weights, means and covariances, or file, not both")
+        return self
 
     @classmethod
     def of(cls, mixture: Mixture) -> Self:
@@ -70,12 +88,12 @@ class Stated(Start):
         return cls.model_validate(arrays)
 
     @abstractmethod
-    def orders(self, restarts: int) -> np.ndarray:
+    def orders(self, restarts: int, components: int) -> np.ndarray:
         """The number of the given component at each position, for each restart. [R, K]"""
 
     def draw(self, problem: Problem, restarts: int, seed: int) -> Mixture:
         """The given mixture, in the order of each restart."""
-        return jax.vmap(self._mixture(problem).permute)(self.orders(restarts))
+        return jax.vmap(self._mixture(problem).permute)(self.orders(restarts, problem.components))
 
     def searches(self, restarts: int) -> np.ndarray:
         """One: all restarts begin at one mixture. [R]"""
@@ -86,6 +104,14 @@ class Stated(Start):
         self._mixture(problem)
 
     def _mixture(self, problem: Problem) -> Mixture:
+        if self.file is not None:
+            found = saved_start(Path(self.file), problem.components, problem.covariance.name, problem.columns)
+            if found.num_dimensions != problem.num_dimensions:
+                raise InputError(
+                    f"starts.file: {self.file}: is of {found.num_dimensions} columns, and the data have "
+                    f"{problem.num_dimensions}"
+                )
+            return found
         try:
             mixture = Mixture.from_covariances(
                 jnp.asarray(self.weights), jnp.asarray(self.means), jnp.asarray(self.covariances),
@@ -106,12 +132,12 @@ class Given(Stated):
 
     rule: Literal["given"] = "given"
     summary: ClassVar[str] = (
-        "stated weights [K], means [K, D] and covariances in the family's shape, or dense [K, D, D]"
+        "stated weights [K], means [K, D] and covariances (in the family's shape or dense), or a saved model"
     )
 
-    def orders(self, restarts: int) -> np.ndarray:
+    def orders(self, restarts: int, components: int) -> np.ndarray:
         """The given order. [R, K]"""
-        return np.tile(np.arange(len(self.weights)), (restarts, 1))
+        return np.tile(np.arange(components), (restarts, 1))
 
 
 class Labellings(Stated):
@@ -133,6 +159,6 @@ class Labellings(Stated):
 
     summary: ClassVar[str] = "one stated mixture, its components in another order for each restart"
 
-    def orders(self, restarts: int) -> np.ndarray:
+    def orders(self, restarts: int, components: int) -> np.ndarray:
         """The first R permutations of the components, repeated if there are fewer. [R, K]"""
-        return np.asarray(list(islice(cycle(permutations(range(len(self.weights)))), restarts)))
+        return np.asarray(list(islice(cycle(permutations(range(components))), restarts)))
