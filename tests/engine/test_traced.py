@@ -1,5 +1,6 @@
 """What one process has compiled, another finds without tracing, if nothing else decides it."""
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -17,9 +18,10 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from workbench.engine.compat import traced
 from workbench.engine.compat.said import UnsaidError, said
 from workbench.engine.compat.traced import jit_by_size, jit_with, keep_in
-from workbench.methods import EM, GradientAscent
+from workbench.errors import InputError
+from workbench.methods import EM, METHODS, GradientAscent
 from workbench.methods.parts import EndsOnly
-from workbench.mixture import ConjugatePrior
+from workbench.mixture import ConjugatePrior, Mixture
 from workbench.mixture.covariance import COVARIANCES
 from workbench.problem import Problem
 
@@ -202,6 +204,25 @@ def test_a_description_of_a_placement_names_its_devices() -> None:
     assert len(texts) == 3
 
 
+@pytest.mark.parametrize("name", sorted(METHODS))
+def test_every_method_has_a_description(name: str) -> None:
+    """Otherwise its programs would be traced by each process, and nobody would notice."""
+    method = METHODS[name]()
+    said(method.as_compiled())
+    problem = Problem(np.random.default_rng(3).normal(size=(20, 2)), 2, "diagonal", ConjugatePrior())
+    with contextlib.suppress(InputError):
+        method.admit(problem)
+        key = jax.random.key(0)
+        start = jax.eval_shape(lambda: problem.rows.from_working(standard()))
+        state = jax.eval_shape(lambda start: method.bind(problem).init(key, start), start)
+        said(traced._structure(jax.tree.structure(state)))
+
+
+def standard() -> Mixture:
+    family = COVARIANCES["diagonal"]
+    return Mixture(jnp.full(2, 0.5), jnp.zeros((2, 2)), family.broadcast(jnp.eye(2), 2), family)
+
+
 @pytest.mark.parametrize("value", [Own(), Own, (Own(),), drawn, lambda: 0, object(), threading.Lock()])
 def test_what_a_description_cannot_say_in_full_is_refused(value: Any) -> None:
     with pytest.raises(UnsaidError):
@@ -237,7 +258,7 @@ def test_a_second_process_traces_nothing_and_gives_the_same_bits(tmp_path: Path)
     config = tmp_path / "few.toml"
     config.write_text(
         "restarts = 4\n[data]\ndataset = 'faithful'\n[model]\ncomponents = 2\n[starts]\nrule = 'random_points'\n"
-        "[methods.em]\n"
+        "[prior]\nfamily = 'conjugate'\n[methods.em]\n"
     )
     kept = {name: value for name, value in os.environ.items() if not name.startswith("JAX_COMPILATION_CACHE")}
     environment = kept | {"XDG_CACHE_HOME": str(tmp_path / "cache")}

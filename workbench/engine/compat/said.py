@@ -10,7 +10,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec, SingleDeviceShardin
 from pydantic import BaseModel
 
 # Classes of these packages are known by their names: a digest covers the code of this one, and versions that of others.
-KNOWN = (__name__.split(".")[0], "builtins", "collections", "jax", "jaxlib", "numpy")
+KNOWN = (__name__.split(".")[0], "builtins", "collections", "jax", "jaxlib", "numpy", "numpyro", "optax")
 
 
 class UnsaidError(Exception):
