@@ -1,7 +1,7 @@
 """The command `predict`: the rows of a file labelled by a fitted model."""
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,24 +11,30 @@ import numpy as np
 
 from workbench.cli.group import cli
 from workbench.cli.shared import writing
-from workbench.compare.answers import labels_of
+from workbench.compare.answers import completed, labels_of
 from workbench.data import Dataset, Wanted, read_rows
 from workbench.data.known import Known
 from workbench.errors import InputError
 from workbench.mixture.saved import SavedMixture, load_mixture
+from workbench.table import Table
 
 
 @cli.command()
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("data", type=click.Path(path_type=Path))
 @click.option("--id", "identity", metavar="COLUMN", help="A column of ids that is copied  [default: row numbers]")
+@click.option("--complete", is_flag=True, help="Write the rows themselves, with missing cells filled in.")
 @click.option("--out", type=click.Path(path_type=Path), help="The CSV file to write  [default: standard output]")
-def predict(model: Path, data: Path, identity: str | None, out: Path | None) -> None:
+def predict(model: Path, data: Path, identity: str | None, complete: bool, out: Path | None) -> None:
     """Label the rows of a file by a model that `workbench fit` saved.
 
     Writes CSV: for each row its component (counted from 1), the probability of that component, the log density, and the
     probability of every component. The model's columns are looked up by name; others are not read. A row of which cells
     are missing is judged by the others.
+
+    With --complete it writes the model's columns instead, every missing cell filled in by its expectation given the
+    row's other cells, and the number of such cells. An expectation varies less than a measured value: compute no
+    variances from it.
     """
     saved = load_mixture(model)
     rows = read_rows(data, Wanted(saved.columns or None, identity=identity, missing="marginal"))
@@ -38,11 +44,12 @@ def predict(model: Path, data: Path, identity: str | None, out: Path | None) -> 
         raise InputError(f"{data}: has no rows; give at least one")
     ids = None if rows.ids is None else {identity or "row": rows.ids.tolist()}
     try:
+        blocks = (completed if complete else labels_of)(saved, rows.x, ids)
         if out is not None:
-            write_labels(out, saved, rows.x, ids, (model, data))
+            write_blocks(out, blocks, (model, data))
             click.echo(f"Written: {out}", file=sys.stderr)
             return
-        for number, block in enumerate(labels_of(saved, rows.x, ids)):
+        for number, block in enumerate(blocks):
             click.echo(block.to_csv(header=number == 0), nl=False)
     except InputError as error:
         raise error if str(error).startswith(str(data)) else InputError(f"{data}: {error}") from None
@@ -70,13 +77,14 @@ def write_labels(
     saved: SavedMixture,
     x: Any,
     about: Mapping[str, Sequence[str]] | None,
-    inputs: Sequence[Path] = (),
     known: Known | None = None,
 ) -> None:
-    """Write the labels of points x [N, D] as CSV, behind columns `about` them; `inputs` are not to be written over.
+    """Write the labels of points x [N, D] as CSV, behind columns `about` them; some may be known (`labels_of`)."""
+    write_blocks(path, labels_of(saved, x, about, known))
 
-    Components of rows may be known (`labels_of`).
-    """
+
+def write_blocks(path: Path, blocks: Iterable[Table], inputs: Sequence[Path] = ()) -> None:
+    """Write tables below each other as one CSV file; `inputs` are not to be written over."""
     with writing(path, *inputs) as temporary, temporary.open("w", encoding="utf-8") as out:
-        for number, block in enumerate(labels_of(saved, x, about, known)):
+        for number, block in enumerate(blocks):
             out.write(block.to_csv(header=number == 0))

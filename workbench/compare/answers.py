@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from workbench.compare.comparison import Comparison
 from workbench.data.known import Known
+from workbench.data.points import default_columns
 from workbench.errors import InputError, shown
 from workbench.mixture import Mixture
 from workbench.mixture.saved import SavedMixture
@@ -105,6 +106,32 @@ def labels_of(
         texts = [column[first:last] for column in ids.values()] if ids else [range(first + 1, last + 1)]
         numbers = [(places + 1).tolist(), np.max(shares, axis=1).tolist(), density.tolist(), *shares.T.tolist()]
         yield Table.of_lines((*heads, *own), zip(*texts, *numbers, strict=True))
+
+
+def completed(
+    saved: SavedMixture, x: NDArray[np.float64], ids: Mapping[str, Sequence[str]] | None = None
+) -> Iterator[Table]:
+    """The rows with missing cells filled in (`completion.complete`) and how many these were, block by block.
+
+    Args:
+        saved: the mixture.
+        x: points [N, D], or rows in a file; NaN where a cell is missing.
+        ids: columns of text [N] that come first; without them comes the row's number.
+
+    Raises:
+        InputError: as for `complete`.
+    """
+    d = saved.mixture.num_dimensions
+    names = saved.columns or default_columns(d)
+    own = ("completed", *names)
+    heads = tuple(f"{name} (of the file)" if name in own else name for name in ids or ("row",))
+    for first in range(0, len(x), BLOCK):
+        block = np.asarray(x[first : first + BLOCK])
+        last = first + len(block)
+        counts = np.sum(np.isnan(block), axis=1)
+        texts = [column[first:last] for column in ids.values()] if ids else [range(first + 1, last + 1)]
+        numbers = saved.mixture.complete(block).T.tolist()
+        yield Table.of_lines((*heads, *own), zip(*texts, counts.tolist(), *numbers, strict=True))
 
 
 def _named(ids: Mapping[str, Sequence[str]] | None, place: int) -> str:

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
+from numpy.typing import NDArray
 
 from workbench.data import finite_points, points_or_missing
 from workbench.data.observed import MissingCells, check_missing
@@ -184,6 +185,12 @@ class Mixture:
         from workbench.mixture.conditioning import regression
 
         return regression(self, given)
+
+    def complete(self, x: ArrayLike) -> NDArray[np.float64]:
+        """Points x [N, D] with missing cells filled in by their expectations given the others; see `completion`."""
+        from workbench.mixture.completion import complete
+
+        return complete(self, x)
 
     def moments(self) -> "Moments":
         """Mean [D] and covariance [D, D] of the whole mixture."""
