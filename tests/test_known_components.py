@@ -302,23 +302,30 @@ def test_choices_of_k_are_refused(x: Points, some: Points, tmp_path: Path) -> No
 def test_the_command_line_fits_rows_of_known_classes(x: Points, groups: Points, tmp_path: Path) -> None:
     names = np.asarray(["zoe", "amy", "bea"])[groups]
     names[::2] = ""
-    rows = [f"{a:.6f},{b:.6f},{name}" for (a, b), name in zip(x, names, strict=True)]
-    (tmp_path / "known.csv").write_text("\n".join(["a,b,who", *rows]) + "\n", encoding="utf-8")
+    # A row whose class is known contradicts the density: its component is the known one all the same.
+    x = np.concatenate([x, x[groups == 2][:1]])
+    names = np.append(names, "amy")
+    rows = [f"{a:.6f},{b:.6f},{name},{name or 'none'}" for (a, b), name in zip(x, names, strict=True)]
+    (tmp_path / "known.csv").write_text("\n".join(["a,b,who,all", *rows]) + "\n", encoding="utf-8")
     config = tmp_path / "known.toml"
     config.write_text(
-        '[data]\nfile = "known.csv"\nlabel_known = "who"\n[model]\ncomponents = 3\n[methods.em]\n', encoding="utf-8"
+        '[data]\nfile = "known.csv"\nlabel_known = "who"\nlabel = "all"\n[model]\ncomponents = 3\n[methods.em]\n',
+        encoding="utf-8",
     )
     runner, out = CliRunner(), str(tmp_path / "out")
     fitted = runner.invoke(cli, ["fit", str(config), "--out", out])
     assert fitted.exit_code == 0, fitted.output
     plain = " ".join(fitted.output.split())
-    assert "30 of 60 rows have a known component: component 1 is amy" in plain
+    assert "31 of 61 rows have a known component: component 1 is amy" in plain
+    number_of = {name: int(np.sum(names == name)) for name in ("amy", "bea", "zoe")}
+    for name, cells in (("amy", "{} 0 0"), ("bea", "0 {} 0"), ("zoe", "0 0 {}")):
+        assert f"{name} {cells.format(number_of[name])}" in plain
     labels = [line.split(",") for line in (tmp_path / "out/fit/labels.csv").read_text().splitlines()]
-    assert labels[0][:4] == ["row", "known", "component", "probability"]
+    assert labels[0][:4] == ["row", "class", "known", "component"]
     number = {"amy": "1", "bea": "2", "zoe": "3"}
     for line, name in zip(labels[1:], names, strict=True):
-        assert line[1] == name
-        assert not name or line[2:4] == [number[name], "1.0"]
+        assert line[2] == name
+        assert not name or line[3:5] == [number[name], "1.0"]
     for command in ("compare", "estimates", "report"):
         again = runner.invoke(cli, [command, out])
         assert again.exit_code == 0, (command, again.output)

@@ -20,7 +20,7 @@ from workbench.compare.errors import REPLICATES, WAYS, check_ways, errors_of
 from workbench.compare.estimates import LEVEL, Estimates, estimates_of, numbers_of
 from workbench.compare.trust import trusted, whom_to_trust
 from workbench.data import Dataset, fate_of_missing
-from workbench.data.known import Known
+from workbench.data.known import UNKNOWN, Known
 from workbench.data.moments import number_of
 from workbench.data.points import unknown_name
 from workbench.engine.devices import ask_for_devices
@@ -224,6 +224,8 @@ def fit(
     click.echo(f"\n{found.shown}")
     if rows.labels is not None:
         components = np.asarray(saved.mixture.predict(rows.x, missing=rows.missing))
+        if (own := _known(rows, saved)) is not None:
+            components = np.where(own.components == UNKNOWN, components, own.components)
         known = experiment.data.label or "class"
         number = answer.mixture.num_components
         click.echo(f"\n{cross_table(rows.labels.tolist(), components, number, known, rows.weights)}")
@@ -277,6 +279,11 @@ def _saved(name: str, experiment: Experiment, answer: Answer, source: Dataset) -
     return SavedMixture(mixture, source.columns, about)
 
 
+def _known(rows: Dataset, saved: SavedMixture) -> Known | None:
+    """The known components of rows, if there are any."""
+    return None if rows.known is None else Known.of(rows.known, len(rows.x), saved.mixture.num_components)
+
+
 def _cells(source: Dataset) -> np.ndarray:
     """The number of observations that have a value in each column. [D]"""
     if source.missing == "refuse":
@@ -295,10 +302,8 @@ def _write(folder: Path, saved: SavedMixture, rows: Dataset, found: Estimates, n
     ids = [str(n + 1) for n in range(len(rows.x))] if rows.ids is None else rows.ids.tolist()
     about = {identity if identity != "class" or rows.labels is None else "class (of the file)": ids}
     about |= {} if rows.labels is None else {"class": rows.labels.tolist()}
-    known = None
-    if rows.known is not None:
-        known = Known.of(rows.known, len(rows.x), saved.mixture.num_components)
-        about |= {"known": rows.known.tolist()}
+    known = _known(rows, saved)
+    about |= {} if rows.known is None else {"known": rows.known.tolist()}
     # In the units of the source, as the mixture is.
     write_labels(labels, saved, rows.x, about, known=known)
     for path, form in zip(tables, ("csv", "latex"), strict=True):

@@ -39,7 +39,7 @@ def predict(model: Path, data: Path, identity: str | None, complete: bool, out: 
     saved = load_mixture(model)
     rows = read_rows(data, Wanted(saved.columns or None, identity=identity, missing="marginal"))
     if isinstance(rows.x, np.ndarray):
-        rows = _with_values(rows, data)
+        rows = _with_values(rows, data, complete=complete)
     if not len(rows.x):
         raise InputError(f"{data}: has no rows; give at least one")
     ids = None if rows.ids is None else {identity or "row": rows.ids.tolist()}
@@ -55,15 +55,18 @@ def predict(model: Path, data: Path, identity: str | None, complete: bool, out: 
         raise error if str(error).startswith(str(data)) else InputError(f"{data}: {error}") from None
 
 
-def _with_values(rows: Dataset, data: Path) -> Dataset:
+def _with_values(rows: Dataset, data: Path, *, complete: bool) -> Dataset:
     """The rows of which a cell has a value; what becomes of missing cells is said."""
     lost = np.isnan(rows.x)
     empty, partly = np.all(lost, axis=1), int(np.sum(np.any(lost, axis=1) & ~np.all(lost, axis=1)))
+    fate = "filled in by" if complete else "judged by"
     if partly:
-        click.echo(f"{data}: {_rows(partly)} with missing cells: judged by the other cells.", err=True)
+        click.echo(f"{data}: {_rows(partly)} with missing cells: {fate} the other cells.", err=True)
     if not np.any(empty):
         return rows
-    click.echo(f"{data}: {_rows(int(np.sum(empty)))} without any value: no label.", err=True)
+    click.echo(
+        f"{data}: {_rows(int(np.sum(empty)))} without any value: {'left out' if complete else 'no label'}.", err=True
+    )
     numbered = replace(rows, ids=np.arange(1, len(rows.x) + 1).astype(np.str_)) if rows.ids is None else rows
     return numbered.some(~empty)
 
