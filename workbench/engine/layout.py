@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.flatten_util import ravel_pytree
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from numpy.typing import NDArray
 
@@ -183,6 +184,34 @@ def sum_of_pieces(term: Callable[[Any], Any], pieces: Any) -> Any:
     # Start from zeros: to start from the first term would compile `term` twice and copy the other pieces.
     zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(term, first))
     return jax.lax.scan(add, zeros, pieces)[0]
+
+
+def sum_over_devices(local: Callable[[Any, Any], Any], given: Any, pieces: Any, mesh: Mesh | None) -> Any:
+    """The sum of `local(given, own)` over the devices of a mesh, among which `pieces` are divided; one without a mesh."""
+    if mesh is None:
+        return local(given, pieces)
+
+    def shared(given: Any, own: Any) -> Any:
+        # All sums in one vector, so that devices communicate once instead of once for each array.
+        flat, unravel = ravel_pytree(local(given, own))
+        return unravel(jax.lax.psum(flat, ROWS))
+
+    split = jax.shard_map(
+        shared,
+        mesh=mesh,
+        in_specs=(PartitionSpec(), PartitionSpec(ROWS)),
+        out_specs=PartitionSpec(),
+        check_vma=False,
+    )
+    return split(given, pieces)
+
+
+def counting(z: Array, counted: Array) -> Array:
+    """The multiplicity of each row of a chunk: 1 for the first `counted` rows and 0 for padding. [B]
+
+    If `counted` is an array of weights [B], it is returned unchanged.
+    """
+    return counted if counted.ndim else (jnp.arange(z.shape[-1]) < counted).astype(z.dtype)
 
 
 def _cache_bytes() -> int:

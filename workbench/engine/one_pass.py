@@ -23,6 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from workbench.engine import native
 from workbench.engine.incomplete import IncompleteRows
 from workbench.engine.known import KnownRows
 from workbench.engine.rows import Rows
@@ -48,7 +49,7 @@ def log_likelihood(mixture: Mixture, rows: Rows) -> Array:
     stores nothing per row. Derivatives with respect to the rows raise TypeError. The first derivative with respect to a
     weight is `sum_n N_k(x_n) / p(x_n)`, also where the weight is zero; second derivatives are NaN there.
     """
-    return one_pass(mixture, rows)[0]
+    return native.log_likelihood(mixture, rows) if native.serves(mixture, rows) else one_pass(mixture, rows)[0]
 
 
 def _log_likelihood_jvp(primals: tuple[Mixture, Rows], tangents: tuple[Mixture, Rows]) -> tuple[Array, Array]:
@@ -86,6 +87,7 @@ def _above_zero(weights: Array) -> Array:
 _above_zero.defjvps(lambda tangent, _, weights: tangent * jnp.where(weights > 0, 1.0, jnp.nan))
 
 
+@jax.custom_jvp
 def one_pass(mixture: Mixture, rows: Rows) -> tuple[Array, Statistics]:
     """The log-likelihood and the expected sufficient statistics about the mixture's means.
 
@@ -96,6 +98,18 @@ def one_pass(mixture: Mixture, rows: Rows) -> tuple[Array, Statistics]:
         The log-likelihood [], and `Statistics` in the data's units: counts [K], first moments [K, D] and second moments
         in the family's shape, about origins at `mixture.means`.
     """
+    return native.statistics(mixture, rows) if native.serves(mixture, rows) else _plain_pass(mixture, rows)
+
+
+@one_pass.defjvp
+def _one_pass_jvp(
+    primals: tuple[Mixture, Rows], tangents: tuple[Mixture, Rows]
+) -> tuple[tuple[Array, Statistics], tuple[Array, Statistics]]:
+    return jax.jvp(lambda mixture: _plain_pass(mixture, primals[1]), primals[:1], tangents[:1])
+
+
+def _plain_pass(mixture: Mixture, rows: Rows) -> tuple[Array, Statistics]:
+    """The pass in JAX, which serves every processor and every derivative."""
     value, statistics = _sweep(rows.to_working(mixture), rows)
     value -= rows.log_volume
     return value, rows.statistics_from_working(statistics, mixture.covariance)

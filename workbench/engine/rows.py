@@ -8,20 +8,20 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jax.flatten_util import ravel_pytree
-from jax.sharding import Mesh, PartitionSpec
+from jax.sharding import Mesh
 from numpy.typing import NDArray
 
 from workbench.data.moments import Moments, Weights, moments_of
 from workbench.engine.layout import (
-    ROWS,
     Layout,
     Stream,
+    counting,
     even_places,
     even_sample,
     placed,
     placed_weights,
     sum_of_pieces,
+    sum_over_devices,
 )
 from workbench.engine.observations import drawn_observations, every_observation
 from workbench.errors import InputError
@@ -40,6 +40,9 @@ SHARED_AT = 2**14
 Sums = Any  # a pytree of arrays, all of which are sums over rows
 Chunk = Callable[[Any, Array, Array], Sums]  # (parameters, z [D, B], counted [B]) -> sums
 RandomChunk = Callable[[Any, Array, Array, Array], Sums]  # (parameters, key, z [D, B], counted [B]) -> sums
+Block = Callable[
+    [Any, Array, Array, Array], Sums
+]  # (parameters, numbers [C], z [C, D, B], counted [C] or [C, B]) -> sums
 
 
 @jax.tree_util.register_pytree_node_class
@@ -203,46 +206,54 @@ class Rows:
 
     def _sum(self, chunk: RandomChunk, parameters: Any) -> Sums:
         """Sum over chunks of a function that also receives the chunk's number."""
+
+        def block(given: Any, numbers: Array, z: Array, counted: Array) -> Sums:
+            def of_piece(piece: Any) -> Sums:
+                return chunk(given, piece[0], piece[1], counting(*piece[1:]))
+
+            return sum_of_pieces(of_piece, (numbers, z, counted))
+
+        return self.block_sum(block, parameters)
+
+    @property
+    def num_blocks(self) -> int:
+        """Number of the blocks over which `block_sum` adds up."""
+        if self.stream is not None:
+            return self.stream.num_blocks
+        return self.mesh.size if self.mesh is not None and self.shared else 1
+
+    def block_sum(self, block: Block, parameters: Any) -> Sums:
+        """The sum of `block(parameters, numbers, z, counted)` over blocks of chunks.
+
+        A block holds the chunks of a device, or those of streamed rows that are read at a time: their `numbers` [C],
+        their rows z [C, D, B], and the number of points in each [C], or weights [C, B].
+        """
         stream = self.stream
         if stream is None:
-            counted = self.counted if self.weights is None else self.weights
-            pieces: Any = (jnp.arange(len(self.counted)), self.z, counted)
+            pieces: Any = (
+                jnp.arange(len(self.counted)),
+                self.z,
+                self.counted if self.weights is None else self.weights,
+            )
 
             def local(given: Any, own: Any) -> Sums:
-                return sum_of_pieces(lambda piece: chunk(given[0], piece[0], piece[1], _counting(*piece[1:])), own)
+                return block(given[0], *own)
         else:
             pieces = jnp.arange(stream.num_blocks)
 
             def local(given: Any, own: Any) -> Sums:
                 inner, shift, inverse = given
 
-                def of_block(block: Array) -> Sums:
-                    def of_piece(piece: Any) -> Sums:
-                        z = product(inverse, piece[1].T - shift[:, None])
-                        return chunk(inner, piece[0], z, _counting(z, piece[2]))
-
-                    numbers = block * stream.chunks_per_block + jnp.arange(stream.chunks_per_block)
-                    return sum_of_pieces(of_piece, (numbers, *stream.read(block)))
+                def of_block(number: Array) -> Sums:
+                    points, counted = stream.read(number)
+                    z = product(inverse, jnp.swapaxes(points - shift, -1, -2))
+                    numbers = number * stream.chunks_per_block + jnp.arange(stream.chunks_per_block)
+                    return block(inner, numbers, z, counted)
 
                 return sum_of_pieces(of_block, own)
 
         given = (parameters, self.shift, self.inverse)
-        if not self.shared:
-            return local(given, pieces)
-
-        def shared(given: Any, own: Any) -> Sums:
-            # All sums in one vector, so that devices communicate once instead of once for each array.
-            flat, unravel = ravel_pytree(local(given, own))
-            return unravel(jax.lax.psum(flat, ROWS))
-
-        split = jax.shard_map(
-            shared,
-            mesh=self.mesh,
-            in_specs=(PartitionSpec(), PartitionSpec(ROWS)),
-            out_specs=PartitionSpec(),
-            check_vma=False,
-        )
-        return split(given, pieces)
+        return sum_over_devices(local, given, pieces, self.mesh if self.shared else None)
 
     def at(self, index: Array) -> Array:
         """The resident rows with the given numbers, in the data's units. [I] -> [I, D]"""
@@ -339,11 +350,3 @@ class Rows:
 def _worth_sharing(mesh: Mesh | None, size: int) -> bool:
     """Whether the devices of a mesh should share rows of N x D = `size` numbers."""
     return mesh is not None and (mesh.is_multi_process or size >= SHARED_AT)
-
-
-def _counting(z: Array, counted: Array) -> Array:
-    """The multiplicity of each row of a chunk: 1 for the first `counted` rows and 0 for padding. [B]
-
-    If `counted` is an array of weights [B], it is returned unchanged.
-    """
-    return counted if counted.ndim else (jnp.arange(z.shape[-1]) < counted).astype(z.dtype)
