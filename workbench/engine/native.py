@@ -61,7 +61,7 @@ def _call(mixture: Mixture, rows: Rows, *, wants_statistics: bool) -> list[Array
 
     def block(given: Any, numbers: Array, z: Array, counted: Array) -> list[Array]:
         parameters, units = given
-        is_weighted = counted.ndim > 1
+        is_weighted = np.int64(counted.ndim > 1)
         arrays = (*parameters, z, counted.astype(dtype), *units)
         axes = np.int64(mixture.scales.ndim)
         return list(target(*arrays, family=family, scale_axes=axes, is_weighted=is_weighted))

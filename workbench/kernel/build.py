@@ -75,8 +75,9 @@ def _compilers() -> Iterator[list[str]]:
 
 def _built_by(compiler: list[str], include: Path, folder: Path, target: Path) -> str | None:
     """Why a compiler fails; None where it succeeds."""
-    common = [*compiler, "-std=c++17", "-fPIC", "-w"]
-    sets = _instruction_sets(is_zig="ziglang" in compiler)
+    is_zig = "ziglang" in compiler
+    common = [*compiler, "-std=c++17", "-fPIC", "-w", "-fno-exceptions", "-fno-rtti"]
+    sets = _instruction_sets(is_zig)
     calls = [
         [*common, "-O3", *flags, "-c", str(FOLDER / "run.cc"), "-o", str(folder / f"{name}.o")]
         for name, flags in sets.items()
@@ -88,10 +89,11 @@ def _built_by(compiler: list[str], include: Path, folder: Path, target: Path) ->
         failures = [reason for reason in pool.map(_failure, calls) if reason is not None]
     if failures:
         return failures[0]
-    made = folder / LIBRARY
-    static = ["-static-libgcc", "-static-libstdc++"] if sys.platform == "linux" and "ziglang" not in compiler else []
-    objects = [str(folder / f"{name}.o") for name in sets]
-    failure = _failure([*common, "-shared", *static, *objects, handler, "-o", str(made)])
+    # No function of the C++ library is called, so that none is built or linked.
+    linker = [*compiler[:-1], "cc"] if is_zig else compiler
+    made, objects = folder / LIBRARY, [str(folder / f"{name}.o") for name in sets]
+    alone = ["-static-libgcc", "-static-libstdc++"] if sys.platform == "linux" and not is_zig else []
+    failure = _failure([*linker, "-shared", *alone, *objects, handler, "-o", str(made)])
     if failure is None:
         # Whole or not at all, and a process that has loaded the former library keeps it.
         near = target.with_name(f"{target.name}.{os.getpid()}")
@@ -104,11 +106,12 @@ def _instruction_sets(is_zig: bool) -> dict[str, list[str]]:
     """The instruction sets of this machine's kind of processor, each with its flags."""
     if platform.machine().lower() not in ("x86_64", "amd64"):
         return {"plain": []}
-    wide, half = ("x86_64_v4", "x86_64_v3") if is_zig else ("x86-64-v4", "x86-64-v3")
+    # Zig writes names of processors in its own way, and takes this machine's unless it is told.
+    level = "x86_64_v{}" if is_zig else "x86-64-v{}"
     return {
-        "avx512": [f"-march={wide}", "-mprefer-vector-width=512"],
-        "avx2": [f"-march={half}"],
-        "plain": [],
+        "avx512": [f"-march={level.format(4)}", "-mprefer-vector-width=512"],
+        "avx2": [f"-march={level.format(3)}"],
+        "plain": ["-march=x86_64" if is_zig else "-march=x86-64"],
     }
 
 

@@ -27,17 +27,13 @@ struct Features {
     Array<T> numbers;
 };
 
-template <class T>
-class Family {
-public:
-    virtual ~Family() = default;
-    virtual void prepare(const Given<T>& given) = 0;
-    virtual void features(const Chunk<T>&, Features<T>&) const {}
-    virtual void log_joint(const Chunk<T>& chunk, const Features<T>& features, Shares<T>& shares) = 0;
-    virtual void add(const Chunk<T>& chunk, const Features<T>& features, const Shares<T>& shares) = 0;
-    virtual double common() const { return 0; }  // the part of the log-likelihood that all components have in common
-    virtual void statistics(const Given<T>& given, const Taken<T>& taken) const = 0;
-};
+// A family has the functions
+//     prepare(given)                     a mixture, before the first chunk
+//     features(chunk, features)          what all mixtures of a batch share
+//     log_joint(chunk, features, shares)
+//     add(chunk, features, shares)       sums over the rows, of responsibilities
+//     common()                           the part of the log-likelihood that all components have in common
+//     statistics(given, taken)           after the last chunk
 
 // Counts and first moments in the data's units.
 template <class T>
@@ -75,12 +71,14 @@ void second_moments(const Given<T>& given, const double* s, Index number, T* tak
 }
 
 template <class T, int SMALL>
-class Full : public Family<T> {
+class Full {
 public:
-    void prepare(const Given<T>& given) override { form_.prepare(given, false); }
-    void log_joint(const Chunk<T>& chunk, const Features<T>&, Shares<T>& shares) override { form_.log_joint(chunk, shares); }
-    void add(const Chunk<T>& chunk, const Features<T>&, const Shares<T>& shares) override { form_.add(chunk, shares); }
-    void statistics(const Given<T>& given, const Taken<T>& taken) const override {
+    void prepare(const Given<T>& given) { form_.prepare(given, false); }
+    void features(const Chunk<T>&, Features<T>&) const {}
+    double common() const { return 0; }
+    void log_joint(const Chunk<T>& chunk, const Features<T>&, Shares<T>& shares) { form_.log_joint(chunk, shares); }
+    void add(const Chunk<T>& chunk, const Features<T>&, const Shares<T>& shares) { form_.add(chunk, shares); }
+    void statistics(const Given<T>& given, const Taken<T>& taken) const {
         Sums sums;
         form_.sums(sums);
         first_moments(given, sums, taken);
@@ -93,9 +91,9 @@ private:
 
 // The quadratic term is common to all components, so that only its total over the rows is needed, which never changes.
 template <class T>
-class Tied : public Family<T> {
+class Tied {
 public:
-    void prepare(const Given<T>& given) override {
+    void prepare(const Given<T>& given) {
         const Index k = given.k, d = d_ = given.d;
         given.working_means(means_);
         Array<double> root, white;
@@ -124,20 +122,20 @@ public:
                 for (Index m = 0; m <= i; ++m) common_ -= 0.5 * root[i * d + j] * root[i * d + m] * given.total[j * d + m];
         expanded_.prepare(k, d, constant_.data(), linear_.data());
     }
-    void features(const Chunk<T>& chunk, Features<T>& features) const override {
+    void features(const Chunk<T>& chunk, Features<T>& features) const {
         features.at.fit(d_);
         for (Index i = 0; i < d_; ++i) features.at[i] = chunk.z + i * chunk.stride;
     }
-    void log_joint(const Chunk<T>& chunk, const Features<T>& features, Shares<T>& shares) override {
+    void log_joint(const Chunk<T>& chunk, const Features<T>& features, Shares<T>& shares) {
         if (is_narrow_) return whitened_.log_joint(chunk, shares);
         expanded_.log_joint(features.at.data(), chunk.vectors, shares);
     }
-    void add(const Chunk<T>& chunk, const Features<T>& features, const Shares<T>& shares) override {
+    void add(const Chunk<T>& chunk, const Features<T>& features, const Shares<T>& shares) {
         if (is_narrow_) return whitened_.add(chunk, shares);
         expanded_.add(features.at.data(), chunk.vectors, shares);
     }
-    double common() const override { return is_narrow_ ? 0 : common_; }
-    void statistics(const Given<T>& given, const Taken<T>& taken) const override {
+    double common() const { return is_narrow_ ? 0 : common_; }
+    void statistics(const Given<T>& given, const Taken<T>& taken) const {
         const Index k = given.k, d = given.d;
         Sums sums;
         if (is_narrow_) {
@@ -171,9 +169,10 @@ private:
 
 // Variances without correlations: one for each coordinate (diagonal), or one for all coordinates (spherical).
 template <class T, bool SPHERICAL>
-class Uncorrelated : public Family<T> {
+class Uncorrelated {
 public:
-    void prepare(const Given<T>& given) override {
+    double common() const { return 0; }
+    void prepare(const Given<T>& given) {
         const Index k = given.k, d = d_ = given.d, scales = SPHERICAL ? 1 : d;
         given.working_means(means_);
         constant_.fit(k), whitener_.fit(k * d);
@@ -204,7 +203,7 @@ public:
         }
         expanded_.prepare(k, f, constant_.data(), coefficients_.data());
     }
-    void features(const Chunk<T>& chunk, Features<T>& features) const override {
+    void features(const Chunk<T>& chunk, Features<T>& features) const {
         const Index rows = chunk.vectors * LANES<T>, d = d_, squares = SPHERICAL ? 1 : d;
         features.numbers.zeros(squares * rows);
         features.at.fit(d + squares);
@@ -216,15 +215,15 @@ public:
         }
         for (Index i = 0; i < squares; ++i) features.at[d + i] = features.numbers.data() + i * rows;
     }
-    void log_joint(const Chunk<T>& chunk, const Features<T>& features, Shares<T>& shares) override {
+    void log_joint(const Chunk<T>& chunk, const Features<T>& features, Shares<T>& shares) {
         if (is_narrow_) return whitened_.log_joint(chunk, shares);
         expanded_.log_joint(features.at.data(), chunk.vectors, shares);
     }
-    void add(const Chunk<T>& chunk, const Features<T>& features, const Shares<T>& shares) override {
+    void add(const Chunk<T>& chunk, const Features<T>& features, const Shares<T>& shares) {
         if (is_narrow_) return whitened_.add(chunk, shares);
         expanded_.add(features.at.data(), chunk.vectors, shares);
     }
-    void statistics(const Given<T>& given, const Taken<T>& taken) const override {
+    void statistics(const Given<T>& given, const Taken<T>& taken) const {
         const Index k = given.k, d = given.d;
         Sums sums;
         if (is_narrow_) {
@@ -273,27 +272,5 @@ private:
 };
 
 enum class Name : std::int64_t { full, tied, diagonal, spherical };
-
-// The caller deletes it.
-template <class T>
-Family<T>* family_of(Name name, Index d) {
-    switch (name) {
-        case Name::tied: return new Tied<T>;
-        case Name::diagonal: return new Uncorrelated<T, false>;
-        case Name::spherical: return new Uncorrelated<T, true>;
-        default: break;
-    }
-    switch (d) {
-        case 1: return new Full<T, 1>;
-        case 2: return new Full<T, 2>;
-        case 3: return new Full<T, 3>;
-        case 4: return new Full<T, 4>;
-        case 5: return new Full<T, 5>;
-        case 6: return new Full<T, 6>;
-        case 7: return new Full<T, 7>;
-        case 8: return new Full<T, 8>;
-        default: return new Full<T, 0>;
-    }
-}
 
 }  // namespace workbench::WORKBENCH_SET

@@ -1,15 +1,15 @@
 // What JAX calls: the handlers of its foreign function interface, and the choice of an instruction set.
+//
+// The interface's C header needs no C++ library, so that the result runs beside any.
 
-#include <new>
+#include <string.h>
 
 #include "call.h"
-#include "xla/ffi/api/ffi.h"
+#include "xla/ffi/api/c_api.h"
 
 #if defined(__x86_64__)
 #include <cpuid.h>
 #endif
-
-namespace ffi = xla::ffi;
 
 namespace workbench {
 namespace {
@@ -30,8 +30,10 @@ int register_bytes() {
     return 16;
 }
 
+// As above; asked once, because a virtual machine takes microseconds to answer.
 int chosen() {
-    static const int bytes = register_bytes();
+    static int bytes = 0;
+    if (bytes == 0) bytes = register_bytes();
     return bytes;
 }
 
@@ -50,72 +52,110 @@ struct Batch {
     bool fits = true;
 
     template <class T>
-    Batched<const T> of(const ffi::AnyBuffer& buffer, std::size_t own) {
-        const auto dimensions = buffer.dimensions();
+    Batched<const T> argument(const XLA_FFI_Buffer& buffer, std::int64_t own) {
         std::ptrdiff_t each = 1, leading = 1;
-        fits = fits && dimensions.size() >= own;
-        if (!fits) return {};
-        for (std::size_t i = 0; i < dimensions.size(); ++i) (i + own < dimensions.size() ? leading : each) *= dimensions[i];
-        fits = leading == 1 || leading == size;
-        return {static_cast<const T*>(buffer.untyped_data()), leading == 1 ? 0 : each};
+        for (std::int64_t i = 0; i < buffer.rank; ++i) (i + own < buffer.rank ? leading : each) *= buffer.dims[i];
+        fits = fits && buffer.rank >= own && (leading == 1 || leading == size);
+        return {static_cast<const T*>(buffer.data), leading == 1 ? 0 : each};
     }
     template <class T>
-    Batched<T> of(ffi::Result<ffi::AnyBuffer> buffer) const {
-        return {static_cast<T*>(buffer->untyped_data()), std::ptrdiff_t(buffer->element_count()) / size};
+    Batched<T> result(const XLA_FFI_Buffer& buffer) const {
+        std::ptrdiff_t all = 1;
+        for (std::int64_t i = 0; i < buffer.rank; ++i) all *= buffer.dims[i];
+        return {static_cast<T*>(buffer.data), all / size};
     }
 };
 
+XLA_FFI_Error* error(const XLA_FFI_CallFrame* frame, const char* message) {
+    XLA_FFI_Error_Create_Args args{};
+    args.struct_size = XLA_FFI_Error_Create_Args_STRUCT_SIZE;
+    args.message = message;
+    args.errc = XLA_FFI_Error_Code_INVALID_ARGUMENT;
+    return frame->api->XLA_FFI_Error_Create(&args);
+}
+
+// A whole number among the attributes; -1 where it is missing.
+std::int64_t attribute(const XLA_FFI_Attrs& attrs, const char* name) {
+    for (std::int64_t i = 0; i < attrs.size; ++i)
+        if (attrs.names[i]->len == strlen(name) && memcmp(attrs.names[i]->ptr, name, strlen(name)) == 0 &&
+            attrs.types[i] == XLA_FFI_AttrType_SCALAR) {
+            const auto* scalar = static_cast<const XLA_FFI_Scalar*>(attrs.attrs[i]);
+            if (scalar->dtype == XLA_FFI_DataType_S64) return *static_cast<const std::int64_t*>(scalar->value);
+        }
+    return -1;
+}
+
+// JAX asks a handler for the version of the interface before it calls it. Returns whether it did.
+bool answers_question(const XLA_FFI_CallFrame* frame) {
+    XLA_FFI_Extension_Base* extension = frame->extension_start;
+    if (extension == nullptr || extension->type != XLA_FFI_Extension_Metadata) return false;
+    XLA_FFI_Metadata* metadata = reinterpret_cast<XLA_FFI_Metadata_Extension*>(extension)->metadata;
+    metadata->api_version.major_version = XLA_FFI_API_MAJOR;
+    metadata->api_version.minor_version = XLA_FFI_API_MINOR;
+    metadata->traits = 0;
+    return true;
+}
+
+enum Argument { WEIGHTS, MEANS, SCALES, Z, COUNTED, SHIFT, MATRIX, INVERSE, TOTAL, ARGUMENTS };
+
 template <class T>
-ffi::Error pass(ffi::AnyBuffer weights, ffi::AnyBuffer means, ffi::AnyBuffer scales, ffi::AnyBuffer z,
-                ffi::AnyBuffer counted, ffi::AnyBuffer shift, ffi::AnyBuffer matrix, ffi::AnyBuffer inverse,
-                ffi::AnyBuffer total, ffi::Result<ffi::AnyBuffer> value, ffi::RemainingRets rest, std::int64_t family,
-                std::int64_t scale_axes, bool is_weighted) {
-    const auto z_of = z.dimensions(), means_of = means.dimensions();
-    if (z_of.size() < 3 || means_of.size() < 2) return ffi::Error::InvalidArgument("workbench: wrong number of axes");
-    Batch batch{std::ptrdiff_t(value->element_count())};
+XLA_FFI_Error* pass(XLA_FFI_CallFrame* frame) {
+    if (answers_question(frame)) return nullptr;
+    if (frame->args.size != ARGUMENTS || (frame->rets.size != 1 && frame->rets.size != 4))
+        return error(frame, "workbench: wrong number of arguments or results");
+    const auto given = [&](Argument i) -> const XLA_FFI_Buffer& {
+        return *static_cast<const XLA_FFI_Buffer*>(frame->args.args[i]);
+    };
+    const auto taken = [&](int i) -> const XLA_FFI_Buffer& {
+        return *static_cast<const XLA_FFI_Buffer*>(frame->rets.rets[i]);
+    };
+    const auto expected = sizeof(T) == 8 ? XLA_FFI_DataType_F64 : XLA_FFI_DataType_F32;
+    for (int i = 0; i < ARGUMENTS; ++i)
+        if (given(Argument(i)).dtype != expected) return error(frame, "workbench: an argument has another type");
+    const XLA_FFI_Buffer &z = given(Z), &means = given(MEANS);
+    if (z.rank < 3 || means.rank < 2) return error(frame, "workbench: an argument has too few axes");
+
+    Batch batch;
+    for (std::int64_t i = 0; i < taken(0).rank; ++i) batch.size *= taken(0).dims[i];
+    if (batch.size == 0) return nullptr;
     Call<T> call{};
-    call.family = family, call.batch = batch.size;
-    call.k = means_of[means_of.size() - 2], call.d = means_of.back();
-    call.chunks = z_of[z_of.size() - 3], call.rows = z_of.back();
-    call.is_weighted = is_weighted, call.wants_statistics = rest.size() == 3;
-    call.weights = batch.of<T>(weights, 1), call.means = batch.of<T>(means, 2);
-    call.scales = batch.of<T>(scales, scale_axes), call.z = batch.of<T>(z, 3);
-    call.counted = batch.of<T>(counted, is_weighted ? 2 : 1), call.shift = batch.of<T>(shift, 1);
-    call.matrix = batch.of<T>(matrix, 2), call.inverse = batch.of<T>(inverse, 2), call.total = batch.of<T>(total, 2);
-    call.value = batch.of<T>(value);
+    call.family = attribute(frame->attrs, "family");
+    call.is_weighted = attribute(frame->attrs, "is_weighted") == 1;
+    call.wants_statistics = frame->rets.size == 4;
+    call.batch = batch.size;
+    call.k = means.dims[means.rank - 2], call.d = means.dims[means.rank - 1];
+    call.chunks = z.dims[z.rank - 3], call.rows = z.dims[z.rank - 1];
+    call.weights = batch.argument<T>(given(WEIGHTS), 1);
+    call.means = batch.argument<T>(means, 2);
+    call.scales = batch.argument<T>(given(SCALES), attribute(frame->attrs, "scale_axes"));
+    call.z = batch.argument<T>(z, 3);
+    call.counted = batch.argument<T>(given(COUNTED), call.is_weighted ? 2 : 1);
+    call.shift = batch.argument<T>(given(SHIFT), 1);
+    call.matrix = batch.argument<T>(given(MATRIX), 2);
+    call.inverse = batch.argument<T>(given(INVERSE), 2);
+    call.total = batch.argument<T>(given(TOTAL), 2);
+    call.value = batch.result<T>(taken(0));
     if (call.wants_statistics) {
-        auto counts = rest.get<ffi::AnyBuffer>(0), first = rest.get<ffi::AnyBuffer>(1), second = rest.get<ffi::AnyBuffer>(2);
-        if (!counts.has_value() || !first.has_value() || !second.has_value())
-            return ffi::Error::InvalidArgument("workbench: results are missing");
-        call.counts = batch.of<T>(*counts), call.first = batch.of<T>(*first), call.second = batch.of<T>(*second);
+        call.counts = batch.result<T>(taken(1));
+        call.first = batch.result<T>(taken(2));
+        call.second = batch.result<T>(taken(3));
     }
-    if (!batch.fits || z_of[z_of.size() - 2] != call.d) return ffi::Error::InvalidArgument("workbench: shapes do not fit");
-    try {
-        run(call);
-    } catch (const std::bad_alloc&) {
-        return ffi::Error(ffi::ErrorCode::kResourceExhausted, "workbench: no memory is left for the pass");
-    }
-    return ffi::Error::Success();
+    if (!batch.fits || z.dims[z.rank - 2] != call.d) return error(frame, "workbench: shapes do not fit");
+    run(call);
+    return nullptr;
 }
 
 }  // namespace
 }  // namespace workbench
 
-#define WORKBENCH_HANDLER(NAME, T)                                                                                  \
-    XLA_FFI_DEFINE_HANDLER_SYMBOL(NAME, workbench::pass<T>,                                                         \
-                                  ffi::Ffi::Bind()                                                                  \
-                                      .Arg<ffi::AnyBuffer>().Arg<ffi::AnyBuffer>().Arg<ffi::AnyBuffer>()            \
-                                      .Arg<ffi::AnyBuffer>().Arg<ffi::AnyBuffer>().Arg<ffi::AnyBuffer>()            \
-                                      .Arg<ffi::AnyBuffer>().Arg<ffi::AnyBuffer>().Arg<ffi::AnyBuffer>()            \
-                                      .Ret<ffi::AnyBuffer>().RemainingRets()                                        \
-                                      .Attr<std::int64_t>("family").Attr<std::int64_t>("scale_axes")                \
-                                      .Attr<bool>("is_weighted"))
+extern "C" {
 
-WORKBENCH_HANDLER(workbench_pass_float64, double);
-WORKBENCH_HANDLER(workbench_pass_float32, float);
+XLA_FFI_Error* workbench_pass_float64(XLA_FFI_CallFrame* frame) { return workbench::pass<double>(frame); }
+XLA_FFI_Error* workbench_pass_float32(XLA_FFI_CallFrame* frame) { return workbench::pass<float>(frame); }
 
 // The width in bytes of the registers for which the code was chosen.
-extern "C" int workbench_register_bytes() { return workbench::chosen(); }
+int workbench_register_bytes() { return workbench::chosen(); }
 
 // The digest of the sources from which the library was built.
-extern "C" const char* workbench_sources() { return WORKBENCH_SOURCES; }
+const char* workbench_sources() { return WORKBENCH_SOURCES; }
+}

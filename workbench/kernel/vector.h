@@ -6,9 +6,10 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <limits>
-#include <new>
 
 #if defined(__AVX512F__)
 #define WORKBENCH_BYTES 64
@@ -72,23 +73,26 @@ inline T sum_of_lanes(V<T> v) {
     return lane[0];
 }
 
-// Numbers in memory that begins with a vector. It stands for std::vector, whose functions would have the same names in
-// the code of all instruction sets, so that a linker could choose one that the processor does not know.
+// Numbers in aligned memory. It stands for std::vector, whose functions would have the same names in the code of all
+// instruction sets, so that a linker could choose one that the processor does not know.
 template <class T>
 class Array {
 public:
     Array() = default;
-    ~Array() { ::operator delete(numbers_, std::align_val_t(64)); }
+    ~Array() { std::free(numbers_); }
     Array(const Array&) = delete;
     Array& operator=(const Array&) = delete;
 
     // Gives room for `size` numbers; what they are is left open.
     T* fit(Index size) {
         if (size > room_) {
-            ::operator delete(numbers_, std::align_val_t(64));
-            numbers_ = nullptr, room_ = 0;
-            numbers_ = static_cast<T*>(::operator new(sizeof(T) * size, std::align_val_t(64)));
-            room_ = size;
+            std::free(numbers_);
+            void* memory = nullptr;
+            if (posix_memalign(&memory, 64, sizeof(T) * size) != 0) {
+                std::fputs("workbench: no memory is left for the pass\n", stderr);
+                std::abort();
+            }
+            numbers_ = static_cast<T*>(memory), room_ = size;
         }
         return numbers_;
     }
