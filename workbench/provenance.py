@@ -20,26 +20,25 @@ from typing import Any, NamedTuple
 from pydantic import BaseModel
 
 from workbench.errors import shown
+from workbench.kernel import in_use
 from workbench.syntax import PACKAGE, Read, read_text
 
 ROOT = Path(__file__).parent
 
 _LOG = logging.getLogger(PACKAGE)
 
-# These modules only display results, so modules that import them do not depend on them.
+# Modules that only display results; modules that import them do not depend on them.
 SHOWING = (f"{PACKAGE}.table", f"{PACKAGE}.frames")
 
 # Prefix of the name of a root whose own text counts, but not its imports.
 ALONE = "="
 
-# The maker of a record without valid provenance.
-UNKNOWN = "an unknown version"
+UNKNOWN = "an unknown version"  # the maker of a record without valid provenance
 
 # Parts of the paths of installed modules, and the folder of Python's own.
 _INSTALLED = ("site-packages", "dist-packages", str(Path(ast.__file__).parent))
 
-# The name of a root.
-_MODULE = re.compile(rf"{ALONE}?[^\W\d]\w*(\.[^\W\d]\w*)*")
+_MODULE = re.compile(rf"{ALONE}?[^\W\d]\w*(\.[^\W\d]\w*)*")  # the name of a root
 
 # The most differing packages that a message names, and the most characters of a record's text that it shows.
 _MOST, _SHOWN = 8, 40
@@ -90,6 +89,8 @@ class Provenance:
             return cls("", {}, tuple(sorted(own)), version_of(PACKAGE))
         packages = sorted({package for name in modules for package in _packages(name, root)})
         versions = {name: version_of(name) for name in packages}
+        if f"{PACKAGE}.engine.native" in modules:  # which pass is in use counts as the version of a package
+            versions["pass"] = in_use()
         return cls(code_digest(modules, root), versions, tuple(sorted(own)), version_of(PACKAGE))
 
     def to_dict(self) -> dict[str, Any]:
@@ -106,8 +107,8 @@ class Provenance:
         if not self.code or not isinstance(stored, Mapping) or not isinstance(stored.get("versions"), Mapping):
             return UNKNOWN
         versions = {str(name): value for name, value in stored["versions"].items()}
-        names = {name for name in {*versions, *self.versions} if versions.get(name) != self.versions.get(name)}
-        differing = [_said(name, versions.get(name, "absent")) for name in sorted(names)]
+        names = sorted({*versions, *self.versions})
+        differing = [_said(n, versions.get(n, "absent")) for n in names if versions.get(n) != self.versions.get(n)]
         if stored.get("code") != self.code:
             differing.insert(0, _said(PACKAGE, stored.get(PACKAGE)))
         rest = [f"and {len(differing) - _MOST} more"] if len(differing) > _MOST else []
@@ -306,5 +307,4 @@ def _read(name: str, root: Path) -> Read:
     return read_text(_source(name, root) or b"")
 
 
-# Before anything runs: what is imported now is what will run.
-_sources(ROOT)
+_sources(ROOT)  # before anything runs: what is imported now is what will run

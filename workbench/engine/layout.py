@@ -91,7 +91,7 @@ ROWS = "rows"
 
 # Bounds on the rows of a chunk: 128 to 1,024 rows were fastest, fewer for wider rows. Matrix products of fewer rows do
 # not use a core's vector units fully, and more rows of few columns gain nothing.
-FEWEST, MOST = 128, 1024
+FEWEST, MOST = 128, 512
 
 # On a GPU each row is the work of one thread. Chunks are as large as possible while the intermediates of one chunk stay
 # small compared with the device's memory.
@@ -187,7 +187,7 @@ def sum_of_pieces(term: Callable[[Any], Any], pieces: Any) -> Any:
 
 
 def sum_over_devices(local: Callable[[Any, Any], Any], given: Any, pieces: Any, mesh: Mesh | None) -> Any:
-    """The sum of `local(given, own)` over the devices of a mesh, among which `pieces` are divided; one without a mesh."""
+    """The sum of `local(given, own)` over the devices of a mesh, if there is one, among which `pieces` are divided."""
     if mesh is None:
         return local(given, pieces)
 

@@ -49,6 +49,8 @@ def log_likelihood(mixture: Mixture, rows: Rows) -> Array:
 
 
 def _call(mixture: Mixture, rows: Rows, *, wants_statistics: bool) -> list[Array]:
+    if not _is_registered():
+        raise RuntimeError("the native pass is not built; ask `serves` before")
     k, d = mixture.means.shape
     dtype = rows.dtype
     shapes = [(), (k,), (k, d), mixture.scales.shape] if wants_statistics else [()]

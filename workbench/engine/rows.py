@@ -145,8 +145,7 @@ class Rows:
         """
         if self.shared or self.stream is not None:
             return self
-        size: Any = np.asarray(self.num_points, self.dtype)
-        return replace(self, num_points=size, num_weighted=None)
+        return replace(self, num_points=np.asarray(self.num_points, self.dtype), num_weighted=None)  # type: ignore[arg-type]
 
     @property
     def has_known_size(self) -> bool:
@@ -218,15 +217,14 @@ class Rows:
     @property
     def num_blocks(self) -> int:
         """Number of the blocks over which `block_sum` adds up."""
-        if self.stream is not None:
-            return self.stream.num_blocks
-        return self.mesh.size if self.mesh is not None and self.shared else 1
+        resident = self.mesh.size if self.mesh is not None and self.shared else 1
+        return resident if self.stream is None else self.stream.num_blocks
 
     def block_sum(self, block: Block, parameters: Any) -> Sums:
         """The sum of `block(parameters, numbers, z, counted)` over blocks of chunks.
 
-        A block holds the chunks of a device, or those of streamed rows that are read at a time: their `numbers` [C],
-        their rows z [C, D, B], and the number of points in each [C], or weights [C, B].
+        A block, the chunks of a device or those of streamed rows read at a time, has their `numbers` [C], rows z
+        [C, D, B], and the number of points in each [C], or weights [C, B].
         """
         stream = self.stream
         if stream is None:

@@ -23,8 +23,8 @@ from pathlib import Path
 FOLDER = Path(__file__).parent
 LIBRARY = "_pass.so"
 
-# Comments of C++ and runs of blanks, which change no number.
-_WORDS = re.compile(r"//[^\n]*|\s+")
+# Comments of C++, which change no number; nor do runs of blanks.
+_COMMENT = re.compile(r"//[^\n]*")
 
 # Seconds that one call of a compiler may take, on a machine with much other work.
 _PATIENCE = 600
@@ -34,8 +34,8 @@ _PATIENCE = 600
 def digest() -> str:
     """A digest of the sources without comments and layout."""
     files = sorted([*FOLDER.glob("*.h"), *FOLDER.glob("*.cc")])
-    text = "\n".join(f"{file.name} {_WORDS.sub(' ', file.read_text(encoding='utf-8'))}" for file in files)
-    return hashlib.sha256(text.encode()).hexdigest()
+    words = [[file.name, *_COMMENT.sub("", file.read_text(encoding="utf-8")).split()] for file in files]
+    return hashlib.sha256(repr(words).encode()).hexdigest()
 
 
 def build(target: Path = FOLDER / LIBRARY) -> str | None:
