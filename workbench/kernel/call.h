@@ -6,12 +6,25 @@
 
 namespace workbench {
 
-// Arrays of a batch: mixture b of the batch begins at `step` times b; the step is 0 where all share one array.
+// The leading axes by which a batch of mixtures comes.
+inline constexpr int MOST_AXES = 8;
+struct Axes {
+    std::ptrdiff_t number = 0, size = 1;
+    std::ptrdiff_t lengths[MOST_AXES] = {};
+};
+
+// An array of a batch. Its step along an axis is 0 where all mixtures along that axis share it.
 template <class T>
 struct Batched {
     T* data;
-    std::ptrdiff_t step;
-    T* of(std::ptrdiff_t b) const { return data + b * step; }
+    const Axes* axes;
+    std::ptrdiff_t steps[MOST_AXES];
+
+    T* of(std::ptrdiff_t b) const {
+        T* at = data;
+        for (std::ptrdiff_t i = axes->number - 1; i >= 0; b /= axes->lengths[i], --i) at += b % axes->lengths[i] * steps[i];
+        return at;
+    }
 };
 
 template <class T>

@@ -46,23 +46,28 @@ void run(const Call<T>& call) {
     plain::run(call);
 }
 
-// Arrays may have leading axes, by which a batch of mixtures comes; an axis of an array that all mixtures share is 1.
+// Reads the arrays of a batch: before an array's own axes stand those of the batch, of length 1 where it is shared.
 struct Batch {
-    std::ptrdiff_t size = 1;
+    Axes axes;
     bool fits = true;
 
-    template <class T>
-    Batched<const T> argument(const XLA_FFI_Buffer& buffer, std::int64_t own) {
-        std::ptrdiff_t each = 1, leading = 1;
-        for (std::int64_t i = 0; i < buffer.rank; ++i) (i + own < buffer.rank ? leading : each) *= buffer.dims[i];
-        fits = fits && buffer.rank >= own && (leading == 1 || leading == size);
-        return {static_cast<const T*>(buffer.data), leading == 1 ? 0 : each};
+    explicit Batch(const XLA_FFI_Buffer& value) : fits(value.rank <= MOST_AXES) {
+        axes.number = fits ? value.rank : 0;
+        for (std::ptrdiff_t i = 0; i < axes.number; ++i) axes.size *= axes.lengths[i] = value.dims[i];
     }
+
     template <class T>
-    Batched<T> result(const XLA_FFI_Buffer& buffer) const {
-        std::ptrdiff_t all = 1;
-        for (std::int64_t i = 0; i < buffer.rank; ++i) all *= buffer.dims[i];
-        return {static_cast<T*>(buffer.data), all / size};
+    Batched<T> array(const XLA_FFI_Buffer& buffer, std::int64_t own) {
+        Batched<T> array{static_cast<T*>(buffer.data), &axes, {}};
+        fits = fits && buffer.rank == axes.number + own;
+        if (!fits) return array;
+        std::ptrdiff_t step = 1;
+        for (std::int64_t i = buffer.rank - 1; i >= 0; step *= buffer.dims[i], --i) {
+            if (i >= axes.number) continue;
+            fits = fits && (buffer.dims[i] == 1 || buffer.dims[i] == axes.lengths[i]);
+            array.steps[i] = buffer.dims[i] == 1 ? 0 : step;
+        }
+        return array;
     }
 };
 
@@ -115,30 +120,30 @@ XLA_FFI_Error* pass(XLA_FFI_CallFrame* frame) {
     const XLA_FFI_Buffer &z = given(Z), &means = given(MEANS);
     if (z.rank < 3 || means.rank < 2) return error(frame, "workbench: an argument has too few axes");
 
-    Batch batch;
-    for (std::int64_t i = 0; i < taken(0).rank; ++i) batch.size *= taken(0).dims[i];
-    if (batch.size == 0) return nullptr;
+    Batch batch(taken(0));
+    if (batch.axes.size == 0) return nullptr;
     Call<T> call{};
     call.family = attribute(frame->attrs, "family");
     call.is_weighted = attribute(frame->attrs, "is_weighted") == 1;
     call.wants_statistics = frame->rets.size == 4;
-    call.batch = batch.size;
+    call.batch = batch.axes.size;
     call.k = means.dims[means.rank - 2], call.d = means.dims[means.rank - 1];
     call.chunks = z.dims[z.rank - 3], call.rows = z.dims[z.rank - 1];
-    call.weights = batch.argument<T>(given(WEIGHTS), 1);
-    call.means = batch.argument<T>(means, 2);
-    call.scales = batch.argument<T>(given(SCALES), attribute(frame->attrs, "scale_axes"));
-    call.z = batch.argument<T>(z, 3);
-    call.counted = batch.argument<T>(given(COUNTED), call.is_weighted ? 2 : 1);
-    call.shift = batch.argument<T>(given(SHIFT), 1);
-    call.matrix = batch.argument<T>(given(MATRIX), 2);
-    call.inverse = batch.argument<T>(given(INVERSE), 2);
-    call.total = batch.argument<T>(given(TOTAL), 2);
-    call.value = batch.result<T>(taken(0));
+    const std::int64_t scale_axes = attribute(frame->attrs, "scale_axes");
+    call.weights = batch.array<const T>(given(WEIGHTS), 1);
+    call.means = batch.array<const T>(means, 2);
+    call.scales = batch.array<const T>(given(SCALES), scale_axes);
+    call.z = batch.array<const T>(z, 3);
+    call.counted = batch.array<const T>(given(COUNTED), call.is_weighted ? 2 : 1);
+    call.shift = batch.array<const T>(given(SHIFT), 1);
+    call.matrix = batch.array<const T>(given(MATRIX), 2);
+    call.inverse = batch.array<const T>(given(INVERSE), 2);
+    call.total = batch.array<const T>(given(TOTAL), 2);
+    call.value = batch.array<T>(taken(0), 0);
     if (call.wants_statistics) {
-        call.counts = batch.result<T>(taken(1));
-        call.first = batch.result<T>(taken(2));
-        call.second = batch.result<T>(taken(3));
+        call.counts = batch.array<T>(taken(1), 1);
+        call.first = batch.array<T>(taken(2), 2);
+        call.second = batch.array<T>(taken(3), scale_axes);
     }
     if (!batch.fits || z.dims[z.rank - 2] != call.d) return error(frame, "workbench: shapes do not fit");
     run(call);

@@ -63,7 +63,7 @@ void pass(const Call<T>& call) {
     for (Index c = 0; c < call.chunks; ++c) {
         Chunk<T> chunk{};
         for (Index b = 0; b < call.batch; ++b) {
-            if (b == 0 || call.z.step != 0 || call.counted.step != 0) {
+            if (b == 0 || call.z.of(b) != call.z.of(b - 1) || call.counted.of(b) != call.counted.of(b - 1)) {
                 chunk = padded.of(call.z.of(b) + c * d * call.rows, d, call.rows);
                 shares.fit(k, chunk.vectors);
                 counted.zeros(chunk.vectors * LANES<T>);
