@@ -3,7 +3,8 @@
 import pytest
 from click.testing import CliRunner
 
-from workbench.cli import cli
+from workbench import kernel
+from workbench.cli import cli, describe
 from workbench.cli.describe import KINDS
 from workbench.data import dataset_names
 from workbench.mixture import COVARIANCES
@@ -39,3 +40,16 @@ def test_an_unknown_name_is_one_message() -> None:
     result = CliRunner().invoke(cli, ["describe", "nutz"], prog_name="workbench")
     assert (result.exit_code, result.stdout) == (2, "")
     assert "unknown name 'nutz'. Did you mean 'nuts'?" in result.stderr
+
+
+def test_doctor_names_the_pass_that_is_in_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    def said() -> str:
+        result = CliRunner().invoke(cli, ["doctor"], catch_exceptions=False)
+        assert (result.exit_code, result.stderr) == (0, "")
+        return next(line for line in result.stdout.splitlines() if line.startswith("pass "))
+
+    assert ("native, for" in said()) == (kernel.library() is not None)
+    monkeypatch.setattr(describe, "library", lambda: None)
+    assert "JAX's, which is slower" in said()
+    monkeypatch.setenv("WORKBENCH_NATIVE", "0")
+    assert said().endswith("JAX's: WORKBENCH_NATIVE=0")

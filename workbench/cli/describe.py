@@ -1,19 +1,26 @@
-"""The command that says what something is and what its keys mean: a method, prior, rule of starts, study, data set."""
+"""The commands that say what something is: a method, prior, rule of starts, study or data set, or this machine."""
 
+import importlib.util
 import inspect
+import os
+import platform
 import textwrap
 from collections.abc import Mapping
 from typing import Any
 
 import click
+import jax
 from pydantic import BaseModel
 
 from workbench.cli.group import cli
 from workbench.data import dataset_names, load_dataset
 from workbench.data.points import unknown_name
+from workbench.engine.devices import num_cores
 from workbench.errors import InputError
+from workbench.kernel import REMEDY, SWITCH, instructions, library
 from workbench.methods import METHODS
 from workbench.mixture import COVARIANCES, PRIORS
+from workbench.provenance import version_of
 from workbench.starts import STARTS
 from workbench.studies import STUDIES
 from workbench.table import Table
@@ -27,6 +34,18 @@ KINDS: Mapping[str, tuple[Mapping[str, type[BaseModel]], str]] = {
 }
 
 WIDTH = 100
+
+# What `doctor` names: the packages that numbers depend on, and the extras, each with a module that only it brings.
+PACKAGES = ("jax", "jaxlib", "numpyro", "numpy", "scipy")
+EXTRAS = {
+    "parquet": "pyarrow",
+    "excel": "openpyxl",
+    "results": "duckdb",
+    "dask": "distributed",
+    "slurm": "submitit",
+    "arviz": "arviz",
+    "sklearn": "sklearn",
+}
 
 
 @cli.command()
@@ -92,3 +111,29 @@ def _words(thing: object) -> str:
     paragraphs = inspect.cleandoc(documented.__doc__ or "").split("\n\n")
     # Lists and tables keep their lines.
     return "\n\n".join(p if p.startswith(("-", "|", " ")) else textwrap.fill(p, WIDTH) for p in paragraphs)
+
+
+@cli.command()
+def doctor() -> None:
+    """Say what computes here: versions, processor, which pass over the rows is in use, and where programs are kept."""
+    device = jax.devices()[0]
+    kept = jax.config.jax_compilation_cache_dir  # type: ignore[attr-defined]  # set by JAX at import
+    found = {
+        "workbench": f"{version_of('workbench')}, Python {platform.python_version()}",
+        "packages": ", ".join(f"{name} {version_of(name)}" for name in PACKAGES),
+        "processor": f"{device.platform} ({device.device_kind}), {num_cores()} cores",
+        "pass": _pass_in_use(device.platform),
+        "kept programs": str(kept) if kept else "none: the cache is off, or its folder cannot be written to",
+        "extras": ", ".join(name for name, module in EXTRAS.items() if importlib.util.find_spec(module)) or "none",
+    }
+    width = max(len(name) for name in found)
+    for name, words in found.items():
+        click.echo(f"{name:<{width}}  {words}")
+
+
+def _pass_in_use(platform_name: str) -> str:
+    if platform_name != "cpu":
+        return "JAX's; the native one is for CPUs"
+    if library() is not None:
+        return f"native, for {instructions()}; float64 and float32 ({SWITCH}=0 leaves it out)"
+    return f"JAX's: {SWITCH}=0" if os.environ.get(SWITCH) == "0" else f"JAX's, which is slower; {REMEDY}"

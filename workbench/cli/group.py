@@ -38,6 +38,7 @@ FILES = {
     "compare": "inspect",
     "describe": "describe",
     "diff": "upkeep",
+    "doctor": "describe",
     "estimates": "answers",
     "export": "upkeep",
     "fit": "answers",
