@@ -188,13 +188,6 @@ def code_digest(modules: frozenset[str], root: Path = ROOT) -> str:
     return hashed.hexdigest()[:16]
 
 
-@lru_cache
-def package_digest(root: Path = ROOT) -> str:
-    """A digest of the texts of all modules of the package, comments and all, as they were imported."""
-    texts = [(name, hashlib.sha256(source.text).hexdigest()) for name, source in sorted(_sources(root).items())]
-    return hashlib.sha256(repr(texts).encode()).hexdigest()
-
-
 def _homes(value: Any) -> Iterator[str]:
     """The modules that define a function, a class, or the class of each part of a config."""
     if isinstance(value, BaseModel):

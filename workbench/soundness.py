@@ -16,8 +16,7 @@ from workbench.config import Config
 from workbench.data import Tie, ties_of
 from workbench.data.incomplete import Patterns
 from workbench.data.moments import SOUGHT_ROWS, recounted
-from workbench.engine.compat.compilation import FEW_NUMBERS
-from workbench.engine.compat.traced import jit_by_size
+from workbench.engine.compat.compilation import FEW_NUMBERS, jit_by_size
 from workbench.engine.one_pass import one_pass
 from workbench.engine.rows import Rows
 from workbench.mixture import Mixture

@@ -16,7 +16,6 @@ import jax
 import workbench
 from workbench import syntax
 from workbench.engine.compat.compilation import cache_folder, keep_compiled_programs
-from workbench.engine.compat.traced import keep_traced_programs
 from workbench.engine.devices import check_environment
 from workbench.engine.hosts import is_supervised
 from workbench.errors import VALUE, InputError, cut, one_line
@@ -143,7 +142,7 @@ def main() -> None:
     """The `workbench` command."""
     keep_compiled_programs()
     syntax.keep_in(cache_folder(os.environ, sys.platform, Path.home()).parent / "syntax.json")
-    keep_traced_programs()
+
     # Tracing a program allocates many objects that stay. Imported objects are never garbage, and collecting after every
     # 700 objects, as Python does, takes a fifth of the time until the first step.
     gc.freeze()

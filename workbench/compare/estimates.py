@@ -25,7 +25,7 @@ from workbench.compare.comparison import Comparison
 from workbench.data import default_columns
 from workbench.diagnostics import mixing_of
 from workbench.diagnostics.convergence import R_HAT_LIMIT, rank_statistics
-from workbench.engine.compat.traced import jit_by_size
+from workbench.engine.compat.compilation import jit_by_size
 from workbench.errors import InputError
 from workbench.frames import frame_of_rows
 from workbench.geometry.curvature import curvature, raveled

@@ -22,7 +22,7 @@ from jax.scipy.special import logsumexp
 from scipy.fft import irfft, next_fast_len, rfft
 from scipy.special import ndtri
 
-from workbench.engine.compat.traced import jit_by_size
+from workbench.engine.compat.compilation import jit_by_size
 from workbench.loop.trace import Trace
 from workbench.mixture import Mixture
 from workbench.mixture.filled import filled

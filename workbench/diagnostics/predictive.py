@@ -15,7 +15,7 @@ from scipy.special import ndtr, stdtrit
 from workbench.data import finite_points, points_or_missing
 from workbench.data.incomplete import has_missing
 from workbench.data.observed import MissingCells, check_missing
-from workbench.engine.compat.traced import jit_with
+from workbench.engine.compat.compilation import jit_with
 from workbench.mixture import Mixture
 
 

@@ -21,7 +21,6 @@ from typing import Any, NamedTuple
 import jax
 
 from workbench.engine.compat.compilation import keep_compiled_programs
-from workbench.engine.compat.traced import keep_traced_programs
 from workbench.engine.devices import ask_for_devices, num_cores
 from workbench.errors import InputError
 from workbench.jobs.base import Cell, Job
@@ -157,7 +156,6 @@ def _begin(devices: int, x64: bool, parent: int) -> None:
     ask_for_devices(devices)
     jax.config.update("jax_enable_x64", x64)
     keep_compiled_programs()
-    keep_traced_programs()
 
 
 def _end_with(parent: int) -> None:

@@ -11,8 +11,7 @@ from jax import Array
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from jax.typing import ArrayLike
 
-from workbench.engine.compat.compilation import STEPPING
-from workbench.engine.compat.traced import jit_by_size, jit_with
+from workbench.engine.compat.compilation import STEPPING, jit_by_size, jit_with
 from workbench.engine.keys import of_words, quick
 from workbench.engine.rows import Rows
 from workbench.methods import Method

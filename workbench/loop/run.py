@@ -7,8 +7,7 @@ import jax
 import numpy as np
 from jax import Array
 
-from workbench.engine.compat.compilation import OLD_EMITTERS, STEPPING, make_room
-from workbench.engine.compat.traced import jit_with
+from workbench.engine.compat.compilation import OLD_EMITTERS, STEPPING, jit_with, make_room
 from workbench.engine.hosts import from_first_host
 from workbench.loop.batch import Advanced, advance, placed
 from workbench.loop.pool import WORTH_COMPILING, Checkpoint, RestartPool, work_of

@@ -10,7 +10,7 @@ from jax import Array
 from workbench.data.dataset import generator
 from workbench.data.moments import weighted_blocks
 from workbench.data.observed import MissingCells
-from workbench.engine.compat.traced import jit_with
+from workbench.engine.compat.compilation import jit_with
 from workbench.errors import InputError
 from workbench.mixture import Mixture
 from workbench.mixture.filled import filled

@@ -20,8 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from workbench.engine.compat.compilation import STEPPING
-from workbench.engine.compat.traced import jit_with
+from workbench.engine.compat.compilation import STEPPING, jit_with
 from workbench.loop.pool import work_of
 from workbench.loop.run import run, score
 from workbench.loop.trace import Trace

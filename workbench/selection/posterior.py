@@ -25,7 +25,7 @@ from workbench.data.weights import are_whole
 from workbench.diagnostics import mixing_of, restart_statuses
 from workbench.diagnostics.predictive import Evidence, pooled_evidence
 from workbench.diagnostics.status import Status
-from workbench.engine.compat.traced import jit_with
+from workbench.engine.compat.compilation import jit_with
 from workbench.engine.keys import named_key
 from workbench.engine.one_pass import one_pass
 from workbench.errors import InputError

@@ -13,7 +13,7 @@ from scipy.special import logsumexp
 from workbench.data.incomplete import has_missing
 from workbench.data.observed import MissingCells
 from workbench.diagnostics.pareto import smoothed_log_weights
-from workbench.engine.compat.traced import jit_with
+from workbench.engine.compat.compilation import jit_with
 from workbench.mixture import Mixture
 from workbench.mixture.filled import filled
 from workbench.selection.candidate import Candidate

@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 
 from workbench.config import Config
 from workbench.data import observed_rows
-from workbench.engine.compat.compilation import FEW_NUMBERS
-from workbench.engine.compat.traced import jit_by_size
+from workbench.engine.compat.compilation import FEW_NUMBERS, jit_by_size
 from workbench.engine.keys import named_key
 from workbench.mixture import Mixture
 from workbench.mixture.covariance.base import product

@@ -15,7 +15,7 @@ from jax import Array
 from numpy.typing import NDArray
 
 from workbench.data.dataset import generator
-from workbench.engine.compat.traced import jit_by_size
+from workbench.engine.compat.compilation import jit_by_size
 from workbench.engine.hosts import from_first_host
 from workbench.mixture import FlatPrior, Mixture, Statistics
 from workbench.mixture.filled import first_components
