@@ -21,7 +21,7 @@ from workbench.mixture import COVARIANCES, PRIORS, Fixed, FlatPrior, Mixture, Pr
 from workbench.mixture.prior.checks import Labels
 from workbench.problem import Problem
 from workbench.soundness import Soundness
-from workbench.starts import STARTS, Alternating, Start, Stated
+from workbench.starts import STARTS, Alternating, Start
 from workbench.starts.saved import saved_start
 
 Names = Annotated[tuple[str, ...], Listed]
@@ -287,16 +287,17 @@ class Experiment(Config):
         if self.data.file is not None:
             file = str((folder / self.data.file).resolve())
             changes["data"] = self.data.model_copy(update={"file": file})
-        if isinstance(self.starts, Stated) and self.starts.file is not None:
-            changes["starts"] = self._with_values(self.starts, folder / self.starts.file, folder)
+        if (file_of_starts := getattr(self.starts, "file", None)) is not None:
+            changes["starts"] = self._with_values(folder / file_of_starts, folder)
         return self.model_copy(update=changes) if changes else self
 
-    def _with_values(self, rule: Stated, path: Path, folder: Path) -> Start:
-        """The rule with the values of a saved mixture, in the units that are fitted."""
+    def _with_values(self, path: Path, folder: Path) -> Start:
+        """The rule of the starts with the values of a saved mixture, in the units that are fitted."""
         as_they_are = {"standardize": False, "divide_by": 1.0, "test_fraction": 0.0}
         source, _ = self.data.model_copy(update=as_they_are).load(self.seed, folder)
         changed = self.data.standardize or self.data.divide_by != 1.0
         units = self.data.units_of_source(source) if changed else None
+        rule: Any = self.starts
         return rule.of(saved_start(path, self.model.components, self.model.covariance, source.columns, units))
 
     def problem(self, train: Dataset) -> Problem:
