@@ -38,6 +38,15 @@ def test_comments_of_the_sources_do_not_count(tmp_path: Path, monkeypatch: pytes
     assert digests[0] == digests[1] == digests[2] != digests[3]
 
 
+@pytest.mark.parametrize(
+    "file", sorted([*build.FOLDER.glob("*.h"), *build.FOLDER.glob("*.cc")]), ids=lambda file: file.name
+)
+def test_sources_have_the_length_of_lines_and_files_of_all_code(file: Path) -> None:
+    lines = file.read_text(encoding="utf-8").splitlines()
+    assert len(lines) <= 350
+    assert max(map(len, lines)) <= 120
+
+
 @pytest.mark.parametrize("text", [None, b"", b"no library"])
 def test_a_library_that_is_missing_or_damaged_is_said_and_left_out(tmp_path: Path, text: bytes | None) -> None:
     file = tmp_path / "_pass.so"

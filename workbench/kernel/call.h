@@ -22,7 +22,8 @@ struct Batched {
 
     T* of(std::ptrdiff_t b) const {
         T* at = data;
-        for (std::ptrdiff_t i = axes->number - 1; i >= 0; b /= axes->lengths[i], --i) at += b % axes->lengths[i] * steps[i];
+        for (std::ptrdiff_t i = axes->number - 1; i >= 0; b /= axes->lengths[i], --i)
+            at += b % axes->lengths[i] * steps[i];
         return at;
     }
 };
@@ -31,7 +32,7 @@ template <class T>
 struct Call {
     std::int64_t family;
     std::ptrdiff_t batch, k, d, chunks, rows;  // rows of a chunk
-    bool is_weighted;   // `counted` is [C, rows], how often each row counts; otherwise [C], the rows that are no padding
+    bool is_weighted;  // `counted` is [C, rows], how often each row counts; otherwise [C], the rows but padding
     bool wants_statistics;
     Batched<const T> weights, means, scales, z, counted, shift, matrix, inverse, total;
     Batched<T> value, counts, first, second;

@@ -119,7 +119,8 @@ public:
         common_ = 0;
         for (Index i = 0; i < d; ++i)
             for (Index j = 0; j <= i; ++j)
-                for (Index m = 0; m <= i; ++m) common_ -= 0.5 * root[i * d + j] * root[i * d + m] * given.total[j * d + m];
+                for (Index m = 0; m <= i; ++m)
+                    common_ -= 0.5 * root[i * d + j] * root[i * d + m] * given.total[j * d + m];
         expanded_.prepare(k, d, constant_.data(), linear_.data());
     }
     void features(const Chunk<T>& chunk, Features<T>& features) const {

@@ -1,8 +1,9 @@
 // The whitened form for covariances with correlations: |L^-1 (z - mu)|^2, and sums of r (z - mu) (z - mu)^T.
 //
-// It needs as many products as the expanded form, and cancels less. From some D on it computes L^-1 z - L^-1 mu and sums of
-// r (z - mu) z^T instead, which lose digits only in proportion to the distance from the origin, not to its square. One class serves the full family, and the tied
-// one where a component is far narrower than its distance from the origin.
+// It needs as many products as the expanded form, and cancels less. From some D on it computes L^-1 z - L^-1 mu and
+// sums of r (z - mu) z^T instead, which lose digits only in proportion to the distance from the origin, not to its
+// square. One class serves the full family, and the tied one where a component is far narrower than its distance from
+// the origin.
 #pragma once
 
 #include "mixture.h"
@@ -59,7 +60,8 @@ public:
             const Index full = chunk.vectors / ACROSS * ACROSS;
             for (Index first = 0; first < full; first += PART)
                 for (Index c = 0; c < k_; ++c)
-                    for (Index v = first; v < least(first + PART, full); v += ACROSS) distances<ACROSS>(c, v, shares.of(c));
+                    for (Index v = first; v < least(first + PART, full); v += ACROSS)
+                        distances<ACROSS>(c, v, shares.of(c));
             for (Index c = 0; c < k_; ++c)
                 for (Index v = full; v < chunk.vectors; ++v) distances<1>(c, v, shares.of(c));
         }
