@@ -146,6 +146,27 @@ def start(rows: Sequence[Row], about: Row) -> str:
     return table(("method", "nothing compiled", "another seed", "over the runs"), lines)
 
 
+def native(rows: Sequence[Row], about: Row) -> str:
+    """A line for each cell."""
+    lines = [
+        (
+            row["family"],
+            f"{row['N']:,}",
+            row["D"],
+            row["K"],
+            f"{1e3 * row['seconds']:.3g}",
+            f"{row['ratio']:.1f}x",
+            f"{row['share']:.0%}",
+        )
+        for row in rows
+    ]
+    mean = geometric_mean([row["ratio"] for row in rows])
+    return table(("family", "N", "D", "K", "ms", "over JAX's pass", "of the floor"), lines) + (
+        f"\n\nThe geometric mean of the ratios is {mean:.1f}x; log-likelihoods differ by at most "
+        f"{max(row['difference'] for row in rows):.0e} of their size."
+    )
+
+
 def scaling(rows: Sequence[Row], about: Row) -> str:
     """A line for each kind of scaling and shape, a column for each layout."""
     layouts = list(dict.fromkeys(row["layout"] for row in rows))
@@ -221,6 +242,7 @@ TABLES: dict[str, Callable[[Sequence[Row], Row], str]] = {
     "starts_all": starts_all,
     "starts_again": starts_all,
     "starts_searches": starts_all,
+    "native": native,
     "scaling": scaling,
 }
 
