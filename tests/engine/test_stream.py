@@ -32,7 +32,7 @@ def many() -> Points:
 
 @pytest.fixture
 def streaming(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Shrink the limits: all data are streamed, blocks hold a thousand rows, on the host too, and 500 are sampled."""
+    """Shrink the limits: all data are streamed, blocks hold a chunk, and a thousand rows on the host."""
     monkeypatch.setattr(moments, "BLOCK_BYTES", 16_000)
     monkeypatch.setattr(rows, "RESIDENT_BYTES", 0)
     monkeypatch.setattr(rows, "SAMPLED_ROWS", 500)
@@ -46,7 +46,7 @@ def test_a_streamed_pass_is_a_pass_in_memory(
     resident = Rows.of(many, COVARIANCES[family], 3)
     request.getfixturevalue("streaming")
     streamed = Rows.of(many, COVARIANCES[family], 3)
-    assert streamed.stream is not None and streamed.stream.num_blocks == 5
+    assert streamed.stream is not None and streamed.stream.num_blocks == 10
     mixture = random_mixture(many, 3, family, seed=0)
     got, expected = ((one_pass(mixture, r), jax.grad(log_likelihood)(mixture, r)) for r in (streamed, resident))
     for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(expected), strict=True):
