@@ -20,4 +20,4 @@ class NativePass(BuildHookInterface):  # type: ignore[type-arg]
             return
         build_data["pure_python"] = False
         build_data["infer_tag"] = True
-        build_data["artifacts"].append("workbench/kernel/_pass.so")
+        build_data["artifacts"] += ["workbench/kernel/_pass.so", "workbench/kernel/_pass.sha256"]

@@ -58,6 +58,17 @@ def test_a_library_that_is_missing_or_damaged_is_said_and_left_out(tmp_path: Pat
 
 
 @pytest.mark.skipif(kernel.library() is None, reason="the native pass is not built")
+def test_a_library_that_was_cut_short_is_not_loaded(tmp_path: Path) -> None:
+    whole = (kernel.FOLDER / kernel.LIBRARY).read_bytes()
+    file = tmp_path / kernel.LIBRARY
+    file.with_suffix(build.SEAL).write_bytes((kernel.FOLDER / kernel.LIBRARY).with_suffix(build.SEAL).read_bytes())
+    file.write_bytes(whole[:20_000])
+    assert kernel._loaded(file) == "is damaged"
+    file.write_bytes(whole)
+    assert not isinstance(kernel._loaded(file), str)
+
+
+@pytest.mark.skipif(kernel.library() is None, reason="the native pass is not built")
 def test_a_library_of_other_sources_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kernel, "digest", lambda: "of other sources")
     assert kernel._loaded(kernel.FOLDER / kernel.LIBRARY) == "was built from other sources"
@@ -69,6 +80,19 @@ def test_a_compiler_that_fails_is_named_and_leaves_no_library(tmp_path: Path, mo
     assert reason is not None
     assert "SystemExit" in reason or "exit status 3" in reason
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("compiler", ["'unclosed", "/bin/true", " /nowhere/c++ "])
+def test_a_compiler_that_is_none_is_a_reason(compiler: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CXX", compiler)
+    assert build.build(tmp_path / "_pass.so")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("word", ["0", "off", "False"])
+def test_the_switch_reads_what_jax_reads(word: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(kernel.SWITCH, word)
+    assert kernel.is_switched_off()
 
 
 @pytest.mark.slow

@@ -93,6 +93,11 @@ class Provenance:
             versions["pass"] = in_use()
         return cls(code_digest(modules, root), versions, tuple(sorted(own)), version_of(PACKAGE))
 
+    @property
+    def code_and_versions(self) -> str:
+        """All that decides numbers, in one text: an unfinished run is continued by the same alone."""
+        return f"{self.code} {sorted(self.versions.items())}"
+
     def to_dict(self) -> dict[str, Any]:
         """The form in which records store it."""
         stored = {"code": self.code, "versions": dict(self.versions), "roots": list(self.roots)}

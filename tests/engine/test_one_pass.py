@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -217,6 +218,18 @@ def test_far_rows_keep_a_finite_likelihood_and_gradient(points: Points, random_m
     mixture, rows = random_mixture(points, K, "full", seed=0), rows_of(x, "full")
     leaves = jax.tree.leaves((sweep(mixture, rows), derivative(mixture, rows)))
     assert all(np.all(np.isfinite(leaf)) for leaf in leaves)
+
+
+@FAMILIES
+@pytest.mark.parametrize("one", [one_pass, _plain_pass], ids=["native", "jax"])
+def test_padding_does_not_hide_a_density_of_zero(
+    family: str, one: Callable[..., Any], points: Points, random_mixture: Random
+) -> None:
+    # 30 rows are padded to 32, and every density underflows.
+    x = points[:30]
+    mixture = random_mixture(x, K, family, seed=0)
+    value, _ = jax.jit(one)(replace(mixture, means=mixture.means + 1e200), rows_of(x, family))
+    assert float(value) == -np.inf
 
 
 @FAMILIES

@@ -59,3 +59,14 @@ def test_a_given_start_is_put_into_the_order_of_the_known_rows(x: np.ndarray, gr
     problem = Problem(x, K, label_known=np.where(np.arange(N) < K, groups, UNKNOWN))
     drawn = draw_starts(Given.of(start), problem, 2, 0)
     np.testing.assert_allclose(drawn.weights[1], jnp.asarray([0.3, 0.5, 0.2]))
+
+
+def test_a_stated_start_keeps_its_means_and_takes_the_order_of_the_labels() -> None:
+    rng = np.random.default_rng(3)
+    x = np.concatenate([rng.normal(size=(40, 2)), rng.normal(size=(40, 2)) + 6.0])
+    label = np.repeat([0, 1], 40)
+    label[rng.random(80) < 0.5] = -1
+    problem = Problem(x, 2, label_known=label)
+    stated = Given(weights=[0.5, 0.5], means=[[5.0, 5.0], [1.0, 1.0]], covariances=[np.eye(2).tolist()] * 2)
+    start = draw_starts(stated, problem, 1, seed=0)
+    np.testing.assert_allclose(start.means[0], [[1.0, 1.0], [5.0, 5.0]], atol=1e-12)

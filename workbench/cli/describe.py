@@ -2,7 +2,6 @@
 
 import importlib.util
 import inspect
-import os
 import platform
 import textwrap
 from collections.abc import Mapping
@@ -17,7 +16,7 @@ from workbench.data import dataset_names, load_dataset
 from workbench.data.points import unknown_name
 from workbench.engine.devices import num_cores
 from workbench.errors import InputError
-from workbench.kernel import REMEDY, SWITCH, instructions, library
+from workbench.kernel import REMEDY, SWITCH, instructions, is_switched_off, library
 from workbench.methods import METHODS
 from workbench.mixture import COVARIANCES, PRIORS
 from workbench.provenance import version_of
@@ -136,4 +135,4 @@ def _pass_in_use(platform_name: str) -> str:
         return "JAX's; the native one is for CPUs"
     if library() is not None:
         return f"native, for {instructions()}; float64 and float32 ({SWITCH}=0 leaves it out)"
-    return f"JAX's: {SWITCH}=0" if os.environ.get(SWITCH) == "0" else f"JAX's, which is slower; {REMEDY}"
+    return f"JAX's: {SWITCH} switches the native one off" if is_switched_off() else f"JAX's, which is slower; {REMEDY}"

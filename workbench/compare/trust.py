@@ -61,7 +61,10 @@ def _doubts(there: Sequence[MethodSummary]) -> list[str]:
     doubts = []
     # The methods begin at the same starts, so that two methods on one start are no second witness.
     if max(s.reached_best if s.searches_on_best is None else s.searches_on_best for s in there) == 1:
-        doubts.append("a single search reaches it, so that others may find a higher one (give more restarts)")
+        # Several starts of one search are one start repeated, and more of them would be the same again.
+        again = any(s.searches_on_best == 1 and (s.reached_best or 0) > 1 for s in there)
+        remedy = "begin by another rule of starts too" if again else "give more restarts"
+        doubts.append(f"a single search reaches it, so that others may find a higher one ({remedy})")
     if not any(s.converged_on_best for s in there):
         doubts.append("no start that reaches it has converged (give more iterations)")
     if any(s.merged for s in there):

@@ -268,9 +268,11 @@ def _read_npz(raw: bytes, where: str, wanted: Wanted) -> Content:
     labels = _texts(arrays, wanted.label or "labels", len(x), where)
     # An array of that name holds the weights, or the known components, or else a column of the points does.
     apart = None if wanted.weights is None else arrays.get(wanted.weights)
-    known = None if wanted.known is None else _texts(arrays, wanted.known, len(x), where)
+    known = None if wanted.label_known is None else _texts(arrays, wanted.label_known, len(x), where)
     in_columns = replace(
-        wanted, weights=wanted.weights if apart is None else None, known=wanted.known if known is None else None
+        wanted,
+        weights=wanted.weights if apart is None else None,
+        label_known=wanted.label_known if known is None else None,
     )
     found = _select(x, names, in_columns, where)._replace(labels=labels)
     found = found if known is None else found._replace(known=known)
@@ -319,8 +321,8 @@ def _select(x: NDArray[np.float64], names: tuple[str, ...], wanted: Wanted, wher
 
 def _weighted(content: Content, column: Callable[[str], Any], wanted: Wanted, where: str) -> Content:
     """The content with the weights and the known components in columns [N, 1] of their names, if any are wanted."""
-    if wanted.known is not None:
-        content = content._replace(known=words_in(np.asarray(column(wanted.known))[:, 0]))
+    if wanted.label_known is not None:
+        content = content._replace(known=words_in(np.asarray(column(wanted.label_known))[:, 0]))
     if wanted.weights is None:
         return content
     cells = np.asarray(column(wanted.weights))[:, 0]

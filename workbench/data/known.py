@@ -33,10 +33,19 @@ class Known(NamedTuple):
             where: the name of the values in messages.
 
         Raises:
-            InputError: there is not one for each row; a number is none of a component; there are more names than
-                components.
+            InputError: there is not one for each row; a number is none of a component, or all numbers count from 1;
+                there are more names than components.
         """
         if isinstance(given, Known):
+            numbers = np.asarray(given.components)
+            if (
+                numbers.shape != (rows,)
+                or numbers.dtype.kind != "i"
+                or np.any((numbers < -1) | (numbers >= components))
+            ):
+                raise InputError(
+                    f"{where}: known components must be whole numbers from -1 to {components - 1}, one for each row"
+                )
             return given
         texts = known_texts(given, rows, where)
         there = texts != ""
@@ -51,6 +60,12 @@ class Known(NamedTuple):
                 raise InputError(
                     f"{where}: data row {row + 1} is {shown(str(texts[row]))}; components count from 0 to "
                     f"{components - 1}: give such a number, -1 where it is not known, or names of classes"
+                )
+            # One number alone may be meant; 1, 2, ... without 0 are taken from a table.
+            if len(set(numbers)) > 1 and set(numbers) == set(np.arange(1, len(set(numbers)) + 1)):
+                raise InputError(
+                    f"{where}: components count from 0, in tables and labels.csv from 1, and no row is of component 0: "
+                    "take 1 off each number, or number the components so that rows of component 0 are known"
                 )
             found[there] = numbers.astype(int)
             return cls(found)
@@ -109,6 +124,13 @@ def known_texts(given: ArrayLike, rows: int, where: str = "label_known") -> NDAr
 
 
 def _text(cell: object) -> str:
+    # Truth values, bytes and containers have a text too, which would silently name a class.
+    if isinstance(cell, bool | np.bool_ | bytes | bytearray | complex) or (
+        hasattr(cell, "__len__") and not isinstance(cell, str)
+    ):
+        raise InputError(
+            f"label_known: {shown(cell)} is neither a number nor a name; give numbers from 0, names of classes, or None"
+        )
     text = text_of(cell)
     return "" if text.lower() in MISSING or number_in(text) == UNKNOWN else text
 

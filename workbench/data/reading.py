@@ -32,8 +32,8 @@ class Wanted:
         exclude: columns that are not used.
         missing: what becomes of a row with a missing cell: "refuse" makes it an error, "drop" leaves the row out, and
             "marginal" keeps the row, with NaN in that cell.
-        known: the column, or the NPZ array, that says which component a row comes from, where it is known: a number
-            from 0, or the name of a class. It is no coordinate, and may be the one of `label`.
+        label_known: the column, or the NPZ array, that says which component a row comes from, where it is known: a
+            number from 0, or the name of a class. It is no coordinate, and may be the one of `label`.
     """
 
     columns: Sequence[str] | None = None
@@ -42,12 +42,17 @@ class Wanted:
     exclude: Sequence[str] = ()
     missing: Missing = "refuse"
     weights: str | None = None
-    known: str | None = None
+    label_known: str | None = None
 
     @property
     def apart(self) -> tuple[tuple[str, str | None], ...]:
         """The columns that are no coordinates, by the field that names them."""
-        return ("label", self.label), ("id", self.identity), ("weights", self.weights), ("label_known", self.known)
+        return (
+            ("label", self.label),
+            ("id", self.identity),
+            ("weights", self.weights),
+            ("label_known", self.label_known),
+        )
 
     def __post_init__(self) -> None:
         for field, name in self.apart:
@@ -191,7 +196,7 @@ def content_of(table: Table, wanted: Wanted, *, fit: bool) -> Content:
     names = wanted.names(table.columns, table.where)
     x, complaints = numbers(table, names, drop=allowed)
     labels, ids, known = (
-        None if name is None else words(table, name) for name in (wanted.label, wanted.identity, wanted.known)
+        None if name is None else words(table, name) for name in (wanted.label, wanted.identity, wanted.label_known)
     )
     if ids is None and table.ids is not None:
         ids = words_in(table.ids)

@@ -260,7 +260,12 @@ def _normalise(log_joint: Array, counted: Array) -> tuple[Array, Array]:
     largest = jnp.where(jnp.isfinite(largest), largest, 0.0)
     shares = jnp.exp(log_joint - largest)
     total = jnp.sum(shares, axis=0)
-    return product(largest + log(total), counted), shares * (counted / total)
+    # A row that does not count adds nothing, whatever its density.
+    counts = counted > 0
+    return (
+        product(jnp.where(counts, largest + log(total), 0.0), counted),
+        shares * jnp.where(counts, counted / total, 0.0),
+    )
 
 
 def _dense(tangent: Array | jax.custom_derivatives.SymbolicZero) -> Array:

@@ -152,7 +152,8 @@ def run_cell(job: Job, store: Store, cell: Cell, progress: Progress | None = Non
     Raises:
         Exception: any error that is not among the job's failures; with several hosts, any error.
     """
-    checkpoint = Checkpoint(store.checkpoint_place(cell.key), job.checkpoint_seconds, code=cell.made_by.code)
+    made_by = cell.made_by.code_and_versions
+    checkpoint = Checkpoint(store.checkpoint_place(cell.key), job.checkpoint_seconds, code=made_by)
     if afresh:
         checkpoint.remove()
     begun = time.perf_counter()

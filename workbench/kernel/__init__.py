@@ -6,14 +6,15 @@
 """
 
 import ctypes
+import hashlib
 import logging
 import os
 from functools import cache
 from pathlib import Path
 
-from workbench.kernel.build import FOLDER, LIBRARY, digest
+from workbench.kernel.build import FOLDER, LIBRARY, SEAL, digest
 
-# Setting it to 0 leaves the native code out.
+# Setting it to 0 (or false, no, off) leaves the native code out.
 SWITCH = "WORKBENCH_NATIVE"
 
 REMEDY = "`make setup` (or `pip install .`) builds it where there is a C++ compiler or the package ziglang"
@@ -24,13 +25,18 @@ _LOG = logging.getLogger("workbench")
 @cache
 def library() -> ctypes.CDLL | None:
     """The library, if it was built from the present sources and is not switched off; a warning says why it is not."""
-    if os.environ.get(SWITCH, "") == "0":
+    if is_switched_off():
         return None
     loaded = _loaded(FOLDER / LIBRARY)
     if isinstance(loaded, str):
         _LOG.warning("the native pass %s, so JAX's own serves, which is slower; %s", loaded, REMEDY)
         return None
     return loaded
+
+
+def is_switched_off() -> bool:
+    """Whether the environment leaves the native code out, in the words that JAX reads for its own switches."""
+    return os.environ.get(SWITCH, "").lower() in ("0", "n", "no", "f", "false", "off")
 
 
 def in_use() -> str:
@@ -49,6 +55,8 @@ def _loaded(file: Path) -> ctypes.CDLL | str:
     if not file.is_file():
         return "is not built"
     try:
+        if file.with_suffix(SEAL).read_text(errors="replace") != hashlib.sha256(file.read_bytes()).hexdigest():
+            return "is damaged"
         loaded = ctypes.CDLL(str(file))
         loaded.workbench_sources.restype = ctypes.c_char_p
         made_from = loaded.workbench_sources().decode()

@@ -22,6 +22,8 @@ from pathlib import Path
 
 FOLDER = Path(__file__).parent
 LIBRARY = "_pass.so"
+# The file beside the library that holds its digest: to load a library that was cut short ends the process.
+SEAL = ".sha256"
 
 # Comments of C++, which change no number; nor do runs of blanks.
 _COMMENT = re.compile(r"//[^\n]*")
@@ -33,8 +35,9 @@ _PATIENCE = 600
 @cache
 def digest() -> str:
     """A digest of the sources without comments and layout."""
-    files = sorted([*FOLDER.glob("*.h"), *FOLDER.glob("*.cc")])
-    words = [[file.name, *_COMMENT.sub("", file.read_text(encoding="utf-8")).split()] for file in files]
+    files = sorted(file for file in (*FOLDER.glob("*.h"), *FOLDER.glob("*.cc")) if file.is_file())
+    texts = {file.name: file.read_text(encoding="utf-8", errors="replace") for file in files}
+    words = [[name, *_COMMENT.sub("", text).split()] for name, text in texts.items()]
     return hashlib.sha256(repr(words).encode()).hexdigest()
 
 
@@ -54,18 +57,21 @@ def build(target: Path = FOLDER / LIBRARY) -> str | None:
     if sys.platform not in ("linux", "darwin"):
         return f"no compiler is known for {sys.platform}"
     reasons = []
-    for compiler in _compilers():
-        with tempfile.TemporaryDirectory() as folder:
-            reason = _built_by(compiler, include, Path(folder), target)
-        if reason is None:
-            return None
-        reasons.append(f"{shlex.join(compiler)}: {reason}")
+    try:
+        for compiler in _compilers():
+            with tempfile.TemporaryDirectory() as folder:
+                reason = _built_by(compiler, include, Path(folder), target)
+            if reason is None:
+                return None
+            reasons.append(f"{shlex.join(compiler)}: {reason}")
+    except (OSError, ValueError) as error:
+        return f"{target.name} cannot be made: {error}"
     return "\n".join(reasons) or "there is no C++ compiler; install one, or the package ziglang"
 
 
 def _compilers() -> Iterator[list[str]]:
     """The compilers to try: the one that CXX names, else the system's, else ziglang's."""
-    if os.environ.get("CXX"):
+    if os.environ.get("CXX", "").strip():
         yield shlex.split(os.environ["CXX"])
         return
     yield from ([name] for name in ("g++", "c++", "clang++") if shutil.which(name))
@@ -94,12 +100,22 @@ def _built_by(compiler: list[str], include: Path, folder: Path, target: Path) ->
     made, objects = folder / LIBRARY, [str(folder / f"{name}.o") for name in sets]
     alone = ["-static-libgcc", "-static-libstdc++"] if sys.platform == "linux" and not is_zig else []
     failure = _failure([*linker, "-shared", *alone, *objects, handler, "-o", str(made)])
+    if failure is None and not made.is_file():
+        return "it ends without an error and without a library"
     if failure is None:
-        # Whole or not at all, and a process that has loaded the former library keeps it.
-        near = target.with_name(f"{target.name}.{os.getpid()}")
-        shutil.copyfile(made, near)
-        near.replace(target)
+        _put(target, made.read_bytes())
+        _put(target.with_suffix(SEAL), hashlib.sha256(made.read_bytes()).hexdigest().encode())
     return failure
+
+
+def _put(target: Path, content: bytes) -> None:
+    """Write a file whole or not at all; a process that has loaded the former library keeps it."""
+    near = target.with_name(f"{target.name}.{os.getpid()}")
+    try:
+        near.write_bytes(content)
+        near.replace(target)
+    finally:
+        near.unlink(missing_ok=True)
 
 
 def _instruction_sets(is_zig: bool) -> dict[str, list[str]]:

@@ -29,6 +29,7 @@ class Start(Config, ABC):
 
     summary: ClassVar[str]
     climbs: ClassVar[bool] = False  # whether starts are ends of EM runs, whose passes are charged to no method
+    is_stated: ClassVar[bool] = False  # whether the user states the mixtures, which then begin as they are
 
     @abstractmethod
     def draw(self, problem: Problem, restarts: int, seed: int) -> Mixture:
@@ -87,7 +88,7 @@ def draw_starts(start: Start, problem: Problem, restarts: int, seed: int) -> Mix
 
     They agree with known components of rows and with fixed parameters, if there are any (`respecting`).
     """
-    return respecting(problem, start.draw(problem, restarts, seed))
+    return respecting(problem, start.draw(problem, restarts, seed), keeps_means=start.is_stated)
 
 
 def in_batches(draw: Callable[[Any], Mixture], restarts: Any) -> Mixture:

@@ -20,7 +20,7 @@ LOWEST = -1e100
 MOST_ROWS = 2**12
 
 
-def respecting(problem: Problem, drawn: Mixture) -> Mixture:
+def respecting(problem: Problem, drawn: Mixture, *, keeps_means: bool = False) -> Mixture:
     """The starts with components that agree with known rows and fixed parameters of a problem. Leaves [R, ...]
 
     Without any the starts stay as they are. With fixed parameters alone, the components of each start are put into the
@@ -28,7 +28,8 @@ def respecting(problem: Problem, drawn: Mixture) -> Mixture:
 
     The components of each start are put into the order under which the known rows are most probable. Then a component
     of which enough rows are known for a covariance of its own, D + 1 of them, begins at their mean. The weights, the
-    covariances and all other means stay as drawn, so that starts differ as before.
+    covariances and all other means stay as drawn, so that starts differ as before. Mixtures that the user states
+    (`keeps_means`) are put into the order only.
     """
     known = problem.known
     if known is None:
@@ -41,6 +42,8 @@ def respecting(problem: Problem, drawn: Mixture) -> Mixture:
     some = np.unique(np.linspace(0, len(rows) - 1, min(len(rows), MOST_ROWS)).astype(int))
     ordered = np.stack([_order(joint, (own * counts[:, None])[some]) for joint in _log_joints(drawn, x[some])])
     placed = jax.vmap(Mixture.permute)(jax.tree.map(jnp.asarray, drawn), jnp.asarray(ordered))
+    if keeps_means:
+        return _settled(problem, placed)
     sizes = counts @ own
     centres = (own * counts[:, None]).T @ x / np.maximum(sizes, np.finfo(float).tiny)[:, None]
     means = np.where((sizes >= d + 1)[:, None], centres, np.asarray(placed.means))
@@ -56,8 +59,10 @@ def _nearest_to_fixed(problem: Problem, held: Held, drawn: Mixture) -> Mixture:
     inverse = np.asarray(problem.rows.inverse)
     orders = []
     for weights, means in zip(np.asarray(drawn.weights), np.asarray(drawn.means), strict=True):
-        gaps = (held.means[:, None] - means) @ inverse.T  # [K, K, D]   NaN where the mean is free
-        apart = np.nansum(gaps**2, axis=-1)
+        # Values far beyond the data overflow, and count as far away.
+        with np.errstate(over="ignore", invalid="ignore"):
+            gaps = (held.means[:, None] - means) @ inverse.T  # [K, K, D]   NaN where the mean is free
+            apart = np.minimum(np.nansum(gaps**2, axis=-1), -LOWEST)
         with np.errstate(divide="ignore", invalid="ignore"):
             apart += np.nan_to_num((np.log(held.weights)[:, None] - np.log(weights)) ** 2, posinf=-LOWEST)
         orders.append(assignment(apart))

@@ -63,6 +63,8 @@ class Stated(Start):
     they are those of a file, which a job reads once: its record holds the values.
     """
 
+    is_stated: ClassVar[bool] = True
+
     weights: Nested | None = None
     means: Nested | None = None
     covariances: Nested | None = None

@@ -60,6 +60,7 @@ _READERS: dict[str, tuple[Callable[[str | None], bool], str]] = {
     "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": (_is_number(int, -1), "a whole number of bytes, or -1"),
     "JAX_DEBUG_NANS": _TRUTH,
     "JAX_DISABLE_JIT": _TRUTH,
+    "WORKBENCH_NATIVE": _TRUTH,
     "XLA_FLAGS": (_are_flags, "flags that begin with --, or a file of them"),
 }
 
