@@ -173,7 +173,7 @@ MISTAKES: dict[str, tuple[dict[str, Any], list[str]]] = {
     ),
     "given starts without values": (
         _with("starts", {"rule": "given", "weights": [1.0], "means": [[0.0]]}),
-        ["starts.covariances: missing"],
+        ["starts: covariances: missing; give weights, means and covariances, or file"],
     ),
     # where the data come from
     "two sources": (_with("data.file", "a.csv"), ["data: give exactly one of dataset, file and simulate", "and file"]),

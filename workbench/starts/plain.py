@@ -3,13 +3,13 @@
 from abc import abstractmethod
 from itertools import cycle, islice, permutations
 from pathlib import Path
-from typing import ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from pydantic import Field, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from workbench.errors import InputError
 from workbench.mixture import FlatPrior, Mixture, Statistics
@@ -82,6 +82,11 @@ class Stated(Start):
         if self.file is not None and len(absent) < 3:
             raise ValueError("give weights, means and covariances, or file, not both")
         return self
+
+    @model_serializer(mode="wrap")
+    def _without_what_is_absent(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # TOML has no word for an absent value.
+        return {name: value for name, value in serialise(self).items() if value is not None}
 
     @classmethod
     def of(cls, mixture: Mixture) -> Self:
