@@ -27,6 +27,12 @@ def test_records_name_the_pass_that_is_in_use() -> None:
     assert "native pass" not in done.stderr
 
 
+def test_the_native_pass_is_built_where_it_can_be() -> None:
+    # Where there is none its tests are skipped, which must not happen where the set-up has a compiler.
+    can = any(True for _ in build._compilers()) and not kernel.is_switched_off()
+    assert not can or kernel.library() is not None
+
+
 def test_comments_of_the_sources_do_not_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(build, "FOLDER", tmp_path)
     digests = []
