@@ -89,9 +89,28 @@ private:
     Triangular<T, SMALL> form_;
 };
 
+// The expanded form, or a whitened one where a component is narrow.
+template <class T, class Whitened>
+class EitherForm {
+public:
+    void log_joint(const Chunk<T>& chunk, const Features<T>& features, Shares<T>& shares) {
+        if (is_narrow_) return whitened_.log_joint(chunk, shares);
+        expanded_.log_joint(features.at.data(), chunk.vectors, shares);
+    }
+    void add(const Chunk<T>& chunk, const Features<T>& features, const Shares<T>& shares) {
+        if (is_narrow_) return whitened_.add(chunk, shares);
+        expanded_.add(features.at.data(), chunk.vectors, shares);
+    }
+
+protected:
+    bool is_narrow_ = false;
+    Expanded<T> expanded_;
+    Whitened whitened_;
+};
+
 // The quadratic term is common to all components, so that only its total over the rows is needed, which never changes.
 template <class T>
-class Tied {
+class Tied : public EitherForm<T, Triangular<T, 0>> {
 public:
     void prepare(const Given<T>& given) {
         const Index k = given.k, d = d_ = given.d;
@@ -127,14 +146,6 @@ public:
         features.at.fit(d_);
         for (Index i = 0; i < d_; ++i) features.at[i] = chunk.z + i * chunk.stride;
     }
-    void log_joint(const Chunk<T>& chunk, const Features<T>& features, Shares<T>& shares) {
-        if (is_narrow_) return whitened_.log_joint(chunk, shares);
-        expanded_.log_joint(features.at.data(), chunk.vectors, shares);
-    }
-    void add(const Chunk<T>& chunk, const Features<T>& features, const Shares<T>& shares) {
-        if (is_narrow_) return whitened_.add(chunk, shares);
-        expanded_.add(features.at.data(), chunk.vectors, shares);
-    }
     double common() const { return is_narrow_ ? 0 : common_; }
     void statistics(const Given<T>& given, const Taken<T>& taken) const {
         const Index k = given.k, d = given.d;
@@ -160,17 +171,17 @@ public:
     }
 
 private:
+    using Base = EitherForm<T, Triangular<T, 0>>;
+    using Base::expanded_, Base::is_narrow_, Base::whitened_;
+
     Index d_ = 0;
-    bool is_narrow_ = false;
     double common_ = 0;
     Array<T> means_, constant_, linear_;
-    Expanded<T> expanded_;
-    Triangular<T, 0> whitened_;
 };
 
 // Variances without correlations: one for each coordinate (diagonal), or one for all coordinates (spherical).
 template <class T, bool SPHERICAL>
-class Uncorrelated {
+class Uncorrelated : public EitherForm<T, Diagonal<T>> {
 public:
     double common() const { return 0; }
     void prepare(const Given<T>& given) {
@@ -216,14 +227,6 @@ public:
         }
         for (Index i = 0; i < squares; ++i) features.at[d + i] = features.numbers.data() + i * rows;
     }
-    void log_joint(const Chunk<T>& chunk, const Features<T>& features, Shares<T>& shares) {
-        if (is_narrow_) return whitened_.log_joint(chunk, shares);
-        expanded_.log_joint(features.at.data(), chunk.vectors, shares);
-    }
-    void add(const Chunk<T>& chunk, const Features<T>& features, const Shares<T>& shares) {
-        if (is_narrow_) return whitened_.add(chunk, shares);
-        expanded_.add(features.at.data(), chunk.vectors, shares);
-    }
     void statistics(const Given<T>& given, const Taken<T>& taken) const {
         const Index k = given.k, d = given.d;
         Sums sums;
@@ -265,11 +268,11 @@ private:
         return std::sqrt(square);
     }
 
+    using Base = EitherForm<T, Diagonal<T>>;
+    using Base::expanded_, Base::is_narrow_, Base::whitened_;
+
     Index d_ = 0;
-    bool is_narrow_ = false;
     Array<T> means_, constant_, whitener_, coefficients_;
-    Expanded<T> expanded_;
-    Diagonal<T> whitened_;
 };
 
 enum class Name : std::int64_t { full, tied, diagonal, spherical };
