@@ -30,6 +30,7 @@ from workbench.loop.run import score
 from workbench.loop.trace import Trace
 from workbench.mixture import PRIORS, Mixture, covariance_named
 from workbench.problem import Problem
+from workbench.starts import RandomPoints, draw_starts
 from workbench.studies import STUDIES
 
 jax.config.update("jax_enable_x64", True)
@@ -171,6 +172,23 @@ def log_joint() -> Callable[[Problem, Mixture], Any]:
 @pytest.fixture(scope="session")
 def em_step() -> Callable[[Problem, Mixture], Any]:
     return jax.jit(Problem.em_step)
+
+
+@functools.partial(jax.jit, static_argnums=2)
+def _after_em(problem: Problem, start: Mixture, steps: int) -> Mixture:
+    """The mixture after so many steps of EM: of one start, compiled in a tenth of the time of a comparison."""
+    return jax.lax.fori_loop(0, steps, lambda _, mixture: problem.em_step(mixture)[0], start)
+
+
+@pytest.fixture(scope="session")
+def after_em() -> Callable[..., Mixture]:
+    """A function that draws a start of a problem and climbs from it by plain steps of EM."""
+
+    def climb(problem: Problem, steps: int) -> Mixture:
+        start = jax.tree.map(lambda leaf: leaf[0], draw_starts(RandomPoints(), problem, 1, seed=0))
+        return _after_em(problem, start, steps)
+
+    return climb
 
 
 @pytest.fixture(scope="session")

@@ -154,7 +154,10 @@ def test_ascent_reaches_the_optimum_of_em_and_no_draw_lies_above_it(trace_of: Tr
     assert np.max(nuts.log_joint) <= np.max(em.log_joint) + 1e-9
 
 
-@pytest.mark.parametrize("name", ["relaxed_em", "newton", "natural_gradient"])
+# The others' own tests have where they end.
+@pytest.mark.parametrize(
+    "name", ["relaxed_em", *(pytest.param(name, marks=pytest.mark.slow) for name in ("newton", "natural_gradient"))]
+)
 def test_other_climbs_reach_the_optimum_of_em(name: str, trace_of: TraceOf) -> None:
     trace, em = trace_of(name), trace_of("em")
     assert trace.converged.all() and trace.ok.all()

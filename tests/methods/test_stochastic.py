@@ -241,14 +241,18 @@ def test_the_first_step_size_is_the_longest_that_rises_by_half_of_what_its_slope
         assert_close(state.u, states[0].u, 0.0)  # and none moves
         states.append(state)
     x, unravel = ravel_pytree(states[0].u)
-    gradient = jax.grad(lambda y: -problem.log_joint(algorithm.mixture(states[0]._replace(u=unravel(y)))) / 60)(x)
+
+    @jax.jit
+    def height(y: jax.Array) -> jax.Array:
+        return problem.log_joint(algorithm.mixture(states[0]._replace(u=unravel(y))))
+
+    gradient = jax.jit(jax.grad(lambda y: -height(y) / 60))(x)
     direction = -gradient if optimizer == "gradient" else -jnp.sign(gradient)
 
     def share(length: float) -> float:
         """Of the promised rise, what there is."""
-        rise = problem.log_joint(algorithm.mixture(states[0]._replace(u=unravel(x + length * direction))))
-        rise = rise - problem.log_joint(mixture)
-        return float(rise / 60 / (length * -jnp.sum(gradient * direction)))
+        rise = float(height(x + length * direction)) - float(height(x))
+        return rise / 60 / (length * -float(gradient @ direction))
 
     length = float(states[-1].probe.length)
     assert share(length) >= PROMISED
