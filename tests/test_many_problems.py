@@ -49,8 +49,12 @@ print(json.dumps(found))
 """
 
 
-@pytest.mark.parametrize(("method", "sizes"), [(EM(), range(97, 107)), (GradientAscent(), (97, 104))])
-def test_sizes_that_are_padded_to_one_shape_share_their_programs(method: Method, sizes: Iterable[int]) -> None:
+@pytest.mark.parametrize(
+    ("method", "family", "sizes"), [(EM(), "full", range(97, 107)), (GradientAscent(), "diagonal", (97, 104))]
+)
+def test_sizes_that_are_padded_to_one_shape_share_their_programs(
+    method: Method, family: str, sizes: Iterable[int]
+) -> None:
     compiled: list[str] = []
     jax.monitoring.register_event_duration_secs_listener(
         lambda event, _, **about: compiled.append(about["fun_name"]) if "backend_compile" in event else None
@@ -58,7 +62,7 @@ def test_sizes_that_are_padded_to_one_shape_share_their_programs(method: Method,
     rng, shapes, bound = np.random.default_rng(0), set(), Counter[str]()
     for number in sizes:
         x = rng.normal(size=(number, 2)) + 6 * rng.integers(2, size=(number, 1))
-        problem = Problem(x, 3)
+        problem = Problem(x, 3, family)
         (trace,) = compare(problem, [method], restarts=2).values()
         Soundness().check(problem, jax.tree.map(lambda leaf: leaf[0], trace.ends))
         if problem.rows.z.shape not in shapes:

@@ -20,6 +20,9 @@ REFERENCE = Path(__file__).parent / "reference" / "old_faithful_nuts.json"
 @pytest.fixture(scope="module")
 def comparison(tmp_path_factory: pytest.TempPathFactory) -> Comparison:
     experiment = wb.read_experiment(ROOT / "experiments" / "old_faithful.toml")
+    # Gibbs, which is beside NUTS in the file, is held against exact posteriors elsewhere.
+    methods = {name: method for name, method in experiment.methods.items() if name != "gibbs"}
+    experiment = experiment.model_copy(update={"methods": methods})
     return wb.run_experiment(experiment, name="old_faithful", out=tmp_path_factory.mktemp("old_faithful"))
 
 

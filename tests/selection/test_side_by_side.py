@@ -1,5 +1,7 @@
 """Climbs side by side end where the one loop leaves them."""
 
+from collections.abc import Iterator
+
 import jax
 import numpy as np
 import pytest
@@ -13,13 +15,18 @@ from workbench.selection.nesting import climb_side_by_side, run_nested
 from workbench.starts import RandomPoints, draw_starts
 
 
+@pytest.fixture(scope="module")
+def three_slots() -> Iterator[None]:
+    """Fewer slots than climbs, and no divisor of their number: slots are taken over, and run empty."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(nesting, "SLOTS", 3)
+        jax.clear_caches()  # the number of slots is read when the program is traced
+        yield
+
+
+@pytest.mark.usefixtures("three_slots")
 @pytest.mark.parametrize("most", [5000, 3])
-def test_every_climb_ends_where_the_one_loop_leaves_it(
-    points: np.ndarray, monkeypatch: pytest.MonkeyPatch, most: int
-) -> None:
-    # Fewer slots than climbs, and no divisor of their number: slots are taken over, and run empty.
-    monkeypatch.setattr(nesting, "SLOTS", 3)
-    jax.clear_caches()  # the number of slots is read when the program is traced
+def test_every_climb_ends_where_the_one_loop_leaves_it(points: np.ndarray, most: int) -> None:
     problems = [Problem(points[:-5], 3, "full", devices=1), Problem(points[5:], 2, "full", devices=1)]
     starts = [draw_starts(RandomPoints(), problem, 4, seed=0) for problem in problems]
     method, key = EM(max_iterations=most), named_key(0, "em")
