@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from climbs import climbed
 from common_shape import D, K, N
 from jax.flatten_util import ravel_pytree
 
@@ -22,7 +23,7 @@ from workbench.experiment import parse_experiment
 from workbench.jobs.comparison_file import load_comparison, save_comparison
 from workbench.jobs.selection import select
 from workbench.loop.trace import Trace
-from workbench.methods import METHODS, Info, Method
+from workbench.methods import METHODS
 from workbench.mixture import (
     COVARIANCES,
     BoundedRatioPrior,
@@ -121,16 +122,6 @@ def test_methods_that_hold_end_at_one_optimum(
             assert int(infos[0].passes) == 2 + problem.num_parameters
     # Methods stop where a relative rise of 1e-10 is left, or a gradient of that order.
     assert max(ends.values()) - min(ends.values()) < 1e-5, ends
-
-
-def climbed(method: Method, problem: Problem, start: Mixture) -> tuple[Mixture, list[Info]]:
-    """The end of a climb, whose steps are compiled more quickly than by a comparison, and what its steps say."""
-    algorithm, key, infos = method.bind(problem), jax.random.key(0), list[Info]()
-    state, step = jax.jit(algorithm.init)(key, start), jax.jit(algorithm.step)
-    while not infos or not infos[-1].stopped:
-        state, info = step(key, state)
-        infos.append(info)
-    return algorithm.mixture(state), infos
 
 
 @pytest.mark.parametrize("family", COVARIANCES)

@@ -153,7 +153,7 @@ def test_a_record_that_says_nothing_of_use_is_stale_in_a_few_words(made_by: Any)
 
 def test_what_a_record_says_of_itself_is_cut() -> None:
     made_by = provenance_of(EM, "em")
-    versions = {f"package{i}\n": "1" * 10**6 for i in range(1000)}
+    versions = dict.fromkeys((f"package{i}\n" for i in range(1000)), "1" * 10**5)
     said = str(made_by.why_stale(made_by.to_dict() | {"versions": versions, "workbench": "\x1b[31m" * 10**6}))
     assert len(said) < 600
     assert said.isprintable()

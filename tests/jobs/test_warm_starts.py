@@ -1,5 +1,6 @@
 """Starts from a stored model: its values become part of a run's identity, in the units that are fitted."""
 
+import itertools
 import shutil
 from pathlib import Path
 
@@ -59,6 +60,7 @@ def test_a_run_begins_at_the_model_and_is_known_by_its_values(folder: Path) -> N
     assert keys_of(job_of(config_of(folder, 'rule = "given"\nfile = "copy.json"'))) != keys_of(job)
 
 
+@pytest.mark.usefixtures("light")
 def test_a_results_folder_stands_for_its_fit_and_a_stored_run_needs_no_file(folder: Path, tmp_path: Path) -> None:
     for name in ("d.csv", "model.json"):
         shutil.copy(folder / name, tmp_path / name)
@@ -83,10 +85,21 @@ def test_a_results_folder_stands_for_its_fit_and_a_stored_run_needs_no_file(fold
     assert empty.exit_code == 2 and "holds no fit/model.json; `workbench fit FILE --out first`" in empty.output
 
 
-@pytest.mark.parametrize("data", ["divide_by = 10.0", "standardize = true", 'standardize = true\ncolumns = ["a"]'])
-@pytest.mark.parametrize("family", ["full", "spherical"])
+# Spherical covariances are diagonal in the units of the file where columns are scaled each by its own number.
+UNITS = ("divide_by = 10.0", "standardize = true", 'standardize = true\ncolumns = ["a"]')
+DAILY = (("full", UNITS[0]), ("full", UNITS[2]), ("spherical", UNITS[1]))
+
+
+@pytest.mark.usefixtures("light")
+@pytest.mark.parametrize(
+    ("family", "data"),
+    [
+        pytest.param(*pair, marks=() if pair in DAILY else pytest.mark.slow)
+        for pair in itertools.product(("full", "spherical"), UNITS)
+    ],
+)
 def test_a_model_in_the_units_of_the_file_is_brought_into_those_of_the_fit(
-    data: str, family: str, folder: Path, tmp_path: Path
+    family: str, data: str, folder: Path, tmp_path: Path
 ) -> None:
     shutil.copy(folder / "d.csv", tmp_path / "d.csv")
     model = f'components = 2\ncovariance = "{family}"'

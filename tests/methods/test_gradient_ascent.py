@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from climbs import climbed
 from jax.flatten_util import ravel_pytree
 from numpy.typing import NDArray
 from scipy.optimize import minimize
@@ -134,16 +135,12 @@ def test_lbfgs_ends_where_scipys_does(points: Points, problem_of: Problems, rand
     x, unravel = ravel_pytree(chart.unconstrain(start))
     loss = jax.jit(jax.value_and_grad(lambda y: -problem.log_joint(chart.constrain(unravel(y))) / problem.num_points))
     theirs = minimize(loss, np.asarray(x), jac=True, method="L-BFGS-B", options={"gtol": 1e-7, "ftol": 0.0})
-    algorithm, key, passes, stopped = GradientAscent().bind(problem), jax.random.key(0), 0, False
-    state, step = jax.jit(algorithm.init)(key, start), jax.jit(algorithm.step)
-    # They need about as many passes.
-    while not stopped:
-        state, info = step(key, state)
-        passes, stopped = passes + int(info.passes), bool(info.stopped)
-        assert passes <= 2 * theirs.nfev
+    end, infos = climbed(GradientAscent(), problem, start)
     # Both stop at gradients of 1e-6 per point or less.
-    end = float(jax.jit(problem.log_joint)(algorithm.mixture(state)))
-    assert end == pytest.approx(-theirs.fun * problem.num_points, abs=1e-6)
+    value = float(jax.jit(problem.log_joint)(end))
+    assert value == pytest.approx(-theirs.fun * problem.num_points, abs=1e-6)
+    # And need about as many passes.
+    assert sum(int(info.passes) for info in infos) <= 2 * theirs.nfev
 
 
 def test_iterations_are_searches_that_ended(points: Points, problem_of: Problems, random_mixture: Random) -> None:
