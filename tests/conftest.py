@@ -174,7 +174,7 @@ def em_step() -> Callable[[Problem, Mixture], Any]:
     return jax.jit(Problem.em_step)
 
 
-@functools.partial(jax.jit, static_argnums=2)
+@jax.jit
 def _after_em(problem: Problem, start: Mixture, steps: int) -> Mixture:
     """The mixture after so many steps of EM: of one start, compiled in a tenth of the time of a comparison."""
     return jax.lax.fori_loop(0, steps, lambda _, mixture: problem.em_step(mixture)[0], start)
@@ -272,6 +272,17 @@ def make_trace(problem: Problem, rows: Mixture | list[list[Mixture]], *, draws: 
 @pytest.fixture(scope="session")
 def trace_of() -> Callable[..., Trace]:
     return make_trace
+
+
+@pytest.fixture(scope="session")
+def settled(after_em: Callable[..., Mixture]) -> Callable[..., Comparison]:
+    """A function that gives a comparison of EM alone at its end after so many steps, without the harness's loop."""
+
+    def comparison(problem: Problem, steps: int = 3000, **more: Any) -> Comparison:
+        trace = make_trace(problem, [[after_em(problem, each) for each in (1, steps)]])
+        return Comparison(problem, {"em": trace}, **more)
+
+    return comparison
 
 
 @pytest.fixture(scope="session")

@@ -22,7 +22,6 @@ from workbench.errors import InputError
 from workbench.experiment import parse_experiment
 from workbench.jobs.comparison_file import load_comparison, save_comparison
 from workbench.jobs.selection import select
-from workbench.loop.trace import Trace
 from workbench.methods import METHODS
 from workbench.mixture import (
     COVARIANCES,
@@ -258,9 +257,8 @@ def test_a_narrow_covariance_that_is_fixed_is_no_spike(x: np.ndarray, after_em: 
 
 
 @pytest.fixture(scope="module")
-def held(x: np.ndarray, after_em: Callable[..., Mixture], trace_of: Callable[..., Trace]) -> Comparison:
-    problem = Problem(x, K, prior=ConjugatePrior(), fixed=CASES["whole"])
-    return Comparison(problem, {"em": trace_of(problem, [[after_em(problem, steps) for steps in (1, 1000)]])})
+def held(x: np.ndarray, settled: Callable[..., Comparison]) -> Comparison:
+    return settled(Problem(x, K, prior=ConjugatePrior(), fixed=CASES["whole"]))
 
 
 def test_only_free_parameters_have_errors(held: Comparison) -> None:

@@ -13,7 +13,7 @@ from scipy.special import logsumexp
 from scipy.stats import multivariate_normal
 
 from workbench.cli import cli
-from workbench.compare import Reference, compare, summarise, table
+from workbench.compare import Comparison, Reference, compare, summarise, table
 from workbench.compare.answers import answer_of
 from workbench.compare.errors import errors_of
 from workbench.compare.estimates import estimates_at
@@ -179,10 +179,11 @@ def test_a_method_takes_known_components_or_says_what_to_do(name: str, x: Points
 @pytest.mark.parametrize(
     "family", [pytest.param(name, marks=() if name in ("full", "tied") else pytest.mark.slow) for name in COVARIANCES]
 )
-def test_components_keep_the_numbers_that_rows_say(family: str, x: Points, some: Points, groups: Points) -> None:
+def test_components_keep_the_numbers_that_rows_say(
+    family: str, x: Points, some: Points, groups: Points, settled: Callable[..., Comparison]
+) -> None:
     problem = Problem(x, K, family, ConjugatePrior(), label_known=some)
-    comparison = compare(problem, ["em"], restarts=4)
-    best = answer_of(comparison).mixture
+    best = answer_of(settled(problem)).mixture
     # The first coordinates of the means fall with the group, so that the usual order is the other way round.
     assert np.all(np.diff(np.asarray(best.means)[:, 0]) < 0)
     assert np.mean(np.asarray(best.predict(x)) == groups) > 0.8
@@ -271,7 +272,9 @@ def test_what_contradicts_known_components_is_refused(x: Points, some: Points) -
         problem.observations("folds")
 
 
-def test_errors_and_scores_go_by_what_is_known(x: Points, some: Points, groups: Points) -> None:
+def test_errors_and_scores_go_by_what_is_known(
+    x: Points, some: Points, groups: Points, settled: Callable[..., Comparison]
+) -> None:
     labels = groups.astype(str)
     data = Dataset("some", x, ("a", "b"), labels, "", "", known=np.where(some < 0, "", some.astype(str)))
     train, test = data.split(0.2, 0)
@@ -287,14 +290,16 @@ def test_errors_and_scores_go_by_what_is_known(x: Points, some: Points, groups: 
     assert found.ways["louis"] is None and found.ways["parametric"] is None
     # Of a row that is known, no label says anything about the mixture.
     everything = Problem(x, K, label_known=groups)
-    (judged,) = summarise(compare(everything, ["em"], reference=Reference(labels=labels), restarts=1))
+    (judged,) = summarise(settled(everything, reference=Reference(labels=labels)))
     assert judged.adjusted_rand_index is None
 
 
-def test_a_comparison_comes_back_from_its_file(x: Points, groups: Points, tmp_path: Path) -> None:
+def test_a_comparison_comes_back_from_its_file(
+    x: Points, groups: Points, settled: Callable[..., Comparison], tmp_path: Path
+) -> None:
     names = np.asarray(["zoe", "amy", "bea"])[groups]
     names[::2] = ""
-    comparison = compare(Problem(x, K, label_known=names), ["em"], restarts=2)
+    comparison = settled(Problem(x, K, label_known=names))
     again = load_comparison(save_comparison(comparison, tmp_path / "c.npz"))
     assert again.problem.known is not None and again.problem.known.names == ("amy", "bea", "zoe")
     assert str(table(again)) == str(table(comparison))

@@ -5,11 +5,10 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from workbench.compare import compare
+from workbench.compare import Comparison
 from workbench.compare.errors import errors_of
 from workbench.data import Dataset
 from workbench.errors import InputError
-from workbench.methods import EM
 from workbench.mixture import Mixture
 from workbench.problem import Problem
 from workbench.soundness import Soundness
@@ -47,11 +46,11 @@ def test_equal_values_in_rows_that_miss_others_are_a_tie() -> None:
     assert health.tie is not None and health.tie.column == 0 and not health.sound
 
 
-def test_ways_that_need_every_cell_have_no_errors_and_the_others_have() -> None:
+def test_ways_that_need_every_cell_have_no_errors_and_the_others_have(settled: Callable[..., Comparison]) -> None:
     rng = np.random.default_rng(2)
     x = rng.normal(size=(80, 2))
     x[:10, 0] = np.nan
-    comparison = compare(Problem(x, 1, missing="marginal"), [EM()], restarts=1)
+    comparison = settled(Problem(x, 1, missing="marginal"))
     found = errors_of(comparison, "em", ["observed", "louis", "sandwich", "parametric"])
     assert found.ways["observed"] is not None
     assert [found.ways[way] for way in ("louis", "sandwich", "parametric")] == [None] * 3

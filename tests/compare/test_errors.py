@@ -3,6 +3,7 @@
 import csv
 import io
 import itertools
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -29,9 +30,9 @@ def found(comparison: wb.Comparison, *ways: str, replicates: int = 200) -> dict[
     }
 
 
-def test_one_gaussian_has_the_textbook_errors(points: np.ndarray) -> None:
+def test_one_gaussian_has_the_textbook_errors(points: np.ndarray, settled: Callable[..., wb.Comparison]) -> None:
     """Of a mean s / sqrt(N); of s, if the model is right, s / sqrt(2 N), else by the fourth moment."""
-    comparison = wb.compare(wb.Problem(points, 1, columns=("a", "b")), {"em": EXACT}, restarts=2)
+    comparison = settled(wb.Problem(points, 1, columns=("a", "b")), columns=("a", "b"))
     errors = found(comparison, "observed", "louis", "sandwich", "nonparametric")
     n, s, centred = len(points), points.std(axis=0), points - points.mean(axis=0)
     fourth = np.mean(centred**4, axis=0)
@@ -46,12 +47,11 @@ def test_one_gaussian_has_the_textbook_errors(points: np.ndarray) -> None:
         assert errors["nonparametric"]["mean", 1, column] == pytest.approx(s[d] / np.sqrt(n), rel=4 / np.sqrt(400))
 
 
-def test_the_sandwich_of_two_components_by_differences() -> None:
+def test_the_sandwich_of_two_components_by_differences(settled: Callable[..., wb.Comparison]) -> None:
     """In log-odds, means and log deviations, from SciPy's density; the data are skewed, so that it differs."""
     rng = np.random.default_rng(5)
     x = np.concatenate([-rng.gamma(3.0, 0.6, 80), 3.0 + rng.gamma(3.0, 0.4, 60)])
-    comparison = wb.compare(wb.Problem(x, 2), {"em": EXACT}, restarts=2)
-    errors = errors_of(comparison, "em", ["observed", "sandwich"])
+    errors = errors_of(settled(wb.Problem(x, 2)), "em", ["observed", "sandwich"])
     w, _, m1, m2, s1, s2 = errors.estimates
     at = np.array([np.log(w / (1 - w)), m1, m2, np.log(s1), np.log(s2)])
 
@@ -125,7 +125,7 @@ def test_the_command_prints_them_in_every_form(tiny_run: tuple[Path, wb.Comparis
         assert result.exit_code == 2 and message in " ".join(result.stderr.split()), result.output
 
 
-def test_a_wrong_way_is_one_message(points: np.ndarray) -> None:
-    comparison = wb.compare(wb.Problem(points, 1), "em", restarts=2)
+def test_a_wrong_way_is_one_message(points: np.ndarray, settled: Callable[..., wb.Comparison]) -> None:
+    comparison = settled(wb.Problem(points, 1))
     with pytest.raises(InputError, match="--errors: unknown 'jackknife'"):
         errors_of(comparison, "em", ["jackknife"])

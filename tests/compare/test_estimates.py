@@ -1,10 +1,8 @@
 """Estimates against closed forms, a Hessian by differences of SciPy's likelihood, and quantiles by NumPy."""
 
-import dataclasses
 import itertools
 import sys
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -13,35 +11,30 @@ import pytest
 from scipy.special import logsumexp
 from scipy.stats import norm
 
-from workbench.compare import Comparison, compare
+from workbench.compare import Comparison
 from workbench.compare.estimates import Estimate, estimates_at, estimates_of, numbers_of
 from workbench.errors import InputError
 from workbench.loop.trace import Trace
-from workbench.methods import EM
 from workbench.mixture import ConjugatePrior, Mixture
 from workbench.problem import Problem
 
-EXACT = EM(tolerance=1e-13, max_iterations=5_000)
+Settled = Callable[..., Comparison]
 
 
 def by_place(rows: tuple[Estimate, ...]) -> dict[tuple[str, int | None, str | None], Estimate]:
     return {(row.parameter, row.component, row.column): row for row in rows}
 
 
-def climbed(problem: Problem, **more: Any) -> Comparison:
-    return compare(problem, {"em": EXACT}, restarts=2, **more)
-
-
 @pytest.fixture(scope="module")
-def two(points: np.ndarray) -> Comparison:
+def two(points: np.ndarray, settled: Settled) -> Comparison:
     """EM with two components of full covariances, run once."""
-    return climbed(Problem(points, 2))
+    return settled(Problem(points, 2))
 
 
-def test_one_gaussian_has_the_textbook_errors(points: np.ndarray) -> None:
+def test_one_gaussian_has_the_textbook_errors(points: np.ndarray, settled: Settled) -> None:
     """Of N points: s / sqrt(N), s / sqrt(2 N) and (1 - r^2) / sqrt(N); every column apart."""
     problem = Problem(points, 1, columns=("a", "b"))
-    comparison = dataclasses.replace(climbed(problem), columns=("a", "b"))
+    comparison = settled(problem, columns=("a", "b"))
     rows = by_place(estimates_of(comparison, "em").rows)
     n, s = len(points), points.std(axis=0)
     r = float(np.corrcoef(points.T)[0, 1])
@@ -59,12 +52,12 @@ def test_one_gaussian_has_the_textbook_errors(points: np.ndarray) -> None:
     assert rows["weight", 1, None] == Estimate("weight", 1, None, 1.0, None, None, None)
 
 
-def test_two_components_against_a_hessian_by_differences() -> None:
+def test_two_components_against_a_hessian_by_differences(settled: Settled) -> None:
     """In log-odds, means and log deviations, from SciPy's density: the chart here is another than the package's."""
     rng = np.random.default_rng(5)
     x = np.concatenate([rng.normal(-2, 1, 80), rng.normal(2, 0.7, 60)])
     problem = Problem(x, 2)
-    found = by_place(estimates_of(climbed(problem), "em", 0.9).rows)
+    found = by_place(estimates_of(settled(problem), "em", 0.9).rows)
     at = np.array(
         [
             np.log(found["weight", 1, None].estimate / found["weight", 2, None].estimate),
@@ -103,8 +96,10 @@ def test_two_components_against_a_hessian_by_differences() -> None:
 
 
 @pytest.mark.parametrize("family", ["full", "tied", "diagonal", "spherical"])
-def test_every_family_names_its_own_parameters(points: np.ndarray, two: Comparison, family: str) -> None:
-    comparison = two if family == "full" else climbed(Problem(points, 2, family))
+def test_every_family_names_its_own_parameters(
+    points: np.ndarray, two: Comparison, settled: Settled, family: str
+) -> None:
+    comparison = two if family == "full" else settled(Problem(points, 2, family))
     found = estimates_of(comparison, "em")
     best = comparison["em"].best(comparison.problem)
     assert best is not None
@@ -119,8 +114,8 @@ def test_every_family_names_its_own_parameters(points: np.ndarray, two: Comparis
     assert sum(row.parameter == "correlation" for row in found.rows) == {"full": 2, "tied": 1}.get(family, 0)
 
 
-def test_a_conjugate_prior_is_named_and_counts(points: np.ndarray, two: Comparison) -> None:
-    flat, prior = (estimates_of(each, "em") for each in (two, climbed(Problem(points, 2, prior=ConjugatePrior()))))
+def test_a_conjugate_prior_is_named_and_counts(points: np.ndarray, two: Comparison, settled: Settled) -> None:
+    flat, prior = (estimates_of(each, "em") for each in (two, settled(Problem(points, 2, prior=ConjugatePrior()))))
     assert (flat.how, prior.how) == ("observed information", "curvature of the posterior at its mode")
     assert flat.rows != prior.rows
 
