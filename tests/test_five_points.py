@@ -53,9 +53,9 @@ def assert_is_the_mode(problem: Problem, mixture: Mixture) -> None:
 
 def test_ascent_reaches_the_mode_from_every_start(problem: Problem) -> None:
     starts = draw_starts(RandomPoints(), problem, 4, seed=0)
-    each = [jax.tree.map(lambda leaf, r=r: leaf[r], starts) for r in range(4)]
-    for end in all_climbed(GradientAscent(), problem, each)[0]:
-        assert_is_the_mode(problem, end)
+    ends, *_ = all_climbed(GradientAscent(), problem, starts)
+    for r in range(4):
+        assert_is_the_mode(problem, jax.tree.map(lambda leaf, r=r: leaf[r], ends))
 
 
 @pytest.mark.slow

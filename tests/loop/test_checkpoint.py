@@ -33,7 +33,7 @@ class CutOff(Exception):
 
 @pytest.fixture(scope="module")
 def problem(problem_of: Callable[..., Problem]) -> Problem:
-    return problem_of("full", "conjugate")
+    return problem_of("diagonal", "conjugate")
 
 
 def starts(method: Method, problem: Problem) -> Mixture:

@@ -88,12 +88,10 @@ def test_starts_lead_em_and_ascent_to_one_sound_optimum(
     problem: wb.Problem, starts: Mixture, climbed: wb.Trace
 ) -> None:
     assert starts.scales.shape == (3, 2)
-    each = [jax.tree.map(lambda leaf, r=r: leaf[r], starts) for r in range(3)]
-    ascended, _ = all_climbed(wb.GradientAscent(), problem, each)
-    log_joint = jax.jit(problem.log_joint)
+    ascended, *_ = all_climbed(wb.GradientAscent(), problem, starts)
     best = climbed.log_joint[:, -1].max()
     # Both stop where a step gains less than about 1e-8 nats a point.
-    assert max(float(log_joint(end)) for end in ascended) == pytest.approx(best, abs=1e-4)
+    assert float(jax.jit(jax.vmap(problem.log_joint))(ascended).max()) == pytest.approx(best, abs=1e-4)
     end = jax.tree.map(lambda leaf: leaf[int(np.argmax(climbed.log_joint[:, -1]))], climbed.ends)
     assert Soundness().check(problem, end).sound
     # 5 deviations of a variance from 60 points, sqrt(2 / 60) of it.
