@@ -26,7 +26,10 @@ from workbench.engine.compat.compilation import (
     make_room,
     processor,
 )
-from workbench.methods import METHODS, Method
+from workbench.kernel import library
+from workbench.loop import batch
+from workbench.loop.batch import advance
+from workbench.methods import EM, IBIS, METHODS, Method
 from workbench.mixture import ConjugatePrior
 from workbench.problem import Problem
 
@@ -197,3 +200,15 @@ def test_another_seed_in_another_process_compiles_nothing_and_says_nothing(
     assert command(1).stderr == ""
     assert any(name.startswith("jit_advance") for name in first)
     assert kept() == first
+
+
+def test_only_methods_that_leave_all_rows_to_the_native_pass_take_the_older_emitters(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(batch, "_to_next_end", lambda is_native, *_: is_native)
+    x = np.random.default_rng(0).normal(size=(N, D))
+    whole, here = Problem(x, 2, prior=ConjugatePrior()), library() is not None
+    x[0, 0] = np.nan
+    partial = Problem(x, 2, prior=ConjugatePrior(), missing="marginal")
+    for method, problem, expected in ((EM(), whole, here), (IBIS(), whole, False), (EM(), partial, False)):
+        assert advance(method, problem, None, [], 0, 0) is expected  # type: ignore[arg-type, comparison-overlap]

@@ -233,13 +233,13 @@ def test_a_sweep_reads_the_data_once_and_says_so(
     three_groups: ReferencePosterior, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reads: list[None] = []
-    total = Rows._sum
+    total = Rows.block_sum
 
     def counted(self: Rows, *given: Any) -> Any:
         reads.append(None)
         return total(self, *given)
 
-    monkeypatch.setattr(Rows, "_sum", counted)
+    monkeypatch.setattr(Rows, "block_sum", counted)
     algorithm = Gibbs().bind(three_groups.problem)
     start = jax.tree.map(lambda leaf: leaf[0], draw_starts(RandomPoints(), three_groups.problem, 1, seed=0))
     reads.clear()

@@ -16,7 +16,7 @@ from jax import Array
 
 from workbench.engine.rows import Rows
 from workbench.kernel import library
-from workbench.mixture.covariance import Diagonal, Full, Spherical, Statistics, Tied
+from workbench.mixture.covariance import Covariance, Diagonal, Full, Spherical, Statistics, Tied
 from workbench.mixture.mixture import Mixture
 
 # The numbers of the families in `kernel/families.h`.
@@ -27,14 +27,18 @@ _DTYPES = ("float32", "float64")
 
 def serves(mixture: Mixture, rows: Rows) -> bool:
     """Whether the native pass can go over these rows."""
-    return (
-        type(rows) is Rows
-        and type(mixture.covariance) in FAMILIES
-        and str(rows.dtype) in _DTYPES
-        and all(leaf.dtype == rows.dtype for leaf in jax.tree.leaves(mixture))
-        and jax.default_backend() == "cpu"
-        and _is_registered()
-    )
+    alike = all(leaf.dtype == rows.dtype for leaf in jax.tree.leaves(mixture))
+    return alike and goes_over(rows, mixture.covariance)
+
+
+def goes_over(rows: Rows, family: Covariance) -> bool:
+    """Whether the native pass can go over these rows for mixtures of a family that have the dtype of the rows."""
+    return type(rows) is Rows and covers(family, rows.dtype)
+
+
+def covers(family: Covariance, dtype: np.dtype[Any]) -> bool:
+    """Whether there is a native pass for a covariance family and a dtype."""
+    return type(family) in FAMILIES and str(dtype) in _DTYPES and jax.default_backend() == "cpu" and _is_registered()
 
 
 def statistics(mixture: Mixture, rows: Rows) -> tuple[Array, Statistics]:
@@ -48,7 +52,15 @@ def log_likelihood(mixture: Mixture, rows: Rows) -> Array:
     return _call(mixture, rows, wants_statistics=False)[0]
 
 
-def _call(mixture: Mixture, rows: Rows, *, wants_statistics: bool) -> list[Array]:
+def allocated_statistics(key: Array, mixture: Mixture, rows: Rows) -> Statistics:
+    """`Statistics` of rows without weights whose components are drawn, about the mixture's means, in the data's units.
+
+    The uniform numbers of a chunk are drawn by JAX with the chunk's own key, as in the pass in JAX.
+    """
+    return Statistics(*_call(mixture, rows, wants_statistics=True, key=key)[1:])
+
+
+def _call(mixture: Mixture, rows: Rows, *, wants_statistics: bool, key: Array | None = None) -> list[Array]:
     if not _is_registered():
         raise RuntimeError("the native pass is not built; ask `serves` before")
     k, d = mixture.means.shape
@@ -62,17 +74,24 @@ def _call(mixture: Mixture, rows: Rows, *, wants_statistics: bool) -> list[Array
     family = np.int64(FAMILIES[type(mixture.covariance)])
 
     def block(given: Any, numbers: Array, z: Array, counted: Array) -> list[Array]:
-        parameters, units = given
+        parameters, units, *keys = given
         is_weighted = np.int64(counted.ndim > 1)
-        arrays = (*parameters, z, counted.astype(dtype), *units)
+        levels = [_uniform(key, numbers, z) for key in keys]
+        arrays = (*parameters, z, counted.astype(dtype), *units, *levels)
         axes = np.int64(mixture.scales.ndim)
         return list(target(*arrays, family=family, scale_axes=axes, is_weighted=is_weighted))
 
     # Each call takes an equal share of the total over rows, which only the tied family reads.
     units = (rows.shift, rows.matrix, rows.inverse, rows.total / rows.num_blocks)
     parameters = (mixture.weights, mixture.means, mixture.scales)
-    sums: list[Array] = rows.block_sum(block, (parameters, jax.tree.map(jnp.asarray, units)))
+    given = (parameters, jax.tree.map(jnp.asarray, units), *(() if key is None else (key,)))
+    sums: list[Array] = rows.block_sum(block, given)
     return sums
+
+
+def _uniform(key: Array, numbers: Array, z: Array) -> Array:
+    """A uniform number for each row of the chunks with these numbers. [C, B]"""
+    return jax.vmap(lambda n: jax.random.uniform(jax.random.fold_in(key, n), z.shape[-1:], z.dtype))(numbers)
 
 
 @cache

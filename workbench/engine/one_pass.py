@@ -279,11 +279,18 @@ def allocated_statistics(key: Array, mixture: Mixture, rows: Rows) -> Statistics
 
     It costs one pass: allocations are drawn chunk by chunk, summed and discarded. The observations of a row with a
     whole weight are allocated one by one, so that their numbers are multinomial. The expectation of the statistics is
-    what `one_pass` returns. Log-joints are computed in the whitened form, which does not cancel far from the origin.
+    what `one_pass` returns.
 
     Returns:
         `Statistics` in the data's units: counts [K], first [K, D] and second moments in the family's shape.
     """
+    if rows.weights is None and native.serves(mixture, rows):
+        return native.allocated_statistics(key, mixture, rows)
+    return _plain_allocated_statistics(key, mixture, rows)
+
+
+def _plain_allocated_statistics(key: Array, mixture: Mixture, rows: Rows) -> Statistics:
+    """The random pass in JAX; in the whitened form, which does not cancel far from the origin."""
     working = rows.to_working(mixture)
     family, (k, d) = working.covariance, working.means.shape
     constant = jnp.log(working.weights) - family.half_log_determinants(working.scales, k, d)

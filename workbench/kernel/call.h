@@ -34,7 +34,8 @@ struct Call {
     std::ptrdiff_t batch, k, d, chunks, rows;  // rows of a chunk
     bool is_weighted;  // `counted` is [C, rows], how often each row counts; otherwise [C], the rows but padding
     bool wants_statistics;
-    Batched<const T> weights, means, scales, z, counted, shift, matrix, inverse, total;
+    bool draws;  // statistics of rows whose component is drawn by `uniform`, [C, rows]; there is no value
+    Batched<const T> weights, means, scales, z, counted, shift, matrix, inverse, total, uniform;
     Batched<T> value, counts, first, second;
 };
 

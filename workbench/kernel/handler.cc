@@ -101,12 +101,13 @@ bool answers_question(const XLA_FFI_CallFrame* frame) {
     return true;
 }
 
-enum Argument { WEIGHTS, MEANS, SCALES, Z, COUNTED, SHIFT, MATRIX, INVERSE, TOTAL, ARGUMENTS };
+enum Argument { WEIGHTS, MEANS, SCALES, Z, COUNTED, SHIFT, MATRIX, INVERSE, TOTAL, UNIFORM, ARGUMENTS };
 
 template <class T>
 XLA_FFI_Error* pass(XLA_FFI_CallFrame* frame) {
     if (answers_question(frame)) return nullptr;
-    if (frame->args.size != ARGUMENTS || (frame->rets.size != 1 && frame->rets.size != 4))
+    const bool draws = frame->args.size == ARGUMENTS;
+    if ((!draws && frame->args.size != UNIFORM) || (frame->rets.size != 1 && frame->rets.size != 4))
         return error(frame, "workbench: wrong number of arguments or results");
     const auto given = [&](Argument i) -> const XLA_FFI_Buffer& {
         return *static_cast<const XLA_FFI_Buffer*>(frame->args.args[i]);
@@ -115,7 +116,7 @@ XLA_FFI_Error* pass(XLA_FFI_CallFrame* frame) {
         return *static_cast<const XLA_FFI_Buffer*>(frame->rets.rets[i]);
     };
     const auto expected = sizeof(T) == 8 ? XLA_FFI_DataType_F64 : XLA_FFI_DataType_F32;
-    for (int i = 0; i < ARGUMENTS; ++i)
+    for (int i = 0; i < frame->args.size; ++i)
         if (given(Argument(i)).dtype != expected) return error(frame, "workbench: an argument has another type");
     const XLA_FFI_Buffer &z = given(Z), &means = given(MEANS);
     if (z.rank < 3 || means.rank < 2) return error(frame, "workbench: an argument has too few axes");
@@ -126,6 +127,7 @@ XLA_FFI_Error* pass(XLA_FFI_CallFrame* frame) {
     call.family = attribute(frame->attrs, "family");
     call.is_weighted = attribute(frame->attrs, "is_weighted") == 1;
     call.wants_statistics = frame->rets.size == 4;
+    call.draws = draws;
     call.batch = batch.axes.size;
     call.k = means.dims[means.rank - 2], call.d = means.dims[means.rank - 1];
     call.chunks = z.dims[z.rank - 3], call.rows = z.dims[z.rank - 1];
@@ -139,6 +141,7 @@ XLA_FFI_Error* pass(XLA_FFI_CallFrame* frame) {
     call.matrix = batch.array<const T>(given(MATRIX), 2);
     call.inverse = batch.array<const T>(given(INVERSE), 2);
     call.total = batch.array<const T>(given(TOTAL), 2);
+    if (draws) call.uniform = batch.array<const T>(given(UNIFORM), 2);
     call.value = batch.array<T>(taken(0), 0);
     if (call.wants_statistics) {
         call.counts = batch.array<T>(taken(1), 1);

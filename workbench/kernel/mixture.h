@@ -54,7 +54,7 @@ double whitening(const T* scales, const T* matrix, Index d, Array<double>& solve
 template <class T>
 struct Chunk {
     const T* z;
-    Index stride, vectors;
+    Index stride, vectors, rows;
 };
 
 // Sums over rows in working units; first and second moments are about the means.
@@ -77,6 +77,18 @@ struct Shares {
     const T* of(Index c) const { return numbers.data() + c * stride; }
 };
 
+// The largest log-joint of each row of a vector; 0 for a row of density zero under every component, which so gives
+// -inf, not NaN.
+template <class T>
+V<T> largest_of(const Shares<T>& shares, Index k, Index v) {
+    V<T> largest = load(shares.of(0) + v * LANES<T>);
+    for (Index c = 1; c < k; ++c) {
+        const V<T> next = load(shares.of(c) + v * LANES<T>);
+        largest = next > largest ? next : largest;
+    }
+    return largest == -std::numeric_limits<T>::infinity() ? V<T>{} : largest;
+}
+
 // The chunk's log-likelihood. Log-joints become responsibilities, times how often each row counts; a row that counts
 // zero times has none.
 template <class T>
@@ -84,13 +96,7 @@ double normalise(Shares<T>& shares, Index k, const T* counted, Index vectors) {
     constexpr Index L = LANES<T>;
     V<T> sum{};
     for (Index v = 0; v < vectors; ++v) {
-        V<T> largest = load(shares.of(0) + v * L);
-        for (Index c = 1; c < k; ++c) {
-            const V<T> next = load(shares.of(c) + v * L);
-            largest = next > largest ? next : largest;
-        }
-        // A row of density zero under every component gives -inf, not NaN.
-        largest = largest == -std::numeric_limits<T>::infinity() ? V<T>{} : largest;
+        const V<T> largest = largest_of(shares, k, v);
         V<T> total{};
         for (Index c = 0; c < k; ++c) {
             const V<T> share = exp_of<T>(load(shares.of(c) + v * L) - largest);
@@ -106,6 +112,32 @@ double normalise(Shares<T>& shares, Index k, const T* counted, Index vectors) {
         }
     }
     return sum_of_lanes<T>(sum);
+}
+
+// Draws the component of each row in proportion to exp of its log-joints, by inversion of a uniform number below one.
+// Log-joints become how often the row counts for the component drawn, and zero for the others.
+template <class T>
+void allocate(Shares<T>& shares, Index k, const T* counted, const T* uniform, Index vectors) {
+    constexpr Index L = LANES<T>;
+    for (Index v = 0; v < vectors; ++v) {
+        const V<T> largest = largest_of(shares, k, v);
+        V<T> below{};
+        for (Index c = 0; c < k; ++c) {
+            T* at = shares.of(c) + v * L;
+            below += exp_of<T>(load(at) - largest);
+            store(at, below);
+        }
+        const V<T> level = below * load(uniform + v * L);
+        V<T> left = load(counted + v * L);
+        // Whatever rounding does, the last component takes a row that none before it has taken.
+        for (Index c = 0; c + 1 < k; ++c) {
+            T* at = shares.of(c) + v * L;
+            const auto later = load(at) <= level;
+            store(at, later ? V<T>{} : left);
+            left = later ? left : V<T>{};
+        }
+        store(shares.of(k - 1) + v * L, left);
+    }
 }
 
 // Vectors of sums, one for each number; lanes are added at the end, in float64.

@@ -11,7 +11,8 @@ from jax import Array
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from jax.typing import ArrayLike
 
-from workbench.engine.compat.compilation import STEPPING, jit_by_size, jit_with
+from workbench.engine import native
+from workbench.engine.compat.compilation import jit_by_size, jit_to_step
 from workbench.engine.keys import of_words, quick
 from workbench.engine.rows import Rows
 from workbench.methods import Method
@@ -139,7 +140,6 @@ def placed(method: Method, problem: Problem, batch: RestartState) -> tuple[Probl
     return problem, jax.tree.map(lambda leaf: put(leaf.shape, data_callback=lambda index: leaf[index]), batch)
 
 
-@jit_with(STEPPING, static_argnums=0)
 def advance(
     method: Method, problem: Problem, batch: RestartState, marks: ArrayLike, until: ArrayLike, limit: ArrayLike
 ) -> Advanced:
@@ -160,6 +160,13 @@ def advance(
         until: number of rows after which a restart is done.
         limit: most steps; a call with zero only compiles.
     """
+    is_native = not method.computes_outside_pass and native.goes_over(problem.rows, problem.covariance)
+    return _to_next_end(is_native, method, problem, batch, marks, until, limit)
+
+
+def _advanced(
+    method: Method, problem: Problem, batch: RestartState, marks: ArrayLike, until: ArrayLike, limit: ArrayLike
+) -> Advanced:
     mesh = _batch_mesh(problem.rows, len(batch.steps))
     if mesh is None:
         return _advance(method, problem, batch, jnp.asarray(marks), until, limit)
@@ -172,6 +179,9 @@ def advance(
         check_vma=False,
     )
     return Advanced._make(shared(problem.over(problem.rows.whole), batch, jnp.asarray(marks), until, limit))
+
+
+_to_next_end = jit_to_step(_advanced, static_argnums=(0,))
 
 
 def _advance(

@@ -58,6 +58,7 @@ class IBIS(Sampler):
     num_moves: Annotated[int, Field(ge=1)] = Field(3, description="sweeps of Gibbs at each stage")
 
     summary: ClassVar[str] = "IBIS: particles take in the points one by one, and tell the evidence; conjugate prior"
+    computes_outside_pass: ClassVar[bool] = True
 
     def check(self, problem: Problem) -> None:
         """Refuses every prior but the conjugate one, weights that are not whole, and points that are streamed."""
@@ -92,8 +93,9 @@ class IBIS(Sampler):
 
         def mixture(state: Cloud) -> Mixture:
             place = jnp.maximum(state.taken - self.num_warmup - 1, 0)
-            drawn = jax.tree.map(lambda leaf: leaf[..., place], state.drawn)
-            return problem.rows.from_working(drawn.mixture(problem.covariance))
+            one = jax.tree.map(lambda leaf: leaf[..., place, None], state.drawn)
+            drawn = jax.tree.map(lambda leaf: leaf[0], one.mixtures(problem.covariance))
+            return problem.rows.from_working(drawn)
 
         def log_evidence(state: Cloud) -> Array:
             return jnp.where(state.seen >= n, state.log_evidence, jnp.nan)

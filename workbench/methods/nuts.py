@@ -119,6 +119,7 @@ class Mixed(Sampler):
     max_tree_depth: Annotated[int, Field(ge=1, le=15)] = 10
 
     summary: ClassVar[str] = "NumPyro's DiscreteHMCGibbs over the latent allocations; few points, a proper prior"
+    computes_outside_pass: ClassVar[bool] = True
 
     def check(self, problem: Problem) -> None:
         """Refuses an improper prior, weights that are not whole, and points whose sweep costs over `MOST_PASSES`."""

@@ -7,6 +7,7 @@ are the last axis of every array, so that sums over components, features and poi
 particles share the features of a point in one product. Everything is in working units.
 """
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import jax
@@ -14,11 +15,21 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
+from workbench.engine import native
+from workbench.engine.layout import MOST
+from workbench.engine.one_pass import allocated_statistics
+from workbench.engine.rows import Rows
 from workbench.methods.base import only_where
 from workbench.mixture import Mixture, Statistics
-from workbench.mixture.arithmetic import log, lower_root_of_inverse, lower_triangular_of, products, squares
+from workbench.mixture.arithmetic import (
+    log,
+    lower_inverse,
+    lower_root_of_inverse,
+    lower_triangular_of,
+    products,
+)
 from workbench.mixture.covariance import Covariance
-from workbench.mixture.covariance.base import Natural, product
+from workbench.mixture.covariance.base import product
 from workbench.mixture.prior import Hyperparameters
 from workbench.mixture.prior.update import Known, Updated, shape_of, update
 
@@ -76,14 +87,8 @@ def _proposed(key: Array, shapes: Array) -> tuple[Array, Array]:
     return log(d) + log_cube, ~accepted
 
 
-# Up to this many features, a sum over them is written out.
-FEW_FEATURES = 16
-
-# Log weight of an inactive component, below that of any active one.
-NEXT_TO_NOTHING = float(np.log(np.finfo(np.float64).tiny))
-
-# Size of a chunk of points: their densities under all components of all particles stay in a core's cache.
-CACHE_BYTES = 2**20
+# Particles that a pass in JAX takes on at a time, so that their intermediates stay in a core's cache.
+FEW = 8
 
 
 class Drawn(NamedTuple):
@@ -93,12 +98,16 @@ class Drawn(NamedTuple):
     roots: Array  # the family's shape; lower triangular, or reciprocal standard deviations
     white_means: Array  # [K, D]   W mu
 
-    def mixture(self, family: Covariance) -> Mixture:
-        """The parameters as a mixture."""
-        scales = family.whitener(self.roots)
-        trils = family.scale_trils(scales, *self.white_means.shape)
-        means = jnp.einsum("kij,kj->ki", trils, self.white_means, precision="highest")
-        return Mixture(jnp.exp(self.log_weights), means, scales, family)
+    def mixtures(self, family: Covariance) -> Mixture:
+        """The parameters as mixtures, from leaves [..., S] to leaves [S, ...]."""
+        if family.has_correlations:
+            scales = lower_inverse(self.roots)
+            means = jnp.sum(scales * self.white_means[:, None], -2)
+        else:
+            scales = 1.0 / self.roots
+            means = _by_column(scales, family) * self.white_means
+        weights, means, scales = (jnp.moveaxis(leaf, -1, 0) for leaf in (jnp.exp(self.log_weights), means, scales))
+        return Mixture(weights, means, scales, family)
 
 
 class Setting(NamedTuple):
@@ -155,63 +164,32 @@ def draw(key: Array, known: Known, setting: Setting) -> Drawn:
 
 
 def allocated(key: Array, drawn: Drawn, seen: Array, setting: Setting) -> Known:
-    """Statistics after each of the first `seen` points is allocated by its responsibilities; leaves [..., S]."""
-    family, points, h = setting.family, setting.points, setting.hyperparameters
-    (n, d), (k, size) = points.shape, drawn.log_weights.shape
-    natural = naturals(drawn, setting)
-    blocks = jax.vmap(lambda own: (own.constant[:, None], *family.pack(own)), -1, -1)(natural)
-    widths = np.cumsum([block.shape[1] for block in blocks])[:-1]
-    coefficients = jnp.concatenate(blocks, 1)  # [K, F, S]
-    together = rows_together(n, k * size)
-    padded = jnp.pad(points, ((0, -n % together), (0, 0)))
+    """Statistics after each of the first `seen` points is allocated by its responsibilities; leaves [..., S].
 
-    def add(carry: tuple[Array, Array]) -> tuple[Array, Array]:
-        number, sums = carry
-        first = number * together
-        z = jax.lax.dynamic_slice_in_dim(padded, first, together).T  # [D, B]
-        features = jnp.concatenate([jnp.ones_like(z[:1]), *family.features(z)])
-        counted = (first + jnp.arange(together) < seen).astype(z.dtype)
-        log_joint = _log_joints(features, coefficients)
-        shares = jnp.exp(log_joint - jnp.max(log_joint, axis=0)).reshape(k, -1)
-        uniform = jax.random.uniform(jax.random.fold_in(key, number), shares.shape[1:], shares.dtype)
-        chosen = choose(shares, uniform).reshape(log_joint.shape)
-        return number + 1, sums + _sums(features * counted, chosen)
-
-    begun = (jnp.asarray(0), jnp.zeros_like(coefficients))
-    _, sums = jax.lax.while_loop(lambda carry: carry[0] * together < seen, add, begun)
-    counted = (jnp.arange(n) < seen).astype(points.dtype)
-    total = jnp.einsum("ni,n,nj->ij", points, counted, points, precision="highest")
-
-    def updated(sums: Array) -> Updated:
-        counts, *others = jnp.split(sums, widths, axis=1)
-        found = family.unpack(counts[:, 0], tuple(others), total)
-        return update(Statistics(*found), jnp.zeros((k, d), points.dtype), h, family)
-
-    return Known.of(jax.vmap(updated, -1, -1)(sums), family)
-
-
-def rows_together(points: int, numbers: int) -> int:
-    """Rows of a chunk, a power of two, if each row has this many numbers."""
-    most = max(1, min(points, CACHE_BYTES // (8 * numbers)))
-    return 1 << (most - 1).bit_length() if most == points else 1 << (most.bit_length() - 1)
-
-
-def _log_joints(features: Array, coefficients: Array) -> Array:
-    """`sum_f c_kfs f_b` for features [F, B] and coefficients [K, F, S]. [K, B, S]
-
-    Few features are summed term by term, because a matrix product takes XLA up to nine times as long.
+    Each particle is a mixture of the batch of one random pass.
     """
-    if len(features) > FEW_FEATURES:
-        return jnp.einsum("fb,kfs->kbs", features, coefficients, precision="highest")
-    terms = [row[:, None] * coefficients[:, f, None] for f, row in enumerate(features)]
-    return sum(terms[1:], terms[0])
+    family, points, h = setting.family, setting.points, setting.hyperparameters
+    (n, d), dtype = points.shape, points.dtype
+    size = min(MOST, n)
+    chunks = -(-n // size)
+    z = jnp.pad(points, ((0, chunks * size - n), (0, 0))).reshape(chunks, size, d)
+    counted, unit = jnp.clip(seen - size * jnp.arange(chunks), 0, size), jnp.eye(d, dtype=dtype)
+    there = (jnp.arange(n) < seen).astype(dtype)
+    total = jnp.einsum("ni,n,nj->ij", points, there, points, precision="highest")
+    rows = Rows(jnp.swapaxes(z, 1, 2), counted, jnp.zeros(d, dtype), unit, unit, total, n)
 
+    def of_particle(key: Array, mixture: Mixture) -> Updated:
+        mixture = replace(mixture, weights=jnp.where(setting.active, mixture.weights, 0.0))
+        statistics = allocated_statistics(key, mixture, rows)
+        # As in `gibbs.sweep`.
+        origins = jnp.where(statistics.counts[:, None] > 0, mixture.means, h["mean_location"])
+        return update(statistics, origins, h, family)
 
-def _sums(features: Array, chosen: Array) -> Array:
-    """`sum_b f_b h_kbs` for features [F, B] and choices [K, B, S]. [K, F, S]"""
-    if len(features) > FEW_FEATURES:
-        return jnp.einsum("fb,kbs->kfs", features, chosen, precision="highest")
-    return jnp.stack([jnp.sum(row[:, None] * chosen, 1) for row in features], 1)
+    many = drawn.log_weights.shape[-1]
+    pairs = (jax.random.split(key, many), drawn.mixtures(family))
+    together = many if native.goes_over(rows, family) else FEW
+    updated = jax.lax.map(lambda pair: of_particle(*pair), pairs, batch_size=together)
+    return Known.of(jax.tree.map(lambda leaf: jnp.moveaxis(leaf, 0, -1), updated), family)
 
 
 def choose(chances: Array, uniform: Array) -> Array:
@@ -224,24 +202,6 @@ def choose(chances: Array, uniform: Array) -> Array:
     level = uniform * jnp.sum(chances, axis=0)
     place = jnp.sum(before <= level, axis=0) - 1
     return (jnp.arange(k)[:, None] == place).astype(chances.dtype)
-
-
-def naturals(drawn: Drawn, setting: Setting) -> Natural:
-    """Natural parameters about the origin, without the constant of the normal density; leaves [..., S]."""
-    family = setting.family
-    log_weights = jnp.where(setting.active[:, None], drawn.log_weights, NEXT_TO_NOTHING)
-    if not family.has_correlations:
-        deviations = _by_column(drawn.roots, family)
-        logs = _by_column(log(drawn.roots), family)
-        precision, linear = drawn.roots**2, deviations * drawn.white_means
-        scale = drawn.white_means.shape[1] / deviations.shape[1]
-        log_roots = scale * jnp.sum(logs, 1)
-    else:
-        precision = squares(drawn.roots)
-        linear = jnp.sum(drawn.roots * drawn.white_means[:, :, None], -3)
-        log_roots = sum((log(drawn.roots[..., i, i, :]) for i in range(drawn.roots.shape[-2])), jnp.zeros(()))
-    constant = log_weights + log_roots - 0.5 * jnp.sum(drawn.white_means**2, 1)
-    return Natural(constant, linear, -0.5 * precision)
 
 
 def _by_column(roots: Array, family: Covariance) -> Array:

@@ -20,7 +20,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from workbench.engine.compat.compilation import STEPPING, jit_with
+from workbench.engine import native
+from workbench.engine.compat.compilation import jit_to_step
 from workbench.loop.pool import work_of
 from workbench.loop.run import run, score
 from workbench.loop.trace import Trace
@@ -166,7 +167,8 @@ def climb_side_by_side(method: EM, problems: Sequence[Problem], starts: Sequence
     stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *sized)
     every = jax.tree.map(lambda *leaves: np.concatenate(leaves)[np.arange(most) % count], *begun)
     owners = np.repeat(np.arange(len(problems)), restarts)[np.arange(most) % count]
-    ends = jax.device_get(_ends(method, stacked, every, owners, np.asarray(count), key))
+    is_native = native.goes_over(stacked.rows, stacked.covariance)
+    ends = jax.device_get(_ends(is_native, method, stacked, every, owners, np.asarray(count), key))
     traces = []
     for place, problem in enumerate(larger):
         own = jax.tree.map(lambda leaf, p=place: leaf[p * restarts : (p + 1) * restarts, None], ends)
@@ -195,8 +197,7 @@ def _of_any_size(problem: Problem) -> Problem:
     return sized
 
 
-@jit_with(STEPPING, static_argnums=0)
-def _ends(method: EM, problems: Problem, starts: Mixture, owners: Array, count: Array, key: Array) -> Ends:
+def _every_end(method: EM, problems: Problem, starts: Mixture, owners: Array, count: Array, key: Array) -> Ends:
     """The ends of the first `count` climbs, from starts with leaves [M, ...], of problems with leaves [F, ...].
 
     Args:
@@ -214,6 +215,9 @@ def _ends(method: EM, problems: Problem, starts: Mixture, owners: Array, count: 
         # Beyond the last climb, any climb will do, because its end is not written.
         place = jnp.minimum(number, count - 1)
         problem = jax.tree.map(lambda leaf: leaf[owners[place]], problems)
+        # It goes over no rows, so that a step costs hardly more than the climbs that are left.
+        counted = jnp.where(number < count, problem.rows.counted, 0)
+        problem = problem.over(replace(problem.rows, counted=counted))
         state = method.bind(problem).init(key, jax.tree.map(lambda leaf: leaf[place], starts))
         return Slot(number, problem, state, jnp.asarray(0), ~no, no, no, no)
 
@@ -256,3 +260,6 @@ def _ends(method: EM, problems: Problem, starts: Mixture, owners: Array, count: 
     return jax.lax.while_loop(
         lambda carry: jnp.any(carry[0].number < count), to_next_end, (slots, ends, jnp.asarray(SLOTS))
     )[1]
+
+
+_ends = jit_to_step(_every_end, static_argnums=(0,))

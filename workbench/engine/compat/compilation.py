@@ -102,6 +102,29 @@ def jit_by_size(function: Callable[..., T], static_argnums: tuple[int, ...] = ()
     return call
 
 
+def jit_to_step(function: Callable[..., T], static_argnums: tuple[int, ...] = ()) -> Callable[..., T]:
+    """`jax.jit` for a function that steps. Beside the native pass, all that XLA computes is of the size of parameters.
+
+    By the older emitters that takes as long to run, and half as long to compile (EM .5 s for .9 s, L-BFGS 1.6 s for
+    2.7 s, NUTS 3.5 s for 5 s); the pass in JAX takes up to three times as long by them.
+
+    Args:
+        function: the function to compile.
+        static_argnums: as in `jax.jit`.
+
+    Returns:
+        A function whose first argument is whether the native pass goes over the rows, followed by the arguments of
+        `function`.
+    """
+    beside = jit_with(STEPPING | OLD_EMITTERS, static_argnums)(function)
+    alone = jit_with(STEPPING, static_argnums)(function)
+
+    def call(is_native: bool, *arguments: Any) -> T:
+        return (beside if is_native else alone)(*arguments)
+
+    return call
+
+
 def keep_compiled_programs() -> None:
     """Turn on JAX's persistent compilation cache in the user's cache folder.
 
