@@ -7,11 +7,9 @@ import pytest
 from scipy.special import logsumexp
 from scipy.stats import norm, rankdata
 
-from workbench.compare import compare
 from workbench.diagnostics import Mixing, mixing_of
-from workbench.diagnostics.convergence import energy_fractions, followed_rows, functionals, rank_statistics
+from workbench.diagnostics.convergence import BATCH, energy_fractions, followed_rows, functionals, rank_statistics
 from workbench.loop.trace import Trace
-from workbench.methods import Gibbs
 from workbench.mixture import Mixture
 from workbench.problem import Problem
 
@@ -271,8 +269,13 @@ def test_both_limits_of_vehtari_et_al_must_hold(mixing, converged):
     assert mixing.converged is converged
 
 
-def test_one_component_is_judged_by_many_draws_too(problem_of) -> None:
+def test_one_component_is_judged_by_many_draws_too(problem_of, trace_of) -> None:
     # More draws than are looked at together, of functionals that one component does not have.
-    comparison = compare(problem_of("full", "conjugate", 1), [Gibbs(num_warmup=10, num_samples=200)], restarts=1)
-    mixing = mixing_of(comparison["gibbs"], comparison.problem)
+    problem, rng, chains = problem_of("full", "conjugate", 1), np.random.default_rng(0), (4, 200)
+    assert np.prod(chains) > BATCH
+    tril = np.linalg.cholesky(np.cov(problem.x.T))
+    means = problem.x.mean(0) + rng.normal(size=(*chains, 1, 2)) @ tril.T / np.sqrt(len(problem.x))
+    scales = np.exp(0.1 * rng.normal(size=(*chains, 1, 1, 1))) * tril
+    draws = Mixture(np.ones((*chains, 1)), means, scales, problem.covariance)
+    mixing = mixing_of(trace_of(problem, draws, draws=chains[1]), problem)
     assert mixing is not None and mixing.converged

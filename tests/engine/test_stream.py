@@ -48,7 +48,8 @@ def test_a_streamed_pass_is_a_pass_in_memory(
     streamed = Rows.of(many, COVARIANCES[family], 3)
     assert streamed.stream is not None and streamed.stream.num_blocks == 10
     mixture = random_mixture(many, 3, family, seed=0)
-    got, expected = ((one_pass(mixture, r), jax.grad(log_likelihood)(mixture, r)) for r in (streamed, resident))
+    both = jax.jit(lambda mixture, r: (one_pass(mixture, r), jax.grad(log_likelihood)(mixture, r)))
+    got, expected = (both(mixture, r) for r in (streamed, resident))
     for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(expected), strict=True):
         # The same sums of 5,003 terms in another order.
         np.testing.assert_allclose(a, b, rtol=1e-11, atol=1e-11 * np.max(np.abs(b)))

@@ -18,6 +18,7 @@ from workbench.problem import Problem
 
 Points = NDArray[np.float64]
 
+sweep = jax.jit(one_pass)
 _pass_over_weighted = jax.jit(lambda mixture, of, weights: one_pass(mixture, of.weighted(weights)))
 
 
@@ -40,7 +41,7 @@ def test_a_row_of_weight_w_is_a_row_that_occurs_w_times(
     family = COVARIANCES[covariance]
     found = _pass_over_weighted(mixture, Rows.of(points, family, 3), weights)
     # The repeated rows have other working units; both passes are accurate to 1e-12 of the terms of their sums.
-    expected = one_pass(mixture, Rows.of(repeated, family, 3))
+    expected = sweep(mixture, Rows.of(repeated, family, 3))
     for got, wanted in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
         np.testing.assert_allclose(got, wanted, rtol=0, atol=1e-11 * np.max(np.abs(wanted)) + 1e-9)
 
@@ -60,7 +61,7 @@ def test_weights_are_scaled_to_the_number_of_points(
 def test_other_points_are_held_in_the_same_units(points: Points, random_mixture: Callable[..., Mixture]) -> None:
     mixture, other = random_mixture(points, 3, "full", seed=2), points[:7] * 1.5
     held = Rows.of(points, COVARIANCES["full"], 3).holding(jnp.asarray(other))
-    value, statistics = one_pass(mixture, held)
+    value, statistics = sweep(mixture, held)
     assert float(value) == pytest.approx(float(jnp.sum(mixture.log_density(other))), rel=1e-12)
     assert held.num_points == 7
     assert float(jnp.sum(statistics.counts)) == pytest.approx(7, rel=1e-13)
@@ -106,7 +107,7 @@ def test_counts_are_not_scaled(points: Points, random_mixture: Callable[..., Mix
     one, other = Rows.of(x, family, 3, weights=weights), Rows.of(repeated, family, 3)
     assert one.num_points == other.num_points == len(repeated) and one.num_rows == len(x)
     np.testing.assert_allclose(one.total, other.total, rtol=1e-12, atol=1e-12)
-    found, expected = one_pass(mixture, one), one_pass(mixture, other)
+    found, expected = sweep(mixture, one), sweep(mixture, other)
     # Sums of the same terms in another order.
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-11, atol=1e-11), found, expected)
 
@@ -121,13 +122,14 @@ def test_streamed_rows_keep_their_weights(
     monkeypatch.setattr(rows, "RESIDENT_BYTES", 1)
     streamed = Rows.of(x, family, 3, weights=weights)
     assert streamed.stream is not None and streamed.num_points == 1.5 * len(repeated)
-    found, expected = one_pass(mixture, streamed), one_pass(mixture, resident)
+    found, expected = sweep(mixture, streamed), sweep(mixture, resident)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-11, atol=1e-11), found, expected)
     # Every run of consecutive rows as often as any other: the mean of their estimates is the sum without its ends.
     size = 5
     starts = range(len(x) - size + 1)
-    keys = {int(jax.random.randint(key, (), 0, len(starts))): key for key in jax.random.split(jax.random.key(0), 400)}
-    batches = [streamed.minibatch(keys[first], size) for first in starts]
+    keys = jax.random.split(jax.random.key(0), 400)
+    firsts = np.asarray(jax.vmap(lambda key: jax.random.randint(key, (), 0, len(starts)))(keys)).tolist()
+    batches = [streamed.minibatch(keys[firsts.index(first)], size) for first in starts]
     scale = streamed.num_points / size
     mean = np.mean([scale * float(jnp.sum(jnp.asarray(batch.weights))) for batch in batches])
     runs = np.convolve(weights, np.ones(size), "valid")

@@ -206,7 +206,7 @@ def test_labels_and_steps_commute(optimizer: Any, points: Points, problem_of: Pr
 def test_a_stationary_start_is_convergence(optimizer: Any, points: Points, random_mixture: Random) -> None:
     # One component's optimum is known: the sample moments.
     problem = Problem(points, 1, "diagonal")
-    best, _ = problem.em_step(random_mixture(points, 1, "diagonal", seed=0))
+    best, _ = jax.jit(problem.em_step)(random_mixture(points, 1, "diagonal", seed=0))
     algorithm = GradientAscent(optimizer=optimizer).bind(problem)
     key = jax.random.key(0)
     _, info = jax.jit(lambda start: algorithm.step(key, algorithm.init(key, start)))(best)

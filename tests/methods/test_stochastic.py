@@ -70,11 +70,12 @@ def test_a_step_on_all_rows_that_forgets_the_past_is_ems(
     key = jax.random.key(0)
     step = jax.jit(algorithm.step)
     state, info = step(key, algorithm.init(key, mixture))  # gamma is 1 at the first batch
-    assert_close(state.mixture, problem.em_step(mixture)[0], 1e-11)  # sums of 60 terms, over N and times N again
+    em = jax.jit(problem.em_step)
+    assert_close(state.mixture, em(mixture)[0], 1e-11)  # sums of 60 terms, over N and times N again
     assert float(info.passes) == 1.0
     # Once more, about origins that have moved.
     state, _ = step(key, state._replace(batches=jnp.asarray(0)))
-    twice = problem.em_step(problem.em_step(mixture)[0])[0]
+    twice = em(em(mixture)[0])[0]
     assert_close(state.mixture, twice, 1e-9)  # two steps on standard deviations of condition 10
 
 
@@ -83,7 +84,7 @@ def test_statistics_about_other_origins_are_those_of_the_same_rows(
     family: str, points: Points, problem_of: Problems, random_mixture: Random
 ) -> None:
     problem, mixture = problem_of(family), random_mixture(points, K, family, seed=1)
-    _, statistics = one_pass(mixture, problem.rows)
+    _, statistics = jax.jit(one_pass)(mixture, problem.rows)
     shifts = np.random.default_rng(0).normal(size=(K, 2)) * [1.0, 20.0]
     moved = recentred(statistics, jnp.asarray(shifts), mixture.covariance)
     responsibilities = np.asarray(mixture.responsibilities(points))  # [N, K]
@@ -300,7 +301,7 @@ def starve(problem: Problem, mixture: Mixture, steps: int) -> tuple[list[Any], l
     algorithm = OnlineEM(warm_up=1, batch=1).bind(problem)
     key = jax.random.key(0)
     step = jax.jit(algorithm.step)
-    states, infos = [algorithm.init(key, mixture)], []
+    states, infos = [jax.jit(algorithm.init)(key, mixture)], []
     for _ in range(steps):
         state, info = step(key, states[-1])
         states.append(state)
@@ -315,7 +316,7 @@ def test_one_batch_without_a_component_kills_nothing(
     (_, after), (info,) = starve(problem, mixture, 1)
     assert_close(after.mixture, mixture, 0.0)
     assert float(after.refused) == 1.0 and not bool(info.collapsed) and not bool(info.stopped)
-    mended, info = OnlineEM(warm_up=1, batch=60).bind(problem).step(jax.random.key(4), after)
+    mended, info = jax.jit(OnlineEM(warm_up=1, batch=60).bind(problem).step)(jax.random.key(4), after)
     assert float(mended.refused) == 0.0 and not bool(info.collapsed)
     assert bool(jnp.any(mended.mixture.means != mixture.means))
 
