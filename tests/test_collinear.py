@@ -55,6 +55,20 @@ def test_collinear_columns_are_refused_by_name_where_a_covariance_is_unbounded(f
         assert words in message
 
 
+def test_a_row_that_makes_columns_seem_collinear_is_named(free: Points) -> None:
+    far = free.copy()
+    far[7] = 1e9 * free.std(axis=0)
+    with pytest.raises(InputError) as caught:
+        Problem(far, 2, columns=NAMES[:2])
+    assert str(caught.value).startswith("x: b is 30") and "only because data row 8 lies so far" in str(caught.value)
+    with pytest.raises(InputError, match="data row 8 lies so far"):
+        Problem(far, 2, weights=np.full(len(far), 2.0))
+    # Columns that are collinear without it are collinear.
+    with pytest.raises(InputError, match="all points lie on a hyperplane"):
+        Problem(beside(far, far[:, 0]), 2)
+    assert Problem(far, 2, "diagonal").num_rows == len(far)
+
+
 @pytest.mark.parametrize(
     ("third", "words"),
     [

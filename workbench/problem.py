@@ -109,7 +109,7 @@ class Problem(Hosted):
             what = "known components" if data.known is not None else "fixed parameters"
             raise InputError(f'labels: {what} number the components already; give labels = "free"')
         data.check(np.dtype(jnp.result_type(float)), correlated=family.has_correlations)
-        check_rank(data.moments, family, chosen, data.names)
+        check_rank(data, family, chosen)
         if data.completed is not None:
             rows: Rows = IncompleteRows.of_points(data, family, components)
         elif data.known is not None:

@@ -124,6 +124,28 @@ def is_collinear(covariance: NDArray[np.float64]) -> bool:
     return bool(np.linalg.eigvalsh(_correlation(covariance))[0] < COLLINEAR)
 
 
+def row_that_hides(x: NDArray[np.float64], moments: Moments, weights: Weights | None = None) -> int | None:
+    """The row beside which collinear columns only seem so: without it they are not. None if there is no such row.
+
+    A row 1e8 standard deviations of the others away leaves none of their digits in the covariance.
+
+    Args:
+        x: points [N, D], or anything that can be sliced by rows.
+        moments: of the points, whose columns are collinear.
+        weights: of the rows.
+    """
+    farthest, row, first = -1.0, 0, 0
+    for block in blocks_of(x):
+        away = np.max(np.abs(block - moments.mean) / np.sqrt(np.diag(moments.covariance)), axis=1)
+        if np.max(away) > farthest:
+            farthest, row = float(np.max(away)), first + int(np.argmax(away))
+        first += len(block)
+    others = np.ones(len(x)) if weights is None else np.array(weights, float)
+    others[row] = 0.0
+    covariance = moments_of(x, others).covariance
+    return row if np.all(np.diag(covariance) > 0) and not is_collinear(covariance) else None
+
+
 def relation(moments: Moments, columns: Sequence[str]) -> str:
     """Describe in words how the columns of collinear data depend on each other: `x3 is the sum of x1 and x2`."""
     n, _, covariance = moments

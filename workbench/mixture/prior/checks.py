@@ -1,9 +1,9 @@
 """Whether a prior suits the data and the labels of a problem."""
 
-from collections.abc import Sequence
 from typing import Literal, TypeAlias, get_args
 
-from workbench.data.moments import Moments, is_collinear, relation
+from workbench.data.moments import is_collinear, relation, row_that_hides
+from workbench.data.observed import Observed
 from workbench.errors import InputError
 from workbench.mixture.covariance import COVARIANCES, Covariance
 from workbench.mixture.prior.base import Prior
@@ -11,21 +11,27 @@ from workbench.mixture.prior.base import Prior
 Labels: TypeAlias = Literal["free", "ordered"]
 
 
-def check_rank(moments: Moments, family: Covariance, prior: Prior, columns: Sequence[str]) -> None:
+def check_rank(data: Observed, family: Covariance, prior: Prior) -> None:
     """Check that points on a hyperplane bound a covariance of the family across it, if the prior does not.
 
     Args:
-        moments: of the points.
+        data: the points, with the names of their columns and their moments.
         family: the covariance family.
         prior: the prior.
-        columns: names of the D columns.
 
     Raises:
-        InputError: names the columns that depend on each other, and the remedies.
+        InputError: names the columns that depend on each other, or the row that makes them seem so, and the remedies.
     """
+    moments, columns = data.moments, data.names
     if not family.has_correlations or len(columns) == 1 or prior.bounds_hyperplanes:
         return
     if is_collinear(moments.covariance):
+        far = row_that_hides(data.x, moments, data.weights)
+        if far is not None:
+            raise InputError(
+                f"x: {relation(moments, columns)}, to rounding, but only because data row {far + 1} lies so far from "
+                "the others; check that row, and correct it or leave it out"
+            )
         others = [f'"{name}"' for name, other in COVARIANCES.items() if not other.has_correlations]
         raise InputError(
             f"x: {relation(moments, columns)}: all points lie on a hyperplane, across which {family.name} covariances "
