@@ -281,6 +281,11 @@ def test_no_drawn_gap_of_a_sound_comparison_is_above_the_best(two_columns) -> No
     assert all(np.nanmin(gaps.below(trace.log_joint[:, -1])) >= 0 for trace in two_columns.values())
 
 
+def test_a_row_too_low_for_any_axis_is_left_out() -> None:
+    below = Gaps(-400.0, True).below(np.array([-410.0, -1e302, -np.inf, np.nan]))
+    np.testing.assert_array_equal(below, [10.0, np.nan, np.nan, np.nan])
+
+
 def test_posterior_without_a_sampler_and_fit_of_many_columns_say_what_to_do(one_column, three_columns) -> None:
     _, ax = axes()
     with pytest.raises(wb.InputError, match="leave this plot out"):

@@ -12,7 +12,7 @@ import click
 
 from workbench.claims import read_ledger
 from workbench.cli.group import cli
-from workbench.cli.shared import Folder, import_own, named, names_of, progress, reusing
+from workbench.cli.shared import Folder, import_own, in_format, named, names_of, progress, reusing
 from workbench.engine.devices import ask_for_devices
 from workbench.errors import InputError
 from workbench.experiment import Experiment, read_experiment
@@ -24,7 +24,7 @@ from workbench.jobs.running import Reuse, run_job
 from workbench.jobs.selection import SelectionJob
 from workbench.jobs.store import Store
 from workbench.mixture import COVARIANCES
-from workbench.selection import FamilySelection, Selection
+from workbench.selection import Selection
 from workbench.studies.reading import is_study
 
 FAILED = 1
@@ -208,7 +208,7 @@ def select(
 
         page, *_ = publish(store, store.file_of(job), show_selection(found, experiment.resolved()))
     if not quiet:
-        click.echo(_shown(found, form))
+        click.echo(in_format(found, form))
         if form == "table" and has_any:
             click.echo(f"Report: {page}")
     for k, why in found.failures.items():
@@ -227,16 +227,6 @@ def _numbers(text: str) -> list[int]:
             raise InputError(f"--components {text}: {part!r} is not a range of numbers from 1 up; give 1:9, or 2,3,5")
         numbers += range(first, last + 1)
     return numbers
-
-
-def _shown(found: Selection | FamilySelection, form: str) -> str:
-    match form:
-        case "json":
-            return found.to_json()
-        case "csv":
-            return found.to_csv().rstrip("\n")
-        case _:
-            return str(found)
 
 
 def _read(file: Path, settings: tuple[str, ...]) -> Experiment:

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from functools import partial, wraps
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, Protocol
 
 import click
 import tomli_w
@@ -268,3 +268,24 @@ def working(command: Callable[..., Any]) -> Callable[..., Any]:
         return command(*arguments, workers=workers_of(executor, jobs, scheduler), **options)
 
     return with_workers
+
+
+class Formatted(Protocol):
+    """What can be printed as text, JSON and CSV."""
+
+    def to_json(self) -> str:
+        """As JSON."""
+
+    def to_csv(self) -> str:
+        """As CSV."""
+
+
+def in_format(found: Formatted, form: str) -> str:
+    """What a command prints in the format that `--format` names: json, csv, or text."""
+    match form:
+        case "json":
+            return found.to_json()
+        case "csv":
+            return found.to_csv().rstrip("\n")
+        case _:
+            return str(found)

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from workbench.cli.group import cli
-from workbench.cli.shared import progress
+from workbench.cli.shared import in_format, progress
 from workbench.engine.devices import ask_for_devices
 from workbench.errors import InputError
 from workbench.jobs import packs, upkeep
@@ -23,7 +23,6 @@ from workbench.jobs.table import (
     varying,
 )
 from workbench.jobs.table import where as chosen
-from workbench.table import Table
 
 STATES = ("done", "stale", "failed", "damaged", "missing")
 
@@ -59,7 +58,7 @@ def status(folder: Path, form: str) -> None:
     if not rows:
         raise InputError(f"{folder}: no jobs; give a folder that `workbench run` wrote, or one that holds some")
     found = replace(table_of(rows), keep=("name", "cells", *STATES))
-    click.echo(_formatted(found, form))
+    click.echo(in_format(found, form))
     if form == "table":
         for why, count in whys.most_common():
             click.echo(f"{count} x {why}")
@@ -99,17 +98,7 @@ def table_(folder: Path, where: str | None, columns: str | None, form: str, out:
         to_parquet(found, out)
         click.echo(out)
         return
-    click.echo(_formatted(found, form))
-
-
-def _formatted(found: Table, form: str) -> str:
-    match form:
-        case "json":
-            return found.to_json()
-        case "csv":
-            return found.to_csv().rstrip("\n")
-        case _:
-            return str(found)
+    click.echo(in_format(found, form))
 
 
 APART = 1

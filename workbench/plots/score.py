@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 # The middle share of a sampler's draws that a band covers.
 BAND = (0.05, 0.95)
 
+# Matplotlib fails on a log axis whose ticks overflow. A start a hundred orders of magnitude too narrow comes so far.
+BEYOND_AXES = 1e100
+
 
 @dataclass(frozen=True)
 class Gaps:
@@ -44,10 +47,10 @@ class Gaps:
         return f"nats below the {what}\n({self.best:.3f})"
 
     def below(self, values: np.ndarray) -> np.ndarray:
-        """The gap of each value; NaN where a value is not finite."""
+        """The gap of each value; NaN where a value is not finite, or so low that no axis holds it."""
         with np.errstate(invalid="ignore"):
             gaps = self.best - np.asarray(values, float)
-        return np.where(np.isfinite(gaps), gaps, np.nan)
+        return np.where(np.isfinite(gaps) & (gaps < BEYOND_AXES), gaps, np.nan)
 
     def band(self, trace: Trace) -> tuple[float, float, float]:
         """Low end, median and high end of the gaps of a sampler's draws."""
