@@ -77,6 +77,8 @@ def test_a_forest_has_the_estimates_and_intervals_of_every_method(comparison: Co
         if to_hex(line.get_color()).upper() == OWNERS["em"] and len(line.get_xdata()) == 2
     ]
     assert intervals == [(rows["mean", k].low, rows["mean", k].high) for k in (1, 2)]
+    labels = [text.get_text() for legend in made.legends or [made.axes[0].get_legend()] for text in legend.get_texts()]
+    assert labels[-1] == "95% interval"
 
 
 def test_marginals_have_area_one_over_the_middle_of_the_draws(comparison: Comparison) -> None:

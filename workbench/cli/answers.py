@@ -19,7 +19,7 @@ from workbench.compare.answers import Answer, answer_of, cross_table
 from workbench.compare.errors import REPLICATES, WAYS, check_ways, errors_of
 from workbench.compare.estimates import LEVEL, Estimates, estimates_of, numbers_of
 from workbench.compare.trust import trusted, whom_to_trust
-from workbench.data import Dataset, fate_of_missing
+from workbench.data import Dataset
 from workbench.data.known import UNKNOWN, Known
 from workbench.data.moments import number_of
 from workbench.data.points import unknown_name
@@ -229,8 +229,6 @@ def fit(
         known = experiment.data.label or "class"
         number = answer.mixture.num_components
         click.echo(f"\n{cross_table(rows.labels.tolist(), components, number, known, rows.weights)}")
-    if rows.dropped:
-        click.echo(f"\n{fate_of_missing(rows)}")
     earlier = replaced(store.folder / "fit" / "model.json", saved.about)
     written = _write(store.folder / "fit", saved, rows, found, (file.stem, experiment.data.id or "row"))
     if earlier:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from workbench.compare.comparison import Comparison
 from workbench.data import Tie, default_columns
+from workbench.data.reading import told_dropped
 from workbench.data.weights import number_text
 from workbench.diagnostics.convergence import FOLLOWED_COLUMNS
 from workbench.diagnostics.support import slivers
@@ -209,6 +210,8 @@ def _on_starts(comparison: Comparison) -> list[str]:
 def _on_missing(comparison: Comparison) -> list[str]:
     """A remark on missing cells, if there are any."""
     problem = comparison.problem
+    if problem.dropped:
+        return [told_dropped(problem.dropped)]
     if problem.missing == "refuse":
         return []
     rows = int(np.sum(np.any(np.isnan(problem.x), axis=1)))

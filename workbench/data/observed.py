@@ -40,6 +40,7 @@ class Observed(NamedTuple):
     completed: NDArray[np.float64] | None  # [N, D]   the points without a missing cell; None if none is missing
     units: str = ""  # of the columns, in words; none unless a `Dataset` gave them
     known: Known | None = None  # components of rows, where they are known
+    dropped: int = 0  # rows that a `Dataset` left out because a cell is missing
 
     @classmethod
     def of(
@@ -86,6 +87,7 @@ class Observed(NamedTuple):
             completed,
             units,
             known,
+            x.dropped if isinstance(x, Dataset) else 0,
         )
 
     @property

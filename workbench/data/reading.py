@@ -238,11 +238,16 @@ def whole(content: Content, kept: NDArray[np.bool_]) -> Content:
 def fate_of_missing(data: Dataset) -> str:
     """A sentence on what became of the rows with missing cells that count; empty if there are none."""
     if data.dropped:
-        return _rows_with_missing(data.dropped, "was left out", "were left out")
+        return told_dropped(data.dropped)
     if data.missing == "refuse":
         return ""
     count = sum(int(np.sum(np.any(np.isnan(block), axis=1))) for block in blocks_of(data.counted.x))
     return _rows_with_missing(count, "counts by its other cells", "count by their other cells") if count else ""
+
+
+def told_dropped(rows: int) -> str:
+    """A sentence on rows that were left out because a cell is missing."""
+    return _rows_with_missing(rows, "was left out", "were left out")
 
 
 def _rows_with_missing(count: int, one: str, several: str) -> str:

@@ -92,6 +92,11 @@ class Hosted:
         return "marginal" if isinstance(self.rows, IncompleteRows) else "refuse"
 
     @property
+    def dropped(self) -> int:
+        """The number of rows that its `Dataset` left out because a cell is missing."""
+        return self._on_host("dropped").dropped
+
+    @property
     def comparable(self) -> "tuple[NDArray[np.float64], Weights | None]":
         """The rows of `sample` whose values are all their own, and their weights: completed cells are no ties."""
         if self.missing == "marginal":

@@ -159,6 +159,8 @@ class Points:
             arrays["known"] = self.train.known
         if self.train.missing != "refuse":
             arrays["missing"] = np.asarray(self.train.missing)
+        if self.train.dropped:
+            arrays["dropped"] = np.asarray(self.train.dropped)
         if self.train.truth is not None:
             arrays.update({f"truth_{k}": v for k, v in self.train.truth._asdict().items()})
         return arrays
@@ -218,6 +220,7 @@ def _read(place: Path, name: str) -> Points:
         columns, units, source = tuple(a["columns"].tolist()), str(a["units"]), str(a["source"])
         truth = Truth(*(a[f"truth_{k}"] for k in Truth._fields)) if "truth_weights" in a else None
         of_rows: dict[str, Any] = {"weights": a.get("weights"), "known": a.get("known")}
+        of_rows["dropped"] = int(a.get("dropped", 0))
         train = Dataset(name, a["x"], columns, a.get("labels"), units, source, truth=truth, **of_rows)
         heldout = Dataset(name, a["heldout"], columns, None, units, source, weights=a.get("heldout_weights"))
         if str(a.get("missing", "refuse")) == "marginal":

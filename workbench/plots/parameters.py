@@ -247,6 +247,9 @@ def forest(
                     ax.plot([row.low, row.high], [y, y], color=shades[name], linewidth=1.5, solid_capstyle="butt")
             if label is not None:
                 ax.plot([], [], "o", color=shades[name], markersize=4.5, label=f"{label}: no estimates")
+        shown = [row for own in group.found.values() for row in own if row is not None]
+        if ax is axes[0] and any(row.low is not None for row in shown):
+            ax.plot([], [], color=EDGE, linewidth=1.5, label=f"{LEVEL:.0%} interval")
         ax.set_yticks(rows, group.rows)
         ax.set_ylim(len(rows) - 0.5, -0.5)
         ax.set_xlabel(group.title)
@@ -257,7 +260,7 @@ def forest(
         ax.grid(axis="x", color="0.92", linewidth=0.6)
         ax.set_axisbelow(True)
         tidy(ax)
-    legend_at(axes[0], legend, len(names))
+    legend_at(axes[0], legend, len(names) + 1)
 
 
 def left_out(
