@@ -58,7 +58,7 @@ def answers(devices: int | None, names: Sequence[str]) -> dict[str, Any]:
         problem = wb.Problem(x, K, prior=wb.ConjugatePrior(), devices=devices)
         trace = wb.compare(problem, [METHODS[name]], restarts=1)[name]
         found[name] = [trace.log_joint.tolist(), np.asarray(trace.mixtures.means).tolist()]
-        found[f"programs of {name}"] = compiled.count("jit(advance)")
+        found[f"programs of {name}"] = compiled.count("jit(advance_program)")
         compiled.clear()
     for name in [name for name in names if name in RESTARTS]:
         problem = wb.Problem(x[: RESTARTS[name]], K, prior=wb.ConjugatePrior(), devices=devices)
@@ -66,7 +66,7 @@ def answers(devices: int | None, names: Sequence[str]) -> dict[str, Any]:
         ends = jax.tree.map(lambda leaf: leaf[:, -1].tolist(), trace.mixtures)
         found[name] = [trace.log_joint.tolist(), ends.weights, ends.means, ends.scales]
         found[f"steps of {name}"] = trace.passes[:, -1].tolist()
-        found[f"programs of {name}"] = compiled.count("jit(advance)")
+        found[f"programs of {name}"] = compiled.count("jit(advance_program)")
         compiled.clear()
     return found
 

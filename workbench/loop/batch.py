@@ -164,9 +164,10 @@ def advance(
     return _to_next_end(is_native, method, problem, batch, marks, until, limit)
 
 
-def _advanced(
+def advance_program(
     method: Method, problem: Problem, batch: RestartState, marks: ArrayLike, until: ArrayLike, limit: ArrayLike
 ) -> Advanced:
+    """The program of `advance`."""
     mesh = _batch_mesh(problem.rows, len(batch.steps))
     if mesh is None:
         return _advance(method, problem, batch, jnp.asarray(marks), until, limit)
@@ -181,7 +182,7 @@ def _advanced(
     return Advanced._make(shared(problem.over(problem.rows.whole), batch, jnp.asarray(marks), until, limit))
 
 
-_to_next_end = jit_to_step(_advanced, static_argnums=(0,))
+_to_next_end = jit_to_step(advance_program, static_argnums=(0,))
 
 
 def _advance(

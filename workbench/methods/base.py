@@ -87,7 +87,8 @@ class Method(Config, ABC):
     # Whether it reads the data through the one pass alone, so that cells may miss, and components of rows be known.
     marginalises: ClassVar[bool] = False
     holds: ClassVar[bool] = False  # whether it leaves fixed parameters as they are
-    # Whether it computes with rows or populations outside the one pass: XLA's newer emitters make that quicker.
+    # Whether it draws minibatches, takes second derivatives, or computes with rows or particles outside the one pass:
+    # the newer of XLA's two ways makes that quicker.
     computes_outside_pass: ClassVar[bool] = False
     method: str
 

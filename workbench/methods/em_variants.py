@@ -186,6 +186,7 @@ class OnlineEM(Minibatch):
     warm_up: Annotated[int, Field(ge=1)] = Field(10, description="batches averaged evenly before the first M-step")
 
     summary: ClassVar[str] = "stepwise EM on minibatches; for many points, a few passes are enough"
+    computes_outside_pass: ClassVar[bool] = True
 
     def check(self, problem: Problem) -> None:
         """Refuses a prior without a closed-form M-step."""

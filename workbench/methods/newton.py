@@ -114,6 +114,7 @@ class Newton(DenseClimber):
     marginalises: ClassVar[bool] = True
     holds: ClassVar[bool] = True
     summary: ClassVar[str] = "Newton's method with the exact Hessian, in a trust region"
+    computes_outside_pass: ClassVar[bool] = True
 
     def bind(self, problem: Problem) -> Algorithm:
         """Trust-region steps on minus `log_joint` per point."""

@@ -43,6 +43,7 @@ class StochasticAscent(Minibatch):
     )
 
     summary: ClassVar[str] = "minibatch ascent on the sum inside the log: gradient, momentum or adam"
+    computes_outside_pass: ClassVar[bool] = True
 
     def check(self, problem: Problem) -> None:
         """Refuses a prior with a hard bound."""
