@@ -49,8 +49,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
     JAX reads the environment when it is imported: the workers' JAX, and not that of the process that begins them.
     XLA reads it when it first compiles. Compiling is most of what the tests do: without optimisation, and by the older
-    of XLA's two ways where this version has it, it takes less than half of the time. What steps, and what scores and
-    judges, says itself how it is compiled, here as for users.
+    of XLA's two ways where this version has it, it takes less than half of the time. What steps by the pass in JAX, and
+    what scores and judges, says itself how it is compiled, here as for users.
     """
     old = "--xla_cpu_use_fusion_emitters=false " if jax.__version_info__ < (0, 11) else ""
     os.environ.setdefault("XLA_FLAGS", f"{old}--xla_backend_optimization_level=0")

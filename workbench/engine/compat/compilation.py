@@ -31,6 +31,9 @@ STEPPING = {
 # Compiling takes a third less time, and programs run as fast, except loops with many small operations.
 OLD_EMITTERS = {"xla_cpu_use_fusion_emitters": False}
 
+# For programs that step beside the native pass. XLA's own level of optimisation is left to `XLA_FLAGS`.
+BESIDE = {name: value for name, value in STEPPING.items() if "level" not in name} | OLD_EMITTERS
+
 # For programs that run only a few times: compiling takes a third of the time, and a run up to three times as long.
 BRIEF = OLD_EMITTERS | {"xla_backend_optimization_level": 0}
 
@@ -116,7 +119,7 @@ def jit_to_step(function: Callable[..., T], static_argnums: tuple[int, ...] = ()
         A function whose first argument is whether the native pass goes over the rows, followed by the arguments of
         `function`.
     """
-    beside = jit_with(STEPPING | OLD_EMITTERS, static_argnums)(function)
+    beside = jit_with(BESIDE, static_argnums)(function)
     alone = jit_with(STEPPING, static_argnums)(function)
 
     def call(is_native: bool, *arguments: Any) -> T:
