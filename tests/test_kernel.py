@@ -121,7 +121,7 @@ import pytest
 from workbench import kernel
 kernel.FOLDER = Path({str(tmp_path)!r})
 assert kernel.library() is not None
-sys.exit(pytest.main(["-q", "-x", "-n0", "-p", "no:cacheprovider", "-k", "any_shape or remainder", {str(tests)!r}]))
+sys.exit(pytest.main(["-qxs", "-n0", "-p", "no:cacheprovider", "-k", "any_shape or remainder", {str(tests)!r}]))
 """
     done = subprocess.run(
         [sys.executable, "-c", code],
