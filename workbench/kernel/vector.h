@@ -96,7 +96,12 @@ public:
         }
         return numbers_;
     }
-    T* zeros(Index size) { return static_cast<T*>(std::memset(fit(size), 0, sizeof(T) * size)); }
+    // No memory is touched for none: `memset` allows no null pointer, whatever the size.
+    T* zeros(Index size) {
+        fit(size);
+        if (size > 0) std::memset(numbers_, 0, sizeof(T) * size);
+        return numbers_;
+    }
     T* data() const { return numbers_; }
     T& operator[](Index i) const { return numbers_[i]; }
 
