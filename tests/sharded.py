@@ -24,6 +24,9 @@ N, D, K = 9_001, 2, 3
 # A pass over rows with weights.
 WEIGHTED = "weighted rows"
 
+# A pass over rows of which every third has a known component.
+KNOWN = "known rows"
+
 # Points of which each restart ends after steps of its own.
 RESTARTS = {"restarts of few": 500, "restarts of many": N}
 
@@ -43,10 +46,13 @@ def answers(devices: int | None, names: Sequence[str]) -> dict[str, Any]:
     rng = np.random.default_rng(0)
     x = rng.normal(size=(N, D)) @ np.array([[2.0, 0.5], [0.0, 30.0]]) + 20 * rng.integers(K, size=(N, 1))
     found = {}
-    for name in [name for name in names if name in {*COVARIANCES, WEIGHTED}]:
-        family = COVARIANCES["full" if name == WEIGHTED else name]
-        weights = 1.0 + np.arange(N) % 3 if name == WEIGHTED else None
-        problem = wb.Problem(x, K, family.name, wb.ConjugatePrior(), devices=devices, weights=weights)
+    for name in [name for name in names if name in {*COVARIANCES, WEIGHTED, KNOWN}]:
+        family = COVARIANCES.get(name, COVARIANCES["full"])
+        more: dict[str, Any] = {
+            WEIGHTED: {"weights": 1.0 + np.arange(N) % 3},
+            KNOWN: {"label_known": np.where(np.arange(N) % 3 == 0, np.arange(N) % K, -1)},
+        }.get(name, {})
+        problem = wb.Problem(x, K, family.name, wb.ConjugatePrior(), devices=devices, **more)
         scales = family.broadcast(jnp.asarray(np.cov(x.T)), K)
         mixture = wb.Mixture(jnp.full(K, 1 / K), jnp.asarray(x[:K]), scales, family)
         found[name] = [np.asarray(leaf).tolist() for leaf in jax.tree.leaves(jax.jit(one_pass)(mixture, problem.rows))]

@@ -16,6 +16,7 @@ from numpyro.infer.reparam import Reparam
 from numpyro.infer.util import constrain_fn, potential_energy, unconstrain_fn
 
 from workbench.data import finite_points
+from workbench.engine.known import known_observations, masked
 from workbench.mixture import Mixture
 from workbench.problem import Problem
 
@@ -199,6 +200,8 @@ def swept_latent_model(problem: Problem) -> None:
     mixture = mixture_sites(problem)
     points = jnp.arange(problem.num_points)
     log_densities = mixture_log_densities(mixture, problem.rows.at(problem.rows.every_observation()))
+    known = known_observations(problem.rows)
+    log_densities = log_densities if known is None else masked(log_densities, known)
     with numpyro.plate("points", problem.num_points):
         z = numpyro.sample("z", dist.Categorical(probs=mixture.weights))
         numpyro.factor("x", log_densities[z, points])

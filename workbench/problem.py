@@ -113,7 +113,7 @@ class Problem(Hosted):
         if data.completed is not None:
             rows: Rows = IncompleteRows.of_points(data, family, components)
         elif data.known is not None:
-            rows = KnownRows.of_points(data, family, components)
+            rows = KnownRows.of_points(data, family, components, mesh_of(devices))
         else:
             rows = Rows.of(data.x, family, components, mesh_of(devices), moments=data.moments, weights=data.weights)
         values = {
@@ -159,16 +159,16 @@ class Problem(Hosted):
     def padded(self, multiple: int) -> "Problem":
         """The same problem, its chunks of rows padded to a multiple of a number, so that more problems have one shape.
 
-        Padding counts as no row. Rows that are shared, streamed or in groups are left unchanged.
+        Padding counts as no row. Rows that are shared, streamed or incomplete are left unchanged.
         """
         rows = self.rows
-        if rows.shared or rows.stream is not None or self.is_grouped:
+        if rows.shared or rows.stream is not None or self.missing == "marginal":
             return self
         more = (0, -rows.z.shape[-1] % multiple)
         z = jnp.asarray(np.pad(rows.z, ((0, 0), (0, 0), more)))
         weights = None if rows.weights is None else jnp.asarray(np.pad(rows.weights, ((0, 0), more)))
-        wider = copy(self)
-        object.__setattr__(wider, "rows", replace(rows, z=z, weights=weights))
+        wider, padded = copy(self), replace(rows, z=z, weights=weights)
+        object.__setattr__(wider, "rows", padded.padded(more[1]) if isinstance(padded, KnownRows) else padded)
         return wider
 
     def nested_in(self, components: int) -> "Problem":

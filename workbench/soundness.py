@@ -208,7 +208,7 @@ def _ties_within(problem: Problem, mixture: Mixture, component: int) -> Iterator
     some, weights = problem.comparable
     every = max(1, -(-len(some) // SOUGHT_ROWS))
     places = np.arange(0, len(some), every)
-    if problem.is_grouped:
+    if problem.missing == "marginal" or problem.is_partly_known:
         shares = _members(problem, mixture, some, places).T
     else:
         shares = _shares(mixture, np.asarray(some)[places])

@@ -28,9 +28,9 @@ WORKBENCH = [sys.executable, "-m", "workbench"]
 OPTIMISERS = ("em", "ascent")
 # Many restarts on so few rows that the rows are not shared, and on somewhat more rows.
 RESTARTS = ("restarts of few", "restarts of many")
-EVERYTHING = (*COVARIANCES, sharded.WEIGHTED, *OPTIMISERS, *RESTARTS)
+EVERYTHING = (*COVARIANCES, sharded.WEIGHTED, sharded.KNOWN, *OPTIMISERS, *RESTARTS)
 # Each is compiled for one device, for four and for two hosts: these are run every day.
-DAILY = ("full", "tied", sharded.WEIGHTED, "em", "restarts of few")
+DAILY = ("full", "tied", sharded.WEIGHTED, sharded.KNOWN, "em", "restarts of few")
 
 
 def by_day(names: Sequence[str]) -> list[Any]:

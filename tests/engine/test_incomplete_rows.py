@@ -12,8 +12,7 @@ from scipy.stats import multivariate_normal
 
 from workbench.data.incomplete import completed_by_gaussian
 from workbench.data.observed import Observed
-from workbench.engine.grouped import FEWEST
-from workbench.engine.incomplete import IncompleteRows
+from workbench.engine.incomplete import FEWEST, IncompleteRows
 from workbench.engine.one_pass import log_likelihood, one_pass
 from workbench.engine.rows import Rows
 from workbench.errors import InputError

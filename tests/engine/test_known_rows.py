@@ -13,10 +13,9 @@ from numpy.typing import NDArray
 
 from workbench.data.known import UNKNOWN
 from workbench.data.observed import Observed
-from workbench.engine.grouped import GroupedRows
 from workbench.engine.incomplete import IncompleteRows
 from workbench.engine.known import KnownRows
-from workbench.engine.one_pass import log_likelihood, one_pass
+from workbench.engine.one_pass import allocated_statistics, log_likelihood, one_pass
 from workbench.errors import InputError
 from workbench.mixture import COVARIANCES, Mixture
 
@@ -49,11 +48,11 @@ def with_holes(x: Points, holes: bool) -> Points:
     return np.where(lost, np.nan, x)
 
 
-def rows_of(x: Points, known: NDArray[np.int64], family: str) -> GroupedRows:
+def rows_of(x: Points, known: NDArray[np.int64], family: str) -> IncompleteRows | KnownRows:
     data = Observed.of(x, K, missing="marginal", label_known=known)
     kind = KnownRows if data.completed is None else IncompleteRows
     rows = kind.of_points(data, COVARIANCES[family], K)
-    assert isinstance(rows, GroupedRows)
+    assert isinstance(rows, IncompleteRows | KnownRows)
     return rows
 
 
@@ -143,17 +142,72 @@ def test_a_weight_of_two_counts_a_known_row_twice(
     assert float(jnp.sum(statistics.counts)) == pytest.approx(N)
 
 
-def test_rows_are_found_at_their_numbers_and_a_chunk_has_one_component(x: Points, known: NDArray[np.int64]) -> None:
+def test_rows_are_found_at_their_numbers_and_keep_what_is_known(x: Points, known: NDArray[np.int64]) -> None:
     rows = rows_of(x, known, "full")
+    assert isinstance(rows, KnownRows)
     np.testing.assert_allclose(rows.at(jnp.arange(N)), x, rtol=1e-12)
-    assert rows.known is not None and rows.place is not None
-    size = rows.z.shape[-1]
-    np.testing.assert_array_equal(np.asarray(rows.known)[np.asarray(rows.place) // size], known)
+    np.testing.assert_array_equal(rows.each_known[:N], known)
+    np.testing.assert_array_equal(rows.each_known[N:], UNKNOWN)
+    np.testing.assert_array_equal(rows.anchored(K), [True, True, False])
     np.testing.assert_allclose(rows.total, N * np.eye(D), rtol=1e-9, atol=1e-9)
+
+
+def test_with_missing_cells_a_chunk_has_one_component(x: Points, known: NDArray[np.int64]) -> None:
+    rows = rows_of(with_holes(x, True), known, "full")
+    assert isinstance(rows, IncompleteRows) and rows.known is not None and rows.place is not None
+    np.testing.assert_array_equal(np.asarray(rows.known)[np.asarray(rows.place) // rows.z.shape[-1]], known)
+
+
+def test_a_minibatch_keeps_what_is_known_of_its_rows(
+    x: Points, known: NDArray[np.int64], random_mixture: Random
+) -> None:
+    rows, mixture = rows_of(x, known, "full"), random_mixture(x, K, "full", seed=6)
+    batch = jax.jit(lambda key: rows.minibatch(key, 20))(jax.random.key(3))
+    drawn = np.asarray(batch.at(jnp.arange(20)))
+    places = np.argmin(np.sum((drawn[:, None] - x) ** 2, axis=-1), axis=1)
+    assert isinstance(batch, KnownRows)
+    np.testing.assert_array_equal(batch.each_known, known[places])
+    assert float(sweep(mixture, batch)[0]) == pytest.approx(
+        float(formula(mixture, x[places], known[places])), rel=1e-12
+    )
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_a_known_row_is_allocated_to_its_component(
+    weighted: bool, x: Points, known: NDArray[np.int64], random_mixture: Random
+) -> None:
+    mixture = random_mixture(x, K, "full", seed=7)
+    weights = np.where(np.arange(N) % 3 == 0, 3.0, 1.0)
+    every = np.where(known == UNKNOWN, np.arange(N) % K, known)
+    data = Observed.of(x, K, label_known=every, weights=weights if weighted else None)
+    rows = KnownRows.of_points(data, COVARIANCES["full"], K)
+    # All are known: every draw has the same statistics, those of the pass.
+    drawn = jax.jit(allocated_statistics)(jax.random.key(0), mixture, rows)
+    for one, other in zip(drawn, sweep(mixture, rows)[1], strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(drawn.counts, np.bincount(every, weights if weighted else None), rtol=1e-12)
+
+
+def test_random_statistics_have_the_expectation_of_the_pass(
+    x: Points, known: NDArray[np.int64], random_mixture: Random
+) -> None:
+    rows, mixture = rows_of(x, known, "full"), random_mixture(x, K, "full", seed=8)
+    keys = jax.random.split(jax.random.key(1), 2000)
+    drawn = jax.jit(lambda: jax.lax.map(lambda key: allocated_statistics(key, mixture, rows).counts, keys))()
+    expected = sweep(mixture, rows)[1].counts
+    errors = np.std(drawn, axis=0) / np.sqrt(len(keys))
+    # Four standard errors of independent draws.
+    assert np.all(np.abs(np.mean(drawn, axis=0) - expected) < 4 * errors)
+    assert np.min(drawn[:, 0]) >= np.sum(known == 0) and np.max(drawn[:, 2]) <= np.sum(known == UNKNOWN)
 
 
 def test_other_sums_over_known_rows_are_refused(x: Points, known: NDArray[np.int64]) -> None:
     rows = rows_of(x, known, "full")
-    for call in (lambda: rows.sum(lambda *_: 0.0, ()), lambda: rows.minibatch(jax.random.key(0), 5)):
+    key = jax.random.key(0)
+    for call in (
+        lambda: rows.sum(lambda *_: 0.0, ()),
+        lambda: rows.random_sum(lambda *_: 0.0, (), key),
+        lambda: rows.holding(jnp.asarray(x[:5])),
+    ):
         with pytest.raises(InputError, match=r"label_known: .* leave label_known out"):
             call()

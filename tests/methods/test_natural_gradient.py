@@ -47,6 +47,28 @@ def test_the_metric_is_the_sum_of_the_outer_products_of_the_scores(
     np.testing.assert_allclose(metric, scores.T @ scores, atol=1e-11 * np.max(np.abs(metric)))  # another order of sums
 
 
+def test_a_row_of_known_component_has_the_score_of_its_own_alone(points: Points, random_mixture: Random) -> None:
+    known = np.where(np.arange(len(points)) % 3 == 0, np.arange(len(points)) % K, -1)
+    problem = Problem(points, K, "diagonal", label_known=known)
+    chart = Chart.of(problem, weights="log_ratio")
+    x, unravel = ravel_pytree(chart.unconstrain(random_mixture(points, K, "diagonal", seed=0)))
+
+    @jax.jit
+    def both(y: jax.Array) -> tuple[jax.Array, jax.Array]:
+        def constrain(z: jax.Array) -> Mixture:
+            return chart.constrain(unravel(z))
+
+        def terms(z: jax.Array) -> jax.Array:
+            joint = constrain(z).component_log_joint(points)
+            own = joint[np.arange(len(points)), np.maximum(known, 0)]
+            return jax.numpy.where(known < 0, jax.nn.logsumexp(joint, axis=1), own)
+
+        return empirical_fisher(constrain, y, problem.rows), jax.jacfwd(terms)(y)
+
+    metric, scores = both(x)
+    np.testing.assert_allclose(metric, scores.T @ scores, atol=1e-11 * np.max(np.abs(metric)))  # another order of sums
+
+
 @pytest.mark.slow
 def test_where_the_model_is_right_the_metric_is_the_curvature() -> None:
     # 20,000 draws of a known mixture: the information matrix equality, to noise of 1 / sqrt(N) times moments of scores.

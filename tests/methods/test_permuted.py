@@ -14,7 +14,7 @@ from workbench.errors import InputError
 from workbench.loop.run import run
 from workbench.loop.trace import Trace
 from workbench.methods import METHODS, NUTS, Gibbs, Method, Permuted, Sampler
-from workbench.methods.permuted import INNER
+from workbench.methods.permuted import INNER, random_order
 from workbench.mixture import ConjugatePrior, Mixture
 from workbench.posterior import label_switching, parameter_convergence, read_reference, z_scores
 from workbench.posterior.relabelling import ordering
@@ -51,6 +51,16 @@ def trace(problem: Problem) -> Trace:
 @pytest.fixture(scope="module")
 def switching(trace: Trace, problem: Problem) -> Switching:
     return label_switching(ordering(trace.answer, trace.log_joint, problem))
+
+
+def test_anchored_components_keep_their_places_and_the_others_take_every_order_alike() -> None:
+    anchored = jnp.asarray([False, True, False, False, True])
+    drawn = np.asarray(jax.vmap(lambda key: random_order(key, anchored))(jax.random.split(jax.random.key(0), 6000)))
+    np.testing.assert_array_equal(drawn[:, [1, 4]], np.broadcast_to([1, 4], (6000, 2)))
+    orders, counts = np.unique(drawn, axis=0, return_counts=True)
+    assert len(orders) == factorial(3) and np.all(np.sort(orders, axis=1) == np.arange(5))
+    # Exceeded one time in a thousand, and the key is fixed.
+    assert np.sum((counts - 1000) ** 2 / 1000) < chi2.ppf(0.999, 5)
 
 
 def test_every_chain_visits_each_labelling_alike(switching: Switching) -> None:

@@ -65,21 +65,23 @@ def data() -> tuple[np.ndarray, np.ndarray]:
     return x, weights.astype(float)
 
 
-def problems(name: str) -> tuple[Problem, Problem]:
-    """The weighted rows, and the rows repeated."""
+def problems(name: str, known: bool) -> tuple[Problem, Problem]:
+    """The weighted rows, and the rows repeated, without or with known components of a third of the rows."""
     x, weights = data()
-    family = FAMILIES.get(name, "diagonal")
-    repeated = np.repeat(x, weights.astype(int), axis=0)
-    return Problem(x, K, family, "conjugate", weights=weights), Problem(repeated, K, family, "conjugate")
+    own = np.where(known & (np.arange(ROWS) % 3 == 0), np.arange(ROWS) < ROWS // 2, -1)
+    family, times = FAMILIES.get(name, "diagonal"), weights.astype(int)
+    ours = Problem(x, K, family, "conjugate", weights=weights, label_known=own)
+    return ours, Problem(np.repeat(x, times, axis=0), K, family, "conjugate", label_known=np.repeat(own, times))
 
 
 def starts_of(problem: Problem) -> Mixture:
     return draw_starts(Hierarchical(), problem, R, seed=0)
 
 
+@pytest.mark.parametrize("known", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["", "known"])
 @EVERY
-def test_a_row_of_weight_w_is_as_many_equal_rows(name: str) -> None:
-    weighted, repeated = problems(name)
+def test_a_row_of_weight_w_is_as_many_equal_rows(name: str, known: bool) -> None:
+    weighted, repeated = problems(name, known)
     starts, key = starts_of(repeated), jax.random.key(3)
     batches = "batch" in SETTINGS.get(name, {})
     # As many steps, each of which costs twice as much of a pass over half as many rows.

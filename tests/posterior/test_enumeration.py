@@ -72,10 +72,16 @@ def _predictive(family: str, groups: list[np.ndarray], k: int, point: np.ndarray
 
 @pytest.fixture(scope="module")
 def by_hand(family) -> dict[str, np.ndarray]:
+    return summed(family, np.full(len(X), -1))
+
+
+def summed(family: str, known: np.ndarray) -> dict[str, np.ndarray]:
     """The same sums by loops, the weight of an allocation as a product of predictives one point at a time."""
     logs, values = [], []
     for z in itertools.product(range(2), repeat=len(X)):
         z = np.array(z)
+        if np.any((known >= 0) & (z != known)):
+            continue
         log_weight = 0.0
         for n, k in enumerate(z):
             earlier = [X[:n][z[:n] == j] for j in range(2)]
@@ -107,6 +113,15 @@ def by_hand(family) -> dict[str, np.ndarray]:
 def test_agrees_with_sums_by_hand_over_student_predictives(exact, by_hand, name):
     # Sums of 32 terms, each good to some 1e-14.
     np.testing.assert_allclose(getattr(exact, name), by_hand[name], rtol=1e-11)
+
+
+def test_known_components_leave_the_allocations_that_agree_with_them(family):
+    known = np.array([-1, 1, -1, 0, 1])
+    problem = Problem(X, 2, family, prior_of(2), label_known=known)
+    exact, expected = exact_posterior(problem, AT), summed(family, known)
+    assert exact.allocations == 4
+    for name, value in expected.items():
+        np.testing.assert_allclose(getattr(exact, name), value, rtol=1e-11, err_msg=name)
 
 
 def test_the_predictive_density_is_a_ratio_of_evidences():

@@ -11,7 +11,7 @@ from scipy.special import gammaln, logsumexp
 
 from workbench.mixture import ConjugatePrior, Mixture, covariance_named
 from workbench.posterior import ExactPosterior, exact_posterior
-from workbench.posterior.exact import MEANS, label_invariant, z_scores
+from workbench.posterior.scoring import MEANS, label_invariant, z_scores
 from workbench.problem import Problem
 
 X = np.array([0.0, 1.0, 4.0, 5.0, 6.0])

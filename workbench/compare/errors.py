@@ -105,7 +105,7 @@ def errors_of(
     for way in dict.fromkeys(ways):
         if way not in NEED_NO_EM and refused:
             found[way], note = None, refused
-        elif problem.is_grouped and way == "parametric":
+        elif way == "parametric" and (problem.missing == "marginal" or problem.is_partly_known):
             lost = "cells of drawn points would be missing" if problem.missing == "marginal" else "rows would be known"
             found[way], note = None, f"which {lost} is not modelled"
         elif way in SCHEMES:
@@ -144,7 +144,7 @@ def _refusal(problem: Problem) -> str:
 
 
 def _by_information(way: str, problem: Problem, mixture: Mixture) -> tuple[NDArray[np.float64] | None, str]:
-    if problem.is_grouped and way != "observed":
+    if way != "observed" and (problem.missing == "marginal" or problem.is_partly_known):
         return None, f"needs {'every cell of a row' if problem.missing == 'marginal' else 'rows of unknown components'}"
     errors = np.asarray(_errors_at(problem, mixture, way=way))
     return (errors, "") if np.all(np.isfinite(errors)) else (None, "the information is singular")

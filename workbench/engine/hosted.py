@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from workbench.data import Tie, ties_of
-from workbench.data.known import Known
+from workbench.data.known import UNKNOWN, Known
 from workbench.data.moments import Weights
 from workbench.data.observed import MissingCells, Observed
 from workbench.data.weights import check_whole
-from workbench.engine.grouped import GroupedRows
 from workbench.engine.incomplete import IncompleteRows
+from workbench.engine.known import KnownRows
 from workbench.engine.rows import Rows
 from workbench.errors import InputError
 
@@ -59,12 +59,7 @@ class Hosted:
     @property
     def is_partly_known(self) -> bool:
         """Whether the components of some rows are known, also inside a compiled program."""
-        return isinstance(self.rows, GroupedRows) and self.rows.known is not None
-
-    @property
-    def is_grouped(self) -> bool:
-        """Whether only the one pass can read the rows: cells are missing, or components of rows are known."""
-        return isinstance(self.rows, GroupedRows)
+        return isinstance(self.rows, KnownRows | IncompleteRows) and self.rows.known is not None
 
     def _on_host(self, what: str) -> Observed:
         """The data on the host, of which something is wanted."""
@@ -79,12 +74,26 @@ class Hosted:
         Raises:
             InputError: a weight is not whole, a cell is missing, or components are known.
         """
-        if self.missing == "marginal":
-            raise InputError(f'missing: {who} needs every cell; use missing = "drop"')
         if self.is_partly_known:
             raise InputError(f"label_known: {who} cannot use known components; leave label_known out")
+        return self.labelled_observations(who)[0]
+
+    def labelled_observations(self, who: str) -> "tuple[NDArray[np.float64], NDArray[np.int64]]":
+        """The points, each as often as it counts, which `who` needs, and their components. [N, D], [N]
+
+        A component that is not known is -1.
+
+        Raises:
+            InputError: a weight is not whole, or a cell is missing.
+        """
+        if self.missing == "marginal":
+            raise InputError(f'missing: {who} needs every cell; use missing = "drop"')
         check_whole(self.weights, who)
-        return self.x if self.weights is None else np.repeat(self.x, self.weights.astype(int), axis=0)
+        known = np.full(len(self.x), UNKNOWN) if self.known is None else self.known.components
+        if self.weights is None:
+            return self.x, known
+        often = self.weights.astype(int)
+        return np.repeat(self.x, often, axis=0), np.repeat(known, often)
 
     @property
     def missing(self) -> MissingCells:

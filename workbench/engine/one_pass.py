@@ -25,7 +25,7 @@ from jax import Array
 
 from workbench.engine import native
 from workbench.engine.incomplete import IncompleteRows
-from workbench.engine.known import KnownRows
+from workbench.engine.known import KnownRows, component_sum, random_component_sum
 from workbench.engine.rows import Rows
 from workbench.mixture.arithmetic import log
 from workbench.mixture.covariance import Statistics
@@ -198,15 +198,11 @@ def _whitened(working: Mixture, rows: Rows) -> tuple[Array, Statistics]:
 
     def chunk(parameters: tuple[Array, ...], z: Array, counted: Array) -> tuple[Array, Any]:
         constant, means, whitener, origins = parameters
-        log_joint = constant[:, None] - 0.5 * family.squared_distances(whitener, means, z)  # [K, B]
+        log_joint = constant - 0.5 * family.squared_distances(whitener, means, z)  # [K, B]
         log_density, responsibilities = _normalise(log_joint, counted)
         return log_density, family.weighted_sums(responsibilities, origins, z)
 
-    parameters = (working.means, family.whitener(working.scales), origins)
-    if isinstance(rows, KnownRows):
-        value, sums = rows.component_sum(chunk, constant, parameters)
-    else:
-        value, sums = rows.sum(chunk, (constant, *parameters))
+    value, sums = component_sum(rows, chunk, constant, (working.means, family.whitener(working.scales), origins))
     return value, family.statistics_of(sums, origins)
 
 
@@ -298,11 +294,11 @@ def _plain_allocated_statistics(key: Array, mixture: Mixture, rows: Rows) -> Sta
 
     def chunk(parameters: tuple[Array, ...], own: Array, z: Array, counted: Array) -> Any:
         constant, means, whitener = parameters
-        log_joint = constant[:, None] - 0.5 * family.squared_distances(whitener, means, z)  # [K, B]
+        log_joint = constant - 0.5 * family.squared_distances(whitener, means, z)  # [K, B]
         drawn = allocate(own, log_joint) * counted if alone else allocate_counts(own, log_joint, counted)
         return family.weighted_sums(drawn, means, z)
 
-    sums = rows.random_sum(chunk, (constant, working.means, family.whitener(working.scales)), key)
+    sums = random_component_sum(rows, chunk, constant, (working.means, family.whitener(working.scales)), key)
     return rows.statistics_from_working(family.statistics_of(sums, working.means), family)
 
 

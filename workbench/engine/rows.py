@@ -40,9 +40,7 @@ SHARED_AT = 2**14
 Sums = Any  # a pytree of arrays, all of which are sums over rows
 Chunk = Callable[[Any, Array, Array], Sums]  # (parameters, z [D, B], counted [B]) -> sums
 RandomChunk = Callable[[Any, Array, Array, Array], Sums]  # (parameters, key, z [D, B], counted [B]) -> sums
-Block = Callable[
-    [Any, Array, Array, Array], Sums
-]  # (parameters, numbers [C], z [C, D, B], counted [C] or [C, B]) -> sums
+Block = Callable[[Any, Array, Array, Array], Sums]  # (parameters, numbers [C], z [C, D, B], counts [C]|[C, B]) -> sums
 
 
 @jax.tree_util.register_pytree_node_class
@@ -228,11 +226,8 @@ class Rows:
         """
         stream = self.stream
         if stream is None:
-            pieces: Any = (
-                jnp.arange(len(self.counted)),
-                self.z,
-                self.counted if self.weights is None else self.weights,
-            )
+            counts = self.counted if self.weights is None else self.weights
+            pieces: Any = (jnp.arange(len(self.counted)), self.z, counts)
 
             def local(given: Any, own: Any) -> Sums:
                 return block(given[0], *own)
@@ -267,10 +262,7 @@ class Rows:
         """
         weights = None
         if self.stream is None:
-            if self.weights is None:
-                index = jax.random.randint(key, (size,), 0, self.num_points)
-            else:
-                index = drawn_observations(key, size, self.each_weight, self.num_points)
+            index = self.drawn(key, size)
             z = self.z[index // self.z.shape[-1], :, index % self.z.shape[-1]].T  # [D, B]
         else:
             first = jax.random.randint(key, (), 0, self.num_rows - size + 1)
@@ -278,6 +270,12 @@ class Rows:
             if self.weights is not None:
                 weights = self.stream.read_weights(first, size) * (self.num_rows / self.num_points)
         return self._of_working(z, weights)
+
+    def drawn(self, key: Array, size: int) -> Array:
+        """The rows in memory that `minibatch` draws. [size]"""
+        if self.weights is None:
+            return jax.random.randint(key, (size,), 0, self.num_points)
+        return drawn_observations(key, size, self.each_weight, self.num_points)
 
     @property
     def each_weight(self) -> Array:

@@ -86,6 +86,7 @@ class Method(Config, ABC):
     takes_any_size: ClassVar[bool] = False  # whether `bind` accepts N as an array, so that one program serves many N
     # Whether it reads the data through the one pass alone, so that cells may miss, and components of rows be known.
     marginalises: ClassVar[bool] = False
+    takes_known: ClassVar[bool] = False  # whether components of rows may be known although it reads them in other ways
     holds: ClassVar[bool] = False  # whether it leaves fixed parameters as they are
     # Whether it draws minibatches, takes second derivatives, or computes with rows or particles outside the one pass:
     # the newer of XLA's two ways makes that quicker.
@@ -118,7 +119,7 @@ class Method(Config, ABC):
                 f'missing: {self.method} cannot marginalise missing cells; use missing = "drop", or one of '
                 "em, squarem, anderson, ascent, newton, nuts"
             )
-        if problem.is_partly_known and not self.marginalises:
+        if problem.is_partly_known and not (self.marginalises or self.takes_known):
             raise InputError(
                 f"label_known: {self.method} cannot use known components of rows; leave label_known out, or use one of "
                 "em, squarem, anderson, ascent, newton, nuts"

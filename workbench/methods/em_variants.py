@@ -185,6 +185,7 @@ class OnlineEM(Minibatch):
     method: Literal["online_em"] = "online_em"
     warm_up: Annotated[int, Field(ge=1)] = Field(10, description="batches averaged evenly before the first M-step")
 
+    takes_known: ClassVar[bool] = True
     summary: ClassVar[str] = "stepwise EM on minibatches; for many points, a few passes are enough"
     computes_outside_pass: ClassVar[bool] = True
 

@@ -37,6 +37,7 @@ class Gibbs(Sampler):
         1, description="sweeps from one draw to the next; num_samples sweeps give num_samples / thinning draws"
     )
 
+    takes_known: ClassVar[bool] = True
     summary: ClassVar[str] = "Gibbs sampling of allocations and parameters; needs the conjugate prior"
 
     def check(self, problem: Problem) -> None:

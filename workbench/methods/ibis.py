@@ -8,6 +8,7 @@ from jax import Array
 from pydantic import Field
 
 from workbench.data import check_whole
+from workbench.engine.known import known_observations, masked
 from workbench.errors import InputError
 from workbench.methods.base import Algorithm, Info, one_by_one
 from workbench.methods.gibbs import check_conjugate
@@ -41,7 +42,8 @@ class IBIS(Sampler):
     labellings. A step is one such stage. A run that does not see all points within `num_warmup` stages is not ok.
 
     The product of the mean weights estimates the evidence. Its only bias comes from the choice of when to resample, and
-    vanishes as the number of particles grows. The estimate of a run that is not ok is NaN.
+    vanishes as the number of particles grows. The estimate of a run that is not ok is NaN. Where components of points
+    are known, they are data as well: every particle has them, and the evidence is that of the points and of them.
 
     Each particle is a draw, and they are recorded in the order of descent, as in `tempered_smc`. To take in a point
     costs a particle one row of a pass. A row of weight w is taken in as w points. The sweeps over all points are
@@ -57,6 +59,7 @@ class IBIS(Sampler):
     )
     num_moves: Annotated[int, Field(ge=1)] = Field(3, description="sweeps of Gibbs at each stage")
 
+    takes_known: ClassVar[bool] = True
     summary: ClassVar[str] = "IBIS: particles take in the points one by one, and tell the evidence; conjugate prior"
     computes_outside_pass: ClassVar[bool] = True
 
@@ -71,11 +74,14 @@ class IBIS(Sampler):
         """A run whose state is its population."""
         n, d = problem.num_points, problem.num_dimensions
         z = jnp.moveaxis(problem.rows.z, 1, 2).reshape(-1, d)[problem.rows.every_observation()]
+        components = known_observations(problem.rows)
+
+        def setting_for(order: Array) -> Setting:
+            return setting_of(problem, z[order], None if components is None else components[order])
 
         def init(key: Array, start: Mixture) -> Cloud:
             order = jax.random.permutation(key, n)
-            setting = setting_of(problem, z[order])
-            known = nothing_known(setting, self.num_samples)
+            known = nothing_known(setting_for(order), self.num_samples)
             zero = jnp.zeros((), problem.dtype)
             drawn = nothing_drawn(known)
             return Cloud(known, drawn, order, jnp.asarray(0), -n * problem.rows.log_determinant + zero, jnp.asarray(0))
@@ -89,7 +95,7 @@ class IBIS(Sampler):
 
         def stage(carry: tuple[Array, Cloud]) -> tuple[Array, Cloud]:
             key, state = carry
-            return key, self._stage(key, state, setting_of(problem, z[state.order]))
+            return key, self._stage(key, state, setting_for(state.order))
 
         def mixture(state: Cloud) -> Mixture:
             place = jnp.maximum(state.taken - self.num_warmup - 1, 0)
@@ -142,7 +148,7 @@ def take_in(key: Array, cloud: Cloud, setting: Setting, share: float) -> tuple[K
     Returns:
         the statistics of the allocations, the log weights [S], and the number of points taken in so far [].
     """
-    h, active, points, family = setting
+    h, active, points, family, components = setting
     tables = Tables.of(len(points), h, family)
     size = cloud.known.counts.shape[-1]
     places = jnp.sum(active)
@@ -156,6 +162,8 @@ def take_in(key: Array, cloud: Cloud, setting: Setting, share: float) -> tuple[K
         uniform = jax.random.uniform(jax.random.fold_in(key, seen), (size,), log_weights.dtype)
         log_chances, change = jax.vmap(lambda own: foresee(own, points[seen], tables, h, family), -1, -1)(known)
         log_chances = jnp.where(active[:, None], log_chances, -jnp.inf)
+        if components is not None:
+            log_chances = masked(log_chances, components[seen])
         largest = jnp.max(log_chances, axis=0)
         chances = jnp.exp(log_chances - largest)
         chosen = choose(chances, uniform)
@@ -167,12 +175,15 @@ def take_in(key: Array, cloud: Cloud, setting: Setting, share: float) -> tuple[K
     return jax.lax.while_loop(is_even, one_more, (cloud.known, jnp.zeros(size, points.dtype), cloud.seen))
 
 
-def setting_of(problem: Problem, points: Array) -> Setting:
-    """The setting that the particles of a problem share, for its points [N, D] in working units and in some order."""
+def setting_of(problem: Problem, points: Array, components: Array | None = None) -> Setting:
+    """The setting that the particles of a problem share, for its points [N, D] in working units and in some order.
+
+    The components [N] of the points, in the same order, are -1 where they are not known.
+    """
     rows, family, h = problem.rows, problem.covariance, problem.hyperparameters
     own = {
         "mean_location": rows.inverse @ (h["mean_location"] - rows.shift),
         "scatter": family.transform_second(h["scatter"], rows.inverse),
     }
     active = jnp.ones(problem.components, bool) if problem.active is None else problem.active
-    return Setting(h | own, jnp.asarray(active), points, family)
+    return Setting(h | own, jnp.asarray(active), points, family, components)

@@ -11,6 +11,7 @@ from jax.scipy.linalg import cho_factor, cho_solve
 from pydantic import Field
 
 from workbench.charts import Chart
+from workbench.engine.known import component_sum
 from workbench.engine.rows import Rows
 from workbench.methods.base import Algorithm, Info, is_usable
 from workbench.methods.line_search import STALLED, weak_wolfe
@@ -51,6 +52,7 @@ class NaturalGradient(DenseClimber):
     )
     max_iterations: Annotated[int, Field(ge=1)] = 1000
 
+    takes_known: ClassVar[bool] = True
     summary: ClassVar[str] = "natural gradient ascent in the metric of the rows' scores (empirical Fisher)"
 
     def bind(self, problem: Problem) -> Algorithm:
@@ -127,9 +129,10 @@ def empirical_fisher(constrain: Callable[[Array], Mixture], x: Array, rows: Rows
 
     def chunk(parameters: tuple[Array, ...], z: Array, counted: Array) -> Array:
         constant, means, whitener, derivative = parameters
-        log_joint = constant[:, None] - 0.5 * family.squared_distances(whitener, means, z)
+        log_joint = constant - 0.5 * family.squared_distances(whitener, means, z)
         shares = jax.nn.softmax(log_joint, axis=0)  # [K, B]
         scores = product(jax.vmap(features, in_axes=-1)(shares, z - means[..., None]), derivative)  # [B, P]
         return product((scores * counted[:, None]).T, scores)
 
-    return rows.sum(chunk, (constant, origins, family.whitener(working.scales), jax.jacfwd(natural)(x)))
+    parameters = (origins, family.whitener(working.scales), jax.jacfwd(natural)(x))
+    return jnp.asarray(component_sum(rows, chunk, constant, parameters))

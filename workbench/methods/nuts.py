@@ -16,6 +16,7 @@ from pydantic import Field
 
 from workbench.data import check_whole
 from workbench.engine.compat.numpyro import any_changed, hmc
+from workbench.engine.known import known_observations, masked
 from workbench.engine.one_pass import allocate
 from workbench.errors import InputError
 from workbench.methods.base import Algorithm, Info, State
@@ -108,7 +109,8 @@ class Mixed(Sampler):
     density of *all* points once for each other component (Liu 1996, "Peskun's theorem and a modified discrete-state
     Gibbs sampler"). A transition therefore costs N (K - 1) passes for the allocations, one for each leapfrog step, and
     one for each of the two blocks whose density the other block has changed. Its price beside those of NUTS and Gibbs
-    shows what is saved by summing z out, or by drawing all z_n in one pass.
+    shows what is saved by summing z out, or by drawing all z_n in one pass. A z_n that is known is proposed to change
+    like any other, at no probability.
     """
 
     method: Literal["mixed"] = "mixed"
@@ -118,6 +120,7 @@ class Mixed(Sampler):
     )
     max_tree_depth: Annotated[int, Field(ge=1, le=15)] = 10
 
+    takes_known: ClassVar[bool] = True
     summary: ClassVar[str] = "NumPyro's DiscreteHMCGibbs over the latent allocations; few points, a proper prior"
     computes_outside_pass: ClassVar[bool] = True
 
@@ -172,5 +175,7 @@ def _sweep_passes(problem: Problem) -> int:
 
 def _allocations(key: Array, mixture: Mixture, problem: Problem) -> Array:
     """z drawn given the mixture. [N]"""
-    log_densities = mixture_log_densities(mixture, problem.rows.at(problem.rows.every_observation()))
-    return jnp.argmax(allocate(key, jnp.log(mixture.weights)[:, None] + log_densities), axis=0)
+    log_joint = mixture_log_densities(mixture, problem.rows.at(problem.rows.every_observation()))
+    log_joint += jnp.log(mixture.weights)[:, None]
+    known = known_observations(problem.rows)
+    return jnp.argmax(allocate(key, log_joint if known is None else masked(log_joint, known)), axis=0)

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jax import Array
 from pydantic import Field, SerializeAsAny
 
+from workbench.engine.known import KnownRows
 from workbench.errors import InputError
 from workbench.methods.base import Algorithm, Info, Method, Schedule
 from workbench.methods.gibbs import Gibbs
@@ -35,7 +36,8 @@ class Permuted(Method):
     independent of everything else, and leaves invariant every posterior that is symmetric in the components. Each raw
     parameter then has the same posterior for every component, as it must, however far apart the modes are: this shows
     what a plain chain misses by staying in one labelling. The permutation adds nothing about quantities that do not
-    depend on labels, and does not help a chain that has missed a mode of another kind.
+    depend on labels, and does not help a chain that has missed a mode of another kind. Components of which rows are
+    known differ from all others, and keep their places; the permutation is uniform over those of the others.
 
     The draw is permuted, not the state from which the sampler continues. For a sampler that treats all components
     alike, such as Gibbs, the law of the chain is the same either way, because a product of uniform permutations is
@@ -46,6 +48,7 @@ class Permuted(Method):
     method: Literal["permuted"] = "permuted"
     of: SerializeAsAny[AnySampler] = Field(NUTS(), description="the sampler whose draws are permuted, with its options")
 
+    takes_known: ClassVar[bool] = True
     summary: ClassVar[str] = "any sampler with labels permuted at random: each chain visits all K! labellings"
 
     def check(self, problem: Problem) -> None:
@@ -72,8 +75,13 @@ class Permuted(Method):
 
     def bind(self, problem: Problem) -> Algorithm:
         """The inner sampler's chain; the state also holds the order of the components in the draw."""
-        inner, k = self.of.bind(problem), problem.components
+        inner, k, rows = self.of.bind(problem), problem.components, problem.rows
         log_evidence, energy = inner.log_evidence, inner.energy
+
+        def order_of(key: Array) -> Array:
+            return (
+                random_order(key, rows.anchored(k)) if isinstance(rows, KnownRows) else jax.random.permutation(key, k)
+            )
 
         def init(key: Array, start: Mixture) -> PermutedState:
             return PermutedState(inner.init(key, start), jnp.arange(k))
@@ -81,7 +89,7 @@ class Permuted(Method):
         def step(key: Array, state: PermutedState) -> tuple[PermutedState, Info]:
             key_step, key_order = jax.random.split(key)
             moved, info = inner.step(key_step, state.inner)
-            return PermutedState(moved, jax.random.permutation(key_order, k)), info
+            return PermutedState(moved, order_of(key_order)), info
 
         return Algorithm(
             init,
@@ -90,6 +98,14 @@ class Permuted(Method):
             None if log_evidence is None else lambda state: log_evidence(state.inner),
             None if energy is None else lambda state: energy(state.inner),
         )
+
+
+def random_order(key: Array, anchored: Array) -> Array:
+    """A permutation, uniform over those that leave each anchored component [K] in its place. [K]"""
+    level = jnp.where(anchored, jnp.inf, jax.random.uniform(key, anchored.shape))
+    # The free components in order and at random; the anchored ones follow in order, in both.
+    places, drawn = jnp.argsort(anchored, stable=True), jnp.argsort(level, stable=True)
+    return places.at[places].set(drawn)
 
 
 class PermutedState(NamedTuple):

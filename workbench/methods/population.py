@@ -16,6 +16,7 @@ import numpy as np
 from jax import Array
 
 from workbench.engine import native
+from workbench.engine.known import KnownRows
 from workbench.engine.layout import MOST
 from workbench.engine.one_pass import allocated_statistics
 from workbench.engine.rows import Rows
@@ -117,6 +118,7 @@ class Setting(NamedTuple):
     active: Array  # [K]   whether points can come from each component
     points: Array  # [N, D]   in the order in which they are taken in
     family: Covariance
+    components: Array | None = None  # [N]   of the points, in their order; -1 where not known, None if none is
 
 
 def sweep(key: Array, known: Known, seen: Array, setting: Setting) -> tuple[Known, Drawn]:
@@ -177,6 +179,8 @@ def allocated(key: Array, drawn: Drawn, seen: Array, setting: Setting) -> Known:
     there = (jnp.arange(n) < seen).astype(dtype)
     total = jnp.einsum("ni,n,nj->ij", points, there, points, precision="highest")
     rows = Rows(jnp.swapaxes(z, 1, 2), counted, jnp.zeros(d, dtype), unit, unit, total, n)
+    if setting.components is not None:
+        rows = KnownRows.of_rows(rows, setting.components)
 
     def of_particle(key: Array, mixture: Mixture) -> Updated:
         mixture = replace(mixture, weights=jnp.where(setting.active, mixture.weights, 0.0))

@@ -122,6 +122,7 @@ class Riemannian(Climber):
     )
     max_iterations: Annotated[int, Field(ge=1)] = 2000
 
+    takes_known: ClassVar[bool] = True
     summary: ClassVar[str] = "ascent along geodesics of positive definite matrices: gradient or lbfgs"
 
     def check(self, problem: Problem) -> None:

@@ -42,6 +42,7 @@ class StochasticAscent(Minibatch):
         None, description="first step size; if left out, a search on one batch finds it at the start"
     )
 
+    takes_known: ClassVar[bool] = True
     summary: ClassVar[str] = "minibatch ascent on the sum inside the log: gradient, momentum or adam"
     computes_outside_pass: ClassVar[bool] = True
 

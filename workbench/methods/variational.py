@@ -52,6 +52,7 @@ class CAVI(Approximation):
         1e-10, description="stop when the evidence lower bound rises by less than this share of its size"
     )
 
+    takes_known: ClassVar[bool] = True
     summary: ClassVar[str] = "coordinate-ascent variational Bayes, an approximation; needs the conjugate prior"
 
     def check(self, problem: Problem) -> None:
@@ -175,6 +176,7 @@ class Variational(Approximation):
     learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 0.05
     num_particles: Annotated[int, Field(ge=1)] = Field(4, description="draws of the guide in each gradient estimate")
 
+    takes_known: ClassVar[bool] = True
     summary: ClassVar[str] = "NumPyro's stochastic variational inference, an approximation; needs a proper prior"
 
     def check(self, problem: Problem) -> None:

@@ -6,9 +6,9 @@ from workbench.posterior.exact import (
     exact_posterior,
     read_reference,
     reference_names,
-    z_scores,
 )
 from workbench.posterior.relabelling import RELABELLINGS
+from workbench.posterior.scoring import z_scores
 from workbench.posterior.summary import PosteriorSummary, posterior_summary
 from workbench.posterior.switching import (
     Convergence,

@@ -1,11 +1,12 @@
-"""The exact posterior of a tiny problem under the conjugate prior, by a sum over all K^N allocations.
+"""The exact posterior of a tiny problem under the conjugate prior, by a sum over all allocations.
 
-Some are stored with the package, each with its problem and the checks that it has passed. Draws of any sampler are
-compared with them in Monte-Carlo standard errors.
+Some are stored with the package, each with its problem and the checks that it has passed. `scoring` compares draws of
+any sampler with them.
 
 Given an allocation, all terms are ratios of gamma functions and determinants (`workbench.mixture.prior.update`). The
 posterior of the mixture is therefore a finite sum, and its functionals here are exact to rounding. Samplers are tested
-against it. It is symmetric in the labels, because the sum runs over all allocations.
+against it. It is symmetric in the labels, because the sum runs over all K^N allocations; where components of points are
+known, the sum runs over those of the other points.
 """
 
 import json
@@ -13,10 +14,8 @@ from dataclasses import dataclass, fields
 from functools import partial
 from importlib.metadata import version
 from importlib.resources import files
-from itertools import combinations
-from math import comb
 from platform import python_version
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -25,9 +24,9 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from workbench.data import finite_points
-from workbench.diagnostics.clustering import together
+from workbench.data.known import UNKNOWN
 from workbench.errors import InputError
-from workbench.mixture import ConjugatePrior, Covariance, Mixture
+from workbench.mixture import ConjugatePrior, Covariance
 from workbench.mixture.prior import Hyperparameters
 from workbench.mixture.prior.update import log_allocation_prior, log_marginal_likelihood, log_predictive, update
 from workbench.problem import Problem
@@ -49,14 +48,14 @@ class ExactPosterior:
     covariances, for instance, do not.
     """
 
-    log_evidence: float  # ln of the integral of exp(log_joint)
+    log_evidence: float  # ln of the integral of exp(log_joint): of the points, and of the components that are known
     co_clustering: np.ndarray  # [N, N]   probability that two points come from one component
     occupied: np.ndarray  # [K]   probability that exactly 1, ..., K components hold points
     squared_weights: float  # mean of sum_k pi_k^2
     mean_of_means: np.ndarray  # [D]   mean of sum_k mu_k / K
     at: np.ndarray  # [G, D]
     density: np.ndarray  # [G]   mean of the mixture's density there, the posterior predictive density
-    allocations: int  # K^N, the number of terms
+    allocations: int  # the number of terms, K^N unless components are known
 
 
 def exact_posterior(problem: Problem, at: ArrayLike | None = None) -> ExactPosterior:
@@ -69,23 +68,27 @@ def exact_posterior(problem: Problem, at: ArrayLike | None = None) -> ExactPoste
     Raises:
         InputError: the prior is another, there are too many allocations, or `at` has other dimensions.
     """
-    k, n = problem.components, problem.num_points
+    k = problem.components
     if not isinstance(problem.prior, ConjugatePrior):
         raise InputError(
             f"prior: the exact posterior needs the conjugate prior, got {type(problem.prior).__name__}; "
             'use family = "conjugate"'
         )
-    if k**n > MOST_ALLOCATIONS:
+    x, known = problem.labelled_observations("the exact posterior")
+    free = np.flatnonzero(known == UNKNOWN)
+    allocations = k ** len(free)
+    if allocations > MOST_ALLOCATIONS:
         raise InputError(
-            f"components: {k} components and {n} points have {k**n:.3g} allocations, more than {MOST_ALLOCATIONS}; "
+            f"components: {k} components and {len(free)} points{' of unknown component' * (len(free) < len(x))} have "
+            f"{allocations:.3g} allocations, more than {MOST_ALLOCATIONS}; "
             f"give at most {int(np.log(MOST_ALLOCATIONS) / np.log(k))} points or fewer components"
         )
-    x = problem.observations("the exact posterior")
     grid = x if at is None else finite_points(at, problem.num_dimensions, "at")
     # The prior's location becomes the origin, so that scatters do not cancel.
     location = np.asarray(problem.hyperparameters["mean_location"])
     h = {**problem.hyperparameters, "mean_location": jnp.zeros_like(location)}
-    swept = _sweep(x - location, grid - location, h, components=k, family=problem.covariance)
+    points = _Points(x - location, np.maximum(known, 0), free)
+    swept = _sweep(points, grid - location, h, components=k, family=problem.covariance)
     log_evidence, sums = jax.tree.map(np.asarray, swept)
     return ExactPosterior(
         log_evidence=float(log_evidence),
@@ -95,20 +98,39 @@ def exact_posterior(problem: Problem, at: ArrayLike | None = None) -> ExactPoste
         mean_of_means=sums["mean_of_means"] + location,
         at=grid,
         density=sums["density"],
-        allocations=k**n,
+        allocations=allocations,
     )
 
 
+def num_allocations(problem: Problem) -> int:
+    """The number of allocations that `exact_posterior` sums; of a problem with whole weights."""
+    weights = np.ones(problem.num_rows) if problem.weights is None else problem.weights
+    unknown = weights if problem.known is None else weights[problem.known.components == UNKNOWN]
+    return problem.components ** int(np.sum(unknown))
+
+
+class _Points(NamedTuple):
+    """Points and what is known of their components."""
+
+    x: ArrayLike  # [N, D]
+    known: ArrayLike  # [N]   the component, where it is known
+    free: ArrayLike  # [M]   the places where it is not
+
+
 @partial(jax.jit, static_argnames=("components", "family"))
-def _sweep(x: Array, at: Array, h: Hyperparameters, *, components: int, family: Covariance) -> tuple[Array, Sums]:
+def _sweep(
+    points: _Points, at: Array, h: Hyperparameters, *, components: int, family: Covariance
+) -> tuple[Array, Sums]:
     """Log evidence and posterior means. A chunk holds all allocations of the last points for one of the first."""
-    k, n = components, len(x)
+    x, known, free = map(jnp.asarray, points)
+    k, n = components, len(free)
     digits = next(m for m in range(n, -1, -1) if k**m <= CHUNK)
     last = allocations_of(jnp.arange(k**digits), digits, k)  # [B, m]
 
     def chunk(carry: tuple[Array, Sums], index: Array) -> tuple[tuple[Array, Sums], None]:
         first = jnp.broadcast_to(allocations_of(index[None], n - digits, k), (len(last), n - digits))
-        allocations = jnp.concatenate([first, last], axis=1)  # [B, N]
+        several = jnp.broadcast_to(known, (len(last), len(x)))
+        allocations = several.at[:, free].set(jnp.concatenate([first, last], axis=1))  # [B, N]
         log_weights, values = jax.vmap(lambda z: _given(z, x, at, h, components=k, family=family))(allocations)
         # Sums are relative to the largest log weight so far.
         peak, sums = carry
@@ -117,7 +139,7 @@ def _sweep(x: Array, at: Array, h: Hyperparameters, *, components: int, family: 
         sums = jax.tree.map(lambda s, v: s * jnp.exp(peak - higher) + jnp.tensordot(weights, v, 1), sums, values)
         return (higher, sums), None
 
-    some = jax.eval_shape(lambda z: _given(z, x, at, h, components=k, family=family)[1], jnp.zeros(n, int))
+    some = jax.eval_shape(lambda z: _given(z, x, at, h, components=k, family=family)[1], jnp.zeros(len(x), int))
     nothing = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, x.dtype), some)
     start = (jnp.asarray(-jnp.inf, x.dtype), nothing)
     (peak, sums), _ = jax.lax.scan(chunk, start, jnp.arange(k ** (n - digits)))
@@ -250,85 +272,3 @@ def checks(problem: Problem, posterior: ExactPosterior) -> dict[str, bool]:
 
 def _plain(value: Any) -> Any:
     return value.tolist() if isinstance(value, np.ndarray) else value
-
-
-# Fields of `ExactPosterior` that are posterior means of a functional of the mixture.
-MEANS = ("co_clustering", "occupied", "squared_weights", "mean_of_means", "density")
-
-# The probabilities among them.
-PROBABILITIES = ("co_clustering", "occupied")
-
-# Relative rounding error of sums of some hundreds of terms.
-ROUNDING = 1e-12
-
-
-def z_scores(exact: ExactPosterior, mixtures: Mixture, problem: Problem) -> dict[str, np.ndarray]:
-    """Deviations of the draws' means from the exact ones, in Monte-Carlo standard errors of autocorrelated draws.
-
-    For a sampler of the right posterior, a deviation exceeds 4 about once in some thousands. Draws without a rare event
-    say nothing about its error, so the error of a probability p is at least that of as many independent draws.
-
-    Args:
-        exact: posterior of the problem.
-        mixtures: draws, leaves [R, S, ...].
-        problem: the problem of both.
-
-    Returns:
-        For each of `MEANS` an array in the shape of the exact posterior's. It is infinite where draws that never move
-        are wrong, or a draw is not finite.
-    """
-    # This import takes 0.8 s; the package promises to import in little more time than numpyro itself.
-    from arviz_stats.base import array_stats  # type: ignore[attr-defined]
-
-    shape = np.shape(mixtures.weights)[:2]
-    flat = jax.tree.map(lambda leaf: jnp.reshape(leaf, (-1, *leaf.shape[2:])), mixtures)
-    values = jax.tree.map(np.asarray, _each_draw(flat, problem.observations("the exact posterior"), exact.at))
-    scores = {}
-    for name in MEANS:
-        truth = np.asarray(getattr(exact, name))
-        columns = values[name].reshape(*shape, -1)  # [R, S, Q]
-        errors = np.array([array_stats.mcse(c, chain_axis=0, draw_axis=1) for c in np.moveaxis(columns, -1, 0)])
-        if name in PROBABILITIES:
-            variance = np.clip(truth * (1 - truth), 0, None).ravel()
-            errors = np.fmax(errors, np.sqrt(variance / np.prod(shape)))
-        off = columns.mean((0, 1)) - truth.ravel()
-        # Some values are constant up to rounding, such as the co-clustering of a point with itself.
-        off = np.where(np.abs(off) <= ROUNDING * np.abs(truth.ravel()), 0.0, off)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            z = np.where(off == 0.0, 0.0, off / np.nan_to_num(errors))
-        scores[name] = np.nan_to_num(z, nan=np.inf).reshape(truth.shape)
-    return scores
-
-
-def label_invariant(mixture: Mixture, x: Array, at: Array) -> dict[str, Array]:
-    """Conditional means, given one mixture, of the functionals of `ExactPosterior`, by name.
-
-    Given the mixture, allocations are independent, so that averages over them have closed forms.
-    """
-    member = mixture.responsibilities(x)  # [N, K]
-    return {
-        "co_clustering": together(member),
-        "occupied": _occupied(member),
-        "squared_weights": jnp.sum(mixture.weights**2),
-        "mean_of_means": jnp.mean(mixture.means, 0),
-        "density": jnp.exp(mixture.log_density(at)),
-    }
-
-
-@jax.jit
-def _each_draw(mixtures: Mixture, x: Array, at: Array) -> dict[str, Array]:
-    return jax.lax.map(partial(label_invariant, x=x, at=at), mixtures, batch_size=256)
-
-
-def _occupied(member: Array) -> Array:
-    """Probability that exactly 1, ..., K components hold points, from responsibilities [N, K]. [K]
-
-    All points fall in a set B of components with probability `g(B) = prod_n sum_{k in B} r_nk`. The probability that
-    they occupy exactly j components follows by inclusion and exclusion,
-    `sum_B (-1)^(j - |B|) C(K - |B|, j - |B|) g(B)`.
-    """
-    k = member.shape[1]
-    sizes = range(1, k + 1)
-    inside = {b: sum(jnp.prod(jnp.sum(member[:, list(s)], 1)) for s in combinations(range(k), b)) for b in sizes}
-    terms = [[(-1) ** (j - b) * comb(k - b, j - b) * inside[b] for b in range(1, j + 1)] for j in sizes]
-    return jnp.stack([jnp.sum(jnp.stack(row)) for row in terms])
