@@ -1,21 +1,28 @@
-"""`plot`: figures of stored results for a paper, in a format, size and palette of one's own."""
+"""`plot`: figures of stored results for a paper or a talk, in a format, size and palette of one's own."""
 
 import re
-from collections.abc import Sequence
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import click
 
 from workbench.cli.group import cli
-from workbench.cli.shared import job_option
+from workbench.cli.shared import job_option, names_of
 from workbench.errors import InputError
 from workbench.jobs.registry import load_results, one_of, selections_in
-from workbench.report import Look, drawn, redraw, save_figure
+from workbench.report import Look, drawn, film_of, redraw, save_figure, save_film
+from workbench.report.animated import ANIMATION, MOVING
 from workbench.report.figure import FORMATS, MAKERS, OF_PAGE
 from workbench.selection import CRITERIA
 
-NAMES = ", ".join((*MAKERS, *OF_PAGE))
+NAMES = ", ".join((*MAKERS, ANIMATION, *OF_PAGE))
+
+# Seconds of drawing after which a terminal shows a bar.
+PATIENCE = 2.0
 
 
 class _Size(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # generic in newer versions of click
@@ -44,17 +51,26 @@ class _Size(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # generic
 )
 @job_option
 @click.option("--out", type=click.Path(path_type=Path), help="The file  [default: NAME.pdf in the folder's figures]")
-@click.option("--format", "form", type=click.Choice([each[1:] for each in FORMATS]), help="Format  [default: pdf]")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice([each[1:] for each in (*FORMATS, *MOVING)]),
+    help="Format  [default: pdf; gif of an animation]",
+)
 @click.option("--size", type=_Size(), metavar="WxH", help="Width and height in inches, as 3.4x2.6.")
 @click.option("--palette", metavar="NAMES", help="A colour map of matplotlib, as viridis, or colours between commas.")
 @click.option("--legend", type=click.Choice(["inside", "above", "right", "none"]), help="Where the legend goes.")
 @click.option("--columns", metavar="NAMES", help="Names of the columns to show, between commas.")
 @click.option("--colour", type=click.Choice(["component", "class"]), help="What the colours of classification mean.")
 @click.option("--method", metavar="NAME", help="The method to show  [default: the one that ends highest]")
+@click.option("--methods", metavar="NAMES", help="Methods of an animation, between commas  [default: all that climb]")
 def plot(
     folder: Path, names: tuple[str, ...], job: str | None, out: Path | None, form: str | None, **look: Any
 ) -> None:
-    """Draw a figure of stored results as PDF, SVG or PNG; without --figure, redraw every page and figure."""
+    """Draw a figure of stored results as PDF, SVG or PNG, or an animation of climbs from one start as GIF or MP4.
+
+    Without --figure, redraw every page and figure.
+    """
     if not names:
         given = [f"--{name}" for name, value in {"job": job, "out": out, "format": form, **look}.items() if value]
         if given:
@@ -72,12 +88,40 @@ def plot(
         found: Sequence[Any] = selections_in(folder) if of_choice else load_results(folder)
         chosen = one_of(found, job, folder)
         own = name if len(found) == 1 else f"{re.sub(r'[^A-Za-z0-9_-]+', '-', chosen.name).strip('-')}-{name}"
-        target = folder / "figures" / f"{own}.{form or 'pdf'}" if out is None else out
-        click.echo(save_figure(drawn(chosen, name, shown), target))
+        usual = "gif" if name == ANIMATION else "pdf"
+        target = folder / "figures" / f"{own}.{form or usual}" if out is None else out
+        if name == ANIMATION:
+            with _frames() as progress:
+                click.echo(save_film(film_of(chosen, shown), target, progress))
+        else:
+            click.echo(save_figure(drawn(chosen, name, shown), target))
+
+
+@contextmanager
+def _frames() -> Iterator[Callable[[int, int], None] | None]:
+    """A bar for the frames of an animation, on a terminal and where they take long."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    # Imported where it is needed, so that other commands do not wait for it.
+    from rich.console import Console
+    from rich.progress import Progress
+
+    began = time.monotonic()
+    with Progress(console=Console(stderr=True), transient=True) as bars:
+        bar = bars.add_task("frames", total=None, visible=False)
+        yield lambda done, total: bars.update(
+            bar, completed=done, total=total, visible=time.monotonic() - began > PATIENCE
+        )
 
 
 def _look(
-    size: tuple[float, float] | None, palette: str | None, legend: str | None, columns: str | None, **more: Any
+    size: tuple[float, float] | None,
+    palette: str | None,
+    legend: str | None,
+    columns: str | None,
+    methods: str | None,
+    **more: Any,
 ) -> Look:
     several = palette is not None and "," in palette
     return Look(
@@ -85,5 +129,6 @@ def _look(
         palette=[each.strip() for each in str(palette).split(",")] if several else palette,
         legend=False if legend == "none" else legend,  # type: ignore[arg-type]  # click allows these alone
         columns=None if columns is None else [each.strip() for each in columns.split(",")],
+        methods=names_of("--methods", methods),
         **more,
     )

@@ -1,5 +1,6 @@
 """Plots of a comparison. Each function draws on the Axes that it is given, and changes nothing else."""
 
+from workbench.plots.animation import animation, climbing
 from workbench.plots.classification import classification, uncertainty
 from workbench.plots.draws import clustering, labels, posterior
 from workbench.plots.fit import fit, pairs
@@ -8,7 +9,9 @@ from workbench.plots.score import score, waterfall
 from workbench.plots.style import colours
 
 __all__ = [
+    "animation",
     "classification",
+    "climbing",
     "clustering",
     "colours",
     "fit",

@@ -128,7 +128,7 @@ def classification(
             shade = shades[k] if colour == "component" else EDGE
             for contour, width in zip(contours, (1.4, 0.8), strict=True):
                 ax.plot(*contour, color=shade, linewidth=width, zorder=2.5)
-        _frame(ax, view, "hollow")
+        frame_view(ax, view, "hollow")
     legend_at(ax, legend, _abreast(coloured[1], shaped[1]))
     tidy(ax)
 
@@ -178,7 +178,7 @@ def uncertainty(
             grid = np.linspace(*data_range(view.x[:, 0]), 800)[:, None]
             line = 1 - np.max(np.asarray(mixture.responsibilities(grid)), axis=1)
             ax.plot(grid[:, 0], line, color=EDGE, linewidth=0.9, zorder=1.5)
-        ax.set_xlabel(_with_note(view, "ringed"))
+        ax.set_xlabel(with_note(view, "ringed"))
         ax.set_ylabel(UNCERTAINTY)
         ax.set_ylim(-0.02 * most, 1.05 * most)
     else:
@@ -189,7 +189,7 @@ def uncertainty(
             for contour, width in zip(contours, (1.2, 0.7), strict=True):
                 ax.plot(*contour, color=EDGE, linewidth=width, label=label, zorder=2.5)
                 label = None
-        _frame(ax, view, "ringed")
+        frame_view(ax, view, "ringed")
         legend_at(ax, legend, 2)
     tidy(ax)
     return marks
@@ -309,7 +309,7 @@ def _divided(
     if len(densities) > 1:
         ax.plot(grid, densities.sum(0), color="0.15", linewidth=1.0, linestyle=(0, (4, 2)), label="mixture")
     ax.set_xlim(grid[0], grid[-1])
-    ax.set_xlabel(_with_note(view, "some"))
+    ax.set_xlabel(with_note(view, "some"))
     ax.set_ylabel("density")
 
 
@@ -319,13 +319,14 @@ def _ellipses(view: View) -> list[tuple[NDArray[np.float64], NDArray[np.float64]
     return list(zip(one, two, strict=True))
 
 
-def _frame(ax: "Axes", view: View, marked: str) -> None:
-    for name, values, label in zip("xy", view.x.T, (_with_note(view, marked), view.labels[1]), strict=True):
+def frame_view(ax: "Axes", view: View, marked: str) -> None:
+    """Limits and labels of a plane; `marked` says how rows look that are placed by completed cells."""
+    for name, values, label in zip("xy", view.x.T, (with_note(view, marked), view.labels[1]), strict=True):
         getattr(ax, f"set_{name}lim")(*data_range(values))
         getattr(ax, f"set_{name}label")(label)
 
 
-def _with_note(view: View, marked: str) -> str:
+def with_note(view: View, marked: str) -> str:
     """The label of the first column, and which marks are placed by completed cells."""
     return f"{view.labels[0]}\n{COMPLETED.format(marked)}" if view.completed.any() else view.labels[0]
 

@@ -48,10 +48,15 @@ class Gaussians:
         return self.weights[..., None] * np.exp(-0.5 * white**2) / (deviation * math.sqrt(2 * math.pi))
 
     def ellipses(self, pair: tuple[int, int], radius: float) -> np.ndarray:
-        """Contours of the marginals in two columns, `radius` standard deviations out. [..., K, 2, points]"""
+        """Contours of the marginals in two columns, `radius` standard deviations out. [..., K, 2, points]
+
+        That of a singular covariance is a line or a point, so that a spike can be shown as well.
+        """
         index = np.asarray(pair)
         blocks = self.covariances[..., index[:, None], index]  # [..., K, 2, 2]
-        return self.means[..., index][..., None] + radius * np.linalg.cholesky(blocks) @ CIRCLE
+        variances, vectors = np.linalg.eigh(blocks)
+        roots = vectors * np.sqrt(np.maximum(variances, 0.0))[..., None, :]
+        return np.asarray(self.means[..., index][..., None] + radius * roots @ CIRCLE)
 
     def grid(self, column: int, low: float, high: float) -> np.ndarray:
         """Points from low to high, fine enough for the narrowest component. [G]"""

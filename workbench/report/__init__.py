@@ -1,5 +1,6 @@
 """Reports of jobs: figures as files, and HTML pages that need no other file."""
 
+from workbench.report.animated import animation, film_of, save_film
 from workbench.report.atlas_page import atlas_figures, show_atlases
 from workbench.report.claims_page import ledger_table, show_claims
 from workbench.report.comparison_page import render, show_comparison, write_report
@@ -16,16 +17,19 @@ __all__ = [
     "Page",
     "Section",
     "Shown",
+    "animation",
     "atlas_figures",
     "drawn",
     "figure",
     "figures_of",
+    "film_of",
     "ledger_table",
     "publish",
     "redraw",
     "render",
     "save_figure",
     "save_figures",
+    "save_film",
     "selection_figure",
     "show_atlases",
     "show_claims",

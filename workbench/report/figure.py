@@ -1,8 +1,10 @@
 """Figures on request: any figure of stored results, in a size, with a palette and a legend, as PNG, PDF or SVG."""
 
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,7 @@ from workbench.plots import selection as criteria
 from workbench.plots.classification import UNCERTAINTY, By
 from workbench.plots.style import EDGE, Palette, Place, plain
 from workbench.report.figures import DOTS_PER_INCH, SALT, figures_of
-from workbench.report.fitting import legend_above, settle
+from workbench.report.fitting import legend_above, legend_of_panels, settle
 from workbench.report.selection_page import selection_figure
 from workbench.selection import CRITERIA, FamilySelection, Selection
 
@@ -41,6 +43,7 @@ class Look:
     columns: Sequence[str] | None = None
     colour: By | None = None
     method: str | None = None
+    methods: Sequence[str] | None = None
 
     def keywords(self, figure: str, *allowed: str) -> dict[str, Any]:
         """What is given, apart from the size.
@@ -94,8 +97,7 @@ def figure(
 
 def drawn(results: Comparison | Selection | FamilySelection, name: str, look: Look) -> Figure:
     """As `figure`, from one `Look`."""
-    if look.size is not None and not (len(look.size) == 2 and all(0.5 <= side <= 100 for side in look.size)):
-        raise InputError(f"size: give width and height in inches, from 0.5 to 100, got {look.size!r}")
+    checked_size(look)
     if isinstance(results, Comparison):
         return _of_comparison(results, name, look)
     if name not in ("selection", *CRITERIA):
@@ -110,12 +112,22 @@ def drawn(results: Comparison | Selection | FamilySelection, name: str, look: Lo
     ax = made.subplots()
     if isinstance(results, FamilySelection):
         criteria.families(ax, results, name)
-        _legend(made, ax, keywords.get("legend", "right"), "covariance")
+        legend_of_panels(made, ax, keywords.get("legend", "right"), "covariance")
     else:
         criteria.criterion(ax, results, name)
     ax.set_xlabel("components K")
     ax.set_ylabel("nats below the best")
     return made
+
+
+def checked_size(look: Look) -> None:
+    """Refuses a size that is none.
+
+    Raises:
+        InputError: it is not two numbers of inches, or one of them is out of bounds.
+    """
+    if look.size is not None and not (len(look.size) == 2 and all(0.5 <= side <= 100 for side in look.size)):
+        raise InputError(f"size: give width and height in inches, from 0.5 to 100, got {look.size!r}")
 
 
 def save_figure(made: Figure, path: Path) -> Path:
@@ -130,19 +142,32 @@ def save_figure(made: Figure, path: Path) -> Path:
     if form not in FORMATS:
         raise InputError(f"--out: {path}: suffix {path.suffix!r} is no format; give {', '.join(FORMATS)}")
     metadata = {".png": {"Software": None}, ".pdf": {"CreationDate": None}, ".svg": {"Date": None, "Creator": None}}
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with matplotlib.rc_context({"svg.hashsalt": SALT, "pdf.fonttype": 42}), replacing(path) as temporary:
-            made.savefig(temporary, format=form[1:], dpi=2 * DOTS_PER_INCH, metadata=metadata[form])
-    except OSError as error:
-        where = one_line(str(path), VALUE)
-        raise InputError(f"{where}: cannot be written ({error.strerror}); give another --out") from None
+    with matplotlib.rc_context({"svg.hashsalt": SALT, "pdf.fonttype": 42}), written(path) as temporary:
+        made.savefig(temporary, format=form[1:], dpi=2 * DOTS_PER_INCH, metadata=metadata[form])
     return path
 
 
+@contextmanager
+def written(path: Path) -> Iterator[Path]:
+    """A temporary path, of the same suffix, that becomes `path` if the block ends without an error.
+
+    Raises:
+        InputError: the file cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as temporary:
+            yield temporary
+    except OSError as error:
+        where = one_line(str(path), VALUE)
+        raise InputError(f"{where}: cannot be written ({error.strerror}); give another --out") from None
+
+
 def _of_comparison(comparison: Comparison, name: str, look: Look) -> Figure:
+    if name == "animation":
+        raise InputError("figure: 'animation' is no figure but moves; workbench.report.animation(results) makes it")
     if name in MAKERS:
-        return _fitting(comparison, name, look)
+        return fitting(name, partial(MAKERS[name], comparison), look)
     if name not in OF_PAGE:
         raise InputError(f"figure: {unknown_name('figure', name, (*MAKERS, *OF_PAGE))}")
     look.keywords(name)
@@ -154,17 +179,17 @@ def _of_comparison(comparison: Comparison, name: str, look: Look) -> Figure:
     return made[name]
 
 
-def _fitting(comparison: Comparison, name: str, look: Look) -> Figure:
+def fitting(name: str, make: Callable[[Look], Figure], look: Look) -> Figure:
     """The figure, if its texts have room in the size that is asked for.
 
     Raises:
         InputError: they have none.
     """
-    made = MAKERS[name](comparison, look)
+    made = make(look)
     fault = settle(made)
     if fault is None or look.size is None:
         return made
-    width, height = MAKERS[name](comparison, replace(look, size=None)).get_size_inches()
+    width, height = make(replace(look, size=None)).get_size_inches()
     has_legend = made.legends or any(ax.get_legend() for ax in made.axes)
     remedies = ["no legend (--legend none)"] if has_legend else []
     remedies += ["fewer columns (--columns)"] if name in OF_COLUMNS else []
@@ -212,7 +237,7 @@ def _trace(comparison: Comparison, look: Look) -> Figure:
     axes = made.subplots(len(panels), 1, sharex=True, squeeze=False)[:, 0]
     plots.trace(axes.tolist(), panels, palette=look.palette, legend=False)
     made.align_ylabels(axes)
-    _legend(made, axes[-1], given.get("legend", "above"))
+    legend_of_panels(made, axes[-1], given.get("legend", "above"))
     _say_left_out(made, parameters.left_out(comparison, look.columns))
     return made
 
@@ -225,7 +250,7 @@ def _rank(comparison: Comparison, look: Look) -> Figure:
     axes = made.subplots(len(panels), most, squeeze=False)
     plots.ranks(axes, panels, palette=look.palette, legend=False)
     made.align_ylabels(axes[:, 0])
-    _legend(made, axes[0, 0], given.get("legend", "above"))
+    legend_of_panels(made, axes[0, 0], given.get("legend", "above"))
     _say_left_out(made, parameters.left_out(comparison, look.columns))
     return made
 
@@ -236,10 +261,10 @@ def _marginals(comparison: Comparison, look: Look) -> Figure:
 
     def draw(made: Figure, axes: list[Any]) -> None:
         plots.marginals(axes, panels, palette=look.palette, legend=False)
-        _legend(made, axes[-1], given.get("legend", "above"))
+        legend_of_panels(made, axes[-1], given.get("legend", "above"))
         _say_left_out(made, parameters.left_out(comparison, look.columns))
 
-    return _grid(look, len(panels), 2.4, draw)
+    return grid(look, len(panels), 2.4, draw)
 
 
 def _forest(comparison: Comparison, look: Look) -> Figure:
@@ -251,18 +276,18 @@ def _forest(comparison: Comparison, look: Look) -> Figure:
 
     def draw(made: Figure, axes: list[Any]) -> None:
         plots.forest(axes, groups, palette=look.palette, legend=False)
-        _legend(made, axes[0], given.get("legend", "above"))
+        legend_of_panels(made, axes[0], given.get("legend", "above"))
         _say_left_out(made, parameters.left_out(comparison, look.columns, parameters.COLUMNS_IN_FOREST))
 
-    return _grid(look, len(groups), 0.9 + 0.28 * len(groups[0].rows), draw)
+    return grid(look, len(groups), 0.9 + 0.28 * len(groups[0].rows), draw)
 
 
-def _grid(look: Look, count: int, high: float, draw: Callable[[Figure, list[Any]], None]) -> Figure:
+def grid(look: Look, count: int, high: float, draw: Callable[[Figure, list[Any]], None], wide: float = WIDE) -> Figure:
     """A figure of so many axes: `ABREAST` side by side, or as many fewer as the size that is asked for needs."""
     widest = min(count, ABREAST)
     for abreast in range(widest, 0, -1):
         rows = -(-count // abreast)
-        made = look.figure((WIDE * max(abreast, 2), 0.5 + high * rows))
+        made = look.figure((wide * max(abreast, 2), 0.5 + high * rows))
         axes = made.subplots(rows, abreast, squeeze=False).ravel()
         for spare in axes[count:]:
             spare.set_axis_off()
@@ -279,25 +304,6 @@ def _say_left_out(made: Figure, names: Sequence[str]) -> None:
         told = plain(f"not shown: {few}; --columns chooses")
         # About 15 letters of this size stand on an inch.
         made.supxlabel(textwrap.fill(told, int(15 * made.get_size_inches()[0])), fontsize="small", color=EDGE)
-
-
-def _legend(made: Figure, ax: Any, place: Place, title: str | None = None) -> None:
-    """A legend of all panels at the edge of the figure; inside there is room in none of several."""
-    handles, labels = ax.get_legend_handles_labels()
-    if place is False or len(handles) < 2:
-        return
-    if place not in ("above", "right", "inside"):
-        raise InputError(f"legend: unknown {place!r}; allowed: inside, above, right, False")
-    if place == "inside":
-        ax.legend(
-            handles, labels, fontsize="small", title=title, title_fontsize="small", framealpha=0.85, edgecolor="0.9"
-        )
-        return
-    if place == "above":
-        legend_above(made, [list(zip(handles, labels, strict=True))], title)
-        return
-    look: dict[str, Any] = {"fontsize": "small", "title_fontsize": "small", "frameon": False}
-    made.legend(handles, labels, loc="outside right upper", title=title, **look)
 
 
 MAKERS: dict[str, Callable[[Comparison, Look], Figure]] = {

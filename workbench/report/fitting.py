@@ -14,6 +14,9 @@ from matplotlib.text import Text
 from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import Bbox
 
+from workbench.errors import InputError
+from workbench.plots.style import Place
+
 # The shortest side of axes that still show something, in inches, and the most of them that a legend inside covers.
 SHORTEST, MOST_COVERED = 0.35, 0.5
 
@@ -46,6 +49,25 @@ def legend_above(made: Figure, groups: Sequence[Entries], title: str | None = No
         if columns == 1 or legend.get_window_extent().width <= room:
             return
         legend.remove()
+
+
+def legend_of_panels(made: Figure, ax: Any, place: Place, title: str | None = None) -> None:
+    """A legend of all panels at the edge of the figure; inside there is room in none of several."""
+    handles, labels = ax.get_legend_handles_labels()
+    if place is False or len(handles) < 2:
+        return
+    if place not in ("above", "right", "inside"):
+        raise InputError(f"legend: unknown {place!r}; allowed: inside, above, right, False")
+    if place == "inside":
+        ax.legend(
+            handles, labels, fontsize="small", title=title, title_fontsize="small", framealpha=0.85, edgecolor="0.9"
+        )
+        return
+    if place == "above":
+        legend_above(made, [list(zip(handles, labels, strict=True))], title)
+        return
+    look: dict[str, Any] = {"fontsize": "small", "title_fontsize": "small", "frameon": False}
+    made.legend(handles, labels, loc="outside right upper", title=title, **look)
 
 
 def settle(made: Figure) -> str | None:
