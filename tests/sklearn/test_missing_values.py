@@ -114,6 +114,31 @@ def test_rows_without_a_missing_cell_are_fitted_as_ever(x: Points) -> None:
     np.testing.assert_array_equal(one.predict_proba(whole), other.predict_proba(whole))
 
 
+@pytest.mark.parametrize("kind", FULL_AND_SLOW)
+def test_a_constant_column_with_missing_cells_ends_as_one_without(kind: str) -> None:
+    rng = np.random.default_rng(3)
+    spread = np.concatenate([rng.normal(centre, 1.0, (30, 2)) for centre in (0.0, 9.0)])
+    whole = np.column_stack([spread, np.full(60, 0.1)])
+    holes = whole.copy()
+    holes[::4, 2], holes[1::6, 0] = np.nan, np.nan
+    one, other = (marginal(2, covariance_type=kind).fit(each) for each in (whole, holes))
+    np.testing.assert_array_equal(one.predict(whole), other.predict(holes))
+    np.testing.assert_allclose(other.means_[:, 2], 0.1, rtol=1e-9)
+    np.testing.assert_allclose(one.means_, other.means_, atol=0.2)
+    assert np.isfinite(other.score(holes))
+    if kind == "diag":
+        # Of the penalised objective in closed form: the loading, a component's share, and the share of cells there.
+        proba = other.predict_proba(holes)
+        there = np.sum(proba[~np.isnan(holes[:, 2])], axis=0)
+        np.testing.assert_allclose(other.covariances_[:, 2], LOADING * (60 / 2) / there, rtol=1e-4)
+    for each in (whole, holes):
+        with pytest.raises(ValueError, match="ill-defined empirical covariance|constant|two different values"):
+            marginal(2, covariance_type=kind, reg_covar=0.0).fit(each)
+    holes[:, 2] = np.nan
+    with pytest.raises(ValueError, match="column 'x3' has no value; drop it"):
+        marginal(2, covariance_type=kind).fit(holes)
+
+
 @pytest.mark.slow
 def test_a_row_of_weight_two_is_the_row_twice(x: Points) -> None:
     weights = np.arange(N) % 3
@@ -161,7 +186,7 @@ def test_the_tag_says_whether_missing_cells_are_allowed() -> None:
         ({"method": "natural_gradient"}, None, "missing: natural_gradient cannot marginalise missing cells"),
         ({"method": "nuts"}, None, "method: nuts draws samples"),
         ({}, (slice(3, 5), slice(None), np.nan), "data row 4 and 1 more: no cell has a value"),
-        ({}, (slice(1, None), 0, 2.0), None),
+        ({"reg_covar": 0.0}, (slice(1, None), 0, 2.0), None),
         ({}, (slice(None), 0, np.inf), "Input X contains infinity"),
     ],
 )

@@ -42,7 +42,12 @@ def has_missing(x: NDArray[np.float64]) -> bool:
 
 
 def check_incomplete(
-    x: NDArray[np.float64], where: str, components: int = 1, *, columns: Sequence[str] | None = None
+    x: NDArray[np.float64],
+    where: str,
+    components: int = 1,
+    *,
+    columns: Sequence[str] | None = None,
+    different: int = 2,
 ) -> None:
     """Check points in which a missing cell is NaN, as `check_points` checks those without.
 
@@ -51,10 +56,11 @@ def check_incomplete(
         where: the name of the source, with which the message starts.
         components: K; at least as many rows are required.
         columns: names of the D columns; `x1` to `xD` unless given.
+        different: how many different values a column must have: two, or one where constant columns are no error.
 
     Raises:
-        InputError: there are too few rows; a cell is infinite; a row has no value at all; a column has fewer than two
-            different values.
+        InputError: there are too few rows; a cell is infinite; a row has no value at all; a column has fewer different
+            values than it must.
     """
     check_size(x, where, components)
     names = default_columns(x.shape[1]) if columns is None else tuple(columns)
@@ -62,7 +68,9 @@ def check_incomplete(
     _check_cells(x, names, where)
     for name, column in zip(names, x.T, strict=True):
         values = column[~np.isnan(column)]
-        if len(values) < 2 or np.all(values == values[0]):
+        if not len(values):
+            raise InputError(f"{where}: column {shown(name)} has no value; drop it")
+        if different > 1 and np.all(values == values[0]):
             raise InputError(f"{where}: column {shown(name)} has fewer than two different values; drop it")
 
 
@@ -115,7 +123,8 @@ def completed_by_gaussian(
     """The Gaussian of largest likelihood for points with missing cells, and the points completed by it.
 
     EM (Little & Rubin 2019, section 11.2) finds it from the moments of the cells that are there. A missing cell is
-    completed by its mean given the row's other cells.
+    completed by its mean given the row's other cells. A column that is constant has variance 0, and is completed by its
+    value.
 
     Args:
         x: `[N, D]`, NaN where a cell is missing; `check_incomplete` passed.
@@ -124,11 +133,14 @@ def completed_by_gaussian(
     Returns:
         The moments, and the completed points [N, D].
     """
-    centre, scale = np.nanmean(x, axis=0), np.nanstd(x, axis=0)
+    lowest = np.nanmin(x, axis=0)
+    constant = lowest == np.nanmax(x, axis=0)
+    centre = np.where(constant, lowest, np.nanmean(x, axis=0))
+    scale = np.where(constant, 1.0, np.nanstd(x, axis=0))
     z = (x - centre) / scale
     patterns, counts = Patterns.of(z), np.ones(len(x)) if weights is None else weights
     total = len(x) if weights is None else number_of(weights)
-    mean, covariance = np.zeros(x.shape[1]), np.eye(x.shape[1])
+    mean, covariance = np.zeros(x.shape[1]), np.diag(np.where(constant, 0.0, 1.0))
     for _ in range(MOST_STEPS):
         filled, spread = _expected(z, patterns, counts, mean, covariance)
         new_mean = counts @ filled / total

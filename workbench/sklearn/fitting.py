@@ -10,16 +10,20 @@ import numpy as np
 from jax import Array
 from numpy.typing import NDArray
 
-from workbench.data.incomplete import has_missing
+from workbench.data.incomplete import check_incomplete, check_pairs, completed_by_gaussian, has_missing
 from workbench.data.moments import Moments, moments_of
+from workbench.data.observed import Observed
+from workbench.data.points import default_columns
 from workbench.engine.compat.compilation import BRIEF, FEW_NUMBERS, OLD_EMITTERS, STEPPING, jit_with, make_room
 from workbench.engine.devices import mesh_of
+from workbench.engine.incomplete import IncompleteRows
 from workbench.engine.keys import named_key
 from workbench.engine.rows import Rows
 from workbench.loop.run import run
 from workbench.methods import Method
 from workbench.methods.base import is_usable
 from workbench.mixture import DiagonalLoadingPrior, FlatPrior, Mixture, Prior, covariance_named
+from workbench.mixture.covariance import Covariance
 from workbench.mixture.filled import COMPONENTS, first_components
 from workbench.problem import Problem
 
@@ -56,13 +60,16 @@ def loaded_problem(x: Points, weights: Points | None, components: int, covarianc
 
     The penalty bounds every covariance, whatever the points are. The working units are those of the data with noise of
     variance `loading`. Weights [N], all above 0, may have any sum: the fit depends on their ratios only. NaN is a
-    missing cell, and what `Problem` refuses of points with such cells is an error.
+    missing cell; a row or a column without a value is an error, and so are two columns that are never there together in
+    a family with correlations.
     """
     prior = FlatPrior() if loading == 0.0 else DiagonalLoadingPrior(loading=loading)
-    if loading == 0.0 or has_missing(x):
-        scaled = None if weights is None else weights * (len(x) / np.sum(weights))
+    scaled = None if weights is None else weights * (len(x) / np.sum(weights))
+    if loading == 0.0:
         return Problem(x, components, covariance, prior, weights=scaled, missing="marginal")
     family = covariance_named(covariance)
+    if has_missing(x):
+        return _loaded_incomplete(x, scaled, components, family, prior, loading)
     moments = moments_of(x, weights)
     n, mean, spread = moments
     wider = Moments(n, mean, spread + loading * np.eye(x.shape[1]))
@@ -71,6 +78,23 @@ def loaded_problem(x: Points, weights: Points | None, components: int, covarianc
     rows = replace(rows, total=jnp.asarray(n * inverse @ spread @ inverse.T))
     hyperparameters = prior.hyperparameters(moments, components, family)
     return Problem.tree_unflatten((components, family, prior, (), "free"), (rows, hyperparameters, None))
+
+
+def _loaded_incomplete(
+    x: Points, weights: Points | None, components: int, family: Covariance, prior: Prior, loading: float
+) -> Problem:
+    """`loaded_problem` for points with missing cells."""
+    check_incomplete(x, "x", components, different=1)
+    if family.has_correlations:
+        check_pairs(x, "x", default_columns(x.shape[1]))
+    moments, completed = completed_by_gaussian(x, weights)
+    wider = moments._replace(covariance=moments.covariance + loading * np.eye(x.shape[1]))
+    data = Observed(x, weights, (), wider, completed)
+    rows = IncompleteRows.of_points(data, family, components)
+    hyperparameters = prior.hyperparameters(moments, components, family)
+    problem = Problem.tree_unflatten((components, family, prior, (), "free"), (rows, hyperparameters, None))
+    object.__setattr__(problem, "_data", data._replace(moments=moments))
+    return problem
 
 
 def climb(problem: Problem, start: Mixture, rule: Rule, before: float = -np.inf) -> Climb:
