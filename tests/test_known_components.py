@@ -313,7 +313,7 @@ def test_a_comparison_comes_back_from_its_file(
     assert "component 1 is amy" in str(table(again)).replace("\n", " ")
 
 
-def test_choices_of_k_are_refused(x: Points, some: Points, tmp_path: Path) -> None:
+def test_a_choice_of_fewer_components_than_known_is_refused(x: Points, some: Points, tmp_path: Path) -> None:
     rows = [f"{a},{b},{k}" for (a, b), k in zip(x, some, strict=True)]
     (tmp_path / "d.csv").write_text("\n".join(["a,b,k", *rows]) + "\n", encoding="utf-8")
     config = {
@@ -321,7 +321,10 @@ def test_choices_of_k_are_refused(x: Points, some: Points, tmp_path: Path) -> No
         "model": {"components": K},
         "methods": {"em": {}},
     }
-    with pytest.raises(InputError, match=r"data\.label_known: criteria over K do not take known components"):
+    why = (
+        r"^components: 2 is fewer than the 3 components from which rows are known \(label_known\); ask for at least 3$"
+    )
+    with pytest.raises(InputError, match=why):
         select(parse_experiment(config, "x"), [2, 3])
 
 

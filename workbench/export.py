@@ -99,14 +99,15 @@ def _sample_stats(trace: Trace, problem: Problem, mixtures: Mixture) -> dict[str
 def _log_likelihood(trace: Trace, problem: Problem, mixtures: Mixture) -> dict[str, Variable]:
     values = np.empty((trace.num_restarts, trace.draws, problem.num_points))
     first = 0
-    for block in log_likelihoods(trace.answer, problem.observations("log_likelihood")):  # [B, R, S]
+    x, known = problem.labelled_observations("log_likelihood")
+    for block in log_likelihoods(trace.answer, x, known if problem.is_partly_known else None):  # [B, R, S]
         values[..., first : first + len(block)] = np.moveaxis(block, 0, -1)
         first += len(block)
     return {"x": ((*DRAW, "point"), values)}
 
 
 def _observed_data(trace: Trace, problem: Problem, mixtures: Mixture) -> dict[str, Variable]:
-    return {"x": (("point", "dimension"), np.asarray(problem.observations("observed_data")))}
+    return {"x": (("point", "dimension"), np.asarray(problem.labelled_observations("observed_data")[0]))}
 
 
 def _constant_data(trace: Trace, problem: Problem, mixtures: Mixture) -> dict[str, Variable]:

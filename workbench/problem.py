@@ -10,6 +10,7 @@ import numpy as np
 from jax import Array
 
 from workbench.data import Dataset
+from workbench.data.known import Known
 from workbench.data.observed import MissingCells, Observed
 from workbench.engine.devices import mesh_of
 from workbench.engine.hosted import Hosted
@@ -93,7 +94,7 @@ class Problem(Hosted):
         columns: "Sequence[str] | None" = None,
         weights: "ArrayLike | None" = None,
         missing: MissingCells | None = None,
-        label_known: "ArrayLike | None" = None,
+        label_known: "ArrayLike | Known | None" = None,
         fixed: "Fixed | Sequence[Fixed] | None" = None,
     ) -> None:
         components = whole_number("components", components)

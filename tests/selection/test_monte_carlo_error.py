@@ -31,7 +31,7 @@ def candidate_of(seed: int, chains: int = CHAINS) -> Candidate:
         COVARIANCES["full"],
     )
     posterior = Posterior("gibbs", draws, 0.2, None, True, "")
-    problem: Any = SimpleNamespace(x=X, num_points=len(X), weights=None)
+    problem: Any = SimpleNamespace(x=X, num_points=len(X), weights=None, known=None)
     nothing: Any = None
     return Candidate(nothing, nothing, problem, nothing, posterior, posterior)
 

@@ -91,6 +91,13 @@ class Known(NamedTuple):
         """Those of some of the rows."""
         return Known(self.components[places], self.names)
 
+    def numbered(self, texts: NDArray[np.str_]) -> "Known":
+        """The known components of some rows of the same table, as text: a part of them may lack classes."""
+        found = [(self.names.index(text) if self.names else int(number_in(text))) for text in texts if text]
+        components = np.full(len(texts), UNKNOWN)
+        components[texts != ""] = found
+        return Known(components, self.names)
+
     def shares(self, shares: NDArray[np.float64]) -> NDArray[np.float64]:
         """Responsibilities [N, K] with those of known rows, 0 and 1, in place of what they would be without."""
         own = self.components[:, None] == np.arange(shares.shape[1])
@@ -133,6 +140,13 @@ def _text(cell: object) -> str:
         )
     text = text_of(cell)
     return "" if text.lower() in MISSING or number_in(text) == UNKNOWN else text
+
+
+def fewest_components(texts: NDArray[np.str_]) -> int:
+    """The number of components that rows are known to come from: that of names, or one more than the largest number."""
+    there = texts[texts != ""].tolist()
+    numbers = [number_in(text) for text in there]
+    return len(set(there)) if any(map(np.isnan, numbers)) else int(max(numbers, default=-1)) + 1
 
 
 def divided(members: NDArray[np.intp], known: Known | None) -> Sequence[NDArray[np.intp]]:

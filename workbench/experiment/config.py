@@ -13,6 +13,7 @@ from pydantic import BeforeValidator, Field, SerializeAsAny, WrapSerializer, Wra
 from workbench.config import Config, Listed
 from workbench.data import Dataset, Missing, Simulator, Wanted, load_dataset, read_file
 from workbench.data.dataset import centre_and_scale
+from workbench.data.known import Known
 from workbench.errors import InputError
 from workbench.experiment.own import CLASS, validate_own, with_classes
 from workbench.loop.pool import INTERVAL
@@ -185,14 +186,17 @@ class ModelConfig(Config):
         devices: int | None = None,
         *,
         columns: Sequence[str] | None = None,
+        known: Known | None = None,
     ) -> Problem:
         """The problem of some points; `columns` names their columns in messages, and a data set its own.
+
+        The known components are the data set's own unless given.
 
         Raises:
             InputError: the points do not suit the model or the prior, or there are too few devices.
         """
         labels = self.labels or "free"
-        given: dict[str, Any] = {"devices": devices, "columns": columns, "fixed": self.fixed}
+        given: dict[str, Any] = {"devices": devices, "columns": columns, "fixed": self.fixed, "label_known": known}
         return Problem(x, self.components, self.covariance, prior, labels=labels, **given)
 
 
@@ -300,13 +304,13 @@ class Experiment(Config):
         rule: Any = self.starts
         return rule.of(saved_start(path, self.model.components, self.model.covariance, source.columns, units))
 
-    def problem(self, train: Dataset) -> Problem:
-        """The problem of the points to fit.
+    def problem(self, train: Dataset, known: Known | None = None) -> Problem:
+        """The problem of the points to fit; their known components are those of the data set unless given.
 
         Raises:
             InputError: the points do not suit the model or the prior, or there are fewer devices than the run asks for.
         """
-        return self.model.problem(train, self.prior, self.run.devices)
+        return self.model.problem(train, self.prior, self.run.devices, known=known)
 
     def check(self, problem: Problem) -> None:
         """Refuse methods that cannot solve the problem, samplers without stated labels, and starts that do not fit.

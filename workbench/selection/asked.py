@@ -3,7 +3,10 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import numpy as np
+
 from workbench.data import Dataset, points_text
+from workbench.data.known import fewest_components
 from workbench.engine.devices import USUAL, dtype_name
 from workbench.engine.rows import SHARED_AT
 from workbench.errors import InputError
@@ -32,8 +35,12 @@ def with_components(experiment: Experiment, components: int, train: Dataset) -> 
     Raises:
         InputError: K components do not suit the points, the prior or the starts.
     """
-    if train.known is not None:
-        raise InputError("data.label_known: criteria over K do not take known components of rows; leave it out")
+    fewest = 0 if train.known is None else fewest_components(train.known)
+    if components < fewest:
+        raise InputError(
+            f"components: {components} is fewer than the {fewest} components from which rows are known (label_known); "
+            f"ask for at least {fewest}"
+        )
     model = experiment.model.model_copy(update={"components": components, "labels": "free"})
     changed = experiment.model_copy(update={"model": model})
     if train.x.size < SHARED_AT:
@@ -50,6 +57,8 @@ def setting_of(experiment: Experiment, train: Dataset) -> str:
     plain: dict[str, Any] = experiment.resolved()
     number, columns = len(train.counted.x), train.x.shape[1]
     points = f"{points_text(number, train.weights)} in {columns} column{'s' if columns > 1 else ''}"
+    known = 0 if train.counted.known is None else int(np.sum(train.counted.known != ""))
+    points += f", {known:,} rows of known component" if known else ""
     model = f"{experiment.model.covariance} covariance, {plain['prior']['family']} prior"
     setting = f"{points}; {model}; {_listed(list(experiment.methods))} from {experiment.restarts} starts"
     dtype = dtype_name()

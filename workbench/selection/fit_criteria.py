@@ -7,7 +7,8 @@ import jax
 import numpy as np
 from jax import Array
 
-from workbench.data.dataset import generator
+from workbench.data.dataset import Dataset, generator
+from workbench.data.known import UNKNOWN
 from workbench.data.moments import weighted_blocks
 from workbench.data.observed import MissingCells
 from workbench.engine.compat.compilation import jit_with
@@ -44,15 +45,19 @@ def icl(candidate: Candidate) -> Score:
     """`BIC + sum_n ln max_k r_nk`, in which every point belongs to its most probable component.
 
     Biernacki, Celeux & Govaert 2000, IEEE Trans. PAMI 22, on half their scale and with mclust's sign. The
-    soft form, which adds `sum_nk r_nk ln r_nk` instead, is lower or equal.
+    soft form, which adds `sum_nk r_nk ln r_nk` instead, is lower or equal. A row of known component belongs to it
+    without doubt.
     """
     score, fit = bic(candidate), candidate.fit
     if isinstance(fit, Missing) or score.value is None:
         return score
     mixture, problem = filled(fit.mixture), candidate.problem
-    unsure = 0.0
+    unsure, first = 0.0, 0
     for block, weights in weighted_blocks(problem.x, problem.weights):
         terms = np.asarray(_log_largest(mixture, block, problem.missing))
+        if problem.known is not None:
+            terms = np.where(problem.known.components[first : first + len(block)] == UNKNOWN, terms, 0.0)
+        first += len(block)
         unsure += float(np.sum(terms if weights is None else terms * weights[:, 0]))
     return replace(score, value=score.value + unsure)
 
@@ -78,14 +83,15 @@ def heldout(candidate: Candidate) -> Score:
     Smyth (2000), "Model selection for probabilistic clustering using cross-validated likelihood", Statistics and
     Computing 10. The folds depend on the seed alone, so that they are the same for all K. Either all points are
     scored or none, because sums over different points cannot be compared between K. Rows with whole weights are left
-    out observation by observation, as the rows repeated would be; other weights go with their rows.
+    out observation by observation, as the rows repeated would be; other weights go with their rows. Rows that are
+    fitted keep their known components, and those left out are scored by their density alone.
     """
     experiment, train = candidate.experiment, candidate.train.counted
     total, problems = train.num_separable, []
     parts = folds(total, experiment.seed)
     for number, (fitted, _) in enumerate(parts, 1):
         try:
-            problems.append(experiment.problem(train.part(np.isin(np.arange(total), fitted))))
+            problems.append(_part_of(candidate, train.part(np.isin(np.arange(total), fitted))))
         except InputError as error:
             return Score.missing(f"without fold {number}: {error}")
     fits = all_climbed(experiment, problems, candidate.fit)
@@ -103,6 +109,13 @@ def heldout(candidate: Candidate) -> Score:
         return Score.of_terms(np.concatenate(terms), notes, np.concatenate([part.weights for part in scored]))
     order = np.argsort(np.concatenate([left_out for _, left_out in parts]))
     return Score.of_terms(np.concatenate(terms)[order], notes)
+
+
+def _part_of(candidate: Candidate, part: Dataset) -> Problem:
+    """The problem of a part of the points, with the numbers of components that known classes have among all."""
+    known = candidate.problem.known
+    own = None if known is None or part.known is None else known.numbered(part.known)
+    return candidate.experiment.problem(part, own)
 
 
 def _fitted(candidate: Candidate, problem: Problem, fit: Fit | Missing) -> tuple[Fit | Missing, str]:

@@ -36,7 +36,7 @@ from workbench.methods.parts import Sampler
 from workbench.mixture import ConjugatePrior, Mixture
 from workbench.mixture.prior.update import log_marginal_likelihood, update
 from workbench.posterior import exact_posterior
-from workbench.posterior.exact import MOST_ALLOCATIONS
+from workbench.posterior.exact import MOST_ALLOCATIONS, num_allocations
 from workbench.problem import Problem
 from workbench.selection.nesting import run_nested
 from workbench.selection.score import Score
@@ -196,11 +196,10 @@ def _grown(particles: TemperedSMC | IBIS, num_points: int) -> Iterator[TemperedS
 
 
 def has_exact_evidence(problem: Problem) -> bool:
-    """Whether the prior is conjugate, and K is 1 or all K^N allocations can be summed."""
-    if not isinstance(problem.prior, ConjugatePrior):
+    """Whether the prior is conjugate and no cell is missing, and K is 1 or all allocations can be summed."""
+    if not isinstance(problem.prior, ConjugatePrior) or problem.missing == "marginal":
         return False
-    few = isinstance(problem.num_points, int) and problem.components**problem.num_points <= MOST_ALLOCATIONS
-    return problem.components == 1 or (few and are_whole(problem.weights))
+    return problem.components == 1 or (are_whole(problem.weights) and num_allocations(problem) <= MOST_ALLOCATIONS)
 
 
 def exact_evidence(problem: Problem) -> float:

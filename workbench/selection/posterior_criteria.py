@@ -14,8 +14,10 @@ from workbench.data.incomplete import has_missing
 from workbench.data.observed import MissingCells
 from workbench.diagnostics.pareto import smoothed_log_weights
 from workbench.engine.compat.compilation import jit_with
+from workbench.engine.known import masked
 from workbench.mixture import Mixture
 from workbench.mixture.filled import filled
+from workbench.problem import Problem
 from workbench.selection.candidate import Candidate
 from workbench.selection.posterior import Missing, Posterior, exact_evidence, has_exact_evidence
 from workbench.selection.score import Score, error_of_mean
@@ -24,8 +26,13 @@ from workbench.selection.score import Score, error_of_mean
 HELD = 2**23
 
 
-def log_likelihoods(draws: Mixture, x: NDArray[np.float64]) -> Iterator[np.ndarray]:
-    """ln P(x_n | draw) for draws with leaves [R, S, ...], in blocks of the points x [N, D]. [B, R, S]"""
+def log_likelihoods(
+    draws: Mixture, x: NDArray[np.float64], known: NDArray[np.int64] | None = None
+) -> Iterator[np.ndarray]:
+    """ln P(x_n | draw) for draws with leaves [R, S, ...], in blocks of the points x [N, D]. [B, R, S]
+
+    Of a point whose component is `known` [N], not -1, it is `ln P(x_n, z_n | draw)`, its term in the likelihood.
+    """
     chains, kept = draws.weights.shape[:2]
     flat = filled(jax.tree.map(lambda leaf: np.reshape(np.asarray(leaf), (-1, *leaf.shape[2:])), draws))
     size = max(1, min(HELD // (chains * kept), len(x)))
@@ -33,14 +40,23 @@ def log_likelihoods(draws: Mixture, x: NDArray[np.float64]) -> Iterator[np.ndarr
         block = np.asarray(x[first : first + size])
         # The last block is filled with repeated points, so that one program serves all blocks.
         padded = np.resize(block, (size, x.shape[1]))
-        values = np.asarray(_of_draws(flat, padded, "marginal" if has_missing(padded) else "refuse"))[:, : len(block)]
+        own = None if known is None else np.resize(known[first : first + size], size)
+        missing: MissingCells = "marginal" if has_missing(padded) else "refuse"
+        values = np.asarray(_of_draws(flat, padded, own, missing))[:, : len(block)]
         yield np.ascontiguousarray(values.T).reshape(len(block), chains, kept)
 
 
-@jit_with({}, static_argnums=2)
-def _of_draws(mixtures: Mixture, x: Array, missing: MissingCells) -> Array:
-    """ln P(x_n | draw) of one block. [R S, B]"""
-    return jax.lax.map(lambda mixture: mixture.log_density(x, missing=missing), mixtures)
+@jit_with({}, static_argnums=3)
+def _of_draws(mixtures: Mixture, x: Array, known: Array | None, missing: MissingCells) -> Array:
+    """ln P(x_n | draw) of one block, or ln P(x_n, z_n | draw) where z_n is known. [R S, B]"""
+
+    def of(mixture: Mixture) -> Array:
+        if known is None:
+            return mixture.log_density(x, missing=missing)
+        joint = mixture.component_log_joint(x, missing=missing)
+        return jax.scipy.special.logsumexp(masked(joint.T, known), axis=0)
+
+    return jax.lax.map(of, mixtures)
 
 
 # The largest posterior variance of one point's log-likelihood at which WAIC is reliable (Vehtari, Gelman & Gabry 2017,
@@ -100,10 +116,18 @@ def loo(candidate: Candidate) -> Score:
     return posterior.judge(score)
 
 
+def log_numberings(problem: Problem) -> float:
+    """`ln K! / (K - M)!`, the numberings of the M components of which rows are known, all equally probable."""
+    if problem.known is None:
+        return 0.0
+    anchored = int(np.sum(problem.known.anchored(problem.components)))
+    return math.lgamma(problem.components + 1) - math.lgamma(problem.components - anchored + 1)
+
+
 def _values(candidate: Candidate, posterior: Posterior) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
     """ln P(x_n | draw) in blocks of points, and how often each of these counts. [B, R S], [B]"""
-    first, weights = 0, candidate.problem.weights
-    for block in log_likelihoods(posterior.draws, candidate.problem.x):
+    first, weights, known = 0, candidate.problem.weights, candidate.problem.known
+    for block in log_likelihoods(posterior.draws, candidate.problem.x, None if known is None else known.components):
         yield block.reshape(len(block), -1), None if weights is None else weights[first : first + len(block)]
         first += len(block)
 
@@ -137,16 +161,20 @@ def evidence(candidate: Candidate) -> Score:
     factor K! is needed; a formula at one mode (Chib 1995) would need it. The error of a sampled evidence is half of the
     68 % interval by Student's t, over runs whose estimates are unbiased however well their particles mix. The score is
     not eligible if one run outweighs all the others together, because its error is then unknown.
+
+    Where components of rows are known, it is the evidence of the points and of which of these rows belong together. The
+    numbers that classes have are no data: `log_numberings` adds up all that they could have, more of them for larger K.
     """
+    named = log_numberings(candidate.problem)
     if has_exact_evidence(candidate.problem):
-        return Score.of(exact_evidence(candidate.problem), 0.0, ["exact"])
+        return Score.of(named + exact_evidence(candidate.problem), 0.0, ["exact"])
     particles = candidate.particles
     if isinstance(particles, Missing):
         return Score.missing(particles.why)
     found = particles.evidence
     if found is None:
         return Score.missing("the sampler estimates no evidence")
-    score = Score.of(found.log_evidence, found.half_width)
+    score = Score.of(named + found.log_evidence, found.half_width)
     if found.is_carried:
         note = f"one of {found.runs} runs holds {found.largest_share:.0%} of their mean, so the error is unknown"
         return score.reject("one run carries the mean", note)
