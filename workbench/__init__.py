@@ -4,6 +4,7 @@ import workbench.collector  # before anything else, which then takes less time
 import workbench.engine.compat.environment  # before anything that imports JAX
 from workbench import methods, plots
 from workbench.compare import Comparison, Reference, compare, summarise, table
+from workbench.compare.answers import cross_table
 from workbench.data import Dataset, Simulator, Wanted, dataset_names, load_dataset, read_file, read_table
 from workbench.engine.devices import use_all_cores
 from workbench.errors import InputError
@@ -136,6 +137,7 @@ __all__ = [
     "Wanted",
     "atlas",
     "compare",
+    "cross_table",
     "dataset_names",
     "latent_model",
     "load_atlases",

@@ -15,7 +15,7 @@ from workbench.cli.predict import write_labels
 from workbench.cli.run import FAILED
 from workbench.cli.shared import Folder, import_own, job_option, named, progress, reusing, writing
 from workbench.compare import Comparison, summarise, table
-from workbench.compare.answers import Answer, answer_of, cross_table
+from workbench.compare.answers import Answer, answer_of, counts_by_class
 from workbench.compare.errors import REPLICATES, WAYS, check_ways, errors_of
 from workbench.compare.estimates import LEVEL, Estimates, estimates_of, numbers_of
 from workbench.compare.trust import trusted, whom_to_trust
@@ -228,7 +228,7 @@ def fit(
             components = np.where(own.components == UNKNOWN, components, own.components)
         known = experiment.data.label or "class"
         number = answer.mixture.num_components
-        click.echo(f"\n{cross_table(rows.labels.tolist(), components, number, known, rows.weights)}")
+        click.echo(f"\n{counts_by_class(rows.labels.tolist(), components, number, known, rows.weights)}")
     earlier = replaced(store.folder / "fit" / "model.json", saved.about)
     written = _write(store.folder / "fit", saved, rows, found, (file.stem, experiment.data.id or "row"))
     if earlier:

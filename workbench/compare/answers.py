@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workbench.compare.comparison import Comparison
-from workbench.data.known import Known
+from workbench.data.known import UNKNOWN, Known
 from workbench.data.points import default_columns
 from workbench.errors import InputError, shown
 from workbench.mixture import Mixture
@@ -142,7 +142,30 @@ def _named(ids: Mapping[str, Sequence[str]] | None, place: int) -> str:
     return f"data row {values[place]}" if name == "row" else f"row with {name} = {shown(values[place])}"
 
 
-def cross_table(
+def cross_table(comparison: Comparison, method: str | None = None) -> Table:
+    """How many rows of each known class each component of the answer holds, as `workbench fit` prints it.
+
+    Components count from 1, as in all tables; a row whose component is known is in that one.
+
+    Args:
+        comparison: of methods, with known classes: those of a `Dataset` with labels, or of its reference.
+        method: the name of the method; by default the one that ends highest.
+
+    Raises:
+        InputError: no classes are known, or as for `answer_of`.
+    """
+    labels, problem = comparison.reference.labels, comparison.problem
+    if labels is None:
+        raise InputError("labels: no classes are known; compare wb.Problem(dataset, K) of a Dataset with labels")
+    mixture = answer_of(comparison, method).mixture
+    components = np.asarray(mixture.predict(problem.x, missing=problem.missing))
+    if problem.known is not None:
+        components = np.where(problem.known.components == UNKNOWN, components, problem.known.components)
+    texts = np.asarray(labels).astype(np.str_).tolist()
+    return counts_by_class(texts, components, mixture.num_components, "class", problem.weights)
+
+
+def counts_by_class(
     classes: Sequence[str],
     components: NDArray[np.int_],
     number: int,

@@ -1,7 +1,7 @@
 """The comparison: all methods on one problem from the same starts, together with the references that score them."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from types import ModuleType, UnionType
 from typing import Any
@@ -136,7 +136,8 @@ def compare(
         restarts: number of starts for each method; the chains of a sampler begin at the same starts.
         seed: root seed. A start depends only on the seed and the restart.
         starts: a rule or its name, or one mixture at which all restarts begin; by default `Alternating()`.
-        reference: held-out points, labels, truth and rule of soundness by which results are scored.
+        reference: held-out points, labels, truth and rule of soundness by which results are scored. Without labels of
+            its own it has those of the `Dataset` that the problem was made from.
         watch: gives a progress callback for each method.
 
     Raises:
@@ -152,6 +153,8 @@ def compare(
     for method in named.values():
         method.admit(problem)
     known = Reference() if reference is None else reference
+    if known.labels is None:
+        known = replace(known, labels=problem.classes)
     known.check(problem)
     traces = {}
     for name, method in named.items():

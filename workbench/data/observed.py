@@ -41,6 +41,7 @@ class Observed(NamedTuple):
     units: str = ""  # of the columns, in words; none unless a `Dataset` gave them
     known: Known | None = None  # components of rows, where they are known
     dropped: int = 0  # rows that a `Dataset` left out because a cell is missing
+    classes: NDArray[np.str_] | None = None  # [N]   the labels of a `Dataset`, which are never used in fitting
 
     @classmethod
     def of(
@@ -79,6 +80,9 @@ class Observed(NamedTuple):
             check_points(points, "x", components, columns=columns, marginal=IN_PYTHON.marginal)
         moments, completed = completed_by_gaussian(points, own) if marginal else (moments_of(points, own), None)
         units = x.units if isinstance(x, Dataset) else ""
+        classes = x.labels if isinstance(x, Dataset) else None
+        if classes is not None and len(points) < given:
+            classes = classes[np.asarray(weights) > 0]
         return cls(
             points,
             own,
@@ -88,6 +92,7 @@ class Observed(NamedTuple):
             units,
             known,
             x.dropped if isinstance(x, Dataset) else 0,
+            classes,
         )
 
     @property

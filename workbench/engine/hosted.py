@@ -45,6 +45,12 @@ class Hosted:
         return "" if data is None else data.units
 
     @property
+    def classes(self) -> "NDArray[np.str_] | None":
+        """The labels of the rows of `x` in the `Dataset` that they came with, by which answers are judged. [N]"""
+        data: Observed | None = getattr(self, "_data", None)
+        return None if data is None else data.classes
+
+    @property
     def weights(self) -> "Weights | None":
         """How often each row of `x` counts; None if each counts once, and inside a compiled program. [N]"""
         data: Observed | None = getattr(self, "_data", None)
