@@ -68,6 +68,8 @@ def test_another_program_can_write_it(tmp_path: Path) -> None:
         (json.dumps({**GOOD, "covariances": [[[1.0]], [[-2.0]]]}), "covariances: must be positive definite"),
         (json.dumps({**GOOD, "columns": ["a", "b"]}), "2 column names for 1 columns"),
         (json.dumps({**GOOD, "columns": "a"}), "columns: give a list of names"),
+        (json.dumps(GOOD)[:-1] + ', "weights": [0.9, 0.1]}', "'weights': is there 2 times; keep the one that is meant"),
+        (json.dumps(GOOD)[:-1] + ', "about": {"a": {"b": 1, "b": 1, "c": 2, "b": 3}}}', "'b': is there 3 times"),
     ],
 )  # fmt: skip
 def test_what_is_no_mixture_is_told(text: str, message: str, tmp_path: Path) -> None:

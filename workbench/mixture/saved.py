@@ -101,11 +101,15 @@ def load_mixture(path: Path | str) -> SavedMixture:
         size = path.stat().st_size
         if not path.is_file() or size > MOST_BYTES:
             raise InputError(f"{path}: is {'no file' if not path.is_file() else f'of {size:,} bytes'}; {remedy}")
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except InputError:
-        raise
+        text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise InputError(f"{cut(str(path), VALUE)}: cannot be read ({error.strerror}); {remedy}") from None
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: is not JSON ({cut(str(error), VALUE)}); {remedy}") from None
+    try:
+        values = json.loads(text, object_pairs_hook=_each_once)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: is not JSON ({cut(str(error), VALUE)}); {remedy}") from None
     if not isinstance(values, dict) or values.get("format") != FORMAT:
@@ -127,6 +131,20 @@ def load_mixture(path: Path | str) -> SavedMixture:
         raise InputError(f"{path}: {error}") from None
     about = values.get("about")
     return SavedMixture(mixture, tuple(columns), about if isinstance(about, dict) else {})
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of JSON, of which Python would keep the last value of a key that is there twice.
+
+    Raises:
+        InputError: a key is there twice.
+    """
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise InputError(f"{shown(twice)}: is there {names.count(twice)} times; keep the one that is meant")
+    return found
 
 
 def _numbers(value: Any, key: str) -> np.ndarray:
