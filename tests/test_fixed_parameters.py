@@ -190,10 +190,18 @@ def test_a_method_holds_or_says_what_to_do(name: str, x: np.ndarray) -> None:
 @pytest.mark.parametrize(
     ("fixed", "family", "why"),
     [
-        ([Fixed(component=3, weight=0.5)], "full", "component 3: components count from 0 to 2"),
-        ([Fixed(component=0, weight=0.5), Fixed(component=0, mean=(0.0, 0.0))], "full", "component 0: is there twice"),
-        ([Fixed(component=0, mean=(0.0,))], "full", "component 0: mean: needs 2 numbers"),
-        ([Fixed(component=0, covariance=[1.0, 1.0])], "full", "component 0: covariance: needs 2 rows of 2 numbers"),
+        ([Fixed(component=3, weight=0.5)], "full", r"component = 3 \(4 in tables\): components count from 0 to 2 here"),
+        (
+            [Fixed(component=0, weight=0.5), Fixed(component=0, mean=(0.0, 0.0))],
+            "full",
+            r"component = 0 \(1 in tables\): is there twice",
+        ),
+        ([Fixed(component=0, mean=(0.0,))], "full", r"component = 0 \(1 in tables\): mean: needs 2 numbers"),
+        (
+            [Fixed(component=0, covariance=[1.0, 1.0])],
+            "full",
+            r"component = 0 \(1 in tables\): covariance: needs 2 rows of 2 numbers",
+        ),
         ([Fixed(component=0, covariance=COVARIANCE)], "diagonal", "covariances: "),
         ([Fixed(component=0, covariance=-np.eye(2))], "full", "covariances: must be positive definite"),
         ([Fixed(component=0, covariance=COVARIANCE)], "tied", "all components share one covariance"),

@@ -62,7 +62,7 @@ class Problem(Hosted):
         label_known: the component of each row where it is known, [N]: a number from 0, or the name of a class, names in
             sorted order standing for components 0, 1, ...; -1, None, NaN or an empty text where it is not known. A row
             of known component k counts by `ln pi_k N(x_n | mu_k, Sigma_k)`, any other by the logarithm of the sum. Then
-            the K! labellings differ, and the numbers of components are those that the rows say.
+            the K! labellings differ, and the numbers of components are those that the rows say (in tables plus 1).
         fixed: weights, means and covariances of components that are held fixed at given values, a list of `Fixed`.
             `log_joint` is the same function, climbed over the other parameters; components keep their numbers.
 

@@ -113,6 +113,36 @@ def test_few_whole_numbers_are_classes_and_no_measure(tmp_path: Path) -> None:
     assert draft.left_out == {"sex": "has 2 different values, all whole: a class rather than a measure"}
 
 
+@pytest.mark.parametrize("codes", [("0", "1", "2"), ("amy", "bea", "zoe")], ids=["numbers", "names"])
+@pytest.mark.parametrize("share", [3, 10])
+def test_classes_of_some_rows_are_offered_as_known_components(
+    codes: tuple[str, ...], share: int, tmp_path: Path
+) -> None:
+    values = np.random.default_rng(4).normal(size=120)
+    # With a share of 3 in 10, most rows have none; with all but one, few are different.
+    cells = [codes[n % 3] if n % 10 < share and n != 7 else "NA" for n in range(120)]
+    path = write(tmp_path, "\n".join(["who,length", *map(",".join, zip(cells, map(str, values), strict=True))]))
+    draft = draft_of(path)
+    assert draft.partly is not None and draft.partly.classes == list(codes)
+    assert (draft.columns, draft.label, draft.left_out, draft.incomplete) == (["length"], None, {}, 0)
+    text = toml_of(draft, path.name, "birds.toml")
+    known = sum(cell != "NA" for cell in cells)
+    assert (
+        f'# label_known = "who"  # {known} of 120 rows name one of 3 classes: known components ("{codes[0]}" is' in text
+    )
+    taken = text.replace("# label_known", "label_known").replace("components = 2", "components = 3")
+    experiment = read_experiment(write(tmp_path, taken, "birds.toml"))
+    problem = experiment.problem(experiment.data.load(0, tmp_path)[0])
+    assert problem.known is not None and problem.known.num_rows == known
+
+
+def test_codes_that_do_not_count_from_0_are_no_known_components(tmp_path: Path) -> None:
+    lines = [f"{n % 2 + 1 if n % 4 else ''},{n * n % 7}.5" for n in range(120)]
+    draft = draft_of(write(tmp_path, "\n".join(["sex,length", *lines])))
+    assert draft.partly is None
+    assert draft.left_out == {"sex": "has 2 different values, all whole: a class rather than a measure"}
+
+
 def test_a_column_without_a_name_is_no_measure(tmp_path: Path) -> None:
     rows = [f"{n};{n},25;{(n * n) % 7},5" for n in range(8)]
     draft = draft_of(write(tmp_path, "\n".join([";a;b", *rows])))

@@ -116,6 +116,13 @@ def test_the_evidence_is_that_of_which_rows_belong_together() -> None:
     assert log_numberings(Problem(x, 2, "full", prior)) == 0.0
 
 
+def test_the_evidence_of_one_component_is_exact_if_no_cell_is_missing() -> None:
+    x = np.random.default_rng(0).normal(size=(30, 2))
+    assert has_exact_evidence(Problem(x, 1, prior="conjugate", missing="marginal"))
+    x[4, 1] = np.nan
+    assert not has_exact_evidence(Problem(x, 1, prior="conjugate", missing="marginal"))
+
+
 def test_a_part_without_a_class_keeps_the_numbers_of_the_others(data: Dataset, candidate: Candidate) -> None:
     assert data.known is not None
     low = data.some(data.known != "high")

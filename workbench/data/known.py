@@ -59,7 +59,8 @@ class Known(NamedTuple):
                 row = int(np.flatnonzero(there)[np.argmax(wrong)])
                 raise InputError(
                     f"{where}: data row {row + 1} is {shown(str(texts[row]))}; components count from 0 to "
-                    f"{components - 1}: give such a number, -1 where it is not known, or names of classes"
+                    f"{components - 1} here, in tables from 1: give such a number, -1 where it is not known, or names "
+                    "of classes"
                 )
             # One number alone may be meant; 1, 2, ... without 0 are taken from a table.
             if len(set(numbers)) > 1 and set(numbers) == set(np.arange(1, len(set(numbers)) + 1)):
@@ -107,7 +108,7 @@ class Known(NamedTuple):
         """How many rows of each component are known, in words; components count from 1, as in all tables."""
         counts = np.bincount(self.components[self.components != UNKNOWN])
         parts = [
-            f"component {k + 1}{f' is {self.names[k]}' if self.names else ''} ({count:,})"
+            f"component {k + 1} is {self.names[k] if self.names else f'number {k}'} ({count:,})"
             for k, count in enumerate(counts.tolist())
             if count
         ]

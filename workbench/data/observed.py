@@ -1,7 +1,7 @@
 """The points of a problem: checked, with names, weights and moments, and completed where cells are missing."""
 
 from collections.abc import Sequence
-from typing import Literal, NamedTuple, TypeAlias, get_args
+from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -60,6 +60,8 @@ class Observed(NamedTuple):
         """
         if isinstance(x, Dataset):
             columns = x.columns if columns is None else columns
+            for what, given in (("weights", weights), ("label_known", label_known)):
+                _check_kept(x, what, given)
             weights = x.weights if weights is None else weights
             missing = x.missing if missing is None else missing
             label_known = x.known if label_known is None else label_known
@@ -113,3 +115,17 @@ class Observed(NamedTuple):
         check_scales(self.moments, "x", dtype=dtype, columns=self.names)
         if correlated and self.completed is not None:
             check_pairs(self.x, "x", self.names)
+
+
+def _check_kept(data: Dataset, what: str, given: Any) -> None:
+    """Refuse values for each row of a table of which some rows were left out.
+
+    Raises:
+        InputError: there are as many as the table had rows.
+    """
+    if data.dropped and np.ndim(given) == 1 and np.shape(given) == (len(data.x) + data.dropped,):
+        raise InputError(
+            f"{what}: has one for each of {len(data.x) + data.dropped:,} rows, of which {data.dropped:,} with missing "
+            f"cells were left out; read them with the table, as wb.read_table(table, wanted=wb.Wanted({what}="
+            '"column", missing="drop")), or give those of the rows that are left'
+        )

@@ -70,7 +70,8 @@ class DataConfig(Config):
     label_known: str | None = Field(
         None,
         description="column of a file that says which component a row comes from, where it is known: a number from 0, "
-        "or the name of a class (names in sorted order stand for components 0, 1, ...); empty or -1 where it is not",
+        "or the name of a class (names in sorted order stand for components 0, 1, ...); empty or -1 where it is not. "
+        "Tables and labels.csv count components from 1",
     )
     missing: Missing = Field(
         "refuse",

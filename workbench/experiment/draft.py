@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,6 +40,14 @@ COUNTS = frozenset({"count", "counts", "freq", "frequency", "weight", "weights"}
 SUGGESTED = ("full", "diagonal", "spherical")
 
 
+class Partly(NamedTuple):
+    """A column that says of some rows which class they belong to, and nothing of the others."""
+
+    column: str
+    classes: list[str]
+    rows: int  # of known class
+
+
 @dataclass
 class Draft:
     """What the columns of a table seem to be."""
@@ -50,6 +59,7 @@ class Draft:
     identity: str | None = None
     label: str | None = None
     classes: list[str] = field(default_factory=list)
+    partly: Partly | None = None  # classes of some rows, which are not fitted either
     left_out: dict[str, str] = field(default_factory=dict)  # columns that are not fitted, and why
     row_names: bool = False  # whether a first column without a name names the rows
 
@@ -85,9 +95,11 @@ def draft_of(path: Path) -> Draft:
             if _is_slip(numbers, bad, lost):
                 draft.left_out[name] = f"has numbers but in {_told(bad, cells)}; correct it to fit the column"
             else:
-                _place_words(draft, name, cells)
+                _place_words(draft, name, cells, lost)
         elif np.all(lost):
             draft.left_out[name] = "holds nothing"
+        elif draft.partly is None and (classes := _partly_coded(numbers, lost)):
+            draft.partly = Partly(name, classes, int(np.sum(~lost)))
         elif not np.all(np.isfinite(numbers[~lost])):
             draft.left_out[name] = "holds infinite numbers"
         elif np.mean(lost) > MOST_MISSING:
@@ -113,16 +125,18 @@ def draft_of(path: Path) -> Draft:
     return draft
 
 
-def _place_words(draft: Draft, name: str, cells: Sequence[str]) -> None:
-    """A column of text is the classes, the ids, or left out."""
-    different = sorted(set(cells))
+def _place_words(draft: Draft, name: str, cells: Sequence[str], lost: NDArray[np.bool_]) -> None:
+    """A column of text is the classes, those of some rows, the ids, or left out."""
+    different, there = sorted(set(cells)), [cell for cell, none in zip(cells, lost.tolist(), strict=True) if not none]
     if len(different) == len(cells):
         if draft.identity is None:
             draft.identity = name
             return
         draft.left_out[name] = "names the rows too"
-    elif "" not in different and len(different) <= min(MOST_CLASSES, len(cells) // 2) and draft.label is None:
+    elif not np.any(lost) and len(different) <= min(MOST_CLASSES, len(cells) // 2) and draft.label is None:
         draft.label, draft.classes = name, different
+    elif np.any(lost) and draft.partly is None and 1 < len(set(there)) <= min(MOST_CLASSES, len(there) // 2):
+        draft.partly = Partly(name, sorted(set(there)), len(there))
     else:
         draft.left_out[name] = "is text" if draft.label is None else "is text too; make it the label if it is the class"
 
@@ -153,6 +167,17 @@ def _codes(numbers: NDArray[np.float64]) -> list[str]:
     return [f"{value:g}" for value in different] if few and np.all(different == np.round(different)) else []
 
 
+def _partly_coded(numbers: NDArray[np.float64], lost: NDArray[np.bool_]) -> list[str]:
+    """The different values, if they are 0, 1, ... and most rows have none, or few are different; else none."""
+    there = numbers[~lost]
+    different = np.unique(there)
+    counts = 1 < len(different) <= min(MOST_CLASSES, len(there) // 2) and bool(
+        np.all(different == np.arange(len(different)))
+    )
+    seldom = np.mean(lost) > MOST_MISSING or (np.any(lost) and bool(_codes(there)))
+    return [f"{value:g}" for value in different] if counts and seldom else []
+
+
 def toml_of(draft: Draft, file: str, name: str) -> str:
     """The config, with what was found and what is still to be decided in comments.
 
@@ -175,6 +200,8 @@ def toml_of(draft: Draft, file: str, name: str) -> str:
     if draft.label is not None:
         seen = f" ({len(draft.classes)} classes)" if draft.classes else ""
         lines.append(f"label = {_quoted(draft.label)}  # known classes{seen}; never fitted, only compared")
+    if draft.partly is not None:
+        lines.append(_of_known(draft.partly, draft.rows))
     if draft.incomplete:
         cells = ", ".join(f"{_plain(column)} {count:,}" for column, count in draft.missing.items())
         one = draft.incomplete == 1
@@ -205,6 +232,15 @@ def toml_of(draft: Draft, file: str, name: str) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _of_known(partly: Partly, rows: int) -> str:
+    """The commented key for known components of rows."""
+    several, first = len(partly.classes), _plain(partly.classes[0])
+    return (
+        f"# label_known = {_quoted(partly.column)}  # {partly.rows:,} of {rows:,} rows name one of {several} classes: "
+        f"known components ({first} is component 1 in tables); needs components = {several} or more"
+    )
 
 
 def _of_weights(draft: Draft) -> str:

@@ -26,7 +26,9 @@ EXACT = 1e-9
 class Fixed(Config):
     """What is held fixed of one component, in the units of the points that are fitted."""
 
-    component: Annotated[int, Field(ge=0)] = Field(description="the number of the component, from 0")
+    component: Annotated[int, Field(ge=0)] = Field(
+        description="the number of the component, from 0; tables and files count components from 1"
+    )
     weight: Annotated[float, Field(gt=0, lt=1)] | None = Field(None, description="its weight")
     mean: Numbers | None = Field(None, description="its mean: D numbers")
     covariance: Nested | None = Field(
@@ -123,9 +125,9 @@ def held_by(fixed: tuple[Fixed, ...], components: int, dimensions: int, family: 
     given: dict[int, NDArray[np.float64]] = {}
     seen: set[int] = set()
     for one in fixed:
-        where = f"model.fixed: component {one.component}"
+        where = f"model.fixed: component = {one.component} ({one.component + 1} in tables)"
         if one.component >= k:
-            raise InputError(f"{where}: components count from 0 to {k - 1}")
+            raise InputError(f"{where}: components count from 0 to {k - 1} here, in tables from 1")
         if one.component in seen:
             raise InputError(f"{where}: is there twice; give its values in one table")
         seen.add(one.component)
