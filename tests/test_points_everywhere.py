@@ -149,6 +149,29 @@ def test_labels_of_other_rows_are_refused_before_anything_runs() -> None:
         wb.compare(problem(), [wb.EM()], reference=wb.Reference(labels=np.array(["a", "b", "a"])))
 
 
+def test_a_point_whose_nearest_component_rounding_hides_has_no_label_and_no_completion() -> None:
+    alike = wb.Mixture.from_covariances([0.4, 0.6], [[0.0, 0.0], [3.0, 4.0]], [np.eye(2), np.eye(2)])
+    # Two components of one covariance: the log-odds grow with the distance, and are lost in its square from some on.
+    for distance in (1e3, 1e8, 1e12):
+        assert alike.predict([[distance, 0.0]]).tolist() == [1]
+        assert alike.complete([[distance, np.nan]]).tolist() == [[distance, 4.0]]
+    message = "x: data row 2: so far out that rounding hides which component is the nearest; check its units"
+    for distance in (1e20, 1e100):
+        x = np.array([[0.0, 0.0], [distance, np.nan], [0.0, np.nan]])
+        for ask in (alike.complete, lambda x: alike.predict(x, missing="marginal"),
+                    lambda x: alike.responsibilities(x, missing="marginal")):  # fmt: skip
+            with pytest.raises(InputError, match=message):
+                ask(x)
+        with pytest.raises(InputError, match="rounding hides"):
+            alike.conditional({0: distance})
+    # Of unequal widths, the wider one is the right limit: its log-joint differs in the first digit.
+    wider = wb.Mixture.from_covariances([0.5, 0.5], [[0.0, 0.0], [3.0, 4.0]], [np.eye(2), [[2.0, 0.5], [0.5, 1.0]]])
+    np.testing.assert_allclose(wider.complete([[1e100, np.nan]]), [[1e100, 0.25e100]], rtol=1e-12)
+    # What lies in the middle, or between components that have merged, is shared however the shares round.
+    same = wb.Mixture.from_covariances([0.5, 0.5], [[1.0, 0.0], [1.0, 0.0]], [np.eye(2), np.eye(2)])
+    np.testing.assert_allclose(same.responsibilities([[1.0, 0.0], [1e6, 0.0]]), 0.5)
+
+
 @pytest.mark.parametrize("family", ["full", "tied", "diagonal", "spherical"])
 def test_a_point_that_no_component_reaches_has_no_label(family: str) -> None:
     dense = np.stack([np.eye(2), np.eye(2) if family == "tied" else 4 * np.eye(2)])

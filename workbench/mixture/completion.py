@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from workbench.data.incomplete import points_or_missing
 from workbench.errors import InputError
 from workbench.mixture.covariance.base import LOG_2PI
-from workbench.mixture.density import BLOCK_OF_MATRICES
+from workbench.mixture.density import BLOCK_OF_MATRICES, check_reached
 from workbench.mixture.mixture import Mixture
 
 
@@ -30,14 +30,16 @@ def complete(mixture: Mixture, x: ArrayLike) -> NDArray[np.float64]:
 
     Raises:
         InputError: the number of columns is not D, a cell is infinite, a row has no value at all, or a row is so far
-            out that no component has a density there.
+            out that no component has a density there, or that rounding hides which one is the nearest.
     """
     points = points_or_missing(x, mixture.num_dimensions)
     lost = np.isnan(points)
     rows = np.flatnonzero(np.any(lost, axis=1))
     if not len(rows):
         return points
-    expected = np.asarray(_expected(mixture, jnp.asarray(points[rows], mixture.means.dtype)), float)
+    found, joint = _expected(mixture, jnp.asarray(points[rows], mixture.means.dtype))
+    check_reached(joint, rows)
+    expected = np.asarray(found, float)
     far = rows[~np.all(np.isfinite(expected), axis=1)]
     if len(far):
         raise InputError(f"x: data row {far[0] + 1}: so far out that no component has a density there; check its units")
@@ -47,11 +49,11 @@ def complete(mixture: Mixture, x: ArrayLike) -> NDArray[np.float64]:
 
 
 @jax.jit
-def _expected(mixture: Mixture, points: Array) -> Array:
-    """The expectation of every cell given those that are there. [N, D]"""
+def _expected(mixture: Mixture, points: Array) -> tuple[Array, Array]:
+    """The expectation of every cell given those that are there [N, D], and the log-joint of these [N, K]."""
     covariances = mixture.covariances
 
-    def at(point: Array) -> Array:
+    def at(point: Array) -> tuple[Array, Array]:
         observed = (~jnp.isnan(point)).astype(point.dtype)
         # The identity stands in the place of missing cells, whose deviations are zero: they add nothing.
         tril = jnp.linalg.cholesky(covariances * (observed[:, None] * observed) + jnp.diag(1.0 - observed))
@@ -60,8 +62,9 @@ def _expected(mixture: Mixture, points: Array) -> Array:
         slopes = jax.scipy.linalg.solve_triangular(tril, white, lower=True, trans=1)  # [K, D, 1]
         half_log_determinants = jnp.sum(jnp.log(jnp.diagonal(tril, axis1=-2, axis2=-1)), -1)
         joint = jnp.log(mixture.weights) - 0.5 * LOG_2PI * jnp.sum(observed) - half_log_determinants
-        shares = jax.nn.softmax(joint - 0.5 * jnp.sum(white[..., 0] ** 2, -1))
+        joint = joint - 0.5 * jnp.sum(white[..., 0] ** 2, -1)
+        shares = jax.nn.softmax(joint)
         means = mixture.means + jnp.einsum("kij,kj->ki", covariances, slopes[..., 0], precision="highest")
-        return jnp.sum(shares[:, None] * means, axis=0)
+        return jnp.sum(shares[:, None] * means, axis=0), joint
 
     return jax.lax.map(at, points, batch_size=BLOCK_OF_MATRICES)

@@ -13,14 +13,20 @@ import numpy as np
 from jax import Array
 
 from workbench.data.observed import MissingCells
+from workbench.errors import InputError
 from workbench.mixture.covariance.base import LOG_2PI
 
 if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
     from workbench.mixture.mixture import Mixture
 
 # Number of points whose densities are evaluated together, which limits memory to BLOCK x K x D numbers, and of points
 # with missing cells, of which each has matrices of its own: BLOCK_OF_MATRICES x K x D x D numbers.
 BLOCK, BLOCK_OF_MATRICES = 4096, 256
+
+# Roundings of a log-joint, in units of its last digit, that a squared distance and its terms add up to.
+ROUNDINGS = 4
 
 
 def log_joint_at(mixture: "Mixture", points: Array, missing: MissingCells) -> Array:
@@ -31,6 +37,35 @@ def log_joint_at(mixture: "Mixture", points: Array, missing: MissingCells) -> Ar
 def log_density_at(mixture: "Mixture", points: Array, missing: MissingCells) -> Array:
     """`log P(x_n)` of points [N, D]; finite where the log-joint of any component is. [N]"""
     return _called(_incomplete_log_density if _may_miss(points, missing) else _log_density, mixture, points)
+
+
+def check_reached(joint: "ArrayLike", places: "NDArray[np.intp] | None" = None) -> None:
+    """Refuse points too far from all components to say which of them they come from.
+
+    A log-joint is a difference of squared distances, of which digits are lost far out. Where two components differ by
+    less than is lost, and that is more than a nat, equal shares would be an artefact of rounding.
+
+    Args:
+        joint: `ln pi_k + ln N(x_n | mu_k, Sigma_k)`. [N, K]
+        places: the numbers of the points, from 0; those of the rows of `joint` unless given. [N]
+
+    Raises:
+        InputError: no component has a density at a point, or rounding hides which one is the nearest.
+    """
+    values = np.asarray(joint)
+    best = np.max(values, axis=-1)
+    lost = ROUNDINGS * np.finfo(values.dtype).eps * np.abs(best)
+    with np.errstate(invalid="ignore"):
+        near = np.sum(values >= (best - lost)[..., None], axis=-1)
+    for far, why in (
+        (~np.any(np.isfinite(values), axis=-1), "no component has a density there"),
+        (np.isfinite(best) & (lost > 1.0) & (near > 1), "rounding hides which component is the nearest"),
+    ):
+        found = np.flatnonzero(far)
+        if len(found):
+            first = found[0] if places is None else places[found[0]]
+            rows = f"data row {first + 1}" + (f" and {len(found) - 1:,} more" if len(found) > 1 else "")
+            raise InputError(f"x: {rows}: so far out that {why}; check {'its' if len(found) == 1 else 'their'} units")
 
 
 def _may_miss(points: Array, missing: MissingCells) -> bool:

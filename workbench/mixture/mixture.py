@@ -23,7 +23,7 @@ from workbench.data.observed import MissingCells, check_missing
 from workbench.errors import InputError, shown, whole_number
 from workbench.mixture.covariance import COVARIANCES, Covariance, lower_triangular
 from workbench.mixture.covariance.given import in_family
-from workbench.mixture.density import log_density_at, log_joint_at
+from workbench.mixture.density import check_reached, log_density_at, log_joint_at
 
 if TYPE_CHECKING:
     from workbench.mixture.conditioning import Moments
@@ -133,7 +133,8 @@ class Mixture:
         """`P(k | x_n)` for points x [N, D]; rows sum to one. [N, K]
 
         Raises:
-            InputError: a point is so far away that its density underflows for every component.
+            InputError: a point is so far away that its density underflows for every component, or that rounding hides
+                which component is the nearest.
         """
         return jax.nn.softmax(self._reaching(x, missing), axis=-1)
 
@@ -146,13 +147,10 @@ class Mixture:
         return jnp.argmax(self._reaching(x, missing), axis=-1)
 
     def _reaching(self, x: ArrayLike, missing: MissingCells) -> Array:
-        """`component_log_joint`, after a check that it is finite for at least one component at every point. [N, K]"""
+        """`component_log_joint`, after a check that it says of every point which components are near. [N, K]"""
         joint = self.component_log_joint(x, missing=missing)
         if not isinstance(joint, jax.core.Tracer):
-            far = np.flatnonzero(~np.any(np.isfinite(joint), axis=-1))
-            if len(far):
-                rows = f"data row {far[0] + 1}" + (f" and {len(far) - 1:,} more" if len(far) > 1 else "")
-                raise InputError(f"x: {rows}: so far out that no component has a density there; check their units")
+            check_reached(joint)
         return joint
 
     def sample(self, key: Array, num_samples: int) -> tuple[Array, Array]:
