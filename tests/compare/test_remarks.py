@@ -48,3 +48,16 @@ def test_what_chains_are_not_judged_by_is_said(trace_of: Callable[..., Trace]) -
     (remark,) = remarks_on(Comparison(problem, {"nuts": draws}))
     assert remark.startswith("R-hat and ESS follow the means in the first 4 of 6 columns")
     assert remarks_on(Comparison(problem, {"em": climb})) == ()
+
+
+def test_weights_that_sum_to_less_than_the_parameters_are_no_counts(two_groups: Problem) -> None:
+    x = two_groups.x
+    least = Problem(x, 2).num_parameters
+    assert least <= len(x) == N
+    for total, told in ((least - 0.5, True), (float(least), False), (3.0, True), (float(N), False)):
+        (remark,) = remarks_on(Comparison(Problem(x, 2, weights=np.full(N, total / N)), {}))
+        assert remark.startswith(f"The {N} rows have weights")
+        assert (f"fewer than the {least} free parameters" in remark) == told
+    # Few rows are few whatever their weights are.
+    (remark,) = remarks_on(Comparison(Problem(x[:10], 2, weights=np.full(10, 0.5)), {}))
+    assert "free parameters" not in remark

@@ -188,12 +188,22 @@ def counts_rows(column: NDArray[np.float64]) -> bool:
 
 
 def _on_weights(comparison: Comparison) -> list[str]:
-    """A remark on the weights of rows, if there are any: what N is."""
+    """A remark on the weights of rows, if there are any: what N is, and whether it is too small to be a count.
+
+    Weights that were made to sum to 1 or to K say how much a row matters, and not how often it occurs. With more rows
+    than parameters and a sum of weights below these, that is what they look like, and every error and criterion is off.
+    """
     problem = comparison.problem
     if problem.weights is None:
         return []
     rows, total = f"{problem.num_rows:,} rows", number_text(problem.weights)
-    return [f"The {rows} have weights: one of weight w counts as w equal rows, and N is their sum, {total}."]
+    remark = f"The {rows} have weights: one of weight w counts as w equal rows, and N is their sum, {total}."
+    if problem.num_points < problem.num_parameters <= problem.num_rows:
+        remark += (
+            f" That is fewer than the {problem.num_parameters} free parameters: if weights say how much a row matters, "
+            "scale them so that they sum to the number of independent rows."
+        )
+    return [remark]
 
 
 def _on_starts(comparison: Comparison) -> list[str]:
