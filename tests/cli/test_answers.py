@@ -248,6 +248,22 @@ def test_a_far_row_is_named_by_its_place_in_the_file(
     assert (result.exit_code, "data row 7: so far out" in result.stderr) == (2, True)
 
 
+def test_a_row_whose_component_rounding_hides_is_named_by_its_id(tmp_path: Path) -> None:
+    alike = wb.Mixture.from_covariances([0.5, 0.5], [[0.0], [4.0]], [[[1.0]], [[1.0]]])
+    alike.save(tmp_path / "model.json", columns=("a",))
+    (tmp_path / "far.csv").write_text("tag,a\n=1+1,0.5\n@b,3e40\n", encoding="utf-8")
+    result = command("predict", tmp_path / "model.json", tmp_path / "far.csv", "--id", "tag")
+    assert result.exit_code == 2
+    assert "row with tag = '@b': so far out that rounding hides which component is the nearest" in result.stderr
+    # An id is copied as it is, whatever a spreadsheet makes of it.
+    (tmp_path / "near.csv").write_text("tag,a\n=1+1,0.5\n@b,3.0\n-2,1.0\n", encoding="utf-8")
+    out = tmp_path / "labels.csv"
+    assert (
+        command("predict", tmp_path / "model.json", tmp_path / "near.csv", "--id", "tag", "--out", out).exit_code == 0
+    )
+    assert [line.split(",")[0] for line in out.read_text(encoding="utf-8").splitlines()] == ["tag", "=1+1", "@b", "-2"]
+
+
 def test_a_carriage_return_in_an_id_makes_no_row(fitted: tuple[Path, np.ndarray, Result]) -> None:
     folder, x, _ = fitted
     (folder / "odd.csv").write_text(f'tag,length,width\n"a\rb",{x[0, 0]},{x[0, 1]}\n', encoding="utf-8", newline="")

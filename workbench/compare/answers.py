@@ -13,6 +13,7 @@ from workbench.data.known import UNKNOWN, Known
 from workbench.data.points import default_columns
 from workbench.errors import InputError, shown
 from workbench.mixture import Mixture
+from workbench.mixture.density import out_of_reach
 from workbench.mixture.saved import SavedMixture
 from workbench.table import Table
 
@@ -85,7 +86,8 @@ def labels_of(
         known: components of rows that are known, whose probability is 1; the density is that of the row alone.
 
     Raises:
-        InputError: a point is not finite, or so far out that no component has a density there.
+        InputError: a point is not finite, or so far out that no component has a density there, or that rounding hides
+            which one is the nearest.
     """
     mixture = saved.mixture
     own = ("component", "probability", "log_density", *(f"p{k + 1}" for k in range(mixture.num_components)))
@@ -93,11 +95,8 @@ def labels_of(
     for first in range(0, len(x), BLOCK):
         block = np.asarray(x[first : first + BLOCK])
         density = np.asarray(mixture.log_density(block, missing="marginal"))
-        far = np.flatnonzero(~np.isfinite(density))
-        if len(far):
-            raise InputError(
-                f"{_named(ids, first + int(far[0]))}: so far out that no component has a density there; check its units"
-            )
+        for far, why in out_of_reach(mixture.component_log_joint(block, missing="marginal")):
+            raise InputError(f"{_named(ids, first + int(far[0]))}: so far out that {why}; check its units")
         shares = np.asarray(mixture.responsibilities(block, missing="marginal"))
         if known is not None:
             shares = known.some(np.arange(first, first + len(block))).shares(shares)

@@ -39,33 +39,42 @@ def log_density_at(mixture: "Mixture", points: Array, missing: MissingCells) -> 
     return _called(_incomplete_log_density if _may_miss(points, missing) else _log_density, mixture, points)
 
 
-def check_reached(joint: "ArrayLike", places: "NDArray[np.intp] | None" = None) -> None:
-    """Refuse points too far from all components to say which of them they come from.
+def out_of_reach(joint: "ArrayLike") -> "list[tuple[NDArray[np.intp], str]]":
+    """Points too far from all components to say which of them they come from, and why, in words.
 
     A log-joint is a difference of squared distances, of which digits are lost far out. Where two components differ by
     less than is lost, and that is more than a nat, equal shares would be an artefact of rounding.
 
     Args:
         joint: `ln pi_k + ln N(x_n | mu_k, Sigma_k)`. [N, K]
-        places: the numbers of the points, from 0; those of the rows of `joint` unless given. [N]
-
-    Raises:
-        InputError: no component has a density at a point, or rounding hides which one is the nearest.
     """
     values = np.asarray(joint)
     best = np.max(values, axis=-1)
     lost = ROUNDINGS * np.finfo(values.dtype).eps * np.abs(best)
     with np.errstate(invalid="ignore"):
         near = np.sum(values >= (best - lost)[..., None], axis=-1)
-    for far, why in (
-        (~np.any(np.isfinite(values), axis=-1), "no component has a density there"),
-        (np.isfinite(best) & (lost > 1.0) & (near > 1), "rounding hides which component is the nearest"),
-    ):
-        found = np.flatnonzero(far)
-        if len(found):
-            first = found[0] if places is None else places[found[0]]
-            rows = f"data row {first + 1}" + (f" and {len(found) - 1:,} more" if len(found) > 1 else "")
-            raise InputError(f"x: {rows}: so far out that {why}; check {'its' if len(found) == 1 else 'their'} units")
+    nowhere, hidden = ~np.any(np.isfinite(values), axis=-1), np.isfinite(best) & (lost > 1.0) & (near > 1)
+    reasons = (
+        (nowhere, "no component has a density there"),
+        (hidden, "rounding hides which component is the nearest"),
+    )
+    return [(np.flatnonzero(far), why) for far, why in reasons if np.any(far)]
+
+
+def check_reached(joint: "ArrayLike", places: "NDArray[np.intp] | None" = None) -> None:
+    """Refuse points that are `out_of_reach`.
+
+    Args:
+        joint: as there. [N, K]
+        places: the numbers of the points, from 0; those of the rows of `joint` unless given. [N]
+
+    Raises:
+        InputError: names the first of them, and why.
+    """
+    for found, why in out_of_reach(joint):
+        first = found[0] if places is None else places[found[0]]
+        rows = f"data row {first + 1}" + (f" and {len(found) - 1:,} more" if len(found) > 1 else "")
+        raise InputError(f"x: {rows}: so far out that {why}; check {'its' if len(found) == 1 else 'their'} units")
 
 
 def _may_miss(points: Array, missing: MissingCells) -> bool:
