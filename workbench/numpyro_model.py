@@ -17,6 +17,7 @@ from numpyro.infer.util import constrain_fn, potential_energy, unconstrain_fn
 
 from workbench.data import finite_points
 from workbench.engine.known import known_observations, masked
+from workbench.errors import InputError
 from workbench.mixture import Mixture
 from workbench.problem import Problem
 
@@ -191,7 +192,17 @@ def latent_model(problem: Problem, x: ArrayLike | None = None) -> None:
 
 
 def _observed(problem: Problem, x: ArrayLike | None) -> ArrayLike | None:
-    """The points to condition on, which are checked outside compiled programs, where they have values."""
+    """The points to condition on, which are checked outside compiled programs, where they have values.
+
+    Raises:
+        InputError: they are no points of the problem's columns; or components of rows are known, which the models that
+            are written out do not know.
+    """
+    if x is not None and problem.is_partly_known:
+        raise InputError(
+            "label_known: the models that are written out know no components of rows; use the methods, as wb.NUTS(), "
+            "or leave label_known out"
+        )
     return x if x is None or isinstance(x, jax.core.Tracer) else finite_points(x, problem.num_dimensions)
 
 

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from workbench.charts import Chart
-from workbench.geometry.curvature import curvature, information
+from workbench.geometry.curvature import curvature, information, raveled
 from workbench.geometry.rate import displaced
+from workbench.geometry.sandwich import score_information
 from workbench.geometry.standard_errors import (
     SCHEMES,
     climb,
@@ -93,6 +94,25 @@ def test_louis_formula_is_the_hessian_for_every_family(covariance, prior, proble
     problem = problem_of(covariance, prior)
     info, missing = known_at(problem, random_mixture(problem.x, 3, covariance, seed=5))
     np.testing.assert_allclose(info.complete - missing, info.observed, rtol=1e-8, atol=1e-8)
+
+
+def test_rows_of_known_component_have_no_missing_information_and_their_own_scores(points, random_mixture) -> None:
+    numbers = np.arange(len(points))
+    known = np.where(numbers % 3 == 0, numbers % 2, -1)
+    problem, mixture = Problem(points, 2, "diagonal", label_known=known), random_mixture(points, 2, "diagonal", seed=5)
+    info, missing = known_at(problem, mixture)
+    # Louis' formula holds at any mixture.
+    np.testing.assert_allclose(info.complete - missing, info.observed, rtol=1e-8, atol=1e-8)
+    chart = chart_of(problem)
+    u, constrain = raveled(mixture, chart)
+
+    def terms(v: jax.Array) -> jax.Array:
+        joint = constrain(v).component_log_joint(points)
+        return jnp.where(known < 0, jax.nn.logsumexp(joint, axis=1), joint[numbers, np.maximum(known, 0)])
+
+    found, scores = jax.jit(lambda v: (score_information(problem, mixture, chart), jax.jacfwd(terms)(v)))(u)
+    centred = scores - jnp.mean(scores, axis=0)
+    np.testing.assert_allclose(found, centred.T @ centred, rtol=1e-8, atol=1e-8 * np.max(np.abs(found)))
 
 
 def test_supplemented_em_finds_the_same_by_differences_of_em_steps(acidity, known) -> None:

@@ -144,8 +144,8 @@ def _refusal(problem: Problem) -> str:
 
 
 def _by_information(way: str, problem: Problem, mixture: Mixture) -> tuple[NDArray[np.float64] | None, str]:
-    if way != "observed" and (problem.missing == "marginal" or problem.is_partly_known):
-        return None, f"needs {'every cell of a row' if problem.missing == 'marginal' else 'rows of unknown components'}"
+    if way != "observed" and problem.missing == "marginal":
+        return None, "needs every cell of a row"
     errors = np.asarray(_errors_at(problem, mixture, way=way))
     return (errors, "") if np.all(np.isfinite(errors)) else (None, "the information is singular")
 

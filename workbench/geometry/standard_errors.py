@@ -23,6 +23,7 @@ from jax.scipy.linalg import cho_solve, cholesky
 
 from workbench.charts.coordinates import distinct
 from workbench.engine.keys import restart_keys
+from workbench.engine.known import component_sum
 from workbench.engine.observations import drawn_observations
 from workbench.geometry.curvature import Coordinated, raveled
 from workbench.methods import EM
@@ -152,14 +153,15 @@ def missing_information(problem: Problem, mixture: Mixture, chart: Coordinated) 
         return problem.rows.to_working(constrain(v))
 
     def chunk(parameters: Any, z: Array, counted: Array) -> Array:
-        here, directions = parameters
+        offsets, here, directions = parameters
         scores = jax.vmap(lambda way: jax.jvp(lambda m: _component_log_joint(m, z), (here,), (way,))[1])(directions)
-        r = jax.nn.softmax(_component_log_joint(here, z), axis=0)  # [K, B]
+        r = jax.nn.softmax(offsets + _component_log_joint(here, z), axis=0)  # [K, B]
         about = scores - jnp.einsum("kb,pkb->pb", r, scores)[:, None]  # [P, K, B]
         return jnp.einsum("kb,pkb,qkb->pq", r * counted, about, about, precision="highest")
 
     directions = jax.vmap(lambda way: jax.jvp(working, (u,), (way,))[1])(jnp.eye(len(u), dtype=u.dtype))
-    missing: Array = problem.rows.sum(chunk, (working(u), directions))
+    # A label that is known has no variance: the offset of the other components is minus infinity.
+    missing: Array = component_sum(problem.rows, chunk, jnp.zeros(problem.components), (working(u), directions))
     return missing
 
 
