@@ -44,6 +44,7 @@ from workbench.methods import (
     Variational,
 )
 from workbench.mixture import (
+    Background,
     BoundedRatioPrior,
     ChenTanPrior,
     ConjugatePrior,
@@ -85,6 +86,7 @@ __all__ = [
     "Alternating",
     "Anderson",
     "Atlas",
+    "Background",
     "BoundedRatioPrior",
     "ChenTanPrior",
     "Comparison",

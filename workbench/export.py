@@ -86,6 +86,7 @@ def _posterior(trace: Trace, problem: Problem, mixtures: Mixture) -> dict[str, V
         "weights": ((*DRAW, "component"), np.asarray(mixtures.weights)),
         "means": ((*DRAW, "component", "dimension"), np.asarray(mixtures.means)),
         "covariances": ((*DRAW, *axes), np.asarray(family.square(jnp.asarray(mixtures.scales)))),
+        **({} if mixtures.background is None else {"background": (DRAW, np.asarray(mixtures.background.weight))}),
     }
 
 

@@ -1,6 +1,7 @@
 """The NumPyro model of a problem in two forms: written out for readers, and evaluated by the one pass."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import jax
@@ -19,6 +20,7 @@ from workbench.data import finite_points
 from workbench.engine.known import known_observations, masked
 from workbench.errors import InputError
 from workbench.mixture import Mixture
+from workbench.mixture.converted import to_numpyro
 from workbench.problem import Problem
 
 # The smallest gap between ordered means at the start of a chain, in standard deviations of the first column. Starts at
@@ -39,8 +41,7 @@ def mixture_model(problem: Problem, x: ArrayLike | None = None) -> None:
     density is larger by `ln K!`, so that the evidence is the same.
     """
     mixture = mixture_sites(problem)
-    components = dist.MultivariateNormal(mixture.means, scale_tril=mixture.scale_trils)
-    density = dist.MixtureSameFamily(dist.Categorical(probs=mixture.weights), components)
+    density = to_numpyro(mixture)
     if problem.weights is None or x is None:
         with numpyro.plate("points", problem.num_points):
             numpyro.sample("x", density, obs=_observed(problem, x))
@@ -59,7 +60,10 @@ def mixture_sites(problem: Problem) -> Mixture:
     """The sites of the prior for the problem's labels, with which each model begins."""
     ordered = {"means": _Ascending()} if problem.labels == "ordered" else {}
     with numpyro.handlers.reparam(config=ordered):
-        return problem.prior.sites(problem.components, problem.covariance, problem.hyperparameters)
+        mixture = problem.prior.sites(problem.components, problem.covariance, problem.hyperparameters)
+    if problem.background is None:
+        return mixture
+    return replace(mixture, background=problem.background.weighing(numpyro.sample("background", dist.Uniform())))
 
 
 class _Ascending(Reparam):  # type: ignore[misc]
@@ -124,6 +128,8 @@ def unconstrained_sites(problem: Problem, mixture: Mixture) -> dict[str, Array]:
     With ordered labels the mixture is ordered first, and tied means are separated by `LEAST_GAP`.
     """
     values = problem.prior.site_values(problem.labelled(mixture))
+    if mixture.background is not None:
+        values["background"] = mixture.background.weight
     if problem.labels == "ordered":
         means = values.pop("means")
         gaps = jnp.maximum(jnp.diff(means[:, 0]), LEAST_GAP * _deviations(problem)[0])
@@ -167,6 +173,7 @@ def mixture_of_sites(problem: Problem, unconstrained: dict[str, Array]) -> Mixtu
         values["mixture_means"],
         values["mixture_scales"],
         problem.covariance,
+        None if problem.background is None else problem.background.weighing(values["background"]),
     )
 
 
@@ -229,4 +236,5 @@ def standard_mixture(problem: Problem) -> Mixture:
     """A mixture of the problem's shapes, with standard normal components of equal weight."""
     k, d, family = problem.components, problem.num_dimensions, problem.covariance
     scales = family.broadcast(jnp.eye(d, dtype=problem.dtype), k)
-    return Mixture(jnp.full(k, 1.0 / k, problem.dtype), jnp.zeros((k, d), problem.dtype), scales, family)
+    weights, means = jnp.full(k, 1.0 / k, problem.dtype), jnp.zeros((k, d), problem.dtype)
+    return Mixture(weights, means, scales, family, problem.background)

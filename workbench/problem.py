@@ -20,6 +20,7 @@ from workbench.engine.one_pass import log_likelihood, one_pass
 from workbench.engine.rows import Rows
 from workbench.errors import InputError, whole_number
 from workbench.mixture import Mixture, Prior, Statistics, covariance_named, num_parameters
+from workbench.mixture.background import Background, check_beside
 from workbench.mixture.covariance import Covariance
 from workbench.mixture.fixed import Fixed, Held, as_fixed, held_by
 from workbench.mixture.prior import Hyperparameters
@@ -65,12 +66,16 @@ class Problem(Hosted):
             the K! labellings differ, and the numbers of components are those that the rows say (in tables plus 1).
         fixed: weights, means and covariances of components that are held fixed at given values, a list of `Fixed`.
             `log_joint` is the same function, climbed over the other parameters; components keep their numbers.
+        background: whether points may come from a uniform density beside the components, over the smallest box that
+            holds all points (also those that were held out of a `Dataset`), or a `Background` over another box. Its
+            weight, uniform a priori, is one more parameter.
 
     Raises:
         InputError: x has NaN that `missing` does not allow, infinity, a constant column or fewer rows than components;
             all points lie on a hyperplane, and neither the family nor the prior bounds a covariance there; labels are
             ordered, but the prior is not exchangeable, components of rows are known or parameters are fixed; fixed
-            values suit neither each other, the family nor the prior; or there are fewer devices than requested.
+            values suit neither each other, the family nor the prior; a background stands beside known components, fixed
+            parameters or streamed points; or there are fewer devices than requested.
     """
 
     rows: Rows
@@ -81,6 +86,7 @@ class Problem(Hosted):
     fixed: tuple[Fixed, ...]
     labels: Labels
     active: Array | None  # [K]   whether points can come from a component; None (all) unless nested in a larger problem
+    background: Background | None  # the uniform density beside the components, with the weight at which starts begin
 
     def __init__(
         self,
@@ -96,6 +102,7 @@ class Problem(Hosted):
         missing: MissingCells | None = None,
         label_known: "ArrayLike | Known | None" = None,
         fixed: "Fixed | Sequence[Fixed] | None" = None,
+        background: bool | Background = False,
     ) -> None:
         components = whole_number("components", components)
         data = Observed.of(x, components, columns, weights, missing, label_known)
@@ -117,7 +124,7 @@ class Problem(Hosted):
             rows = KnownRows.of_points(data, family, components, mesh_of(devices))
         else:
             rows = Rows.of(data.x, family, components, mesh_of(devices), moments=data.moments, weights=data.weights)
-        values = {
+        values: dict[str, Any] = {
             "_data": data,
             "rows": rows,
             "hyperparameters": chosen.hyperparameters(data.moments, components, family),
@@ -127,20 +134,25 @@ class Problem(Hosted):
             "fixed": held,
             "labels": labels,
             "active": None,
+            "background": None,
         }
+        if background is not False:
+            check_beside(data, is_streamed=rows.stream is not None, has_fixed=bool(held))
+            values["background"] = Background.of(data, background)
         for name, value in values.items():
             object.__setattr__(self, name, value)
 
     def tree_flatten(self) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
         """Rows are leaves, so that the data are an argument of compiled programs and not a constant in them."""
         static = (self.components, self.covariance, self.prior, self.fixed, self.labels)
-        return (self.rows, self.hyperparameters, self.active), static
+        return (self.rows, self.hyperparameters, self.active, self.background), static
 
     @classmethod
     def tree_unflatten(cls, static: tuple[Any, ...], arrays: tuple[Any, ...]) -> "Problem":
         """Inverse of `tree_flatten`, without any checks."""
         problem = object.__new__(cls)
-        names = ("rows", "hyperparameters", "active", "components", "covariance", "prior", "fixed", "labels")
+        leaves = ("rows", "hyperparameters", "active", "background")
+        names = (*leaves, "components", "covariance", "prior", "fixed", "labels")
         for name, value in zip(names, (*arrays, *static), strict=True):
             object.__setattr__(problem, name, value)
         return problem
@@ -180,11 +192,11 @@ class Problem(Hosted):
         prior, which integrates to one, and the active part of symmetric Dirichlet weights, renormalised, is Dirichlet
         with the same concentration. Posterior and evidence of the first K components are therefore those of this
         problem. If the concentration is one, `log_prior` is also the same up to a constant; for tied covariances it
-        includes the means of the inactive components as well. Fixed parameters are left out.
+        includes the means of the inactive components as well. Fixed parameters and backgrounds are left out.
         """
-        (rows, hyperparameters, _), (_, family, prior, _, labels) = self.tree_flatten()
+        (rows, hyperparameters, *_), (_, family, prior, _, labels) = self.tree_flatten()
         active = np.arange(components) < self.components
-        return Problem.tree_unflatten((components, family, prior, (), labels), (rows, hyperparameters, active))
+        return Problem.tree_unflatten((components, family, prior, (), labels), (rows, hyperparameters, active, None))
 
     def active_part(self, mixture: Mixture) -> Mixture:
         """The mixture with negligible weights of the inactive components, and the other weights renormalised."""
@@ -200,6 +212,7 @@ class Problem(Hosted):
         if self.rows.weights is not None:
             shape += f" that count as {self.num_points:.10g}"
         model = f"K = {self.components}, {self.covariance.name} covariance, {self.labels} labels"
+        model += "" if self.background is None else ", a uniform background"
         return f"Problem({shape}, {model}, {self.prior!r})"
 
     def _repr_html_(self) -> str:
@@ -214,7 +227,8 @@ class Problem(Hosted):
         """Free parameters of a mixture of K components, without those that are fixed."""
         if self.held is not None:
             return self.held.num_free
-        return num_parameters(self.covariance, self.components, self.num_dimensions)
+        own = num_parameters(self.covariance, self.components, self.num_dimensions)
+        return own + (self.background is not None)
 
     @property
     def held(self) -> Held | None:
@@ -300,4 +314,9 @@ class Problem(Hosted):
         """The prior's closed-form M-step over the free parameters, from statistics about `mixture.means`."""
         if self.held is not None:
             return self.held.maximise(self.prior, statistics, mixture, self.hyperparameters)
-        return self.prior.maximise(statistics, mixture, self.hyperparameters)
+        image = self.prior.maximise(statistics, mixture, self.hyperparameters)
+        if mixture.background is None:
+            return image
+        # What the components do not hold is the background's. Below its rounding error it would have no log-odds.
+        share = 1.0 - jnp.sum(statistics.counts) / self.num_points
+        return replace(image, background=mixture.background.weighing(jnp.maximum(share, np.finfo(self.dtype).eps)))

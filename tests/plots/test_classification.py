@@ -12,9 +12,10 @@ import workbench as wb
 from workbench import plots
 from workbench.compare import Comparison
 from workbench.errors import InputError
-from workbench.plots.classification import UNCERTAINTY, view_of
+from workbench.plots.classification import UNCERTAINTY
 from workbench.plots.estimates import Gaussians
 from workbench.plots.style import CYCLE
+from workbench.plots.view import view_of
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,7 @@
 """The chart: real coordinates of a mixture, in which gradient methods take their steps, with derivatives in them."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import NamedTuple
 
 import jax
@@ -12,6 +13,7 @@ from workbench.charts.coordinates import SCALES, WEIGHTS, Coordinates, ScaleCoor
 from workbench.engine.rows import Rows
 from workbench.errors import InputError
 from workbench.mixture import Covariance, Mixture
+from workbench.mixture.background import Background
 from workbench.mixture.fixed import Held, free_part
 from workbench.problem import Problem
 
@@ -47,6 +49,7 @@ class Chart(NamedTuple):
     weights: WeightCoordinates
     scales: ScaleCoordinates
     held: Held | None = None  # parameters that are fixed have no coordinates
+    background: Background | None = None  # its box, where the problem has one
 
     @classmethod
     def of(cls, problem: Problem, weights: str = "softmax", scales: str = "log_cholesky") -> "Chart":
@@ -59,7 +62,8 @@ class Chart(NamedTuple):
             raise InputError(f"weights: unknown coordinates {weights!r}; allowed: {', '.join(WEIGHTS)}")
         if scales not in SCALES:
             raise InputError(f"scales: unknown coordinates {scales!r}; allowed: {', '.join(SCALES)}")
-        return cls(problem.rows, problem.covariance, WEIGHTS[weights], SCALES[scales], problem.held)
+        parts = WEIGHTS[weights], SCALES[scales]
+        return cls(problem.rows, problem.covariance, *parts, problem.held, problem.background)
 
     @property
     def covers(self) -> bool:
@@ -72,7 +76,10 @@ class Chart(NamedTuple):
         if self.held is not None:
             return self._free(working, self.held)
         scales = self.scales.unconstrain(working.scales, self.covariance)
-        return Coordinates(self.weights.unconstrain(working.weights), working.means, scales)
+        outside = (
+            None if mixture.background is None else jnp.log(mixture.background.weight) - mixture.background.log_rest
+        )
+        return Coordinates(self.weights.unconstrain(working.weights), working.means, scales, outside)
 
     def constrain(self, coordinates: Coordinates) -> Mixture:
         """The mixture at these coordinates; inverse of `unconstrain`.
@@ -83,7 +90,10 @@ class Chart(NamedTuple):
             return self._with_fixed(coordinates, self.held)
         scales = self.scales.constrain(coordinates.scales, self.covariance)
         weights = self.weights.constrain(coordinates.weights)
-        return self.rows.from_working(Mixture(weights, coordinates.means, scales, self.covariance))
+        mixture = self.rows.from_working(Mixture(weights, coordinates.means, scales, self.covariance))
+        if coordinates.background is None or self.background is None:
+            return mixture
+        return replace(mixture, background=self.background.weighing(jax.nn.sigmoid(coordinates.background)))
 
     def _free(self, working: Mixture, held: Held) -> Coordinates:
         """Coordinates of the free parameters; those of the weights are of their shares of what is left for them."""

@@ -23,6 +23,7 @@ class Coordinates(NamedTuple):
     weights: Array  # [K] or [K - 1]
     means: Array  # [K, D]
     scales: Array  # [K, D (D + 1) / 2] full, [D (D + 1) / 2] tied, [K, D] diagonal, [K] spherical
+    background: Array | None = None  # []   log-odds of the background's weight, if there is one
 
 
 class WeightCoordinates(ABC):

@@ -28,9 +28,9 @@ from workbench.table import Table
 def predict(model: Path, data: Path, identity: str | None, complete: bool, out: Path | None) -> None:
     """Label the rows of a file by a model that `workbench fit` saved.
 
-    Writes CSV: for each row its component (counted from 1), the probability of that component, the log density, and the
-    probability of every component. The model's columns are looked up by name; others are not read. A row of which cells
-    are missing is judged by the others.
+    Writes CSV: for each row its component (counted from 1; 0 is the model's background), the probability of that
+    component, the log density, and the probability of every component. The model's columns are looked up by name;
+    others are not read. A row of which cells are missing is judged by the others.
 
     With --complete it writes the model's columns instead, every missing cell filled in by its expectation given the
     row's other cells, and the number of such cells. An expectation varies less than a measured value: compute no

@@ -13,6 +13,7 @@ from workbench.data.known import UNKNOWN, Known
 from workbench.data.points import default_columns
 from workbench.errors import InputError, shown
 from workbench.mixture import Mixture
+from workbench.mixture.background import BACKGROUND
 from workbench.mixture.density import out_of_reach
 from workbench.mixture.saved import SavedMixture
 from workbench.table import Table
@@ -75,8 +76,8 @@ def labels_of(
 ) -> Iterator[Table]:
     """The component of each row with its probability, its log density, and all responsibilities, block by block.
 
-    Components count from 1, in the order in which the mixture holds them. A row of which cells are missing is judged by
-    the others.
+    Components count from 1, in the order in which the mixture holds them; component 0 is the background, if there is
+    one. A row of which cells are missing is judged by the others.
 
     Args:
         saved: the mixture.
@@ -90,7 +91,9 @@ def labels_of(
             which one is the nearest.
     """
     mixture = saved.mixture
-    own = ("component", "probability", "log_density", *(f"p{k + 1}" for k in range(mixture.num_components)))
+    first_number = 1 if mixture.background is None else 0
+    numbered = range(first_number, mixture.num_components + 1)
+    own = ("component", "probability", "log_density", *(f"p{number}" for number in numbered))
     heads = tuple(f"{name} (of the file)" if name in own else name for name in ids or ("row",))
     for first in range(0, len(x), BLOCK):
         block = np.asarray(x[first : first + BLOCK])
@@ -100,10 +103,12 @@ def labels_of(
         shares = np.asarray(mixture.responsibilities(block, missing="marginal"))
         if known is not None:
             shares = known.some(np.arange(first, first + len(block))).shares(shares)
-        places = np.argmax(shares, axis=1)
+        if mixture.background is not None:
+            shares = np.concatenate([np.maximum(1.0 - np.sum(shares, axis=1, keepdims=True), 0.0), shares], axis=1)
+        places = np.argmax(shares, axis=1) + first_number
         last = first + len(block)
         texts = [column[first:last] for column in ids.values()] if ids else [range(first + 1, last + 1)]
-        numbers = [(places + 1).tolist(), np.max(shares, axis=1).tolist(), density.tolist(), *shares.T.tolist()]
+        numbers = [places.tolist(), np.max(shares, axis=1).tolist(), density.tolist(), *shares.T.tolist()]
         yield Table.of_lines((*heads, *own), zip(*texts, *numbers, strict=True))
 
 
@@ -173,13 +178,15 @@ def counts_by_class(
 ) -> Table:
     """How many rows of each known class each component holds; rows of weights [N] if given count as often as these say.
 
-    `components` [N] count from 0.
+    `components` [N] count from 0; rows of the background, -1, have a column of their own if there are any.
     """
     known = sorted(set(classes))
     counted = np.ones(len(components)) if weights is None else weights
     inside = {one: np.asarray(classes) == one for one in known}
-    counts = {one: np.bincount(components[own], counted[own], minlength=number) for one, own in inside.items()}
-    heads = (name, *(f"component {k + 1}" for k in range(number)))
+    first = BACKGROUND if np.any(components == BACKGROUND) else 0
+    places, size = components - first, number - first
+    counts = {one: np.bincount(places[own], counted[own], minlength=size) for one, own in inside.items()}
+    heads = (name, *(["background"] if first else []), *(f"component {k + 1}" for k in range(number)))
     return Table.of_lines(
         heads,
         [(one, *map(_plain, counts[one].tolist())) for one in known],

@@ -26,6 +26,7 @@ from workbench.mixture.matching import Components, match
 from workbench.problem import Problem
 from workbench.table import Table
 
+NEED_COMPONENTS = ("louis", "sandwich")
 NEED_NO_EM = ("observed", "sandwich")
 WAYS = ("observed", "louis", "sandwich", *SCHEMES)
 
@@ -108,6 +109,8 @@ def errors_of(
         elif way == "parametric" and (problem.missing == "marginal" or problem.is_partly_known):
             lost = "cells of drawn points would be missing" if problem.missing == "marginal" else "rows would be known"
             found[way], note = None, f"which {lost} is not modelled"
+        elif problem.background is not None and way in NEED_COMPONENTS:
+            found[way], note = None, "it is computed for components without a background"
         elif way in SCHEMES:
             found[way], note = _by_refits(way, problem, mixture, replicates, seed)
         else:

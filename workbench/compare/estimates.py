@@ -59,7 +59,7 @@ EDGE = 1e-12
 class Estimate:
     """One parameter. Components count from 1; None where all components, or all columns, share the parameter."""
 
-    parameter: str  # weight, mean, sd, correlation
+    parameter: str  # weight, mean, sd, correlation, background (its weight)
     component: int | None
     column: str | None  # two names for a correlation; None for a weight
     estimate: float
@@ -139,7 +139,7 @@ def numbers_of(found: Sequence[Estimates]) -> Table:
 
 
 def _named(row: Estimate) -> str:
-    return {"sd": "standard deviation"}.get(row.parameter, row.parameter)
+    return {"sd": "standard deviation", "background": "weight of the background"}.get(row.parameter, row.parameter)
 
 
 def _to_its_error(row: Estimate) -> tuple[str | None, ...]:
@@ -243,7 +243,7 @@ def _of_draws(method: str, trace: Trace, problem: Problem, names: Sequence[str],
     return Estimates(method, tuple(rows), level, f"{how}; {blank}" if blank else how)
 
 
-_KINDS = ("weight", "mean", "sd", "correlation")
+_KINDS = ("weight", "mean", "sd", "correlation", "background")
 Place = tuple[str, int | None, str | None]
 
 
@@ -259,17 +259,19 @@ def places_of(mixture: Mixture, names: Sequence[str]) -> list[Place]:
     places += [("sd", j, name) for j in owners for name in columns]
     if family.has_correlations and d > 1:
         places += [("correlation", j, f"{a}, {b}") for j in owners for a, b in combinations(names, 2)]
-    return places
+    return places if mixture.background is None else [*places, ("background", None, None)]
 
 
 def naturals(mixture: Mixture) -> Array:
-    """Weights, means, standard deviations and correlations of one mixture. [Q]"""
+    """Weights, means, standard deviations and correlations of one mixture, and a background's weight. [Q]"""
     family, d = mixture.covariance, mixture.num_dimensions
     parts = [mixture.weights, mixture.means, family.deviations(mixture.scales)]
     if family.has_correlations and d > 1:
         trils = family.correlation_trils(mixture.scales)
         correlations = trils @ jnp.swapaxes(trils, -1, -2)
         parts.append(correlations[..., *np.triu_indices(d, 1)])
+    if mixture.background is not None:
+        parts.append(mixture.background.weight)
     return jnp.concatenate([part.ravel() for part in parts])
 
 
@@ -324,22 +326,23 @@ def _kinds(mixture: Mixture) -> NDArray[np.int_]:
 
 
 def _carry(values: ArrayLike, kinds: NDArray[np.int_]) -> Array:
-    """Log-odds of weights, means, logarithms of standard deviations, Fisher's z of correlations. [Q]"""
+    """Log-odds of weights, also a background's, means, logarithms of deviations, Fisher's z of correlations. [Q]"""
     v = jnp.asarray(values)
     w, r, s = jnp.clip(v, EDGE, 1 - EDGE), jnp.clip(v, EDGE - 1, 1 - EDGE), jnp.where(kinds == 2, v, 1.0)
-    return jnp.choose(kinds, [jnp.log(w) - jnp.log1p(-w), v, jnp.log(s), jnp.arctanh(r)], mode="clip")
+    return jnp.choose(kinds, [odds := jnp.log(w) - jnp.log1p(-w), v, jnp.log(s), jnp.arctanh(r), odds], mode="clip")
 
 
 def _carry_back(values: ArrayLike, kinds: NDArray[np.int_]) -> NDArray[np.float64]:
     """The inverse of `_carry`. [Q]"""
     v = jnp.asarray(values)
-    back = jnp.choose(kinds, [jax.nn.sigmoid(v), v, jnp.exp(jnp.where(kinds == 2, v, 0.0)), jnp.tanh(v)], mode="clip")
+    share, spread = jax.nn.sigmoid(v), jnp.exp(jnp.where(kinds == 2, v, 0.0))
+    back = jnp.choose(kinds, [share, v, spread, jnp.tanh(v), share], mode="clip")
     return np.asarray(back, float)
 
 
 def _slopes(values: NDArray[np.float64], kinds: NDArray[np.int_]) -> NDArray[np.float64]:
     """Derivatives of `_carry_back` at the carried values. [Q]"""
-    return np.choose(kinds, [values * (1 - values), np.ones_like(values), values, 1 - values**2])
+    return np.choose(kinds, [odds := values * (1 - values), np.ones_like(values), values, 1 - values**2, odds])
 
 
 def paired(places: Sequence[Place], values: NDArray[np.float64]) -> list[tuple[Place, float]]:

@@ -172,6 +172,7 @@ def remarks_on(comparison: Comparison) -> tuple[str, ...]:
         *_on_missing(comparison),
         *_on_known(comparison),
         *_on_fixed(comparison),
+        *_on_background(comparison),
         *_on_row_numbers(comparison),
         *_on_followed_columns(comparison),
         *missing,
@@ -254,6 +255,16 @@ def _on_fixed(comparison: Comparison) -> list[str]:
         for one in problem.fixed
     ]
     return [f"Held fixed: {', '.join(each)}; {problem.num_parameters} parameters are free."]
+
+
+def _on_background(comparison: Comparison) -> list[str]:
+    """A remark on the background, if the problem has one."""
+    if comparison.problem.background is None:
+        return []
+    return [
+        "Beside the components stands a uniform background over the box that holds all points: labels call it 0, and "
+        "its weight is among the estimates."
+    ]
 
 
 def _on_row_numbers(comparison: Comparison) -> list[str]:

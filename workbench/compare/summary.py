@@ -81,6 +81,8 @@ def same_optimum(problem: Problem, one: Mixture, other: Mixture) -> bool:
         for name in ("weights", "means", "covariances")
     )
     middle = Mixture.from_covariances(weights, means, covariances, one.covariance.name)
+    if one.background is not None and other.background is not None:
+        middle = replace(middle, background=one.background.between(other.background))
     values, _ = score(problem, jax.tree.map(lambda *leaves: np.stack(leaves)[None], one, middle, other))
     return bool(values[0, 1] >= min(values[0, 0], values[0, 2]) - WITHIN)
 

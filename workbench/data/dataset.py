@@ -90,6 +90,7 @@ class Dataset:
         missing: what a problem does about NaN: "refuse" it, or take it for a missing cell, "marginal".
         known: the component of each row where it is known, as text: its number from 0, or the name of a class; empty
             where it is not. It is used in fitting, see `Problem`.
+        box: for a part of a data set, the lowest and the highest value of each column of the whole.
 
     Raises:
         InputError: `x` is not a 2-D float64 array, or is masked, or `columns` or `labels` do not match its shape.
@@ -108,6 +109,7 @@ class Dataset:
     weights: NDArray[np.float64] | None = None  # [N]
     missing: Literal["refuse", "marginal"] = "refuse"
     known: NDArray[np.str_] | None = None  # [N]
+    box: NDArray[np.float64] | None = None  # [2, D]
 
     def __post_init__(self) -> None:
         check_plain(self.x, self.name)
@@ -128,6 +130,11 @@ class Dataset:
         """The data set without rows of weight 0, which are not fitted."""
         return self if self.weights is None or np.all(self.weights > 0) else self.some(self.weights > 0)
 
+    @property
+    def extent(self) -> NDArray[np.float64]:
+        """The lowest and the highest value of each column, of the whole data set if this is a part of one. [2, D]"""
+        return extent_of(self.x) if self.box is None else self.box
+
     def __repr__(self) -> str:
         n, d = self.x.shape
         known = "" if self.labels is None else f", {len(np.unique(self.labels))} known classes"
@@ -141,7 +148,8 @@ class Dataset:
         """
         positions = column_positions(columns, self.columns, self.name)
         truth = None if self.truth is None else self.truth.marginal(positions)
-        return dataclasses.replace(self, x=self.x[:, positions], columns=tuple(columns), truth=truth)
+        box = None if self.box is None else self.box[:, positions]
+        return dataclasses.replace(self, x=self.x[:, positions], columns=tuple(columns), truth=truth, box=box)
 
     def divide(self, unit: float) -> "Dataset":
         """The same points in another unit, `x / unit`. For example, 9172 km/s divided by 1000 is 9.172 x 1000 km/s.
@@ -207,11 +215,12 @@ class Dataset:
 
     def part(self, chosen: NDArray[np.bool_]) -> "Dataset":
         """The data set of the chosen ones of its `num_separable` points, in order."""
+        whole = dataclasses.replace(self, box=self.extent)
         if self.weights is None or not are_whole(self.weights):
-            return self.some(chosen)
+            return whole.some(chosen)
         rows = np.repeat(np.arange(len(self.x)), self.weights.astype(int))[chosen]
         weights = np.bincount(rows, minlength=len(self.x)).astype(float)
-        return dataclasses.replace(self.some(weights > 0), weights=weights[weights > 0])
+        return dataclasses.replace(whole.some(weights > 0), weights=weights[weights > 0])
 
     def some(self, keep: NDArray[Any] | slice) -> "Dataset":
         """Some of the rows with all that belongs to them: those of these numbers, or those that are marked True."""
@@ -221,7 +230,13 @@ class Dataset:
 
     def _rescale(self, centre: NDArray[np.float64], scale: NDArray[np.float64], units: str) -> "Dataset":
         truth = None if self.truth is None else self.truth.rescale(centre, scale)
-        return dataclasses.replace(self, x=(self.x - centre) / scale, units=units, truth=truth)
+        box = None if self.box is None else (self.box - centre) / scale
+        return dataclasses.replace(self, x=(self.x - centre) / scale, units=units, truth=truth, box=box)
+
+
+def extent_of(x: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The lowest and the highest value of each column of x [N, D], of which cells may be missing (NaN). [2, D]"""
+    return np.stack([np.nanmin(x, axis=0), np.nanmax(x, axis=0)])
 
 
 def centre_and_scale(

@@ -42,6 +42,7 @@ class Observed(NamedTuple):
     known: Known | None = None  # components of rows, where they are known
     dropped: int = 0  # rows that a `Dataset` left out because a cell is missing
     classes: NDArray[np.str_] | None = None  # [N]   the labels of a `Dataset`, which are never used in fitting
+    box: NDArray[np.float64] | None = None  # [2, D]   the ends of a box that holds the points, if a `Dataset` has one
 
     @classmethod
     def of(
@@ -95,6 +96,7 @@ class Observed(NamedTuple):
             known,
             x.dropped if isinstance(x, Dataset) else 0,
             classes,
+            x.box if isinstance(x, Dataset) else None,
         )
 
     @property

@@ -25,6 +25,7 @@ from scipy.special import ndtri
 from workbench.engine.compat.compilation import jit_by_size
 from workbench.loop.trace import Trace
 from workbench.mixture import Mixture
+from workbench.mixture.background import of_all_points
 from workbench.mixture.filled import filled
 from workbench.problem import Problem
 
@@ -292,7 +293,7 @@ def _sorted_parts(draws: Mixture, log_determinants: np.ndarray) -> list[np.ndarr
     components share their covariance.
     """
     k = draws.means.shape[-2]
-    weights = np.sort(np.asarray(draws.weights))[..., : k if k > 1 else 0]
+    weights = np.sort(np.asarray(of_all_points(draws)))[..., : k if k > 1 or draws.background is not None else 0]
     means = np.sort(np.asarray(draws.means)[..., :FOLLOWED_COLUMNS], axis=-2)
     volumes = np.sort(log_determinants[..., : 1 if draws.covariance.is_shared else k])
     return [weights, volumes, means.reshape(*means.shape[:2], -1)]
@@ -306,6 +307,8 @@ def _of_each_draw(mixtures: Mixture, rows: Array) -> tuple[Array, Array, Array]:
         joint = mixture.component_log_joint(rows)  # [8, K]
         density = logsumexp(joint, axis=-1)
         member = joint - density[:, None]
+        if mixture.background is not None:
+            density = jnp.logaddexp(density, mixture.background.log_joint(rows))
         together = logsumexp(member[:-1] + member[1:], axis=-1)  # [7]
         apart = logsumexp(member[:-1] + _log_of_all_others(member[1:]), axis=-1)
         volumes = 2.0 * mixture.covariance.half_log_determinants(mixture.scales, k, d)

@@ -28,7 +28,7 @@ _DTYPES = ("float32", "float64")
 def serves(mixture: Mixture, rows: Rows) -> bool:
     """Whether the native pass can go over these rows."""
     alike = all(leaf.dtype == rows.dtype for leaf in jax.tree.leaves(mixture))
-    return alike and goes_over(rows, mixture.covariance)
+    return mixture.background is None and alike and goes_over(rows, mixture.covariance)
 
 
 def goes_over(rows: Rows, family: Covariance) -> bool:

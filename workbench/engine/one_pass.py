@@ -5,14 +5,8 @@ identity the gradient of the log-likelihood with respect to the natural paramete
 of the features: the statistics of the E-step. One sweep over chunks of rows, with one matrix product in and one out,
 therefore serves EM, gradient ascent and NUTS at the same price. All other work is of the size of the parameters.
 
-Two forms of the sweep give the same result. The *expanded* form multiplies features by coefficients. It needs the
-fewest operations, and all components share the features. It subtracts numbers as large as a component's squared
-distance from the origin in its own standard deviations, so digits cancel if a component is much narrower than its
-distance. In that case, and always in float32, the *whitened* form `|L^-1 (z - mu)|^2` is used instead. With few
-components the whitened form is also the faster one, because it needs no features. To avoid the same cancellation,
-statistics are taken about the components' current means.
-
-In the random pass, which Gibbs samplers need, each point's component is drawn by its responsibilities instead.
+The forms of the sweep are in `sweeps.py`. In the random pass, which Gibbs samplers need, each point's component is
+drawn by its responsibilities instead.
 """
 
 from dataclasses import replace
@@ -25,25 +19,17 @@ from jax import Array
 
 from workbench.engine import native
 from workbench.engine.incomplete import IncompleteRows
-from workbench.engine.known import KnownRows, component_sum, random_component_sum
+from workbench.engine.known import KnownRows, random_component_sum
 from workbench.engine.rows import Rows
-from workbench.mixture.arithmetic import log
+from workbench.engine.sweeps import Parts, apart, expanded, is_always_whitened, is_narrow, marginalised, whitened
 from workbench.mixture.covariance import Statistics
-from workbench.mixture.covariance.base import LOG_2PI, product, weighted_sum
+from workbench.mixture.density import log_weights
 from workbench.mixture.mixture import Mixture
-
-# Squared distance of a component from the origin, in its own standard deviations, beyond which the whitened form
-# replaces the expanded one. The expanded form's rounding error per point is about eps times this, 2e-12 in float64.
-FAR = 1e4
-
-# Up to this many features are copied into one block, so that one matrix product reads the responsibilities once instead
-# of once for each block. With more features the copy would cost more than it saves.
-FEW_FEATURES = 16
 
 
 @jax.custom_jvp
 def log_likelihood(mixture: Mixture, rows: Rows) -> Array:
-    """ln L = sum_n ln sum_k pi_k N(x_n | mu_k, Sigma_k). []
+    """ln L = sum_n ln sum_k pi_k N(x_n | mu_k, Sigma_k), or beside a background `Background`'s sum. []
 
     It can be differentiated with respect to the mixture in forward and reverse mode, to any order; the first derivative
     stores nothing per row. Derivatives with respect to the rows raise TypeError. The first derivative with respect to a
@@ -55,18 +41,23 @@ def log_likelihood(mixture: Mixture, rows: Rows) -> Array:
 def _log_likelihood_jvp(primals: tuple[Mixture, Rows], tangents: tuple[Mixture, Rows]) -> tuple[Array, Array]:
     # Fisher's identity: d ln L = <statistics, d eta>, eta the natural parameters about fixed origins.
     mixture, rows = primals
+    back = mixture.background
     if any(not isinstance(t, jax.custom_derivatives.SymbolicZero) for t in jax.tree.leaves(tangents[1])):
         raise TypeError("log_likelihood: derivatives with respect to the data are not defined")
     mixture = replace(mixture, weights=_above_zero(mixture.weights))
+    if back is not None:
+        mixture = replace(mixture, background=replace(back, weight=_above_zero(back.weight)))
     value, statistics = one_pass(mixture, rows)
     origins = jax.lax.stop_gradient(mixture.means)
 
     def natural(m: Mixture) -> tuple[Array, ...]:
-        return m.covariance.natural(jnp.log(m.weights), m.means - origins, m.scales)
+        own = m.covariance.natural(log_weights(m), m.means - origins, m.scales)
+        return own if m.background is None else (*own, jnp.log(m.background.weight))
 
     tangent = jax.tree.map(_dense, tangents[0])
     _, change = jax.jvp(natural, (mixture,), (tangent,))
-    return value, sum((jnp.sum(s * c) for s, c in zip(statistics, change, strict=True)), jnp.zeros_like(value))
+    sums = statistics if back is None else (*statistics, rows.num_points - jnp.sum(statistics.counts))
+    return value, sum((jnp.sum(s * c) for s, c in zip(sums, change, strict=True)), jnp.zeros_like(value))
 
 
 log_likelihood.defjvp(_log_likelihood_jvp, symbolic_zeros=True)
@@ -110,158 +101,42 @@ def _one_pass_jvp(
 
 def _plain_pass(mixture: Mixture, rows: Rows) -> tuple[Array, Statistics]:
     """The pass in JAX, which serves every processor and every derivative."""
-    value, statistics = _sweep(rows.to_working(mixture), rows)
+    value, statistics = _sweep(apart(mixture, rows), rows)
     value -= rows.log_volume
     return value, rows.statistics_from_working(statistics, mixture.covariance)
 
 
 @jax.custom_jvp
-def _sweep(working: Mixture, rows: Rows) -> tuple[Array, Statistics]:
+def _sweep(parts: Parts, rows: Rows) -> tuple[Array, Statistics]:
     if isinstance(rows, IncompleteRows):
-        return _marginalised(working, rows)
-    if isinstance(rows, KnownRows) or _always_whitened(working):
-        return _whitened(working, rows)
+        return marginalised(parts, rows)
+    if isinstance(rows, KnownRows) or is_always_whitened(parts):
+        return whitened(parts, rows)
 
     # A loop of at most one iteration replaces a `cond`. Under `vmap` a `cond` computes both branches for every mixture
     # of the batch, whereas the body of a loop runs only if some mixture needs it, and the rows remain shared.
     def again(carry: tuple[Array, Any]) -> tuple[Array, Any]:
         # The barrier makes the body depend on the carry. XLA would otherwise hoist the whitened sweep out of the loop
         # and always run it.
-        narrow, inside = jax.lax.optimization_barrier((carry[0], working))
-        return jnp.zeros_like(narrow), _whitened(inside, rows)
+        narrow, inside = jax.lax.optimization_barrier((carry[0], parts))
+        return jnp.zeros_like(narrow), whitened(inside, rows)
 
-    return jax.lax.while_loop(lambda carry: carry[0], again, (_narrow(working), _expanded(working, rows)))[1]
+    return jax.lax.while_loop(lambda carry: carry[0], again, (is_narrow(parts.working), expanded(parts, rows)))[1]
 
 
 @_sweep.defjvp
 def _sweep_jvp(
-    primals: tuple[Mixture, Rows], tangents: tuple[Mixture, Rows]
+    primals: tuple[Parts, Rows], tangents: tuple[Parts, Rows]
 ) -> tuple[tuple[Array, Statistics], tuple[Array, Statistics]]:
     # For second derivatives: `cond`, unlike `while_loop`, can be transposed by reverse mode.
-    def plain(working: Mixture) -> tuple[Array, Statistics]:
+    def plain(parts: Parts) -> tuple[Array, Statistics]:
         if isinstance(primals[1], IncompleteRows):
-            return _marginalised(working, primals[1])
-        if isinstance(primals[1], KnownRows) or _always_whitened(working):
-            return _whitened(working, primals[1])
-        return jax.lax.cond(_narrow(working), _whitened, _expanded, working, primals[1])
+            return marginalised(parts, primals[1])
+        if isinstance(primals[1], KnownRows) or is_always_whitened(parts):
+            return whitened(parts, primals[1])
+        return jax.lax.cond(is_narrow(parts.working), whitened, expanded, parts, primals[1])
 
     return jax.jvp(plain, primals[:1], tangents[:1])
-
-
-def _always_whitened(working: Mixture) -> bool:
-    small = not working.covariance.prefers_expanded(*working.means.shape)
-    return small or bool(np.finfo(working.means.dtype).bits < 64)
-
-
-def _narrow(working: Mixture) -> Array:
-    family = working.covariance
-    white = family.whiten(family.whitener(working.scales), working.means[..., None])[..., 0]
-    return jnp.max(jnp.sum(white**2, -1)) > FAR
-
-
-def _expanded(working: Mixture, rows: Rows) -> tuple[Array, Statistics]:
-    family = working.covariance
-    natural = family.natural(jnp.log(working.weights), working.means, working.scales)
-
-    few = family.num_features(working.num_dimensions) <= FEW_FEATURES
-
-    def chunk(coefficients: tuple[Array, ...], z: Array, counted: Array) -> tuple[Array, ...]:
-        features = (jnp.ones_like(z[:1]), *family.features(z))
-        if few:
-            features = (jnp.concatenate(features),)
-        terms = [product(c, f) for c, f in zip(coefficients, features, strict=True)]
-        log_density, responsibilities = _normalise(sum(terms[1:], terms[0]), counted)  # [K, B]
-        return log_density, *(weighted_sum(responsibilities, f) for f in features)
-
-    coefficients = (natural.constant[:, None], *family.pack(natural))
-    widths = np.cumsum([c.shape[-1] for c in coefficients])[:-1]
-    if few:
-        coefficients = (jnp.concatenate(coefficients, axis=1),)
-    value, *blocks = rows.sum(chunk, coefficients)
-    counts, *sums = jnp.split(blocks[0], widths, axis=1) if few else blocks
-    value += family.shared_log_joint(natural, rows.total)
-    statistics = family.unpack(counts[:, 0], tuple(sums), rows.total)
-    # Second moments about c from those about zero: sum r (z - c)(z - c)^T = S - f c^T - c f^T + n c c^T.
-    counts, first, second = statistics
-    origins = jax.lax.stop_gradient(working.means)
-    second = second - family.cross_products(first, origins) - family.cross_products(origins, first)
-    second = second + family.cross_products(counts[:, None] * origins, origins)
-    return value, Statistics(counts, first - counts[:, None] * origins, second)
-
-
-def _whitened(working: Mixture, rows: Rows) -> tuple[Array, Statistics]:
-    family = working.covariance
-    k, d = working.means.shape
-    constant = jnp.log(working.weights) - family.half_log_determinants(working.scales, k, d) - 0.5 * d * LOG_2PI
-
-    origins = jax.lax.stop_gradient(working.means)
-
-    def chunk(parameters: tuple[Array, ...], z: Array, counted: Array) -> tuple[Array, Any]:
-        constant, means, whitener, origins = parameters
-        log_joint = constant - 0.5 * family.squared_distances(whitener, means, z)  # [K, B]
-        log_density, responsibilities = _normalise(log_joint, counted)
-        return log_density, family.weighted_sums(responsibilities, origins, z)
-
-    value, sums = component_sum(rows, chunk, constant, (working.means, family.whitener(working.scales), origins))
-    return value, family.statistics_of(sums, origins)
-
-
-def _marginalised(working: Mixture, rows: IncompleteRows) -> tuple[Array, Statistics]:
-    """The likelihood of the cells that are there, and the statistics expected of whole rows given those cells.
-
-    By Fisher's identity the latter are the gradient of the former, as they are for whole rows. Given the component and
-    the cells that are there, a missing cell is Gaussian: its regression on them completes the first moments, and its
-    conditional covariance the second. Both are of the size of the parameters, once for each chunk.
-    """
-    family = working.covariance
-    log_weights, origins = jnp.log(working.weights), jax.lax.stop_gradient(working.means)
-    identity = jnp.eye(working.num_dimensions, dtype=working.means.dtype)
-
-    def chunk(parameters: tuple[Array, ...], observed: Array, z: Array, counted: Array) -> tuple[Array, ...]:
-        log_weights, means, covariances, origins = parameters
-        # The identity stands in the place of missing cells, whose deviations are zero: they add nothing.
-        marginal = covariances * (observed[:, None] * observed) + jnp.diag(1.0 - observed)
-        tril = jnp.linalg.cholesky(marginal)  # [K, D, D]
-        gaps = (z - means[..., None]) * observed[:, None]  # [K, D, B]
-        white = jax.scipy.linalg.solve_triangular(tril, gaps, lower=True)
-        constant = log_weights - jnp.sum(jnp.log(jnp.diagonal(tril, axis1=-2, axis2=-1)), -1)
-        constant -= 0.5 * LOG_2PI * jnp.sum(observed)
-        log_density, shares = _normalise(constant[:, None] - 0.5 * jnp.sum(white**2, axis=1), counted)  # [K, B]
-        counts, first = jnp.sum(shares, -1), jnp.einsum("kb,kib->ki", shares, gaps, precision="highest")
-        second = product(shares[:, None] * gaps, jnp.swapaxes(gaps, -1, -2))
-        across = jnp.swapaxes(covariances * observed, -1, -2)
-        regression = jnp.swapaxes(jax.scipy.linalg.cho_solve((tril, True), across), -1, -2)
-        regression = jnp.where(observed[:, None] > 0, identity, regression)  # [K, D, D]
-        conditional = (covariances - product(regression, covariances)) * ((1.0 - observed[:, None]) * (1.0 - observed))
-        # About the origins: these equal the means, but are constants in derivatives.
-        shift, first = means - origins, product(regression, first[..., None])[..., 0]
-        second = product(product(regression, second), jnp.swapaxes(regression, -1, -2))
-        second += counts[:, None, None] * (conditional + shift[:, :, None] * shift[:, None, :])
-        second += first[:, :, None] * shift[:, None, :] + shift[:, :, None] * first[:, None, :]
-        return log_density, counts, first + counts[:, None] * shift, second
-
-    parameters = (working.means, working.covariances, origins)
-    value, counts, first, second = rows.pattern_sum(chunk, log_weights, parameters)
-    return value, Statistics(counts, first, family.moments(second))
-
-
-def _normalise(log_joint: Array, counted: Array) -> tuple[Array, Array]:
-    """The chunk's log-likelihood [] and responsibilities [K, B], with padding rows excluded.
-
-    The sum over rows is a dot product with `counted` [B], because XLA's reduction along contiguous memory adds one
-    number at a time.
-    """
-    largest = jax.lax.stop_gradient(jnp.max(log_joint, axis=0))
-    # A row with density zero under every component gives -inf, not NaN.
-    largest = jnp.where(jnp.isfinite(largest), largest, 0.0)
-    shares = jnp.exp(log_joint - largest)
-    total = jnp.sum(shares, axis=0)
-    # A row that does not count adds nothing, whatever its density.
-    counts = counted > 0
-    return (
-        product(jnp.where(counts, largest + log(total), 0.0), counted),
-        shares * jnp.where(counts, counted / total, 0.0),
-    )
 
 
 def _dense(tangent: Array | jax.custom_derivatives.SymbolicZero) -> Array:

@@ -326,7 +326,7 @@ class Rows:
         return self.num_points * self.log_determinant
 
     def to_working(self, mixture: Mixture) -> Mixture:
-        """The mixture in working units."""
+        """The components in working units, without a background."""
         means = product(mixture.means - self.shift, self.inverse.T)
         scales = mixture.covariance.transform(mixture.scales, self.inverse)
         return Mixture(mixture.weights, means, scales, mixture.covariance)

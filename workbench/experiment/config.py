@@ -161,7 +161,10 @@ class DataConfig(Config):
             return mixture.affine(scale, centre)
         dense = np.asarray(mixture.covariances) * scale[:, None] * scale
         family = "full" if mixture.covariance.has_correlations else "diagonal"
-        return Mixture.from_covariances(mixture.weights, np.asarray(mixture.means) * scale + centre, dense, family)
+        moved = Mixture.from_covariances(mixture.weights, np.asarray(mixture.means) * scale + centre, dense, family)
+        if mixture.background is None:
+            return moved
+        return replace(moved, background=mixture.background.affine(scale, centre))
 
 
 class ModelConfig(Config):
@@ -178,6 +181,11 @@ class ModelConfig(Config):
         None,
         description="parameters of components that are held fixed, one table for each component, [[model.fixed]]; in "
         "the units that are fitted (after divide_by and standardize)",
+    )
+    background: bool = Field(
+        False,
+        description="whether points may come from a uniform density beside the components, over the smallest box that "
+        "holds all points: noise and outliers, which labels call component 0",
     )
 
     def problem(
@@ -198,6 +206,7 @@ class ModelConfig(Config):
         """
         labels = self.labels or "free"
         given: dict[str, Any] = {"devices": devices, "columns": columns, "fixed": self.fixed, "label_known": known}
+        given["background"] = self.background
         return Problem(x, self.components, self.covariance, prior, labels=labels, **given)
 
 

@@ -18,11 +18,10 @@ from workbench.diagnostics.proportion import Proportion
 from workbench.engine.devices import USUAL, dtype_name, precision_note
 from workbench.engine.keys import named_key
 from workbench.errors import InputError
-from workbench.geometry.stationary import Kind, Nature, classify
+from workbench.geometry.stationary import Kind, Nature, check_mappable, classify
 from workbench.loop.run import Progress, run
 from workbench.loop.trace import Trace
 from workbench.methods import Climber
-from workbench.methods.base import check_smooth
 from workbench.methods.parts import EndsOnly
 from workbench.mixture import Mixture, covariance_named
 from workbench.mixture.matching import Components, distinct
@@ -261,7 +260,7 @@ def atlas(
     rule = Alternating() if rule is None else rule
     name = method.method if name is None else name
     method.admit(problem)
-    check_smooth(problem)
+    check_mappable(problem)
     rule.check(problem)
     begun = draw_starts(rule, problem, starts, seed)
     trace = run(EndsOnly(inner=method), problem, begun, named_key(seed, name), progress=progress)

@@ -16,7 +16,9 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from workbench.charts import Chart
+from workbench.errors import InputError
 from workbench.geometry.curvature import complete_fisher, curvature, raveled
+from workbench.methods.base import check_smooth
 from workbench.mixture import Mixture
 from workbench.mixture.matching import heaviest
 from workbench.problem import Problem
@@ -49,6 +51,17 @@ class Kind(StrEnum):
     DEGENERATE = "degenerate"  # not sound: a singular covariance, or a component starved of points
     UNFINISHED = "unfinished"  # no stationary point within `REACH`: out of budget
     NONFINITE = "not finite"
+
+
+def check_mappable(problem: Problem) -> None:
+    """Refuse a problem whose ends cannot be told apart by the information of their components.
+
+    Raises:
+        InputError: a maximum can lie on a bound of the prior, or there is a background.
+    """
+    check_smooth(problem)
+    if problem.background is not None:
+        raise InputError("background: an atlas is of mixtures without a background; set background = false")
 
 
 @dataclass(frozen=True)

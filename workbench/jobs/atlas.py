@@ -14,7 +14,7 @@ from workbench.errors import InputError
 from workbench.experiment import Experiment
 from workbench.experiment.config import AnyStart
 from workbench.geometry.atlas import Atlas, Basin, atlas, numbered
-from workbench.geometry.stationary import Kind
+from workbench.geometry.stationary import Kind, check_mappable
 from workbench.jobs.base import Cell, DamagedCellError, Job, Progress, Record
 from workbench.jobs.experiment import load_stored
 from workbench.jobs.running import Outcome, Reuse, Watch, record_of, run_job
@@ -22,7 +22,6 @@ from workbench.jobs.setting import Setting
 from workbench.jobs.store import Store
 from workbench.loop.pool import Checkpoint
 from workbench.methods import Climber, Method
-from workbench.methods.base import check_smooth
 from workbench.provenance import Provenance, why_stale
 from workbench.starts import STARTS, Start, Stated
 
@@ -121,7 +120,7 @@ class AtlasJob(Job):
         experiment = setting.experiment
         methods = _climbers(experiment, only)
         chosen = _rules(experiment, rules)
-        check_smooth(setting.problem)
+        check_mappable(setting.problem)
         for rule in chosen:
             altered = {"methods": {m: experiment.methods[m] for m in methods}, "starts": rule}
             experiment.model_copy(update=altered).check(setting.problem)

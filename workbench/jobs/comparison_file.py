@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
+import jax.numpy as jnp
 import numpy as np
 
 from workbench.compare import Comparison, Reference
@@ -21,6 +22,7 @@ from workbench.jobs.formats import COPIED_AT_MOST, digest_of_arrays, read_arrays
 from workbench.jobs.setting import arrays_of, trace_of
 from workbench.loop.trace import Trace
 from workbench.mixture import PRIORS, Fixed
+from workbench.mixture.background import Background
 from workbench.mixture.prior.checks import Labels
 from workbench.problem import Problem
 from workbench.soundness import Soundness
@@ -72,6 +74,7 @@ class About(Config):
     missing: dict[str, str]
     stale: dict[str, str]
     fixed: Annotated[tuple[Fixed, ...], Listed] = ()
+    background: bool = False
 
 
 def save_comparison(comparison: Comparison, path: Path | str) -> Path:
@@ -105,12 +108,16 @@ def save_comparison(comparison: Comparison, path: Path | str) -> Path:
     about |= {"covariance": problem.covariance.name, "labels": problem.labels}
     about |= {"prior": problem.prior.model_dump(mode="json"), "soundness": reference.rule.model_dump(mode="json")}
     about["fixed"] = [one.model_dump(mode="json") for one in problem.fixed]
+    about["background"] = problem.background is not None
     about["starts"] = None if comparison.starts is None else comparison.starts.model_dump(mode="json")
     about["methods"] = [{"name": name, "seconds": _seconds(trace)} for name, trace in comparison.items()]
     arrays: dict[str, Any] = {"about": np.asarray(json.dumps(about)), "x": problem.x}
     known = {"weights": problem.weights, "heldout": reference.heldout, "labels": reference.labels}
     known |= {} if problem.known is None else {f"known_{k}": np.asarray(v) for k, v in problem.known._asdict().items()}
     known |= {"heldout_weights": reference.heldout_weights}
+    if problem.background is not None:
+        back = problem.background
+        known |= {f"background_{k}": getattr(back, k) for k in ("weight", "low", "high")}
     known |= {} if reference.truth is None else {f"truth_{k}": v for k, v in reference.truth._asdict().items()}
     arrays |= {name: np.asarray(array) for name, array in known.items() if array is not None}
     for place, trace in enumerate(comparison.values()):
@@ -161,6 +168,9 @@ def _comparison(about: About, arrays: Mapping[str, np.ndarray]) -> Comparison:
     given: dict[str, Any] = {"labels": about.labels, "weights": arrays.get("weights"), "missing": about.missing_cells}
     given["fixed"] = about.fixed
     given["label_known"] = Known(known["components"], tuple(known["names"].tolist())) if known else None
+    if about.background:
+        parts = (jnp.asarray(arrays[f"background_{name}"]) for name in ("weight", "low", "high"))
+        given["background"] = Background(*parts)
     problem = Problem(arrays["x"], about.components, about.covariance, prior, **given)
     traces = {
         method.name: trace_of(Record({"seconds": method.seconds.model_dump()}, _of(arrays, f"{place}/"), {}), problem)

@@ -18,6 +18,7 @@ import jax
 import numpy as np
 
 from workbench.data import Dataset, Truth
+from workbench.data.dataset import extent_of
 from workbench.data.moments import blocks_of
 from workbench.engine.devices import USUAL, dtype_name
 from workbench.engine.files import DAMAGED, replacing
@@ -225,6 +226,8 @@ def _read(place: Path, name: str) -> Points:
         heldout = Dataset(name, a["heldout"], columns, None, units, source, weights=a.get("heldout_weights"))
         if str(a.get("missing", "refuse")) == "marginal":
             train, heldout = replace(train, missing="marginal"), replace(heldout, missing="marginal")
+        if len(heldout.x):
+            train = replace(train, box=extent_of(np.concatenate([train.x, heldout.x])))
         return Points(train, heldout)
     except DAMAGED as error:
         raise InputError(f"{place}: is damaged or missing ({error}); run the experiment again") from None

@@ -63,6 +63,7 @@ def arrays_of(trace: Trace) -> dict[str, np.ndarray]:
     """The arrays of a trace by name, except its seconds."""
     mixtures = trace.mixtures
     arrays: dict[str, Any] = {"weights": mixtures.weights, "means": mixtures.means, "scales": mixtures.scales}
+    arrays |= {} if mixtures.background is None else {"background": mixtures.background.weight}
     arrays |= {name: getattr(trace, name) for name in _PER_RESTART}
     arrays |= {name: getattr(trace, name) for name in _OPTIONAL if getattr(trace, name) is not None}
     return {name: np.asarray(value) for name, value in arrays.items()} | {"draws": np.asarray(trace.draws)}
@@ -82,8 +83,9 @@ def trace_of(record: Record, problem: Problem) -> Trace:
         raise ValueError(f"draws = {draws} of {arrays['log_joint'].shape[-1]} rows")
     optional: dict[str, Any] = {name: arrays.get(name) for name in _OPTIONAL}
     _check_shapes({name: array for name, array in arrays.items() if name != "draws"}, seconds, problem)
+    background = None if problem.background is None else problem.background.weighing(arrays["background"])
     return Trace(
-        mixtures=Mixture(arrays["weights"], arrays["means"], arrays["scales"], problem.covariance),
+        mixtures=Mixture(arrays["weights"], arrays["means"], arrays["scales"], problem.covariance, background),
         **values,
         seconds=np.asarray(seconds["rows"], float),
         compile_seconds=float(seconds["compile"]),

@@ -45,6 +45,7 @@ class Accelerated(Climber):
 
     marginalises: ClassVar[bool] = True
     holds: ClassVar[bool] = True
+    fits_background: ClassVar[bool] = True
     takes_any_size: ClassVar[bool] = True
     of: EM = Field(EM(), description="the method that is accelerated; its tolerance and number of iterations apply")
 

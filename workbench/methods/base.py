@@ -88,6 +88,7 @@ class Method(Config, ABC):
     marginalises: ClassVar[bool] = False
     takes_known: ClassVar[bool] = False  # whether components of rows may be known although it reads them in other ways
     holds: ClassVar[bool] = False  # whether it leaves fixed parameters as they are
+    fits_background: ClassVar[bool] = False  # whether it fits the weight of a background beside the components
     # Whether it draws minibatches, takes second derivatives, or computes with rows or particles outside the one pass:
     # the newer of XLA's two ways makes that quicker.
     computes_outside_pass: ClassVar[bool] = False
@@ -128,6 +129,11 @@ class Method(Config, ABC):
             raise InputError(
                 f"fixed: {self.method} cannot hold parameters fixed; leave fixed out, or use one of "
                 "em, squarem, anderson, overrelaxed, ascent, newton"
+            )
+        if problem.background is not None and not self.fits_background:
+            raise InputError(
+                f"background: {self.method} cannot fit a background; leave it out, or use one of "
+                "em, squarem, anderson, ascent, newton, nuts, tempered_smc"
             )
         self.check(problem)
 

@@ -28,6 +28,7 @@ class EM(FixedPoint):
 
     marginalises: ClassVar[bool] = True
     holds: ClassVar[bool] = True
+    fits_background: ClassVar[bool] = True
     takes_any_size: ClassVar[bool] = True
     summary: ClassVar[str] = "expectation-maximisation; posterior mode under the conjugate prior"
 

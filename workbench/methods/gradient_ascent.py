@@ -49,6 +49,7 @@ class GradientAscent(Climber):
 
     marginalises: ClassVar[bool] = True
     holds: ClassVar[bool] = True
+    fits_background: ClassVar[bool] = True
     takes_any_size: ClassVar[bool] = True
     summary: ClassVar[str] = "direct ascent on the sum inside the log: gradient, momentum, adam or lbfgs"
 
@@ -166,4 +167,4 @@ def _loss(problem: Problem, chart: Chart, u: Coordinates) -> Array:
 
 
 def _is_finite(u: Coordinates) -> Array:
-    return jnp.all(jnp.array([jnp.all(jnp.isfinite(leaf)) for leaf in u]))
+    return jnp.all(jnp.array([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(u)]))

@@ -113,6 +113,7 @@ class Newton(DenseClimber):
 
     marginalises: ClassVar[bool] = True
     holds: ClassVar[bool] = True
+    fits_background: ClassVar[bool] = True
     summary: ClassVar[str] = "Newton's method with the exact Hessian, in a trust region"
     computes_outside_pass: ClassVar[bool] = True
 

@@ -53,6 +53,7 @@ class NUTS(Sampler):
     dense_mass: bool = False
 
     marginalises: ClassVar[bool] = True
+    fits_background: ClassVar[bool] = True
     summary: ClassVar[str] = "NumPyro's No-U-Turn sampler on the marginal likelihood; needs a proper prior"
 
     def check(self, problem: Problem) -> None:

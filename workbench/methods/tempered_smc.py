@@ -17,7 +17,13 @@ from workbench.methods.base import Algorithm, Info, only_where
 from workbench.methods.parts import Sampler, check_proper
 from workbench.methods.population import log_mean_weight, next_temperature, systematic_ancestors
 from workbench.mixture import Mixture
-from workbench.numpyro_model import mixture_of_sites, prior_potential, standard_mixture, unconstrained_sites
+from workbench.numpyro_model import (
+    mixture_of_sites,
+    mixture_sites,
+    prior_potential,
+    standard_mixture,
+    unconstrained_sites,
+)
 from workbench.problem import Problem
 
 # Particles that move together in one batch; so few that their chunks of rows share a core's cache.
@@ -171,6 +177,7 @@ class TemperedSMC(Sampler):
     num_steps: Annotated[int, Field(ge=1)] = Field(5, description="leapfrog steps of a move")
 
     marginalises: ClassVar[bool] = True
+    fits_background: ClassVar[bool] = True
     summary: ClassVar[str] = "tempered SMC: particles from prior to posterior, and the evidence; needs a proper prior"
 
     def check(self, problem: Problem) -> None:
@@ -264,10 +271,8 @@ class _Space(NamedTuple):
 
     def draw(self, key: Array) -> Array:
         """A draw from the prior. [P]"""
-        problem = self.problem
-        sites = numpyro.handlers.seed(problem.prior.sites, key)
-        mixture = sites(problem.components, problem.covariance, problem.hyperparameters)
-        return ravel_pytree(unconstrained_sites(problem, mixture))[0]
+        mixture = numpyro.handlers.seed(mixture_sites, key)(self.problem)
+        return ravel_pytree(unconstrained_sites(self.problem, mixture))[0]
 
     def mixture(self, z: Array) -> Mixture:
         """The mixture at a point."""

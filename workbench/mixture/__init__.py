@@ -1,5 +1,6 @@
 """Gaussian mixtures: parameters, covariance families and priors."""
 
+from workbench.mixture.background import Background
 from workbench.mixture.covariance import COVARIANCES, Covariance, Statistics
 from workbench.mixture.fixed import Fixed
 from workbench.mixture.mixture import Mixture, covariance_named, num_parameters
@@ -17,6 +18,7 @@ from workbench.mixture.prior import (
 __all__ = [
     "COVARIANCES",
     "PRIORS",
+    "Background",
     "BoundedRatioPrior",
     "ChenTanPrior",
     "ConjugatePrior",

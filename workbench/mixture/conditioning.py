@@ -17,6 +17,7 @@ from jax.scipy.linalg import cho_solve
 from jax.typing import ArrayLike
 
 from workbench.errors import InputError, shown, whole_number
+from workbench.mixture.background import components_alone
 from workbench.mixture.density import BLOCK
 from workbench.mixture.mixture import Mixture
 
@@ -30,6 +31,7 @@ class Moments(NamedTuple):
 
 def moments(mixture: Mixture) -> Moments:
     """Mean and covariance of the mixture as a whole; of each, if it is a batch with leading axes."""
+    components_alone(mixture, "moments")
     if mixture.weights.ndim > 1:
         found: Moments = jax.vmap(moments)(mixture)
         return found
@@ -45,7 +47,8 @@ def marginal(mixture: Mixture, columns: Sequence[int]) -> Mixture:
     places = _positions(columns, mixture.num_dimensions, "columns")
     index = jnp.asarray(places)
     dense = mixture.covariances[:, index[:, None], index]  # [K, D', D']
-    return _of_dense(mixture, mixture.weights, mixture.means[:, index], dense)
+    found = _of_dense(mixture, mixture.weights, mixture.means[:, index], dense)
+    return found if mixture.background is None else replace(found, background=mixture.background.of_columns(index))
 
 
 def conditional(mixture: Mixture, given: Mapping[int, ArrayLike]) -> Mixture:
@@ -110,6 +113,7 @@ class _Parts(NamedTuple):
 
 def _conditioned(mixture: Mixture, given: Mapping[int, ArrayLike]) -> tuple[_Parts, Array, bool]:
     """The parts, the values [N, g], and whether they are of one row that was given by numbers."""
+    components_alone(mixture, "given")
     if not isinstance(given, Mapping):
         raise InputError(f"given: must map columns to values, as {{0: 1.5}}, got {shown(given)}")
     places = _positions(tuple(given), mixture.num_dimensions, "given")

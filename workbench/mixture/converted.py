@@ -4,12 +4,15 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 import numpyro.distributions as dist
 from numpy.typing import ArrayLike, NDArray
+from numpyro.distributions import constraints
 from scipy.linalg import solve_triangular
 
 from workbench.errors import InputError, one_line, shown
+from workbench.mixture.background import components_alone
 from workbench.mixture.mixture import Mixture, covariance_named
 
 # scikit-learn's names of the covariance families, and ours.
@@ -26,6 +29,7 @@ def to_sklearn(mixture: Mixture) -> Any:
     """
     if find_spec("sklearn") is None:
         raise InputError("to_sklearn: needs scikit-learn; pip install 'workbench[sklearn]'")
+    components_alone(mixture, "to_sklearn")
     if np.ndim(mixture.weights) != 1:
         raise InputError(f"to_sklearn: {mixture!r} is several mixtures; give one")
     kind = TYPES.get(mixture.covariance.name, "full")
@@ -111,7 +115,13 @@ def _inverse_transpose(factors: Numbers, *, lower: bool) -> Numbers:
 def to_numpyro(mixture: Mixture) -> Any:
     """The mixture as a NumPyro distribution; see `Mixture.to_numpyro`."""
     components = dist.MultivariateNormal(mixture.means, scale_tril=mixture.scale_trils)
-    return dist.MixtureSameFamily(dist.Categorical(probs=mixture.weights), components)
+    density = dist.MixtureSameFamily(dist.Categorical(probs=mixture.weights), components)
+    back = mixture.background
+    if back is None:
+        return density
+    box = dist.Uniform(back.low, back.high, validate_args=False).to_event(1)
+    either = dist.Categorical(probs=jnp.stack([back.weight, 1.0 - back.weight]))
+    return dist.MixtureGeneral(either, [box, density], support=constraints.real_vector)
 
 
 def from_numpyro(distribution: Any) -> Mixture:

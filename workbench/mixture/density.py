@@ -39,6 +39,12 @@ def log_density_at(mixture: "Mixture", points: Array, missing: MissingCells) -> 
     return _called(_incomplete_log_density if _may_miss(points, missing) else _log_density, mixture, points)
 
 
+def log_weights(mixture: "Mixture") -> Array:
+    """The logarithm of each component's share of all points, beside a background if there is one. [K]"""
+    own = jnp.log(mixture.weights)
+    return own if mixture.background is None else own + mixture.background.log_rest
+
+
 def out_of_reach(joint: "ArrayLike") -> "list[tuple[NDArray[np.intp], str]]":
     """Points too far from all components to say which of them they come from, and why, in words.
 
@@ -87,7 +93,7 @@ def _may_miss(points: Array, missing: MissingCells) -> bool:
 def _log_joint(mixture: "Mixture", points: Array) -> Array:
     family, (k, d) = mixture.covariance, mixture.means.shape
     whitener = family.whitener(mixture.scales)
-    constant = jnp.log(mixture.weights) - 0.5 * d * LOG_2PI - family.half_log_determinants(mixture.scales, k, d)
+    constant = log_weights(mixture) - 0.5 * d * LOG_2PI - family.half_log_determinants(mixture.scales, k, d)
 
     def at(point: Array) -> Array:
         white = family.whiten(whitener, (point - mixture.means)[..., None])[..., 0]
@@ -106,7 +112,7 @@ def _incomplete_log_joint(mixture: "Mixture", points: Array) -> Array:
         gaps = jnp.where(observed > 0, point - mixture.means, 0.0)  # [K, D]
         white = jax.scipy.linalg.solve_triangular(tril, gaps[..., None], lower=True)[..., 0]
         half_log_determinants = jnp.sum(jnp.log(jnp.diagonal(tril, axis1=-2, axis2=-1)), -1)
-        constant = jnp.log(mixture.weights) - 0.5 * LOG_2PI * jnp.sum(observed) - half_log_determinants
+        constant = log_weights(mixture) - 0.5 * LOG_2PI * jnp.sum(observed) - half_log_determinants
         return constant - 0.5 * jnp.sum(white**2, -1)
 
     return jax.lax.map(at, points, batch_size=BLOCK_OF_MATRICES)
@@ -129,7 +135,8 @@ def _log_of_sum(log_joint: Callable[["Mixture", Array], Array], mixture: "Mixtur
     largest = jnp.where(jnp.isfinite(largest), largest, 0.0)
     shares = jnp.exp(jnp.minimum(joint - largest, np.log(np.finfo(joint.dtype).max)))
     factors = jnp.where(absent, mixture.weights, 1.0)
-    return largest[:, 0] + jnp.log(jnp.sum(factors * shares, axis=-1))
+    density = largest[:, 0] + jnp.log(jnp.sum(factors * shares, axis=-1))
+    return density if mixture.background is None else jnp.logaddexp(density, mixture.background.log_joint(points))
 
 
 def _called(function: Callable[["Mixture", Array], Array], mixture: "Mixture", points: Array) -> Array:

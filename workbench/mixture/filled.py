@@ -1,5 +1,7 @@
 """Mixtures in the shape of a common program: filled up to more components, cut to fewer, one column by variances."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from workbench.mixture.covariance.diagonal import Diagonal
@@ -26,7 +28,7 @@ def filled(mixtures: Mixture, components: int = COMPONENTS) -> Mixture:
     if not family.is_shared:
         scales = _repeated(scales, heaviest, more)
     leaves = (np.concatenate([weights, tiny], -1), _repeated(means, heaviest, more), scales)
-    return Mixture(*leaves, family)  # type: ignore[arg-type]
+    return Mixture(*leaves, family, mixtures.background)  # type: ignore[arg-type]
 
 
 def has_variances(mixtures: Mixture) -> bool:
@@ -38,7 +40,7 @@ def of_variances(mixtures: Mixture) -> Mixture:
     """The same mixtures, leaves [..., K, ...], converted to the diagonal family if `has_variances`."""
     if not has_variances(mixtures):
         return mixtures
-    return Mixture(mixtures.weights, mixtures.means, mixtures.scales[..., 0], Diagonal())
+    return replace(mixtures, scales=mixtures.scales[..., 0], covariance=Diagonal())
 
 
 def first_components(mixtures: Mixture, components: int) -> Mixture:
@@ -51,7 +53,8 @@ def first_components(mixtures: Mixture, components: int) -> Mixture:
     if not family.is_shared:
         batch = (slice(None),) * (weights.ndim - 1)
         scales = scales[(*batch, slice(components))]
-    return Mixture(weights / np.sum(weights, -1, keepdims=True), means, scales, family)  # type: ignore[arg-type]
+    shares = weights / np.sum(weights, -1, keepdims=True)
+    return Mixture(shares, means, scales, family, mixtures.background)  # type: ignore[arg-type]
 
 
 def _repeated(leaf: np.ndarray, chosen: np.ndarray, more: int) -> np.ndarray:

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
+from workbench.mixture.background import of_all_points
 from workbench.mixture.mixture import Mixture
 
 # Two end points are the same optimum if their divergence over all points is less than this many nats, about a third of
@@ -32,7 +33,7 @@ class Components:
         A merged component has the mean and covariance of its heaviest member and the sum of the weights. Merged
         components lighter than `least` are dropped.
         """
-        arrays = mixture.weights, mixture.means, mixture.scale_trils
+        arrays = of_all_points(mixture), mixture.means, mixture.scale_trils
         weights, means, trils = (np.asarray(array) for array in arrays)
         leaders = np.unique(heaviest(weights, groups))
         together = np.asarray([weights[groups == groups[k]].sum() for k in leaders])
@@ -42,7 +43,7 @@ class Components:
     @classmethod
     def of_all(cls, mixtures: Mixture) -> list["Components"]:
         """The components of each mixture of a batch with leaves [R, ...]."""
-        arrays = mixtures.weights, mixtures.means, jax.vmap(lambda mixture: mixture.scale_trils)(mixtures)
+        arrays = of_all_points(mixtures), mixtures.means, jax.vmap(lambda mixture: mixture.scale_trils)(mixtures)
         return [cls(*parts) for parts in zip(*(np.asarray(array) for array in arrays), strict=True)]
 
 

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from workbench.data import finite_points, points_or_missing
 from workbench.data.observed import MissingCells, check_missing
 from workbench.errors import InputError, shown, whole_number
+from workbench.mixture.background import BACKGROUND, Background
 from workbench.mixture.covariance import COVARIANCES, Covariance, lower_triangular
 from workbench.mixture.covariance.given import in_family
 from workbench.mixture.density import check_reached, log_density_at, log_joint_at
@@ -47,6 +48,7 @@ class Mixture:
     means: Array  # [K, D]
     scales: Array  # the family's shape
     covariance: Covariance = field(metadata={"static": True})
+    background: Background | None = None  # takes its share of the points before the weights, which sum to one
 
     @classmethod
     def from_covariances(
@@ -101,8 +103,9 @@ class Mixture:
 
     @property
     def num_parameters(self) -> int:
-        """Number of free parameters: K - 1 weights, K D means and those of the covariances."""
-        return num_parameters(self.covariance, self.num_components, self.num_dimensions)
+        """Number of free parameters: K - 1 weights, K D means, those of the covariances, a background's weight."""
+        own = num_parameters(self.covariance, self.num_components, self.num_dimensions)
+        return own + (self.background is not None)
 
     @property
     def scale_trils(self) -> Array:
@@ -119,7 +122,7 @@ class Mixture:
     # which the row then counts ("marginal").
 
     def component_log_joint(self, x: ArrayLike, *, missing: MissingCells = "refuse") -> Array:
-        """`log pi_k + log N(x_n | mu_k, Sigma_k)` for points x [N, D]. [N, K]"""
+        """`log pi_k + log N(x_n | mu_k, Sigma_k)` for points x [N, D], less a background's share. [N, K]"""
         return log_joint_at(self, self._points(x, missing), missing)
 
     def log_density(self, x: ArrayLike, *, missing: MissingCells = "refuse") -> Array:
@@ -130,36 +133,42 @@ class Mixture:
         return log_density_at(self, self._points(x, missing), missing)
 
     def responsibilities(self, x: ArrayLike, *, missing: MissingCells = "refuse") -> Array:
-        """`P(k | x_n)` for points x [N, D]; rows sum to one. [N, K]
+        """`P(k | x_n)` for points x [N, D]; rows sum to one, or to what a background leaves. [N, K]
 
         Raises:
             InputError: a point is so far away that its density underflows for every component, or that rounding hides
                 which component is the nearest.
         """
-        return jax.nn.softmax(self._reaching(x, missing), axis=-1)
+        return jax.nn.softmax(self._reaching(x, missing), axis=-1)[:, : self.num_components]
 
     def predict(self, x: ArrayLike, *, missing: MissingCells = "refuse") -> Array:
-        """The most probable component of each point x [N, D]. [N]
+        """The most probable component of each point x [N, D], -1 for the background. [N]
 
         Raises:
             InputError: as for `responsibilities`.
         """
-        return jnp.argmax(self._reaching(x, missing), axis=-1)
+        found = jnp.argmax(self._reaching(x, missing), axis=-1)
+        return found if self.background is None else jnp.where(found == self.num_components, BACKGROUND, found)
 
     def _reaching(self, x: ArrayLike, missing: MissingCells) -> Array:
-        """`component_log_joint`, after a check that it says of every point which components are near. [N, K]"""
-        joint = self.component_log_joint(x, missing=missing)
+        """`component_log_joint`, a background's last, after a check that it says which is near of every point."""
+        points = self._points(x, missing)
+        joint = log_joint_at(self, points, missing)
+        if self.background is not None:
+            joint = jnp.concatenate([joint, self.background.log_joint(points)[:, None]], axis=-1)
         if not isinstance(joint, jax.core.Tracer):
             check_reached(joint)
         return joint
 
     def sample(self, key: Array, num_samples: int) -> tuple[Array, Array]:
-        """Independent draws and the components they came from. [N, D], [N]
+        """Independent draws and the components they came from, -1 for the background. [N, D], [N]
 
         Raises:
             InputError: `num_samples` is no whole number of at least 0.
         """
         num_samples = whole_number("num_samples", num_samples, 0)
+        if self.background is not None:
+            return self.background.sample(key, num_samples, replace(self, background=None).sample)
         key_component, key_noise = jax.random.split(key)
         components = jax.random.choice(key_component, self.num_components, (num_samples,), p=self.weights)
         noise = jax.random.normal(key_noise, (num_samples, self.num_dimensions), self.means.dtype)
@@ -221,14 +230,21 @@ class Mixture:
         d = self.num_dimensions
         a = np.asarray(matrix, float)
         a = np.diag(np.broadcast_to(a, (d,))) if a.ndim < 2 else a
-        if a.shape != (d, d) or not self.covariance.admits(a):
-            raise InputError(
-                f"matrix: {a.tolist()} does not keep a {self.covariance.name} mixture of {d} dimensions in its family"
+        turns = self.background is not None and np.any(a != np.diag(np.diagonal(a)))
+        if a.shape != (d, d) or not self.covariance.admits(a) or turns:
+            kept = (
+                "a background in a box"
+                if turns
+                else f"a {self.covariance.name} mixture of {d} dimensions in its family"
             )
+            raise InputError(f"matrix: {a.tolist()} does not keep {kept}")
         scales = self.covariance.transform(self.scales, jnp.asarray(a))
         if self.covariance.has_correlations:
             scales = lower_triangular(scales)
-        return replace(self, means=self.means @ a.T + jnp.asarray(shift), scales=scales)
+        moved = replace(self, means=self.means @ a.T + jnp.asarray(shift), scales=scales)
+        if self.background is None:
+            return moved
+        return replace(moved, background=self.background.affine(jnp.diagonal(jnp.asarray(a)), jnp.asarray(shift)))
 
     def permute(self, order: ArrayLike) -> "Mixture":
         """The same density with component `order[k]` at position k.
@@ -282,7 +298,7 @@ class Mixture:
         return from_sklearn(fitted)
 
     def to_numpyro(self) -> Any:
-        """The mixture as a `numpyro.distributions.MixtureSameFamily` of multivariate normals."""
+        """The mixture as a `MixtureSameFamily` of multivariate normals of NumPyro, in a `MixtureGeneral` if need be."""
         from workbench.mixture.converted import to_numpyro
 
         return to_numpyro(self)

@@ -13,6 +13,7 @@ from jax import Array
 from jax.scipy.special import logsumexp
 
 from workbench.errors import InputError, shown, whole_number
+from workbench.mixture.background import components_alone
 from workbench.mixture.covariance.base import LOG_2PI
 from workbench.mixture.matching import Components, assignment, twice_kl
 from workbench.mixture.mixture import Mixture
@@ -63,6 +64,8 @@ def kl_bounds(one: Mixture, other: Mixture) -> Bounds:
     Raises:
         InputError: the mixtures have different columns.
     """
+    for mixture in (one, other):
+        components_alone(mixture, "kl_bounds")
     _check_columns(one, other)
     first, second = _components(one), _components(other)
     within, between = (jnp.asarray(0.5 * twice_kl(first, each)) for each in (first, second))  # [K, K], [K, L]

@@ -3,18 +3,24 @@
 import json
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from html import escape
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jax.numpy as jnp
 import numpy as np
 
 from workbench.data.points import check_columns, default_columns
 from workbench.errors import VALUE, InputError, cut, path_of, shown
+from workbench.mixture.background import Background
 from workbench.mixture.mixture import Mixture
 from workbench.table import Table
 
 FORMAT, VERSION = "workbench mixture", 1
+
+# The version of a file with a background, which readers of the first would overlook.
+WITH_BACKGROUND = 2
 
 # A larger file is no mixture: it would hold a million components in one column.
 MOST_BYTES = 2**27
@@ -35,11 +41,12 @@ def save_mixture(
 
     | key | value |
     |---|---|
-    | `format`, `version` | "workbench mixture", 1 |
+    | `format`, `version` | "workbench mixture", and 1, or 2 with a background |
     | `covariance` | the name of the family: "full", "tied", "diagonal", "spherical" |
     | `weights` | K numbers that sum to 1 |
     | `means` | K lists of D numbers |
     | `covariances` | K matrices, each D lists of D numbers, whatever the family |
+    | `background` | its `weight`, and D numbers each for `low` and `high`, the ends of its box; only if there is one |
     | `columns` | D names, if known |
     | `about` | free: where the mixture comes from |
 
@@ -70,8 +77,13 @@ def save_mixture(
         check_columns(columns, mixture.num_dimensions, str(path))
     if not all(np.all(np.isfinite(a)) for a in arrays):
         raise InputError(f"{path}: the mixture has numbers that are not finite; save a sound one, as trace.best gives")
-    values = {"format": FORMAT, "version": VERSION, "covariance": mixture.covariance.name}
+    back = mixture.background
+    version = VERSION if back is None else WITH_BACKGROUND
+    values: dict[str, Any] = {"format": FORMAT, "version": version, "covariance": mixture.covariance.name}
     values |= dict(zip(("weights", "means", "covariances"), (a.tolist() for a in arrays), strict=True))
+    if back is not None:
+        parts = {"weight": back.weight, "low": back.low, "high": back.high}
+        values["background"] = {name: np.asarray(part, float).tolist() for name, part in parts.items()}
     values |= {"columns": list(columns)} if columns else {}
     values |= {"about": dict(about)} if about else {}
     # A line for each key: short, and readable by eye.
@@ -114,14 +126,17 @@ def load_mixture(path: Path | str) -> SavedMixture:
         raise InputError(f"{path}: is not JSON ({cut(str(error), VALUE)}); {remedy}") from None
     if not isinstance(values, dict) or values.get("format") != FORMAT:
         raise InputError(f"{path}: has no format {FORMAT!r}; {remedy}")
-    if values.get("version") != VERSION:
-        raise InputError(f"{path}: version is {shown(values.get('version'))}, and this workbench reads {VERSION}")
+    if values.get("version") not in (VERSION, WITH_BACKGROUND):
+        read = f"{VERSION} and {WITH_BACKGROUND}"
+        raise InputError(f"{path}: version is {shown(values.get('version'))}, and this workbench reads {read}")
     missing = [key for key in ("covariance", "weights", "means", "covariances") if key not in values]
     if missing:
         raise InputError(f"{path}: {', '.join(missing)}: missing; {remedy}")
     try:
         weights, means, covariances = (_numbers(values[key], key) for key in ("weights", "means", "covariances"))
         mixture = Mixture.from_covariances(weights, means, covariances, str(values["covariance"]))
+        if "background" in values:
+            mixture = replace(mixture, background=_background(values["background"], mixture.num_dimensions))
         columns = values.get("columns") or []
         if not (isinstance(columns, list) and all(isinstance(name, str) for name in columns)):
             raise InputError(f"columns: give a list of names, got {shown(columns)}")
@@ -156,6 +171,19 @@ def _numbers(value: Any, key: str) -> np.ndarray:
     if array.dtype.kind not in "if" or array.size == 0:
         raise InputError(f"{key}: give lists of numbers of equal length, got {shown(value)}")
     return array.astype(float)
+
+
+def _background(given: Any, dimensions: int) -> Background:
+    """The background of a file."""
+    parts = [given.get(name) for name in ("weight", "low", "high")] if isinstance(given, dict) else [None]
+    if any(part is None for part in parts):
+        raise InputError(f"background: give weight, low and high, got {shown(given)}")
+    weight, low, high = (_numbers(part, "background") for part in parts)
+    if low.shape != (dimensions,) or high.shape != (dimensions,) or not np.all(np.isfinite([low, high])):
+        raise InputError(f"background: low and high have one finite number for each of {dimensions} columns")
+    if weight.shape != () or not 0 <= weight <= 1 or not np.all(low < high):
+        raise InputError("background: its weight lies between 0 and 1, and low is below high")
+    return Background(jnp.asarray(weight), jnp.asarray(low), jnp.asarray(high))
 
 
 def html_of(mixture: Mixture) -> str:

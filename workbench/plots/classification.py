@@ -1,24 +1,20 @@
-"""Plots of the labels that a mixture gives to the rows: which component each belongs to, and how surely.
-
-Data of more than two columns are shown in two chosen columns, or in the two principal components of the standardised
-columns. Components are projected exactly: the image of a Gaussian is a Gaussian.
-"""
+"""Plots of the labels that a mixture gives to the rows: which component each belongs to, and how surely."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from workbench.compare import Comparison
 from workbench.compare.answers import answer_of
-from workbench.data.points import column_positions
 from workbench.errors import InputError
+from workbench.mixture.background import BACKGROUND
 from workbench.plots.estimates import Gaussians, data_range
 from workbench.plots.fit import IMAGE_FROM, histogram_edges
-from workbench.plots.style import EDGE, Palette, Place, axis_label, legend_at, palette_of, plain, tidy
+from workbench.plots.style import DATA, EDGE, Palette, Place, legend_at, palette_of, plain, tidy
+from workbench.plots.view import View, rows_of, view_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -42,39 +38,9 @@ MOST_CLASSES, MOST_ABREAST = 12, 5
 SURE, SURE_OF_MANY, UNSURE = 14.0, 5.0, 80.0
 
 UNCERTAINTY = "chance of another component"
-PRINCIPAL = "PC {} of standardised columns ({:.0f} %)"
 
 # From a light grey, which recedes, through orange to dark brown: lightness falls all the way.
 RISING = ("#C9C9C9", "#D55E00", "#3D1400")
-
-
-@dataclass(frozen=True)
-class View:
-    """Rows and components in one or two dimensions."""
-
-    x: NDArray[np.float64]  # [N, 1 or 2]
-    gaussians: Gaussians  # in these dimensions
-    labels: tuple[str, ...]  # of the axes
-    completed: NDArray[np.bool_]  # [N]   rows without a cell of their own in a column that is shown
-
-
-def view_of(comparison: Comparison, gaussians: Gaussians, columns: Sequence[str] | None = None) -> View:
-    """The chosen columns; by default all if they are at most two, else the first two principal components.
-
-    Raises:
-        InputError: a column is unknown, or there are more than two.
-    """
-    problem = comparison.problem
-    x, own = problem.sample, rows_of(comparison)
-    names = comparison.columns or tuple(f"x{d + 1}" for d in range(x.shape[1]))
-    places = list(range(x.shape[1])) if columns is None else column_positions(columns, names, "columns")
-    if columns is not None and len(places) > 2:
-        raise InputError(f"columns: {len(places)} are more than a plane has; give one or two")
-    if len(places) > 2:
-        return _principal(x, problem.sample_weights, gaussians, _any_missing(own))
-    axes = np.eye(x.shape[1])[places]  # [C, D]
-    labels = tuple(axis_label(comparison, d) for d in places)
-    return View(x[:, places], _projected(gaussians, axes), labels, _any_missing(own[:, places]))
 
 
 def classification(
@@ -109,16 +75,20 @@ def classification(
     mixture = answer_of(comparison, method).mixture
     view = view_of(comparison, Gaussians.of(mixture), columns)
     component = np.asarray(mixture.predict(rows_of(comparison), missing=comparison.problem.missing))
+    component = np.where(component == BACKGROUND, mixture.num_components, component)
     classes = classes_of(comparison)
     if colour not in ("component", "class"):
         raise InputError(f"colour: unknown {colour!r}; allowed: component, class")
     if colour == "class" and classes is None:
         raise InputError("colour: no classes are known; give label in [data], or colour by component")
     own = np.unique(classes).tolist() if classes is not None else []
-    by_component = (component, [f"component {k + 1}" for k in range(mixture.num_components)])
+    names = [f"component {k + 1}" for k in range(mixture.num_components)]
+    by_component = (component, names if mixture.background is None else [*names, "background"])
     by_class = by_component if classes is None else (np.searchsorted(own, classes), own)
     coloured, shaped = (by_component, by_class) if colour == "component" else (by_class, by_component)
     shades = palette_of(palette, len(coloured[1]))
+    if colour == "component" and mixture.background is not None:
+        shades = [*shades[:-1], DATA]
     if view.x.shape[1] == 1:
         _divided(ax, view, comparison.problem.sample_weights, coloured, shades)
     else:
@@ -163,9 +133,9 @@ def uncertainty(
     """
     mixture = answer_of(comparison, method).mixture
     view = view_of(comparison, Gaussians.of(mixture), columns)
-    own = mixture.responsibilities(rows_of(comparison), missing=comparison.problem.missing)
-    chance = 1 - np.max(np.asarray(own), axis=1)
-    most = max(1 - 1 / mixture.num_components, np.finfo(float).eps)
+    chance = _unsure(mixture.responsibilities(rows_of(comparison), missing=comparison.problem.missing))
+    groups = mixture.num_components + (mixture.background is not None)
+    most = max(1 - 1 / groups, np.finfo(float).eps)
     style: dict[str, Any] = {"cmap": _colour_map(palette), "vmin": 0.0, "vmax": most, "edgecolors": EDGE}
     order = np.argsort(chance, kind="stable")  # the least sure on top
     style["linewidths"] = np.where(view.completed[order], 0.9, 0.0)
@@ -176,7 +146,7 @@ def uncertainty(
         marks = ax.scatter(view.x[order, 0], chance[order], sizes / 2, chance[order], zorder=2.0, **style)
         if comparison.problem.num_dimensions == 1:
             grid = np.linspace(*data_range(view.x[:, 0]), 800)[:, None]
-            line = 1 - np.max(np.asarray(mixture.responsibilities(grid)), axis=1)
+            line = _unsure(mixture.responsibilities(grid))
             ax.plot(grid[:, 0], line, color=EDGE, linewidth=0.9, zorder=1.5)
         ax.set_xlabel(with_note(view, "ringed"))
         ax.set_ylabel(UNCERTAINTY)
@@ -195,10 +165,10 @@ def uncertainty(
     return marks
 
 
-def rows_of(comparison: Comparison) -> NDArray[np.float64]:
-    """The rows of `Problem.sample` with NaN where a cell is missing, by which a mixture labels them. [N', D]"""
-    problem = comparison.problem
-    return problem.x if problem.missing == "marginal" else problem.sample
+def _unsure(responsibilities: ArrayLike) -> NDArray[np.float64]:
+    """1 minus the highest responsibility of each row, of [N, K] and of what these leave to a background. [N]"""
+    own = np.asarray(responsibilities)
+    return np.asarray(1 - np.maximum(np.max(own, axis=1), 1 - np.sum(own, axis=1)))
 
 
 def classes_of(comparison: Comparison) -> NDArray[np.str_] | None:
@@ -207,33 +177,6 @@ def classes_of(comparison: Comparison) -> NDArray[np.str_] | None:
     if labels is None or len(labels) != len(comparison.problem.sample):
         return None
     return np.asarray(labels).astype(np.str_)
-
-
-def _any_missing(x: NDArray[np.float64]) -> NDArray[np.bool_]:
-    return np.asarray(np.any(np.isnan(x), axis=1), np.bool_)
-
-
-def _principal(
-    x: NDArray[np.float64], weights: NDArray[np.float64] | None, gaussians: Gaussians, completed: NDArray[np.bool_]
-) -> View:
-    """The first two principal components of the standardised columns, in standard deviations of the columns."""
-    share = np.full(len(x), 1 / len(x)) if weights is None else weights / np.sum(weights)
-    centre = share @ x
-    scale = np.sqrt(share @ (x - centre) ** 2)
-    z = (x - centre) / scale
-    variances, vectors = np.linalg.eigh(z.T @ (share[:, None] * z))
-    axes = vectors[:, [-1, -2]].T  # [2, D]
-    # The sign of an eigenvector is free: the largest loading is positive.
-    axes = axes * np.sign(axes[np.arange(2), np.argmax(np.abs(axes), axis=1)])[:, None]
-    labels = tuple(PRINCIPAL.format(c + 1, 100 * variances[-1 - c] / np.sum(variances)) for c in range(2))
-    moved = Gaussians(gaussians.weights, gaussians.means - centre, gaussians.covariances)
-    return View(z @ axes.T, _projected(moved, axes / scale), labels, completed)
-
-
-def _projected(gaussians: Gaussians, axes: NDArray[np.float64]) -> Gaussians:
-    """The images of the components under `axes` [C, D]."""
-    covariances = axes @ gaussians.covariances @ axes.T
-    return Gaussians(gaussians.weights, gaussians.means @ axes.T, covariances)
 
 
 _Groups: TypeAlias = tuple[NDArray[np.int_], list[str]]
@@ -303,11 +246,13 @@ def _divided(
     )  # fmt: skip
     grid = view.gaussians.grid(0, *data_range(x, 0.1))
     densities = view.gaussians.densities(0, grid)
-    per_component = len(densities) == len(names)
+    per_component = len(densities) + (view.gaussians.background is not None) == len(names)
     for k, density in enumerate(densities):
         ax.plot(grid, density, color=shades[k] if per_component else EDGE, linewidth=1.4)
-    if len(densities) > 1:
-        ax.plot(grid, densities.sum(0), color="0.15", linewidth=1.0, linestyle=(0, (4, 2)), label="mixture")
+    if len(densities) > 1 or view.gaussians.background is not None:
+        ax.plot(
+            grid, view.gaussians.density(0, grid), color="0.15", linewidth=1.0, linestyle=(0, (4, 2)), label="mixture"
+        )
     ax.set_xlim(grid[0], grid[-1])
     ax.set_xlabel(with_note(view, "some"))
     ax.set_ylabel("density")

@@ -12,6 +12,7 @@ from workbench.compare import Comparison
 from workbench.compare.summary import draws_of
 from workbench.diagnostics.predictive import evenly, thinned
 from workbench.mixture import Mixture
+from workbench.mixture.background import Background, of_all_points
 from workbench.plots.style import colours, plain, strokes
 
 CIRCLE = np.stack([np.cos(t := np.linspace(0, 2 * np.pi, 65)), np.sin(t)])  # [2, 65]
@@ -24,28 +25,36 @@ class Gaussians:
     weights: np.ndarray  # [..., K]
     means: np.ndarray  # [..., K, D]
     covariances: np.ndarray  # [..., K, D, D]
+    background: Background | None = None  # as NumPy arrays; the weights are those among all points
 
     @classmethod
     def of(cls, mixture: Mixture) -> "Gaussians":
         """The components of one mixture."""
-        arrays = mixture.weights, mixture.means, mixture.covariances
-        return cls(*(np.asarray(array) for array in arrays))
+        weights, means, covariances = map(np.asarray, (of_all_points(mixture), mixture.means, mixture.covariances))
+        return cls(weights, means, covariances, jax.device_get(mixture.background))
 
     @classmethod
     def of_all(cls, mixtures: Mixture) -> "Gaussians":
         """The components of a batch with leaves [S, ...]."""
-        covariances = jax.vmap(lambda mixture: mixture.covariances)(mixtures)
-        return cls(*(np.asarray(array) for array in (mixtures.weights, mixtures.means, covariances)))
+        dense = jax.vmap(lambda mixture: mixture.covariances)(mixtures)
+        weights, means, covariances = map(np.asarray, (of_all_points(mixtures), mixtures.means, dense))
+        return cls(weights, means, covariances, jax.device_get(mixtures.background))
 
     def at(self, draws: np.ndarray) -> "Gaussians":
         """Some of the draws, by their indices on the first axis."""
-        return Gaussians(self.weights[draws], self.means[draws], self.covariances[draws])
+        background = jax.tree.map(lambda leaf: leaf[draws], self.background)
+        return Gaussians(self.weights[draws], self.means[draws], self.covariances[draws], background)
 
     def densities(self, column: int, grid: np.ndarray) -> np.ndarray:
         """Weighted density of each component's marginal in one column, at points [G]. [..., K, G]"""
         deviation = np.sqrt(self.covariances[..., column, column])[..., None]
         white = (grid - self.means[..., column, None]) / deviation
         return self.weights[..., None] * np.exp(-0.5 * white**2) / (deviation * math.sqrt(2 * math.pi))
+
+    def density(self, column: int, grid: np.ndarray) -> np.ndarray:
+        """The marginal density of all components and of the background in one column, at points [G]. [..., G]"""
+        total: np.ndarray = np.sum(self.densities(column, grid), axis=-2)
+        return total if self.background is None else total + even_density(self.background, (column,), grid[:, None])
 
     def ellipses(self, pair: tuple[int, int], radius: float) -> np.ndarray:
         """Contours of the marginals in two columns, `radius` standard deviations out. [..., K, 2, points]
@@ -64,6 +73,13 @@ class Gaussians:
         near = self.means[..., column, None] + deviations[..., None] * np.linspace(-4, 4, 41)
         points = np.unique(np.concatenate([np.linspace(low, high, 400), near.ravel()]))
         return np.asarray(points[(points >= low) & (points <= high)])
+
+
+def even_density(background: Background, columns: tuple[int, ...], points: np.ndarray) -> np.ndarray:
+    """The marginal density of a background in some columns, at points [G, C]; leading axes hold draws. [..., G]"""
+    low, high = (np.asarray(end)[..., None, list(columns)] for end in (background.low, background.high))
+    inside = np.all((points >= low) & (points <= high), axis=-1)
+    return np.where(inside, np.asarray(background.weight)[..., None] / np.prod(high - low, axis=-1), 0.0)
 
 
 @dataclass(frozen=True)
@@ -176,6 +192,8 @@ def mean_surface(gaussians: Gaussians, pair: tuple[int, int], x: np.ndarray, y: 
         white = np.linalg.solve(root, (points - means[:, None]).transpose(0, 2, 1))  # [K, 2, points]
         peaks = weights / (2 * math.pi * root[:, 0, 0] * root[:, 1, 1])
         total += peaks @ np.exp(-0.5 * np.sum(white**2, 1))
+    for draw in range(len(gaussians.weights) if gaussians.background is not None else 0):
+        total += even_density(jax.tree.map(lambda leaf, s=draw: leaf[s], gaussians.background), pair, points)
     return (total / len(gaussians.weights)).reshape(len(y), len(x))
 
 

@@ -139,8 +139,9 @@ def draw_densities(ax: "Axes", comparison: Comparison, found: list[Estimate], co
         components = estimate.gaussians.densities(column, grid)  # [K, G]
         ax.plot(grid, components.T, color=estimate.colour, linewidth=0.8, alpha=0.8)
         style = {"color": estimate.colour, "zorder": _above(estimate.stroke), **estimate.stroke}
-        ax.plot(grid, components.sum(0), label=estimate.label, **style)
-        highest = max(highest, min(float(np.max(components.sum(0))), 3 * float(np.max(heights))))
+        density = estimate.gaussians.density(column, grid)
+        ax.plot(grid, density, label=estimate.label, **style)
+        highest = max(highest, min(float(np.max(density)), 3 * float(np.max(heights))))
     ax.set_xlim(low, high)
     ax.set_ylim(0, ROOM * highest)
 
@@ -173,7 +174,7 @@ def draw_bands(ax: "Axes", comparison: Comparison, samples: list[Sampled], colum
             ax.plot([], [], label=sample.label, **style)
             continue
         grid = band_grid(sample.gaussians, column, low, high)
-        found = band(sample.gaussians.densities(column, grid).sum(-2))
+        found = band(sample.gaussians.density(column, grid))
         ax.fill_between(grid, found.low, found.high, color=sample.colour, alpha=0.25, linewidth=0, zorder=1.8)
         ax.plot(grid, found.mean, label=sample.label, **style)
         highest = max(highest, min(float(np.max(found.high)), 3 * highest))

@@ -66,7 +66,8 @@ def exact_posterior(problem: Problem, at: ArrayLike | None = None) -> ExactPoste
         at: places at which the density is computed, [G, D] or [G]; by default the points themselves.
 
     Raises:
-        InputError: the prior is another, there are too many allocations, or `at` has other dimensions.
+        InputError: the prior is another, there is a background, there are too many allocations, or `at` has other
+            dimensions.
     """
     k = problem.components
     if not isinstance(problem.prior, ConjugatePrior):
@@ -74,6 +75,8 @@ def exact_posterior(problem: Problem, at: ArrayLike | None = None) -> ExactPoste
             f"prior: the exact posterior needs the conjugate prior, got {type(problem.prior).__name__}; "
             'use family = "conjugate"'
         )
+    if problem.background is not None:
+        raise InputError("background: the exact posterior is of components alone; leave the background out")
     x, known = problem.labelled_observations("the exact posterior")
     free = np.flatnonzero(known == UNKNOWN)
     allocations = k ** len(free)

@@ -139,7 +139,8 @@ def parameter_convergence(mixtures: Mixture) -> Convergence:
 def parameters(mixtures: Mixture, columns: Sequence[str] = ()) -> tuple[tuple[str, ...], np.ndarray]:
     """Weights, means and standard deviations of draws with leaves [R, S, ...], and their names. [Q], [R, S, Q]
 
-    A family that shares its covariance between components, or its width between columns, has one of each.
+    The weight of a background comes last, if there is one. A family that shares its covariance between components, or
+    its width between columns, has one of each.
     """
     family = mixtures.covariance
     each = [f"{k + 1}" for k in range(mixtures.num_components)]
@@ -153,6 +154,9 @@ def parameters(mixtures: Mixture, columns: Sequence[str] = ()) -> tuple[tuple[st
     )
     names = [f"{name}[{', '.join(place)}]" for name, labels, _ in blocks for place in product(*labels)]
     draws = [np.reshape(block, (*np.shape(mixtures.weights)[:2], -1)) for _, _, block in blocks]
+    if mixtures.background is not None:
+        names.append("background")
+        draws.append(np.asarray(mixtures.background.weight)[..., None])
     return tuple(names), np.concatenate(draws, axis=-1)
 
 

@@ -4,6 +4,7 @@ import math
 from dataclasses import replace
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
@@ -66,7 +67,10 @@ def icl(candidate: Candidate) -> Score:
 def _log_largest(mixture: Mixture, x: Array, missing: MissingCells) -> Array:
     """ln max_k r_nk. [N]"""
     joint = mixture.component_log_joint(x, missing=missing)
-    return joint.max(axis=-1) - jax.scipy.special.logsumexp(joint, axis=-1)
+    largest = joint.max(axis=-1)
+    if mixture.background is not None:
+        largest = jnp.maximum(largest, mixture.background.log_joint(x))
+    return largest - mixture.log_density(x, missing=missing)
 
 
 # The number of folds; Kohavi (1995, IJCAI) recommends ten.

@@ -96,7 +96,8 @@ def is_nested(method: Method, problem: Problem) -> bool:
     flat = float(problem.hyperparameters.get("concentration", 1.0)) == 1.0
     alone = isinstance(prior, FlatPrior) or (isinstance(prior, ConjugatePrior) and not problem.covariance.is_shared)
     suits = prior.proper if isinstance(method, Sampler) else alone
-    return flat and suits and not problem.fixed and problem.components <= size_of(problem)
+    alike = not problem.fixed and problem.background is None
+    return flat and suits and alike and problem.components <= size_of(problem)
 
 
 def padded(mixtures: Mixture, problem: Problem) -> Mixture:

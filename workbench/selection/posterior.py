@@ -196,8 +196,9 @@ def _grown(particles: TemperedSMC | IBIS, num_points: int) -> Iterator[TemperedS
 
 
 def has_exact_evidence(problem: Problem) -> bool:
-    """Whether the prior is conjugate and no cell is missing, and K is 1 or all allocations can be summed."""
-    if not isinstance(problem.prior, ConjugatePrior) or problem.missing == "marginal":
+    """Whether the prior is conjugate, nothing is marginalised, and K is 1 or all allocations can be summed."""
+    whole = problem.missing == "refuse" and problem.background is None
+    if not (isinstance(problem.prior, ConjugatePrior) and whole):
         return False
     return problem.components == 1 or (are_whole(problem.weights) and num_allocations(problem) <= MOST_ALLOCATIONS)
 

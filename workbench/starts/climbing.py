@@ -35,20 +35,27 @@ class Climber:
     features: Points  # [B, F, N']   1, z and the family's squares; blocks of rows, the last padded with zeros
     total: Points  # [D, D]   sum_n z_n z_n^T
     ties: tuple[NDArray[np.intp], ...]  # [N] each   rows that share a value of a column, or all values: see `_ties`
+    # Log-density of a background in working units, whose weight is what the weights leave; None if there is none.
+    outside: float | None = None
 
     @classmethod
-    def of(cls, z: Points, family: Covariance, components: int, x: Points | None = None) -> "Climber":
+    def of(
+        cls, z: Points, family: Covariance, components: int, x: Points | None = None, outside: float | None = None
+    ) -> "Climber":
         """The climber of rows z [N, D] for mixtures of K components.
 
         Equal values are determined from x [N, D], the rows in the data's units, because working units mix columns.
+        `outside` is the log-density of a background in working units, if there is one.
         """
-        kind, (n, d) = kind_of(family), z.shape
+        kind, (n, d) = kind_of(family, beside_background=outside is not None), z.shape
         features = np.concatenate([np.ones((1, n)), z.T, kind.squares(z)])
         ties = () if x is None else _ties(x)
         size = min(n, max(1, ONE_THREAD // (components * len(features))))
         blocks = -(-n // size)
         padded = np.pad(features, ((0, 0), (0, blocks * size - n))).reshape(len(features), blocks, size)
-        return cls(kind, family.fewest_points(d), n, np.ascontiguousarray(padded.swapaxes(0, 1)), z.T @ z, ties)
+        return cls(
+            kind, family.fewest_points(d), n, np.ascontiguousarray(padded.swapaxes(0, 1)), z.T @ z, ties, outside
+        )
 
     def climb(self, mixtures: Mixtures, steps: int) -> tuple[Mixtures, Points]:
         """The mixtures after `steps` EM steps (flat prior), and their log-likelihoods [C].
@@ -83,6 +90,8 @@ class Climber:
             ahead = _extrapolated(mixtures, first, second)
             values, shares = self._expect(ahead)
             higher = (values >= reached) & np.all(ahead.weights > 0, axis=1)
+            if self.outside is not None:
+                higher &= np.sum(ahead.weights, axis=1) < 1.0
             third = self._maximise(shares)
             mixtures = Mixtures(*(np.where(_wide(higher, b), a, b) for a, b in zip(third, second, strict=True)))
         values = self._expect(mixtures)[0]
@@ -122,8 +131,14 @@ class Climber:
         coefficients = np.concatenate([constant[..., None], linear, quadratic], axis=-1)  # [C, K, F]
         shares = coefficients[:, None] @ self.features  # [C, B, K, N']
         largest = np.max(shares, axis=2, keepdims=True)
+        if self.outside is not None:
+            left = np.maximum(1.0 - np.sum(weights, axis=-1), np.finfo(float).tiny)
+            background = np.log(left)[:, None, None, None] + self.outside
+            largest = np.maximum(largest, background)
         np.exp(np.subtract(shares, largest, out=shares), out=shares)
         sums = np.sum(shares, axis=2, keepdims=True)
+        if self.outside is not None:
+            sums += np.exp(background - largest)
         # The first feature is 1 for rows and 0 for padding.
         values = np.sum((largest + np.log(sums))[:, :, 0] * self.features[:, 0], axis=(1, 2)) + shared
         shares /= sums

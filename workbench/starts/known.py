@@ -20,11 +20,20 @@ LOWEST = -1e100
 MOST_ROWS = 2**12
 
 
+def beside_background(problem: Problem, drawn: Mixture) -> Mixture:
+    """The starts with the problem's background, if it has one, unless they have their own. Leaves [R, ...]"""
+    if problem.background is None or drawn.background is not None:
+        return drawn
+    weights = jnp.full(len(drawn.weights), problem.background.weight)
+    return replace(drawn, background=problem.background.weighing(weights))
+
+
 def respecting(problem: Problem, drawn: Mixture, *, keeps_means: bool = False) -> Mixture:
     """The starts with components that agree with known rows and fixed parameters of a problem. Leaves [R, ...]
 
-    Without any the starts stay as they are. With fixed parameters alone, the components of each start are put into the
-    order in which they are nearest to the fixed values, which they then take.
+    Without any the starts stay as they are. Where the problem has a background, starts without one get it. With fixed
+    parameters alone, the components of each start are put into the order in which they are nearest to the fixed values,
+    which they then take.
 
     The components of each start are put into the order under which the known rows are most probable. Then a component
     of which enough rows are known for a covariance of its own, D + 1 of them, begins at their mean. The weights, the
@@ -32,6 +41,7 @@ def respecting(problem: Problem, drawn: Mixture, *, keeps_means: bool = False) -
     (`keeps_means`) are put into the order only.
     """
     known = problem.known
+    drawn = beside_background(problem, drawn)
     if known is None:
         return drawn if problem.held is None else _settled(problem, _nearest_to_fixed(problem, problem.held, drawn))
     k, d = problem.components, problem.num_dimensions

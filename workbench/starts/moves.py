@@ -46,7 +46,9 @@ class Moves:
             other = others.at(int(self.rng.integers(len(others.weights)))) if len(others.weights) else None
             variants.append(KINDS[child % len(KINDS)](self, mixture, other))
         weights, means, covariances = Mixtures.stack(variants)
-        return Mixtures(weights / np.sum(weights, axis=1, keepdims=True), means, covariances)
+        # A background keeps the weight that the mixture leaves for it.
+        kept = np.sum(mixture.weights) / np.sum(weights, axis=1, keepdims=True)
+        return Mixtures(weights * kept, means, covariances)
 
     def grafted(self, mixture: Mixtures, other: Mixtures | None) -> Mixtures:
         """A component moved to one of another mixture (the crossover of Pernkopf & Bouchaffra 2005, PAMI 27)."""

@@ -1,9 +1,10 @@
 """Starts without a search for groups: at random points, from random responsibilities, or at given values."""
 
 from abc import abstractmethod
+from dataclasses import replace
 from itertools import cycle, islice, permutations
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +14,7 @@ from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, mod
 
 from workbench.errors import InputError
 from workbench.mixture import FlatPrior, Mixture, Statistics
+from workbench.mixture.background import START
 from workbench.mixture.covariance.base import product
 from workbench.mixture.prior.base import Nested
 from workbench.problem import Problem
@@ -68,6 +70,9 @@ class Stated(Start):
     weights: Nested | None = None
     means: Nested | None = None
     covariances: Nested | None = None
+    background: Annotated[float, Field(gt=0, lt=1)] | None = Field(
+        None, description=f"the weight of the model's background, if it has one; {START} unless given"
+    )
     file: str | None = Field(
         None,
         description="in place of values, the file of a model (model.json of `workbench fit`, or what Mixture.save "
@@ -79,7 +84,7 @@ class Stated(Start):
         absent = [name for name in ("weights", "means", "covariances") if getattr(self, name) is None]
         if self.file is None and absent:
             raise ValueError(f"{', '.join(absent)}: missing; give weights, means and covariances, or file")
-        if self.file is not None and len(absent) < 3:
+        if self.file is not None and (len(absent) < 3 or self.background is not None):
             raise ValueError("give weights, means and covariances, or file, not both")
         return self
 
@@ -91,8 +96,9 @@ class Stated(Start):
     @classmethod
     def of(cls, mixture: Mixture) -> Self:
         """The start at a mixture, as `trace.best(problem)` returns it."""
-        arrays = {"weights": mixture.weights, "means": mixture.means, "covariances": mixture.covariances}
-        return cls.model_validate(arrays)
+        given: dict[str, Any] = {"weights": mixture.weights, "means": mixture.means, "covariances": mixture.covariances}
+        given |= {} if mixture.background is None else {"background": float(mixture.background.weight)}
+        return cls.model_validate(given)
 
     @abstractmethod
     def orders(self, restarts: int, components: int) -> np.ndarray:
@@ -111,6 +117,15 @@ class Stated(Start):
         self._mixture(problem)
 
     def _mixture(self, problem: Problem) -> Mixture:
+        stated = self._components(problem)
+        weight = self.background if stated.background is None else stated.background.weight
+        if problem.background is None and weight is not None:
+            raise InputError("starts.background: the model has none; set model.background = true, or leave it out")
+        if problem.background is None:
+            return stated
+        return replace(stated, background=problem.background.weighing(jnp.asarray(weight or START, problem.dtype)))
+
+    def _components(self, problem: Problem) -> Mixture:
         if self.file is not None:
             found = saved_start(Path(self.file), problem.components, problem.covariance.name, problem.columns)
             if found.num_dimensions != problem.num_dimensions:

@@ -1,6 +1,7 @@
 """The mixture of a file as a start: checked against the problem, and brought into the units that are fitted."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -62,7 +63,8 @@ def saved_start(
     dense = np.asarray(mixture.covariances) / (scale[:, None] * scale)
     try:
         # A mixture that was fitted to standardised columns may be of another family in their own units.
-        return Mixture.from_covariances(mixture.weights, (np.asarray(mixture.means) - centre) / scale, dense, family)
+        moved = Mixture.from_covariances(mixture.weights, (np.asarray(mixture.means) - centre) / scale, dense, family)
+        return replace(moved, background=mixture.background)
     except InputError:
         raise _other_family(where, mixture, family) from None
 

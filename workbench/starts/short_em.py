@@ -14,11 +14,13 @@ import numpy as np
 from workbench.data.dataset import generator
 from workbench.engine.hosts import from_first_host
 from workbench.mixture import Mixture
+from workbench.mixture.background import START
 from workbench.problem import Problem
 from workbench.starts.base import Start, observed
 from workbench.starts.climbing import Climber
 from workbench.starts.groups import RawKMeans, VariedSeeds, smoothed
 from workbench.starts.hierarchical import Hierarchical
+from workbench.starts.known import beside_background
 from workbench.starts.moves import Moves
 from workbench.starts.storage import Mixtures, Points, kind_of
 
@@ -128,7 +130,11 @@ class Search:
         rng = generator(seed, f"short_em {restart}")
         x = np.asarray(observed(problem, MOST_ROWS, rng), float)
         z = (x - np.asarray(problem.rows.shift)) @ np.asarray(problem.rows.inverse).T
-        return cls(problem, x, z, Climber.of(z, problem.covariance, problem.components, x), rng, restart)
+        outside = None
+        if problem.background is not None:
+            outside = float(jnp.sum(problem.background.log_thinness) + problem.rows.log_determinant)
+        climber = Climber.of(z, problem.covariance, problem.components, x, outside)
+        return cls(problem, x, z, climber, rng, restart)
 
     def best(self, pool: Kept | None) -> Kept:
         """The highest mixture found; its value is -inf if nothing usable was.
@@ -183,7 +189,8 @@ class Search:
             weights, means = np.maximum(groups.counts, 1.0), (groups.means - shift) @ inverse.T
             weights = weights / np.sum(weights)
             dense = inverse @ smoothed(groups, family.fewest_points(d)) @ inverse.T
-        return Mixtures(weights, means, kind_of(family).of_dense(weights, dense))
+        covariances = self.climber.kind.of_dense(weights, dense)
+        return Mixtures(weights if self.climber.outside is None else weights * (1.0 - START), means, covariances)
 
 
 def _rounds(climber: Climber, components: int) -> int:
@@ -245,11 +252,16 @@ def _settled(climber: Climber, kept: Kept) -> Kept:
 def in_data_units(problem: Problem, working: Mixtures) -> Mixture:
     """Mixtures in the data's units, leaves [R, ...], from mixtures in working units."""
     family, shift, matrix = problem.covariance, np.asarray(problem.rows.shift), np.asarray(problem.rows.matrix)
-    transformed = kind_of(family).scales(working.covariances, matrix)
+    beside = problem.background is not None
+    transformed = kind_of(family, beside_background=beside).scales(working.covariances, matrix)
     shape = family.shape(problem.components, problem.num_dimensions)
-    leaves = (working.weights, shift + working.means @ matrix.T, transformed.reshape(len(transformed), *shape))
+    kept = np.sum(working.weights, axis=1, keepdims=True)
+    leaves = (working.weights / kept, shift + working.means @ matrix.T, transformed.reshape(len(transformed), *shape))
     weights, means, scales = (jnp.asarray(leaf, problem.dtype) for leaf in leaves)
-    return Mixture(weights, means, scales, family)
+    if problem.background is None:
+        return Mixture(weights, means, scales, family)
+    left = jnp.asarray(np.maximum(1.0 - kept[:, 0], np.finfo(problem.dtype).eps), problem.dtype)
+    return Mixture(weights, means, scales, family, problem.background.weighing(left))
 
 
 # Short EM takes every second turn, because it finds the best optima when used alone. Between its turns come
@@ -272,7 +284,11 @@ class Alternating(Start):
     def draw(self, problem: Problem, restarts: int, seed: int) -> Mixture:
         """The first starts of each rule, at the positions of its turns."""
         places = self._places(restarts)
-        drawn = [rule.draw(problem, len(mine), seed) for rule, mine in places.items() if len(mine)]
+        drawn = [
+            beside_background(problem, rule.draw(problem, len(mine), seed))
+            for rule, mine in places.items()
+            if len(mine)
+        ]
         # Reorder from rule by rule to the order of the restarts.
         order = np.argsort(np.concatenate(list(places.values())))
         return jax.tree.map(lambda *leaves: np.concatenate(leaves)[order], *drawn)

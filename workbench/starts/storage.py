@@ -151,6 +151,27 @@ class SharedMatrix(Matrices):
         return np.asarray((second - between)[:, None])
 
 
+class EqualMatrices(Matrices):
+    """A tied covariance as K equal matrices: beside a background, the quadratic term is in the responsibilities."""
+
+    def of_dense(self, weights: Points, dense: Points) -> Points:
+        """The weighted mean of the covariances, for each component. [K, D, D]"""
+        return self._equal(weights[None], dense[None])[0]
+
+    def covariances(self, weights: Points, means: Points, squares: Points, second: Points) -> Points:
+        """The weighted mean of the unrestricted covariances, for each component. [C, K, D, D]"""
+        return self._equal(weights, super().covariances(weights, means, squares, second))
+
+    def scales(self, covariances: Points, matrix: Points) -> Points:
+        """The Cholesky factor of the first. [C, 1, D, D]"""
+        return super().scales(covariances[:, :1], matrix)
+
+    def _equal(self, weights: Points, dense: Points) -> Points:
+        shares = weights / np.sum(weights, axis=1, keepdims=True)
+        pooled = np.einsum("ck,ckij->cij", shares, dense)[:, None]
+        return np.tile(pooled, (1, dense.shape[1], 1, 1))
+
+
 class Variances(Kind):
     """Diagonal covariances."""
 
@@ -211,7 +232,8 @@ class Members(Matrices):
     def of_dense(self, weights: Points, dense: Points) -> Points:
         """The nearest members of the family. [K, D, D]"""
         k, d = dense.shape[:2]
-        shares = k * weights[:, None, None] * dense if self.family.is_shared else dense
+        own = k * weights / np.sum(weights)
+        shares = own[:, None, None] * dense if self.family.is_shared else dense
         return np.asarray(self.family.dense(jnp.asarray(self.family.nearest(shares)), k, d))
 
     def covariances(self, weights: Points, means: Points, squares: Points, second: Points) -> Points:
@@ -230,8 +252,10 @@ KINDS: dict[str, Kind] = {
 }  # fmt: skip
 
 
-def kind_of(family: Covariance) -> Kind:
+def kind_of(family: Covariance, *, beside_background: bool = False) -> Kind:
     """The fastest kind for a family; dense covariances for families without one of their own."""
+    if beside_background and family.name == "tied":
+        return EqualMatrices()
     return KINDS.get(family.name) or Members(family)
 
 

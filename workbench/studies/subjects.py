@@ -57,6 +57,8 @@ class Subject(Config):
             raise InputError(f"subjects.{self.name}.data.label_known: a study takes no known components; leave it out")
         if self.model.fixed is not None:
             raise InputError(f"subjects.{self.name}.model.fixed: a study fits every parameter; leave it out")
+        if self.model.background:
+            raise InputError(f"subjects.{self.name}.model.background: a study fits components alone; leave it out")
         try:
             return self.model.problem(points, self.prior)
         except InputError as error:
