@@ -17,11 +17,12 @@ from workbench.compare import Comparison
 from workbench.errors import InputError, cut
 from workbench.loop.trace import Trace, passes_text
 from workbench.mixture import Mixture
-from workbench.plots.classification import MOST_BINS, MOST_CLASSES, View, frame_view, rows_of, view_of, with_note
+from workbench.plots.classification import MOST_BINS, MOST_CLASSES
 from workbench.plots.estimates import Gaussians, data_range
 from workbench.plots.fit import IMAGE_FROM, ROOM, histogram_edges
 from workbench.plots.score import statuses
 from workbench.plots.style import DATA, Palette, Place, chosen, legend_at, palette_of, plain, tidy
+from workbench.plots.view import View, frame_view, rows_of, view_of, with_note
 
 if TYPE_CHECKING:
     from matplotlib.animation import FuncAnimation
@@ -251,8 +252,10 @@ def _last_finite(trace: Trace, restart: int) -> NDArray[np.int_]:
 
 
 def _shares(mixture: Mixture, x: NDArray[np.float64], missing: Any) -> NDArray[np.float64]:
-    """Responsibilities; NaN for a row at which no component has a density. [N, K]"""
+    """Responsibilities, of a background in a last column; NaN where nothing has a density. [N, K] or [N, K + 1]"""
     joint = np.asarray(mixture.component_log_joint(x, missing=missing))
+    if mixture.background is not None:
+        joint = np.column_stack([joint, mixture.background.log_joint(jnp.asarray(x))])
     with np.errstate(invalid="ignore"):
         shares = np.exp(joint - np.max(joint, axis=1, keepdims=True))
     return np.asarray(shares / np.sum(shares, axis=1, keepdims=True))
@@ -286,7 +289,8 @@ def _ellipses(
 
     def draw(place: int) -> None:
         shares = _shares(jax.tree.map(lambda leaf: leaf[place], mixtures), own[order], comparison.problem.missing)
-        mixed = np.clip(shares @ colours, 0, 1)
+        # The grey of a background comes last.
+        mixed = np.clip(shares @ np.vstack([colours, grey])[: shares.shape[1]], 0, 1)
         mixed = np.where(np.isfinite(mixed), mixed, grey)
         mixed = np.column_stack([mixed, np.full(len(mixed), alpha)])
         whole.set_facecolor(mixed[~hollow])
@@ -323,8 +327,9 @@ def _curves(
     # A component may be so narrow that its deviation is zero in floating point; it has no curve.
     with np.errstate(all="ignore"):
         densities = [gaussians.densities(0, grid) for gaussians, grid in zip(each, grids, strict=True)]
-    densities = [np.where(np.isfinite(density), density, 0.0) for density in densities]
-    highest = max(float(np.max(density.sum(0), initial=0.0)) for density in densities)
+        totals = [gaussians.density(0, grid) for gaussians, grid in zip(each, grids, strict=True)]
+    densities, totals = ([np.where(np.isfinite(each), each, 0.0) for each in curves] for curves in (densities, totals))
+    highest = max(float(np.max(curve, initial=0.0)) for curve in totals)
     ax.set_xlim(low, high)
     ax.set_ylim(0, ROOM * max(top, min(highest, HIGHEST * top)))
     ax.set_xlabel(with_note(view, "some"))
@@ -338,7 +343,7 @@ def _curves(
             bar.set_data(base + part, edges, base)
             base = base + part
             line.set_data(grids[place], densities[place][k])
-        total.set_data(grids[place], densities[place].sum(0))
+        total.set_data(grids[place], totals[place])
 
     return draw
 

@@ -14,7 +14,7 @@ from workbench.mixture.background import BACKGROUND
 from workbench.plots.estimates import Gaussians, data_range
 from workbench.plots.fit import IMAGE_FROM, histogram_edges
 from workbench.plots.style import DATA, EDGE, Palette, Place, legend_at, palette_of, plain, tidy
-from workbench.plots.view import View, rows_of, view_of
+from workbench.plots.view import View, frame_view, rows_of, view_of, with_note
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,9 +27,6 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 
 # Bins of a divided histogram.
 MOST_BINS = 60
-
-# Said of rows that have no value of their own in a column that is shown.
-COMPLETED = "{}: cells missing, placed by completion"
 
 # The most groups for which a legend has an entry each, and the most entries side by side.
 MOST_CLASSES, MOST_ABREAST = 12, 5
@@ -262,18 +259,6 @@ def _ellipses(view: View) -> list[tuple[NDArray[np.float64], NDArray[np.float64]
     """The contours of each component, at one and at two standard deviations."""
     one, two = (view.gaussians.ellipses((0, 1), radius) for radius in (1.0, 2.0))
     return list(zip(one, two, strict=True))
-
-
-def frame_view(ax: "Axes", view: View, marked: str) -> None:
-    """Limits and labels of a plane; `marked` says how rows look that are placed by completed cells."""
-    for name, values, label in zip("xy", view.x.T, (with_note(view, marked), view.labels[1]), strict=True):
-        getattr(ax, f"set_{name}lim")(*data_range(values))
-        getattr(ax, f"set_{name}label")(label)
-
-
-def with_note(view: View, marked: str) -> str:
-    """The label of the first column, and which marks are placed by completed cells."""
-    return f"{view.labels[0]}\n{COMPLETED.format(marked)}" if view.completed.any() else view.labels[0]
 
 
 def _colour_map(palette: Palette) -> Any:

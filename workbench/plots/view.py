@@ -6,6 +6,7 @@ columns. Components are projected exactly: the image of a Gaussian is a Gaussian
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,10 +14,16 @@ from numpy.typing import NDArray
 from workbench.compare import Comparison
 from workbench.data.points import column_positions
 from workbench.errors import InputError
-from workbench.plots.estimates import Gaussians
+from workbench.plots.estimates import Gaussians, data_range
 from workbench.plots.style import axis_label
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
 PRINCIPAL = "PC {} of standardised columns ({:.0f} %)"
+
+# Said of rows that have no value of their own in a column that is shown.
+COMPLETED = "{}: cells missing, placed by completion"
 
 
 @dataclass(frozen=True)
@@ -82,3 +89,15 @@ def _projected(gaussians: Gaussians, axes: NDArray[np.float64]) -> Gaussians:
     """The images of the components under `axes` [C, D]."""
     covariances = axes @ gaussians.covariances @ axes.T
     return Gaussians(gaussians.weights, gaussians.means @ axes.T, covariances)
+
+
+def frame_view(ax: "Axes", view: View, marked: str) -> None:
+    """Limits and labels of a plane; `marked` says how rows look that are placed by completed cells."""
+    for name, values, label in zip("xy", view.x.T, (with_note(view, marked), view.labels[1]), strict=True):
+        getattr(ax, f"set_{name}lim")(*data_range(values))
+        getattr(ax, f"set_{name}label")(label)
+
+
+def with_note(view: View, marked: str) -> str:
+    """The label of the first column, and which marks are placed by completed cells."""
+    return f"{view.labels[0]}\n{COMPLETED.format(marked)}" if view.completed.any() else view.labels[0]
