@@ -196,8 +196,8 @@ def test_closed_form_m_step_is_a_stationary_point_of_the_expected_log_joint(
 
     at_start, at_new = slope(chart.unconstrain(mixture)), slope(chart.unconstrain(new))
     # Relative to the gradient before the step: rounding of 60 terms at a condition number of 1e4.
-    size = max(float(jnp.max(jnp.abs(g))) for g in at_start)
-    for g in at_new:
+    size = max(float(jnp.max(jnp.abs(g))) for g in jax.tree.leaves(at_start))
+    for g in jax.tree.leaves(at_new):
         np.testing.assert_allclose(g, 0.0, atol=1e-10 * size)
 
 

@@ -33,7 +33,8 @@ def log_likelihood(mixture: Mixture, rows: Rows) -> Array:
 
     It can be differentiated with respect to the mixture in forward and reverse mode, to any order; the first derivative
     stores nothing per row. Derivatives with respect to the rows raise TypeError. The first derivative with respect to a
-    weight is `sum_n N_k(x_n) / p(x_n)`, also where the weight is zero; second derivatives are NaN there.
+    weight is `sum_n N_k(x_n) / p(x_n)`, also where the weight is zero; second derivatives are NaN there. The weight of a
+    background must not be zero where derivatives are taken.
     """
     return native.log_likelihood(mixture, rows) if native.serves(mixture, rows) else one_pass(mixture, rows)[0]
 
@@ -45,8 +46,6 @@ def _log_likelihood_jvp(primals: tuple[Mixture, Rows], tangents: tuple[Mixture, 
     if any(not isinstance(t, jax.custom_derivatives.SymbolicZero) for t in jax.tree.leaves(tangents[1])):
         raise TypeError("log_likelihood: derivatives with respect to the data are not defined")
     mixture = replace(mixture, weights=_above_zero(mixture.weights))
-    if back is not None:
-        mixture = replace(mixture, background=replace(back, weight=_above_zero(back.weight)))
     value, statistics = one_pass(mixture, rows)
     origins = jax.lax.stop_gradient(mixture.means)
 

@@ -240,8 +240,8 @@ def _climb(
 def _title(name: str, trace: Trace, restart: int, row: int, status: str) -> str:
     spent, height = float(trace.passes[restart, row]), float(trace.log_likelihood[restart, row])
     passes = f"{passes_text(spent)} pass{'' if spent == 1 else 'es'}"
-    likelihood = f"{height:,.3f}" if abs(height) < 1e9 else f"{height:.4g}"
-    return f"{plain(cut(name, NAME))}\n{passes}{', ' if status else ''}{status}\nlog-likelihood {likelihood}"
+    likelihood = f"log-likelihood {height:,.3f}" if abs(height) < 1e9 else f"log-likelihood {height:.4g}"
+    return "\n".join([plain(cut(name, NAME)), ", ".join(filter(None, [passes, status])), likelihood])
 
 
 def _last_finite(trace: Trace, restart: int) -> NDArray[np.int_]:
@@ -280,8 +280,8 @@ def _ellipses(
     # Darker than the rows, among which they are seen.
     darker = [tuple(0.6 * rgb) for rgb in colours]
     lines = [[ax.plot([], [], color=rgb, linewidth=width, zorder=2.5)[0] for width in (1.6, 0.9)] for rgb in darker]
-    for shade, label in zip(shades[:MOST_CLASSES], _labels(len(shades)), strict=False):
-        ax.plot([], [], "o", color=shade, markeredgewidth=0, label=label)
+    for k, shade in enumerate(shades[:MOST_CLASSES]):
+        ax.plot([], [], "o", color=shade, markeredgewidth=0, label=f"component {k + 1}")
     frame_view(ax, view, "hollow")
     if len(order) < len(own):
         ax.set_xlabel(f"{ax.get_xlabel()}\n{len(order):,} of {len(own):,} rows are drawn")
@@ -314,10 +314,10 @@ def _curves(
     heights = counts / (np.sum(counts) * (edges[1] - edges[0]))
     top = float(np.max(np.bincount(bins, heights)))
     low, high = data_range(x, 0.1)
-    labels = _labels(len(shades))
+    labels = [f"component {k + 1}" if k < MOST_CLASSES else None for k in range(len(shades))]
     bars: list[Any] = [
         ax.stairs(np.zeros(len(edges) - 1), edges, baseline=0.0, fill=True, color=shade, alpha=0.45, label=label)
-        for shade, label in zip(shades, labels[:MOST_CLASSES] + [None] * (len(shades) - MOST_CLASSES), strict=True)
+        for shade, label in zip(shades, labels, strict=True)
     ]
     lines = [ax.plot([], [], color=shade, linewidth=1.4)[0] for shade in shades]
     style: dict[str, Any] = {"color": "0.15", "linewidth": 1.0, "linestyle": (0, (4, 2))}
@@ -328,7 +328,7 @@ def _curves(
     with np.errstate(all="ignore"):
         densities = [gaussians.densities(0, grid) for gaussians, grid in zip(each, grids, strict=True)]
         totals = [gaussians.density(0, grid) for gaussians, grid in zip(each, grids, strict=True)]
-    densities, totals = ([np.where(np.isfinite(each), each, 0.0) for each in curves] for curves in (densities, totals))
+    densities, totals = ([np.where(np.isfinite(one), one, 0.0) for one in some] for some in (densities, totals))
     highest = max(float(np.max(curve, initial=0.0)) for curve in totals)
     ax.set_xlim(low, high)
     ax.set_ylim(0, ROOM * max(top, min(highest, HIGHEST * top)))
@@ -346,7 +346,3 @@ def _curves(
         total.set_data(grids[place], totals[place])
 
     return draw
-
-
-def _labels(count: int) -> list[str | None]:
-    return [f"component {k + 1}" for k in range(count)]
