@@ -33,8 +33,8 @@ def log_likelihood(mixture: Mixture, rows: Rows) -> Array:
 
     It can be differentiated with respect to the mixture in forward and reverse mode, to any order; the first derivative
     stores nothing per row. Derivatives with respect to the rows raise TypeError. The first derivative with respect to a
-    weight is `sum_n N_k(x_n) / p(x_n)`, also where the weight is zero; second derivatives are NaN there. The weight of a
-    background must not be zero where derivatives are taken.
+    weight is `sum_n N_k(x_n) / p(x_n)`, also where the weight is zero; second derivatives are NaN there. The weight of
+    a background must not be zero where derivatives are taken.
     """
     return native.log_likelihood(mixture, rows) if native.serves(mixture, rows) else one_pass(mixture, rows)[0]
 
