@@ -56,10 +56,10 @@ def nested(problem: Problem) -> Problem:
     In one column the two families are the same, and so are their conjugate priors: a 1 x 1 inverse-Wishart matrix is an
     inverse-gamma number.
     """
-    (rows, h, _), (k, family, prior, _, labels) = problem.tree_flatten()
+    (rows, h, *_), (k, family, prior, _, labels) = problem.tree_flatten()
     if family.is_unrestricted and problem.num_dimensions == 1 and isinstance(prior, FlatPrior | ConjugatePrior):
         h = h | {"scatter": h["scatter"][..., 0]} if "scatter" in h else h
-        problem = Problem.tree_unflatten((k, Diagonal(), prior, (), labels), (rows, h, None))
+        problem = Problem.tree_unflatten((k, Diagonal(), prior, (), labels), (rows, h, None, None))
     return problem.nested_in(size_of(problem))
 
 
