@@ -219,6 +219,7 @@ def toml_of(draft: Draft, file: str, name: str) -> str:
         f"components = {PROPOSED}  # how many? `workbench select {name} --components 1:6` compares",
         f'covariance = "{draft.family}"  # or {others}; `workbench select {name} --covariance full,diagonal` compares',
         'labels = "free"  # needed by samplers only',
+        "# background = true  # a uniform density beside the components takes what belongs to no group",
         "",
         "[methods.em]",
         "",
