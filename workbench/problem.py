@@ -74,8 +74,8 @@ class Problem(Hosted):
         InputError: x has NaN that `missing` does not allow, infinity, a constant column or fewer rows than components;
             all points lie on a hyperplane, and neither the family nor the prior bounds a covariance there; labels are
             ordered, but the prior is not exchangeable, components of rows are known or parameters are fixed; fixed
-            values suit neither each other, the family nor the prior; a background stands beside known components, fixed
-            parameters or streamed points; or there are fewer devices than requested.
+            values suit neither each other, the family nor the prior; a background stands beside fixed parameters or
+            streamed points; or there are fewer devices than requested.
     """
 
     rows: Rows
@@ -137,7 +137,7 @@ class Problem(Hosted):
             "background": None,
         }
         if background is not False:
-            check_beside(data, is_streamed=rows.stream is not None, has_fixed=bool(held))
+            check_beside(is_streamed=rows.stream is not None, has_fixed=bool(held))
             values["background"] = Background.of(data, background)
         for name, value in values.items():
             object.__setattr__(self, name, value)

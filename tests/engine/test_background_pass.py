@@ -156,3 +156,20 @@ def test_a_background_of_no_weight_changes_nothing(x: Points, random_mixture: Ra
 def test_the_weights_among_all_points_leave_the_backgrounds(x: Points, random_mixture: Random) -> None:
     mixture = beside(problem_at(x, "full", False), random_mixture(x, K, "full", 6))
     np.testing.assert_allclose(jnp.sum(of_all_points(mixture)), 0.7, rtol=1e-14)
+
+
+@FAMILIES
+@HOLES
+def test_a_row_of_known_component_is_none_of_the_backgrounds(
+    x: Points, family: str, holes: bool, random_mixture: Random
+) -> None:
+    plain, known = problem_at(x, family, holes), np.random.default_rng(5).choice([-1, 0, 1, 2], N)
+    problem = Problem(plain.x, K, family, background=True, missing="marginal", label_known=known)
+    mixture = beside(problem, random_mixture(x, K, family, 7))
+    value, statistics = sweep(mixture, problem.rows)
+    each = np.asarray(terms(mixture, plain.x))
+    own = np.take_along_axis(each, np.maximum(known, 0)[:, None], axis=1)[:, 0]
+    log_density = np.where(known < 0, np.asarray(logsumexp(each, axis=1)), own)
+    np.testing.assert_allclose(value, np.sum(log_density), rtol=1e-12)
+    shares = np.where(known[:, None] < 0, np.exp(each[:, :K] - log_density[:, None]), known[:, None] == np.arange(K))
+    np.testing.assert_allclose(statistics.counts, shares.sum(0), rtol=1e-11)

@@ -174,7 +174,5 @@ class TestTheProblem:
                 Problem(self.X, 2, background=given)
 
     def test_what_cannot_stand_beside_it_is_refused(self) -> None:
-        with pytest.raises(InputError, match="background: a row of known component"):
-            Problem(self.X, 2, background=True, label_known=[0, 1] + [-1] * 28)
         with pytest.raises(InputError, match="background: parameters cannot be held fixed"):
             Problem(self.X, 2, background=True, fixed=[Fixed(component=0, weight=0.5)])

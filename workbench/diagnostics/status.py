@@ -171,4 +171,4 @@ def _terms(problem: Problem, mixture: Mixture, first: int) -> np.ndarray:
     own = problem.known.components[first : first + BLOCK]
     joint = np.asarray(mixture.component_log_joint(x, missing=problem.missing), np.float64)
     alone = np.take_along_axis(joint, np.maximum(own, 0)[:, None], axis=1)[:, 0]
-    return np.where(own == UNKNOWN, np.logaddexp.reduce(joint, axis=1), alone)
+    return np.where(own == UNKNOWN, np.asarray(mixture.log_density(x, missing=problem.missing), np.float64), alone)

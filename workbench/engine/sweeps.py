@@ -112,13 +112,15 @@ def whitened(parts: Parts, rows: Rows) -> tuple[Array, Statistics]:
     origins = jax.lax.stop_gradient(working.means)
 
     def chunk(parameters: tuple[Any, ...], z: Array, counted: Array) -> tuple[Array, Any]:
-        constant, means, whitener, origins, outside = parameters
-        log_joint = constant - 0.5 * family.squared_distances(whitener, means, z)  # [K, B]
+        constants, means, whitener, origins = parameters
+        log_joint = constants[:k] - 0.5 * family.squared_distances(whitener, means, z)  # [K, B]
+        # Beyond those of the components stands the background's, which is -inf for known rows.
+        outside = constants[k] if len(constants) > k else None
         log_density, responsibilities = _normalise(log_joint, counted, outside)
         return log_density, family.weighted_sums(responsibilities, origins, z)
 
-    parameters = (working.means, family.whitener(working.scales), origins, parts.outside)
-    value, sums = component_sum(rows, chunk, constant, parameters)
+    constants = constant if parts.outside is None else jnp.append(constant, parts.outside)
+    value, sums = component_sum(rows, chunk, constants, (working.means, family.whitener(working.scales), origins))
     return value, family.statistics_of(sums, origins)
 
 
@@ -130,19 +132,19 @@ def marginalised(parts: Parts, rows: IncompleteRows) -> tuple[Array, Statistics]
     conditional covariance the second. Both are of the size of the parameters, once for each chunk.
     """
     working, family = parts.working, parts.working.covariance
-    own, origins = jnp.log(working.weights), jax.lax.stop_gradient(working.means)
+    k, origins = working.num_components, jax.lax.stop_gradient(working.means)
     identity = jnp.eye(working.num_dimensions, dtype=working.means.dtype)
 
     def chunk(parameters: tuple[Any, ...], observed: Array, z: Array, counted: Array) -> tuple[Array, ...]:
-        weights, means, covariances, origins, background = parameters
+        weights, means, covariances, origins, thinness = parameters
         # The identity stands in the place of missing cells, whose deviations are zero: they add nothing.
         marginal = covariances * (observed[:, None] * observed) + jnp.diag(1.0 - observed)
         tril = jnp.linalg.cholesky(marginal)  # [K, D, D]
         gaps = (z - means[..., None]) * observed[:, None]  # [K, D, B]
         white = jax.scipy.linalg.solve_triangular(tril, gaps, lower=True)
-        constant = weights - jnp.sum(jnp.log(jnp.diagonal(tril, axis1=-2, axis2=-1)), -1)
+        constant = weights[:k] - jnp.sum(jnp.log(jnp.diagonal(tril, axis1=-2, axis2=-1)), -1)
         constant -= 0.5 * LOG_2PI * jnp.sum(observed)
-        outside = None if background is None else background[0] + jnp.sum(observed * background[1])
+        outside = None if thinness is None else weights[k] + jnp.sum(observed * thinness)
         log_joint = constant[:, None] - 0.5 * jnp.sum(white**2, axis=1)  # [K, B]
         log_density, shares = _normalise(log_joint, counted, outside)
         counts, first = jnp.sum(shares, -1), jnp.einsum("kb,kib->ki", shares, gaps, precision="highest")
@@ -158,7 +160,10 @@ def marginalised(parts: Parts, rows: IncompleteRows) -> tuple[Array, Statistics]
         second += first[:, :, None] * shift[:, None, :] + shift[:, :, None] * first[:, None, :]
         return log_density, counts, first + counts[:, None] * shift, second
 
-    parameters = (working.means, working.covariances, origins, parts.background)
+    own, thinness = jnp.log(working.weights), None
+    if parts.background is not None:
+        own, thinness = jnp.append(own, parts.background[0]), parts.background[1]
+    parameters = (working.means, working.covariances, origins, thinness)
     value, counts, first, second = rows.pattern_sum(chunk, own, parameters)
     return value, Statistics(counts, first, family.moments(second))
 
@@ -166,7 +171,7 @@ def marginalised(parts: Parts, rows: IncompleteRows) -> tuple[Array, Statistics]
 def _normalise(log_joint: Array, counted: Array, outside: Array | None) -> tuple[Array, Array]:
     """The chunk's log-likelihood [] and responsibilities [K, B], with padding rows excluded.
 
-    `outside` is the log-joint of a background, which is the same for all rows.
+    `outside` is the log-joint of a background, [] or [B].
 
     The sum over rows is a dot product with `counted` [B], because XLA's reduction along contiguous memory adds one
     number at a time.

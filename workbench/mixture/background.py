@@ -111,15 +111,14 @@ def of_all_points(mixture: "Mixture") -> Array:
     return mixture.weights if back is None else mixture.weights * (1.0 - back.weight)[..., None]
 
 
-def check_beside(data: Observed, *, is_streamed: bool, has_fixed: bool) -> None:
+def check_beside(*, is_streamed: bool, has_fixed: bool) -> None:
     """Check that a background can stand beside what else a problem has.
 
     Raises:
-        InputError: the points are read in blocks, components of rows are known, or parameters are fixed.
+        InputError: the points are read in blocks, or parameters are fixed.
     """
     for is_so, what, remedy in (
         (is_streamed, "a background needs points in memory", "use a sample of them"),
-        (data.known is not None, "a row of known component is none of the background's", "leave label_known out"),
         (has_fixed, "parameters cannot be held fixed beside a background", "leave fixed out"),
     ):
         if is_so:

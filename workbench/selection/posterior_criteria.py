@@ -5,16 +5,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from numpy.typing import NDArray
 from scipy.special import logsumexp
 
 from workbench.data.incomplete import has_missing
+from workbench.data.known import UNKNOWN
 from workbench.data.observed import MissingCells
 from workbench.diagnostics.pareto import smoothed_log_weights
 from workbench.engine.compat.compilation import jit_with
-from workbench.engine.known import masked
 from workbench.mixture import Mixture
 from workbench.mixture.filled import filled
 from workbench.problem import Problem
@@ -51,10 +52,12 @@ def _of_draws(mixtures: Mixture, x: Array, known: Array | None, missing: Missing
     """ln P(x_n | draw) of one block, or ln P(x_n, z_n | draw) where z_n is known. [R S, B]"""
 
     def of(mixture: Mixture) -> Array:
+        density = mixture.log_density(x, missing=missing)
         if known is None:
-            return mixture.log_density(x, missing=missing)
+            return density
         joint = mixture.component_log_joint(x, missing=missing)
-        return jax.scipy.special.logsumexp(masked(joint.T, known), axis=0)
+        own = jnp.take_along_axis(joint, jnp.maximum(known, 0)[:, None], axis=1)[:, 0]
+        return jnp.where(known == UNKNOWN, density, own)
 
     return jax.lax.map(of, mixtures)
 
