@@ -136,7 +136,7 @@ class Problem(Hosted):
             "active": None,
             "background": None,
         }
-        if background is not False:
+        if not (isinstance(background, bool | np.bool_) and not background):
             check_beside(is_streamed=rows.stream is not None, has_fixed=bool(held))
             values["background"] = Background.of(data, background)
         for name, value in values.items():

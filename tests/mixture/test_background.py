@@ -104,13 +104,26 @@ def test_it_is_saved_and_read_again(mixture: Mixture, tmp_path: Path) -> None:
     assert json.loads((tmp_path / "m.json").read_text())["version"] == 2
 
 
+def test_a_missing_cell_is_expected_in_the_middle_of_the_box_as_far_as_it_is_the_backgrounds(mixture: Mixture) -> None:
+    x = np.array([[0.5, np.nan], [-3.9, np.nan]])
+    alone, margin = replace(mixture, background=None), mixture.marginal([0])
+    share = 1 - np.sum(np.asarray(margin.responsibilities(x[:, :1])), axis=1)
+    expected = share * np.mean([LOW[1], HIGH[1]]) + (1 - share) * alone.complete(x)[:, 1]
+    np.testing.assert_allclose(mixture.complete(x)[:, 1], expected, rtol=1e-12)
+    assert share[1] > 0.9 > share[0]
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"weight": 1.5}, "between 0 and 1"),
-        ({"low": [7.0, 0.0]}, "low is below high"),
-        ({"high": [1.0]}, "one finite number for each of 2 columns"),
-        ({"low": None}, "give weight, low and high"),
+        ({"weight": 1.5}, "weight: must lie between 0 and 1, got 1.5"),
+        ({"weight": 0}, "weight: must lie between 0 and 1, got 0"),
+        ({"weight": "0.1"}, "weight: give a number"),
+        ({"low": [7.0, 0.0]}, "column 1 reaches from 7 to 6; low must be below high"),
+        ({"low": [-1e308, 0.0], "high": [1e308, 1.0]}, "low must be below high, by a finite number"),
+        ({"high": [1.0]}, "high: give 2 finite numbers, one for each column"),
+        ({"low": None}, "low: give 2 finite numbers"),
+        ({"Low": [1.0]}, "give weight, low and high"),
     ],
 )
 def test_a_damaged_background_is_named(
@@ -124,14 +137,29 @@ def test_a_damaged_background_is_named(
         load_mixture(path)
 
 
+@pytest.mark.parametrize("version", [1, True])
+def test_a_file_of_another_version_with_a_background_is_refused(
+    mixture: Mixture, tmp_path: Path, version: object
+) -> None:
+    mixture.save(path := tmp_path / "m.json")
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"version": version}))
+    with pytest.raises(InputError, match="version"):
+        load_mixture(path)
+    values = json.loads(path.read_text()) | {"version": 2}
+    del values["background"]
+    path.write_text(json.dumps(values))
+    with pytest.raises(InputError, match="version 2 and has none"):
+        load_mixture(path)
+
+
 def test_numpyros_distribution_has_the_same_density(mixture: Mixture) -> None:
     x = np.random.default_rng(3).uniform(LOW, HIGH, (20, 2))
     np.testing.assert_allclose(mixture.to_numpyro().log_prob(jnp.asarray(x)), mixture.log_density(x), rtol=1e-12)
 
 
-@pytest.mark.parametrize("what", ["moments", "conditional", "complete", "kl_bounds", "to_sklearn"])
+@pytest.mark.parametrize("what", ["moments", "conditional", "kl_bounds", "to_sklearn"])
 def test_what_is_not_defined_beside_it_says_how_to_leave_it_out(mixture: Mixture, what: str) -> None:
-    given = {"conditional": [{0: 1.0}], "complete": [[[1.0, np.nan]]], "kl_bounds": [mixture]}.get(what, [])
+    given = {"conditional": [{0: 1.0}], "kl_bounds": [mixture]}.get(what, [])
     with pytest.raises(InputError, match="background=None"):
         getattr(mixture, what)(*given)
 
@@ -168,10 +196,16 @@ class TestTheProblem:
         for given, words in (
             (replace(wide, low=jnp.zeros(2)), "must hold all points"),
             (replace(wide, weight=jnp.asarray(1.0)), "between 0 and 1"),
-            (replace(wide, low=jnp.asarray([-9.0])), "need 2 numbers"),
+            (replace(wide, low=jnp.asarray([-9.0])), "low: give 2 finite numbers"),
+            (replace(wide, low=jnp.asarray([-9.0, -jnp.inf])), "low: give 2 finite numbers"),
+            (replace(wide, weight="a"), "weight: give a number"),  # type: ignore[arg-type]
+            ("yes", "must be True, False or a wb.Background"),
+            (None, "must be True, False or a wb.Background"),
+            (0, "must be True, False or a wb.Background"),
         ):
             with pytest.raises(InputError, match=words):
-                Problem(self.X, 2, background=given)
+                Problem(self.X, 2, background=given)  # type: ignore[arg-type]
+        assert Problem(self.X, 2, background=np.False_).background is None  # type: ignore[arg-type]
 
     def test_what_cannot_stand_beside_it_is_refused(self) -> None:
         with pytest.raises(InputError, match="background: parameters cannot be held fixed"):

@@ -15,6 +15,7 @@ from workbench.compare.answers import completed, labels_of
 from workbench.data import Dataset, Wanted, read_rows
 from workbench.data.known import Known
 from workbench.errors import InputError
+from workbench.mixture import Background
 from workbench.mixture.saved import SavedMixture, load_mixture
 from workbench.table import Table
 
@@ -42,6 +43,8 @@ def predict(model: Path, data: Path, identity: str | None, complete: bool, out: 
         rows = _with_values(rows, data, complete=complete)
     if not len(rows.x):
         raise InputError(f"{data}: has no rows; give at least one")
+    if saved.mixture.background is not None and not complete and isinstance(rows.x, np.ndarray):
+        _tell_outside(saved.mixture.background, rows.x, data)
     ids = None if rows.ids is None else {identity or "row": rows.ids.tolist()}
     try:
         blocks = (completed if complete else labels_of)(saved, rows.x, ids)
@@ -52,7 +55,21 @@ def predict(model: Path, data: Path, identity: str | None, complete: bool, out: 
         for number, block in enumerate(blocks):
             click.echo(block.to_csv(header=number == 0), nl=False)
     except InputError as error:
-        raise error if str(error).startswith(str(data)) else InputError(f"{data}: {error}") from None
+        named = str(error).startswith(str(data)) or (out is not None and str(error).startswith(str(out)))
+        raise error if named else InputError(f"{data}: {error}") from None
+
+
+def _tell_outside(background: Background, x: np.ndarray, data: Path) -> None:
+    """Say how many rows lie where a background has no density, and so count as the components' however far they are."""
+    low, high = np.asarray(background.low), np.asarray(background.high)
+    outside = int(np.sum(np.any((x < low) | (x > high), axis=1)))
+    if outside:
+        one = outside == 1
+        click.echo(
+            f"{data}: {_rows(outside)} outside the box of the model's background: {'it is' if one else 'they are'} "
+            "labelled by the components alone, whatever the distance; see log_density.",
+            err=True,
+        )
 
 
 def _with_values(rows: Dataset, data: Path, *, complete: bool) -> Dataset:

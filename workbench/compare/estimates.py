@@ -18,10 +18,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from workbench.charts import Chart
 from workbench.compare.comparison import Comparison
+from workbench.compare.transforms import KINDS, carry, carry_back, slopes, without_what_touches_zero
 from workbench.data import default_columns
 from workbench.diagnostics import mixing_of
 from workbench.diagnostics.convergence import R_HAT_LIMIT, rank_statistics
@@ -50,9 +51,6 @@ MOST_DIGITS = 9
 
 # Draws of a parameter that differ by less than this share of its size differ by rounding.
 STILL = 1e-12
-
-# A correlation or weight this close to the end of its range has no finite transform.
-EDGE = 1e-12
 
 
 @dataclass(frozen=True)
@@ -205,16 +203,17 @@ def estimates_at(
         return Estimates(
             method, tuple(Estimate(*p, v, None, None, None) for p, v in paired(places, values)), level, how, why
         )
-    half = NormalDist().inv_cdf(0.5 + level / 2) * found
     kinds = _kinds(mixture)
-    centre, errors = np.asarray(_carry(values, kinds)), found * _slopes(values, kinds)
-    ends = _carry_back(centre - half, kinds), _carry_back(centre + half, kinds)
+    found, near = without_what_touches_zero(found, values, kinds)
+    half = NormalDist().inv_cdf(0.5 + level / 2) * found
+    centre, errors = np.asarray(carry(values, kinds)), found * slopes(values, kinds)
+    ends = carry_back(centre - half, kinds), carry_back(centre + half, kinds)
     rows = [
         # The weight of a single component is no parameter.
         Estimate(*place, value, *(float(each[q]) if found[q] > 0 else None for each in (errors, *ends)))
         for q, (place, value) in enumerate(paired(places, values))
     ]
-    return Estimates(method, tuple(rows), level, how)
+    return Estimates(method, tuple(rows), level, f"{how}; {near}" if near else how)
 
 
 def _of_draws(method: str, trace: Trace, problem: Problem, names: Sequence[str], level: float) -> Estimates:
@@ -243,7 +242,6 @@ def _of_draws(method: str, trace: Trace, problem: Problem, names: Sequence[str],
     return Estimates(method, tuple(rows), level, f"{how}; {blank}" if blank else how)
 
 
-_KINDS = ("weight", "mean", "sd", "correlation", "background")
 Place = tuple[str, int | None, str | None]
 
 
@@ -310,7 +308,7 @@ def _at(problem: Problem, mixture: Mixture) -> _Errors:
     covariance = covariance_of(-found.hessian)  # [P, P]
     step = covariance @ found.gradient
     kinds = _kinds(mixture)
-    slopes = jax.jacfwd(lambda v: _carry(naturals(constrain(v)), kinds))(u)  # [Q, P]
+    slopes = jax.jacfwd(lambda v: carry(naturals(constrain(v)), kinds))(u)  # [Q, P]
     variances = jnp.einsum("qp,pr,qr->q", slopes, covariance, slopes)
     distance = jnp.max(jnp.abs(step) / jnp.sqrt(jnp.diagonal(covariance)), initial=0.0)
     return _Errors(jnp.sqrt(variances), distance)
@@ -322,27 +320,7 @@ _errors_at = jit_by_size(_at)
 def _kinds(mixture: Mixture) -> NDArray[np.int_]:
     """The place in `_KINDS` of each entry of `naturals`. [Q]"""
     names = default_columns(mixture.num_dimensions)
-    return np.asarray([_KINDS.index(parameter) for parameter, *_ in places_of(mixture, names)])
-
-
-def _carry(values: ArrayLike, kinds: NDArray[np.int_]) -> Array:
-    """Log-odds of weights, also a background's, means, logarithms of deviations, Fisher's z of correlations. [Q]"""
-    v = jnp.asarray(values)
-    w, r, s = jnp.clip(v, EDGE, 1 - EDGE), jnp.clip(v, EDGE - 1, 1 - EDGE), jnp.where(kinds == 2, v, 1.0)
-    return jnp.choose(kinds, [odds := jnp.log(w) - jnp.log1p(-w), v, jnp.log(s), jnp.arctanh(r), odds], mode="clip")
-
-
-def _carry_back(values: ArrayLike, kinds: NDArray[np.int_]) -> NDArray[np.float64]:
-    """The inverse of `_carry`. [Q]"""
-    v = jnp.asarray(values)
-    share, spread = jax.nn.sigmoid(v), jnp.exp(jnp.where(kinds == 2, v, 0.0))
-    back = jnp.choose(kinds, [share, v, spread, jnp.tanh(v), share], mode="clip")
-    return np.asarray(back, float)
-
-
-def _slopes(values: NDArray[np.float64], kinds: NDArray[np.int_]) -> NDArray[np.float64]:
-    """Derivatives of `_carry_back` at the carried values. [Q]"""
-    return np.choose(kinds, [odds := values * (1 - values), np.ones_like(values), values, 1 - values**2, odds])
+    return np.asarray([KINDS.index(parameter) for parameter, *_ in places_of(mixture, names)])
 
 
 def paired(places: Sequence[Place], values: NDArray[np.float64]) -> list[tuple[Place, float]]:

@@ -221,14 +221,14 @@ def _on_starts(comparison: Comparison) -> list[str]:
 def _on_missing(comparison: Comparison) -> list[str]:
     """A remark on missing cells, if there are any."""
     problem = comparison.problem
-    if problem.dropped:
-        return [told_dropped(problem.dropped)]
+    told = [told_dropped(problem.dropped, problem.missing)] if problem.dropped else []
     if problem.missing == "refuse":
-        return []
+        return told
     rows = int(np.sum(np.any(np.isnan(problem.x), axis=1)))
     return [
+        *told,
         f"{rows:,} of {problem.num_rows:,} rows have missing cells and count by the others, which is right if cells "
-        "are missing at random. Starts and figures complete them by one Gaussian."
+        "are missing at random. Starts and figures complete them by one Gaussian.",
     ]
 
 
@@ -261,10 +261,23 @@ def _on_background(comparison: Comparison) -> list[str]:
     """A remark on the background, if the problem has one."""
     if comparison.problem.background is None:
         return []
-    return [
+    told = (
         "Beside the components stands a uniform background over the box that holds all points: labels call it 0, and "
         "its weight is among the estimates."
-    ]
+    )
+    climbs = [trace for trace in comparison.values() if not trace.is_sampler]
+    ends = [(score, float(end)) for trace in climbs for score, end in zip(*_last_of(trace), strict=True)]
+    best = max((each for each in ends if np.isfinite(each[0])), default=None)
+    if best is not None and best[1] * comparison.problem.num_points < 1.0:
+        told += " The highest end gives it less than one point: fit without it."
+    return [told]
+
+
+def _last_of(trace: Trace) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The log_joint and the background's weight at the end of each restart. [R], [R]"""
+    background = trace.ends.background
+    assert background is not None
+    return np.asarray(trace.log_joint[:, -1], float), np.asarray(background.weight, float)
 
 
 def _on_row_numbers(comparison: Comparison) -> list[str]:

@@ -25,7 +25,7 @@ from workbench.data.points import (
     default_columns,
     unknown_name,
 )
-from workbench.data.reading import Content, Missing, Wanted, content_of, whole, whole_rows
+from workbench.data.reading import Content, Missing, Wanted, content_of, counting_rows, whole
 from workbench.data.table import IN_FILE, Table, empty_words, parse_table, words_in
 from workbench.data.weights import check_weights
 from workbench.errors import VALUE, InputError, cut
@@ -99,7 +99,8 @@ def _read(path: Path, wanted: Wanted, *, fit: bool) -> Dataset:
         content = content_of(table, wanted, fit=fit)
     else:
         content = _arrays_in(path, wanted)
-        content = whole(content, whole_rows(content.x)) if wanted.missing == "drop" else content
+        kept = counting_rows(content.x, wanted.missing, fit=fit)
+        content = content if kept is None else whole(content, kept)
         if content.labels is not None and (empty := empty_words(content.labels, wanted.label or "labels")):
             raise InputError(told(where, empty))
     if fit:

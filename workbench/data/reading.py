@@ -192,7 +192,7 @@ def content_of(table: Table, wanted: Wanted, *, fit: bool) -> Content:
         InputError: a column is unknown; cells are missing, infinite or not numbers; labels are empty; columns are
             constant. One message tells all of these.
     """
-    drop, allowed = wanted.missing == "drop", wanted.missing != "refuse"
+    allowed = wanted.missing != "refuse"
     names = wanted.names(table.columns, table.where)
     x, complaints = numbers(table, names, drop=allowed)
     labels, ids, known = (
@@ -200,7 +200,7 @@ def content_of(table: Table, wanted: Wanted, *, fit: bool) -> Content:
     )
     if ids is None and table.ids is not None:
         ids = words_in(table.ids)
-    kept = None if complaints or not drop else whole_rows(x)
+    kept = None if complaints or not allowed else counting_rows(x, wanted.missing, fit=fit)
     complaints += _infinite(x, names)
     weights, wrong = _weights(table, wanted.weights)
     complaints += wrong
@@ -217,12 +217,19 @@ def content_of(table: Table, wanted: Wanted, *, fit: bool) -> Content:
     return content if kept is None else whole(content, kept)
 
 
-def whole_rows(x: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Which rows have no missing cell. [N]"""
-    if not isinstance(x, np.ndarray):
+def counting_rows(x: NDArray[np.float64], missing: Missing, *, fit: bool) -> NDArray[np.bool_] | None:
+    """Which rows are kept [N]; None if all are.
+
+    If rows with missing cells are dropped, those without any. If these are marginalised, and a mixture is to be fitted,
+    those with a value: the density of no cells is one, so that a row without any says nothing.
+    """
+    if missing == "drop" and not isinstance(x, np.ndarray):
         raise InputError('missing = "drop": the file is read by parts, as it is larger than memory; fill its cells in')
-    found: NDArray[np.bool_] = ~np.any(np.isnan(x), axis=1)
-    return found
+    if missing == "drop":
+        return np.asarray(~np.any(np.isnan(x), axis=1))
+    if missing == "marginal" and fit and isinstance(x, np.ndarray):
+        return np.asarray(~np.all(np.isnan(x), axis=1))
+    return None
 
 
 def whole(content: Content, kept: NDArray[np.bool_]) -> Content:
@@ -237,21 +244,23 @@ def whole(content: Content, kept: NDArray[np.bool_]) -> Content:
 
 def fate_of_missing(data: Dataset) -> str:
     """A sentence on what became of the rows with missing cells that count; empty if there are none."""
-    if data.dropped:
-        return told_dropped(data.dropped)
-    if data.missing == "refuse":
-        return ""
-    count = sum(int(np.sum(np.any(np.isnan(block), axis=1))) for block in blocks_of(data.counted.x))
-    return _rows_with_missing(count, "counts by its other cells", "count by their other cells") if count else ""
+    told = [told_dropped(data.dropped, data.missing)] if data.dropped else []
+    if data.missing == "marginal":
+        count = sum(int(np.sum(np.any(np.isnan(block), axis=1))) for block in blocks_of(data.counted.x))
+        each = _rows(count, "with a missing cell counts by its", "with missing cells count by their")
+        told += [f"{each} other cells."] if count else []
+    return " ".join(told)
 
 
-def told_dropped(rows: int) -> str:
-    """A sentence on rows that were left out because a cell is missing."""
-    return _rows_with_missing(rows, "was left out", "were left out")
+def told_dropped(rows: int, missing: Missing) -> str:
+    """A sentence on rows that were left out because a cell is missing, or all where missing cells are marginalised."""
+    if missing == "marginal":
+        return f"{_rows(rows, 'without any value was', 'without any value were')} left out."
+    return f"{_rows(rows, 'with a missing cell was', 'with missing cells were')} left out."
 
 
-def _rows_with_missing(count: int, one: str, several: str) -> str:
-    return f"1 row with a missing cell {one}." if count == 1 else f"{count:,} rows with missing cells {several}."
+def _rows(count: int, one: str, several: str) -> str:
+    return f"1 row {one}" if count == 1 else f"{count:,} rows {several}"
 
 
 def _weights(table: Table, name: str | None) -> tuple[NDArray[np.float64] | None, list[str]]:

@@ -203,6 +203,10 @@ def number_in(cell: object, decimal_commas: bool = False) -> float:
         return math.nan
 
 
+# The longest cell in characters, and, while the separator is guessed, the longest line; the module's limit is 131,072.
+csv.field_size_limit(2**27)
+
+
 def _separator(lines: str) -> str:
     """The character between cells: one that cuts header and first rows into equally many, or stands in the header."""
     first = list(itertools.islice(io.StringIO(lines, newline=""), LOOKED_AT + 1))

@@ -10,7 +10,7 @@ one, so that priors, charts and M-steps of the mixture of Gaussians are those wi
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
@@ -46,20 +46,47 @@ class Background:
         """The background of a problem: as given, or over the box of its points, or of the data set they are part of.
 
         Raises:
-            InputError: the box of a given one does not hold the points, or its weight is none.
+            InputError: what is given is no background, or its box does not hold the points.
         """
-        if not isinstance(given, Background):
+        if isinstance(given, bool | np.bool_):
             low, high = extent_of(data.x) if data.box is None else data.box
             return cls(jnp.asarray(START, float), jnp.asarray(low, float), jnp.asarray(high, float))
-        weight, low, high = (np.asarray(part, float) for part in (given.weight, given.low, given.high))
+        if not isinstance(given, Background):
+            raise InputError(f"background: must be True, False or a wb.Background, got {shown(given)}")
         lowest, highest = extent_of(data.x)
-        if weight.shape != () or not 0 < weight < 1:
-            raise InputError(f"background: its weight must lie between 0 and 1, got {shown(weight.tolist())}")
-        if low.shape != lowest.shape or high.shape != lowest.shape:
-            raise InputError(f"background: low and high need {len(lowest)} numbers, one for each column")
-        if not np.all((low <= lowest) & (high >= highest)):
+        checked = cls.checked(given.weight, given.low, given.high, len(lowest))
+        if not np.all((np.asarray(checked.low) <= lowest) & (np.asarray(checked.high) >= highest)):
             raise InputError("background: the box must hold all points; lower low or raise high, or give True")
-        return cls(*(jnp.asarray(part, float) for part in (weight, low, high)))
+        return checked
+
+    @classmethod
+    def checked(cls, weight: Any, low: Any, high: Any, columns: int) -> "Background":
+        """The background of these numbers, for so many columns.
+
+        Raises:
+            InputError: names the part that is no number, of another shape, or out of its range.
+        """
+        parts = []
+        for name, given, shape in (("weight", weight, ()), ("low", low, (columns,)), ("high", high, (columns,))):
+            try:
+                number = np.asarray(given)
+            except ValueError:
+                number = np.empty(0, object)
+            wanted = "a number" if shape == () else f"{columns} finite numbers, one for each column"
+            if number.dtype.kind not in "iuf" or number.shape != shape or not np.all(np.isfinite(number)):
+                raise InputError(f"background: {name}: give {wanted}, got {shown(given)}")
+            parts.append(number.astype(float))
+        if not 0 < parts[0] < 1:
+            raise InputError(f"background: weight: must lie between 0 and 1, got {parts[0]:.6g}")
+        with np.errstate(over="ignore"):
+            lengths = parts[2] - parts[1]
+        if not np.all((lengths > 0) & np.isfinite(lengths)):
+            column = int(np.argmin((lengths > 0) & np.isfinite(lengths)))
+            raise InputError(
+                f"background: low and high: column {column + 1} reaches from {parts[1][column]:.6g} to "
+                f"{parts[2][column]:.6g}; low must be below high, by a finite number"
+            )
+        return cls(*map(jnp.asarray, parts))
 
     def weighing(self, weight: Array) -> "Background":
         """The background over the same box with another weight; boxes are repeated for a batch of weights [...]."""
@@ -93,8 +120,8 @@ class Background:
         return replace(self, low=jnp.minimum(*ends), high=jnp.maximum(*ends))
 
     def of_columns(self, index: ArrayLike) -> "Background":
-        """The background of some columns."""
-        return replace(self, low=self.low[index], high=self.high[index])
+        """The background of some columns; batches have leading axes."""
+        return replace(self, low=self.low[..., index], high=self.high[..., index])
 
     def sample(self, key: Array, size: int, others: Callable[[Array, int], tuple[Array, Array]]) -> tuple[Array, Array]:
         """Draws, and the components they came from: each from the background by its weight, else from `others`."""

@@ -8,7 +8,6 @@ from html import escape
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jax.numpy as jnp
 import numpy as np
 
 from workbench.data.points import check_columns, default_columns
@@ -126,9 +125,16 @@ def load_mixture(path: Path | str) -> SavedMixture:
         raise InputError(f"{path}: is not JSON ({cut(str(error), VALUE)}); {remedy}") from None
     if not isinstance(values, dict) or values.get("format") != FORMAT:
         raise InputError(f"{path}: has no format {FORMAT!r}; {remedy}")
-    if values.get("version") not in (VERSION, WITH_BACKGROUND):
+    version = values.get("version")
+    if isinstance(version, bool) or version not in (VERSION, WITH_BACKGROUND):
         read = f"{VERSION} and {WITH_BACKGROUND}"
-        raise InputError(f"{path}: version is {shown(values.get('version'))}, and this workbench reads {read}")
+        raise InputError(f"{path}: version is {shown(version)}, and this workbench reads {read}")
+    if ("background" in values) != (version == WITH_BACKGROUND):
+        there = "has a background" if version == VERSION else "has none"
+        raise InputError(
+            f"{path}: background: a file of version {WITH_BACKGROUND} has one and others have none; this one is of "
+            f"version {version} and {there}"
+        )
     missing = [key for key in ("covariance", "weights", "means", "covariances") if key not in values]
     if missing:
         raise InputError(f"{path}: {', '.join(missing)}: missing; {remedy}")
@@ -175,15 +181,10 @@ def _numbers(value: Any, key: str) -> np.ndarray:
 
 def _background(given: Any, dimensions: int) -> Background:
     """The background of a file."""
-    parts = [given.get(name) for name in ("weight", "low", "high")] if isinstance(given, dict) else [None]
-    if any(part is None for part in parts):
+    names = ("weight", "low", "high")
+    if not isinstance(given, dict) or set(given) != set(names):
         raise InputError(f"background: give weight, low and high, got {shown(given)}")
-    weight, low, high = (_numbers(part, "background") for part in parts)
-    if low.shape != (dimensions,) or high.shape != (dimensions,) or not np.all(np.isfinite([low, high])):
-        raise InputError(f"background: low and high have one finite number for each of {dimensions} columns")
-    if weight.shape != () or not 0 <= weight <= 1 or not np.all(low < high):
-        raise InputError("background: its weight lies between 0 and 1, and low is below high")
-    return Background(jnp.asarray(weight), jnp.asarray(low), jnp.asarray(high))
+    return Background.checked(given["weight"], given["low"], given["high"], dimensions)
 
 
 def html_of(mixture: Mixture) -> str:

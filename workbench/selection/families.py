@@ -44,7 +44,7 @@ class FamilySelection:
 
     def chosen(self, criterion: str) -> Cell | None:
         """The model that a criterion chooses: its best, if no model is left out, which might be better; else None."""
-        out = any(selection.left_out(criterion) for selection in self.families.values())
+        out = any(each.left_out(criterion) or each.waiting for each in self.families.values())
         return None if out else self.best(criterion)
 
     def best(self, criterion: str) -> Cell | None:
@@ -102,7 +102,9 @@ class FamilySelection:
                 f" No choice, because some could not be judged; the highest of the others: {', '.join(undecided)}."
             )
         last = ["Where the choice is the most asked, ask for more."] if "most" in map(self.edge, CRITERIA) else []
-        return " ".join([chosen, *self._exclusions(), *last])
+        waiting = [f"{of} {', '.join(map(str, each.waiting))}" for of, each in self.families.items() if each.waiting]
+        left = [f"Not scored yet: K = {'; '.join(waiting)}; the same command goes on."] if waiting else []
+        return " ".join([chosen, *self._exclusions(), *last, *left])
 
     def _exclusions(self) -> list[str]:
         """What each family leaves out; families that leave out the same share a sentence."""

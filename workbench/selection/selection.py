@@ -46,7 +46,7 @@ class Selection:
 
     def chosen(self, criterion: str) -> int | None:
         """The K that a criterion chooses: its best, if no K is left out, which might be better; else None."""
-        return None if self.left_out(criterion) else self.best(criterion)
+        return None if self.left_out(criterion) or self.waiting else self.best(criterion)
 
     def best(self, criterion: str) -> int | None:
         """The K with the highest eligible value, the smallest of equal ones; None unless two K have a value."""

@@ -77,7 +77,7 @@ def loaded_problem(x: Points, weights: Points | None, components: int, covarianc
     inverse = np.asarray(rows.inverse)
     rows = replace(rows, total=jnp.asarray(n * inverse @ spread @ inverse.T))
     hyperparameters = prior.hyperparameters(moments, components, family)
-    return Problem.tree_unflatten((components, family, prior, (), "free"), (rows, hyperparameters, None))
+    return Problem.tree_unflatten((components, family, prior, (), "free"), (rows, hyperparameters, None, None))
 
 
 def _loaded_incomplete(
@@ -92,7 +92,7 @@ def _loaded_incomplete(
     data = Observed(x, weights, (), wider, completed)
     rows = IncompleteRows.of_points(data, family, components)
     hyperparameters = prior.hyperparameters(moments, components, family)
-    problem = Problem.tree_unflatten((components, family, prior, (), "free"), (rows, hyperparameters, None))
+    problem = Problem.tree_unflatten((components, family, prior, (), "free"), (rows, hyperparameters, None, None))
     object.__setattr__(problem, "_data", data._replace(moments=moments))
     return problem
 
