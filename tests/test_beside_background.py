@@ -14,7 +14,7 @@ from climbs import all_climbed, climbed
 from scipy.stats import multivariate_normal
 
 from workbench.cli import cli
-from workbench.compare import Comparison, table
+from workbench.compare import Comparison, compare, table
 from workbench.compare.answers import labels_of
 from workbench.compare.errors import errors_of
 from workbench.compare.estimates import estimates_of
@@ -164,14 +164,14 @@ def compared(x: np.ndarray, tmp_path_factory: pytest.TempPathFactory) -> tuple[P
 
 
 def test_labels_call_the_background_0(compared: tuple[Path, Comparison]) -> None:
-    rows = list(csv.DictReader((compared[0] / "results" / "fit" / "labels.csv").open()))
+    rows = list(csv.DictReader((compared[0] / "results" / "fit" / "labels.csv").read_text().splitlines()))
     assert {row["component"] for row in rows} == {"0", "1", "2"}
     for row in rows:
         shares = [float(row[f"p{k}"]) for k in range(3)]
         assert sum(shares) == pytest.approx(1.0, abs=1e-12)
         assert shares[int(row["component"])] == max(shares) == float(row["probability"])
     model = json.loads((compared[0] / "results" / "fit" / "model.json").read_text())
-    estimates = list(csv.DictReader((compared[0] / "results" / "fit" / "estimates.csv").open()))
+    estimates = list(csv.DictReader((compared[0] / "results" / "fit" / "estimates.csv").read_text().splitlines()))
     own = next(row for row in estimates if row["parameter"] == "background")
     assert float(own["estimate"]) == pytest.approx(model["background"]["weight"], rel=1e-12)
     assert 0 < float(own["low"]) < float(own["estimate"]) < float(own["high"]) < 1
@@ -221,6 +221,31 @@ def test_held_out_rows_lie_in_the_box(x: np.ndarray) -> None:
     problem = experiment.problem(train)
     assert problem.background is not None
     assert np.all(np.asarray(problem.background.log_joint(jnp.asarray(heldout.x))) > -np.inf)
+
+
+def test_a_weight_that_cannot_be_told_from_none_has_no_interval() -> None:
+    rng = np.random.default_rng(0)
+    even = np.concatenate([rng.uniform(-1, 1, 100), rng.normal(8.0, 0.5, 60)])
+    groups = np.concatenate([rng.normal(size=(150, 2)), rng.normal(size=(100, 2)) + [6.0, 2.0]])
+    for x, none in ((even, True), (groups, False)):
+        traces = compare(Problem(x, 2, background=True), "em", restarts=2)
+        found = estimates_of(traces, "em")
+        own = next(row for row in found.rows if row.parameter == "background")
+        assert (own.low, own.high, own.standard_error) == (None, None, None)
+        assert "the background's weight lies within 2 standard errors of 0" in found.said
+        assert all(row.low is not None for row in found.rows if row.parameter == "mean")
+        assert ("gives it less than one point: fit without it" in table(traces).reading) == none
+
+
+def test_predict_says_how_many_rows_lie_outside_the_box(compared: tuple[Path, Comparison], tmp_path: Path) -> None:
+    (tmp_path / "new.csv").write_text("a,b\n0,0\n50,50\n-60,1\n1,\n")
+    model = str(compared[0] / "results" / "fit" / "model.json")
+    result = CliRunner().invoke(cli, ["predict", model, str(tmp_path / "new.csv")])
+    assert result.exit_code == 0, result.output
+    assert "2 rows outside the box of the model's background" in result.stderr
+    result = CliRunner().invoke(cli, ["predict", model, str(tmp_path / "new.csv"), "--complete"])
+    assert result.exit_code == 0, result.output
+    assert "outside the box" not in result.stderr
 
 
 def test_labels_of_rows_outside_the_box_are_of_a_component(start: Mixture) -> None:

@@ -162,8 +162,11 @@ def test_the_command_line_fits_selects_and_labels_rows_with_missing_cells(x: np.
         encoding="utf-8",
     )
     runner, out = CliRunner(), ["--out", str(tmp_path / "out")]
-    refused = runner.invoke(cli, ["fit", str(config), *out])
-    assert refused.exit_code == 2 and f"data row {N + 1}: no cell has a value" in refused.output
+    # A row without any value says nothing, and is left out.
+    with_empty = runner.invoke(cli, ["fit", str(config), "--out", str(tmp_path / "with_empty")])
+    assert with_empty.exit_code == 0, with_empty.output
+    assert "1 row without any value was left out." in with_empty.output
+    assert (tmp_path / "with_empty" / "fit" / "labels.csv").read_text(encoding="utf-8").count("\n") == N + 1
     (tmp_path / "holes.csv").write_text("\n".join(["tag,a,b", *rows]) + "\n", encoding="utf-8")
     fitted = runner.invoke(cli, ["fit", str(config), *out])
     assert fitted.exit_code == 0, fitted.output

@@ -101,6 +101,16 @@ def test_columns_are_used_in_the_order_given_and_the_rest_is_not_read(write: Wri
     assert data.columns == ("v", "u") and data.labels is None
 
 
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+def test_a_line_may_be_longer_than_the_longest_cell_of_the_module(write: Write, separator: str) -> None:
+    names = [f"GENE_{place}" for place in range(20_000)]
+    lines = [names, *([f"{row + place}" for place in range(len(names))] for row in range(3))]
+    path = write("genes.csv", "\n".join(separator.join(line) for line in lines) + "\n")
+    data = read_file(path)
+    assert data.columns == tuple(names)
+    np.testing.assert_array_equal(data.x[1], np.arange(1.0, 20_001.0))
+
+
 def test_quoted_names_may_hold_the_separator(write: Write) -> None:
     assert read_file(write("a.csv", '"a, b";"c"\n1;2\n3;4\n')).columns == ("a, b", "c")
 

@@ -53,6 +53,10 @@ def _message(values: dict[str, Any]) -> str:
 # What is wrong, and what its one line must say after the file.
 MISTAKES: dict[str, tuple[dict[str, Any], list[str]]] = {
     # unknown keys, in every table
+    "a key of a table in the root": (
+        _with("components", 2),
+        ["components: unknown key", "did you mean model.components?"],
+    ),
     "unknown in the root": (_with("sed", 1), ["sed: unknown key", "did you mean seed?"]),
     "unknown in data": (_with("data.colums", ["waiting"]), ["data.colums: unknown key", "did you mean columns?"]),
     "unknown in simulate": (
@@ -92,7 +96,10 @@ MISTAKES: dict[str, tuple[dict[str, Any], list[str]]] = {
         ["methods.x.of.tolerance: must be greater than or equal to 0", "got -1.0"],
     ),
     "a value for a method's own table": (_with("methods.anderson", {"of": 3}), ["methods.anderson.of: must be", "3"]),
-    "unknown, like nothing": (_with("model.zzz", 1), ["model.zzz: unknown key", "allowed: components, covariance"]),
+    "unknown, like nothing": (
+        _with("model.zzz", 1),
+        ["model.zzz: unknown key", "allowed: background, components, covariance"],
+    ),
     # wrong types
     "text for a number": (_with("seed", "three"), ["seed: must be a valid integer", "got 'three'"]),
     "a fraction for a whole number": (_with("model.components", 2.5), ["model.components: must be", "got 2.5"]),

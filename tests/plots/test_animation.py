@@ -51,6 +51,24 @@ def words(ax: Axes) -> list[str]:
     return ax.get_title(loc="left").split("\n")
 
 
+@pytest.mark.parametrize("columns", [["a"], ["b"]])
+def test_one_column_beside_a_background_has_its_own_box(trace_of, columns: list[str]) -> None:
+    x = np.concatenate([ROWS, [[-9.0, 30.0]]])
+    problem = wb.Problem(x, 2, columns=["a", "b"], background=True)
+    assert problem.background is not None
+    climb = [replace(mixture([mean, 5.0]), background=problem.background) for mean in (0.0, 0.5, 1.0)]
+    (ax,) = panels(1)
+    film = Film([ax], Comparison(problem, {"em": trace_of(problem, [climb])}, columns=("a", "b")), columns=columns)
+    film.draw(2)
+    (total,) = [line for line in ax.lines if line.get_linestyle() == "--"]
+    place = ["a", "b"].index(columns[0])
+    end = x[-1, place]
+    far = np.argmin(np.abs(np.asarray(total.get_xdata()) - (end - 0.5 * np.sign(end))))
+    # Far from the components the density is the background's alone.
+    height = float(problem.background.weight) / np.ptp(x[:, place])
+    assert np.asarray(total.get_ydata())[far] == pytest.approx(height, rel=1e-6)
+
+
 def test_frames_lie_at_the_prices_at_which_some_method_has_a_row(plane: Comparison) -> None:
     film = Film(panels(2), plane)
     assert film.restart == 1

@@ -3,11 +3,13 @@
 import csv
 import io
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from workbench.selection import CRITERIA, Choice, Score, Selection
+from workbench.selection.families import FamilySelection
 
 TERMS = {1: np.array([-1.0, -2.0, -3.0]), 2: np.array([-1.0, -1.5, -1.5]), 3: np.array([-0.5, -2.2, -1.35])}
 
@@ -39,6 +41,17 @@ def test_a_lone_value_chooses_nothing(selection: Selection) -> None:
     alone = Selection("mine", "", selection.choices[:1])
     assert alone.best("aic") is None
     assert alone.reading == "No criterion has chosen."
+
+
+def test_what_is_not_finished_chooses_nothing(selection: Selection) -> None:
+    unfinished = replace(selection, waiting=(5,))
+    assert (selection.chosen("heldout"), unfinished.chosen("heldout"), unfinished.best("heldout")) == (2, None, 2)
+    assert "Not scored yet: K = 5" in unfinished.reading
+    assert "*" not in str(unfinished)
+    families = FamilySelection("mine", {"full": selection, "tied": Selection("mine", "", (), waiting=(1, 2))})
+    assert families.chosen("heldout") is None
+    assert families.best("heldout") == ("full", 2)
+    assert "Not scored yet: K = tied 1, 2; the same command goes on." in families.reading
 
 
 def test_sums_are_compared_point_by_point(selection: Selection) -> None:

@@ -156,6 +156,11 @@ def explain(error: Any, root: type[BaseModel]) -> str:
     location = [str(part) for part in error["loc"]]
     model, path = _locate(location, root)
     key = ".".join(one_line(part, VALUE) for part in path)
+    if error["type"] == "extra_forbidden" and len(path) == 1:
+        model, tables = root, {name: innermost(root, [name]) for name in root.model_fields}
+        within = [name for name, table in tables.items() if table is not root and path[0] in table.model_fields]
+        if within:
+            return f"{key}: unknown key (did you mean {within[0]}.{path[0]}?)"
     fields = sorted(model.model_fields) if model is not None else []
     return explain_value(error, key, fields, _tags(path))
 

@@ -268,7 +268,10 @@ class Mixture:
         return replace(self, weights=self.weights[index], means=self.means[index], scales=scales)
 
     def canonical(self) -> "Mixture":
-        """The components ordered by the first coordinate of their means; ties are broken by the next coordinate."""
+        """The components ordered by the first coordinate of their means; ties are broken by the next coordinate.
+
+        Where rows or fixed parameters number the components, `Problem.presented` keeps these numbers.
+        """
         return self.permute(jnp.lexsort(self.means.T[::-1]))
 
     def save(self, path: Path | str, columns: Sequence[str] = ()) -> None:

@@ -169,7 +169,7 @@ def _of_comparison(comparison: Comparison, name: str, look: Look) -> Figure:
     if name in MAKERS:
         return fitting(name, partial(MAKERS[name], comparison), look)
     if name not in OF_PAGE:
-        raise InputError(f"figure: {unknown_name('figure', name, (*MAKERS, *OF_PAGE))}")
+        raise InputError(f"figure: {unknown_name('figure', name, (*MAKERS, 'animation', *OF_PAGE))}")
     look.keywords(name)
     made = figures_of(comparison, only=name)
     if name not in made:
