@@ -1,18 +1,24 @@
 """Plots of criteria over the number of components, and of the results of a sweep against a swept number."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from textwrap import fill
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from workbench.errors import cut
 from workbench.jobs.sweep import Swept
-from workbench.plots.style import CYCLE, EDGE, colours, strokes, tidy
-from workbench.selection import CRITERIA, FamilySelection, Selection
+from workbench.plots.style import CYCLE, EDGE, colours, plain, strokes, tidy
+from workbench.selection import CRITERIA, FamilySelection, Score, Selection
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 # The axis is linear up to this many nats below the best, and logarithmic beyond, where no K is competitive.
 LINEAR = 10.0
+
+# The most characters of a reason for missing values, and of its lines.
+REASON, WRAPPED = 120, 32
 
 BLUE, RED = CYCLE[:2]
 
@@ -34,7 +40,7 @@ def criterion(ax: "Axes", selection: Selection, name: str) -> None:
         _rejected(ax, selection, name, best, (low, high))
     else:
         low, high = 1.0, 0.0
-        ax.text(0.5, 0.5, "fewer than two values", transform=ax.transAxes, ha="center", va="center", color=EDGE)
+        _say_why(ax, [choice.scores[name] for choice in selection.choices])
     _scale(ax, max(low, 1.0), min(high, 0.0))
     ax.set_xticks(list(found))
     ax.set_xlim(min(found) - 0.5, max(found) + 0.5)
@@ -46,7 +52,15 @@ def criterion(ax: "Axes", selection: Selection, name: str) -> None:
 def _mark(ax: "Axes", best: int, *, chosen: bool) -> None:
     """A mark at the best K: full if it is chosen, a ring if it is the highest of those that could be judged."""
     face = RED if chosen else "white"
-    ax.plot([best], [0], "o", markerfacecolor=face, markeredgecolor=RED, markersize=8, zorder=3)
+    ax.plot([best], [0], "o", markerfacecolor=face, markeredgecolor=RED, markersize=8, zorder=3, clip_on=False)
+
+
+def _say_why(ax: "Axes", scores: Sequence[Score]) -> None:
+    """In place of a curve: why there are fewer than two values, if it is the same for all of them."""
+    reasons = {str(score.why) for score in scores if score.value is None}
+    why = f":\n{fill(cut(reasons.pop(), REASON), WRAPPED)}" if len(reasons) == 1 else ""
+    style: dict[str, Any] = {"ha": "center", "va": "center", "color": EDGE, "fontsize": "small"}
+    ax.text(0.5, 0.5, plain(f"fewer than two values{why}"), transform=ax.transAxes, **style)
 
 
 def _rejected(ax: "Axes", selection: Selection, name: str, best: int, span: tuple[float, float]) -> None:
@@ -77,7 +91,7 @@ def families(ax: "Axes", grid: FamilySelection, name: str) -> None:
         out = [k for k, score in scores.items() if score.rejected is not None]
         ax.plot(out, [low] * len(out), "o", markerfacecolor="white", markeredgecolor=colour, markersize=6)
     if best is None:
-        ax.text(0.5, 0.5, "fewer than two values", transform=ax.transAxes, ha="center", va="center", color=EDGE)
+        _say_why(ax, list(grid.scores(name).values()))
     else:
         _mark(ax, best.components, chosen=grid.chosen(name) is not None)
     _scale(ax, low, 0.0)
