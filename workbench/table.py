@@ -67,6 +67,7 @@ class Table:
         most: the most rows that are printed; by default all.
         keep: the columns to keep if not all fit, the most important first; the others are named below. By default all
             are shown, in blocks below each other that each begin with the first column.
+        apart: so many first rows are set apart from the others by a rule.
     """
 
     columns: tuple[str, ...]
@@ -77,6 +78,7 @@ class Table:
     words: tuple[str, ...] = ()
     most: int | None = None
     keep: tuple[str, ...] = ()
+    apart: int = 0
 
     @classmethod
     def of_lines(cls, heads: Sequence[str], lines: Iterable[Sequence[Any]], **more: Any) -> Self:
@@ -114,7 +116,8 @@ class Table:
     def to_html(self) -> str:
         """An HTML table, whose contents are escaped. The first cell of a row is its header."""
         head = "".join(f'<th scope="col"{self._class(i)}>{html.escape(text)}</th>' for i, text in enumerate(self.heads))
-        body = "".join(f"<tr>{self._html_line(row)}</tr>\n" for row in self.rows[:PAGE_ROWS])
+        lines, marks = enumerate(self.rows[:PAGE_ROWS]), {self.apart or None: ' class="ruled"'}
+        body = "".join(f"<tr{marks.get(i, '')}>{self._html_line(row)}</tr>\n" for i, row in lines)
         more = len(self.rows) - PAGE_ROWS
         below = f'<p class="note">... and {more:,} rows more.</p>\n' if more > 0 else ""
         return f'<table class="figures">\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}</tbody>\n</table>\n{below}'
@@ -154,9 +157,8 @@ class Table:
         """
         width = shutil.get_terminal_size((PLAIN_WIDTH, 24)).columns if width is None else width
         shown = self.lines(self.most)
-        parts = [self.title] if self.title else []
         blocks, left_out = self._blocks(shown, width)
-        parts += ["\n".join(_printed(block)) for block in blocks]
+        parts = [*filter(None, [self.title]), *("\n".join(_printed(block, self.apart)) for block in blocks)]
         below = ["no row"] if not self.rows else []
         if len(self.rows) > len(shown):
             below.append(f"... and {len(self.rows) - len(shown):,} rows more")
@@ -188,15 +190,10 @@ class Table:
             rest = rest[count:]
         return blocks or [columns], []
 
-    def titled(self, title: str) -> Self:
-        """The same table with another title."""
-        return replace(self, title=title)
-
     def __str__(self) -> str:
         return self.text()
 
-    def __repr__(self) -> str:
-        return self.text()
+    __repr__ = __str__
 
     def _repr_html_(self) -> str:
         return self.to_html()
@@ -250,13 +247,14 @@ def _fitted(columns: Sequence[_Column], width: int) -> list[_Column] | None:
     return [c if c.width <= w else c.narrowed(w) for c, w in zip(columns, widths, strict=True)]
 
 
-def _printed(columns: Sequence[_Column]) -> list[str]:
-    """The printed lines of columns: headings, a rule, and the rows."""
+def _printed(columns: Sequence[_Column], apart: int = 0) -> list[str]:
+    """The printed lines of columns: headings, a rule, and the rows, with a rule below the first `apart` of them."""
     widths = [column.width for column in columns]
     tall = max(len(column.head) for column in columns)
     heads = [("",) * (tall - len(column.head)) + column.head for column in columns]
     body = [[column.cells[i] for column in columns] for i in range(len(columns[0].cells))]
-    rows: list[list[tuple[str, ...]]] = [heads, [("─" * width,) for width in widths], *body]
+    rule: list[tuple[str, ...]] = [("─" * width,) for width in widths]
+    rows: list[list[tuple[str, ...]]] = [heads, rule, *body[:apart], *([rule] if apart else []), *body[apart:]]
     texts = []
     for row in rows:
         for pieces in zip_longest(*row, fillvalue=""):

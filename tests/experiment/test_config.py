@@ -65,6 +65,9 @@ CHANGED: dict[str, Any] = {
     "means": [[1.0, 50.0], [3.5, 81.0]],
     "covariances": [[2.0, 0.5], [0.5, 3.0]],
     "fixed": [{"component": 0, "weight": 0.25}],
+    "background": True,
+    "given.background": 0.25,
+    "labellings.background": 0.25,
     "min_relative_size": 2.0,
     "min_relative_eigenvalue": 1e-3,
     "tight": 0.1,
@@ -166,7 +169,7 @@ ONE_FIELD = [
     *[("soundness", "", field) for field in _fields(Soundness)],
     *[("simulate", "", field) for field in _fields(SimulateConfig)],
     *[("data", "", field) for field in _fields(DataConfig, "dataset", "file", "simulate", *OF_FILES)],
-    *[("model", "", field) for field in ("components", "covariance", "labels", "fixed")],
+    *[("model", "", field) for field in ("components", "covariance", "labels", "fixed", "background")],
     *[("", "", field) for field in ("seed", "restarts")],
 ]
 

@@ -3,6 +3,7 @@
 import os
 import shlex
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -155,7 +156,7 @@ def _in_form(found: Sequence[tuple[str, Estimates]], form: str) -> str:
         title = f"{about}{name}: {shown.title}"
         end = f"\n{about}{shown.note}\n" if shown.note else ""
         gap = "\n" if form == "markdown" else ""
-        body = shown.titled("").in_form(form) if each.rows else ""
+        body = replace(shown, title="").in_form(form) if each.rows else ""
         texts.append(f"{title}\n{gap}{body}{'' if form == 'table' else gap + end.lstrip()}")
     return "\n".join(texts)
 

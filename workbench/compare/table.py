@@ -88,9 +88,16 @@ def _count(*statuses: Status) -> Cell:
     return lambda s: f"{sum(s.statuses.get(status.name, 0) for status in statuses)} of {s.restarts}"
 
 
+# The lines that matter most, which stand first and are set apart: the answer, how often it is reached, and the price.
+FIRST: tuple[tuple[str, Cell], ...] = (
+    ("best sound log-joint", lambda s: _number(s.best_log_joint, ".3f")),
+    (f"reached the best (within {WITHIN:g})", _reached),
+    ("passes to the best (median)", lambda s: _passes(s.passes_to_best)),
+)
+
 # The lines of the table, top to bottom. A line is left out if no method has a figure for it.
 LINES: tuple[tuple[str, Cell], ...] = (
-    ("best sound log-joint", lambda s: _number(s.best_log_joint, ".3f")),
+    *FIRST,
     ("best sound log-likelihood", lambda s: _number(s.best_log_likelihood, ".3f")),
     ("held-out log density per point", _heldout),
     (f"held-out, less {YARDSTICK}'s on the same points", _gain),
@@ -98,7 +105,6 @@ LINES: tuple[tuple[str, Cell], ...] = (
     ("lower bound of the log evidence", lambda s: _number(s.evidence_bound, ".3f")),
     ("adjusted Rand index", lambda s: _number(s.adjusted_rand_index, ".3f")),
     ("matched error of means (sd)", lambda s: _number(s.matched_error, ".3f")),
-    (f"reached the best (within {WITHIN:g})", _reached),
     ("other sound ends (restarts)", _others),
     (f"ended lower than {YARDSTICK} (by {LOWER:g})", _lower),
     ("converged", _count(Status.CONVERGED)),
@@ -107,7 +113,6 @@ LINES: tuple[tuple[str, Cell], ...] = (
     ("on a plateau", _count(Status.PLATEAU)),
     ("collapsed", _count(Status.COLLAPSED)),
     ("divergent or not finite", _count(Status.DIVERGENT, Status.NONFINITE)),
-    ("passes to the best (median)", lambda s: _passes(s.passes_to_best)),
     (f"passes to within {NEAR:g} nats per point", _near),
     ("seconds to the best (median)", lambda s: _number(s.seconds_to_best, ".3f")),
     ("passes in all", lambda s: passes_text(s.passes)),
@@ -149,7 +154,9 @@ class ComparisonTable:
     def shown(self) -> Table:
         """A line for each quantity, a column for each method."""
         lines = [[heading, *cells] for heading, cells in self.lines]
-        return Table.of_lines(["", *(s.method for s in self.summaries)], lines, words=("0",))
+        first = sum(heading in dict(FIRST) for heading, _ in self.lines)
+        apart = first if first < len(lines) else 0
+        return Table.of_lines(["", *(s.method for s in self.summaries)], lines, words=("0",), apart=apart)
 
     @property
     def reading(self) -> str:

@@ -121,7 +121,7 @@ class GradientAscent(Climber):
             updates, inner = optimiser.update(state.gradient, state.inner, state.u)
             u = optax.apply_updates(state.u, updates)
             value, gradient = jax.value_and_grad(loss)(u)
-            largest = jnp.max(jnp.array([jnp.max(jnp.abs(g), initial=0.0) for g in gradient]))
+            largest = jnp.max(jnp.array([jnp.max(jnp.abs(g), initial=0.0) for g in jax.tree.leaves(gradient)]))
             finite = jnp.isfinite(value) & jnp.isfinite(largest)
             converged = largest <= self.gradient_tolerance
             mixture = chart.constrain(u)

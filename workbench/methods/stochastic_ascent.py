@@ -78,7 +78,7 @@ class StochasticAscent(Minibatch):
             moved = StochasticState(u, memory, gradient, turns, probe, state.key)
             searching = state._replace(probe=probe.after_trial(value, gradient, rule))
             after = _where(probe.done, moved, searching)
-            finite = jnp.all(jnp.array([jnp.all(jnp.isfinite(leaf)) for leaf in after.u]))
+            finite = jnp.all(jnp.array([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(after.u)]))
             usable = is_usable(chart.constrain(after.u), problem)
             price = share_of(rows, problem)
             info = Info(

@@ -64,9 +64,9 @@ def kl_bounds(one: Mixture, other: Mixture) -> Bounds:
     Raises:
         InputError: the mixtures have different columns.
     """
+    _check_columns(one, other)
     for mixture in (one, other):
         components_alone(mixture, "kl_bounds")
-    _check_columns(one, other)
     first, second = _components(one), _components(other)
     within, between = (jnp.asarray(0.5 * twice_kl(first, each)) for each in (first, second))  # [K, K], [K, L]
     w, v = jnp.asarray(first.weights), jnp.asarray(second.weights)

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from markupsafe import Markup
@@ -146,7 +147,7 @@ def _estimates(comparison: Comparison, summaries: Sequence[MethodSummary]) -> li
         ]
     found = estimates_of(comparison, method)
     shown = found.shown
-    return [*parts, Words(f"{shown.title}."), Grid(shown.titled(""), shown.title), Words(OF_ESTIMATES, "note")]
+    return [*parts, Words(f"{shown.title}."), Grid(replace(shown, title=""), shown.title), Words(OF_ESTIMATES, "note")]
 
 
 def _facts(comparison: Comparison) -> str:
