@@ -27,9 +27,6 @@ PatternChunk = Callable[[Any, Array, Array, Array], Sums]  # (parameters, observ
 # Rows of a chunk are at least so many: a vector register's width. Groups of fewer rows are padded to it.
 FEWEST = 8
 
-# The number of chunks is a multiple of this.
-TOGETHER = 4
-
 
 @jax.tree_util.register_pytree_node_class
 @dataclass(frozen=True)
@@ -73,9 +70,8 @@ class IncompleteRows(Rows):
         rows, chunks = cls._of_groups(
             data, [part for parts in groups for part in parts], covariance, components, matrix
         )
-        observed = np.repeat(np.repeat(patterns.observed, [len(parts) for parts in groups], axis=0), chunks, axis=0)
-        filled = np.pad(observed, ((0, len(rows.counted) - len(observed)), (0, 0)))
-        return replace(rows, observed=jnp.asarray(filled, rows.dtype))
+        observed = np.repeat(patterns.observed, [len(parts) for parts in groups], axis=0)
+        return replace(rows, observed=jnp.asarray(np.repeat(observed, chunks, axis=0), rows.dtype))
 
     @classmethod
     def _of_groups(
@@ -100,9 +96,7 @@ class IncompleteRows(Rows):
         mean_size = 2 ** int(np.ceil(np.log2(n / len(groups))))
         size = max(FEWEST, min(Layout.of(n, row_bytes, 1).size, mean_size))
         chunks = np.asarray([-(-len(members) // size) for members in groups])
-        # Chunks without a row let parts of one data set, such as folds, meet in one shape and so in one program.
-        total = -(-int(np.sum(chunks)) // TOGETHER) * TOGETHER
-        z = np.zeros((total * size, d))
+        z = np.zeros((int(np.sum(chunks)) * size, d))
         place, first = np.zeros(n, int), 0
         for members, number in zip(groups, chunks.tolist(), strict=True):
             place[members] = first + np.arange(len(members))
@@ -117,7 +111,7 @@ class IncompleteRows(Rows):
         known = None
         if data.known is not None:
             own = [data.known.components[members[0]] for members in groups]
-            known = jnp.asarray(np.pad(np.repeat(own, chunks), (0, total - sum(chunks)), constant_values=UNKNOWN))
+            known = jnp.asarray(np.repeat(own, chunks))
         dtype = jnp.result_type(float)
         rows = cls(
             z=jnp.asarray(z.reshape(-1, size, d).transpose(0, 2, 1), dtype),
