@@ -262,8 +262,8 @@ def _on_background(comparison: Comparison) -> list[str]:
     if comparison.problem.background is None:
         return []
     told = (
-        "Beside the components stands a uniform background over the box that holds all points: labels call it 0, and "
-        "its weight is among the estimates."
+        "Beside the components stands a uniform background over the box that holds all points: labels call it 0 (in "
+        "Python -1), and its weight is among the estimates."
     )
     climbs = [trace for trace in comparison.values() if not trace.is_sampler]
     ends = [(score, float(end)) for trace in climbs for score, end in zip(*_last_of(trace), strict=True)]

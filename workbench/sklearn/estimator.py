@@ -22,7 +22,7 @@ from workbench.data import check_weights
 from workbench.data.incomplete import has_missing
 from workbench.data.observed import MissingCells
 from workbench.errors import InputError
-from workbench.methods import METHODS, Method
+from workbench.methods import METHODS, Climber, Method
 from workbench.methods.em import check_closed_form
 from workbench.mixture import Mixture, Prior
 from workbench.mixture.converted import FAMILIES, parameters_of, with_precisions
@@ -234,9 +234,9 @@ class GaussianMixture(sklearn.mixture.GaussianMixture):  # type: ignore[misc]
             return None
         (method,) = name_methods(self.method).values()
         if method.schedule().draws:
-            names = ", ".join(name for name in METHODS if name != "em")
+            names = ", ".join(name for name, kind in METHODS.items() if issubclass(kind, Climber))
             raise InputError(
-                f"method: {method.method} draws samples, and one mixture is asked for; of {names} give one that climbs"
+                f"method: {method.method} draws samples, and one mixture is asked for; give one that climbs: {names}"
             )
         if isinstance(self.method, str) and "max_iterations" in type(method).model_fields:
             method = type(method).model_validate({"max_iterations": max(self.max_iter, 1)})
