@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from families import summed
 from jax.scipy.special import logsumexp
-from jax.scipy.stats import multivariate_normal
 from numpy.typing import NDArray
+from plain_density import component_terms
 
 from workbench.engine.one_pass import log_likelihood, one_pass
 from workbench.mixture import COVARIANCES, Mixture
@@ -46,22 +46,12 @@ def beside(problem: Problem, mixture: Mixture, weight: float = 0.3) -> Mixture:
 
 
 def terms(mixture: Mixture, x: Points) -> jax.Array:
-    """Log terms of the density of the cells that are there, the background's last. [N, K + 1]
-
-    A missing cell stands as an independent standard normal at its mean, whose density is taken off again.
-    """
-    there = jnp.asarray(~jnp.isnan(x), float)  # [N, D]
-    filled = jnp.where(there > 0, jnp.nan_to_num(x), 0.0)
-    back = mixture.background
+    """Log terms of the density of the cells that are there, the background's last. [N, K + 1]"""
+    back, seen = mixture.background, jnp.asarray(~jnp.isnan(x), float)
     assert back is not None
-
-    def of(row: jax.Array, seen: jax.Array) -> jax.Array:
-        means, covariances = mixture.means * seen, mixture.covariances * seen[:, None] * seen
-        density = multivariate_normal.logpdf(row, means, covariances + jnp.diag(1.0 - seen))
-        own = jnp.log(mixture.weights * (1 - back.weight)) + density + 0.5 * jnp.sum(1.0 - seen) * jnp.log(2 * jnp.pi)
-        return jnp.append(own, jnp.log(back.weight) - jnp.sum(seen * jnp.log(back.high - back.low)))
-
-    return jnp.asarray(jax.vmap(of)(filled, there))
+    components = component_terms(mixture, x) + jnp.log1p(-back.weight)
+    outside = jnp.log(back.weight) - seen @ jnp.log(back.high - back.low)
+    return jnp.concatenate([components, outside[:, None]], axis=1)
 
 
 @jax.jit

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from families import summed
 from jax.scipy.special import logsumexp
-from jax.scipy.stats import multivariate_normal
 from numpy.typing import NDArray
+from plain_density import component_terms
 
 from workbench.data.known import UNKNOWN
 from workbench.data.observed import Observed
@@ -56,26 +56,9 @@ def rows_of(x: Points, known: NDArray[np.int64], family: str) -> IncompleteRows 
     return rows
 
 
-@jax.jit
-def terms(mixture: Mixture, x: Points) -> jax.Array:
-    """`ln pi_k N(x_n | mu_k, Sigma_k)` of the cells that are there, by JAX's own density. [N, K]
-
-    A missing cell stands as an independent standard normal at its mean, whose density is taken off again.
-    """
-    there = jnp.asarray(~jnp.isnan(x), float)  # [N, D]
-    filled = jnp.where(there > 0, jnp.nan_to_num(x), 0.0)
-
-    def of(row: jax.Array, seen: jax.Array) -> jax.Array:
-        means, covariances = mixture.means * seen, mixture.covariances * seen[:, None] * seen
-        density = multivariate_normal.logpdf(row, means, covariances + jnp.diag(1.0 - seen))
-        return jnp.log(mixture.weights) + density + 0.5 * jnp.sum(1.0 - seen) * jnp.log(2 * jnp.pi)
-
-    return jnp.asarray(jax.vmap(of)(filled, there))
-
-
 def formula(mixture: Mixture, x: Points, known: NDArray[np.int64], weights: Points | None = None) -> jax.Array:
     """The log-likelihood of labelled and other rows, as it stands in books. []"""
-    joint = terms(mixture, x)
+    joint = component_terms(mixture, x)
     own = jnp.where(known == UNKNOWN, logsumexp(joint, axis=1), joint[np.arange(len(x)), np.maximum(known, 0)])
     return jnp.sum(own if weights is None else own * weights)
 
@@ -119,7 +102,7 @@ def test_statistics_have_responsibilities_of_0_and_1_where_components_are_known(
     family: str, x: Points, known: NDArray[np.int64], random_mixture: Random
 ) -> None:
     mixture = random_mixture(x, K, family, seed=4)
-    joint = np.asarray(terms(mixture, x))
+    joint = np.asarray(component_terms(mixture, x))
     r = np.exp(joint - np.log(np.exp(joint).sum(axis=1, keepdims=True)))
     r = np.where(known[:, None] == UNKNOWN, r, np.arange(K) == known[:, None])
     gaps = x[:, None] - np.asarray(mixture.means)  # [N, K, D]
