@@ -257,7 +257,7 @@ class TestFile:
         ("content", "words"),
         [
             (b"seed = = 1", "is not valid TOML"),
-            (b"a = 1\na = 2\n[b]", "is not valid TOML"),
+            (b"a = 1\na = 2\n[b]", "is not valid TOML: a key is set twice; keep one of its lines"),
             (b"\xff\xfe", "is not UTF-8"),
         ],
     )

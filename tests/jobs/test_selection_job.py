@@ -47,7 +47,7 @@ def scored(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         return Choice(k, 3 * k - 1, -float(k), {name: Score.of_terms(terms, [f"beware {k}"]) for name in CRITERIA})
 
     monkeypatch.setattr(running, "scored", score)
-    monkeypatch.setattr(running, "Sampling", Mock)  # nothing is sampled
+    monkeypatch.setattr(running, "Sampling", lambda _: Mock())  # nothing is sampled
     return done
 
 
@@ -233,7 +233,7 @@ def test_the_next_number_of_components_is_sampled_while_one_is_climbed(tiny, tmp
         return stand_in(experiment, train)
 
     monkeypatch.setattr(running, "scored", score)
-    monkeypatch.setattr(running, "Sampling", lambda: Mock(begin=begin))
+    monkeypatch.setattr(running, "Sampling", lambda _: Mock(begin=begin))
     select(parse_experiment(tiny, "tiny"), [1, 2, 3], out=tmp_path)
     for k in (1, 2):
         assert happened.index(("begin", k + 1)) < happened.index(("score", k))
@@ -310,3 +310,39 @@ def test_two_clear_groups_are_told_by_every_criterion(tiny, tmp_path):
     found = select(experiment, [1, 2], out=tmp_path)
     assert [found.best(name) for name in ("bic", "icl", "heldout", "waic", "loo", "evidence")] == 6 * [2]
     assert found.difference("loo", 1).below > 5
+
+
+def test_some_criteria_sample_nothing_and_stand_alone(config, tmp_path, monkeypatch):
+    """AIC and BIC read the fit alone: nothing is sampled or cross-validated, and they are what all criteria give."""
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("was not asked for")
+
+    monkeypatch.setattr("workbench.selection.criteria.sampled", refuse)
+    monkeypatch.setattr("workbench.selection.fit_criteria.all_climbed", refuse)
+    words = [config, "--components", "1:2", "--out", tmp_path / "out"]
+    result = command(*words, "--criteria", "bic,aic", "--format", "json")
+    assert result.exit_code == 0, result.stderr
+    found = json.loads(result.stdout)
+    assert [list(each["scores"]) for each in found["choices"]] == [["aic", "bic"]] * 2
+    assert set(found["best"]) == set(found["edge"]) == {"aic", "bic"}
+    shown = command(*words, "--criteria", "aic,bic")
+    assert "BIC" in shown.stdout and "held-out" not in shown.stdout.split("All values")[0]
+    page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert "--criteria aic,bic" in page and "log evidence" not in page
+    (stored,) = load_selections(tmp_path / "out")
+    assert stored.criteria == ["aic", "bic"]
+    # Against the formulas, with the number of points from the setting ("120 points in ...").
+    points = int(found["setting"].split()[0].replace(",", ""))
+    for each in found["choices"]:
+        p, fit = each["parameters"], each["log_likelihood"]
+        assert each["scores"]["aic"]["value"] == pytest.approx(fit - p, abs=1e-9)
+        assert each["scores"]["bic"]["value"] == pytest.approx(fit - p / 2 * np.log(points), abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"), [("bicc", "Did you mean 'bic'"), ("bic,bic", "given twice"), (" ", "none")]
+)
+def test_a_wrong_criterion_is_named(config, given, words):
+    result = command(config, "--criteria", given)
+    assert (result.exit_code, words in result.stderr) == (2, True)

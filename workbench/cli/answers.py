@@ -1,9 +1,7 @@
-"""The commands from a table to its answer: a first config, a fitted model with labels, new labels, estimates."""
+"""The commands from a table to its answer: a first config, and a fitted model with labels and estimates."""
 
 import os
 import shlex
-from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,154 +9,28 @@ import click
 import numpy as np
 
 from workbench.cli.earlier import replaced
+from workbench.cli.estimates import in_form, level_option
 from workbench.cli.group import cli
 from workbench.cli.predict import write_labels
 from workbench.cli.run import FAILED
-from workbench.cli.shared import Folder, import_own, job_option, named, progress, reusing, writing
+from workbench.cli.shared import Folder, import_own, named, progress, reusing, writing
 from workbench.compare import Comparison, summarise, table
 from workbench.compare.answers import Answer, answer_of, counts_by_class
-from workbench.compare.errors import REPLICATES, WAYS, check_ways, errors_of
-from workbench.compare.estimates import LEVEL, Estimates, estimates_of, numbers_of
+from workbench.compare.estimates import Estimates, estimates_of
 from workbench.compare.trust import trusted, whom_to_trust
 from workbench.data import Dataset
 from workbench.data.known import UNKNOWN, Known
 from workbench.data.moments import number_of
 from workbench.data.points import unknown_name
 from workbench.engine.devices import ask_for_devices
-from workbench.errors import InputError, one_line
+from workbench.errors import InputError
 from workbench.experiment import Experiment, read_experiment
 from workbench.experiment.draft import draft_of, toml_of
 from workbench.jobs.experiment import ExperimentJob
-from workbench.jobs.formats import NEVER
-from workbench.jobs.registry import load_results
-from workbench.jobs.registry import named as of_job
 from workbench.jobs.running import Reuse, run_job
 from workbench.jobs.store import Store
 from workbench.mixture.saved import SavedMixture, save_mixture
-from workbench.table import FORMS, Table, plain
-
-level_option = click.option(
-    "--level",
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
-    default=LEVEL,
-    show_default=True,
-    help="Level of the intervals.",
-)
-
-
-@cli.command()
-@click.argument("folder", type=click.Path(path_type=Path), metavar="DIR")
-@job_option
-@click.option("--method", metavar="NAME", help="Only this method  [default: all]")
-@level_option
-@click.option("--format", "form", type=click.Choice(FORMS), default="table", show_default=True)
-@click.option(
-    "--errors",
-    metavar="WAYS",
-    help=f"Standard errors by several ways side by side, in place of intervals: all, or some of {', '.join(WAYS)}.",
-)
-@click.option(
-    "--replicates",
-    type=click.IntRange(min=10),
-    default=REPLICATES,
-    show_default=True,
-    help="Data sets of each bootstrap of --errors.",
-)
-def estimates(
-    folder: Path, job: str | None, method: str | None, level: float, form: str, errors: str | None, replicates: int
-) -> None:
-    """Print the estimates of stored methods, with standard errors and intervals.
-
-    Of a method that climbs they rest on the observed information at its best sound end, of a sampler on its draws after
-    relabelling. Components count from 1, in the order of the first column of their means. LaTeX (which needs the
-    package booktabs) and Markdown are tables for a paper; CSV and JSON have every digit, and correlations.
-    """
-    given = click.get_current_context().get_parameter_source("replicates")
-    if errors is None and given is not click.core.ParameterSource.DEFAULT:
-        raise InputError("--replicates: is of the bootstraps of --errors, which is not given; add --errors all")
-    comparisons = of_job(load_results(folder), job, folder)
-    if errors is not None:
-        asked = dict.fromkeys(way.strip() for way in errors.split(","))
-        check_ways([way for way in asked if way != "all"] or WAYS)
-        ways = WAYS if "all" in asked else tuple(asked)
-        _show_errors(comparisons, method, ways, replicates, form)
-        return
-    found = [
-        (comparison.name, estimates_of(comparison, name, level))
-        for comparison in comparisons
-        for name in comparison
-        if method in (None, name)
-    ]
-    lost = [
-        f"{one_line(comparison.name)}: {name} is left out: {why}"
-        for comparison in comparisons
-        for name, why in comparison.missing.items()
-        if method in (None, name) and why != NEVER
-    ]
-    if not found:
-        methods = dict.fromkeys(name for comparison in comparisons for name in comparison)
-        known = "; ".join(lost) or f"is not stored in {folder}; it has {', '.join(methods)}"
-        raise InputError(f"--method: {method}: {known}")
-    click.echo(_in_form(found, form), nl=False)
-    stale = [
-        f"{one_line(comparison.name)}: the run of {name} is STALE: other code made it ({why})"
-        for comparison in comparisons
-        for name, why in comparison.stale.items()
-        if method in (None, name)
-    ]
-    for remark in [*stale, *lost]:
-        click.echo(f"Beware: {remark}.", err=True)
-    if lost:
-        click.get_current_context().exit(FAILED)
-
-
-def _show_errors(
-    comparisons: Sequence[Comparison], method: str | None, ways: Sequence[str], replicates: int, form: str
-) -> None:
-    """Print standard errors of every method that climbs; those that have none are named on standard error."""
-    asked = [(each, name) for each in comparisons for name, trace in each.items() if method in (None, name)]
-    found, lost = [], []
-    with progress(quiet=False):
-        for comparison, name in asked:
-            if comparison[name].is_sampler and method is None:
-                continue
-            try:
-                found.append((comparison.name, errors_of(comparison, name, ways, replicates=replicates)))
-            except InputError as error:
-                lost.append(f"{one_line(comparison.name)}: {error}")
-    if not found:
-        raise InputError("; ".join(lost) or f"--method: {method}: is not stored, or no method climbs")
-    if form in ("csv", "json"):
-        tables = [each.table(exact=True, experiment=name) for name, each in found]
-        rows = tuple(row for table in tables for row in table.rows)
-        click.echo(Table(tables[0].columns, rows, headings=tables[0].headings).in_form(form), nl=False)
-    else:
-        about = {"table": "", "latex": "% ", "markdown": ""}[form]
-        for name, each in found:
-            table = each.table(experiment=name)
-            title = "" if form == "table" else f"{about}{table.title}\n\n"
-            click.echo(f"{title}{table.in_form(form)}")
-    for remark in lost:
-        click.echo(f"Beware: {remark}.", err=True)
-
-
-def _in_form(found: Sequence[tuple[str, Estimates]], form: str) -> str:
-    """The estimates of experiments and methods in one form; numbers in one table, others below each other."""
-    if form in ("csv", "json"):
-        tables = [(name, numbers_of([each])) for name, each in found]
-        columns = ("experiment", *tables[0][1].columns)
-        rows = tuple({"experiment": name, **row} for name, one in tables for row in one.rows)
-        return Table(columns, rows).in_form(form)
-    about = {"table": "", "latex": "% ", "markdown": ""}[form]
-    texts = []
-    for name, each in found:
-        shown = each.shown
-        title = f"{about}{name}: {shown.title}"
-        end = f"\n{about}{shown.note}\n" if shown.note else ""
-        gap = "\n" if form == "markdown" else ""
-        body = replace(shown, title="").in_form(form) if each.rows else ""
-        texts.append(f"{title}\n{gap}{body}{'' if form == 'table' else gap + end.lstrip()}")
-    return "\n".join(texts)
+from workbench.table import plain
 
 
 @cli.command()
@@ -307,7 +179,7 @@ def _write(folder: Path, saved: SavedMixture, rows: Dataset, found: Estimates, n
     write_labels(labels, saved, rows.x, about, known=known)
     for path, form in zip(tables, ("csv", "latex"), strict=True):
         with writing(path) as temporary:
-            temporary.write_text(_in_form([(name, found)], form), encoding="utf-8")
+            temporary.write_text(in_form([(name, found)], form), encoding="utf-8")
     return paths
 
 

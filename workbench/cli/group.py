@@ -38,7 +38,7 @@ FILES = {
     "describe": "describe",
     "diff": "upkeep",
     "doctor": "describe",
-    "estimates": "answers",
+    "estimates": "estimates",
     "export": "upkeep",
     "fit": "answers",
     "init": "answers",

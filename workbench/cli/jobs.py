@@ -24,7 +24,8 @@ from workbench.jobs.running import Reuse, run_job
 from workbench.jobs.selection import SelectionJob
 from workbench.jobs.store import Store
 from workbench.mixture import COVARIANCES
-from workbench.selection import Selection
+from workbench.selection import CRITERIA, Selection
+from workbench.selection.asked import Scope
 from workbench.studies.reading import is_study
 
 FAILED = 1
@@ -164,6 +165,7 @@ def judge(file: Path, store: Store, how: How, asked: Asked) -> bool:
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--components", default="1:9", show_default=True, help="K to choose from: 1:9, or 2,3,5.")
 @click.option("--covariance", help=f"Covariance families to choose from as well, such as {','.join(COVARIANCES)}.")
+@click.option("--criteria", metavar="NAME,NAME", help=f"Some of {', '.join(CRITERIA)}  [default: all]")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Override a key; may be repeated.")
 @click.option("--out", type=Folder(), help="Results folder  [default: results/NAME]")
 @reusing
@@ -175,6 +177,7 @@ def select(
     file: Path,
     components: str,
     covariance: str | None,
+    criteria: str | None,
     settings: tuple[str, ...],
     out: Path | None,
     reuse: Reuse,
@@ -188,16 +191,18 @@ def select(
     disagree: the table shows a dash, and they are never chosen. The evidence rests on the weights of independent runs,
     whose spread is its error; it is not eligible if one run carries the mean. Methods of its own sample it, whatever
     the file's [methods] are. --covariance searches the grid of families and components, with a table and a panel for
-    each criterion. Repeating the command computes nothing and redraws the page.
+    each criterion. --criteria aic,bic,icl takes seconds, because it neither cross-validates nor samples. Repeating the
+    command computes nothing and redraws the page.
     """
-    wanted, families = _numbers(components), names_of("--covariance", covariance)
+    families, some = names_of("--covariance", covariance), names_of("--criteria", criteria)
+    scope = Scope(_numbers(components), families, some).checked()
     experiment = _read(file, settings)
     if experiment.run.hosts > 1:
         raise InputError(f"{file}: run.hosts: components are chosen on one host; add --set run.hosts=1")
     ask_for_devices(experiment.run.devices_per_host)
     store = Store(Path("results") / file.stem if out is None else out)
     with progress(quiet) as watch, named(file):
-        job = SelectionJob(file.stem, experiment.located(file.parent), wanted, families)
+        job = SelectionJob(file.stem, experiment.located(file.parent), scope)
         # What draws the page is imported meanwhile, because nothing here measures how long a method takes.
         Thread(target=import_module, args=("workbench.report",)).start()
         found = job.result(store, run_job(job, store, reuse=reuse, watch=watch))

@@ -204,10 +204,10 @@ def toml_of(draft: Draft, file: str, name: str) -> str:
         lines.append(_of_known(draft.partly, draft.rows))
     if draft.incomplete:
         cells = ", ".join(f"{_plain(column)} {count:,}" for column, count in draft.missing.items())
-        one = draft.incomplete == 1
-        out = "1 row with a missing cell is" if one else f"{draft.incomplete:,} rows with missing cells are"
-        lines.append(f'missing = "drop"  # {out} left out ({cells}): {whole:,} stay')
-        lines.append('# missing = "marginal"  # instead: each counts by its other cells (EM, ascent, Newton, NUTS)')
+        rows = "1 row with a missing cell" if draft.incomplete == 1 else f"{draft.incomplete:,} rows with missing cells"
+        lines.append(f'# {rows} ({cells}): "drop" leaves them out, so that {whole:,} stay;')
+        lines.append('# "marginal" lets each count by its other cells (EM, ascent, Newton, NUTS)')
+        lines.append('missing = "drop"')
     lines += [f"# not fitted: {_plain(column)} {why}" for column, why in draft.left_out.items()]
     others = ", ".join(each for each in COVARIANCES if each != draft.family)
     name = shlex.quote(name) if name.isprintable() else "this file"

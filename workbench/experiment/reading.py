@@ -1,6 +1,7 @@
 """Reading an experiment from TOML with overrides. Every mistake is reported at once, with its place and remedy."""
 
 import re
+import shlex
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 
 from workbench.config import explain_value, innermost
+from workbench.data.files import SUFFIXES
 from workbench.errors import VALUE, InputError, one_line, shown
 from workbench.experiment.config import DataConfig, Experiment, ModelConfig, RunConfig, SimulateConfig
 from workbench.methods import METHODS
@@ -55,6 +57,12 @@ def read_toml(path: Path | str, settings: Iterable[str] = ()) -> dict[str, Any]:
         InputError: the file cannot be read or is not TOML, or a setting is not of that form.
     """
     path = Path(path)
+    if path.suffix.lower() in SUFFIXES and path.is_file():
+        config = shlex.quote(f"{path.stem}.toml")
+        raise InputError(
+            f"{path}: is data, not an experiment; `workbench init {shlex.quote(str(path))}` writes {config}, and "
+            "commands take that"
+        )
     try:
         if path.is_file() and path.stat().st_size > MOST_BYTES:
             raise InputError(f"{path}: is of {path.stat().st_size:,} bytes; give a TOML file of at most {MOST_BYTES:,}")
@@ -67,11 +75,21 @@ def read_toml(path: Path | str, settings: Iterable[str] = ()) -> dict[str, Any]:
         values = tomllib.loads(text)
     except (ValueError, RecursionError) as error:
         # A number of thousands of digits and endlessly nested tables raise these as well.
-        raise InputError(f"{path}: is not valid TOML: {error}") from None
+        raise InputError(f"{path}: is not valid TOML: {_located(str(error), text)}") from None
     for setting in settings:
         key, value = parse_setting(setting)
         set_key(values, key, value, f"--set {one_line(setting, VALUE)}")
     return values
+
+
+def _located(message: str, text: str) -> str:
+    """A message of the TOML reader, with the line that it is about."""
+    message = message.replace("Cannot overwrite a value", "a key is set twice; keep one of its lines")
+    place = re.search(r"at line (\d+)", message)
+    lines = text.splitlines()
+    if place is None or int(place[1]) > len(lines):
+        return message
+    return f"{message}: {one_line(lines[int(place[1]) - 1].strip(), VALUE)}"
 
 
 def check_whole_numbers(values: dict[str, Any], where: str) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from workbench.jobs.store import Store
 from workbench.loop.pool import Checkpoint
 from workbench.provenance import Provenance, why_stale
 from workbench.selection.asked import (
-    checked_components,
+    Scope,
     families_of,
     identity_of,
     prior_remark_of,
@@ -56,30 +56,24 @@ class SelectionJob(Job):
     Args:
         name: shown in tables and pages.
         experiment: the config; its own number of components is ignored.
-        components: the K to choose from.
-        covariances: the families to choose from; None for the experiment's own alone.
+        scope: the K, the families and the criteria.
         points: the points of the experiment; by default they are read from its data.
 
     Raises:
-        InputError: K is not a whole number of at least 1, a family is unknown or given twice, the data cannot be read,
-            or the data, the prior or the starts do not suit one of the K.
+        InputError: K is not a whole number of at least 1, a family or a criterion is unknown, a family is given twice,
+            the data cannot be read, or the data, the prior or the starts do not suit one of the K.
     """
 
     kind: ClassVar[str] = "select"
     plural: ClassVar[str] = "components"
     counted: ClassVar[bool] = True
 
-    def __init__(
-        self,
-        name: str,
-        experiment: Experiment,
-        components: Iterable[int],
-        covariances: Sequence[str] | None = None,
-        points: Points | None = None,
-    ) -> None:
-        wanted, families = checked_components(components), families_of(experiment, covariances)
+    def __init__(self, name: str, experiment: Experiment, scope: Scope, points: Points | None = None) -> None:
+        wanted, covariances, criteria = scope.checked()
+        families = families_of(experiment, covariances)
         self.name = name
         self.is_grid = covariances is not None
+        self.criteria = list(criteria or ())
         self.experiment = experiment
         self.points = Points(*experiment.data.load(experiment.seed, Path())) if points is None else points
         self.families = {of: self._family(of, wanted) for of in families}
@@ -92,7 +86,7 @@ class SelectionJob(Job):
         setting, remark = setting_of(candidates[0], train), prior_remark_of(own)
         about = About(self.name, setting, remark, fate_of_missing(train))
         # The default sampler of one component is not that of several.
-        return Family(about, identity_of(candidates[-1], self.points.digest), candidates)
+        return Family(about, identity_of(candidates[-1], self.points.digest, self.criteria), candidates)
 
     @classmethod
     def stored(cls, folder: Path, record: Mapping[str, Any], where: str) -> "SelectionJob":
@@ -101,10 +95,11 @@ class SelectionJob(Job):
         families = list(_stored_families(Path(where), record))
         try:
             components = [int(k) for k in record["config"]["components"]]
+            criteria = [str(name) for name in record["config"]["criteria"]]
         except DAMAGED as error:
             raise InputError(f"{where}: is damaged ({error}); delete it and run `workbench select` again") from None
         covariances = families if record["config"].get("grid") else None
-        return cls(name, setting.experiment, components, covariances, setting.points)
+        return cls(name, setting.experiment, Scope(components, covariances, criteria), setting.points)
 
     @cached_property
     def _cells(self) -> dict[str, tuple[Cell, Experiment]]:
@@ -135,7 +130,7 @@ class SelectionJob(Job):
             begun = self._begin(cell)
             if self._announced is not None:
                 self._begin(self._announced)
-            made = scored(self._cells[cell.key][1], self.points.train, begun)
+            made = scored(self._cells[cell.key][1], self.points.train, begun, self.criteria)
         except BaseException:
             self._sampling.stop()
             raise
@@ -149,7 +144,7 @@ class SelectionJob(Job):
 
     @cached_property
     def _sampling(self) -> Sampling:
-        return Sampling()
+        return Sampling(self.criteria)
 
     def _begin(self, cell: Cell) -> Begun:
         return self._sampling.begin(cell.key, self._cells[cell.key][1], self.points.train)
@@ -166,7 +161,7 @@ class SelectionJob(Job):
         }
         resolved = self.experiment.resolved()
         components = sorted({candidate.model.components for _, candidate in self._cells.values()})
-        asked = {"grid": self.is_grid, "components": components, "families": families}
+        asked = {"grid": self.is_grid, "components": components, "families": families, "criteria": self.criteria}
         return {"experiment": resolved, "data_digest": self.points.digest, **asked}
 
     def prepare(self, folder: Path) -> None:
@@ -201,6 +196,7 @@ def select(
     keep_stale: bool = False,
     retry: bool = False,
     watch: Watch | None = None,
+    criteria: Sequence[str] | None = None,
 ) -> Selection:
     """Score an experiment with each number of components by every criterion; stored scores are loaded.
 
@@ -217,12 +213,13 @@ def select(
         keep_stale: use stored scores that other code made, and say so in the selection.
         retry: score failed K again.
         watch: returns a progress callback, which takes the number of K done.
+        criteria: names of `CRITERIA`; by default all. AIC, BIC and ICL take seconds, the others far longer.
 
     Raises:
-        InputError: K is not a whole number of at least 1, or the data, the prior or the starts do not suit one of the
-            K; raised before anything runs.
+        InputError: K is not a whole number of at least 1, a criterion is unknown, or the data, the prior or the starts
+            do not suit one of the K; raised before anything runs.
     """
-    job, store = SelectionJob(name, experiment.located(Path(folder)), components), Store(out)
+    job, store = SelectionJob(name, experiment.located(Path(folder)), Scope([*components], None, criteria)), Store(out)
     found = job.result(store, run_job(job, store, reuse=Reuse(force, keep_stale, retry), watch=watch))
     assert isinstance(found, Selection)
     return found
@@ -238,6 +235,7 @@ def select_families(
     folder: Path | str = ".",
     reuse: Reuse | None = None,
     watch: Watch | None = None,
+    criteria: Sequence[str] | None = None,
 ) -> FamilySelection:
     """Score an experiment with each covariance family and number of components.
 
@@ -250,11 +248,14 @@ def select_families(
         folder: what a relative `data.file` is relative to.
         reuse: which stored cells are used.
         watch: returns a progress callback, which takes the number of candidates done.
+        criteria: names of `CRITERIA`; by default all.
 
     Raises:
-        InputError: a family is unknown or given twice, or as for `select`; raised before anything runs.
+        InputError: a family or a criterion is unknown, a family is given twice, or as for `select`; raised before
+            anything runs.
     """
-    job, store = SelectionJob(name, experiment.located(Path(folder)), components, covariances), Store(out)
+    job = SelectionJob(name, experiment.located(Path(folder)), Scope([*components], covariances, criteria))
+    store = Store(out)
     found = job.result(store, run_job(job, store, reuse=reuse, watch=watch))
     assert isinstance(found, FamilySelection)
     return found

@@ -102,6 +102,8 @@ def drawn(results: Comparison | Selection | FamilySelection, name: str, look: Lo
         return _of_comparison(results, name, look)
     if name not in ("selection", *CRITERIA):
         raise InputError(f"figure: {unknown_name('figure', name, ('selection', *CRITERIA))}")
+    if name not in ("selection", *results.criteria):
+        raise InputError(f"figure: {name}: the choice was made without it; it has {', '.join(results.criteria)}")
     keywords = look.keywords(name, *(("legend",) if name != "selection" else ()))
     if name == "selection":
         made = selection_figure(results)

@@ -39,7 +39,8 @@ def show_selection(selection: Selection | FamilySelection, experiment: Mapping[s
     sections = [Section(picture.title, [picture]), Section("Values", _values(selection))]
     if selection.notes:
         sections.append(Section("Warnings", [Words(tuple(selection.notes))]))
-    about = [Markup("<strong>{}</strong>: {}.").format(each.heading, each.summary) for each in CRITERIA.values()]
+    asked = [CRITERIA[name] for name in selection.criteria]
+    about = [Markup("<strong>{}</strong>: {}.").format(each.heading, each.summary) for each in asked]
     sections.append(Section("What the criteria are", [Words(tuple(about))]))
     sections.append(reproduce(_command(selection), toml_of(experiment)))
     title = f"{'Which family, and how' if is_grid else 'How'} many components: {selection.name}"
@@ -49,9 +50,9 @@ def show_selection(selection: Selection | FamilySelection, experiment: Mapping[s
 def _values(selection: Selection | FamilySelection) -> list[Part]:
     if isinstance(selection, FamilySelection):
         parts: list[Part] = []
-        for name, criterion in CRITERIA.items():
-            of = Grid(selection.table(name), f"{criterion.heading} of each family and K")
-            parts += [Heading(criterion.heading), of]
+        for name in selection.criteria:
+            of = Grid(selection.table(name), f"{CRITERIA[name].heading} of each family and K")
+            parts += [Heading(CRITERIA[name].heading), of]
         return [*parts, Words(f"The best model of each criterion is starred; {OF_DASHES}.", "note")]
     of_values = Markup(
         "The best of each column is starred; {}. <em>log L</em> is the log-likelihood of the best sound fit, "
@@ -73,20 +74,25 @@ def _command(selection: Selection | FamilySelection) -> str:
     each = [selection] if isinstance(selection, Selection) else list(selection.families.values())
     asked = sorted({choice.components for one in each for choice in one.choices})
     covariance = f" --covariance {','.join(families)}" if families else ""
-    return f"workbench select NAME.toml --components {','.join(map(str, asked))}{covariance}"
+    some = selection.criteria != list(CRITERIA)
+    criteria = f" --criteria {','.join(selection.criteria)}" if some else ""
+    return f"workbench select NAME.toml --components {','.join(map(str, asked))}{covariance}{criteria}"
 
 
 def selection_figure(selection: Selection | FamilySelection) -> Figure:
     """A panel for each criterion over K, with a line for each covariance family if there are several."""
-    rows = -(-len(CRITERIA) // COLUMNS)
-    figure = Figure(figsize=(2.9 * COLUMNS, 2.7 * rows), layout="constrained")
-    axes = figure.subplots(rows, COLUMNS).ravel()
-    for ax, name in zip(axes, CRITERIA, strict=False):
+    criteria = selection.criteria
+    panels = len(criteria) + isinstance(selection, FamilySelection)  # the legend has a panel of its own
+    columns = min(panels, COLUMNS)
+    rows = -(-panels // columns)
+    figure = Figure(figsize=(2.9 * columns, 2.7 * rows), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False).ravel()
+    for ax, name in zip(axes, criteria, strict=False):
         if isinstance(selection, FamilySelection):
             drawing.families(ax, selection, name)
         else:
             drawing.criterion(ax, selection, name)
-    for ax in axes[len(CRITERIA) :]:
+    for ax in axes[len(criteria) :]:
         ax.set_axis_off()
     if isinstance(selection, FamilySelection):
         axes[-1].legend(*axes[0].get_legend_handles_labels(), loc="center", frameon=False, title="covariance")

@@ -1,12 +1,13 @@
 """The request of a choice of K: its candidates, their identity, and both in words."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from workbench.data import Dataset, points_text
 from workbench.data.known import fewest_components
+from workbench.data.points import unknown_name
 from workbench.engine.devices import USUAL, dtype_name
 from workbench.engine.rows import SHARED_AT
 from workbench.errors import InputError
@@ -15,6 +16,34 @@ from workbench.mixture import COVARIANCES
 from workbench.selection.candidate import climber_of
 from workbench.selection.criteria import CRITERIA
 from workbench.selection.posterior import chains_of, particles_of
+
+
+class Scope(NamedTuple):
+    """The request: the K and covariance families to choose from, and the criteria that choose."""
+
+    components: Sequence[int]
+    covariances: Sequence[str] | None = None  # None for the experiment's own
+    criteria: Sequence[str] | None = None  # None for all
+
+    def checked(self) -> "Scope":
+        """The same, in order, with the criteria named.
+
+        Raises:
+            InputError: K is not a whole number of at least 1, or a criterion is unknown, or there is none.
+        """
+        return Scope(checked_components(self.components), self.covariances, checked_criteria(self.criteria))
+
+
+def checked_criteria(criteria: Sequence[str] | None) -> list[str]:
+    """Distinct names of criteria in the order of `CRITERIA`; all if None is given."""
+    if criteria is None:
+        return list(CRITERIA)
+    unknown = [name for name in criteria if name not in CRITERIA]
+    if unknown:
+        raise InputError(f"criteria: {unknown_name('criterion', unknown[0], tuple(CRITERIA))}")
+    if not criteria:
+        raise InputError(f"criteria: none is given; name some of {', '.join(CRITERIA)}")
+    return [name for name in CRITERIA if name in criteria]
 
 
 def checked_components(components: Iterable[int]) -> list[int]:
@@ -81,11 +110,11 @@ def _listed(names: list[str]) -> str:
     return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
-def identity_of(candidate: Experiment, digest: str) -> dict[str, Any]:
+def identity_of(candidate: Experiment, digest: str, criteria: Sequence[str]) -> dict[str, Any]:
     """Everything that the scores depend on, except the number of components and the code."""
     resolved = {key: value for key, value in candidate.resolved().items() if key != "data"}
     resolved["model"] = {key: value for key, value in resolved["model"].items() if key != "components"}
-    return resolved | {"data": digest, "dtype": dtype_name(), "criteria": list(CRITERIA)}
+    return resolved | {"data": digest, "dtype": dtype_name(), "criteria": list(criteria)}
 
 
 def families_of(experiment: Experiment, covariances: Sequence[str] | None) -> list[str]:

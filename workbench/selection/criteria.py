@@ -1,6 +1,6 @@
 """The criteria: a description of each, and the score of one candidate by all of them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
@@ -56,7 +56,7 @@ class Choice:
     components: int
     parameters: int  # number of free parameters
     log_likelihood: float | None  # of the best sound fit
-    scores: dict[str, Score]
+    scores: dict[str, Score]  # by the criteria that were asked for
     smallest: float | None = None  # the points' worth of the smallest component of that fit: N times its weight
     stale: str | None = None  # the other code that made it, if it is stale
 
@@ -74,7 +74,7 @@ class Choice:
             int(stored["components"]),
             int(stored["parameters"]),
             None if likelihood is None else float(likelihood),
-            {name: Score.from_dict(stored["scores"][name]) for name in CRITERIA},
+            {name: Score.from_dict(stored["scores"][name]) for name in CRITERIA if name in stored["scores"]},
             None if smallest is None else float(smallest),
         )
 
@@ -92,9 +92,13 @@ class Sampling:
     Compiling a program uses one core, and so do passes over few points. The climber therefore runs beside the sampler.
     All sampling is done by one thread, because NumPyro's handlers are one stack for the whole process, and because two
     threads that need the same program would both compile it.
+
+    Args:
+        criteria: names of the criteria that are asked for; without one that needs draws, starts alone are drawn.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, criteria: Collection[str] = CRITERIA) -> None:
+        self._samples = any(CRITERIA[name].samples for name in criteria)
         self._thread: ThreadPoolExecutor | None = None
         self._begun: dict[str, Begun] = {}
 
@@ -102,7 +106,7 @@ class Sampling:
         """Queue a candidate, unless one of this key has begun."""
         if key not in self._begun:
             self._thread = self._thread or ThreadPoolExecutor(max_workers=1)
-            self._begun[key] = self._queue(self._thread, experiment, train)
+            self._begun[key] = self._queue(self._thread, experiment, train, self._samples)
         return self._begun[key]
 
     def end(self, key: str) -> None:
@@ -119,7 +123,7 @@ class Sampling:
         self._thread = None
 
     @staticmethod
-    def _queue(thread: ThreadPoolExecutor, experiment: Experiment, train: Dataset) -> Begun:
+    def _queue(thread: ThreadPoolExecutor, experiment: Experiment, train: Dataset, samples: bool) -> Begun:
 
         def starting() -> tuple[Problem, Mixture]:
             problem = experiment.problem(train)
@@ -128,35 +132,41 @@ class Sampling:
             return problem, draw_starts(experiment.starts, problem, wanted, experiment.seed)
 
         drawn = thread.submit(starting)
-        return Begun(drawn, thread.submit(lambda: sampled(experiment, *drawn.result())))
+        none = Missing("no criterion that is asked for needs it")
+        later = (lambda: sampled(experiment, *drawn.result())) if samples else (lambda: (none, none))
+        return Begun(drawn, thread.submit(later))
 
 
-def scored(experiment: Experiment, train: Dataset, begun: Begun | None = None) -> Choice:
-    """Climb, sample and score one K by every criterion.
+def scored(
+    experiment: Experiment, train: Dataset, begun: Begun | None = None, criteria: Collection[str] = CRITERIA
+) -> Choice:
+    """Climb, sample if a criterion needs draws, and score one K.
 
     Args:
         experiment: the candidate's config.
         train: its points.
         begun: the candidate in the queue of a `Sampling`; by default a queue of its own.
+        criteria: names of the criteria that score it.
     """
     if begun is None:
-        own = Sampling()
+        own = Sampling(criteria)
         try:
-            return scored(experiment, train, own.begin("", experiment, train))
+            return scored(experiment, train, own.begin("", experiment, train), criteria)
         finally:
             own.stop()
     problem, starts = begun.drawn.result()
     later, own_starts = Missing("not sampled yet"), jax.tree.map(lambda leaf: leaf[: experiment.restarts], starts)
     climbing = Candidate(experiment, train, problem, climbed(experiment, problem, own_starts), later, later)
-    scores = {name: criterion.score(climbing) for name, criterion in CRITERIA.items() if not criterion.samples}
+    asked = {name: criterion for name, criterion in CRITERIA.items() if name in criteria}
+    scores = {name: criterion.score(climbing) for name, criterion in asked.items() if not criterion.samples}
     posterior, particles = begun.sampled.result()
     candidate = replace(climbing, posterior=posterior, particles=particles)
-    scores |= {name: criterion.score(candidate) for name, criterion in CRITERIA.items() if criterion.samples}
+    scores |= {name: criterion.score(candidate) for name, criterion in asked.items() if criterion.samples}
     fit = None if isinstance(candidate.fit, Missing) else candidate.fit
     return Choice(
         components=problem.components,
         parameters=candidate.num_parameters,
         log_likelihood=None if fit is None else fit.log_likelihood,
-        scores={name: scores[name] for name in CRITERIA},
+        scores={name: scores[name] for name in asked},
         smallest=None if fit is None else problem.num_points * float(np.min(fit.mixture.weights)),
     )

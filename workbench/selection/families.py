@@ -30,6 +30,11 @@ class FamilySelection:
     name: str
     families: dict[str, Selection]  # by covariance family, in the order requested
 
+    @property
+    def criteria(self) -> list[str]:
+        """The names of the criteria that were asked for."""
+        return [name for name in CRITERIA if all(name in each.criteria for each in self.families.values())]
+
     def __getitem__(self, covariance: str) -> Selection:
         """The selection of one family."""
         return self.families[covariance]
@@ -88,20 +93,20 @@ class FamilySelection:
         """The family and K that each criterion chooses, those it cannot distinguish from it, and those left out."""
         decided: list[str] = []
         undecided: list[str] = []
-        for name, criterion in CRITERIA.items():
+        for name in self.criteria:
             best, rivals, edge = self.best(name), self.rivals(name), self.edge(name)
             if best is not None:
                 asides = [f"not told from {', '.join(map(str, rivals))}"] if rivals else []
                 asides += [f"the {edge} components asked"] if edge else []
                 remarks = f" ({'; '.join(asides)})" if asides else ""
-                text = f"{short(criterion.heading)} {best}{remarks}"
+                text = f"{short(CRITERIA[name].heading)} {best}{remarks}"
                 (undecided if self.chosen(name) is None else decided).append(text)
         chosen = f"Family and components chosen: {', '.join(decided)}." if decided else "No criterion has chosen."
         if undecided:
             chosen += (
                 f" No choice, because some could not be judged; the highest of the others: {', '.join(undecided)}."
             )
-        last = ["Where the choice is the most asked, ask for more."] if "most" in map(self.edge, CRITERIA) else []
+        last = ["Where the choice is the most asked, ask for more."] if "most" in map(self.edge, self.criteria) else []
         waiting = [f"{of} {', '.join(map(str, each.waiting))}" for of, each in self.families.items() if each.waiting]
         left = [f"Not scored yet: K = {'; '.join(waiting)}; the same command goes on."] if waiting else []
         return " ".join([chosen, *self._exclusions(), *last, *left])
@@ -140,10 +145,10 @@ class FamilySelection:
         titles = [f"{self.name}, {of}: {selection.setting}" for of, selection in self.families.items()]
         known = [
             name
-            for name in CRITERIA
+            for name in self.criteria
             if any(s.value is not None or s.rejected is not None for s in self.scores(name).values())
         ]
-        tables = [part for n in known or CRITERIA for part in (f"\n{CRITERIA[n].heading}:", str(self.table(n)))]
+        tables = [part for n in known or self.criteria for part in (f"\n{CRITERIA[n].heading}:", str(self.table(n)))]
         words = map(paragraph, [*self.remarks, *self.notes, self.reading])
         return "\n".join([*map(paragraph, titles), *tables, "", *words])
 
@@ -152,12 +157,12 @@ class FamilySelection:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values: what each criterion chooses, and the selection of each family."""
-        best = {name: self.chosen(name) for name in CRITERIA}
+        best = {name: self.chosen(name) for name in self.criteria}
         return {
             "experiment": self.name,
             "reading": self.reading,
             "best": {name: None if cell is None else cell._asdict() for name, cell in best.items()},
-            "edge": {name: self.edge(name) for name in CRITERIA},
+            "edge": {name: self.edge(name) for name in self.criteria},
             "families": {of: selection.to_dict() for of, selection in self.families.items()},
         }
 
@@ -166,7 +171,9 @@ class FamilySelection:
         return json.dumps(self.to_dict(), allow_nan=False)
 
     def _repr_html_(self) -> str:
-        tables = (f"<p>{escape(CRITERIA[n].heading)}</p>{self.table(n).to_html()}" for n in CRITERIA if self.scores(n))
+        tables = (
+            f"<p>{escape(CRITERIA[n].heading)}</p>{self.table(n).to_html()}" for n in self.criteria if self.scores(n)
+        )
         return f"{''.join(tables)}<p>{escape(' '.join([*self.remarks, *self.notes, self.reading]))}</p>"
 
     def to_csv(self) -> str:

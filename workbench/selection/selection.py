@@ -36,6 +36,11 @@ class Selection:
     waiting: tuple[int, ...] = ()  # the K that were requested but are not scored yet
     missing_remark: str = ""  # what became of rows with missing cells, if there are any
 
+    @property
+    def criteria(self) -> list[str]:
+        """The names of the criteria that were asked for; of all if no K is scored yet."""
+        return [name for name in CRITERIA if all(name in choice.scores for choice in self.choices)]
+
     def __getitem__(self, components: int) -> Choice:
         """The choice of K components.
 
@@ -85,18 +90,18 @@ class Selection:
         """The K that each criterion chooses, those it cannot distinguish from it, and those it could not judge."""
         decided: list[str] = []
         undecided: list[str] = []
-        for name, criterion in CRITERIA.items():
+        for name in self.criteria:
             best = self.best(name)
             if best is not None:
                 asides = "; ".join(self._asides(name))
-                text = f"{short(criterion.heading)} {best}" + (f" ({asides})" if asides else "")
+                text = f"{short(CRITERIA[name].heading)} {best}" + (f" ({asides})" if asides else "")
                 (undecided if self.chosen(name) is None else decided).append(text)
         chosen = f"Components chosen: {', '.join(decided)}." if decided else "No criterion has chosen."
         if undecided:
             chosen += (
                 f" No choice, because some K could not be judged; the highest of the others: {', '.join(undecided)}."
             )
-        more = any(self.edge(name) == "most" for name in CRITERIA)
+        more = any(self.edge(name) == "most" for name in self.criteria)
         last = "Where the choice is the most asked, ask for more." if more else ""
         left = f"Not scored yet: K = {listed(list(self.waiting))}; the same command goes on." if self.waiting else ""
         return " ".join(filter(None, [chosen, self.exclusions, last, left]))
@@ -116,11 +121,11 @@ class Selection:
     def exclusions(self) -> str:
         """The criteria that could not choose some K, by reason; empty if there are none."""
         reasons: dict[str, dict[tuple[int, ...], list[str]]] = {}
-        for name, criterion in CRITERIA.items():
+        for name in self.criteria:
             out = self.left_out(name)
             for why in dict.fromkeys(out.values()):
                 ks = tuple(k for k, reason in out.items() if reason == why)
-                reasons.setdefault(why, {}).setdefault(ks, []).append(short(criterion.heading))
+                reasons.setdefault(why, {}).setdefault(ks, []).append(short(CRITERIA[name].heading))
         parts = [
             f"{', '.join(names)} at K = {listed(ks)} ({why})"
             for why, places in reasons.items()
@@ -170,9 +175,9 @@ class Selection:
     @property
     def _shown(self) -> list[str]:
         """The criteria that have a number for some K; all if none has."""
-        scores = {name: [choice.scores[name] for choice in self.choices] for name in CRITERIA}
+        scores = {name: [choice.scores[name] for choice in self.choices] for name in self.criteria}
         known = [name for name, of in scores.items() if any(s.value is not None or s.rejected is not None for s in of)]
-        return known or list(CRITERIA)
+        return known or self.criteria
 
     @property
     def _headings(self) -> list[str]:
@@ -218,9 +223,9 @@ class Selection:
             "reading": self.reading,
             "prior": self.prior_remark,
             "missing_cells": self.missing_remark,
-            "best": {name: self.chosen(name) for name in CRITERIA},
-            "highest_eligible": {name: self.best(name) for name in CRITERIA},
-            "edge": {name: self.edge(name) for name in CRITERIA},
+            "best": {name: self.chosen(name) for name in self.criteria},
+            "highest_eligible": {name: self.best(name) for name in self.criteria},
+            "edge": {name: self.edge(name) for name in self.criteria},
             "choices": [self._plain(choice) for choice in self.choices],
             "failures": self.failures,
         }

@@ -1,0 +1,164 @@
+"""The command that prints the estimates of stored methods, with their errors."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import click
+
+from workbench.cli.group import cli
+from workbench.cli.run import FAILED
+from workbench.cli.shared import job_option, names_of, progress, writing
+from workbench.compare import Comparison
+from workbench.compare.errors import REPLICATES, WAYS, check_ways, errors_of
+from workbench.compare.estimates import LEVEL, Estimates, estimates_of, numbers_of
+from workbench.errors import InputError, one_line
+from workbench.jobs.formats import NEVER
+from workbench.jobs.registry import load_results, named
+from workbench.table import FORMS, Table
+
+level_option = click.option(
+    "--level",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    default=LEVEL,
+    show_default=True,
+    help="Level of the intervals.",
+)
+
+
+@cli.command()
+@click.argument("folder", type=click.Path(path_type=Path), metavar="DIR")
+@job_option
+@click.option("--methods", "--method", metavar="NAME,NAME", help="Only these methods  [default: all]")
+@level_option
+@click.option("--format", "form", type=click.Choice(FORMS), default="table", show_default=True)
+@click.option("--out", type=click.Path(path_type=Path), help="Write a file in place of printing.")
+@click.option(
+    "--errors",
+    metavar="WAYS",
+    help=f"Standard errors by several ways side by side, in place of intervals: all, or some of {', '.join(WAYS)}.",
+)
+@click.option(
+    "--replicates",
+    type=click.IntRange(min=10),
+    default=REPLICATES,
+    show_default=True,
+    help="Data sets of each bootstrap of --errors.",
+)
+def estimates(
+    folder: Path,
+    job: str | None,
+    methods: str | None,
+    level: float,
+    form: str,
+    out: Path | None,
+    errors: str | None,
+    replicates: int,
+) -> None:
+    """Print the estimates of stored methods, with standard errors and intervals.
+
+    Of a method that climbs they rest on the observed information at its best sound end, of a sampler on its draws after
+    relabelling. Components count from 1, in the order of the first column of their means. LaTeX (which needs the
+    package booktabs) and Markdown are tables for a paper; CSV and JSON have every digit, and correlations.
+    """
+    given = click.get_current_context().get_parameter_source("replicates")
+    if errors is None and given is not click.core.ParameterSource.DEFAULT:
+        raise InputError("--replicates: is of the bootstraps of --errors, which is not given; add --errors all")
+    comparisons = named(load_results(folder), job, folder)
+    asked = names_of("--methods", methods)
+    stored = dict.fromkeys(name for each in comparisons for name in (*each, *each.missing))
+    if asked is not None and (unknown := [name for name in asked if name not in stored]):
+        has = ", ".join(dict.fromkeys(name for each in comparisons for name in each)) or "none"
+        raise InputError(f"--methods: {', '.join(unknown)}: is not stored in {folder}; it has {has}")
+    if errors is None:
+        text, beware, lost = _intervals(comparisons, asked, level, form)
+    else:
+        wanted = dict.fromkeys(way.strip() for way in errors.split(","))
+        check_ways([way for way in wanted if way != "all"] or WAYS)
+        ways = WAYS if "all" in wanted else tuple(wanted)
+        text, beware, lost = _errors(comparisons, asked, ways, replicates, form)
+    if out is None:
+        click.echo(text, nl=False)
+    else:
+        with writing(out) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+        click.echo(f"Written: {out}")
+    for remark in beware:
+        click.echo(f"Beware: {remark}.", err=True)
+    if lost:
+        click.get_current_context().exit(FAILED)
+
+
+def _intervals(
+    comparisons: Sequence[Comparison], asked: Collection[str] | None, level: float, form: str
+) -> tuple[str, list[str], bool]:
+    """The estimates of every method that is asked for, what to beware of, and whether one of them has no run."""
+    found = [
+        (comparison.name, estimates_of(comparison, name, level))
+        for comparison in comparisons
+        for name in comparison
+        if asked is None or name in asked
+    ]
+    lost = [
+        f"{one_line(comparison.name)}: {name} is left out: {why}"
+        for comparison in comparisons
+        for name, why in comparison.missing.items()
+        if (asked is None or name in asked) and why != NEVER
+    ]
+    if not found:
+        raise InputError(f"--methods: {', '.join(asked or ())}: {'; '.join(lost) or 'has no run'}")
+    stale = [
+        f"{one_line(comparison.name)}: the run of {name} is STALE: other code made it ({why})"
+        for comparison in comparisons
+        for name, why in comparison.stale.items()
+        if asked is None or name in asked
+    ]
+    return in_form(found, form), [*stale, *lost], bool(lost)
+
+
+def _errors(
+    comparisons: Sequence[Comparison], asked: Collection[str] | None, ways: Sequence[str], replicates: int, form: str
+) -> tuple[str, list[str], bool]:
+    """Standard errors of every method that climbs, and the methods that have none."""
+    pairs = [(each, name) for each in comparisons for name in each if asked is None or name in asked]
+    found, lost = [], []
+    with progress(quiet=False):
+        for comparison, name in pairs:
+            if comparison[name].is_sampler and asked is None:
+                continue
+            try:
+                found.append((comparison.name, errors_of(comparison, name, ways, replicates=replicates)))
+            except InputError as error:
+                lost.append(f"{one_line(comparison.name)}: {error}")
+    if not found:
+        raise InputError("; ".join(lost) or "methods: none that is stored climbs, and errors are those of a maximum")
+    if form in ("csv", "json"):
+        tables = [each.table(exact=True, experiment=name) for name, each in found]
+        rows = tuple(row for table in tables for row in table.rows)
+        return Table(tables[0].columns, rows, headings=tables[0].headings).in_form(form), lost, False
+    about = {"table": "", "latex": "% ", "markdown": ""}[form]
+    texts = []
+    for name, each in found:
+        table = each.table(experiment=name)
+        title = "" if form == "table" else f"{about}{table.title}\n\n"
+        texts.append(f"{title}{table.in_form(form)}\n")
+    return "".join(texts), lost, False
+
+
+def in_form(found: Sequence[tuple[str, Estimates]], form: str) -> str:
+    """The estimates of experiments and methods in one form; numbers in one table, others below each other."""
+    if form in ("csv", "json"):
+        tables = [(name, numbers_of([each])) for name, each in found]
+        columns = ("experiment", *tables[0][1].columns)
+        rows = tuple({"experiment": name, **row} for name, one in tables for row in one.rows)
+        return Table(columns, rows).in_form(form)
+    about = {"table": "", "latex": "% ", "markdown": ""}[form]
+    texts = []
+    for name, each in found:
+        shown = each.shown
+        title = f"{about}{name}: {shown.title}"
+        end = f"\n{about}{shown.note}\n" if shown.note else ""
+        gap = "\n" if form == "markdown" else ""
+        body = replace(shown, title="").in_form(form) if each.rows else ""
+        texts.append(f"{title}\n{gap}{body}{'' if form == 'table' else gap + end.lstrip()}")
+    return "\n".join(texts)
