@@ -5,6 +5,7 @@ import workbench.engine.compat.environment  # before anything that imports JAX
 from workbench import methods, plots
 from workbench.compare import Comparison, Reference, compare, summarise, table
 from workbench.compare.answers import cross_table
+from workbench.compare.errors import errors_of
 from workbench.compare.estimates import estimates_of
 from workbench.data import Dataset, Simulator, Wanted, dataset_names, load_dataset, read_file, read_table
 from workbench.engine.devices import use_all_cores
@@ -142,6 +143,7 @@ __all__ = [
     "compare",
     "cross_table",
     "dataset_names",
+    "errors_of",
     "estimates_of",
     "latent_model",
     "load_atlases",

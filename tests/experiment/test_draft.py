@@ -59,7 +59,7 @@ def test_the_config_can_be_read_and_says_what_was_found(tmp_path: Path) -> None:
     experiment = read_experiment(write(tmp_path, text, "birds.toml"))
     train, _ = experiment.data.load(0, tmp_path)
     assert (train.columns, len(train.x), train.dropped) == (("number", "length", "mass"), 58, 2)
-    assert '# 2 rows with missing cells ("mass" 2): "drop" leaves them out, so that 58 stay;\n' in text
+    assert '# 2 rows with missing cells ("mass" 2): "drop" leaves them out, 58 stay;\n' in text
     # One line to change: a second, commented one would be uncommented beside the first, which is no TOML.
     assert [line for line in text.splitlines() if "missing =" in line] == ['missing = "drop"']
     assert '# not fitted: "year" is constant (2020)' in text

@@ -25,7 +25,7 @@ from workbench.data.points import unknown_name
 from workbench.engine.devices import ask_for_devices
 from workbench.errors import InputError
 from workbench.experiment import Experiment, read_experiment
-from workbench.experiment.draft import draft_of, toml_of
+from workbench.experiment.draft import draft_of, families_of, toml_of
 from workbench.jobs.experiment import ExperimentJob
 from workbench.jobs.running import Reuse, run_job
 from workbench.jobs.store import Store
@@ -107,6 +107,20 @@ def fit(
     if earlier:
         click.echo(f"\n{earlier}")
     click.echo("\nWritten: " + ", ".join(map(str, written)))
+    if rows.dropped:
+        click.echo(_of_left_out(rows, experiment, str(written[0])))
+    click.echo(f"Figures: workbench report {shlex.quote(str(store.folder))}")
+
+
+def _of_left_out(rows: Dataset, experiment: Experiment, model: str) -> str:
+    """How to label rows that were left out, as a cell is missing in them."""
+    one = rows.dropped == 1
+    told = f"{rows.dropped:,} row{'' if one else 's'} without a line in labels.csv: "
+    if rows.missing == "marginal":
+        return f"{told}{'it has' if one else 'they have'} no value at all."
+    identity = [] if experiment.data.id is None else ["--id", experiment.data.id]
+    words = ["workbench", "predict", model, str(experiment.data.file), *identity, "--out", "all_labels.csv"]
+    return f"{told}a cell is missing. `{shlex.join(words)}` labels {'it' if one else 'them'} too, by the other cells."
 
 
 def _run(file: Path, experiment: Experiment, store: Store, reuse: Reuse, watch: Any) -> Comparison:
@@ -203,4 +217,8 @@ def init(data: Path, out: Path | None, force: bool) -> None:
         temporary.write_text(text, encoding="utf-8")
     click.echo(text)
     quoted = shlex.quote(str(path))
-    click.echo(f"Written: {path}\nNext: workbench select {quoted} --components 1:6\n      workbench fit {quoted}")
+    families = ",".join(families_of(draft))
+    click.echo(
+        f"Written: {path}\nNext: workbench select {quoted} --components 1:6 --covariance {families} --criteria bic,icl"
+    )
+    click.echo(f"      workbench fit {quoted}  # with the components and the covariance that you decide on")

@@ -14,10 +14,13 @@ from workbench.cli.shared import writing
 from workbench.compare.answers import completed, labels_of
 from workbench.data import Dataset, Wanted, read_rows
 from workbench.data.known import Known
-from workbench.errors import InputError
+from workbench.errors import InputError, shown
 from workbench.mixture import Background
 from workbench.mixture.saved import SavedMixture, load_mixture
 from workbench.table import Table
+
+# The most rows that a message names.
+NAMED = 5
 
 
 @cli.command()
@@ -81,10 +84,12 @@ def _with_values(rows: Dataset, data: Path, *, complete: bool) -> Dataset:
         click.echo(f"{data}: {_rows(partly)} with missing cells: {fate} the other cells.", err=True)
     if not np.any(empty):
         return rows
-    click.echo(
-        f"{data}: {_rows(int(np.sum(empty)))} without any value: {'left out' if complete else 'no label'}.", err=True
-    )
     numbered = replace(rows, ids=np.arange(1, len(rows.x) + 1).astype(np.str_)) if rows.ids is None else rows
+    some = numbered.some(empty)
+    assert some.ids is not None
+    names = [shown(name) for name in some.ids[:NAMED].tolist()] + ["..."] * (len(some.ids) > NAMED)
+    end = "left out" if complete else "no label"
+    click.echo(f"{data}: {_rows(len(some.ids))} without any value ({', '.join(names)}): {end}.", err=True)
     return numbered.some(~empty)
 
 

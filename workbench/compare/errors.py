@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +17,7 @@ from workbench.compare.estimates import Place, estimates_at, naturals, paired, p
 from workbench.data import default_columns
 from workbench.engine.keys import named_key
 from workbench.errors import InputError
+from workbench.frames import frame_of_rows
 from workbench.geometry.curvature import curvature, information, raveled
 from workbench.geometry.sandwich import sandwich, score_information
 from workbench.geometry.standard_errors import SCHEMES, covariance_of, deviations, missing_information, refits
@@ -47,6 +49,19 @@ class Errors:
     ways: dict[str, NDArray[np.float64] | None]  # standard errors [Q] of each way, None if it has none
     notes: tuple[str, ...]  # why a way has none, and what the others are
     units: str = ""
+
+    def __str__(self) -> str:
+        return str(self.table())
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        return self.table().to_html()
+
+    def to_dataframe(self) -> Any:
+        """A row for each parameter and a column for each way, in full precision; pandas, polars or Arrow."""
+        table = self.table(exact=True)
+        return frame_of_rows(table.rows, table.columns)
 
     def table(self, *, exact: bool = False, experiment: str | None = None) -> Table:
         """One row for each parameter and one column for each way; rounded for readers unless `exact`."""

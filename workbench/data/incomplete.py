@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from workbench.data.moments import Moments, Weights, blocks_of, number_of
-from workbench.data.points import as_points, check_columns, check_size, default_columns
+from workbench.data.points import WITHOUT_EMPTY, as_points, check_columns, check_size, default_columns
 from workbench.errors import InputError, shown
 
 # The Gaussian is fitted until no standardised parameter moves by more than this, or for so many steps.
@@ -97,7 +97,9 @@ def _check_cells(x: NDArray[np.float64], names: Sequence[str], where: str) -> No
     empty = np.flatnonzero(np.all(np.isnan(x), axis=1))
     if len(empty):
         more = f" and {len(empty) - 1:,} more" if len(empty) > 1 else ""
-        raise InputError(f"{where}: data row {empty[0] + 1}{more}: no cell has a value; leave such rows out")
+        raise InputError(
+            f"{where}: data row {empty[0] + 1}{more}: no cell has a value; leave such rows out, as {WITHOUT_EMPTY}"
+        )
 
 
 def check_pairs(x: NDArray[np.float64], where: str, columns: Sequence[str]) -> None:

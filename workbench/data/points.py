@@ -260,20 +260,23 @@ def _not_finite(x: NDArray[np.float64], names: Sequence[str], marginal: str) -> 
         return str(np.asarray(x[row : row + 1])[0, column])
 
     one = cells.total == 1
-    offered = marginal and _only_misses(x)
-    instead = f", or let {'its' if one else 'their'} other cells count with {marginal}" if offered else ""
+    empty = _empty_rows(x) if marginal else None
+    instead = "" if empty is None else f", or let {'its' if one else 'their'} other cells count with {marginal}"
+    instead += f", without the rows that hold none: {WITHOUT_EMPTY}" if empty else ""
     if one:
         ((row, column),) = cells.first
         return f"{place(row, names[column])} is {value(row, column)}; give a finite number or remove the row{instead}"
     return f"{several(cells, names, 'not finite', value)}; give finite numbers or remove the rows{instead}"
 
 
-def _only_misses(x: NDArray[np.float64]) -> bool:
-    """Whether missing cells are all that is wrong with points in memory: nothing is infinite, and no row is empty."""
+def _empty_rows(x: NDArray[np.float64]) -> int | None:
+    """How many rows hold no value; None unless missing cells are all that is wrong, and some stand beside others."""
     if _is_read_by_slices(x):
-        return False
+        return None
     lost = np.isnan(x)
-    return bool(np.all(lost | np.isfinite(x)) and not np.any(np.all(lost, axis=1)))
+    empty = np.all(lost, axis=1)
+    helps = np.all(lost | np.isfinite(x)) and np.any(lost[~empty])
+    return int(np.sum(empty)) if helps else None
 
 
 def _is_read_by_slices(x: object) -> bool:
@@ -298,6 +301,9 @@ def _numbers_of(array: NDArray[np.object_], where: str) -> NDArray[np.float64]:
                 numbers[position] = math.inf
     return numbers.reshape(array.shape)
 
+
+# How rows without any value are left out of points in memory, for messages.
+WITHOUT_EMPTY = "x[~np.isnan(x).all(axis=1)]"
 
 # Types that pandas uses for a missing number and a missing date.
 _MISSING = ("NAType", "NaTType")

@@ -178,6 +178,11 @@ def _partly_coded(numbers: NDArray[np.float64], lost: NDArray[np.bool_]) -> list
     return [f"{value:g}" for value in different] if counts and seldom else []
 
 
+def families_of(draft: Draft) -> list[str]:
+    """The covariance families that differ: in one column, a component has a variance, of its own or of all."""
+    return list(COVARIANCES) if len(draft.columns) > 1 else ["full", "tied"]
+
+
 def toml_of(draft: Draft, file: str, name: str) -> str:
     """The config, with what was found and what is still to be decided in comments.
 
@@ -205,11 +210,12 @@ def toml_of(draft: Draft, file: str, name: str) -> str:
     if draft.incomplete:
         cells = ", ".join(f"{_plain(column)} {count:,}" for column, count in draft.missing.items())
         rows = "1 row with a missing cell" if draft.incomplete == 1 else f"{draft.incomplete:,} rows with missing cells"
-        lines.append(f'# {rows} ({cells}): "drop" leaves them out, so that {whole:,} stay;')
+        lines.append(f'# {rows} ({cells}): "drop" leaves them out, {whole:,} stay;')
         lines.append('# "marginal" lets each count by its other cells (EM, ascent, Newton, NUTS)')
         lines.append('missing = "drop"')
     lines += [f"# not fitted: {_plain(column)} {why}" for column, why in draft.left_out.items()]
-    others = ", ".join(each for each in COVARIANCES if each != draft.family)
+    families = families_of(draft)
+    others = ", ".join(each for each in families if each != draft.family)
     name = shlex.quote(name) if name.isprintable() else "this file"
     lines += [
         '# units = "cm"  # of the columns, for axes',
@@ -217,7 +223,7 @@ def toml_of(draft: Draft, file: str, name: str) -> str:
         "",
         "[model]",
         f"components = {PROPOSED}  # how many? `workbench select {name} --components 1:6` compares",
-        f'covariance = "{draft.family}"  # or {others}; `workbench select {name} --covariance full,diagonal` compares',
+        f'covariance = "{draft.family}"  # or {others}; `--covariance {",".join(families)}` there compares',
         'labels = "free"  # needed by samplers only',
         "# background = true  # a uniform density beside the components takes what belongs to no group",
         "",

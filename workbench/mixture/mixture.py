@@ -84,7 +84,8 @@ class Mixture:
         weights, means = (
             np.array2string(np.asarray(a), precision=4, separator=", ") for a in (self.weights, self.means)
         )
-        return f"Mixture({self.covariance.name}; weights {weights}, means {' '.join(means.split())})"
+        beside = "" if self.background is None else f"; background {float(self.background.weight):.4g}"
+        return f"Mixture({self.covariance.name}; weights {weights}, means {' '.join(means.split())}{beside})"
 
     def _repr_html_(self) -> str:
         from workbench.mixture.saved import html_of

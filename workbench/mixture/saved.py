@@ -196,4 +196,7 @@ def html_of(mixture: Mixture) -> str:
     heads = ("component", "weight", *(f"mean {name}" for name in names), *(f"sd {name}" for name in names))
     numbers = zip(np.asarray(mixture.weights), np.asarray(mixture.means), deviations, strict=True)
     lines = [(k + 1, float(w), *mean.tolist(), *sd.tolist()) for k, (w, mean, sd) in enumerate(numbers)]
-    return f"<p>{escape(mixture.covariance.name)}</p>{Table.of_lines(heads, lines).to_html()}"
+    beside = (
+        "" if mixture.background is None else f", beside a background of weight {float(mixture.background.weight):.4g}"
+    )
+    return f"<p>{escape(mixture.covariance.name)}{beside}</p>{Table.of_lines(heads, lines).to_html()}"

@@ -142,9 +142,7 @@ class GaussianMixture(sklearn.mixture.GaussianMixture):  # type: ignore[misc]
                 start ends at a singular covariance.
         """
         self._validate_params()
-        rows = validate_data(
-            self, X, dtype=[np.float64, np.float32], ensure_min_samples=2, ensure_all_finite=self._allowed
-        )
+        rows = self._checked(X, dtype=[np.float64, np.float32], ensure_min_samples=2)
         weights = None if sample_weight is None else _weights(sample_weight, len(rows))
         x = rows if weights is None else rows[weights > 0]
         if len(x) < self.n_components:
@@ -177,15 +175,23 @@ class GaussianMixture(sklearn.mixture.GaussianMixture):  # type: ignore[misc]
         tags.input_tags.allow_nan = self.missing == "marginal"
         return tags
 
-    @property
-    def _allowed(self) -> bool | str:
-        """Which rows scikit-learn's check lets pass."""
-        return "allow-nan" if self.missing == "marginal" else True
+    def _checked(self, X: ArrayLike, **how: Any) -> NDArray[Any]:
+        """The rows after scikit-learn's check, whose message on NaN would send people to other estimators. [N, D]"""
+        try:
+            allowed = "allow-nan" if self.missing == "marginal" else True
+            return np.asarray(validate_data(self, X, ensure_all_finite=allowed, **how))
+        except ValueError as error:
+            if not str(error).startswith("Input X contains NaN"):
+                raise
+            raise ValueError(
+                'Input X contains NaN. missing="marginal" lets a row count by its other cells (method="em", "ascent" '
+                'or "newton"); or leave such rows out.'
+            ) from None
 
     def _log_joint(self, X: ArrayLike) -> Points:
         """`ln weights_k + ln N(x_n | k)` of rows that are to be checked. [N, K]"""
         check_is_fitted(self)
-        return self._estimate_weighted_log_prob(validate_data(self, X, reset=False, ensure_all_finite=self._allowed))
+        return self._estimate_weighted_log_prob(self._checked(X, reset=False))
 
     def _estimate_weighted_log_prob(self, X: NDArray[Any], **namespace: Any) -> Points:
         """scikit-learn's own for rows without a missing cell. [N, K]"""
