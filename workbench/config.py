@@ -2,8 +2,10 @@
 
 from collections.abc import Sequence
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
+import jax
+import numpy as np
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 from workbench.errors import VALUE, InputError, cut, shown
@@ -23,12 +25,17 @@ class _Refusing(ModelMetaclass):
     """
 
     def __call__(cls, *args: Any, **values: Any) -> Any:
+        model: Any = cls
+        if args:
+            # What only tells which config it is has one value.
+            free = [name for name, field in model.model_fields.items() if get_origin(field.annotation) is not Literal]
+            fields = ", ".join(f"{name}=..." for name in free) or "no values"
+            raise InputError(f"{cls.__name__}: takes values by name, {fields}; got {shown(args[0])} without one")
         try:
-            return super().__call__(*args, **values)
+            return super().__call__(**{name: _of_python(value) for name, value in values.items()})
         except ValidationError as error:
-            model: Any = cls
             messages = [f"{cls.__name__}: {_explained(each, model)}" for each in error.errors()]
-            raise InputError("\n".join(messages)) from None
+            raise InputError("; ".join(messages)) from None
 
 
 class Config(BaseModel, metaclass=_Refusing):
@@ -39,6 +46,15 @@ class Config(BaseModel, metaclass=_Refusing):
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, ser_json_inf_nan="constants")
+
+
+def _of_python(value: Any) -> Any:
+    """A number of NumPy or JAX as Python's, and an array as lists."""
+    if isinstance(value, np.generic | np.ndarray | jax.Array):
+        return value.tolist()
+    if type(value) in (list, tuple):
+        return type(value)(_of_python(each) for each in value)
+    return value
 
 
 # For fields that are tuples: lists, as read from TOML and JSON, become tuples, because frozen configs must be hashable.

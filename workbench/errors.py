@@ -1,8 +1,16 @@
 """The exception for wrong input, raised where input enters the package and shown to the user as one message."""
 
+import functools
+import inspect
 import operator
 import os
+import re
+import types
+import typing
+from collections.abc import Callable, Mapping
+from difflib import get_close_matches
 from pathlib import Path
+from typing import Any, TypeVar
 
 # The most characters of a value and of a line, and the most lines, that a message shows.
 VALUE, LINE, LINES = 80, 1000, 20
@@ -21,10 +29,99 @@ class InputError(ValueError):
         super().__init__("\n".join([*(cut(line, LINE) for line in lines[:LINES]), *more]))
 
 
+class ArgumentError(InputError, TypeError):
+    """Arguments of a function that do not fit it: one of another type, an unknown one, or too few."""
+
+
+class UnknownError(InputError, KeyError):
+    """A name that is not there."""
+
+    def __str__(self) -> str:
+        # KeyError shows the `repr` of its message.
+        return str(self.args[0])
+
+
+# Where an object of each of these classes comes from.
+_SOURCES = {
+    "Problem": "wb.Problem(x, components) makes one",
+    "Comparison": "wb.compare(problem, methods) returns one",
+    "Trace": 'a comparison holds one for each method, as comparison["em"]',
+    "Mixture": "trace.best(problem) is one, and wb.Mixture.from_covariances(weights, means, covariances) makes one",
+    "Experiment": "wb.read_experiment(file) reads one",
+    "Study": "wb.read_study(file) reads one",
+    "Dataset": "wb.read_file(file), wb.read_table(table) and wb.load_dataset(name) return one",
+    "Wanted": "as wb.Wanted(columns=..., label=...)",
+    "Climber": "as wb.EM() or wb.GradientAscent()",
+    "Start": "as wb.KMeans(restarts=8)",
+}
+
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def checks_arguments(function: F) -> F:
+    """A decorator of public functions, and of the classes whose instances people make: wrong arguments are one line.
+
+    Unknown and missing arguments are named with those that there are, and so is an argument that is no instance of the
+    package's class that its annotation names. All other values are checked by the function itself.
+    """
+    if isinstance(function, type):
+        function.__init__ = checks_arguments(function.__init__)  # type: ignore[misc]
+        return function
+    signature = inspect.signature(function)
+    name = function.__qualname__.removesuffix(".__init__")
+
+    @functools.wraps(function)
+    def checked(*args: Any, **values: Any) -> Any:
+        try:
+            bound = signature.bind(*args, **values).arguments
+        except TypeError as error:
+            raise ArgumentError(_misfit(name, signature, values, str(error))) from None
+        for key, kinds in _kinds(function).items():
+            if key in bound and not isinstance(bound[key], kinds):
+                own = [kind.__name__ for kind in kinds if kind is not type(None)]
+                source = "; ".join(_SOURCES[each] for each in own if each in _SOURCES)
+                value = bound[key]
+                given = shown(value) if isinstance(value, str | int | float) else type(value).__name__
+                remedy = f" ({source})" if source else ""
+                raise ArgumentError(f"{name}: {key} must be of type {' or '.join(own)}, got {given}{remedy}")
+        return function(*args, **values)
+
+    return typing.cast("F", checked)
+
+
+@functools.cache
+def _kinds(function: Callable[..., Any]) -> dict[str, tuple[type, ...]]:
+    """The arguments whose annotation is a class of this package, or several, and nothing else but None."""
+    found = {}
+    for key, hint in inspect.get_annotations(function).items():
+        # Text is the name of a class that is defined further down, or stands for what this does not check.
+        kind = getattr(function, "__globals__", {}).get(hint) if isinstance(hint, str) else hint
+        several = typing.get_origin(kind) in (typing.Union, types.UnionType)
+        members = typing.get_args(kind) if several else (kind,)
+        own = [each for each in members if isinstance(each, type) and each.__module__.startswith("workbench.")]
+        if own and len(own) + (type(None) in members) == len(members) and key != "return":
+            found[key] = tuple(each for each in members if isinstance(each, type))
+    return found
+
+
+def _misfit(name: str, signature: inspect.Signature, values: Mapping[str, Any], message: str) -> str:
+    """Which argument is unknown or missing, and which ones there are."""
+    kept = [p for p in signature.parameters.values() if p.name != "self"]
+    names = [p.name for p in kept]
+    unknown = next((key for key in values if key not in names), None)
+    if unknown is not None:
+        near = get_close_matches(unknown, names, n=1) or [each for each in names if each in unknown]
+        hint = f"did you mean {near[0]}?" if near else f"it takes {', '.join(names)}"
+        return f"{name}: unknown argument {unknown} ({hint})"
+    needed = ", ".join(p.name for p in kept if p.default is p.empty and p.kind is not p.VAR_KEYWORD)
+    return f"{name}: {message}; it needs {needed or 'no arguments'}, and takes {', '.join(names) or 'none'}"
+
+
 def shown(value: object, most: int = VALUE) -> str:
-    """The `repr` of a value, shortened in the middle to about `most` characters."""
+    """The `repr` of a value on one line, shortened in the middle to about `most` characters."""
     try:
-        return cut(repr(value), most)
+        return cut(re.sub(r"\s*\n\s*", " ", repr(value)), most)
     except ValueError:
         # Python refuses to convert integers of more than some thousand digits to text.
         return "a number of very many digits"
@@ -57,6 +154,16 @@ def whole_number(name: str, value: object, least: int = 1) -> int:
     if number < least:
         raise InputError(f"{name}: must be a whole number of at least {least}, got {shown(value)}")
     return number
+
+
+def check_key(key: object) -> None:
+    """Check that an argument is a random key of JAX.
+
+    Raises:
+        InputError: it is another object, such as a seed.
+    """
+    if not hasattr(key, "dtype") or not hasattr(key, "shape"):
+        raise InputError(f"key: must be a random key, as jax.random.key(0), got {shown(key)}")
 
 
 def path_of(name: str, value: object) -> Path:

@@ -10,7 +10,7 @@ import numpy as np
 
 from workbench.data import check_whole
 from workbench.diagnostics.convergence import column_names
-from workbench.errors import InputError
+from workbench.errors import InputError, checks_arguments
 from workbench.loop.trace import Trace
 from workbench.mixture import Mixture
 from workbench.posterior.relabelling import apply
@@ -27,6 +27,7 @@ DRAW = ("chain", "draw")
 MOST_BYTES = 2**32
 
 
+@checks_arguments
 def to_arviz(
     trace: Trace,
     problem: Problem,

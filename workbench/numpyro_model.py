@@ -18,7 +18,7 @@ from numpyro.infer.util import constrain_fn, potential_energy, unconstrain_fn
 
 from workbench.data import finite_points
 from workbench.engine.known import known_observations, masked
-from workbench.errors import InputError
+from workbench.errors import InputError, checks_arguments
 from workbench.mixture import Mixture
 from workbench.mixture.converted import to_numpyro
 from workbench.problem import Problem
@@ -30,6 +30,7 @@ LEAST_GAP = 1e-6
 F = TypeVar("F", bound=Callable[..., Any])
 
 
+@checks_arguments
 def mixture_model(problem: Problem, x: ArrayLike | None = None) -> None:
     """The mixture as a NumPyro model; pass `x=problem.x` to condition on it, or omit x to predict N new points.
 
@@ -185,6 +186,7 @@ def _sites(problem: Problem) -> None:
     numpyro.deterministic("mixture_scales", mixture.scales)
 
 
+@checks_arguments
 def latent_model(problem: Problem, x: ArrayLike | None = None) -> None:
     """The mixture with explicit allocations, as in textbooks: `z_n ~ Categorical(weights)`, then `x_n | z_n`.
 

@@ -18,7 +18,7 @@ from workbench.engine.incomplete import IncompleteRows
 from workbench.engine.known import KnownRows
 from workbench.engine.one_pass import log_likelihood, one_pass
 from workbench.engine.rows import Rows
-from workbench.errors import InputError, whole_number
+from workbench.errors import InputError, checks_arguments, whole_number
 from workbench.mixture import Mixture, Prior, Statistics, covariance_named, num_parameters
 from workbench.mixture.background import Background, check_beside
 from workbench.mixture.covariance import Covariance
@@ -88,6 +88,7 @@ class Problem(Hosted):
     active: Array | None  # [K]   whether points can come from a component; None (all) unless nested in a larger problem
     background: Background | None  # the uniform density beside the components, with the weight at which starts begin
 
+    @checks_arguments
     def __init__(
         self,
         x: "ArrayLike | Dataset",

@@ -284,5 +284,5 @@ def test_what_is_wanted_is_checked_where_it_is_said(values: dict[str, Any], mess
 
 def test_a_mapping_in_place_of_what_is_wanted_is_refused() -> None:
     wanted: Any = {"label": "a"}
-    with pytest.raises(wb.InputError, match=r"wanted: give wb.Wanted\(columns=..., ...\), got {'label': 'a'}"):
+    with pytest.raises(wb.InputError, match=r"wanted must be of type Wanted, got dict \(as wb\.Wanted\(columns="):
         wb.read_table({"a": [1.0, 2.0]}, wanted=wanted)

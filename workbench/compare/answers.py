@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from workbench.compare.comparison import Comparison
 from workbench.data.known import UNKNOWN, Known
 from workbench.data.points import default_columns
-from workbench.errors import InputError, shown
+from workbench.errors import InputError, checks_arguments, shown
 from workbench.mixture import Mixture
 from workbench.mixture.background import BACKGROUND
 from workbench.mixture.density import out_of_reach
@@ -146,6 +146,7 @@ def _named(ids: Mapping[str, Sequence[str]] | None, place: int) -> str:
     return f"data row {values[place]}" if name == "row" else f"row with {name} = {shown(values[place])}"
 
 
+@checks_arguments
 def cross_table(comparison: Comparison, method: str | None = None) -> Table:
     """How many rows of each known class each component of the answer holds, as `workbench fit` prints it.
 

@@ -14,10 +14,10 @@ from workbench.data.dataset import check_seed
 from workbench.data.observed import MissingCells
 from workbench.data.points import unknown_name
 from workbench.engine.keys import named_key
-from workbench.errors import InputError, shown, whole_number
+from workbench.errors import InputError, UnknownError, checks_arguments, shown, whole_number
 from workbench.loop.run import Progress, run
 from workbench.loop.trace import Trace
-from workbench.methods import METHODS, Method
+from workbench.methods import Method, method_of
 from workbench.mixture import Mixture
 from workbench.problem import Problem
 from workbench.soundness import Soundness
@@ -59,6 +59,7 @@ class Reference:
             )
 
     @classmethod
+    @checks_arguments
     def of(cls, train: Dataset, test: Dataset | None = None, rule: Soundness | None = None) -> "Reference":
         """The reference of a data set: its labels and truth, its held-out part, and a rule other than the default."""
         known = None if test is None or len(test.x) == 0 else test.counted
@@ -108,7 +109,10 @@ class Comparison(Mapping[str, Trace]):
         return len(set(self.starts.searches(trace.num_restarts)[list(restarts)].tolist()))
 
     def __getitem__(self, method: str) -> Trace:
-        return self.traces[method]
+        try:
+            return self.traces[method]
+        except (KeyError, TypeError):
+            raise UnknownError(f"comparison: no run of {shown(method)}; it has {', '.join(self.traces)}") from None
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.traces)
@@ -117,6 +121,7 @@ class Comparison(Mapping[str, Trace]):
         return len(self.traces)
 
 
+@checks_arguments
 def compare(
     problem: Problem,
     methods: Methods,
@@ -180,7 +185,7 @@ def name_methods(methods: Methods) -> dict[str, Method]:
     if isinstance(methods, Method | str):
         methods = [methods]
     _expect("methods", methods, Mapping | list | tuple, "a list, as [EM(), GradientAscent()]")
-    given = [_method(each) for each in (methods.values() if isinstance(methods, Mapping) else methods)]
+    given = [method_of(each) for each in (methods.values() if isinstance(methods, Mapping) else methods)]
     if isinstance(methods, Mapping):
         named = dict(zip(methods, given, strict=True))
     else:
@@ -190,16 +195,6 @@ def name_methods(methods: Methods) -> dict[str, Method]:
     if not named:
         raise InputError("methods: give at least one")
     return named
-
-
-def _method(given: Method | str) -> Method:
-    """A method, by itself or by its name."""
-    if isinstance(given, str):
-        if given not in METHODS:
-            raise InputError(f"methods: {unknown_name('method', given, tuple(METHODS))}")
-        return METHODS[given].model_validate({})
-    _expect("methods", given, Method, "methods, as EM()")
-    return given
 
 
 def _rule(given: Start | Mixture | str | None) -> Start:

@@ -16,7 +16,7 @@ from workbench.compare.comparison import Comparison
 from workbench.compare.estimates import Place, estimates_at, naturals, paired, places_of
 from workbench.data import default_columns
 from workbench.engine.keys import named_key
-from workbench.errors import InputError
+from workbench.errors import InputError, checks_arguments
 from workbench.frames import frame_of_rows
 from workbench.geometry.curvature import curvature, information, raveled
 from workbench.geometry.sandwich import sandwich, score_information
@@ -78,6 +78,7 @@ class Errors:
         return Table.of_lines(own, lines, title=title, note="; ".join(self.notes), words=("parameter", "column"))
 
 
+@checks_arguments
 def errors_of(
     comparison: Comparison, method: str, ways: Sequence[str] = WAYS, *, replicates: int = REPLICATES, seed: int = 0
 ) -> Errors:

@@ -27,7 +27,7 @@ from workbench.data import default_columns
 from workbench.diagnostics import mixing_of
 from workbench.diagnostics.convergence import R_HAT_LIMIT, rank_statistics
 from workbench.engine.compat.compilation import jit_by_size
-from workbench.errors import InputError
+from workbench.errors import InputError, checks_arguments
 from workbench.frames import frame_of_rows
 from workbench.geometry.curvature import curvature, raveled
 from workbench.geometry.standard_errors import covariance_of
@@ -151,6 +151,7 @@ def _to_its_error(row: Estimate) -> tuple[str | None, ...]:
     return tuple(None if value is None else f"{value:,.{digits}f}" for value in ends)
 
 
+@checks_arguments
 def estimates_of(comparison: Comparison, method: str, level: float = LEVEL) -> Estimates:
     """The estimates of one method of a comparison.
 

@@ -24,6 +24,7 @@ from workbench.diagnostics import (
     pooled_evidence,
     restart_statuses,
 )
+from workbench.errors import checks_arguments
 from workbench.loop.run import score
 from workbench.loop.trace import Trace
 from workbench.mixture import Mixture
@@ -174,6 +175,7 @@ def _best_answer(comparison: Comparison) -> tuple[float, Mixture] | None:
     return max(answers, key=lambda answer: answer[0], default=None)
 
 
+@checks_arguments
 def summarise(comparison: Comparison) -> list[MethodSummary]:
     """One summary for each method, in the order of the comparison; methods that failed come last."""
     best, scores = _best_answer(comparison), _heldout_scores(comparison, YARDSTICK)
@@ -253,7 +255,7 @@ def _summarise(
         passes_to_near_best=None if trace.is_sampler else _median_passes(trace, near),
         log_evidence=None if evidence is None else evidence.log_evidence,
         log_evidence_standard_error=None if evidence is None else evidence.standard_error,
-        evidence_bound=None if trace.evidence_bound is None else float(trace.evidence_bound[_highest(trace)]),
+        evidence_bound=None if trace.evidence_bound is None else float(trace.evidence_bound[trace.highest_bound]),
         seconds_per_pass=float(trace.seconds[-1]) / passes if passes > 0 else None,
         ess_tail_min=None if mixing is None else mixing.ess_tail_min,
         e_bfmi=None if mixing is None else mixing.e_bfmi,
@@ -332,7 +334,7 @@ def draws_of(trace: Trace) -> Mixture:
     Leaves [S, ...].
     """
     if trace.evidence_bound is not None:
-        return jax.tree.map(lambda leaf: leaf[_highest(trace)], trace.answer)
+        return jax.tree.map(lambda leaf: leaf[trace.highest_bound], trace.answer)
     return jax.tree.map(lambda leaf: np.reshape(leaf, (-1, *leaf.shape[2:])), trace.answer)
 
 
@@ -342,8 +344,3 @@ def _highest_end(trace: Trace) -> tuple[int, int] | None:
     scores = np.where(np.isfinite(trace.log_joint[:, -kept:]), trace.log_joint[:, -kept:], -np.inf)
     restart, row = np.unravel_index(np.argmax(scores), scores.shape)
     return (int(restart), int(row) + trace.num_rows - kept) if np.isfinite(scores[restart, row]) else None
-
-
-def _highest(trace: Trace) -> int:
-    """The restart of an approximation with the highest bound that is not NaN."""
-    return int(np.argmax(np.nan_to_num(np.asarray(trace.evidence_bound), nan=-np.inf)))

@@ -13,6 +13,7 @@ from workbench.compare.summary import LOWER, NEAR, WITHIN, YARDSTICK, MethodSumm
 from workbench.diagnostics import Status
 from workbench.diagnostics.convergence import E_BFMI_LIMIT
 from workbench.engine.devices import USUAL, dtype_name, precision_note
+from workbench.errors import checks_arguments
 from workbench.frames import frame_of_rows
 from workbench.loop.trace import passes_text
 from workbench.table import Table, plain
@@ -197,6 +198,7 @@ class ComparisonTable:
         return Table((*about, *(each.name for each in fields(MethodSummary))), rows)
 
 
+@checks_arguments
 def table(comparison: Comparison) -> ComparisonTable:
     """The table of a comparison."""
     summaries, problem = tuple(summarise(comparison)), comparison.problem

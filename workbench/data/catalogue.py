@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from workbench.data.dataset import Dataset
 from workbench.data.points import unknown_name
 from workbench.data.table import Table, numbers, parse_table, words
-from workbench.errors import InputError
+from workbench.errors import InputError, checks_arguments
 
 # Columns that number the rows (in crabs) and are neither measurements nor groups.
 ROW_NUMBERS = frozenset({"index"})
@@ -70,10 +70,11 @@ def describe(name: str) -> Description:
     """
     catalogue = _catalogue()
     if name not in catalogue:
-        raise InputError(unknown_name("data set", name, tuple(catalogue)))
+        raise InputError(unknown_name("data set", str(name), tuple(catalogue)))
     return catalogue[name]
 
 
+@checks_arguments
 def load_dataset(name: str) -> Dataset:
     """A named data set as published, in its original units.
 

@@ -18,7 +18,7 @@ from workbench.data.known import known_texts
 from workbench.data.moments import moments_of
 from workbench.data.points import check_columns, check_plain, check_points, column_positions
 from workbench.data.weights import are_whole, check_weights
-from workbench.errors import InputError, shown
+from workbench.errors import InputError, checks_arguments, shown
 
 
 def generator(seed: int, purpose: str) -> np.random.Generator:
@@ -68,6 +68,7 @@ class Truth(NamedTuple):
         return Truth(self.weights, self.means[:, index], covariances)
 
 
+@checks_arguments
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Dataset:
     """Points to fit, with their description.

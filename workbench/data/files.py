@@ -28,7 +28,7 @@ from workbench.data.points import (
 from workbench.data.reading import Content, Missing, Wanted, content_of, counting_rows, whole
 from workbench.data.table import IN_FILE, Table, empty_words, parse_table, words_in
 from workbench.data.weights import check_weights
-from workbench.errors import VALUE, InputError, cut
+from workbench.errors import VALUE, InputError, checks_arguments, cut, path_of
 
 # Cells of text files are separated by commas, semicolons or tabs.
 TEXTS, ARRAYS = (".csv", ".tsv"), (".npy", ".npz")
@@ -43,6 +43,7 @@ _DAMAGED = (ValueError, TypeError, EOFError, SyntaxError, tokenize.TokenError, M
 _DAMAGED_ZIP = (*_DAMAGED, OSError, KeyError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
 
+@checks_arguments
 def read_file(
     path: Path | str,
     columns: Sequence[str] | None = None,
@@ -80,7 +81,7 @@ def read_file(
         InputError: the file cannot be found or read, or its points cannot be fitted (`check_points`).
             The message names the file, the row and column if there is one, the value and the remedy.
     """
-    return _read(Path(path), Wanted(columns, label, identity, missing=missing).unless(wanted), fit=True)
+    return _read(path_of("path", path), Wanted(columns, label, identity, missing=missing).unless(wanted), fit=True)
 
 
 def read_rows(path: Path | str, wanted: Wanted) -> Dataset:

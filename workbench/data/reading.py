@@ -15,11 +15,12 @@ from workbench.data.moments import blocks_of
 from workbench.data.points import check_points, column_positions, default_columns, named_points, unknown_name
 from workbench.data.table import IN_FILE, IN_PYTHON, Table, empty_words, numbers, words, words_in
 from workbench.data.weights import check_weights
-from workbench.errors import InputError, one_line, shown
+from workbench.errors import InputError, checks_arguments, one_line, shown
 
 Missing: TypeAlias = Literal["refuse", "drop", "marginal"]
 
 
+@checks_arguments
 @dataclass(frozen=True)
 class Wanted:
     """What is read of a file or a table.
@@ -74,12 +75,10 @@ class Wanted:
         """What is wanted of a reader with these arguments, unless `wanted` says all of it.
 
         Raises:
-            InputError: both say something, or `wanted` is no `Wanted`.
+            InputError: both say something.
         """
         if wanted is None:
             return self
-        if not isinstance(wanted, Wanted):
-            raise InputError(f"wanted: give wb.Wanted(columns=..., ...), got {one_line(shown(wanted))}")
         if self.columns is not None or self != Wanted():
             raise InputError(
                 "wanted: stands in place of columns, label, identity and missing; give these within wb.Wanted(...)"
@@ -135,6 +134,7 @@ class Content(NamedTuple):
     known: NDArray[np.str_] | None = None  # [N]
 
 
+@checks_arguments
 def read_table(
     table: Any,
     columns: Sequence[str] | None = None,

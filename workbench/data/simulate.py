@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from workbench.data.dataset import Dataset, Truth, generator
 from workbench.data.points import default_columns
-from workbench.errors import InputError, shown
+from workbench.errors import InputError, checks_arguments, shown
 
 # Limits the condition number of a covariance (anisotropy squared) to 1e12, well within the precision of float64.
 LARGEST = 1e6
@@ -19,6 +19,7 @@ MOST_NUMBERS = 2**31
 CANDIDATES = 16
 
 
+@checks_arguments
 @dataclass(frozen=True)
 class Simulator:
     """A random Gaussian mixture of a given difficulty.

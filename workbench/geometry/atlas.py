@@ -17,11 +17,11 @@ from workbench.data.dataset import check_seed
 from workbench.diagnostics.proportion import Proportion
 from workbench.engine.devices import USUAL, dtype_name, precision_note
 from workbench.engine.keys import named_key
-from workbench.errors import InputError
+from workbench.errors import InputError, checks_arguments, whole_number
 from workbench.geometry.stationary import Kind, Nature, check_mappable, classify
 from workbench.loop.run import Progress, run
 from workbench.loop.trace import Trace
-from workbench.methods import Climber
+from workbench.methods import Climber, method_of
 from workbench.methods.parts import EndsOnly
 from workbench.mixture import Mixture, covariance_named
 from workbench.mixture.matching import Components, distinct
@@ -226,9 +226,10 @@ def _number(value: float) -> float | None:
     return float(value) if math.isfinite(value) else None
 
 
+@checks_arguments
 def atlas(
     problem: Problem,
-    method: Climber,
+    method: Climber | str,
     *,
     starts: int = 1000,
     rule: Start | None = None,
@@ -241,7 +242,7 @@ def atlas(
 
     Args:
         problem: the problem to climb.
-        method: any method that climbs; its race, if it has one, is not run.
+        method: any method that climbs, by itself or by its name; its race, if it has one, is not run.
         starts: number of starts.
         rule: of the starts; by default `Alternating()`.
         seed: root seed. A start depends only on the seed and its number, as in `compare`.
@@ -252,18 +253,18 @@ def atlas(
     Raises:
         InputError: the method cannot climb this problem, or the rule does not fit it.
     """
-    if not isinstance(method, Climber):
-        raise InputError(f"method: an atlas is of methods that climb to a point, got {type(method).__name__}")
-    if isinstance(starts, bool) or not isinstance(starts, int) or starts < 1:
-        raise InputError(f"starts: must be a whole number of at least 1, got {starts!r}")
+    climber = method_of(method)
+    if not isinstance(climber, Climber):
+        raise InputError(f"method: an atlas is of methods that climb to a point, got {type(climber).__name__}")
+    starts = whole_number("starts", starts)
     check_seed(seed)
     rule = Alternating() if rule is None else rule
-    name = method.method if name is None else name
-    method.admit(problem)
+    name = climber.method if name is None else name
+    climber.admit(problem)
     check_mappable(problem)
     rule.check(problem)
     begun = draw_starts(rule, problem, starts, seed)
-    trace = run(EndsOnly(inner=method), problem, begun, named_key(seed, name), progress=progress)
+    trace = run(EndsOnly(inner=climber), problem, begun, named_key(seed, name), progress=progress)
     return atlas_of(problem, trace, method=name, rule=str(rule.model_dump()["rule"]), soundness=soundness)
 
 

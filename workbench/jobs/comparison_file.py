@@ -16,7 +16,7 @@ from workbench.data.observed import MissingCells
 from workbench.data.points import check_columns
 from workbench.engine.devices import USUAL, dtype_name
 from workbench.engine.files import DAMAGED
-from workbench.errors import VALUE, InputError, cut, path_of, shown
+from workbench.errors import VALUE, InputError, checks_arguments, cut, path_of, shown
 from workbench.jobs.base import Record
 from workbench.jobs.formats import COPIED_AT_MOST, digest_of_arrays, read_arrays, write_arrays
 from workbench.jobs.setting import arrays_of, trace_of
@@ -77,6 +77,7 @@ class About(Config):
     background: bool = False
 
 
+@checks_arguments
 def save_comparison(comparison: Comparison, path: Path | str) -> Path:
     """Write a comparison, with its points, to one NPZ file, which is replaced whole or not at all.
 
@@ -131,6 +132,7 @@ def save_comparison(comparison: Comparison, path: Path | str) -> Path:
     return path
 
 
+@checks_arguments
 def load_comparison(path: Path | str) -> Comparison:
     """Read a comparison that `save_comparison` wrote.
 

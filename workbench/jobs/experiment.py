@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from workbench.compare import Comparison
 from workbench.engine.files import DAMAGED
-from workbench.errors import InputError
+from workbench.errors import InputError, checks_arguments
 from workbench.experiment.config import Experiment
 from workbench.experiment.sweep import tell_apart
 from workbench.jobs.base import Cell, DamagedCellError, Job, Losses, Progress, Record, nothing_in
@@ -96,6 +96,7 @@ class ExperimentJob(Job):
         )
 
 
+@checks_arguments
 def run_experiment(
     experiment: Experiment,
     *,

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, NamedTuple
 
 from workbench.data import fate_of_missing
 from workbench.engine.files import DAMAGED
-from workbench.errors import InputError
+from workbench.errors import InputError, checks_arguments
 from workbench.experiment import Experiment
 from workbench.jobs.base import Cell, DamagedCellError, Job, Progress, Record, Value, digest_of_values
 from workbench.jobs.formats import Points
@@ -185,6 +185,7 @@ class SelectionJob(Job):
         return FamilySelection(self.name, found) if self.is_grid else next(iter(found.values()))
 
 
+@checks_arguments
 def select(
     experiment: Experiment,
     components: Iterable[int] = range(1, 10),
@@ -225,6 +226,7 @@ def select(
     return found
 
 
+@checks_arguments
 def select_families(
     experiment: Experiment,
     covariances: Sequence[str],

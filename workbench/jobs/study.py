@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from workbench.data import digest_of
 from workbench.engine.devices import USUAL, dtype_name
 from workbench.engine.files import DAMAGED, digest_of_file
-from workbench.errors import InputError
+from workbench.errors import InputError, checks_arguments
 from workbench.experiment import DataConfig
 from workbench.jobs.base import Cell, DamagedCellError, Job, Progress, Record, digest_of_values
 from workbench.jobs.running import Outcome, Reuse, Watch, record_of, run_job
@@ -96,6 +96,7 @@ class StudyJob(Job):
         return f"{self.study.study} ({', '.join(f'{name} = {value}' for name, value in row.items())})"
 
 
+@checks_arguments
 def run_study(
     study: Study,
     *,

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from workbench.errors import InputError
+from workbench.errors import InputError, checks_arguments
 from workbench.frames import frame_of
 from workbench.mixture import Mixture
 from workbench.problem import Problem
@@ -109,6 +109,12 @@ class Trace:
         """The mixture of a restart and row, or of several: leaves [..., ...]."""
         return jax.tree.map(lambda leaf: leaf[restart, row], self.mixtures)
 
+    @property
+    def highest_bound(self) -> int:
+        """The restart of an approximation with the highest bound of the evidence that is not NaN."""
+        return int(np.argmax(np.nan_to_num(np.asarray(self.evidence_bound), nan=-np.inf)))
+
+    @checks_arguments
     def best(self, problem: Problem, rule: Soundness | None = None) -> Mixture | None:
         """The best *sound* result: the highest `log_joint` among those that pass the rule; None if none does.
 
@@ -124,6 +130,7 @@ class Trace:
         place = self.best_place(problem, rule)
         return None if place is None else jax.tree.map(jnp.asarray, self.at(*place))
 
+    @checks_arguments
     def best_place(self, problem: Problem, rule: Soundness | None = None) -> tuple[int, int] | None:
         """Restart and row of `best`.
 
@@ -133,6 +140,7 @@ class Trace:
         found = self.best_found(problem, rule)
         return None if found is None else found[0]
 
+    @checks_arguments
     def best_found(self, problem: Problem, rule: Soundness | None = None) -> tuple[tuple[int, int], Health] | None:
         """Restart and row of `best`, and its health.
 

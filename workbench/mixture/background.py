@@ -20,7 +20,7 @@ from jax.typing import ArrayLike
 
 from workbench.data.dataset import extent_of
 from workbench.data.observed import Observed
-from workbench.errors import InputError, shown
+from workbench.errors import InputError, checks_arguments, shown
 
 if TYPE_CHECKING:
     from workbench.mixture.mixture import Mixture
@@ -33,6 +33,7 @@ START = 0.05
 
 
 @jax.tree_util.register_dataclass
+@checks_arguments
 @dataclass(frozen=True)
 class Background:
     """A uniform density over a box and its weight, b above; batches have leading axes."""

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from workbench.data import finite_points, points_or_missing
 from workbench.data.observed import MissingCells, check_missing
-from workbench.errors import InputError, shown, whole_number
+from workbench.errors import InputError, check_key, checks_arguments, shown, whole_number
 from workbench.mixture.background import BACKGROUND, Background
 from workbench.mixture.covariance import COVARIANCES, Covariance, lower_triangular
 from workbench.mixture.covariance.given import in_family
@@ -161,12 +161,14 @@ class Mixture:
             check_reached(joint)
         return joint
 
+    @checks_arguments
     def sample(self, key: Array, num_samples: int) -> tuple[Array, Array]:
         """Independent draws and the components they came from, -1 for the background. [N, D], [N]
 
         Raises:
-            InputError: `num_samples` is no whole number of at least 0.
+            InputError: `num_samples` is no whole number of at least 0, or `key` is a seed.
         """
+        check_key(key)
         num_samples = whole_number("num_samples", num_samples, 0)
         if self.background is not None:
             return self.background.sample(key, num_samples, replace(self, background=None).sample)
@@ -206,12 +208,14 @@ class Mixture:
 
         return moments(self)
 
+    @checks_arguments
     def kl_divergence(self, other: "Mixture", key: Array, num_samples: int = 10_000) -> "MonteCarlo":
         """`E ln p(x) / q(x)` over draws from this mixture, p, with its error; see `relative_entropy.kl_divergence`."""
         from workbench.mixture.relative_entropy import kl_divergence
 
         return kl_divergence(self, other, key, num_samples)
 
+    @checks_arguments
     def kl_bounds(self, other: "Mixture") -> "Bounds":
         """A lower and an upper bound of the divergence of `other`; see `relative_entropy.kl_bounds`."""
         from workbench.mixture.relative_entropy import kl_bounds

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workbench.compare import Comparison
-from workbench.errors import InputError, cut
+from workbench.errors import InputError, checks_arguments, cut
 from workbench.loop.trace import Trace, passes_text
 from workbench.mixture import Mixture
 from workbench.plots.classification import MOST_BINS, MOST_CLASSES
@@ -46,6 +46,7 @@ HIGHEST = 1.5
 MIXED = "colours are mixed by responsibilities"
 
 
+@checks_arguments
 def climbing(comparison: Comparison, methods: Sequence[str] | None = None) -> list[str]:
     """The methods that an animation shows: those chosen, or all that climb.
 
@@ -69,6 +70,7 @@ def climbing(comparison: Comparison, methods: Sequence[str] | None = None) -> li
     return names
 
 
+@checks_arguments
 def animation(
     axes: Sequence["Axes"],
     comparison: Comparison,

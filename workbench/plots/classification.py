@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from workbench.compare import Comparison
 from workbench.compare.answers import answer_of
-from workbench.errors import InputError
+from workbench.errors import InputError, checks_arguments
 from workbench.mixture.background import BACKGROUND
 from workbench.plots.estimates import Gaussians, data_range
 from workbench.plots.fit import IMAGE_FROM, histogram_edges
@@ -40,6 +40,7 @@ UNCERTAINTY = "chance of another component"
 RISING = ("#C9C9C9", "#D55E00", "#3D1400")
 
 
+@checks_arguments
 def classification(
     ax: "Axes",
     comparison: Comparison,
@@ -100,6 +101,7 @@ def classification(
     tidy(ax)
 
 
+@checks_arguments
 def uncertainty(
     ax: "Axes",
     comparison: Comparison,

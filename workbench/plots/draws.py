@@ -10,7 +10,7 @@ from workbench.compare import Comparison
 from workbench.compare.summary import draws_of
 from workbench.diagnostics.clustering import co_clustering, hierarchical_order
 from workbench.diagnostics.predictive import evenly, thinned
-from workbench.errors import InputError
+from workbench.errors import InputError, checks_arguments
 from workbench.plots.estimates import Estimate, Gaussians, data_range, estimates
 from workbench.plots.fit import draw_points, draw_rug
 from workbench.plots.style import CYCLE, EDGE, Place, axis_label, colours, legend_at, plain, tidy
@@ -27,6 +27,7 @@ DRAWS_SHOWN = 50
 MEANS_SHOWN = 500
 
 
+@checks_arguments
 def posterior(ax: "Axes", comparison: Comparison, *, legend: Place = "inside") -> None:
     """Draws of each sampler as thin lines, under the best sound estimate of every other method.
 
@@ -108,6 +109,7 @@ CHAINS_SHOWN = 8
 LABELS_SHOWN = 400
 
 
+@checks_arguments
 def labels(axes: "Sequence[Axes]", comparison: Comparison, method: str, algorithm: str = DEFAULT) -> None:
     """The first coordinate of the components' means along the chains, on two axes: as sampled, and relabelled.
 
@@ -149,6 +151,7 @@ def _draw(ax: "Axes", means: np.ndarray) -> None:
 ROWS_SHOWN = 250
 
 
+@checks_arguments
 def clustering(axes: "list[Axes]", comparison: Comparison) -> "list[AxesImage]":
     """A matrix for each method with a result, on its own axes, all with the same rows in the same order.
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from workbench.compare import Comparison
-from workbench.errors import InputError
+from workbench.errors import InputError, checks_arguments
 from workbench.plots.estimates import (
     Estimate,
     Sampled,
@@ -46,6 +46,7 @@ CONTOURS = f"{LEGEND}; ellipses at 1 and 2 standard deviations"
 SURFACES = "of a sampler: mean density, where 39 and 86 % of it lie"
 
 
+@checks_arguments
 def fit(ax: "Axes", comparison: Comparison, *, methods: Sequence[str] | None = None, legend: Place = "inside") -> None:
     """The data with the best sound mixture of each climb, and with the mean density of each sampler.
 
@@ -83,6 +84,7 @@ def fit(ax: "Axes", comparison: Comparison, *, methods: Sequence[str] | None = N
     tidy(ax)
 
 
+@checks_arguments
 def pairs(axes: np.ndarray, comparison: Comparison) -> None:
     """Every pair of the first C columns on axes [C, C]: marginal densities on the diagonal, ellipses below it.
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from workbench.compare import Comparison
 from workbench.compare.estimates import LEVEL, Estimate, estimates_of
 from workbench.data.points import column_positions
-from workbench.errors import InputError
+from workbench.errors import InputError, checks_arguments
 from workbench.mixture import Mixture
 from workbench.plots.style import EDGE, Palette, Place, axis_label, colours, legend_at, palette_of, plain, tidy
 from workbench.posterior.switching import relabel
@@ -43,6 +43,7 @@ class Panel(NamedTuple):
     names: tuple[str, ...]  # Q
 
 
+@checks_arguments
 def panels_of(
     comparison: Comparison, method: str | None = None, columns: Sequence[str] | None = None, *, log_joint: bool = True
 ) -> list[Panel]:
@@ -78,6 +79,7 @@ def panels_of(
     ]
 
 
+@checks_arguments
 def trace(
     axes: "Sequence[Axes]", panels: Sequence[Panel], *, palette: Palette = None, legend: Place = "inside"
 ) -> None:
@@ -104,6 +106,7 @@ def trace(
     axes[-1].set_xlabel(f"draw of each of {panels[0].draws.shape[0]} chains")
 
 
+@checks_arguments
 def ranks(
     axes: NDArray[np.object_], panels: Sequence[Panel], *, palette: Palette = None, legend: Place = "inside"
 ) -> None:
@@ -149,6 +152,7 @@ def ranks(
     legend_at(axes[0, 0], legend, 4)
 
 
+@checks_arguments
 def marginals(
     axes: "Sequence[Axes]", panels: Sequence[Panel], *, palette: Palette = None, legend: Place = "inside"
 ) -> None:
@@ -187,6 +191,7 @@ class Group(NamedTuple):
     found: dict[str, list[Estimate | None]]  # by method, one for each row
 
 
+@checks_arguments
 def groups_of(
     comparison: Comparison, methods: Sequence[str] | None = None, columns: Sequence[str] | None = None
 ) -> list[Group]:
@@ -219,6 +224,7 @@ def groups_of(
     return groups
 
 
+@checks_arguments
 def forest(
     axes: "Sequence[Axes]", groups: Sequence[Group], *, palette: Palette = None, legend: Place = "above"
 ) -> None:
@@ -263,6 +269,7 @@ def forest(
     legend_at(axes[0], legend, len(names) + 1)
 
 
+@checks_arguments
 def left_out(
     comparison: Comparison, columns: Sequence[str] | None = None, most: int = COLUMNS_SHOWN
 ) -> tuple[str, ...]:

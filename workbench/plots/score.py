@@ -9,6 +9,7 @@ import numpy as np
 from workbench.compare import Comparison
 from workbench.compare.summary import WITHIN, best_log_joint, statuses_and_mixing
 from workbench.diagnostics import Status
+from workbench.errors import checks_arguments
 from workbench.loop.trace import Trace
 from workbench.plots.style import EDGE, Place, chosen, colours, legend_at, plain, strokes, tidy
 
@@ -111,6 +112,7 @@ class _Price:
         return np.broadcast_to(trace.seconds, trace.passes.shape)
 
 
+@checks_arguments
 def score(
     ax: "Axes",
     comparison: Comparison,
@@ -246,6 +248,7 @@ MARKERS: dict[Status, tuple[str, bool, str]] = {
 ABOVE = -0.45
 
 
+@checks_arguments
 def waterfall(ax: "Axes", comparison: Comparison, *, legend: Place = "inside") -> None:
     """End value of every restart in nats below the best, sorted by method and marked by status; up is better.
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 from workbench.compare import Comparison
-from workbench.errors import InputError
+from workbench.errors import InputError, checks_arguments
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -45,6 +45,7 @@ EDGE = "0.35"  # grey of reference lines and notes
 LONGEST_UNIT = 26
 
 
+@checks_arguments
 def colours(names: Iterable[str]) -> dict[str, str]:
     """A colour for each method: its fixed colour if it has one, else the next free one.
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from workbench.diagnostics.convergence import E_BFMI_LIMIT, energy_fractions, functionals, rank_statistics, tail_sizes
 from workbench.engine.devices import precision_note
+from workbench.errors import checks_arguments
 from workbench.frames import frame_of_rows
 from workbench.loop.trace import Trace
 from workbench.posterior.relabelling import RELABELLINGS, agreement_matrix, apply, timed
@@ -83,6 +84,7 @@ class PosteriorSummary:
         return frame_of_rows(rows, ("kind", *Estimate.__dataclass_fields__))
 
 
+@checks_arguments
 def posterior_summary(
     trace: Trace, problem: Problem, relabelling: str = DEFAULT, columns: Sequence[str] = ()
 ) -> PosteriorSummary:

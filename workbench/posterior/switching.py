@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from workbench.diagnostics.convergence import column_names, functionals, rank_statistics
-from workbench.errors import InputError
+from workbench.errors import InputError, checks_arguments
 from workbench.loop.trace import Trace
 from workbench.mixture import Mixture
 from workbench.posterior.relabelling import RELABELLINGS, apply
@@ -37,6 +37,7 @@ class RelabelledDraws(NamedTuple):
     algorithm: str
 
 
+@checks_arguments
 def relabel(trace: Trace, problem: Problem, algorithm: str = DEFAULT) -> RelabelledDraws:
     """The draws of a sampler with their components in one order, chosen draw by draw.
 

@@ -12,7 +12,7 @@ import numpy as np
 from jax import Array
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
-from workbench.errors import InputError
+from workbench.errors import InputError, checks_arguments
 from workbench.mixture import FlatPrior, Mixture, Statistics
 from workbench.mixture.background import START
 from workbench.mixture.covariance.base import product
@@ -94,6 +94,7 @@ class Stated(Start):
         return {name: value for name, value in serialise(self).items() if value is not None}
 
     @classmethod
+    @checks_arguments
     def of(cls, mixture: Mixture) -> Self:
         """The start at a mixture, as `trace.best(problem)` returns it."""
         given: dict[str, Any] = {"weights": mixture.weights, "means": mixture.means, "covariances": mixture.covariances}
