@@ -73,32 +73,44 @@ def test_every_command_shown_exists() -> None:
 
 
 def test_the_walk_from_a_table_to_labels_can_be_walked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The commands of "Your own data", on a table with ids, known classes and missing cells."""
+    """The commands of "Your own data", on 340 rows with ids, known classes, four measurements and 8 missing cells."""
     rng = np.random.default_rng(8)
-    kinds = rng.choice(["auk", "gull", "tern"], 60)
-    sizes = np.array([[{"auk": 0.0, "gull": 6.0, "tern": 12.0}[kind]] for kind in kinds])
-    lines = [
-        f"b{n},{kind},{a:.3f},{b:.3f}"
-        for n, (kind, (a, b)) in enumerate(zip(kinds, sizes + rng.normal(size=(60, 2)), strict=True))
-    ]
-    lines[4] = "b4,gull,NA,6.1"
-    header = "tag,kind,length,mass"
+    centres = {"auk": (20.0, 5.0, 40.0, 300.0), "gull": (30.0, 9.0, 70.0, 600.0), "tern": (12.0, 14.0, 90.0, 900.0)}
+    kinds = rng.choice(list(centres), 340, p=[0.5, 0.3, 0.2])
+    x = np.array([centres[kind] for kind in kinds]) + rng.normal(size=(340, 4)) * (2.0, 1.0, 6.0, 60.0)
+    cells = [[f"{value:.2f}" for value in row] for row in x]
+    for row, column in zip(range(4, 60, 7), [0, 1, 2, 3, 1, 2, 0, 1], strict=True):
+        cells[row][column] = "NA"
+    lines = [f"b{n},{kind},{','.join(row)}" for n, (kind, row) in enumerate(zip(kinds, cells, strict=True))]
+    header = "tag,kind,length,depth,wing,mass"
     (tmp_path / "birds.csv").write_text("\n".join([header, *lines]), encoding="utf-8")
-    (tmp_path / "new_birds.csv").write_text("\n".join([header, *lines[:3]]), encoding="utf-8")
+    (tmp_path / "new_birds.csv").write_text("\n".join([header, *lines[:5]]), encoding="utf-8")
     monkeypatch.chdir(tmp_path)
-    walk = re.findall(
-        r"^workbench (.*?)(?:  +#.*)?$", next(b for b in blocks("") if "workbench init" in b), flags=re.MULTILINE
-    )
-    assert [words.split()[0] for words in walk] == ["init", "select", "fit", "predict"]
+    block = next(b for b in blocks("") if "workbench init" in b)
+    walk = re.findall(r"^workbench (.*)$", block, flags=re.MULTILINE)
+    said = {}
     for words in walk:
-        if not words.startswith("select"):  # tests/selection has it
-            result = CliRunner().invoke(cli, words.split(), catch_exceptions=False)
-            assert result.exit_code == 0, result.output
-    labels = (tmp_path / "labels.csv").read_text(encoding="utf-8").splitlines()
-    assert labels[0].startswith("tag,component,probability,log_density,p1")
-    order = ["auk", "gull", "tern"]
-    assert [line.split(",")[:2] for line in labels[1:]] == [[f"b{n}", str(order.index(kinds[n]) + 1)] for n in range(3)]
-    assert "b4," not in (tmp_path / "results" / "birds" / "fit" / "labels.csv").read_text(encoding="utf-8")
+        result = CliRunner().invoke(cli, words.split(), catch_exceptions=False)
+        assert result.exit_code == 0, result.output
+        said[words.split()[0]] = result.output
+    assert list(said) == ["init", "select", "fit", "estimates", "plot", "predict"]
+    assert "BIC tied 3" in said["select"] and "ICL tied 3" in said["select"]
+    assert "Trust em as the optimum of 3 components" in said["fit"]
+    assert "8 of 340 rows have missing cells and count by the others" in said["fit"]
+    table = (tmp_path / "estimates.tex").read_text(encoding="utf-8")
+    assert table.count("mean &") == 12 and r"\end{tabular}" in table
+    for figure in ("groups.pdf", "unsure.pdf"):
+        assert (tmp_path / figure).read_bytes().startswith(b"%PDF")
+    # Components count in the order of the first column's means: terns, auks, gulls.
+    number = {"tern": "1", "auk": "2", "gull": "3"}
+    expected = [[f"b{n}", number[kind]] for n, kind in enumerate(kinds)]
+    new = (tmp_path / "labels.csv").read_text(encoding="utf-8").splitlines()
+    assert new[0].startswith("tag,component,probability,log_density,p1")
+    assert [line.split(",")[:2] for line in new[1:]] == expected[:5]
+    own = (tmp_path / "results" / "birds" / "fit" / "labels.csv").read_text(encoding="utf-8").splitlines()
+    found = [line.split(",") for line in own[1:]]
+    assert [[row[0], row[2]] for row in found] == expected
+    assert [row[1] for row in found] == kinds.tolist()
 
 
 def test_every_link_into_the_repository_leads_somewhere() -> None:

@@ -289,7 +289,7 @@ def test_a_damaged_run_is_named(tmp_path: Path) -> None:
 def test_a_table_that_changes_while_it_is_fitted_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_flowers(tmp_path)
     module = importlib.import_module("workbench.cli.answers")
-    ran = module._run
+    ran = module.results_of
 
     def run_and_change(*arguments: Any) -> Any:
         comparison = ran(*arguments)
@@ -297,7 +297,7 @@ def test_a_table_that_changes_while_it_is_fitted_is_told(tmp_path: Path, monkeyp
         table.write_text(table.read_text(encoding="utf-8").replace("rose", "tulip", 1), encoding="utf-8")
         return comparison
 
-    monkeypatch.setattr(module, "_run", run_and_change)
+    monkeypatch.setattr(module, "results_of", run_and_change)
     result = command("fit", tmp_path / "flowers.toml", "--out", tmp_path / "out")
     assert (result.exit_code, "flowers.csv: has changed while it was fitted" in result.stderr) == (2, True)
     assert not (tmp_path / "out" / "fit").exists()

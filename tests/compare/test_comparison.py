@@ -113,8 +113,8 @@ class TestWrongInput:
             ({"seed": -1}, "seed: must be a whole number"),
             ({"seed": 2**32}, "seed: must be a whole number"),
             ({"methods": {"em": EM}}, r"is the class EM; give methods, as EM\(\)"),
-            ({"reference": 3}, "reference: 3 is of type int"),
-            ({"problem": [1.0, 2.0]}, r"problem: \[1.0, 2.0\] is of type list; give Problem"),
+            ({"reference": 3}, "reference must be of type Reference, got 3"),
+            ({"problem": [1.0, 2.0]}, r"problem must be of type Problem, got list \(wb\.Problem\(x, components\)"),
         ],
     )
     def test_what_is_of_another_kind_is_named(self, problem, changes, message):

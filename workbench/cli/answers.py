@@ -3,18 +3,17 @@
 import os
 import shlex
 from pathlib import Path
-from typing import Any
 
 import click
 import numpy as np
 
 from workbench.cli.earlier import replaced
-from workbench.cli.estimates import in_form, level_option
+from workbench.cli.estimates import in_form, level_option, results_of
 from workbench.cli.group import cli
 from workbench.cli.predict import write_labels
 from workbench.cli.run import FAILED
 from workbench.cli.shared import Folder, import_own, named, progress, reusing, writing
-from workbench.compare import Comparison, summarise, table
+from workbench.compare import summarise, table
 from workbench.compare.answers import Answer, answer_of, counts_by_class
 from workbench.compare.estimates import Estimates, estimates_of
 from workbench.compare.trust import trusted, whom_to_trust
@@ -26,8 +25,7 @@ from workbench.engine.devices import ask_for_devices
 from workbench.errors import InputError
 from workbench.experiment import Experiment, read_experiment
 from workbench.experiment.draft import draft_of, families_of, toml_of
-from workbench.jobs.experiment import ExperimentJob
-from workbench.jobs.running import Reuse, run_job
+from workbench.jobs.running import Reuse
 from workbench.jobs.store import Store
 from workbench.mixture.saved import SavedMixture, save_mixture
 from workbench.table import plain
@@ -65,7 +63,7 @@ def fit(
     ask_for_devices(experiment.run.devices_per_host)
     with named(file), progress(quiet=False) as watch:
         source = _source_of(experiment, file.parent)
-        comparison = _run(file, experiment, store, reuse, watch)
+        comparison = results_of(file, experiment, store, reuse, watch)
         summaries = summarise(comparison)
         try:
             answer = answer_of(comparison, method or trusted(summaries))
@@ -80,7 +78,7 @@ def fit(
             data = experiment.data.model_copy(update={"test_fraction": 0.0})
             methods = {answer.method: experiment.methods[answer.method]}
             whole = experiment.model_copy(update={"data": data, "methods": methods})
-            final = _run(file, whole, store, reuse, watch)
+            final = results_of(file, whole, store, reuse, watch)
             answer = answer_of(final, answer.method)
         rows = _source_of(experiment, file.parent)
         if rows.source != source.source:
@@ -121,11 +119,6 @@ def _of_left_out(rows: Dataset, experiment: Experiment, model: str) -> str:
     identity = [] if experiment.data.id is None else ["--id", experiment.data.id]
     words = ["workbench", "predict", model, str(experiment.data.file), *identity, "--out", "all_labels.csv"]
     return f"{told}a cell is missing. `{shlex.join(words)}` labels {'it' if one else 'them'} too, by the other cells."
-
-
-def _run(file: Path, experiment: Experiment, store: Store, reuse: Reuse, watch: Any) -> Comparison:
-    job = ExperimentJob.of(experiment, file.stem, file.parent)
-    return job.result(store, run_job(job, store, reuse=reuse, watch=watch))
 
 
 def _check_method(experiment: Experiment, method: str | None) -> None:

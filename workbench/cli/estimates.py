@@ -8,13 +8,19 @@ import click
 
 from workbench.cli.group import cli
 from workbench.cli.run import FAILED
-from workbench.cli.shared import job_option, names_of, progress, writing
+from workbench.cli.shared import Folder, import_own, job_option, names_of, progress, reusing, writing
+from workbench.cli.shared import named as named_file
 from workbench.compare import Comparison
 from workbench.compare.errors import REPLICATES, WAYS, check_ways, errors_of
 from workbench.compare.estimates import LEVEL, Estimates, estimates_of, numbers_of
+from workbench.engine.devices import ask_for_devices
 from workbench.errors import InputError, one_line
+from workbench.experiment import Experiment, read_experiment
+from workbench.jobs.experiment import ExperimentJob
 from workbench.jobs.formats import NEVER
 from workbench.jobs.registry import load_results, named
+from workbench.jobs.running import Reuse, Watch, run_job
+from workbench.jobs.store import Store
 from workbench.table import FORMS, Table
 
 level_option = click.option(
@@ -26,6 +32,20 @@ level_option = click.option(
 )
 
 
+ways_option = click.option(
+    "--errors",
+    metavar="WAYS",
+    help=f"Standard errors by several ways side by side, in place of intervals: all, or some of {', '.join(WAYS)}.",
+)
+replicates_option = click.option(
+    "--replicates",
+    type=click.IntRange(min=10),
+    default=REPLICATES,
+    show_default=True,
+    help="Data sets of each bootstrap.",
+)
+
+
 @cli.command()
 @click.argument("folder", type=click.Path(path_type=Path), metavar="DIR")
 @job_option
@@ -33,18 +53,8 @@ level_option = click.option(
 @level_option
 @click.option("--format", "form", type=click.Choice(FORMS), default="table", show_default=True)
 @click.option("--out", type=click.Path(path_type=Path), help="Write a file in place of printing.")
-@click.option(
-    "--errors",
-    metavar="WAYS",
-    help=f"Standard errors by several ways side by side, in place of intervals: all, or some of {', '.join(WAYS)}.",
-)
-@click.option(
-    "--replicates",
-    type=click.IntRange(min=10),
-    default=REPLICATES,
-    show_default=True,
-    help="Data sets of each bootstrap of --errors.",
-)
+@ways_option
+@replicates_option
 def estimates(
     folder: Path,
     job: str | None,
@@ -73,10 +83,7 @@ def estimates(
     if errors is None:
         text, beware, lost = _intervals(comparisons, asked, level, form)
     else:
-        wanted = dict.fromkeys(way.strip() for way in errors.split(","))
-        check_ways([way for way in wanted if way != "all"] or WAYS)
-        ways = WAYS if "all" in wanted else tuple(wanted)
-        text, beware, lost = _errors(comparisons, asked, ways, replicates, form)
+        text, beware, lost = _errors(comparisons, asked, _ways(errors), replicates, form)
     if out is None:
         click.echo(text, nl=False)
     else:
@@ -87,6 +94,49 @@ def estimates(
         click.echo(f"Beware: {remark}.", err=True)
     if lost:
         click.get_current_context().exit(FAILED)
+
+
+@cli.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Override a key; may be repeated.")
+@click.option("--ways", default="all", show_default=True, metavar="WAYS", help=f"Some of {', '.join(WAYS)}.")
+@replicates_option
+@click.option("--format", "form", type=click.Choice(FORMS), default="table", show_default=True)
+@click.option("--out", type=Folder(), help="Results folder  [default: results/NAME]")
+@reusing
+def errors(
+    file: Path, settings: tuple[str, ...], ways: str, replicates: int, form: str, out: Path | None, reuse: Reuse
+) -> None:
+    """Print standard errors of an experiment's estimates by several ways side by side.
+
+    Runs the experiment as far as its results are missing. The ways: observed information, Louis' method, the sandwich,
+    and three bootstraps; those of a method that climbs are at its best sound end. Where they differ, the model or the
+    normal approximation is doubtful.
+    """
+    chosen = _ways(ways)
+    import_own(file, settings)
+    experiment = read_experiment(file, settings)
+    ask_for_devices(experiment.run.devices_per_host)
+    with named_file(file), progress(quiet=False) as watch:
+        store = Store(Path("results") / file.stem if out is None else out)
+        comparison = results_of(file, experiment, store, reuse, watch)
+    text, beware, _ = _errors([comparison], None, chosen, replicates, form)
+    click.echo(text, nl=False)
+    for remark in beware:
+        click.echo(f"Beware: {remark}.", err=True)
+
+
+def results_of(file: Path, experiment: Experiment, store: Store, reuse: Reuse, watch: Watch | None) -> Comparison:
+    """The comparison of an experiment, run as far as its results are missing."""
+    job = ExperimentJob.of(experiment, file.stem, file.parent)
+    return job.result(store, run_job(job, store, reuse=reuse, watch=watch))
+
+
+def _ways(text: str) -> Sequence[str]:
+    """The ways of `all`, or of names between commas."""
+    asked = dict.fromkeys(way.strip() for way in text.split(","))
+    check_ways([way for way in asked if way != "all"] or WAYS)
+    return WAYS if "all" in asked else tuple(asked)
 
 
 def _intervals(

@@ -38,6 +38,7 @@ FILES = {
     "describe": "describe",
     "diff": "upkeep",
     "doctor": "describe",
+    "errors": "estimates",
     "estimates": "estimates",
     "export": "upkeep",
     "fit": "answers",

@@ -149,9 +149,7 @@ def compare(
         InputError: an argument has the wrong type or value, two methods have one name, a method cannot solve the
             problem, or the reference does not fit it. It is raised before anything runs.
     """
-    _expect("problem", problem, Problem, "Problem(x, components)")
     rule = _rule(starts)
-    _expect("reference", reference, Reference | None, "a Reference")
     named = name_methods(methods)
     restarts = whole_number("restarts", restarts)
     check_seed(seed)
