@@ -17,7 +17,7 @@ from workbench.cli import cli
 from workbench.compare import Comparison, Reference, compare, summarise, table
 from workbench.compare.answers import answer_of
 from workbench.compare.errors import errors_of
-from workbench.compare.estimates import estimates_at
+from workbench.compare.estimates import estimates_at, estimates_of
 from workbench.compare.summary import same_optimum
 from workbench.data import Dataset
 from workbench.data.known import UNKNOWN
@@ -196,6 +196,8 @@ def test_components_keep_the_numbers_that_rows_say(
     # The first coordinates of the means fall with the group, so that the usual order is the other way round.
     assert np.all(np.diff(np.asarray(best.means)[:, 0]) < 0)
     assert np.mean(np.asarray(best.predict(x)) == groups) > 0.8
+    found = estimates_of(settled(problem), "em")
+    assert "component 1 is number 0" in found.known and found.known in str(found)
     rows = estimates_at(problem, best).rows
     means = [row.estimate for row in rows if row.parameter == "mean" and row.column == "x1"]
     np.testing.assert_allclose(means, np.asarray(best.means)[:, 0])

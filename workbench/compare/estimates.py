@@ -76,6 +76,7 @@ class Estimates:
     how: str  # how errors and intervals were computed
     why_none: str | None = None  # why there are no errors, or no estimates
     units: str = ""  # of means and deviations, where they are not those of the columns
+    known: str = ""  # which component stands for which class, where rows of known class were fitted
 
     def rescaled(self, centre: NDArray[np.float64], scale: NDArray[np.float64], columns: Sequence[str]) -> "Estimates":
         """The estimates of `scale x + centre`, if these are of x; both [D]. A deviation that columns share is split."""
@@ -121,6 +122,7 @@ class Estimates:
         lines = [(_named(row), row.component, row.column, *_to_its_error(row)) for row in rows]
         heads = ("parameter", "component", "column", "estimate", "standard error", "low", "high")
         more = "" if len(rows) == len(self.rows) else "CSV and JSON hold the correlations too."
+        more = " ".join(filter(None, [f"{self.known}." if self.known else "", more]))
         title = " ".join(filter(None, [f"Estimates of {self.method}:", self.said]))
         return Table.of_lines(heads, lines, title=title, note=more, words=("parameter", "column"))
 
@@ -175,7 +177,8 @@ def estimates_of(comparison: Comparison, method: str, level: float = LEVEL) -> E
         found = Estimates(method, (), level, "", "no end of the method is sound")
     else:
         found = estimates_at(problem, best, method=method, columns=names, level=level)
-    return replace(found, units="" if comparison.units == "none" else comparison.units)
+    known = "" if problem.known is None else problem.known.told()
+    return replace(found, units="" if comparison.units == "none" else comparison.units, known=known)
 
 
 def estimates_at(

@@ -44,6 +44,7 @@ LEGEND = "method (log-joint of its best sound mixture)"
 CURVES = f"{LEGEND}; thin: its components;\nof a sampler: mean density, band: 95 % of the draws"
 CONTOURS = f"{LEGEND}; ellipses at 1 and 2 standard deviations"
 SURFACES = "of a sampler: mean density, where 39 and 86 % of it lie"
+THIN = "thin curves: components"
 
 
 @checks_arguments
@@ -117,7 +118,7 @@ def pairs(axes: np.ndarray, comparison: Comparison) -> None:
             _label_outer(ax, comparison, row, column, count)
             tidy(ax)
     if count > 1:
-        shown = [CONTOURS, *([SURFACES] if samples else [])]
+        shown = [CONTOURS, *([SURFACES] if samples else []), *([THIN] if found else [])]
         if count < comparison.problem.num_dimensions:
             shown.append(f"the first {count} of {comparison.problem.num_dimensions} columns")
         _legend_in_corner(axes, "; ".join(shown))
