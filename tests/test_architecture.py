@@ -11,7 +11,7 @@ ROOT = Path(workbench.__file__).parent
 
 # Bottom to top; a module imports from lower layers, or from its own package.
 LAYERS = (
-    ("collector", "errors", "kernel", "syntax"),
+    ("at_import", "errors", "kernel", "syntax"),
     ("config", "data", "frames", "provenance", "table"),
     ("mixture",),
     ("engine",),

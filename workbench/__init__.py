@@ -1,6 +1,6 @@
 """Gaussian mixtures by EM, direct gradient ascent and MCMC, compared on the same terms."""
 
-import workbench.collector  # before anything else, which then takes less time
+import workbench.at_import  # before anything else, which then takes less time
 import workbench.engine.compat.environment  # before anything that imports JAX
 from workbench import methods, plots
 from workbench.compare import Comparison, Reference, compare, summarise, table
@@ -173,4 +173,4 @@ __all__ = [
     "use_all_cores",
 ]
 
-workbench.collector.resume()
+workbench.at_import.resume()

@@ -141,6 +141,8 @@ def cli(imported: tuple[str, ...]) -> None:
 
 def main() -> None:
     """The `workbench` command."""
+    # Until now, while modules were imported, Ctrl-C ended the process at once.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     keep_compiled_programs()
     syntax.keep_in(cache_folder(os.environ, sys.platform, Path.home()).parent / "syntax.json")
 
@@ -166,6 +168,7 @@ def main() -> None:
         syntax.save_kept()
         # An interruption from here on has nothing left to report.
         signal.signal(signal.SIGINT, signal.SIG_DFL)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def _terminate(number: int, frame: FrameType | None) -> None:
