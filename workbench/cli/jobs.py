@@ -191,7 +191,7 @@ def select(
     disagree: the table shows a dash, and they are never chosen. The evidence rests on the weights of independent runs,
     whose spread is its error; it is not eligible if one run carries the mean. Methods of its own sample it, whatever
     the file's [methods] are. --covariance searches the grid of families and components, with a table and a panel for
-    each criterion. --criteria aic,bic,icl takes seconds, because it neither cross-validates nor samples. Repeating the
+    each criterion. --criteria aic,bic,icl is quick, because it neither cross-validates nor samples. Repeating the
     command computes nothing and redraws the page.
     """
     families, some = names_of("--covariance", covariance), names_of("--criteria", criteria)

@@ -214,7 +214,7 @@ def select(
         keep_stale: use stored scores that other code made, and say so in the selection.
         retry: score failed K again.
         watch: returns a progress callback, which takes the number of K done.
-        criteria: names of `CRITERIA`; by default all. AIC, BIC and ICL take seconds, the others far longer.
+        criteria: names of `CRITERIA`; by default all. AIC, BIC and ICL are quick; the others refit or sample.
 
     Raises:
         InputError: K is not a whole number of at least 1, a criterion is unknown, or the data, the prior or the starts
