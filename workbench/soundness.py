@@ -83,9 +83,11 @@ class Soundness(Config):
         description="least size of a component (responsibility summed over points), relative to the fewest points "
         "whose covariance in the family is not singular; default: 1, and 0 under a prior that bounds every component",
     )
-    min_relative_eigenvalue: NonNegative = 1e-5
-    tight: NonNegative = 1e-3
-    small: NonNegative = 5.0
+    min_relative_eigenvalue: NonNegative = Field(
+        1e-5, description="a covariance with a smaller eigenvalue, where the data have unit covariance, may be singular"
+    )
+    tight: NonNegative = Field(1e-3, description="a component with an eigenvalue below it is tight, in the same units")
+    small: NonNegative = Field(5.0, description="a component of fewer than this many times the fewest points is small")
 
     def check(self, problem: Problem, mixture: Mixture) -> Health:
         """The health of one mixture on a problem; costs one pass."""

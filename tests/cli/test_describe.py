@@ -1,15 +1,24 @@
 """`workbench describe`: everything that `list` names, with all its keys."""
 
+from typing import Any
+
 import pytest
 from click.testing import CliRunner
+from pydantic import BaseModel
 
 from workbench import kernel
+from workbench.claims.ledger import Claim
 from workbench.cli import cli, describe
 from workbench.cli.describe import KINDS
 from workbench.data import dataset_names
+from workbench.experiment import Experiment
+from workbench.experiment.sweep import SweepConfig
 from workbench.mixture import COVARIANCES
 
 NAMES = sorted({name for registry, _ in KINDS.values() for name in registry} | set(COVARIANCES) | set(dataset_names()))
+
+# Every config, those of nested tables among them.
+CONFIGS = [Experiment, SweepConfig, Claim, *(config for registry, _ in KINDS.values() for config in registry.values())]
 
 
 def described(name: str) -> str:
@@ -34,6 +43,15 @@ def test_keys_have_defaults_allowed_values_and_meanings() -> None:
     ]
     assert tolerance[:3] == ["tolerance", "1e-10", "number, at least 0"]
     assert "stop when log_joint rises" in tolerance[3]
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda config: config.__name__)
+def test_every_key_has_a_meaning(config: type[BaseModel]) -> None:
+    schema: dict[str, Any] = config.model_json_schema()
+    tables = {config.__name__: schema, **schema.get("$defs", {})}
+    keys = {f"{table}.{key}": value for table, one in tables.items() for key, value in one["properties"].items()}
+    # The key that names a class has one value, which says all.
+    assert not [name for name, value in keys.items() if "const" not in value and not value.get("description")]
 
 
 def test_an_unknown_name_is_one_message() -> None:

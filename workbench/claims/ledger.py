@@ -29,7 +29,7 @@ Texts = Annotated[
 class Threshold(Config):
     """A number on which the verdict rests, [claims.NAME.thresholds]."""
 
-    value: float
+    value: float = Field(description="the number")
     reason: Text = Field(description="why it has this value")
     tried: Annotated[tuple[float, ...], Listed] = Field(
         (), description="other values, decided as well and shown beside"
@@ -55,7 +55,9 @@ class Claim(Config):
 
     sentence: Text = Field(description="the claim, in one sentence")
     source: Text = Field(description="who says so: paper or book, with section or equation")
-    kind: Literal["measured", "identity", "theorem"] = "measured"
+    kind: Literal["measured", "identity", "theorem"] = Field(
+        "measured", description="whether a run tests the world, or the code by what is known"
+    )
     settings: str = Field("", description="what the claim's own run is, as the table of sensitivity calls it")
     config: Texts = Field(min_length=1, description="the study or the experiments that test it, relative to the ledger")
     check: Text = Field(description="the named function that decides it")

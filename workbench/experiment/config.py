@@ -26,6 +26,7 @@ from workbench.starts import STARTS, Alternating, Start
 from workbench.starts.saved import saved_start
 
 Names = Annotated[tuple[str, ...], Listed]
+Ratio = Annotated[float, Field(ge=1, allow_inf_nan=False)]
 
 if TYPE_CHECKING:
     AnyPrior: TypeAlias = Prior
@@ -43,12 +44,14 @@ else:
 class SimulateConfig(Config):
     """Points drawn from a mixture of known parameters; see `Simulator` for what the numbers mean."""
 
-    components: Annotated[int, Field(ge=1)]
-    dimensions: Annotated[int, Field(ge=1)]
-    points: Annotated[int, Field(ge=2)]
-    separation: Annotated[float, Field(ge=0, allow_inf_nan=False)]
-    imbalance: Annotated[float, Field(ge=1, allow_inf_nan=False)] = 1.0
-    anisotropy: Annotated[float, Field(ge=1, allow_inf_nan=False)] = 1.0
+    components: Annotated[int, Field(ge=1)] = Field(description="components that are drawn, K")
+    dimensions: Annotated[int, Field(ge=1)] = Field(description="columns, D")
+    points: Annotated[int, Field(ge=2)] = Field(description="points, N")
+    separation: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Field(
+        description="smallest distance of two means, in average deviations of a component"
+    )
+    imbalance: Ratio = Field(1.0, description="the largest weight over the smallest")
+    anisotropy: Ratio = Field(1.0, description="the largest over the smallest deviation along a component's axes")
 
 
 class DataConfig(Config):
@@ -170,8 +173,8 @@ class DataConfig(Config):
 class ModelConfig(Config):
     """The mixture model."""
 
-    components: Annotated[int, Field(ge=1)]
-    covariance: FamilyName = "full"
+    components: Annotated[int, Field(ge=1)] = Field(description="components of the mixture, K")
+    covariance: FamilyName = Field("full", description="family of the covariances; `workbench list` shows them")
     labels: Labels | None = Field(
         None,
         description='which of the K! labellings a mixture may have: "free", all; "ordered", the one in which the first '
@@ -242,7 +245,7 @@ def _infer_methods(value: Any) -> Any:
 # Methods by name; a file has one table for each.
 AnyMethods = Annotated[
     dict[MethodName, SerializeAsAny[AnyMethod]],
-    Field(min_length=1, json_schema_extra=_schema_of_methods),
+    Field(min_length=1, description="methods by name, a table for each", json_schema_extra=_schema_of_methods),
     BeforeValidator(_infer_methods),
     WrapSerializer(with_classes),
 ]
@@ -280,13 +283,13 @@ class Experiment(Config):
     # The upper bound is the largest seed that a key takes on every platform.
     seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = Field(0, description="root seed of data, starts and methods")
     restarts: Annotated[int, Field(ge=1, le=1_000_000)] = Field(8, description="starts, the same for every method")
-    data: DataConfig
-    model: ModelConfig
-    prior: AnyPrior = FlatPrior()
-    starts: AnyStart = Alternating()
+    data: DataConfig = Field(description="where the points come from")
+    model: ModelConfig = Field(description="the mixture that is fitted")
+    prior: AnyPrior = Field(FlatPrior(), description="prior of the parameters; flat for maximum likelihood")
+    starts: AnyStart = Field(Alternating(), description="rule of the starts")
     methods: AnyMethods
-    soundness: Soundness = Soundness()
-    run: RunConfig = RunConfig()
+    soundness: Soundness = Field(Soundness(), description="when a mixture counts as a result")
+    run: RunConfig = Field(RunConfig(), description="how the work is shared out; changes no number")
 
     def located(self, folder: Path) -> "Experiment":
         """The same experiment, so that it can be run from any folder.

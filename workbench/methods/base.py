@@ -68,6 +68,10 @@ class Schedule:
     draws: int = 0
 
 
+# The most steps of a restart, which a method's own stopping rule can end earlier.
+Iterations = Annotated[int, Field(ge=1, description="steps after which a restart ends, converged or not")]
+
+
 class Race(Config):
     """Drop hopeless starts after a short run (small EM: Biernacki, Celeux & Govaert 2003, CSDA 41).
 

@@ -8,7 +8,7 @@ from jax import Array
 from pydantic import Field
 
 from workbench.errors import InputError
-from workbench.methods.base import Algorithm, Info, Schedule, geometric_marks, is_usable
+from workbench.methods.base import Algorithm, Info, Iterations, Schedule, geometric_marks, is_usable
 from workbench.methods.parts import FixedPoint, Map, change_of
 from workbench.mixture import Mixture
 from workbench.problem import Problem
@@ -24,7 +24,7 @@ class EM(FixedPoint):
     tolerance: Annotated[float, Field(ge=0)] = Field(
         1e-10, description="stop when log_joint rises by less than this share of its size"
     )
-    max_iterations: Annotated[int, Field(ge=1)] = 5000
+    max_iterations: Iterations = 5000
 
     marginalises: ClassVar[bool] = True
     holds: ClassVar[bool] = True

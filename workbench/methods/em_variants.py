@@ -8,7 +8,7 @@ from jax import Array
 from pydantic import Field
 
 from workbench.engine.one_pass import one_pass
-from workbench.methods.base import Algorithm, Climber, Info, Schedule, geometric_marks, is_usable
+from workbench.methods.base import Algorithm, Climber, Info, Iterations, Schedule, geometric_marks, is_usable
 from workbench.methods.em import EMState, check_closed_form
 from workbench.methods.parts import Map, Minibatch, change_of, share_of
 from workbench.mixture import Mixture, Statistics
@@ -36,7 +36,7 @@ class FlooredEM(Climber):
     tolerance: Annotated[float, Field(ge=0)] = Field(
         1e-10, description="stop when log_joint changes by no more than this share of its size"
     )
-    max_iterations: Annotated[int, Field(ge=1)] = 5000
+    max_iterations: Iterations = 5000
 
     marginalises: ClassVar[bool] = True
     takes_any_size: ClassVar[bool] = True
@@ -109,7 +109,7 @@ class RelaxedEM(Climber):
     tolerance: Annotated[float, Field(ge=0)] = Field(
         1e-10, description="stop when log_joint rises by less than this share of its size"
     )
-    max_iterations: Annotated[int, Field(ge=1)] = 5000
+    max_iterations: Iterations = 5000
 
     marginalises: ClassVar[bool] = True
     takes_any_size: ClassVar[bool] = True

@@ -11,7 +11,16 @@ from jax.flatten_util import ravel_pytree
 from pydantic import Field
 
 from workbench.charts import Chart, Coordinates, is_feasible
-from workbench.methods.base import Algorithm, Climber, Info, Schedule, check_smooth, geometric_marks, is_usable
+from workbench.methods.base import (
+    Algorithm,
+    Climber,
+    Info,
+    Iterations,
+    Schedule,
+    check_smooth,
+    geometric_marks,
+    is_usable,
+)
 from workbench.methods.directions import DECAY, DIRECTIONS
 from workbench.methods.line_search import STALLED, TRIALS, Climb, Objective, Outcome, at_start, trial
 from workbench.mixture import Mixture
@@ -32,7 +41,9 @@ class GradientAscent(Climber):
     """
 
     method: Literal["ascent"] = "ascent"
-    optimizer: Literal["gradient", "momentum", "adam", "lbfgs"] = "lbfgs"
+    optimizer: Literal["gradient", "momentum", "adam", "lbfgs"] = Field(
+        "lbfgs", description="the rule of a step: plain gradient, momentum, Adam, or L-BFGS with a line search"
+    )
     learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = Field(
         None, description="a fixed step size; if left out, a line search finds it; L-BFGS always searches"
     )
@@ -45,7 +56,7 @@ class GradientAscent(Climber):
     gradient_tolerance: Annotated[float, Field(ge=0)] = Field(
         1e-6, description="stop when no component of the gradient per point is larger"
     )
-    max_iterations: Annotated[int, Field(ge=1)] = 5000
+    max_iterations: Iterations = 5000
 
     marginalises: ClassVar[bool] = True
     holds: ClassVar[bool] = True

@@ -13,7 +13,7 @@ from pydantic import Field
 from workbench.charts import Chart
 from workbench.engine.known import component_sum
 from workbench.engine.rows import Rows
-from workbench.methods.base import Algorithm, Info, is_usable
+from workbench.methods.base import Algorithm, Info, Iterations, is_usable
 from workbench.methods.line_search import STALLED, weak_wolfe
 from workbench.methods.parts import DenseClimber
 from workbench.mixture import Mixture
@@ -50,7 +50,7 @@ class NaturalGradient(DenseClimber):
     gradient_tolerance: Annotated[float, Field(ge=0)] = Field(
         1e-6, description="stop when no component of the gradient per point is larger"
     )
-    max_iterations: Annotated[int, Field(ge=1)] = 1000
+    max_iterations: Iterations = 1000
 
     takes_known: ClassVar[bool] = True
     summary: ClassVar[str] = "natural gradient ascent in the metric of the rows' scores (empirical Fisher)"

@@ -36,6 +36,11 @@ from workbench.problem import Problem
 Sites = dict[str, Array]
 
 
+TreeDepth = Annotated[
+    int, Field(ge=1, le=15, description="most doublings of a path: at most 2^depth - 1 leapfrog steps in a transition")
+]
+
+
 class NUTS(Sampler):
     """The No-U-Turn sampler of Hoffman & Gelman (2014), as NumPyro implements it.
 
@@ -48,9 +53,13 @@ class NUTS(Sampler):
     """
 
     method: Literal["nuts"] = "nuts"
-    target_accept_prob: Annotated[float, Field(gt=0, lt=1)] = 0.8
-    max_tree_depth: Annotated[int, Field(ge=1, le=15)] = 10
-    dense_mass: bool = False
+    target_accept_prob: Annotated[float, Field(gt=0, lt=1)] = Field(
+        0.8, description="mean acceptance probability to which warm-up adapts the step size"
+    )
+    max_tree_depth: TreeDepth = 10
+    dense_mass: bool = Field(
+        False, description="whether warm-up adapts a full mass matrix, for correlated parameters, or a diagonal one"
+    )
 
     marginalises: ClassVar[bool] = True
     fits_background: ClassVar[bool] = True
@@ -117,9 +126,10 @@ class Mixed(Sampler):
     method: Literal["mixed"] = "mixed"
     target_accept_prob: Annotated[float, Field(gt=0, lt=1)] = Field(
         0.95,
-        description="one step size must suit every allocation; with an empty component, 0.8 leads to divergences",
+        description="mean acceptance probability to which warm-up adapts the step size, which must suit every "
+        "allocation; with an empty component, 0.8 leads to divergences",
     )
-    max_tree_depth: Annotated[int, Field(ge=1, le=15)] = 10
+    max_tree_depth: TreeDepth = 10
 
     takes_known: ClassVar[bool] = True
     summary: ClassVar[str] = "NumPyro's DiscreteHMCGibbs over the latent allocations; few points, a proper prior"

@@ -11,7 +11,16 @@ from pydantic import Field, SerializeAsAny
 
 from workbench.engine.rows import Rows
 from workbench.errors import InputError
-from workbench.methods.base import Algorithm, Climber, Method, Schedule, check_smooth, fractional_marks, geometric_marks
+from workbench.methods.base import (
+    Algorithm,
+    Climber,
+    Iterations,
+    Method,
+    Schedule,
+    check_smooth,
+    fractional_marks,
+    geometric_marks,
+)
 from workbench.mixture import Mixture
 from workbench.problem import Problem
 
@@ -43,8 +52,8 @@ def change_of(value: Array, before: Array, tolerance: float) -> tuple[Array, Arr
 class FixedPoint(Climber):
     """A method that repeats a map, which never lowers `log_joint`, until `log_joint` hardly rises."""
 
-    tolerance: float  # stop when log_joint rises by less than this share of its size
-    max_iterations: int
+    tolerance: float = Field(description="stop when log_joint rises by less than this share of its size")
+    max_iterations: Iterations
 
     @abstractmethod
     def map(self, problem: Problem) -> Map:
@@ -58,7 +67,7 @@ MOST_PARAMETERS = 500
 class DenseClimber(Climber, ABC):
     """A climber whose step costs passes in proportion to the number of coordinates."""
 
-    max_iterations: Annotated[int, Field(ge=1)] = 500
+    max_iterations: Iterations = 500
 
     def check(self, problem: Problem) -> None:
         """Refuses a problem with too many coordinates for a dense matrix, and a prior with a hard bound.
@@ -117,7 +126,7 @@ class EndsOnly(Method):
     """
 
     method: str = "ends_only"
-    inner: SerializeAsAny[Climber]
+    inner: SerializeAsAny[Climber] = Field(description="the method whose ends are recorded")
 
     summary: ClassVar[str] = "another method's end, without the way to it"
 
@@ -142,8 +151,12 @@ class Sampler(Method, ABC):
     the components of each draw in order, which makes it a draw of the ordered posterior (`Problem.labelled`).
     """
 
-    num_warmup: Annotated[int, Field(ge=1, le=10_000_000)] = 500
-    num_samples: Annotated[int, Field(ge=4, le=10_000_000)] = 1000
+    num_warmup: Annotated[int, Field(ge=1, le=10_000_000)] = Field(
+        500, description="steps of each chain that come first, count in its price and are no draws"
+    )
+    num_samples: Annotated[int, Field(ge=4, le=10_000_000)] = Field(
+        1000, description="steps of each chain after warm-up"
+    )
     num_chains: Annotated[int, Field(ge=1, le=1_000_000)] = Field(4, description="chains, begun at the first starts")
 
     def num_restarts(self, restarts: int) -> int:
@@ -184,7 +197,7 @@ class Approximation(Method, ABC):
     minimising KL(q | p) leaves out the mass of p outside one mode (Bishop 2006, sec. 10.1.2).
     """
 
-    max_iterations: Annotated[int, Field(ge=1)] = 1000
+    max_iterations: Iterations = 1000
     num_samples: Annotated[int, Field(ge=4)] = Field(1000, description="draws of the fitted density")
 
     def schedule(self) -> Schedule:

@@ -27,7 +27,16 @@ from pydantic import Field
 
 from workbench.engine.rows import Rows
 from workbench.errors import InputError
-from workbench.methods.base import Algorithm, Climber, Info, Schedule, check_smooth, geometric_marks, is_usable
+from workbench.methods.base import (
+    Algorithm,
+    Climber,
+    Info,
+    Iterations,
+    Schedule,
+    check_smooth,
+    geometric_marks,
+    is_usable,
+)
 from workbench.methods.line_search import STALLED, TRIALS, weak_wolfe
 from workbench.mixture import Mixture
 from workbench.mixture.covariance import Full, lower_triangular
@@ -120,7 +129,7 @@ class Riemannian(Climber):
     gradient_tolerance: Annotated[float, Field(ge=0)] = Field(
         1e-6, description="stop when no component of the Riemannian gradient per point is larger"
     )
-    max_iterations: Annotated[int, Field(ge=1)] = 2000
+    max_iterations: Iterations = 2000
 
     takes_known: ClassVar[bool] = True
     summary: ClassVar[str] = "ascent along geodesics of positive definite matrices: gradient or lbfgs"

@@ -37,7 +37,9 @@ class StochasticAscent(Minibatch):
     """
 
     method: Literal["stochastic_ascent"] = "stochastic_ascent"
-    optimizer: Literal["gradient", "momentum", "adam"] = "adam"
+    optimizer: Literal["gradient", "momentum", "adam"] = Field(
+        "adam", description="the rule of a step on a minibatch: plain gradient, momentum, or Adam"
+    )
     learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = Field(
         None, description="first step size; if left out, a search on one batch finds it at the start"
     )

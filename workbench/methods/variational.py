@@ -173,7 +173,9 @@ class Variational(Approximation):
     guide: Literal["normal", "multivariate_normal"] = Field(
         "normal", description="independent coordinates, or a Gaussian with correlations"
     )
-    learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 0.05
+    learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(
+        0.05, description="step size of Adam on the parameters of the guide"
+    )
     num_particles: Annotated[int, Field(ge=1)] = Field(4, description="draws of the guide in each gradient estimate")
 
     takes_known: ClassVar[bool] = True

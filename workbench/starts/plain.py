@@ -67,9 +67,9 @@ class Stated(Start):
 
     is_stated: ClassVar[bool] = True
 
-    weights: Nested | None = None
-    means: Nested | None = None
-    covariances: Nested | None = None
+    weights: Nested | None = Field(None, description="K weights, which sum to 1")
+    means: Nested | None = Field(None, description="K means of D numbers")
+    covariances: Nested | None = Field(None, description="covariances in the shape of the family, or K dense matrices")
     background: Annotated[float, Field(gt=0, lt=1)] | None = Field(
         None, description=f"the weight of the model's background, if it has one; {START} unless given"
     )

@@ -52,7 +52,9 @@ class BadOptima(Study):
         description="distance between neighbouring centres, in standard deviations of a group"
     )
     restarts: Annotated[int, Field(ge=1)] = Field(100, description="starts by each rule, the same for every method")
-    starts: Annotated[tuple[AnyStart, ...], Field(min_length=1), Listed] = (RandomPoints(), KMeansPlusPlus())
+    starts: Annotated[tuple[AnyStart, ...], Field(min_length=1), Listed] = Field(
+        (RandomPoints(), KMeansPlusPlus()), description="rules of the starts"
+    )
     methods: AnyMethods
     margin: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(
         10.0, description="nats below EM's end from the truth at which a climb has failed"

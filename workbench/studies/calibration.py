@@ -55,7 +55,7 @@ class Calibration(Study):
     """
 
     study: Literal["calibration"] = "calibration"
-    model: ModelConfig
+    model: ModelConfig = Field(description="the mixture that is drawn and fitted")
     prior: AnyPrior = Field(description="proper, and given in full: nothing scaled to the data")
     points: Annotated[int, Field(ge=2)] = Field(description="points of each data set, N")
     at: Annotated[tuple[Place, ...], BeforeValidator(as_tuples), Field(min_length=1)] = Field(

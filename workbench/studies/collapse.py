@@ -37,10 +37,12 @@ SUMMED = ("starved", "failed", "unfinished", "steps", "log_joint_falls", "log_li
 class Map(Config):
     """A block of simulated problems: all combinations of these values. `Simulator` explains them."""
 
-    points: Counts
-    dimensions: Counts
-    components: Counts
-    separation: Separations
+    points: Counts = Field(description="sizes N of the data sets")
+    dimensions: Counts = Field(description="numbers of columns, D")
+    components: Counts = Field(description="numbers of components, K, drawn and fitted")
+    separation: Separations = Field(
+        description="smallest distances of two means, in average standard deviations of a component"
+    )
 
     def coordinates(self) -> list[Row]:
         """The coordinates of each combination."""
@@ -51,8 +53,8 @@ class Map(Config):
 class Remedy(Config):
     """A remedy against singularities: a prior, and the methods of the study that use it."""
 
-    name: Annotated[str, Field(min_length=1)]
-    prior: AnyPrior = FlatPrior()
+    name: Annotated[str, Field(min_length=1)] = Field(description="shown in tables and figures")
+    prior: AnyPrior = Field(FlatPrior(), description="prior of the parameters")
     methods: Annotated[tuple[str, ...], Field(min_length=1), Listed] = Field(description="names of the study's methods")
 
 
@@ -75,9 +77,11 @@ class Collapse(Study):
 
     study: Literal["collapse"] = "collapse"
     maps: Annotated[tuple[Map, ...], Field(min_length=1), Listed] = Field(description="blocks of the grid")
-    remedies: Annotated[tuple[Remedy, ...], Field(min_length=1), Listed]
+    remedies: Annotated[tuple[Remedy, ...], Field(min_length=1), Listed] = Field(
+        description="priors that are compared, each with methods of the study"
+    )
     methods: AnyMethods
-    covariance: Literal["full", "diagonal", "spherical"] = "full"
+    covariance: Literal["full", "diagonal", "spherical"] = Field("full", description="family of the covariances")
     datasets: Annotated[int, Field(ge=1)] = Field(4, description="data sets drawn for each problem of the grid")
     restarts: Annotated[int, Field(ge=1)] = Field(16, description="starts for each data set")
     steps: Annotated[int, Field(ge=1)] = Field(50, description="steps from each start in which falls are counted")

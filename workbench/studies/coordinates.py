@@ -50,8 +50,8 @@ class ChartConfig(Config):
     """A chart, given by its coordinates of weights and of scales."""
 
     name: Annotated[str, Field(min_length=1)] = Field(description="shown in tables and figures")
-    weights: WeightsName
-    scales: ScalesName
+    weights: WeightsName = Field(description="coordinates of the weights")
+    scales: ScalesName = Field(description="coordinates of the covariances, or of the standard deviations")
 
 
 Charts = Annotated[
@@ -151,7 +151,7 @@ class Stability(Study):
     )
     displacement: Factor = Field(1e-2, description="nats below the maximum at the start")
     within: Factor = Field(1e-6, description="a climb is back if it is within this many nats of the maximum")
-    max_passes: Annotated[int, Field(ge=1)] = 3000
+    max_passes: Annotated[int, Field(ge=1)] = Field(3000, description="passes after which a climb is given up")
 
     summary: ClassVar[str] = "passes of fixed-step ascent against its step size, and the edge of stability"
 

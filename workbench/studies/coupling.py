@@ -55,7 +55,7 @@ class Coupling(Study):
     )
     separations: Annotated[
         tuple[Annotated[float, Field(ge=0, allow_inf_nan=False)], ...], Listed, Field(min_length=1)
-    ] = (1.5, 2.0, 3.0, 4.0, 6.0, 8.0)
+    ] = Field((1.5, 2.0, 3.0, 4.0, 6.0, 8.0), description="smallest distances of two means, in standard deviations")
     dimensions: Annotated[int, Field(ge=1)] = Field(2, description="columns of simulated data")
     points: Annotated[int, Field(ge=10)] = Field(2000, description="points of a simulated data set")
     replications: Annotated[int, Field(ge=1)] = Field(5, description="simulated data sets of each kind")

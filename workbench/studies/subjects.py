@@ -31,9 +31,9 @@ class Subject(Config):
     """One problem of a study."""
 
     name: Annotated[str, Field(min_length=1)] = Field(description="shown in tables and figures")
-    data: DataConfig
-    model: ModelConfig
-    prior: AnyPrior = FlatPrior()
+    data: DataConfig = Field(description="where the points come from")
+    model: ModelConfig = Field(description="the mixture that is fitted")
+    prior: AnyPrior = Field(FlatPrior(), description="prior of the parameters; flat for maximum likelihood")
 
     def dataset(self, seed: int, folder: Path) -> Dataset:
         """The points to fit, with their labels or truth if known.

@@ -203,9 +203,9 @@ class Coverage(Study):
     em: EM = Field(EM(tolerance=1e-8, max_iterations=1000), description="stops within hundredths of a standard error")
     replicates: Annotated[int, Field(ge=20)] = Field(100, description="of each data set, by the bootstrap")
     bootstrapped: Annotated[int, Field(ge=0)] = Field(50, description="largest N that is bootstrapped; 0 for none")
-    prior: ConjugatePrior = ConjugatePrior()
-    num_warmup: Annotated[int, Field(ge=1)] = 200
-    num_samples: Annotated[int, Field(ge=100)] = 1000
+    prior: ConjugatePrior = Field(ConjugatePrior(), description="of the posterior intervals alone")
+    num_warmup: Annotated[int, Field(ge=1)] = Field(200, description="sweeps of Gibbs before the first draw")
+    num_samples: Annotated[int, Field(ge=100)] = Field(1000, description="draws of Gibbs for each interval")
 
     summary: ClassVar[str] = "coverage of Wald, bootstrap and posterior intervals over separation and sample size"
     shown: ClassVar[tuple[str, ...]] = (
