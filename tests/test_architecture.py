@@ -12,7 +12,9 @@ ROOT = Path(workbench.__file__).parent
 # Bottom to top; a module imports from lower layers, or from its own package.
 LAYERS = (
     ("at_import", "errors", "kernel", "syntax"),
-    ("config", "data", "frames", "provenance", "table"),
+    ("frames", "table"),
+    ("display",),
+    ("config", "data", "provenance"),
     ("mixture",),
     ("engine",),
     ("problem",),

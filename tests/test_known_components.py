@@ -18,7 +18,7 @@ from workbench.compare import Comparison, Reference, compare, summarise, table
 from workbench.compare.answers import answer_of
 from workbench.compare.errors import errors_of
 from workbench.compare.estimates import estimates_at, estimates_of
-from workbench.compare.summary import same_optimum
+from workbench.compare.optima import same_optimum
 from workbench.data import Dataset
 from workbench.data.known import UNKNOWN
 from workbench.diagnostics import checks

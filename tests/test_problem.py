@@ -134,5 +134,5 @@ def test_an_unknown_covariance_family_is_refused_with_those_there_are(points: Po
 
 def test_a_problem_prints_as_one_line(problem_of: Callable[..., Problem]) -> None:
     assert repr(problem_of("tied", "flat")) == (
-        "Problem(60 x 2 points, K = 3, tied covariance, free labels, FlatPrior(family='flat'))"
+        "Problem(60 x 2 points, K = 3, tied covariance, free labels, FlatPrior())"
     )

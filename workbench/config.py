@@ -8,7 +8,9 @@ import jax
 import numpy as np
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
+from workbench.display import call, page, words_of
 from workbench.errors import VALUE, InputError, cut, shown
+from workbench.table import Table
 
 if TYPE_CHECKING:
     from pydantic._internal._model_construction import ModelMetaclass
@@ -46,6 +48,31 @@ class Config(BaseModel, metaclass=_Refusing):
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, ser_json_inf_nan="constants")
+
+    def __repr__(self) -> str:
+        """The keys that differ from their defaults, on one line."""
+        values = {name: getattr(self, name) for name in type(self).model_fields}
+        defaults = {name: f.get_default(call_default_factory=True) for name, f in type(self).model_fields.items()}
+        return call(self, {name: value for name, value in values.items() if value != defaults[name]})
+
+    def __str__(self) -> str:
+        """The keys with their values and meanings."""
+        return f"{type(self).__name__}\n{self._keys}" if self._keys.rows else type(self).__name__
+
+    def _repr_html_(self) -> str:
+        """The same in a notebook."""
+        return page(type(self).__name__, self._keys)
+
+    @property
+    def _keys(self) -> Table:
+        """A row for each key but the one that names the class."""
+        lines = [
+            (name, words_of(getattr(self, name)), field.description)
+            for name, field in type(self).model_fields.items()
+            if get_origin(field.annotation) is not Literal or len(get_args(field.annotation)) > 1
+        ]
+        heads = ("key", "value", "meaning")
+        return Table.of_lines(heads, lines, words=heads)
 
 
 def _of_python(value: Any) -> Any:

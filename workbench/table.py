@@ -16,7 +16,7 @@ from itertools import zip_longest
 from types import SimpleNamespace
 from typing import Any, Self
 
-from workbench.errors import one_line
+from workbench.errors import cut, one_line
 
 # Shown in place of a missing value.
 DASH = "–"
@@ -193,7 +193,8 @@ class Table:
     def __str__(self) -> str:
         return self.text()
 
-    __repr__ = __str__
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({len(self)} rows: {cut(', '.join(self.columns), 300)}; print it for the table)"
 
     def _repr_html_(self) -> str:
         return self.to_html()

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from workbench.compare import Comparison, summarise, table
-from workbench.compare.summary import same_optimum
+from workbench.compare.optima import same_optimum
 from workbench.loop.trace import Trace
 from workbench.mixture import Mixture
 from workbench.problem import Problem

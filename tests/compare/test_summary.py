@@ -9,7 +9,8 @@ from scipy.special import logsumexp
 from sklearn.metrics import adjusted_rand_score
 
 from workbench.compare import Comparison, MethodSummary, Reference, compare, summarise
-from workbench.compare.summary import WITHIN, best_log_joint
+from workbench.compare.optima import WITHIN
+from workbench.compare.summary import best_log_joint
 from workbench.loop.trace import Trace
 from workbench.methods import EM
 from workbench.mixture import Mixture

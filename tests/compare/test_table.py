@@ -148,7 +148,7 @@ def test_html_and_text_show_the_same_figures(em, nuts):
         assert set(cells) <= set(page.text)
         assert all(word in str(shown) for word in [heading, *cells])
     assert shown.reading in page.text
-    assert repr(shown) == str(shown)
+    assert repr(shown) == "ComparisonTable(faithful; em, nuts; print it for the table)"
 
 
 def test_text_is_plain_and_keeps_brackets_of_names(em):

@@ -16,7 +16,7 @@ from workbench.data import catalogue
 from workbench.experiment import DataConfig
 from workbench.jobs.study import StudyJob, load_study, run_study
 from workbench.studies import Findings, Row, Study
-from workbench.studies.reading import is_study, parse_study, read_study, table_of
+from workbench.studies.reading import is_study, parse_study, read_study
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 STUDY_FILES = [file for file in sorted(EXPERIMENTS.glob("*.toml")) if is_study(file)]
@@ -135,8 +135,8 @@ def test_cells_that_other_code_made_are_measured_again_or_kept_and_marked(
     kept = run_study(Squares(), out=tmp_path, keep_stale=True)
     assert Squares.measured == [0, 1, 2]
     assert kept.column("square")[1] == 77
-    assert "rows are STALE: other code made them (1 of 3 cells, workbench 0.1.0)" in str(table_of(kept))
-    assert "STALE" in str(table_of(kept.where(n=0)))
+    assert "rows are STALE: other code made them (1 of 3 cells, workbench 0.1.0)" in str(kept.table)
+    assert "STALE" in str(kept.where(n=0).table)
     assert caplog.messages == ["1 of 3 stored cells were made by other code (workbench 0.1.0): kept as they are"]
     mended = run_study(Squares(), out=tmp_path)
     assert Squares.measured == [0, 1, 2, 1]
@@ -185,8 +185,8 @@ def test_a_folder_that_cannot_be_written_is_one_clear_message(tmp_path: Path) ->
 
 def test_the_table_shows_single_values_and_dashes() -> None:
     found = Findings(Squares(), [{"n": 0, "square": 0, "root": None, "many": [0]}])
-    assert table_of(found).heads == ["n", "square", "root"]
-    assert table_of(found).lines() == [["0", "0", "–"]]
+    assert found.table.heads == ["n", "square", "root"]
+    assert found.table.lines() == [["0", "0", "–"]]
 
 
 @pytest.mark.parametrize("file", STUDY_FILES, ids=lambda file: file.stem)

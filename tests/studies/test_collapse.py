@@ -12,7 +12,7 @@ from workbench.jobs.study import run_study
 from workbench.report.study_panels import collapse_along_axes, collapse_maps
 from workbench.studies import Findings
 from workbench.studies.collapse import AXES, Collapse
-from workbench.studies.reading import read_study, table_of
+from workbench.studies.reading import read_study
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 
@@ -77,7 +77,7 @@ def test_the_table_sums_over_the_grid(found: Findings) -> None:
     for row in table:
         own = found.where(remedy=row["remedy"])
         assert row["starts"] == 32 and row["collapsed"] == own.column("collapsed").sum()
-    assert len(table_of(found)) == 3
+    assert len(found.table) == 3
 
 
 def test_figures_show_every_curve(found: Findings) -> None:

@@ -25,7 +25,7 @@ from workbench.jobs.running import Outcome, Reuse, Watch, run_job
 from workbench.jobs.store import Store
 from workbench.jobs.study import StudyJob
 from workbench.jobs.sweep import SweepJob
-from workbench.studies.reading import is_study, read_study, table_of
+from workbench.studies.reading import is_study, read_study
 
 FAILED = 1
 
@@ -165,7 +165,7 @@ def _run_study(file: Path, settings: tuple[str, ...], running: Running) -> bool:
     if quiet and findings.lost is not None:
         click.echo(findings.lost, err=True)
     if not quiet:
-        click.echo(table_of(findings))
+        click.echo(findings.table)
         if findings.rows:
             click.echo(f"Report: {page}")
     return findings.lost is not None

@@ -13,8 +13,9 @@ from workbench.data import Dataset, Truth, check_weights, finite_points, points_
 from workbench.data.dataset import check_seed
 from workbench.data.observed import MissingCells
 from workbench.data.points import unknown_name
+from workbench.display import as_html, short
 from workbench.engine.keys import named_key
-from workbench.errors import InputError, UnknownError, checks_arguments, shown, whole_number
+from workbench.errors import VALUE, InputError, UnknownError, checks_arguments, cut, shown, whole_number
 from workbench.loop.run import Progress, run
 from workbench.loop.trace import Trace
 from workbench.methods import Method, method_of
@@ -30,6 +31,10 @@ Watch = Callable[[str], Progress | None]
 Methods = Sequence[Method | str] | Mapping[str, Method | str] | Method | str
 
 
+# The most methods that the text of a comparison lists.
+MOST_LINES = 6
+
+
 @dataclass(frozen=True)
 class Reference:
     """What results are scored by besides the objective: known answers, where there are any, and the soundness rule."""
@@ -40,6 +45,9 @@ class Reference:
     rule: Soundness = field(default_factory=Soundness)
     heldout_weights: np.ndarray | None = None  # [N']   how often each of these points counts; once unless given
     missing: MissingCells = "refuse"  # what becomes of NaN in these points
+
+    __repr__ = short
+    _repr_html_ = as_html
 
     def check(self, problem: Problem) -> None:
         """Refuse a reference that does not fit a problem, before anything runs.
@@ -86,8 +94,9 @@ class Comparison(Mapping[str, Trace]):
         """The problem, and a line for each trace; `table(comparison)` has the figures."""
         name = f"{self.name}: " if self.name else ""
         lines = [f"{method}: {trace!r}" for method, trace in self.traces.items()]
-        lines += [f"{method}: failed: {why}" for method, why in self.failures.items()]
-        return "\n  ".join([f"Comparison({name}{self.problem!r})", *lines])
+        lines += [f"{method}: failed: {cut(why, VALUE)}" for method, why in self.failures.items()]
+        more = [f"... and {len(lines) - MOST_LINES} more"] if len(lines) > MOST_LINES else []
+        return "\n  ".join([f"Comparison({name}{self.problem!r})", *lines[:MOST_LINES], *more])
 
     def _repr_html_(self) -> str:
         """What `wb.table` shows, in a notebook."""

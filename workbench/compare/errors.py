@@ -15,6 +15,7 @@ from workbench.charts import Chart
 from workbench.compare.comparison import Comparison
 from workbench.compare.estimates import Place, estimates_at, naturals, paired, places_of
 from workbench.data import default_columns
+from workbench.display import PRINTED, line, page
 from workbench.engine.keys import named_key
 from workbench.errors import InputError, checks_arguments
 from workbench.frames import frame_of_rows
@@ -53,10 +54,11 @@ class Errors:
     def __str__(self) -> str:
         return str(self.table())
 
-    __repr__ = __str__
+    def __repr__(self) -> str:
+        return line("Errors", f"{self.method}: {len(self.places)} parameters by {', '.join(self.ways)}", PRINTED)
 
     def _repr_html_(self) -> str:
-        return self.table().to_html()
+        return page(self.table().title, self.table(), self.table().note)
 
     def to_dataframe(self) -> Any:
         """A row for each parameter and a column for each way, in full precision; pandas, polars or Arrow."""

@@ -9,7 +9,6 @@ of its parameter. A sampler's intervals are quantiles of its draws after relabel
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
-from html import escape
 from itertools import combinations
 from statistics import NormalDist
 from typing import Any, NamedTuple
@@ -26,6 +25,7 @@ from workbench.compare.transforms import KINDS, carry, carry_back, slopes, witho
 from workbench.data import default_columns
 from workbench.diagnostics import mixing_of
 from workbench.diagnostics.convergence import R_HAT_LIMIT, rank_statistics
+from workbench.display import PRINTED, line, page
 from workbench.engine.compat.compilation import jit_by_size
 from workbench.errors import InputError, checks_arguments
 from workbench.frames import frame_of_rows
@@ -108,8 +108,11 @@ class Estimates:
     def __str__(self) -> str:
         return str(self.shown)
 
+    def __repr__(self) -> str:
+        return line("Estimates", f"{self.method}: {len(self.rows)} parameters", self.said, PRINTED)
+
     def _repr_html_(self) -> str:
-        return f"<p>{escape(self.shown.title)}</p>{self.shown.to_html()}"
+        return page(self.shown.title, self.shown, self.shown.note)
 
     def to_dataframe(self) -> Any:
         """A row for each parameter, in full precision; pandas, polars or Arrow."""

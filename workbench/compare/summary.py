@@ -1,7 +1,4 @@
-"""The figures of a comparison: one record for each method, from which tables, JSON, CSV and the report are made.
-
-Two mixtures on which climbs end are distinct optima if there is a valley between them.
-"""
+"""The figures of a comparison: one record for each method, from which tables, JSON, CSV and the report are made."""
 
 from collections import Counter
 from dataclasses import dataclass, replace
@@ -10,6 +7,7 @@ import jax
 import numpy as np
 
 from workbench.compare.comparison import Comparison
+from workbench.compare.optima import WITHIN, Optimum, optima_of, same_optimum
 from workbench.compare.remarks import sliver_in, why_unsound
 from workbench.data import default_columns
 from workbench.diagnostics import (
@@ -24,73 +22,11 @@ from workbench.diagnostics import (
     pooled_evidence,
     restart_statuses,
 )
+from workbench.display import as_html, as_text, line
 from workbench.errors import checks_arguments
-from workbench.loop.run import score
 from workbench.loop.trace import Trace
 from workbench.mixture import Mixture
-from workbench.mixture.matching import SAME, Components, match
 from workbench.problem import Problem
-
-# Two ends have equal values if their log_joint differ by at most this many nats.
-WITHIN = 1e-3
-
-
-@dataclass(frozen=True)
-class Optimum:
-    """An end value of log_joint and how many restarts ended there; only sound ends are counted."""
-
-    log_joint: float
-    restarts: int
-
-
-def optima_of(problem: Problem, trace: Trace, sound: np.ndarray) -> tuple[Optimum, ...]:
-    """The optima of the sound ends, highest first; ends of equal value and mixture are counted together. `sound` [R]"""
-    scores, ends = trace.log_joint[:, -1], trace.ends
-    groups: list[list[int]] = []
-    for end in np.argsort(-scores, kind="stable"):
-        if not sound[end]:
-            continue
-        near = (group for group in reversed(groups) if scores[group[0]] - scores[end] <= WITHIN)
-        own = next((group for group in near if same_optimum(problem, _at(ends, group[0]), _at(ends, end))), None)
-        if own is None:
-            groups.append([int(end)])
-        else:
-            own.append(int(end))
-    return tuple(Optimum(float(scores[group[0]]), len(group)) for group in groups)
-
-
-def sound_ends(comparison: Comparison, trace: Trace) -> np.ndarray:
-    """Whether each restart ends on a sound mixture with a finite value. [R]"""
-    healths = comparison.rule.check_all(comparison.problem, trace.ends)
-    return np.asarray([h.sound for h in healths]) & ~trace.collapsed & np.isfinite(trace.log_joint[:, -1])
-
-
-def same_optimum(problem: Problem, one: Mixture, other: Mixture) -> bool:
-    """Whether two mixtures of equal value are the same optimum, up to labels of components that no known row fixes.
-
-    They are if the complete data could hardly distinguish them (`mixture/matching.py`). Slow climbs can stop farther
-    from their optimum than that, and on a plateau mixtures of equal value are far apart. Two mixtures are therefore
-    also the same optimum if `log_joint` is no lower half way between them, component by component.
-    """
-    first, second = (Components.of(mixture, np.arange(mixture.num_components)) for mixture in (one, other))
-    found = match(first, second, problem.interchangeable)
-    if problem.num_points * found.divergence <= SAME:
-        return True
-    pairs = one, other.permute(found.order)
-    weights, means, covariances = (
-        np.mean([np.asarray(getattr(mixture, name)) for mixture in pairs], axis=0)
-        for name in ("weights", "means", "covariances")
-    )
-    middle = Mixture.from_covariances(weights, means, covariances, one.covariance.name)
-    if one.background is not None and other.background is not None:
-        middle = replace(middle, background=one.background.between(other.background))
-    values, _ = score(problem, jax.tree.map(lambda *leaves: np.stack(leaves)[None], one, middle, other))
-    return bool(values[0, 1] >= min(values[0, 0], values[0, 2]) - WITHIN)
-
-
-def _at(mixtures: Mixture, restart: int) -> Mixture:
-    return jax.tree.map(lambda leaf: leaf[restart], mixtures)
-
 
 # A restart is near the best if it is within this many nats *per point* of it. Minibatch methods can come so close, and
 # predictions of two such fits hardly differ.
@@ -157,6 +93,23 @@ class MethodSummary:
     stale: str | None = None  # the code that made the stored run, if it is not the present one
     heldout_gain: float | None = None  # held-out log density per point less em's, on the same points
     heldout_gain_error: float | None = None  # standard error of the mean difference over the points
+
+    def __repr__(self) -> str:
+        """The answer and how often it is reached; printing shows every figure."""
+        if self.failure is not None:
+            return line("MethodSummary", f"{self.method}: failed: {self.failure}")
+        best = "no sound result" if self.best_log_joint is None else f"best log_joint {self.best_log_joint:.3f}"
+        reached = f"{self.reached_best} of {self.restarts} restarts reach the best of all methods"
+        return line("MethodSummary", f"{self.method}: {best}", reached)
+
+    __str__ = as_text
+    _repr_html_ = as_html
+
+
+def sound_ends(comparison: Comparison, trace: Trace) -> np.ndarray:
+    """Whether each restart ends on a sound mixture with a finite value. [R]"""
+    healths = comparison.rule.check_all(comparison.problem, trace.ends)
+    return np.asarray([h.sound for h in healths]) & ~trace.collapsed & np.isfinite(trace.log_joint[:, -1])
 
 
 def best_log_joint(comparison: Comparison) -> float | None:

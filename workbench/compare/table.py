@@ -4,14 +4,15 @@ import json
 import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
-from html import escape
 from typing import Any
 
 from workbench.compare.comparison import Comparison
+from workbench.compare.optima import WITHIN
 from workbench.compare.remarks import remarks_on, remedies
-from workbench.compare.summary import LOWER, NEAR, WITHIN, YARDSTICK, MethodSummary, summarise
+from workbench.compare.summary import LOWER, NEAR, YARDSTICK, MethodSummary, summarise
 from workbench.diagnostics import Status
 from workbench.diagnostics.convergence import E_BFMI_LIMIT
+from workbench.display import PRINTED, line, page
 from workbench.engine.devices import USUAL, dtype_name, precision_note
 from workbench.errors import checks_arguments
 from workbench.frames import frame_of_rows
@@ -169,10 +170,10 @@ class ComparisonTable:
         return "\n".join([*filter(None, [self.experiment]), str(self.shown), self.reading])
 
     def __repr__(self) -> str:
-        return str(self)
+        return line("ComparisonTable", self.experiment, ", ".join(s.method for s in self.summaries), PRINTED)
 
     def _repr_html_(self) -> str:
-        return f"{self.shown.to_html()}<p>{escape(self.reading)}</p>"
+        return page(self.shown, self.reading)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values: `experiment`, `dtype`, `reading` and a list `methods`. None stands for non-finite numbers."""

@@ -18,7 +18,9 @@ from workbench.data.known import known_texts
 from workbench.data.moments import moments_of
 from workbench.data.points import check_columns, check_plain, check_points, column_positions
 from workbench.data.weights import are_whole, check_weights
-from workbench.errors import InputError, checks_arguments, shown
+from workbench.display import VALUE, as_html, short
+from workbench.errors import InputError, checks_arguments, cut, shown
+from workbench.frames import frame_of
 
 
 def generator(seed: int, purpose: str) -> np.random.Generator:
@@ -55,6 +57,12 @@ class Truth(NamedTuple):
     weights: NDArray[np.float64]  # [K]
     means: NDArray[np.float64]  # [K, D]
     covariances: NDArray[np.float64]  # [K, D, D]
+
+    def __repr__(self) -> str:
+        return short(self)
+
+    def _repr_html_(self) -> str:
+        return as_html(self)
 
     def rescale(self, centre: NDArray[np.float64], scale: NDArray[np.float64]) -> "Truth":
         """The mixture of `(x - centre) / scale`, with both `[D]`, if this is the mixture of `x`."""
@@ -139,7 +147,19 @@ class Dataset:
     def __repr__(self) -> str:
         n, d = self.x.shape
         known = "" if self.labels is None else f", {len(np.unique(self.labels))} known classes"
-        return f"Dataset({self.name!r}: {n} x {d}, columns {', '.join(self.columns)}{known})"
+        return f"Dataset({self.name!r}: {n} x {d}, columns {cut(', '.join(self.columns), VALUE)}{known})"
+
+    _repr_html_ = as_html
+
+    def to_dataframe(self) -> Any:
+        """A row for each point: its id, its columns, its label, weight and known component where there are any.
+
+        A frame of pandas, polars or Arrow. What stands beside the columns gets an underscore if a column has its name.
+        """
+        beside = {"id": self.ids, "label": self.labels, "weight": self.weights, "known": self.known}
+        own = {_apart(name, self.columns): each for name, each in beside.items() if each is not None}
+        first = {name: own.pop(name) for name in [_apart("id", self.columns)] if name in own}
+        return frame_of(first | dict(zip(self.columns, self.x[:].T, strict=True)) | own)
 
     def select(self, columns: Sequence[str]) -> "Dataset":
         """The data set with these columns only, in the given order.
@@ -233,6 +253,11 @@ class Dataset:
         truth = None if self.truth is None else self.truth.rescale(centre, scale)
         box = None if self.box is None else (self.box - centre) / scale
         return dataclasses.replace(self, x=(self.x - centre) / scale, units=units, truth=truth, box=box)
+
+
+def _apart(name: str, columns: Sequence[str]) -> str:
+    """A name that none of the columns has."""
+    return _apart(f"{name}_", columns) if name in columns else name
 
 
 def extent_of(x: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -15,6 +15,7 @@ from workbench.data.moments import blocks_of
 from workbench.data.points import check_points, column_positions, default_columns, named_points, unknown_name
 from workbench.data.table import IN_FILE, IN_PYTHON, Table, empty_words, numbers, words, words_in
 from workbench.data.weights import check_weights
+from workbench.display import as_html, short
 from workbench.errors import InputError, checks_arguments, one_line, shown
 
 Missing: TypeAlias = Literal["refuse", "drop", "marginal"]
@@ -44,6 +45,9 @@ class Wanted:
     missing: Missing = "refuse"
     weights: str | None = None
     label_known: str | None = None
+
+    __repr__ = short
+    _repr_html_ = as_html
 
     @property
     def apart(self) -> tuple[tuple[str, str | None], ...]:

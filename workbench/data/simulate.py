@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from workbench.data.dataset import Dataset, Truth, generator
 from workbench.data.points import default_columns
+from workbench.display import as_html
 from workbench.errors import InputError, checks_arguments, shown
 
 # Limits the condition number of a covariance (anisotropy squared) to 1e12, well within the precision of float64.
@@ -50,6 +51,8 @@ class Simulator:
     separation: float
     imbalance: float = 1.0
     anisotropy: float = 1.0
+
+    _repr_html_ = as_html
 
     def __post_init__(self) -> None:
         _check_count("components", self.components, 1)

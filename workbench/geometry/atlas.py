@@ -15,6 +15,7 @@ import numpy as np
 
 from workbench.data.dataset import check_seed
 from workbench.diagnostics.proportion import Proportion
+from workbench.display import PRINTED, line, page
 from workbench.engine.devices import USUAL, dtype_name, precision_note
 from workbench.engine.keys import named_key
 from workbench.errors import InputError, checks_arguments, whole_number
@@ -117,6 +118,12 @@ class Atlas:
     def __str__(self) -> str:
         return f"{self.method} from {self.rule}\n{self.table}\n{self.reading}"
 
+    def __repr__(self) -> str:
+        return line("Atlas", f"{self.method} from {self.rule}", self.reading, PRINTED)
+
+    def _repr_html_(self) -> str:
+        return page(f"{self.method} from {self.rule}", self.table, self.reading)
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values; None stands for numbers that are not finite."""
         return {
@@ -129,7 +136,7 @@ class Atlas:
             "ends": {
                 "place": self.place.tolist(),
                 "kinds": [kind.value for kind in self.kinds],
-                "log_joint": [_number(value) for value in self.log_joint],
+                "log_joint": [v if math.isfinite(v) else None for v in self.log_joint.tolist()],
                 "passes": self.passes.tolist(),
             },
         }
@@ -182,7 +189,7 @@ def percent(share: Proportion) -> str:
 
 
 def _basin_to_dict(basin: Basin) -> dict[str, Any]:
-    mixture = basin.mixture
+    mixture, largest = basin.mixture, basin.largest_eigenvalue
     return {
         "log_joint": basin.log_joint,
         "kind": basin.kind.value,
@@ -190,7 +197,7 @@ def _basin_to_dict(basin: Basin) -> dict[str, Any]:
         "median_passes": basin.median_passes,
         "ascending": basin.ascending,
         "flat": basin.flat,
-        "largest_eigenvalue": _number(basin.largest_eigenvalue),
+        "largest_eigenvalue": float(largest) if math.isfinite(largest) else None,
         "reason": basin.reason,
         "groups": basin.groups.tolist(),
         "covariance": mixture.covariance.name,
@@ -220,10 +227,6 @@ def _basin_from_dict(values: Mapping[str, Any], starts: int) -> Basin:
 def _share(share: Proportion) -> dict[str, Any]:
     low, high = share.interval
     return {"starts": share.successes, "share": share.share, "low": low, "high": high}
-
-
-def _number(value: float) -> float | None:
-    return float(value) if math.isfinite(value) else None
 
 
 @checks_arguments
@@ -275,7 +278,9 @@ def atlas_of(problem: Problem, trace: Trace, *, method: str, rule: str, soundnes
     the same point, or at the same mixture apart from the weights of merged components, are then one optimum.
     """
     ends, score = trace.ends, np.asarray(trace.log_joint[:, -1], float)
-    finite = np.isfinite(score) & np.all([_finite(leaf) for leaf in jax.tree.leaves(ends)], axis=0)  # [R]
+    finite = np.isfinite(score) & np.all(
+        [np.isfinite(leaf).reshape(len(leaf), -1).all(1) for leaf in jax.tree.leaves(ends)], axis=0
+    )  # [R]
     going = np.flatnonzero(finite & ~trace.collapsed)
     gathered, natures = _gather(problem, ends, score, going, soundness)
     optimum, firsts = _merge(problem, natures)
@@ -343,8 +348,3 @@ def _basin(point: Nature, passes: np.ndarray, starts: int) -> Basin:
         largest_eigenvalue=point.largest_eigenvalue,
         reason=point.reason,
     )
-
-
-def _finite(leaf: np.ndarray) -> np.ndarray:
-    """Whether every number of each restart is finite. [R]"""
-    return np.all(np.isfinite(leaf), axis=tuple(range(1, leaf.ndim)))

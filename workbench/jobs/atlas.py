@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from pydantic import TypeAdapter
 
 from workbench.compare import Comparison
+from workbench.display import PRINTED, line, page
 from workbench.engine.files import DAMAGED
 from workbench.errors import InputError
 from workbench.experiment import Experiment
@@ -61,12 +62,18 @@ class Atlases:
     @property
     def reading(self) -> str:
         """How often each method reaches the best maximum of all."""
-        text = self._reading
-        return (
-            text
-            if self.stale is None
-            else f"{text} Beware: some atlases are STALE: other code made them ({self.stale})."
-        )
+        beware = f" Beware: some atlases are STALE: other code made them ({self.stale})." if self.stale else ""
+        return f"{self._reading}{beware}"
+
+    def __str__(self) -> str:
+        return "\n\n".join([*map(str, self.atlases), self.reading])
+
+    def __repr__(self) -> str:
+        return line("Atlases", self.comparison.name, f"{len(self.atlases)} atlases", self.reading, PRINTED)
+
+    def _repr_html_(self) -> str:
+        parts = [part for each in self.atlases for part in (f"{each.method} from {each.rule}", each.table)]
+        return page(*parts, self.reading)
 
     @property
     def _reading(self) -> str:
@@ -181,7 +188,7 @@ class AtlasJob(Job):
 
     def config(self) -> dict[str, Any]:
         """The experiment, a digest of its points, and the rules, methods and number of starts."""
-        rules = [_plain(rule) for rule in dict.fromkeys(rule for _, rule in self.pairs)]
+        rules = [rule.model_dump(mode="json") for rule in dict.fromkeys(rule for _, rule in self.pairs)]
         resolved = self.setting.experiment.resolved()
         methods = list(dict.fromkeys(method for method, _ in self.pairs))
         own = {"starts": self.starts, "rules": rules, "methods": methods}
@@ -339,8 +346,4 @@ def _rules(experiment: Experiment, names: Collection[str] | None) -> list[Start]
 
 
 def _name(rule: Start) -> str:
-    return str(_plain(rule)["rule"])
-
-
-def _plain(rule: Start) -> dict[str, Any]:
-    return dict(rule.model_dump(mode="json"))
+    return str(rule.model_dump()["rule"])

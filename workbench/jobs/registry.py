@@ -20,7 +20,6 @@ from workbench.jobs.study import StudyJob, load_findings
 from workbench.jobs.sweep import SweepJob, load_sweep, load_swept
 from workbench.selection import FamilySelection, Selection
 from workbench.studies import Findings
-from workbench.studies.reading import table_of
 
 JOBS: dict[str, type[Job]] = {
     ExperimentJob.kind: ExperimentJob,
@@ -193,10 +192,10 @@ def _claims(name: str, judged: Sequence[Judged]) -> Found:
 
 def _study(findings: Findings) -> Found:
     values = {"study": findings.study.study, "rows": findings.rows, "note": findings.note}
-    return Found(f"{findings.study.study}\n{table_of(findings)}", json.dumps(values))
+    return Found(str(findings), json.dumps(values))
 
 
 def _atlases(found: Atlases) -> Found:
     name = found.comparison.name
     values = {"atlas": name, "reading": found.reading, "atlases": [each.to_dict() for each in found.atlases]}
-    return Found("\n\n".join([*map(str, found.atlases), found.reading]), json.dumps(values))
+    return Found(str(found), json.dumps(values))

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
 from workbench.compare import Comparison
-from workbench.compare.summary import WITHIN
+from workbench.compare.optima import WITHIN
 from workbench.engine.files import DAMAGED
 from workbench.errors import InputError
 from workbench.experiment import DataConfig, Experiment, RunConfig

@@ -14,6 +14,7 @@ from numpyro.infer.mcmc import MCMCKernel
 from pydantic import Field
 
 from workbench.data import check_whole
+from workbench.display import as_html, short
 from workbench.engine.compat.numpyro import is_prng_key
 from workbench.engine.one_pass import allocated_statistics
 from workbench.errors import InputError
@@ -111,6 +112,9 @@ class GibbsKernel(MCMCKernel):  # type: ignore[misc]
     `init_params` are values of the model's sites, as `problem.prior.site_values` gives them, with a leading axis of
     chains where there are several. If they are not given, each chain begins at a draw from the prior.
     """
+
+    __repr__ = short
+    _repr_html_ = as_html
 
     @property
     def sample_field(self) -> str:

@@ -20,6 +20,7 @@ from jax.typing import ArrayLike
 
 from workbench.data.dataset import extent_of
 from workbench.data.observed import Observed
+from workbench.display import as_html, short
 from workbench.errors import InputError, checks_arguments, shown
 
 if TYPE_CHECKING:
@@ -41,6 +42,9 @@ class Background:
     weight: Array  # []
     low: Array  # [D]
     high: Array  # [D]
+
+    __repr__ = short
+    _repr_html_ = as_html
 
     @classmethod
     def of(cls, data: Observed, given: "bool | Background") -> "Background":

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from workbench.data import finite_points, points_or_missing
 from workbench.data.observed import MissingCells, check_missing
-from workbench.errors import InputError, check_key, checks_arguments, shown, whole_number
+from workbench.errors import LINE, InputError, check_key, checks_arguments, cut, shown, whole_number
 from workbench.mixture.background import BACKGROUND, Background
 from workbench.mixture.covariance import COVARIANCES, Covariance, lower_triangular
 from workbench.mixture.covariance.given import in_family
@@ -81,16 +81,21 @@ class Mixture:
         shape = tuple(np.shape(self.weights))
         if len(shape) != 1 or isinstance(self.weights, jax.core.Tracer):
             return f"Mixture({self.covariance.name}; weights {shape}, means {tuple(np.shape(self.means))})"
-        weights, means = (
-            np.array2string(np.asarray(a), precision=4, separator=", ") for a in (self.weights, self.means)
-        )
+        arrays = (np.array2string(np.asarray(a), precision=4, separator=", ") for a in (self.weights, self.means))
+        weights, means = (cut(" ".join(text.split()), LINE // 4) for text in arrays)
         beside = "" if self.background is None else f"; background {float(self.background.weight):.4g}"
-        return f"Mixture({self.covariance.name}; weights {weights}, means {' '.join(means.split())}{beside})"
+        return f"Mixture({self.covariance.name}; weights {weights}, means {means}{beside})"
 
     def _repr_html_(self) -> str:
         from workbench.mixture.saved import html_of
 
         return html_of(self)
+
+    def to_dataframe(self) -> Any:
+        """A row for each component: weight, means, standard deviations; pandas, polars or Arrow."""
+        from workbench.mixture.saved import frame_of_components
+
+        return frame_of_components(self)
 
     @property
     def num_components(self) -> int:
@@ -237,12 +242,8 @@ class Mixture:
         a = np.diag(np.broadcast_to(a, (d,))) if a.ndim < 2 else a
         turns = self.background is not None and np.any(a != np.diag(np.diagonal(a)))
         if a.shape != (d, d) or not self.covariance.admits(a) or turns:
-            kept = (
-                "a background in a box"
-                if turns
-                else f"a {self.covariance.name} mixture of {d} dimensions in its family"
-            )
-            raise InputError(f"matrix: {a.tolist()} does not keep {kept}")
+            kept = f"a {self.covariance.name} mixture of {d} dimensions in its family"
+            raise InputError(f"matrix: {a.tolist()} does not keep {'a background in a box' if turns else kept}")
         scales = self.covariance.transform(self.scales, jnp.asarray(a))
         if self.covariance.has_correlations:
             scales = lower_triangular(scales)

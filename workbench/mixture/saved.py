@@ -11,7 +11,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from workbench.data.points import check_columns, default_columns
+from workbench.display import page
 from workbench.errors import VALUE, InputError, cut, path_of, shown
+from workbench.frames import frame_of_rows
 from workbench.mixture.background import Background
 from workbench.mixture.mixture import Mixture
 from workbench.table import Table
@@ -191,12 +193,29 @@ def html_of(mixture: Mixture) -> str:
     """A table of a mixture's components for notebooks: weights, means and standard deviations; text of a batch."""
     if np.ndim(mixture.weights) != 1:
         return f"<pre>{escape(repr(mixture))}</pre>"
+    beside = (
+        "" if mixture.background is None else f", beside a background of weight {float(mixture.background.weight):.4g}"
+    )
+    return page(f"{mixture.covariance.name}{beside}", _components(mixture))
+
+
+def frame_of_components(mixture: Mixture) -> Any:
+    """A data frame with a row for each component.
+
+    Raises:
+        InputError: several mixtures, or no package for data frames.
+    """
+    if np.ndim(mixture.weights) != 1:
+        raise InputError(f"to_dataframe: {mixture!r} is several mixtures; give one, as trace.best gives")
+    table = _components(mixture)
+    return frame_of_rows(table.rows, table.columns)
+
+
+def _components(mixture: Mixture) -> Table:
+    """A row for each component: its number from 1, weight, means and standard deviations."""
     names = default_columns(mixture.num_dimensions)
     deviations = np.sqrt(np.diagonal(np.asarray(mixture.covariances), axis1=1, axis2=2))
     heads = ("component", "weight", *(f"mean {name}" for name in names), *(f"sd {name}" for name in names))
     numbers = zip(np.asarray(mixture.weights), np.asarray(mixture.means), deviations, strict=True)
     lines = [(k + 1, float(w), *mean.tolist(), *sd.tolist()) for k, (w, mean, sd) in enumerate(numbers)]
-    beside = (
-        "" if mixture.background is None else f", beside a background of weight {float(mixture.background.weight):.4g}"
-    )
-    return f"<p>{escape(mixture.covariance.name)}{beside}</p>{Table.of_lines(heads, lines).to_html()}"
+    return Table.of_lines(heads, lines)

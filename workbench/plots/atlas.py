@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from workbench.compare import Comparison
-from workbench.compare.summary import WITHIN
+from workbench.compare.optima import WITHIN
 from workbench.geometry.atlas import Atlas, Basin
 from workbench.geometry.stationary import Kind
 from workbench.geometry.surface import Surface

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 
 from workbench.compare import Comparison
-from workbench.compare.summary import WITHIN, best_log_joint, statuses_and_mixing
+from workbench.compare.optima import WITHIN
+from workbench.compare.summary import best_log_joint, statuses_and_mixing
 from workbench.diagnostics import Status
 from workbench.errors import checks_arguments
 from workbench.loop.trace import Trace

@@ -3,13 +3,13 @@
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
-from html import escape
 from typing import Any
 
 import jax
 import numpy as np
 
 from workbench.diagnostics.convergence import E_BFMI_LIMIT, energy_fractions, functionals, rank_statistics, tail_sizes
+from workbench.display import PRINTED, line, page
 from workbench.engine.devices import precision_note
 from workbench.errors import checks_arguments
 from workbench.frames import frame_of_rows
@@ -73,9 +73,16 @@ class PosteriorSummary:
     compared: RelabellingsCompared
     stale: str | None = None  # the code that made the stored draws, if it is not the present one
 
+    def __repr__(self) -> str:
+        chains = f"{self.chains} chains of {self.draws:,} draws, relabelled by {self.relabelling}"
+        sizes = f"{len(self.functionals)} functionals and {len(self.parameters)} parameters"
+        return line("PosteriorSummary", chains, sizes, PRINTED)
+
+    def __str__(self) -> str:
+        return text_of(self)
+
     def _repr_html_(self) -> str:
-        tables = (f"<p>{escape(table.title)}</p>{table.to_html()}" for table in estimate_tables(self))
-        return f"<p>{escape(reading(self))}</p>{''.join(tables)}"
+        return page(reading(self), *(part for table in estimate_tables(self) for part in (table.title, table)))
 
     def to_dataframe(self) -> Any:
         """A row for each functional and parameter; pandas, polars or Arrow."""
@@ -269,10 +276,10 @@ def cost_table(summary: PosteriorSummary) -> Table:
     return _table(f"Cost of relabelling {compared.draws:,} draws", ("", "seconds", "seconds compiling"), rows)
 
 
-def text_of(summary: PosteriorSummary, title: str) -> str:
-    """All tables as text for a terminal."""
+def text_of(summary: PosteriorSummary, title: str = "") -> str:
+    """All tables as text for a terminal, with a line above them if there is a title."""
     tables = [*estimate_tables(summary), chain_table(summary), agreement_table(summary), cost_table(summary)]
-    return "\n\n".join([f"{title}\n{reading(summary)}", *map(str, tables)])
+    return "\n\n".join(["\n".join(filter(None, [title, reading(summary)])), *map(str, tables)])
 
 
 def to_dict(summary: PosteriorSummary) -> dict[str, Any]:

@@ -10,13 +10,15 @@ and that of parameters after relabelling.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
 
 from workbench.diagnostics.convergence import column_names, functionals, rank_statistics
+from workbench.display import as_html, short
 from workbench.errors import InputError, checks_arguments
+from workbench.frames import frame_of
 from workbench.loop.trace import Trace
 from workbench.mixture import Mixture
 from workbench.posterior.relabelling import RELABELLINGS, apply
@@ -35,6 +37,18 @@ class RelabelledDraws(NamedTuple):
     mixtures: Mixture  # leaves [R, S, ...]
     permutations: np.ndarray  # [R, S, K]   component `permutations[r, s, k]` of the sampled draw is called k
     algorithm: str
+
+    def __repr__(self) -> str:
+        return short(self)
+
+    def _repr_html_(self) -> str:
+        return as_html(self)
+
+    def to_dataframe(self) -> Any:
+        """A row for each draw: its chain and place, and its parameters; pandas, polars or Arrow."""
+        names, draws = parameters(self.mixtures)
+        chain, draw = np.indices(draws.shape[:2]).reshape(2, -1)
+        return frame_of({"chain": chain, "draw": draw} | dict(zip(names, draws.reshape(-1, len(names)).T, strict=True)))
 
 
 @checks_arguments

@@ -10,7 +10,8 @@ from matplotlib.figure import Figure
 
 from workbench.compare import Comparison, table
 from workbench.compare.estimates import estimates_of
-from workbench.compare.summary import WITHIN, MethodSummary, statuses_and_mixing
+from workbench.compare.optima import WITHIN
+from workbench.compare.summary import MethodSummary, statuses_and_mixing
 from workbench.compare.trust import trusted, whom_to_trust
 from workbench.data import points_text
 from workbench.experiment import Experiment

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from workbench import plots
 from workbench.compare import Comparison
-from workbench.compare.summary import WITHIN
+from workbench.compare.optima import WITHIN
 from workbench.engine.files import replacing
 from workbench.problem import Problem
 

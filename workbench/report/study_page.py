@@ -11,7 +11,6 @@ from workbench.plots import atlas, coordinates, rate
 from workbench.report import study_panels
 from workbench.report.page import Grid, Page, Picture, Section, Shown, Words, of_picture, reproduce, toml_of
 from workbench.studies import Findings
-from workbench.studies.reading import table_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -223,7 +222,7 @@ def show_study(findings: Findings, title: str) -> Shown:
         "A dash marks a missing number. There are {} rows; every row, with all its columns, is in "
         "<code>cells</code> of this results folder. {}"
     ).format(len(findings.rows), findings.note)
-    rows = Grid(replace(table_of(findings), note=""), f"Rows of {title}")
+    rows = Grid(replace(findings.table, note=""), f"Rows of {title}")
     sections.append(Section("What was found", [rows, Words(note, "note")]))
     where = reproduce("workbench run NAME.toml", toml_of(findings.study.resolved()))
     return Shown(Page(title, [Words(findings.study.summary, "reading")], [*sections, where]), figures)

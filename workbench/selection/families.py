@@ -4,9 +4,9 @@ import csv
 import io
 import json
 from dataclasses import dataclass
-from html import escape
 from typing import Any, NamedTuple
 
+from workbench.display import PRINTED, line, page
 from workbench.selection.criteria import CRITERIA
 from workbench.selection.score import Difference, Score, number_text
 from workbench.selection.selection import Selection, paragraph, short
@@ -153,7 +153,11 @@ class FamilySelection:
         return "\n".join([*map(paragraph, titles), *tables, "", *words])
 
     def __repr__(self) -> str:
-        return str(self)
+        """The families and the best model by each criterion, on one line."""
+        best = [f"{short(CRITERIA[name].heading)} {self.best(name)}" for name in self.criteria if self.best(name)]
+        return line(
+            "FamilySelection", self.name, ", ".join(self.families), f"best: {', '.join(best) or 'none'}", PRINTED
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values: what each criterion chooses, and the selection of each family."""
@@ -171,10 +175,8 @@ class FamilySelection:
         return json.dumps(self.to_dict(), allow_nan=False)
 
     def _repr_html_(self) -> str:
-        tables = (
-            f"<p>{escape(CRITERIA[n].heading)}</p>{self.table(n).to_html()}" for n in self.criteria if self.scores(n)
-        )
-        return f"{''.join(tables)}<p>{escape(' '.join([*self.remarks, *self.notes, self.reading]))}</p>"
+        tables = (part for n in self.criteria if self.scores(n) for part in (CRITERIA[n].heading, self.table(n)))
+        return page(*tables, " ".join([*self.remarks, *self.notes, self.reading]))
 
     def to_csv(self) -> str:
         """CSV with a row for each family, K and criterion; differences are from the best of the whole grid."""

@@ -7,9 +7,9 @@ import shutil
 import textwrap
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from html import escape
 from typing import Any
 
+from workbench.display import PRINTED, line, page
 from workbench.frames import frame_of_rows
 from workbench.selection.criteria import CRITERIA, Choice
 from workbench.selection.score import Difference, number_text
@@ -213,7 +213,10 @@ class Selection:
         return "\n".join([paragraph(title), str(self.values), "", below, str(self.differences), "", *words])
 
     def __repr__(self) -> str:
-        return str(self)
+        """The K that were scored and the best by each criterion, on one line."""
+        best = [f"{short(CRITERIA[name].heading)} {self.best(name)}" for name in self.criteria if self.best(name)]
+        scored = f"K = {listed([choice.components for choice in self.choices])}"
+        return line("Selection", self.name, scored, f"best: {', '.join(best) or 'none'}", PRINTED)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values: a list `choices`, and the K that each criterion chooses, without the terms of single points."""
@@ -236,8 +239,7 @@ class Selection:
 
     def _repr_html_(self) -> str:
         below = "Nats below the best K, ± the standard error of the difference:"
-        text = escape(" ".join([*self.remarks, *self.notes, self.reading]))
-        return f"{self.values.to_html()}<p>{below}</p>{self.differences.to_html()}<p>{text}</p>"
+        return page(self.values, below, self.differences, " ".join([*self.remarks, *self.notes, self.reading]))
 
     def to_dataframe(self) -> Any:
         """A row for each K and criterion, with the columns of `to_csv`; pandas, polars or Arrow."""

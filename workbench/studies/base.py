@@ -11,10 +11,17 @@ import numpy as np
 from pydantic import Field
 
 from workbench.config import Config
+from workbench.display import PRINTED, line, page
 from workbench.engine.devices import USUAL, precision_note
+from workbench.frames import frame_of_rows
+from workbench.table import Table
 
 Value = bool | int | float | str | None | list[Any]  # what JSON can hold; None where there is no number
 Row = dict[str, Value]  # flat
+
+
+# Most rows that are printed; all are stored.
+MOST_LINES = 60
 
 
 class Study(Config, ABC):
@@ -26,7 +33,7 @@ class Study(Config, ABC):
 
     summary: ClassVar[str]
     shown: ClassVar[tuple[str, ...]] = ()  # columns of the table that is printed; all single values unless given
-    study: str
+    study: str = Field(description="name of the study")
     seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = Field(0, description="root seed of data, starts and methods")
 
     @abstractmethod
@@ -67,6 +74,29 @@ class Findings:
         stale = None if self.stale is None else f"Beware: rows are STALE: other code made them ({self.stale})."
         lost = None if self.lost is None else f"Beware: cells are left out: {self.lost}."
         return " ".join(filter(None, [precision_note(self.dtype), stale, lost]))
+
+    @property
+    def table(self) -> Table:
+        """The rows that the study shows, without columns of arrays."""
+        rows = self.study.tabulated(self.rows)
+        names = self.study.shown or tuple(
+            dict.fromkeys(name for row in rows for name, value in row.items() if not isinstance(value, list))
+        )
+        headings = {name: name.replace("_", " ") for name in names}
+        return Table(tuple(names), tuple(rows), note=self.note, headings=headings, most=MOST_LINES)
+
+    def __str__(self) -> str:
+        return f"{self.study.study}\n{self.table}"
+
+    def __repr__(self) -> str:
+        return line("Findings", f"{self.study.study}: {len(self.rows)} rows", self.note, PRINTED)
+
+    def _repr_html_(self) -> str:
+        return page(self.study.study, self.table, self.note)
+
+    def to_dataframe(self) -> Any:
+        """A row for each row of a cell, with all columns; pandas, polars or Arrow."""
+        return frame_of_rows(self.rows, list(dict.fromkeys(name for row in self.rows for name in row)))
 
     def column(self, name: str) -> np.ndarray:
         """The values of one column, as an array; NaN where a number is missing. [rows]

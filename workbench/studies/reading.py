@@ -1,4 +1,4 @@
-"""Reading a study from TOML, with the same messages as for experiments, and its rows as a table."""
+"""Reading a study from TOML, with the same messages as for experiments."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -12,8 +12,6 @@ from workbench.experiment import Experiment
 from workbench.experiment.reading import check_whole_numbers, explain, read_toml
 from workbench.experiment.sweep import SweepConfig
 from workbench.studies import STUDIES, Study
-from workbench.studies.base import Findings
-from workbench.table import Table
 
 
 def is_study(path: Path | str) -> bool:
@@ -60,17 +58,3 @@ def schema_of_files() -> dict[str, Any]:
         condition = {"properties": {"study": {"const": name}}, "required": ["study"]}
         chosen = {"if": condition, "then": places[study, "validation"], "else": chosen}
     return {"$defs": shared["$defs"], **chosen}
-
-
-# Most rows that are printed; all are stored.
-MOST_LINES = 60
-
-
-def table_of(findings: Findings) -> Table:
-    """The table of a study's rows, without columns of arrays."""
-    rows = findings.study.tabulated(findings.rows)
-    names = findings.study.shown or tuple(
-        dict.fromkeys(name for row in rows for name, value in row.items() if not isinstance(value, list))
-    )
-    headings = {name: name.replace("_", " ") for name in names}
-    return Table(tuple(names), tuple(rows), note=findings.note, headings=headings, most=MOST_LINES)

@@ -18,7 +18,8 @@ from workbench.claims.decision import (
 )
 from workbench.claims.evidence import Evidence, Limits, Ran
 from workbench.claims.statistics import by_median, by_share
-from workbench.compare.summary import WITHIN, arrivals, best_log_joint
+from workbench.compare.optima import WITHIN
+from workbench.compare.summary import arrivals, best_log_joint
 from workbench.diagnostics.proportion import Proportion
 from workbench.geometry.singularity import falls
 from workbench.loop.trace import Trace
