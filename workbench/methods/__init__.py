@@ -1,7 +1,5 @@
 """Methods, looked up by name in `METHODS`: one file each, or one for variants. `register` adds those from elsewhere."""
 
-from workbench.data.points import unknown_name
-from workbench.errors import InputError, shown
 from workbench.methods.accelerated import SQUAREM, Anderson, OverRelaxed
 from workbench.methods.base import (
     METHODS,
@@ -12,6 +10,7 @@ from workbench.methods.base import (
     Race,
     Schedule,
     home_of,
+    method_of,
     own_methods,
     register,
 )
@@ -52,23 +51,6 @@ METHODS |= {
     "cavi": CAVI,
     "variational": Variational,
 }
-
-
-def method_of(given: object) -> Method:
-    """A method, by itself or by its registered name, which stands for the method with its defaults.
-
-    Raises:
-        InputError: it is neither.
-    """
-    if isinstance(given, str):
-        if given not in METHODS:
-            raise InputError(f"methods: {unknown_name('method', given, tuple(METHODS))}")
-        return METHODS[given].model_validate({})
-    if not isinstance(given, Method):
-        actual = f"the class {given.__name__}" if isinstance(given, type) else f"of type {type(given).__name__}"
-        raise InputError(f"methods: {shown(given)} is {actual}; give methods, as EM()")
-    return given
-
 
 __all__ = [
     "CAVI",

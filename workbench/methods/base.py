@@ -19,6 +19,7 @@ from jax import Array
 from pydantic import Field
 
 from workbench.config import Config
+from workbench.data.points import unknown_name
 from workbench.errors import InputError, shown
 from workbench.mixture import Mixture
 from workbench.problem import Problem
@@ -238,6 +239,22 @@ def register(kind: type[M]) -> type[M]:
     METHODS[name] = kind
     _OWN.add(name)
     return kind
+
+
+def method_of(given: object) -> Method:
+    """A method, by itself or by its registered name, which stands for the method with its defaults.
+
+    Raises:
+        InputError: it is neither.
+    """
+    if isinstance(given, str):
+        if given not in METHODS:
+            raise InputError(f"methods: {unknown_name('method', given, tuple(METHODS))}")
+        return METHODS[given].model_validate({})
+    if not isinstance(given, Method):
+        actual = f"the class {given.__name__}" if isinstance(given, type) else f"of type {type(given).__name__}"
+        raise InputError(f"methods: {shown(given)} is {actual}; give methods, as EM()")
+    return given
 
 
 def is_usable(mixture: Mixture, problem: Problem) -> Array:
