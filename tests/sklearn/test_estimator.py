@@ -6,8 +6,10 @@ import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pandas as pd
@@ -61,6 +63,7 @@ def test_scikit_learn_accepts_the_estimator(estimator: Any, check: Callable[[Any
 PEERS_OWN = {
     "test_gaussian_mixture_setting_best_params": "it keeps a fit that has collapsed on one row; ours is an error",
     "test_gaussian_mixture_all_init_does_not_estimate_gaussian_parameters": "it counts calls of scikit-learn's M-step",
+    "test_gaussian_mixture_raises_where_array_api_not_implemented": "ours starts by k-means, dispatched or not",
 }
 PLUGIN = """
 from sklearn.mixture.tests import test_gaussian_mixture as suite
@@ -237,24 +240,86 @@ def test_a_prior_takes_the_place_of_reg_covar(x: Points) -> None:
     assert fit.lower_bound_ == pytest.approx(height, rel=1e-9)
 
 
-def test_arrays_of_jax_and_tensors_are_rows(x: Points) -> None:
-    class Tensor:
-        """As a tensor of PyTorch: NumPy reads it, and its dtype is none of NumPy's."""
+class Tensor:
+    """As a tensor of PyTorch: NumPy reads it, its dtype is none of NumPy's, and a namespace makes others like it."""
 
-        def __init__(self, values: Points) -> None:
-            self.values, self.shape, self.ndim, self.dtype = values, values.shape, values.ndim, "torch.float64"
+    def __init__(self, values: Any, device: str = "here") -> None:
+        self.values, self.device, self.dtype = np.array(values), device, "torch.float64"
+        self.shape, self.ndim = self.values.shape, self.values.ndim
 
-        def __array__(self, dtype: Any = None, copy: Any = None) -> Points:
-            return np.asarray(self.values, dtype)
+    def __array__(self, dtype: Any = None, copy: Any = None) -> Points:
+        return np.asarray(self.values, dtype)
 
-        def __len__(self) -> int:
-            return len(self.values)
+    def __len__(self) -> int:
+        return len(self.values)
 
-    plain = GaussianMixture(3, random_state=0).fit(x)
-    for given in (jnp.asarray(x), Tensor(x), x.tolist()):
-        fit = GaussianMixture(3, random_state=0).fit(given)
-        np.testing.assert_array_equal(fit.means_, plain.means_)
-        np.testing.assert_array_equal(fit.predict(given), plain.predict(x))
+    def __array_namespace__(self, api_version: str | None = None) -> Any:
+        return SimpleNamespace(__name__="tensors", asarray=lambda values, device: Tensor(values, device))
+
+
+def torch_tensor(x: Points) -> Any:
+    return pytest.importorskip("torch").asarray(x)
+
+
+KINDS = {"jax": jnp.asarray, "namespace": lambda x: Tensor(x, "there"), "torch": torch_tensor}
+PLAIN = {"list": lambda x: x.tolist(), "table": pd.DataFrame, "numpy": np.asarray}
+RETURNING = ("predict", "predict_proba", "score_samples", "fit_predict")
+
+
+@pytest.mark.parametrize("kind", [*KINDS, *PLAIN])
+def test_arrays_and_tensors_are_rows_and_come_back_as_their_kind(kind: str, x: Points) -> None:
+    plain, given = GaussianMixture(3, random_state=0).fit(x), (KINDS | PLAIN)[kind](x)
+    fit = GaussianMixture(3, random_state=0).fit(given)
+    np.testing.assert_array_equal(fit.means_, plain.means_)
+    for name in RETURNING:
+        found, expected = getattr(fit, name)(given), getattr(plain, name)(x)
+        assert isinstance(found, type(given) if kind in KINDS else np.ndarray)
+        np.testing.assert_array_equal(np.asarray(found), expected)
+        assert kind not in KINDS or found.device == given.device
+    for name in (*ATTRIBUTES, "lower_bound_"):
+        assert type(getattr(fit, name)) is type(getattr(plain, name))
+    for name in ("score", "bic", "aic") if hasattr(given, "shape") else ():  # scikit-learn's read the shape of X
+        assert getattr(fit, name)(given) == getattr(plain, name)(x) and isinstance(getattr(fit, name)(given), float)
+
+
+def test_rows_spread_over_devices_come_back(x: Points) -> None:
+    mesh = jax.sharding.Mesh(np.asarray(jax.devices()[:2]), "rows")
+    given = jax.device_put(x, jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("rows", None)))
+    fit = GaussianMixture(3, random_state=0).fit(x)
+    for name in RETURNING:
+        np.testing.assert_array_equal(getattr(fit, name)(given), getattr(fit, name)(x))
+        assert isinstance(getattr(fit, name)(given), jax.Array)
+
+
+DISPATCHED = """
+import jax, jax.numpy as jnp, numpy as np, sklearn
+from test_estimator import Tensor
+from workbench.sklearn import GaussianMixture
+jax.config.update("jax_enable_x64", True)
+x = np.random.default_rng(3).normal(size=(120, 2)) + 4 * (np.arange(120) % 2)[:, None]
+plain = GaussianMixture(2, random_state=0, max_iter=120).fit(x)
+with sklearn.config_context(array_api_dispatch=True):
+    for given in (x, jnp.asarray(x), Tensor(x)):
+        fit = sklearn.clone(plain).fit(given)
+        assert type(fit.means_) is np.ndarray and np.array_equal(fit.means_, plain.means_)
+        for name in ("predict", "predict_proba", "score_samples", "fit_predict"):
+            found = getattr(fit, name)(given)
+            assert isinstance(found, type(given)), name
+            assert np.array_equal(np.asarray(found), getattr(plain, name)(x)), name
+        if not isinstance(given, Tensor):  # scikit-learn's means need a namespace that has one
+            # The sum over rows in another order.
+            assert np.isclose(fit.score(given), plain.score(x), rtol=1e-12, atol=0)
+            assert np.isclose(fit.bic(given), plain.bic(x), rtol=1e-12, atol=0)
+        assert np.array_equal(fit.sample(5)[0], plain.sample(5)[0])
+"""
+
+
+def test_what_scikit_learn_dispatches_itself_is_the_same() -> None:
+    # SciPy reads the variable when it is imported.
+    environment = {"SCIPY_ARRAY_API": "1", "PYTHONPATH": f"{Path(__file__).parent}:{Path(wb.__file__).parents[1]}"}
+    command = [sys.executable, "-W", "ignore", "-c", DISPATCHED]
+    done = subprocess.run(command, env=os.environ | environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,9 @@ import numpy as np
 import sklearn.mixture
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import logsumexp, softmax
+from sklearn import config_context  # type: ignore[attr-defined]
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.externals import array_api_compat
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
@@ -48,6 +50,8 @@ class GaussianMixture(sklearn.mixture.GaussianMixture):  # type: ignore[misc]
     - `n_init` keeps the fit of the highest objective. A fit that ends at a singular covariance is passed over; if all
       do, the error is a `ValueError`.
     - It computes in float64, whatever JAX is told otherwise; attributes have the dtype of X.
+    - `predict`, `predict_proba`, `score_samples` and `fit_predict` return what they are given: arrays of JAX for arrays
+      of JAX, tensors of PyTorch for tensors, and NumPy for the rest. Attributes and samples are NumPy, always.
 
     Args:
         n_components: K.
@@ -128,8 +132,8 @@ class GaussianMixture(sklearn.mixture.GaussianMixture):  # type: ignore[misc]
         self.fit_predict(X, y, sample_weight)
         return self
 
-    def fit_predict(self, X: ArrayLike, y: object = None, sample_weight: ArrayLike | None = None) -> NDArray[np.int64]:
-        """Fit the mixture and return the most probable component of each row. [N]
+    def fit_predict(self, X: ArrayLike, y: object = None, sample_weight: ArrayLike | None = None) -> Any:
+        """Fit the mixture and return the most probable component of each row, in an array of the kind of X. [N]
 
         Args:
             X: rows [N, D]; anything that NumPy reads, such as arrays of JAX and tensors of PyTorch on the CPU.
@@ -141,6 +145,12 @@ class GaussianMixture(sklearn.mixture.GaussianMixture):  # type: ignore[misc]
             ValueError: X or a parameter is not accepted by scikit-learn, the method cannot fit this problem, or every
                 start ends at a singular covariance.
         """
+        # All is NumPy's inside, so that what scikit-learn cannot do where it dispatches, as k-means, can be done.
+        with config_context(array_api_dispatch=False):
+            return _as_given(self._fitted_labels(X, sample_weight), X)
+
+    def _fitted_labels(self, X: ArrayLike, sample_weight: ArrayLike | None) -> NDArray[np.int64]:
+        """`fit_predict`, whose labels are NumPy's. [N]"""
         self._validate_params()
         rows = self._checked(X, dtype=[np.float64, np.float32], ensure_min_samples=2)
         weights = None if sample_weight is None else _weights(sample_weight, len(rows))
@@ -157,21 +167,22 @@ class GaussianMixture(sklearn.mixture.GaussianMixture):  # type: ignore[misc]
         self._keep(best, rows.dtype)
         return np.argmax(self._estimate_weighted_log_prob(rows), axis=1)
 
-    def predict(self, X: ArrayLike) -> NDArray[np.int64]:
-        """The most probable component of each row. [N]"""
-        return np.argmax(self._log_joint(X), axis=1)
+    def predict(self, X: ArrayLike) -> Any:
+        """The most probable component of each row, in an array of the kind of X. [N]"""
+        return _as_given(np.argmax(self._log_joint(X), axis=1), X)
 
-    def predict_proba(self, X: ArrayLike) -> Points:
-        """The probability of each component given the row, or the cells of it that are there. [N, K]"""
-        return np.asarray(softmax(self._log_joint(X), axis=1))
+    def predict_proba(self, X: ArrayLike) -> Any:
+        """The probability of each component given the row, or the cells of it that are there; as `predict`. [N, K]"""
+        return _as_given(softmax(self._log_joint(X), axis=1), X)
 
-    def score_samples(self, X: ArrayLike) -> Points:
-        """The log density of each row, or of the cells of it that are there. [N]"""
-        return np.asarray(logsumexp(self._log_joint(X), axis=1))
+    def score_samples(self, X: ArrayLike) -> Any:
+        """The log density of each row, or of the cells of it that are there; as `predict`. [N]"""
+        return _as_given(logsumexp(self._log_joint(X), axis=1), X)
 
     def __sklearn_tags__(self) -> Any:
-        """What scikit-learn may expect: NaN is allowed where missing cells are marginalised."""
+        """What scikit-learn may expect: NaN where missing cells are marginalised, and attributes that are NumPy's."""
         tags = super().__sklearn_tags__()
+        tags.array_api_support = False
         tags.input_tags.allow_nan = self.missing == "marginal"
         return tags
 
@@ -179,7 +190,9 @@ class GaussianMixture(sklearn.mixture.GaussianMixture):  # type: ignore[misc]
         """The rows after scikit-learn's check, whose message on NaN would send people to other estimators. [N, D]"""
         try:
             allowed = "allow-nan" if self.missing == "marginal" else True
-            return np.asarray(validate_data(self, X, ensure_all_finite=allowed, **how))
+            # Where the check dispatches, it would look for NumPy's dtypes in another library.
+            with config_context(array_api_dispatch=False):
+                return np.asarray(validate_data(self, X, ensure_all_finite=allowed, **how))
         except ValueError as error:
             if not str(error).startswith("Input X contains NaN"):
                 raise
@@ -291,7 +304,7 @@ class GaussianMixture(sklearn.mixture.GaussianMixture):  # type: ignore[misc]
                 "Best performing initialization did not converge. Try different init parameters, or increase max_iter, "
                 "tol, or check for degenerate data.",
                 ConvergenceWarning,
-                stacklevel=3,
+                stacklevel=4,
             )
 
     def _print(self, climb: Climb) -> None:
@@ -307,6 +320,16 @@ def _weights(given: ArrayLike, rows: int) -> Points:
     if array.ndim and array.dtype.kind in "biuf" and len(array) and not np.any(array):
         raise InputError("sample_weight: every weight is zero, so that no row counts; give at least one above 0")
     return check_weights(array, rows, "sample_weight")
+
+
+def _as_given(values: NDArray[Any], given: Any) -> Any:
+    """The values as an array of the library and on the device of what was given; NumPy's for lists and tables."""
+    if array_api_compat.is_numpy_array(given) or not array_api_compat.is_array_api_obj(given):
+        return values
+    device = array_api_compat.device(given)
+    # Rows that JAX spreads over devices have a sharding of two axes there, which labels do not fit.
+    spread = isinstance(device, jax.sharding.Sharding)
+    return array_api_compat.array_namespace(given).asarray(values, device=None if spread else device)
 
 
 def _namespace(function: Callable[..., Any]) -> dict[str, Any]:
