@@ -101,6 +101,21 @@ def test_a_compile_option_that_xla_does_not_know_is_left_out_with_a_word_in_the_
     assert said.startswith("compile option xla_of_another_version is left out")
 
 
+def test_one_program_tries_all_compile_options(monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[Any] = []
+    compiled = jax.jit
+
+    def counted(function: Any, compiler_options: Any) -> Any:
+        tried.append(compiler_options)
+        return compiled(function, compiler_options=compiler_options)
+
+    # A value that no other test tries, because answers are kept.
+    options = BRIEF | {"xla_cpu_prefer_vector_width": 128}
+    monkeypatch.setattr("workbench.engine.compat.compilation.jax.jit", counted)
+    assert known(options) == options
+    assert tried == [options]
+
+
 def test_what_makes_brief_programs_brief_is_known_to_every_version() -> None:
     assert "xla_backend_optimization_level" in known(BRIEF)
 

@@ -467,6 +467,18 @@ def test_one_program_serves_small_fits_of_any_number_of_rows_and_components() ->
     assert len(traced) == 1
 
 
+def test_the_first_heights_are_kept_and_later_iterations_count(monkeypatch: pytest.MonkeyPatch, x: Points) -> None:
+    arguments = {"n_components": 3, "random_state": 0, "tol": 0.0, "max_iter": 20, "init_params": "random"}
+    whole = GaussianMixture(**arguments).fit(x)
+    monkeypatch.setattr(fitting, "FEWEST_HEIGHTS", 4)
+    monkeypatch.setattr(fitting, "MOST_HEIGHTS", 8)
+    short = GaussianMixture(**arguments).fit(x)
+    assert short.n_iter_ == whole.n_iter_ == 20
+    assert short.lower_bounds_ == whole.lower_bounds_[:7]  # the first height is that of the start
+    assert short.lower_bound_ == whole.lower_bound_
+    np.testing.assert_array_equal(short.means_, whole.means_)
+
+
 @pytest.mark.parametrize(("weight", "message"), [(2, r"shape is \(\)"), ("a", "dtype is <U1")])
 def test_a_weight_that_is_no_array_of_numbers_is_refused(weight: Any, message: str) -> None:
     x = np.random.default_rng(0).normal(size=(20, 2))

@@ -122,13 +122,14 @@ class Rows:
             weights = None if weights is None else weights[even_places(rows, SAMPLED_ROWS)]
             layout, sharing = Layout(-(-len(x) // layout.size), layout.size), None
         z, counted = placed(x, shift, inverse, layout, sharing)
+        shift, matrix, inverse, total = jax.device_put((shift, matrix, inverse, n * inverse @ spread @ inverse.T))
         return cls(
             z=z,
             counted=counted,
-            shift=jnp.asarray(shift),
-            matrix=jnp.asarray(matrix),
-            inverse=jnp.asarray(inverse),
-            total=jnp.asarray(n * inverse @ spread @ inverse.T),
+            shift=shift,
+            matrix=matrix,
+            inverse=inverse,
+            total=total,
             num_points=n,  # type: ignore[arg-type]
             mesh=mesh,
             stream=stream,

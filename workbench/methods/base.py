@@ -5,11 +5,12 @@ which `methods/__init__.py` adds, and those that users register.
 """
 
 import inspect
+import operator
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, reduce
 from typing import Annotated, Any, ClassVar, NamedTuple, TypeVar
 
 import jax
@@ -259,8 +260,8 @@ def method_of(given: object) -> Method:
 
 def is_usable(mixture: Mixture, problem: Problem) -> Array:
     """Whether all parameters are finite and no component is narrower than `NARROWEST` in working units. []"""
-    finite = jnp.all(jnp.array([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(mixture)]))
-    inverse = mixture.covariance.whitener(problem.rows.to_working(mixture).scales)
+    finite = reduce(operator.and_, (jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(mixture)))
+    inverse = mixture.covariance.whitener(mixture.covariance.transform(mixture.scales, problem.rows.inverse))
     # The Frobenius norm of L^-1 is the reciprocal of the smallest width, to within a factor of sqrt(D).
     axes = (-2, -1) if mixture.covariance.has_correlations else ()
     steepest = jnp.max(jnp.sqrt(jnp.sum(inverse**2, axis=axes)))

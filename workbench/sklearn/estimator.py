@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from inspect import signature
 from typing import Any, ClassVar
 
@@ -334,4 +335,9 @@ def _as_given(values: NDArray[Any], given: Any) -> Any:
 
 def _namespace(function: Callable[..., Any]) -> dict[str, Any]:
     """NumPy, as the argument `xp` of a function of scikit-learn that takes one, as not all versions do."""
-    return {"xp": np} if "xp" in signature(function).parameters else {}
+    return {"xp": np} if _takes_namespace(function.__func__) else {}  # type: ignore[attr-defined]
+
+
+@cache
+def _takes_namespace(function: Callable[..., Any]) -> bool:
+    return "xp" in signature(function).parameters

@@ -75,7 +75,7 @@ def loaded_problem(x: Points, weights: Points | None, components: int, covarianc
     wider = Moments(n, mean, spread + loading * np.eye(x.shape[1]))
     rows = Rows.of(x, family, components, mesh_of(None), moments=wider, weights=weights)
     inverse = np.asarray(rows.inverse)
-    rows = replace(rows, total=jnp.asarray(n * inverse @ spread @ inverse.T))
+    rows = replace(rows, total=n * inverse @ spread @ inverse.T)
     hyperparameters = prior.hyperparameters(moments, components, family)
     return Problem.tree_unflatten((components, family, prior, (), "free"), (rows, hyperparameters, None, None))
 
@@ -111,14 +111,15 @@ def climb(problem: Problem, start: Mixture, rule: Rule, before: float = -np.inf)
     """
     make_room()
     common, begun = _common(problem, start)
+    beside = 0.0 if common.active is None else _inactive_log_prior(problem, COMPONENTS - problem.components)
     room = min(max(FEWEST_HEIGHTS, 1 << rule.max_iterations.bit_length()), MOST_HEIGHTS)
     program = next(program for most, program in _PROGRAMS if problem.rows.z.size <= most)
-    end = jax.device_get(program(room, common, begun, rule.tolerance, rule.max_iterations, before))
+    end = jax.device_get(program(room, common, begun, beside, rule, before))
     mixture = first_components(end.mixture, problem.components)
     return Climb(
         mixture=mixture,
         height=float(end.height),
-        heights=end.heights[: int(end.iterations) + 1],
+        heights=end.heights[:room][: int(end.iterations) + 1],
         converged=bool(end.converged),
         collapsed=bool(end.collapsed),
         num_iterations=int(end.iterations),
@@ -175,8 +176,19 @@ def _padded(rows: Rows) -> Rows:
     z, counted = np.asarray(rows.z), np.asarray(rows.counted)
     chunks = 1 << (len(counted) - 1).bit_length()
     more = ((0, chunks - len(counted)), (0, 0), (0, -z.shape[-1] % ROWS_TOGETHER))
-    weights = None if rows.weights is None else jnp.asarray(np.pad(np.asarray(rows.weights), (more[0], more[2])))
-    return replace(rows, z=jnp.asarray(np.pad(z, more)), counted=jnp.asarray(np.pad(counted, more[0])), weights=weights)
+    weights = None if rows.weights is None else np.pad(np.asarray(rows.weights), (more[0], more[2]))
+    return replace(rows, z=np.pad(z, more), counted=np.pad(counted, more[0]), weights=weights)  # type: ignore[arg-type]
+
+
+def _inactive_log_prior(problem: Problem, number: int) -> float:
+    """The part of `log_prior` of so many inactive components, under an additive prior, as `Problem` fixes them."""
+    prior, rows = problem.prior, problem.rows
+    if problem.covariance.is_shared or not isinstance(prior, DiagonalLoadingPrior):
+        return 0.0
+    matrix = np.asarray(rows.matrix)
+    entries = problem.covariance.nearest((matrix @ matrix.T)[None])
+    trace = np.trace(np.linalg.inv(entries[0])) if entries.ndim > 2 else len(matrix) * np.mean(1.0 / entries)
+    return float(-0.5 * prior.loading * problem.num_points / problem.components * trace) * number
 
 
 class _State(NamedTuple):
@@ -190,21 +202,25 @@ class _State(NamedTuple):
     ended: Array  # []
 
 
-def _climbed(room: int, problem: Problem, start: Mixture, tolerance: Array, most: Array, before: Array) -> _State:
-    """All iterations of a climb, and one more pass, which gives the height of the last mixture."""
-    size, beside = problem.num_points, _inactive_log_prior(problem, start)
+def _climbed(room: int, problem: Problem, start: Mixture, beside: float, rule: Rule, before: float) -> _State:
+    """All iterations of a climb, and one more pass, which gives the height of the last mixture.
+
+    `beside` is what components that only fill up the program's shape add to the objective.
+    """
+    tolerance, most = rule
 
     def turn(now: _State) -> _State:
         proposed, log_joint = problem.em_step(now.mixture)
-        height = (log_joint - beside) / size
+        height = (log_joint - beside) / problem.num_points
         small = jnp.abs(height - now.height) < tolerance
         usable = is_usable(proposed, problem)
         taken = usable & ~now.last
         iterations = now.iterations + taken
         return _State(
-            mixture=jax.tree.map(lambda new, old: jnp.where(taken, new, old), proposed, now.mixture),
+            mixture=jax.tree.map(lambda new, old: jax.lax.select(taken, new, old), proposed, now.mixture),
             height=height,
-            heights=now.heights.at[now.iterations].set(height),
+            # The last place takes what there is no room for.
+            heights=jax.lax.dynamic_update_index_in_dim(now.heights, height, now.iterations, 0),
             iterations=iterations,
             last=now.last | small | (iterations >= most),
             converged=now.converged | (small & taken),
@@ -224,13 +240,3 @@ _PROGRAMS = tuple(
     (most, jit_with(options, static_argnums=0)(_climbed))
     for most, options in ((FEW_NUMBERS, BRIEF), (2**22, STEPPING | OLD_EMITTERS), (np.inf, STEPPING))
 )
-
-
-def _inactive_log_prior(problem: Problem, start: Mixture) -> Array:
-    """The part of `log_prior` of the components that only fill up the program's shape, under an additive prior. []"""
-    if problem.active is None or problem.covariance.is_shared:
-        return jnp.zeros((), start.means.dtype)
-    rows, k = problem.rows, start.num_components
-    scales = problem.covariance.broadcast(rows.matrix @ rows.matrix.T, k)
-    alike = problem.prior.log_density(replace(start, scales=scales), problem.hyperparameters)
-    return alike * jnp.sum(~problem.active) / k

@@ -73,15 +73,19 @@ def jit_with(
 
 def known(options: Mapping[str, Any]) -> dict[str, Any]:
     """Those of the compile options that this version of XLA knows; XLA would raise an error for the others."""
-    return {name: value for name, value in options.items() if _is_known(name, value)}
+    # All in one program first, because compiling even an empty one takes milliseconds.
+    if _are_known(tuple(options.items())):
+        return dict(options)
+    return {name: value for name, value in options.items() if _are_known(((name, value),))}
 
 
 @cache
-def _is_known(name: str, value: Any) -> bool:
+def _are_known(options: tuple[tuple[str, Any], ...]) -> bool:
     try:
-        jax.jit(lambda: 0, compiler_options={name: value}).lower().compile()
+        jax.jit(lambda: 0, compiler_options=dict(options)).lower().compile()
     except jax.errors.JaxRuntimeError as error:
-        _LOG.debug("compile option %s is left out: %s", name, error)
+        if len(options) == 1:
+            _LOG.debug("compile option %s is left out: %s", options[0][0], error)
         return False
     return True
 

@@ -31,7 +31,7 @@ class Diagonal(DeviationCovariance):
 
     def broadcast(self, covariance: Array, components: int) -> Array:
         """The marginal standard deviations for every component. [K, D]"""
-        return jnp.repeat(jnp.sqrt(jnp.diagonal(covariance))[None], components, axis=0)
+        return jnp.broadcast_to(jnp.sqrt(jnp.diagonal(covariance)), (components, len(covariance)))
 
     def dense(self, entries: Array, components: int, dimensions: int) -> Array:
         """Diagonal matrices. [K, D, D]"""

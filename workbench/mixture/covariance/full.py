@@ -34,7 +34,7 @@ class Full(MatrixCovariance):
 
     def broadcast(self, covariance: Array, components: int) -> Array:
         """The same Cholesky factor for every component. [K, D, D]"""
-        return jnp.repeat(jnp.linalg.cholesky(covariance)[None], components, axis=0)
+        return jnp.broadcast_to(jnp.linalg.cholesky(covariance), (components, *jnp.shape(covariance)))
 
     def dense(self, entries: Array, components: int, dimensions: int) -> Array:
         """As they are. [K, D, D]"""

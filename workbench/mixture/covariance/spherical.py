@@ -31,7 +31,7 @@ class Spherical(DeviationCovariance):
 
     def broadcast(self, covariance: Array, components: int) -> Array:
         """The root of the mean variance for every component. [K]"""
-        return jnp.repeat(jnp.sqrt(jnp.mean(jnp.diagonal(covariance))), components)
+        return jnp.full(components, jnp.sqrt(jnp.mean(jnp.diagonal(covariance))))
 
     def dense(self, entries: Array, components: int, dimensions: int) -> Array:
         """Scaled identities. [K, D, D]"""

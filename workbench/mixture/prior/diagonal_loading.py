@@ -2,6 +2,7 @@
 
 from typing import ClassVar, Literal
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import numpyro
@@ -47,11 +48,9 @@ class DiagonalLoadingPrior(Prior):
         each = moments.num_points / (1 if covariance.is_shared else components)
         # A spherical variance has D times the observations of a point.
         observed = d // (covariance.block_dimension(d) * covariance.blocks(d))
-        return {
-            "loading": jnp.asarray(covariance.scatter_of(self.loading * np.eye(d))),
-            "points": jnp.asarray(each * observed),
-            "centre": jnp.asarray(moments.mean),
-        }
+        # In one call, and of arrays: JAX compiles a program for a Python number.
+        loading, points = covariance.scatter_of(self.loading * np.eye(d)), np.asarray(each * observed, float)
+        return jax.device_put({"loading": loading, "points": points, "centre": moments.mean})
 
     @property
     def bounds_hyperplanes(self) -> bool:
