@@ -3,8 +3,10 @@
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 
+import workbench as wb
 from workbench.compare.summary import MethodSummary
 from workbench.compare.trust import trusted, whom_to_trust
 
@@ -12,7 +14,7 @@ from workbench.compare.trust import trusted, whom_to_trust
 def summary(method: str, **more: Any) -> MethodSummary:
     blank: dict[str, Any] = dict.fromkeys(MethodSummary.__dataclass_fields__)
     blank |= {"method": method, "restarts": 8, "reached_best": 6, "converged_on_best": 6, "best_log_joint": -10.0}
-    blank |= {"statuses": {"CONVERGED": 8}, "optima": (), "passes_to_best": 20.0}
+    blank |= {"statuses": {"CONVERGED": 8}, "optima": (), "rivals": (), "passes_to_best": 20.0}
     return MethodSummary(**(blank | more))
 
 
@@ -31,8 +33,49 @@ def test_of_equals_the_first() -> None:
 
 
 def test_searches_are_counted_and_the_question_is_named() -> None:
-    text = whom_to_trust([replace(EM, searches_on_best=3)], 4)
-    assert text == "Trust em as the optimum of 4 components: em ends there from 6 of 8 starts of 3 searches."
+    text = whom_to_trust([replace(EM, searches_on_best=3)], wb.Problem(np.arange(20.0), 4))
+    assert text == (
+        "Trust em as the optimum of 4 components: em ends there from 6 of 8 starts (3 independent searches)."
+    )
+
+
+def test_more_parameters_than_points_are_a_doubt_unless_a_prior_holds_them() -> None:
+    x = np.random.default_rng(0).normal(size=(12, 4))
+    text = whom_to_trust([EM], wb.Problem(x, 2))
+    assert text.startswith(
+        "Do not trust the best yet: its 29 free parameters are more than the 12 points (ask for fewer"
+    )
+    assert whom_to_trust([EM], wb.Problem(x, 2, prior="conjugate")).startswith("Trust em")
+    assert whom_to_trust([EM], wb.Problem(x, 2, "spherical")).startswith("Trust em")  # 11 of them
+
+
+def test_other_optima_that_are_nearly_as_high_are_told_once_each() -> None:
+    text = whom_to_trust([replace(EM, rivals=(-10.5, -11.2)), replace(ASCENT, rivals=(-10.5000001,))])
+    assert text.startswith("Trust ascent: ")
+    assert "Beware: 2 other optima lie only 0.50, 1.20 nats below" in text
+    assert "Beware: 1 other optimum lies only 0.50 nats below" in whom_to_trust([replace(EM, rivals=(-10.5,))])
+
+
+def test_a_square_of_groups_has_a_rival_of_its_two_halves() -> None:
+    """Four groups at the corners of a square: two components take left and right, or above and below.
+
+    The points are those of a square and its mirror image, so that both are equally good. With one group moved by .2 one
+    of them is better by a third of a nat, which no data of this size decide; moved by 3, by more than 20.
+    """
+    rng = np.random.default_rng(1)
+    corner = np.concatenate([rng.normal(size=(12, 2)) * 0.8 + at for at in ((2, 2), (-2, 2), (2, -2), (-2, -2))])
+    x = np.concatenate([corner, corner[:, ::-1]])
+    found = {}
+    for moved in (0.0, 0.2, 3.0):
+        shifted = x + np.where(np.arange(len(x)) < 12, moved, 0.0)[:, None] * (1.0, 0.0)
+        traces = wb.compare(wb.Problem(shifted, 2, "diagonal"), "em", restarts=12, starts="random_points")
+        (found[moved],) = wb.summarise(traces)
+        if moved == 0.2:
+            other = float(np.min(traces["em"].log_joint[:, -1]))
+            assert found[moved].rivals == pytest.approx((other,))
+            assert "1 other optimum lies only" in whom_to_trust([found[moved]], traces.problem)
+    assert found[0.0].rivals == found[3.0].rivals == ()
+    assert found[0.0].equal_elsewhere
 
 
 def test_a_method_that_never_reaches_it_is_named() -> None:

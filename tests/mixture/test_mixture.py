@@ -241,9 +241,9 @@ def test_wrong_arguments_of_a_mixture_are_one_message() -> None:
             mixture.sample(key, cast(Any, number))
     with pytest.raises(InputError, match="given: column 0: give a number or N of them, got 'x'"):
         mixture.conditional({0: cast(Any, "x")})
-    with pytest.raises(InputError, match="other: give a Mixture, got None"):
+    with pytest.raises(InputError, match="other must be of type Mixture, got NoneType"):
         mixture.kl_divergence(wrong, key)
-    with pytest.raises(InputError, match="other: give a Mixture, got None"):
+    with pytest.raises(InputError, match="other must be of type Mixture, got NoneType"):
         mixture.kl_bounds(wrong)
     with pytest.raises(InputError, match="path: give the path of a file, got None"):
         Mixture.load(wrong)

@@ -72,7 +72,7 @@ def fit(
             click.echo(table(comparison))
             click.echo(f"No answer to save: {error}.", err=True)
             click.get_current_context().exit(FAILED)
-        trust = whom_to_trust(summaries, experiment.model.components)
+        trust = whom_to_trust(summaries, comparison.problem)
         final, whole = comparison, experiment
         if experiment.data.test_fraction:
             data = experiment.data.model_copy(update={"test_fraction": 0.0})
@@ -89,7 +89,7 @@ def fit(
     click.echo(trust)
     if final is not comparison:
         click.echo(f"{answer.method} was run again on all {len(rows.x):,} rows, and what follows is that fit.")
-        click.echo(f"Of that fit: {whom_to_trust(summarise(final), experiment.model.components)}")
+        click.echo(f"Of that fit: {whom_to_trust(summarise(final), final.problem)}")
     # In the units of the file, as the saved mixture.
     found = estimates_of(final, answer.method, level).rescaled(*whole.data.units_of_source(rows), rows.columns)
     click.echo(f"\n{found.shown}")

@@ -14,6 +14,11 @@ from workbench.problem import Problem
 # Two ends have equal values if their log_joint differ by at most this many nats.
 WITHIN = 1e-3
 
+# An optimum less than this many nats below the best is a rival: half the 95 % point of chi-squared with one degree of
+# freedom, so that a likelihood interval for any parameter reaches from one to the other. The curvature at one of them
+# knows nothing of the other, and neither do standard errors.
+RIVAL = 1.92
+
 
 @dataclass(frozen=True)
 class Optimum:
@@ -37,6 +42,26 @@ def optima_of(problem: Problem, trace: Trace, sound: np.ndarray) -> tuple[Optimu
         else:
             own.append(int(end))
     return tuple(Optimum(float(scores[group[0]]), len(group)) for group in groups)
+
+
+def rivals_of(problem: Problem, trace: Trace, settled: np.ndarray, best: tuple[float, Mixture]) -> tuple[float, ...]:
+    """The values of other optima within `RIVAL` nats of the best, each once, the highest first.
+
+    `settled` [R] says which ends are sound and have met their stopping rule: a climb that stopped on its way to the
+    best is no optimum, nor is an end from which there is no valley to cross. Ends of equal value are counted elsewhere.
+    """
+    scores, found = trace.log_joint[:, -1], list[float]()
+    for end in np.argsort(-scores, kind="stable"):
+        value = float(scores[end])
+        if (
+            not settled[end]
+            or not WITHIN < best[0] - value < RIVAL
+            or any(abs(value - other) <= WITHIN for other in found)
+        ):
+            continue
+        if not same_optimum(problem, best[1], _at(trace.ends, end)):
+            found.append(value)
+    return tuple(found)
 
 
 def same_optimum(problem: Problem, one: Mixture, other: Mixture) -> bool:

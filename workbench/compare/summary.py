@@ -2,12 +2,13 @@
 
 from collections import Counter
 from dataclasses import dataclass, replace
+from typing import Any
 
 import jax
 import numpy as np
 
 from workbench.compare.comparison import Comparison
-from workbench.compare.optima import WITHIN, Optimum, optima_of, same_optimum
+from workbench.compare.optima import WITHIN, Optimum, optima_of, rivals_of, same_optimum
 from workbench.compare.remarks import sliver_in, why_unsound
 from workbench.data import default_columns
 from workbench.diagnostics import (
@@ -93,6 +94,7 @@ class MethodSummary:
     stale: str | None = None  # the code that made the stored run, if it is not the present one
     heldout_gain: float | None = None  # held-out log density per point less em's, on the same points
     heldout_gain_error: float | None = None  # standard error of the mean difference over the points
+    rivals: tuple[float, ...] = ()  # log_joint of other optima less than 1.92 nats below the best
 
     def __repr__(self) -> str:
         """The answer and how often it is reached; printing shows every figure."""
@@ -224,13 +226,14 @@ def _summarise(
         converged_on_best=sum(statuses[restart].status == Status.CONVERGED for restart, _ in rows),
         heldout_gain=None if gain is None else gain.log_density,
         heldout_gain_error=None if gain is None else gain.standard_error,
+        rivals=() if best is None or trace.is_sampler else rivals_of(problem, trace, sound & trace.converged, best),
     )
 
 
 def _failed(name: str, why: str) -> MethodSummary:
-    blank = dict.fromkeys(MethodSummary.__dataclass_fields__)
-    zeros = {"restarts": 0, "reached_best": 0, "passes": 0.0, "seconds": 0.0, "compile_seconds": 0.0}
-    return MethodSummary(**{**blank, **zeros, "method": name, "statuses": {}, "optima": (), "failure": why})  # type: ignore[arg-type]
+    blank: dict[str, Any] = dict.fromkeys(MethodSummary.__dataclass_fields__)
+    blank |= {"restarts": 0, "reached_best": 0, "passes": 0.0, "seconds": 0.0, "compile_seconds": 0.0}
+    return MethodSummary(**blank | {"method": name, "statuses": {}, "optima": (), "rivals": (), "failure": why})
 
 
 def arrivals(trace: Trace, best: float | None, within: float) -> list[tuple[int, int]]:

@@ -2,8 +2,13 @@
 
 from collections.abc import Sequence
 
+from workbench.compare.optima import WITHIN
 from workbench.compare.summary import MethodSummary
 from workbench.diagnostics import Status
+from workbench.problem import Problem
+
+# The most values of other optima that a sentence gives.
+RIVALS = 3
 
 
 def trusted(summaries: Sequence[MethodSummary]) -> str | None:
@@ -12,18 +17,19 @@ def trusted(summaries: Sequence[MethodSummary]) -> str | None:
     return max(there, key=lambda s: s.reached_best / s.restarts).method if there else None
 
 
-def whom_to_trust(summaries: Sequence[MethodSummary], components: int | None = None) -> str:
-    """One or two sentences: how far the best can be trusted as an optimum, and whether the chains bear it out.
+def whom_to_trust(summaries: Sequence[MethodSummary], problem: Problem | None = None) -> str:
+    """A few sentences: how far the best can be trusted as an optimum, and whether the chains bear it out.
 
     The best is trusted where several independent searches end on it, at least one start has met its stopping rule, and
     none of its components is suspicious, merged or by chance. A best that a single search found says nothing about what
     further ones would find: where each has ended on an optimum of its own, the next is likely to find another (Good
     1953, Biometrika 40: the share of unseen optima is about that of optima seen once). Whether the number of components
-    is right is another question.
+    is right is another question. Where other optima are nearly as high, the data cannot choose between their groups,
+    however many starts agree, and no standard error says so.
 
     Args:
         summaries: of the methods of one comparison.
-        components: K of the problem.
+        problem: the problem that they solve.
     """
     climbs, there = _climbs(summaries), _there(summaries)
     if not there:
@@ -31,13 +37,15 @@ def whom_to_trust(summaries: Sequence[MethodSummary], components: int | None = N
         reason = "no method that climbs reaches the best" if sound else "no method that climbs has a sound answer"
         return f"Trust none yet: {reason}.{_of_chains(summaries)}"
     found = "; ".join(f"{s.method} ends there from {s.reached_best} of {s.restarts} starts{_of(s)}" for s in there)
-    doubts = _doubts(there)
+    doubts = _doubts(there) + _of_parameters(problem)
+    after = f"{_of_rivals(climbs)}{_of_chains(summaries)}"
     if doubts:
-        return f"Do not trust the best yet: {'; '.join(doubts)} ({found}).{_of_chains(summaries)}"
+        return f"Do not trust the best yet: {'; '.join(doubts)} ({found}).{after}"
     others = [s.method for s in climbs if s not in there]
     never = f"; {', '.join(others)} never" if others else ""
-    number = "" if components is None else f" as the optimum of {components} component{'s' * (components != 1)}"
-    return f"Trust {trusted(summaries)}{number}: {found}{never}.{_of_chains(summaries)}"
+    k = None if problem is None else problem.components
+    number = "" if k is None else f" as the optimum of {k} component{'s' * (k != 1)}"
+    return f"Trust {trusted(summaries)}{number}: {found}{never}.{after}"
 
 
 def _climbs(summaries: Sequence[MethodSummary]) -> list[MethodSummary]:
@@ -53,7 +61,7 @@ def _of(s: MethodSummary) -> str:
     """The number of independent searches, where it is not that of the starts."""
     if s.searches_on_best is None or s.searches_on_best == s.reached_best:
         return ""
-    return f" of {s.searches_on_best} search{'es' * (s.searches_on_best != 1)}"
+    return f" ({s.searches_on_best} independent search{'es' * (s.searches_on_best != 1)})"
 
 
 def _doubts(there: Sequence[MethodSummary]) -> list[str]:
@@ -63,10 +71,10 @@ def _doubts(there: Sequence[MethodSummary]) -> list[str]:
     if max(s.reached_best if s.searches_on_best is None else s.searches_on_best for s in there) == 1:
         # Several starts of one search are one start repeated, and more of them would be the same again.
         again = any(s.searches_on_best == 1 and (s.reached_best or 0) > 1 for s in there)
-        remedy = "begin by another rule of starts too" if again else "give more restarts"
+        remedy = "begin by another rule of starts too" if again else "give more, as restarts = 32"
         doubts.append(f"a single search reaches it, so that others may find a higher one ({remedy})")
     if not any(s.converged_on_best for s in there):
-        doubts.append("no start that reaches it has converged (give more iterations)")
+        doubts.append("no start that reaches it has converged (give the methods a larger max_iterations)")
     if any(s.merged for s in there):
         doubts.append("components have merged in it (ask for fewer)")
     if any(s.tied_points for s in there):
@@ -78,6 +86,34 @@ def _doubts(there: Sequence[MethodSummary]) -> list[str]:
     if any(s.equal_elsewhere for s in there):
         doubts.append("another mixture has the same value")
     return doubts
+
+
+def _of_parameters(problem: Problem | None) -> list[str]:
+    """A doubt where nothing but the points holds the parameters, and these are more."""
+    if problem is None or problem.prior.proper or problem.num_parameters <= problem.num_points:
+        return []
+    return [
+        f"its {problem.num_parameters:,} free parameters are more than the {problem.num_points:,.6g} points (ask for "
+        "fewer components, or a covariance with fewer parameters)"
+    ]
+
+
+def _of_rivals(climbs: Sequence[MethodSummary]) -> str:
+    """A sentence on other optima that are nearly as high as the best, as of all methods; empty if there are none."""
+    best = max(s.best_log_joint for s in climbs if s.best_log_joint is not None)
+    found: list[float] = []
+    for below in sorted(best - value for s in climbs for value in s.rivals):
+        if not found or below - found[-1] > WITHIN:
+            found.append(below)
+    if not found:
+        return ""
+    several = len(found) > 1
+    shown = ", ".join(f"{below:.2f}" for below in found[:RIVALS]) + (", ..." if len(found) > RIVALS else "")
+    return (
+        f" Beware: {len(found)} other optim{'a lie' if several else 'um lies'} only {shown} nats below, which these "
+        f"data do not tell from the best, and {'their' if several else 'its'} groups are others: errors and intervals "
+        "are those within the best alone."
+    )
 
 
 def _of_chains(summaries: Sequence[MethodSummary]) -> str:

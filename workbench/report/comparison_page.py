@@ -139,7 +139,7 @@ def _estimates(comparison: Comparison, summaries: Sequence[MethodSummary]) -> li
     if not climbs:
         return []
     method = trusted(summaries) or max(climbs, key=lambda s: s.best_log_joint or 0.0).method
-    parts: list[Part] = [Heading("Estimates"), Words(whom_to_trust(summaries, comparison.problem.components))]
+    parts: list[Part] = [Heading("Estimates"), Words(whom_to_trust(summaries, comparison.problem))]
     problem = comparison.problem
     if problem.num_points * problem.num_parameters > MOST_WORK:
         return [
