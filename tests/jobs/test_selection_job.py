@@ -346,3 +346,18 @@ def test_some_criteria_sample_nothing_and_stand_alone(config, tmp_path, monkeypa
 def test_a_wrong_criterion_is_named(config, given, words):
     result = command(config, "--criteria", given)
     assert (result.exit_code, words in result.stderr) == (2, True)
+
+
+def test_a_model_that_too_few_points_can_hold_is_told_from_one_that_was_not_found(tmp_path):
+    """Three full covariances in 4 columns take 15 points, of which there are 12; two take 10."""
+    rows = np.random.default_rng(3).normal(size=(12, 4))
+    lines = [",".join(f"{value:.4f}" for value in row) for row in rows]
+    (tmp_path / "few.csv").write_text("\n".join(["a,b,c,d", *lines]), encoding="utf-8")
+    (tmp_path / "few.toml").write_text('[data]\nfile = "few.csv"\n[starts]\nrule = "random_points"\n', encoding="utf-8")
+    words = [tmp_path / "few.toml", "--components", "1,3", "--criteria", "aic", "--out", tmp_path / "out"]
+    result = command(*words, "--format", "json")
+    assert result.exit_code == 0, result.stderr
+    one, three = json.loads(result.stdout)["choices"]
+    assert one["impossible"] is None
+    assert three["impossible"] == "3 full covariances of 4 columns take 15 points at least, and there are 12"
+    assert "No such model: K = 3 (3 full covariances" in command(*words).stdout

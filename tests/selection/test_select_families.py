@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -46,6 +47,23 @@ def test_what_is_not_eligible_is_chosen_in_no_family(grid: FamilySelection) -> N
     assert grid.best("loo") == Cell("tied", 2)
     assert grid.difference("loo", Cell("tied", 3)) is None
     assert "Tied: left out, as not eligible: PSIS-LOO at K = 3 (draws do not agree)." in grid.reading
+
+
+def test_a_family_that_cannot_be_fitted_keeps_no_other_from_being_chosen(
+    grid: FamilySelection,
+) -> None:
+    """As mclust's NA: there is no such model, so that it might not be better."""
+    none = {name: Score.missing("none of 8 starts ends in a sound mixture") for name in CRITERIA}
+    missing = Choice(4, 12, None, none)
+    why = "4 full covariances of 20 columns take 84 points at least, and there are 80"
+    for choice, chosen in ((missing, None), (replace(missing, impossible=why), Cell("tied", 3))):
+        full = replace(grid["full"], choices=(*grid["full"].choices, choice))
+        found = FamilySelection("mine", {**grid.families, "full": full})
+        assert found.chosen("bic") == chosen
+        assert (f"Full: no such model: K = 4 ({why})." in found.reading) == (chosen is not None)
+        assert full.chosen("bic") == (None if chosen is None else 2)
+        assert ("none of 8 starts" in str(full)) == (chosen is None)
+        assert Choice.from_dict(choice.to_dict()).impossible == choice.impossible
 
 
 def test_the_reading_says_where_the_most_components_asked_are_best(grid: FamilySelection) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -12,7 +13,7 @@ from workbench.cli.estimates import in_form, level_option, results_of
 from workbench.cli.group import cli
 from workbench.cli.predict import write_labels
 from workbench.cli.run import FAILED
-from workbench.cli.shared import Folder, import_own, named, progress, reusing, writing
+from workbench.cli.shared import Folder, import_own, named, names_of, progress, reusing, writing
 from workbench.compare import summarise, table
 from workbench.compare.answers import Answer, answer_of, counts_by_class
 from workbench.compare.estimates import Estimates, estimates_of
@@ -25,6 +26,7 @@ from workbench.engine.devices import ask_for_devices
 from workbench.errors import InputError
 from workbench.experiment import Experiment, read_experiment
 from workbench.experiment.draft import draft_of, families_of, toml_of
+from workbench.jobs.experiment import ExperimentJob
 from workbench.jobs.running import Reuse
 from workbench.jobs.store import Store
 from workbench.mixture.saved import SavedMixture, save_mixture
@@ -34,6 +36,7 @@ from workbench.table import plain
 @cli.command()
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Override a key; may be repeated.")
+@click.option("--methods", metavar="NAME,NAME", help="Run only these methods of the experiment.")
 @click.option("--method", metavar="NAME", help="The method whose answer is saved  [default: the most trusted]")
 @click.option("--out", type=Folder(), help="Results folder  [default: results/NAME]")
 @level_option
@@ -41,6 +44,7 @@ from workbench.table import plain
 def fit(
     file: Path,
     settings: tuple[str, ...],
+    methods: str | None,
     method: str | None,
     out: Path | None,
     level: float,
@@ -59,11 +63,13 @@ def fit(
     experiment = read_experiment(file, settings)
     if experiment.run.hosts > 1:
         raise InputError(f"{file}: run.hosts: fit works on one host; use `workbench run`, then fit with run.hosts = 1")
-    _check_method(experiment, method)
+    only = names_of("--methods", methods)
+    _check_method(experiment, method, only)
     ask_for_devices(experiment.run.devices_per_host)
     with named(file), progress(quiet=False) as watch:
         source = _source_of(experiment, file.parent)
-        comparison = results_of(file, experiment, store, reuse, watch)
+        job = ExperimentJob.of(experiment, file.stem, file.parent, only)
+        comparison = results_of(job, store, reuse, watch)
         summaries = summarise(comparison)
         try:
             answer = answer_of(comparison, method or trusted(summaries))
@@ -76,9 +82,9 @@ def fit(
         final, whole = comparison, experiment
         if experiment.data.test_fraction:
             data = experiment.data.model_copy(update={"test_fraction": 0.0})
-            methods = {answer.method: experiment.methods[answer.method]}
-            whole = experiment.model_copy(update={"data": data, "methods": methods})
-            final = results_of(file, whole, store, reuse, watch)
+            chosen = {answer.method: experiment.methods[answer.method]}
+            whole = experiment.model_copy(update={"data": data, "methods": chosen})
+            final = results_of(ExperimentJob.of(whole, file.stem, file.parent), store, reuse, watch)
             answer = answer_of(final, answer.method)
         rows = _source_of(experiment, file.parent)
         if rows.source != source.source:
@@ -107,6 +113,9 @@ def fit(
     click.echo("\nWritten: " + ", ".join(map(str, written)))
     if rows.dropped:
         click.echo(_of_left_out(rows, experiment, str(written[0])))
+    options = [part for setting in settings for part in ("--set", setting)]
+    options += [] if out is None else ["--out", str(out)]
+    click.echo(f"Errors by bootstraps beside these: {shlex.join(['workbench', 'errors', str(file), *options])}")
     click.echo(f"Figures: workbench report {shlex.quote(str(store.folder))}")
 
 
@@ -121,14 +130,15 @@ def _of_left_out(rows: Dataset, experiment: Experiment, model: str) -> str:
     return f"{told}a cell is missing. `{shlex.join(words)}` labels {'it' if one else 'them'} too, by the other cells."
 
 
-def _check_method(experiment: Experiment, method: str | None) -> None:
-    """Refuse, before anything runs, a method that is not there or has no single mixture as its answer."""
-    climbs = [name for name, config in experiment.methods.items() if not config.schedule().draws]
-    if method is not None and method not in experiment.methods:
-        raise InputError(f"--method: {unknown_name('method', method, tuple(experiment.methods))}")
+def _check_method(experiment: Experiment, method: str | None, only: Sequence[str] | None) -> None:
+    """Refuse, before anything runs, a method that does not run or has no single mixture as its answer."""
+    running = {name: config for name, config in experiment.methods.items() if only is None or name in only}
+    climbs = [name for name, config in running.items() if not config.schedule().draws]
+    if method is not None and method not in running:
+        raise InputError(f"--method: {unknown_name('method', method, tuple(running))}")
     if method is not None and method not in climbs:
         raise InputError(f"--method: {method} samples, and labels need one mixture; give a method that climbs, as em")
-    if not climbs:
+    if not climbs and running:
         raise InputError(
             "methods: all of them sample, and labels need one mixture; add one that climbs, as [methods.em]"
         )

@@ -15,7 +15,7 @@ from workbench.compare.errors import REPLICATES, WAYS, check_ways, errors_of
 from workbench.compare.estimates import LEVEL, Estimates, estimates_of, numbers_of
 from workbench.engine.devices import ask_for_devices
 from workbench.errors import InputError, one_line
-from workbench.experiment import Experiment, read_experiment
+from workbench.experiment import read_experiment
 from workbench.jobs.experiment import ExperimentJob
 from workbench.jobs.formats import NEVER
 from workbench.jobs.registry import load_results, named
@@ -119,16 +119,15 @@ def errors(
     ask_for_devices(experiment.run.devices_per_host)
     with named_file(file), progress(quiet=False) as watch:
         store = Store(Path("results") / file.stem if out is None else out)
-        comparison = results_of(file, experiment, store, reuse, watch)
+        comparison = results_of(ExperimentJob.of(experiment, file.stem, file.parent), store, reuse, watch)
     text, beware, _ = _errors([comparison], None, chosen, replicates, form)
     click.echo(text, nl=False)
     for remark in beware:
         click.echo(f"Beware: {remark}.", err=True)
 
 
-def results_of(file: Path, experiment: Experiment, store: Store, reuse: Reuse, watch: Watch | None) -> Comparison:
+def results_of(job: ExperimentJob, store: Store, reuse: Reuse, watch: Watch | None) -> Comparison:
     """The comparison of an experiment, run as far as its results are missing."""
-    job = ExperimentJob.of(experiment, file.stem, file.parent)
     return job.result(store, run_job(job, store, reuse=reuse, watch=watch))
 
 

@@ -13,7 +13,7 @@ import click
 from workbench.cli.group import cli
 from workbench.cli.shared import job_option, names_of
 from workbench.errors import InputError
-from workbench.jobs.registry import load_results, one_of, selections_in
+from workbench.jobs.registry import load_results, newest_of, selections_in
 from workbench.report import Look, drawn, film_of, redraw, save_figure, save_film
 from workbench.report.animated import ANIMATION, MOVING
 from workbench.report.figure import FORMATS, MAKERS, OF_PAGE
@@ -86,7 +86,9 @@ def plot(
             raise InputError(f"--format: {form} does not go with --out {out}; leave one out")
         of_choice = name in ("selection", *CRITERIA)
         found: Sequence[Any] = selections_in(folder) if of_choice else load_results(folder)
-        chosen = one_of(found, job, folder)
+        chosen, others = newest_of(found, job, folder)
+        if others:
+            click.echo(others, err=True)
         own = name if len(found) == 1 else f"{re.sub(r'[^A-Za-z0-9_-]+', '-', chosen.name).strip('-')}-{name}"
         usual = "gif" if name == ANIMATION else "pdf"
         target = folder / "figures" / f"{own}.{form or usual}" if out is None else out

@@ -150,9 +150,7 @@ def check_ways(ways: Sequence[str]) -> None:
     """
     unknown = [way for way in ways if way not in WAYS]
     if unknown or not ways:
-        raise InputError(
-            f"--errors: unknown {', '.join(map(repr, unknown)) or 'none'}; allowed: all, {', '.join(WAYS)}"
-        )
+        raise InputError(f"errors: unknown {', '.join(map(repr, unknown)) or 'none'}; allowed: all, {', '.join(WAYS)}")
 
 
 def _refusal(problem: Problem) -> str:

@@ -87,11 +87,11 @@ def remedies(problem: Problem, *, tied: bool) -> str:
     if k > 1:
         tries.append("fewer components")
     rule = "[soundness] holds the rule of what is sound"
-    return f"{_needs(problem)}Try {', '.join(tries[:-1])}, or {tries[-1]}; {rule}."
+    return f"{needs(problem)}Try {', '.join(tries[:-1])}, or {tries[-1]}; {rule}."
 
 
-def _needs(problem: Problem) -> str:
-    """A sentence on the number of points that the family's covariances need, if there are fewer."""
+def needs(problem: Problem) -> str:
+    """A sentence on the number of points that the family's covariances need, if there are fewer; else empty."""
     family, k, d, n = problem.covariance, problem.components, problem.num_dimensions, problem.num_points
     own = k * family.fewest_points(d)
     if n < own:

@@ -195,6 +195,8 @@ def toml_of(draft: Draft, file: str, name: str) -> str:
     lines = [
         f"# {draft.rows:,} rows, {d} numeric column{'s' * (d != 1)}. Change what is not as you want it.",
         "",
+        "# restarts = 8  # starts of each method; more find higher optima",
+        "",
         "[data]",
     ]
     lines += [f"file = {_quoted(file)}", f"columns = [{', '.join(map(_quoted, draft.columns))}]"]

@@ -149,18 +149,27 @@ def named(found: Sequence[Results], job: str | None, folder: Path) -> list[Resul
     return some
 
 
-def one_of(found: Sequence[Results], job: str | None, folder: Path) -> Results:
-    """The results of the job of that name, or of the only one.
+def newest_of(found: Sequence[Results], job: str | None, folder: Path) -> tuple[Results, str]:
+    """The newest of the results of a job of that name, or of any job, and what to say of the others; empty if none.
+
+    Whoever tries one setting after another asks for the last of them.
+
+    Args:
+        found: all results, oldest first.
+        job: the name of a job or a part of it.
+        folder: where they lie, for messages.
 
     Raises:
-        InputError: there is no such job, or there are several.
+        InputError: there is no such job.
     """
     some = named(found, job, folder)
-    if len(some) > 1:
-        names = ", ".join(repr(each.name) for each in some[:MOST_NAMED])
-        more = f" and {len(some) - MOST_NAMED} more" if len(some) > MOST_NAMED else ""
-        raise InputError(f"{folder}: holds {len(some)} jobs ({names}{more}); say which with --job NAME")
-    return some[0]
+    *others, newest = some
+    if not others:
+        return newest, ""
+    names = list(dict.fromkeys(repr(each.name) for each in reversed(others) if each.name != newest.name))
+    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+    which = f"; --job NAME shows another: {', '.join(names[:MOST_NAMED])}{more}" if names else ""
+    return newest, f"{folder}: the newest of {len(some)} jobs, {newest.name!r}{which}"
 
 
 def _found(store: Store, file: Path, job: Mapping[str, Any]) -> Found | None:

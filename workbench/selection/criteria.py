@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from workbench.compare.remarks import needs
 from workbench.data import Dataset
 from workbench.experiment import Experiment
 from workbench.mixture import Mixture
@@ -59,12 +60,13 @@ class Choice:
     scores: dict[str, Score]  # by the criteria that were asked for
     smallest: float | None = None  # the points' worth of the smallest component of that fit: N times its weight
     stale: str | None = None  # the other code that made it, if it is stale
+    impossible: str | None = None  # why there is no such model, if there are too few points for its covariances
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values."""
         scores = {name: score.to_dict() for name, score in self.scores.items()}
         kept = {"components": self.components, "parameters": self.parameters, "log_likelihood": self.log_likelihood}
-        return kept | {"smallest_component": self.smallest, "scores": scores}
+        return kept | {"smallest_component": self.smallest, "scores": scores, "impossible": self.impossible}
 
     @classmethod
     def from_dict(cls, stored: dict[str, Any]) -> "Choice":
@@ -76,6 +78,7 @@ class Choice:
             None if likelihood is None else float(likelihood),
             {name: Score.from_dict(stored["scores"][name]) for name in CRITERIA if name in stored["scores"]},
             None if smallest is None else float(smallest),
+            impossible=None if (why := stored.get("impossible")) is None else str(why),
         )
 
 
@@ -169,4 +172,5 @@ def scored(
         log_likelihood=None if fit is None else fit.log_likelihood,
         scores={name: scores[name] for name in asked},
         smallest=None if fit is None else problem.num_points * float(np.min(fit.mixture.weights)),
+        impossible=needs(problem).removesuffix(". ") or None if fit is None else None,
     )

@@ -116,7 +116,9 @@ class FamilySelection:
         families: dict[str, list[str]] = {}
         for of, selection in self.families.items():
             families.setdefault(selection.exclusions, []).append(of)
-        return [f"{', '.join(of).capitalize()}: {text[0].lower()}{text[1:]}" for text, of in families.items() if text]
+        told = [f"{', '.join(of).capitalize()}: {text[0].lower()}{text[1:]}" for text, of in families.items() if text]
+        none = [(of, each.impossible) for of, each in self.families.items() if each.impossible]
+        return [f"{of.capitalize()}: {text[0].lower()}{text[1:]}" for of, text in none] + told
 
     def table(self, criterion: str) -> Table:
         """A table with a row for each K and a column for each family; the chosen value is starred."""

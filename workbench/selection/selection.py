@@ -80,8 +80,11 @@ class Selection:
         return "most" if best == asked[-1] else "fewest"
 
     def left_out(self, criterion: str) -> dict[int, str]:
-        """The K that a criterion cannot choose, and why, in a few words."""
-        scores = {choice.components: choice.scores[criterion] for choice in self.choices}
+        """The K that a criterion cannot choose, and why, in a few words.
+
+        A model for which there are too few points does not exist, and might not be better: a choice goes on without it.
+        """
+        scores = {choice.components: choice.scores[criterion] for choice in self.choices if not choice.impossible}
         computed = [k for k, score in scores.items() if score.value is not None or score.rejected is not None]
         return {k: str(score.why) for k, score in scores.items() if computed and score.value is None}
 
@@ -104,7 +107,7 @@ class Selection:
         more = any(self.edge(name) == "most" for name in self.criteria)
         last = "Where the choice is the most asked, ask for more." if more else ""
         left = f"Not scored yet: K = {listed(list(self.waiting))}; the same command goes on." if self.waiting else ""
-        return " ".join(filter(None, [chosen, self.exclusions, last, left]))
+        return " ".join(filter(None, [chosen, self.impossible, self.exclusions, last, left]))
 
     def _asides(self, criterion: str) -> list[str]:
         """Remarks on a choice: its rivals, an edge of the range, and the K that it was made among."""
@@ -116,6 +119,13 @@ class Selection:
             f"among {listed(among)}": bool(out),
         }
         return [text for text, holds in texts.items() if holds]
+
+    @property
+    def impossible(self) -> str:
+        """The K for which there are too few points; empty if there are none."""
+        none = {choice.components: choice.impossible for choice in self.choices if choice.impossible}
+        first = next(iter(none.values()), "")
+        return f"No such model: K = {listed(none)} ({first})." if none else ""
 
     @property
     def exclusions(self) -> str:
@@ -138,7 +148,7 @@ class Selection:
         """Warnings and reasons, each once for all the criteria and K that it concerns."""
         places: dict[str, dict[str, list[int]]] = {}
         for choice in self.choices:
-            for name, score in choice.scores.items():
+            for name, score in choice.scores.items() if not choice.impossible else ():
                 for note in score.notes:
                     places.setdefault(note, {}).setdefault(CRITERIA[name].heading, []).append(choice.components)
         lines = []
@@ -276,8 +286,8 @@ class Selection:
 
 # The columns of CSV and of data frames.
 _COLUMNS = (
-    "experiment", "components", "parameters", "log_likelihood", "smallest_component", "stale", "criterion", "value",
-    "standard_error", "monte_carlo_error", "below_best", "difference_standard_error", "rejected", "why", "notes",
+    "experiment", "components", "parameters", "log_likelihood", "smallest_component", "impossible", "stale", "criterion",
+    "value", "standard_error", "monte_carlo_error", "below_best", "difference_standard_error", "rejected", "why", "notes",
 )  # fmt: skip
 
 
