@@ -286,8 +286,9 @@ class Selection:
 
 # The columns of CSV and of data frames.
 _COLUMNS = (
-    "experiment", "components", "parameters", "log_likelihood", "smallest_component", "impossible", "stale", "criterion",
-    "value", "standard_error", "monte_carlo_error", "below_best", "difference_standard_error", "rejected", "why", "notes",
+    "experiment", "components", "parameters", "log_likelihood", "smallest_component", "impossible", "stale",
+    "criterion", "value", "standard_error", "monte_carlo_error", "below_best", "difference_standard_error", "rejected",
+    "why", "notes",
 )  # fmt: skip
 
 
