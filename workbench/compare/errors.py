@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from workbench.charts import Chart
 from workbench.compare.comparison import Comparison
-from workbench.compare.estimates import Place, estimates_at, naturals, paired, places_of
+from workbench.compare.estimates import Place, estimates_at, named, naturals, paired, places_of
 from workbench.data import default_columns
 from workbench.display import PRINTED, line, page
 from workbench.engine.keys import named_key
@@ -71,7 +71,9 @@ class Errors:
         lines = []
         for q, (place, value) in enumerate(paired(self.places, self.estimates)):
             found = [None if each is None or not each[q] > 0 else float(each[q]) for each in self.ways.values()]
-            lines.append((*place, *([value, *found] if exact else _rounded(value, found))))
+            parameter, *where = place
+            numbers = [value, *found] if exact else _rounded(value, found)
+            lines.append((parameter if exact else named(parameter), *where, *numbers))
         if exact:
             lines = [(experiment, self.method, *line) for line in lines]
             return Table.of_lines(("experiment", "method", *own), lines)

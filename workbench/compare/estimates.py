@@ -122,7 +122,7 @@ class Estimates:
     def shown(self) -> Table:
         """The table for readers: each value to the second digit of its error, without correlations."""
         rows = [row for row in self.rows if row.parameter != "correlation"]
-        lines = [(_named(row), row.component, row.column, *_to_its_error(row)) for row in rows]
+        lines = [(named(row.parameter), row.component, row.column, *_to_its_error(row)) for row in rows]
         heads = ("parameter", "component", "column", "estimate", "standard error", "low", "high")
         more = "" if len(rows) == len(self.rows) else "CSV and JSON hold the correlations too."
         more = " ".join(filter(None, [f"{self.known}." if self.known else "", more]))
@@ -141,8 +141,9 @@ def numbers_of(found: Sequence[Estimates]) -> Table:
     return Table((*about, *(each.name for each in fields(Estimate))), tuple(rows))
 
 
-def _named(row: Estimate) -> str:
-    return {"sd": "standard deviation", "background": "weight of the background"}.get(row.parameter, row.parameter)
+def named(parameter: str) -> str:
+    """The name of a parameter in tables for readers."""
+    return {"sd": "standard deviation", "background": "weight of the background"}.get(parameter, parameter)
 
 
 def _to_its_error(row: Estimate) -> tuple[str | None, ...]:
