@@ -332,7 +332,7 @@ def _curves(
         totals = [gaussians.density(0, grid) for gaussians, grid in zip(each, grids, strict=True)]
     densities, totals = ([np.where(np.isfinite(one), one, 0.0) for one in some] for some in (densities, totals))
     highest = max(float(np.max(curve, initial=0.0)) for curve in totals)
-    ax.set_xlim(low, high)
+    ax.set_xlim(min(low, edges[0]), max(high, edges[-1]))
     ax.set_ylim(0, ROOM * max(top, min(highest, HIGHEST * top)))
     ax.set_xlabel(with_note(view, "some"))
     ax.set_ylabel("density")

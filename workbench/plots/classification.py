@@ -252,7 +252,7 @@ def _divided(
         ax.plot(
             grid, view.gaussians.density(0, grid), color="0.15", linewidth=1.0, linestyle=(0, (4, 2)), label="mixture"
         )
-    ax.set_xlim(grid[0], grid[-1])
+    ax.set_xlim(min(grid[0], edges[0]), max(grid[-1], edges[-1]))
     ax.set_xlabel(with_note(view, "some"))
     ax.set_ylabel("density")
 

@@ -34,6 +34,14 @@ MOST_BINS = 40
 # Values that repeated rows are written out to, where the edges of bins are chosen.
 MOST_REPEATED = 1_000_000
 
+# Values are rounded coarsely if there are at least so many for each step on average. Of finer steps a bin holds so many
+# that one more or less does not show.
+SEVERAL = 2
+
+# Values so near, relative to their range, differ by rounding; multiples of a step, by so much of it. Doubles up to
+# WHOLE hold every whole number.
+ROUNDED, OFF, WHOLE = 1e-9, 1e-3, 2.0**53
+
 # The height of an axis relative to the highest curve on it.
 ROOM = 1.06
 
@@ -129,7 +137,7 @@ def draw_densities(ax: "Axes", comparison: Comparison, found: list[Estimate], co
     x = comparison.problem.sample[:, column]
     low, high = data_range(x, 0.12)
     counts = comparison.problem.sample_weights
-    heights, *_ = ax.hist(
+    heights, edges, _ = ax.hist(
         x, bins=histogram_edges(x, counts), weights=counts, density=True, color="0.88", edgecolor="0.8", linewidth=0.5
     )
     draw_rug(ax, x)
@@ -145,7 +153,7 @@ def draw_densities(ax: "Axes", comparison: Comparison, found: list[Estimate], co
         density = estimate.gaussians.density(column, grid)
         ax.plot(grid, density, label=estimate.label, **style)
         highest = max(highest, min(float(np.max(density)), 3 * float(np.max(heights))))
-    ax.set_xlim(low, high)
+    ax.set_xlim(min(low, edges[0]), max(high, edges[-1]))
     ax.set_ylim(0, ROOM * highest)
 
 
@@ -229,14 +237,45 @@ def _above(stroke: dict[str, Any]) -> float:
 def histogram_edges(x: np.ndarray, weights: np.ndarray | None = None, most: int = MOST_BINS) -> list[float]:
     """Edges of at most so many bins for values [N] of weights [N]: those of the values repeated as often.
 
-    NumPy's rule takes no weights. Fractions of them are rounded, and very large ones reduced, for the edges alone.
+    NumPy's rule takes no weights. Fractions of them are rounded, and very large ones reduced, for the edges alone. Bins
+    of values that are rounded coarsely are whole steps wide, with edges half-way between the steps: bins that hold now
+    seven and now eight possible values have peaks and valleys of their own.
     """
     if weights is not None:
         times = np.rint(weights * min(1.0, MOST_REPEATED / np.sum(weights)))
         x = np.repeat(x, np.maximum(times, 1).astype(int))
     edges = np.histogram_bin_edges(x, "auto")
+    step = _step(x)
+    if step is not None:
+        low, steps = np.min(x), round(np.ptp(x) / step) + 1
+        # The rule is made for one group: of two, its bins are so wide that they fill the valley.
+        wanted = min(max(len(edges) - 1, len(x) ** 0.5), most)
+        width = max(int(steps / wanted), -(-steps // most), 1)
+        bins = -(-steps // width)
+        first = low - step * (0.5 + (bins * width - steps) // 2)  # what is over, on both sides
+        return [float(first + step * width * i) for i in range(bins + 1)]
     even = np.linspace(edges[0], edges[-1], most + 1)
     return [float(edge) for edge in (edges if len(edges) <= len(even) else even)]
+
+
+def _step(x: np.ndarray) -> float | None:
+    """The step of values [N] that are rounded so coarsely that a step has several of them; None if they are not.
+
+    It is the greatest common divisor of whole numbers, and of others their smallest difference, if they are multiples.
+    """
+    different = np.unique(x)
+    span = different[-1] - different[0]
+    apart = np.diff(different)
+    apart = apart[apart > ROUNDED * span]  # 0.1 + 0.2 is 0.3
+    if len(apart) == 0:
+        return None
+    is_whole = np.all(different == np.rint(different)) and np.max(np.abs(different)) < WHOLE
+    step = float(np.gcd.reduce(apart.astype(np.int64)) if is_whole else np.min(apart))
+    if len(x) < SEVERAL * (span / step + 1):
+        return None
+    step = span / round(span / step)
+    places = (different - different[0]) / step
+    return float(step) if np.max(np.abs(places - np.rint(places))) < OFF else None
 
 
 def _label_outer(ax: "Axes", comparison: Comparison, row: int, column: int, count: int) -> None:
