@@ -74,8 +74,18 @@ def test_each_row_has_the_colour_of_its_component(iris: Comparison) -> None:
     assert legend is not None
     assert [text.get_text() for text in legend.get_texts()] == [
         *(f"component {k}" for k in (1, 2, 3)), "setosa", "versicolor", "virginica",
+        "components at 1\nand 2 standard\ndeviations",
     ]  # fmt: skip
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("petal_length (cm)", "petal_width (cm)")
+
+
+def test_a_legend_above_says_what_the_ellipses_are_in_its_title(iris: Comparison) -> None:
+    ax = axes()
+    plots.classification(ax, iris, legend="above")
+    legend = ax.get_legend()
+    assert legend is not None
+    assert legend.get_title().get_text() == "ellipses: components at 1 and 2 standard deviations"
+    assert not any("deviations" in text.get_text() for text in legend.get_texts())
 
 
 def test_each_row_has_the_colour_of_its_class_on_request(iris: Comparison) -> None:

@@ -11,6 +11,7 @@ from matplotlib.legend import Legend
 import workbench as wb
 from workbench.compare import Comparison
 from workbench.errors import InputError
+from workbench.plots.style import Place
 from workbench.report import figure
 from workbench.report.fitting import settle
 
@@ -76,8 +77,21 @@ def test_a_classification_of_the_size_of_a_column_of_a_paper_is_whole(iris: Comp
     (legend,) = legends_of(made)
     names = [text.get_text() for text in legend.get_texts() if text.get_text().strip()]
     assert sorted(names) == ["component 1", "component 2", "component 3", "setosa", "versicolor", "virginica"]
+    # Wider than all other entries, it would make a column of them as wide.
+    assert legend.get_title().get_text() == "ellipses: components at 1 and 2 standard deviations"
     # The legend stood beside the axes' own width, and left them an eighth of the figure's.
     assert share_of_width(made.axes[0]) > 0.7
+
+
+@pytest.mark.parametrize("place", ["inside", "right"])
+def test_a_small_classification_says_what_its_ellipses_are_wherever_the_legend_is(
+    iris: Comparison, place: Place
+) -> None:
+    made = figure(iris, "classification", size=SIZE, legend=place)
+    check_whole(made)
+    (legend,) = legends_of(made)
+    last = legend.get_texts()[-1].get_text()
+    assert " ".join(last.split()) == "components at 1 and 2 standard deviations"
 
 
 def test_an_uncertainty_of_the_size_of_a_column_of_a_paper_is_whole(iris: Comparison) -> None:

@@ -1,5 +1,6 @@
 """Plots of the labels that a mixture gives to the rows: which component each belongs to, and how surely."""
 
+import textwrap
 from collections.abc import Sequence
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
@@ -35,6 +36,11 @@ MOST_CLASSES, MOST_ABREAST = 12, 5
 SURE, SURE_OF_MANY, UNSURE = 14.0, 5.0, 80.0
 
 UNCERTAINTY = "chance of another component"
+
+ELLIPSES = "components at 1 and 2 standard deviations"
+
+# Letters on a line of an entry beside the others.
+LINE = 16
 
 # From a light grey, which recedes, through orange to dark brown: lightness falls all the way.
 RISING = ("#C9C9C9", "#D55E00", "#3D1400")
@@ -96,8 +102,11 @@ def classification(
             shade = shades[k] if colour == "component" else EDGE
             for contour, width in zip(contours, (1.4, 0.8), strict=True):
                 ax.plot(*contour, color=shade, linewidth=width, zorder=2.5)
+        if legend != "above":  # whose title says it, for the entry is longer than its columns
+            ax.plot([], [], color=EDGE, linewidth=1.2, label=_of_ellipses(legend))
         frame_view(ax, view, "hollow")
-    legend_at(ax, legend, _abreast(coloured[1], shaped[1]))
+    of_ellipses = f"ellipses: {ELLIPSES}" if legend == "above" and view.x.shape[1] == 2 else None
+    legend_at(ax, legend, _abreast(coloured[1], shaped[1]), title=of_ellipses)
     tidy(ax)
 
 
@@ -153,7 +162,7 @@ def uncertainty(
     else:
         style["rasterized"] = len(order) >= IMAGE_FROM
         marks = ax.scatter(view.x[order, 0], view.x[order, 1], sizes, chance[order], zorder=2.0, **style)
-        label: str | None = "components at 1 and 2 standard deviations"
+        label: str | None = _of_ellipses(legend)
         for contours in _ellipses(view):
             for contour, width in zip(contours, (1.2, 0.7), strict=True):
                 ax.plot(*contour, color=EDGE, linewidth=width, label=label, zorder=2.5)
@@ -261,6 +270,11 @@ def _ellipses(view: View) -> list[tuple[NDArray[np.float64], NDArray[np.float64]
     """The contours of each component, at one and at two standard deviations."""
     one, two = (view.gaussians.ellipses((0, 1), radius) for radius in (1.0, 2.0))
     return list(zip(one, two, strict=True))
+
+
+def _of_ellipses(legend: Place) -> str:
+    """The legend's entry for them, in short lines where it takes room from the axes' width."""
+    return textwrap.fill(ELLIPSES, LINE) if legend in ("inside", "right") else ELLIPSES
 
 
 def _colour_map(palette: Palette) -> Any:

@@ -18,7 +18,7 @@ from workbench.engine.files import replacing
 from workbench.errors import VALUE, InputError, one_line
 from workbench.plots import parameters
 from workbench.plots import selection as criteria
-from workbench.plots.classification import UNCERTAINTY, By
+from workbench.plots.classification import ELLIPSES, UNCERTAINTY, By
 from workbench.plots.style import EDGE, Palette, Place, plain
 from workbench.report.figures import DOTS_PER_INCH, SALT, figures_of
 from workbench.report.fitting import legend_above, legend_of_panels, settle
@@ -214,10 +214,14 @@ def _alone(look: Look, draw: Callable[[Any, Place], None]) -> Figure:
     draw(ax, False if place == "above" else place)
     entries = list(zip(*ax.get_legend_handles_labels(), strict=True))
     if place == "above" and entries:
+        # Among others the entry for ellipses, longer than all of them, is the title.
+        rest = [each for each in entries if each[1] != ELLIPSES]
+        title = f"ellipses: {ELLIPSES}" if 0 < len(rest) < len(entries) else None
+        entries = rest or entries
         # Shapes are in grey, and stand in lines of their own.
         shapes = [getattr(handle, "get_color", str)() == EDGE for handle, _ in entries]
         groups = [[each for each, of in zip(entries, shapes, strict=True) if of is shape] for shape in (False, True)]
-        legend_above(made, [group for group in groups if group])
+        legend_above(made, [group for group in groups if group], title)
     return made
 
 
