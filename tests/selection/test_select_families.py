@@ -78,6 +78,25 @@ def test_a_table_has_a_column_for_each_family_and_one_mark(grid: FamilySelection
     assert str(grid).count("PSIS-LOO:") == 1
 
 
+def test_text_notebook_and_page_have_the_numbers_of_free_parameters(grid: FamilySelection) -> None:
+    some = replace(
+        grid, families={"full": grid["full"], "tied": replace(grid["tied"], choices=grid["tied"].choices[:2])}
+    )
+    assert some.parameters.heads == ["K", "full", "tied"]
+    assert some.parameters.lines() == [["1", "3", "3"], ["2", "6", "6"], ["3", "9", "–"]]
+    assert f"Free parameters:\n{some.parameters}\n" in str(some)
+    assert f"<p>Free parameters</p>{some.parameters.to_html()}" in some._repr_html_()
+    page = show_selection(some, {"seed": 0}).page.html()
+    assert page.count("Free parameters of each family and K") == 1
+
+
+def test_only_a_choice_with_a_column_of_smallest_components_speaks_of_them(grid: FamilySelection) -> None:
+    assert "The smallest component is" in str(grid["full"])
+    for shown in (str(grid), grid._repr_html_(), show_selection(grid, {"seed": 0}).page.html()):
+        assert "smallest component" not in " ".join(shown.split()).lower()
+        assert "less than a nat." in " ".join(shown.split())
+
+
 def test_json_and_csv_tell_differences_from_the_best_of_the_grid(grid: FamilySelection) -> None:
     stored = json.loads(grid.to_json())
     assert stored["best"]["bic"] == {"covariance": "tied", "components": 3}
@@ -89,7 +108,7 @@ def test_json_and_csv_tell_differences_from_the_best_of_the_grid(grid: FamilySel
 
 def test_notebooks_show_a_table_for_each_criterion(grid: FamilySelection) -> None:
     shown = grid._repr_html_()
-    assert shown.count("<table") == sum(bool(grid.scores(name)) for name in CRITERIA)
+    assert shown.count("<table") == 1 + sum(bool(grid.scores(name)) for name in CRITERIA)
 
 
 def test_page_and_figure_show_every_family(grid: FamilySelection, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from workbench.plots import selection as drawing
 from workbench.report.page import Grid, Heading, Page, Part, Picture, Section, Shown, Words, reproduce, toml_of
 from workbench.selection import CRITERIA, FamilySelection, Selection
+from workbench.selection.families import PARAMETERS
 
 COLUMNS = 4
 
@@ -53,7 +54,8 @@ def _values(selection: Selection | FamilySelection) -> list[Part]:
         for name in selection.criteria:
             of = Grid(selection.table(name), f"{CRITERIA[name].heading} of each family and K")
             parts += [Heading(CRITERIA[name].heading), of]
-        return [*parts, Words(f"The best model of each criterion is starred; {OF_DASHES}.", "note")]
+        parts.append(Words(f"The best model of each criterion is starred; {OF_DASHES}.", "note"))
+        return [*parts, Heading(PARAMETERS), Grid(selection.parameters, f"{PARAMETERS} of each family and K")]
     of_values = Markup(
         "The best of each column is starred; {}. <em>log L</em> is the log-likelihood of the best sound fit, "
         "and the smallest component is that of this fit, in points' worth of weight."

@@ -9,8 +9,10 @@ from typing import Any, NamedTuple
 from workbench.display import PRINTED, line, page
 from workbench.selection.criteria import CRITERIA
 from workbench.selection.score import Difference, Score, number_text
-from workbench.selection.selection import Selection, paragraph, short
+from workbench.selection.selection import SMALLEST, Selection, paragraph, short
 from workbench.table import Table
+
+PARAMETERS = "Free parameters"
 
 
 class Cell(NamedTuple):
@@ -126,17 +128,27 @@ class FamilySelection:
         mark = "*" if self.chosen(criterion) is not None else "°"
 
         def text(cell: Cell) -> str:
-            value = number_text(scores[cell].value) if cell in scores else "–"
+            value = number_text(scores[cell].value)
             return f"{value} {mark}" if cell == best else value
 
-        asked = sorted({cell.components for cell in scores})
-        lines = [[str(k), *(text(Cell(family, k)) for family in self.families)] for k in asked]
+        return self._over_cells({cell: text(cell) for cell in scores})
+
+    @property
+    def parameters(self) -> Table:
+        """The numbers of free parameters, with a row for each K and a column for each family."""
+        each = ((of, choice) for of, selection in self.families.items() for choice in selection.choices)
+        return self._over_cells({Cell(of, choice.components): str(choice.parameters) for of, choice in each})
+
+    def _over_cells(self, texts: dict[Cell, str]) -> Table:
+        asked = sorted({cell.components for cell in texts})
+        lines = [[str(k), *(texts.get(Cell(family, k), "–") for family in self.families)] for k in asked]
         return Table.of_lines(["K", *self.families], lines)
 
     @property
     def remarks(self) -> list[str]:
-        """Remarks on all values, each once."""
-        return list(dict.fromkeys(text for selection in self.families.values() for text in selection.remarks))
+        """Remarks on all values, each once; no table has the smallest components."""
+        every = (text for selection in self.families.values() for text in selection.remarks)
+        return list(dict.fromkeys(text.removesuffix(SMALLEST).rstrip() for text in every))
 
     @property
     def notes(self) -> list[str]:
@@ -151,6 +163,7 @@ class FamilySelection:
             if any(s.value is not None or s.rejected is not None for s in self.scores(name).values())
         ]
         tables = [part for n in known or self.criteria for part in (f"\n{CRITERIA[n].heading}:", str(self.table(n)))]
+        tables += [f"\n{PARAMETERS}:", str(self.parameters)]
         words = map(paragraph, [*self.remarks, *self.notes, self.reading])
         return "\n".join([*map(paragraph, titles), *tables, "", *words])
 
@@ -177,7 +190,8 @@ class FamilySelection:
         return json.dumps(self.to_dict(), allow_nan=False)
 
     def _repr_html_(self) -> str:
-        tables = (part for n in self.criteria if self.scores(n) for part in (CRITERIA[n].heading, self.table(n)))
+        tables = [part for n in self.criteria if self.scores(n) for part in (CRITERIA[n].heading, self.table(n))]
+        tables += [PARAMETERS, self.parameters] if tables else []
         return page(*tables, " ".join([*self.remarks, *self.notes, self.reading]))
 
     def to_csv(self) -> str:

@@ -19,9 +19,9 @@ SCALE = (
     "All values are in nats and the largest is best: AIC, BIC and ICL are -1/2 of the textbook's, half of mclust's; "
     "WAIC and PSIS-LOO -1/2 of the deviance's scale. The ± of a value is its Monte Carlo error, where it is computed "
     "from draws: half of a 68 % interval by Student's t. Two K are not told apart if they differ by no more than the "
-    "error of their difference, or, by a criterion without a term for each point, by less than a nat. The smallest "
-    "component is that of the best fit, in points' worth of weight."
+    "error of their difference, or, by a criterion without a term for each point, by less than a nat."
 )
+SMALLEST = "The smallest component is that of the best fit, in points' worth of weight."
 
 
 @dataclass(frozen=True)
@@ -196,7 +196,7 @@ class Selection:
     @property
     def remarks(self) -> list[str]:
         """What to know of all values: rows with missing cells, the scale, and the prior."""
-        return [text for text in (self.missing_remark, SCALE, self.prior_remark) if text]
+        return [text for text in (self.missing_remark, f"{SCALE} {SMALLEST}", self.prior_remark) if text]
 
     def _columns(self, first: list[list[str]], cell: Callable[[str, Choice], str]) -> list[list[str]]:
         return [
