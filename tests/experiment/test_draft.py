@@ -195,3 +195,47 @@ def test_a_config_of_too_long_a_name_is_one_message(tmp_path: Path) -> None:
     result = CliRunner().invoke(cli, ["init", str(data), "--out", str(out)], prog_name="workbench")
     assert result.exit_code == 2 and result.stderr.count("\n") == 1
     assert "cannot be written (File name too long); give another --out" in result.stderr
+
+
+def waits(piled: int, of_next: int = 8, others: int = 271) -> str:
+    """A column in which 73 is in so many rows, 54 in others, and every other value in two rows at most."""
+    values = [73.5] * piled + [54.25] * of_next + [100 + n // 2 + 0.125 for n in range(others)]
+    return "\n".join(["wait,length", *(f"{value},{n / 7:.4f}" for n, value in enumerate(values))])
+
+
+def test_a_value_that_is_piled_up_is_a_comment_with_the_facts(tmp_path: Path) -> None:
+    data = write(tmp_path, waits(21), "waits.csv")
+    text = toml_of(draft_of(data), "waits.csv", "waits.toml")
+    (line,) = [line for line in text.splitlines() if "pull at a fit" in line]
+    assert line == (
+        '# "wait": 73.5 is in 21 of 300 rows, the next most frequent value in 8; '
+        "equal values pull at a fit: is the column rounded or clipped?"
+    )
+    assert read_experiment(write(tmp_path, text, "waits.toml")).data.columns == ("wait", "length")
+
+
+@pytest.mark.parametrize(
+    ("piled", "of_next", "others", "stands_out"),
+    [
+        (10, 2, 290, True),
+        (9, 2, 200, False),  # fewer than ten rows, though more than 3 % of them
+        (10, 2, 330, False),  # ten rows, less than 3 % of them
+        (30, 20, 250, True),
+        (29, 20, 250, False),  # less than 1.5 times as often as the next
+    ],
+)
+def test_a_value_is_piled_up_only_if_it_stands_out(
+    tmp_path: Path, piled: int, of_next: int, others: int, stands_out: bool
+) -> None:
+    draft = draft_of(write(tmp_path, waits(piled, of_next, others)))
+    assert draft.piles == ({"wait": (73.5, piled, of_next)} if stands_out else {})
+    assert ("pull at a fit" in toml_of(draft, "waits.csv", "waits.toml")) is stands_out
+
+
+def test_a_pile_is_counted_without_missing_cells_and_in_arrays_too(tmp_path: Path) -> None:
+    few = "\n".join(["x,y", *(f"{'NA' if n < 40 else 5 if n < 60 else n},{n * n}" for n in range(100))])
+    assert draft_of(write(tmp_path, few)).piles == {"x": (5.0, 20, 1)}
+    x = np.random.default_rng(0).normal(size=(100, 2))
+    x[:20, 1] = 0.0
+    np.save(tmp_path / "x.npy", x)
+    assert list(draft_of(tmp_path / "x.npy").piles.values()) == [(0.0, 20, 1)]

@@ -31,6 +31,9 @@ MOST_BAD = 0.1
 
 _COMMA = re.compile(r"[-+]?\d+,\d+")
 
+# A value is piled up that is in so many rows, in such a share of them, and so many times as often as the next one.
+FEWEST_PILED, SHARE_PILED, TIMES_NEXT = 10, 0.03, 1.5
+
 # The family with most parameters that still has this many rows for each of them is proposed, at PROPOSED components.
 ROWS_EACH, PROPOSED = 3, 2
 
@@ -48,6 +51,14 @@ class Partly(NamedTuple):
     rows: int  # of known class
 
 
+class Pile(NamedTuple):
+    """The most frequent value of a column, where it stands out."""
+
+    value: float
+    rows: int
+    next_rows: int  # of the next most frequent value
+
+
 @dataclass
 class Draft:
     """What the columns of a table seem to be."""
@@ -55,6 +66,7 @@ class Draft:
     rows: int
     columns: list[str] = field(default_factory=list)  # to be fitted
     missing: dict[str, int] = field(default_factory=dict)  # missing cells of those, by column
+    piles: dict[str, Pile] = field(default_factory=dict)  # of those, by column
     incomplete: int = 0  # rows with a missing cell
     identity: str | None = None
     label: str | None = None
@@ -80,7 +92,10 @@ def draft_of(path: Path) -> Draft:
     table = table_in(path)
     if table is None:
         data = read_rows(path, Wanted())
-        return Draft(len(data.x), list(data.columns), label=None if data.labels is None else "labels")
+        draft = Draft(len(data.x), list(data.columns), label=None if data.labels is None else "labels")
+        for name, numbers in zip(data.columns, np.asarray(data.x).T, strict=True):
+            _note_pile(draft, name, numbers)
+        return draft
     if not table.num_rows:
         raise InputError(f"{path}: has columns but no rows; give at least 2")
     draft = Draft(table.num_rows, row_names=table.ids is not None)
@@ -115,6 +130,7 @@ def draft_of(path: Path) -> Draft:
                 draft.left_out[name] = f"has {len(codes)} different values, all whole: a class rather than a measure"
         else:
             draft.columns.append(name)
+            _note_pile(draft, name, numbers[~lost])
             incomplete |= lost
             if np.any(lost):
                 draft.missing[name] = int(np.sum(lost))
@@ -146,6 +162,16 @@ def _is_slip(numbers: NDArray[np.float64], bad: NDArray[np.bool_], lost: NDArray
     good = numbers[~bad & ~lost]
     few = np.sum(bad) <= max(1, MOST_BAD * (len(good) + np.sum(bad)))
     return bool(few) and len(good) > 1 and not _codes(good)
+
+
+def _note_pile(draft: Draft, name: str, numbers: NDArray[np.float64]) -> None:
+    """Note the most frequent value of a column to be fitted, without its missing cells, if it stands out."""
+    different, counts = np.unique(numbers, return_counts=True)
+    if len(counts) < 2:
+        return
+    second, first = np.sort(counts)[-2:].tolist()
+    if first >= max(FEWEST_PILED, SHARE_PILED * draft.rows, TIMES_NEXT * second):
+        draft.piles[name] = Pile(float(different[np.argmax(counts)]), first, second)
 
 
 def _told(bad: NDArray[np.bool_], cells: Sequence[str]) -> str:
@@ -216,6 +242,11 @@ def toml_of(draft: Draft, file: str, name: str) -> str:
         lines.append('# "marginal" lets each count by its other cells (EM, ascent, Newton, NUTS)')
         lines.append('missing = "drop"')
     lines += [f"# not fitted: {_plain(column)} {why}" for column, why in draft.left_out.items()]
+    lines += [
+        f"# {_plain(column)}: {pile.value:.6g} is in {pile.rows:,} of {draft.rows:,} rows, the next most "
+        f"frequent value in {pile.next_rows:,}; equal values pull at a fit: is the column rounded or clipped?"
+        for column, pile in draft.piles.items()
+    ]
     families = families_of(draft)
     others = ", ".join(each for each in families if each != draft.family)
     name = shlex.quote(name) if name.isprintable() else "this file"
