@@ -66,3 +66,17 @@ def test_estimates_of_some_methods_go_into_a_file(config: Path, tmp_path: Path) 
     assert (unknown.exit_code, unknown.stderr) == (
         2, f"Error: --methods: nuts: is not stored in {out}; it has em, squarem\n"
     )  # fmt: skip
+
+
+def test_a_table_for_a_paper_is_that_of_the_newest_job(config: Path) -> None:
+    """Whoever tried two numbers of components would otherwise have both tables in one file."""
+    out = config.parent / "tried"
+    command("errors", config, "--out", out, "--ways", "observed")
+    command("errors", config, "--set", "model.components=1", "--out", out, "--ways", "observed")
+    latex = command("estimates", out, "--methods", "em", "--format", "latex")
+    assert latex.stdout.count("tabular") == 2  # its begin and its end
+    assert latex.stdout.count("mean &") == 1
+    assert "the newest of 2 jobs" in latex.stderr
+    older = command("estimates", out, "--methods", "em", "--format", "latex", "--job", "components = 2")
+    assert (older.stdout.count("mean &"), older.stderr) == (2, "")
+    assert command("estimates", out, "--methods", "em").stdout.count("Estimates of em") == 2

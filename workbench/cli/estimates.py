@@ -18,7 +18,7 @@ from workbench.errors import InputError, one_line
 from workbench.experiment import read_experiment
 from workbench.jobs.experiment import ExperimentJob
 from workbench.jobs.formats import NEVER
-from workbench.jobs.registry import load_results, named
+from workbench.jobs.registry import load_results, named, newest_of
 from workbench.jobs.running import Reuse, Watch, run_job
 from workbench.jobs.store import Store
 from workbench.table import FORMS, Table
@@ -68,13 +68,19 @@ def estimates(
     """Print the estimates of stored methods, with standard errors and intervals.
 
     Of a method that climbs they rest on the observed information at its best sound end, of a sampler on its draws after
-    relabelling. Components count from 1, in the order of the first column of their means. LaTeX (which needs the
-    package booktabs) and Markdown are tables for a paper; CSV and JSON have every digit, and correlations.
+    relabelling. Components count from 1, in the order of the first column of their means. CSV and JSON have every
+    digit, and correlations. LaTeX (which needs the package booktabs), Markdown and a file are for a paper: of several
+    jobs in the folder they have the newest, unless --job names another.
     """
     given = click.get_current_context().get_parameter_source("replicates")
     if errors is None and given is not click.core.ParameterSource.DEFAULT:
         raise InputError("--replicates: is of the bootstraps of --errors, which is not given; add --errors all")
     comparisons = named(load_results(folder), job, folder)
+    if len(comparisons) > 1 and (out is not None or form in ("latex", "markdown")):
+        # A table for a paper is that of one model.
+        newest, others = newest_of(comparisons, None, folder)
+        comparisons = [newest]
+        click.echo(others, err=True)
     asked = names_of("--methods", methods)
     stored = dict.fromkeys(name for each in comparisons for name in (*each, *each.missing))
     if asked is not None and (unknown := [name for name in asked if name not in stored]):

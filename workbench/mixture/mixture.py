@@ -148,7 +148,7 @@ class Mixture:
         return jax.nn.softmax(self._reaching(x, missing), axis=-1)[:, : self.num_components]
 
     def predict(self, x: ArrayLike, *, missing: MissingCells = "refuse") -> Array:
-        """The most probable component of each point x [N, D], -1 for the background. [N]
+        """The most probable component of each point x [N, D], columns by position; -1 for the background. [N]
 
         Raises:
             InputError: as for `responsibilities`.

@@ -89,6 +89,7 @@ def setting_of(experiment: Experiment, train: Dataset) -> str:
     known = 0 if train.counted.known is None else int(np.sum(train.counted.known != ""))
     points += f", {known:,} rows of known component" if known else ""
     model = f"{experiment.model.covariance} covariance, {plain['prior']['family']} prior"
+    model += ", beside a background" if experiment.model.background else ""
     setting = f"{points}; {model}; {_listed(list(experiment.methods))} from {experiment.restarts} starts"
     dtype = dtype_name()
     return setting if dtype == USUAL else f"{setting}; {dtype}"
