@@ -1,5 +1,7 @@
 """A wrong value in a config gives one message with the class, the field, the value and the remedy."""
 
+import re
+
 import pytest
 
 import workbench as wb
@@ -27,10 +29,11 @@ import workbench as wb
 def test_a_wrong_value_is_one_message(make, message):
     with pytest.raises(wb.InputError) as refused:
         make()
-    assert message in str(refused.value).splitlines()
+    assert message in str(refused.value)
+    assert "\n" not in str(refused.value)
 
 
-def test_every_wrong_value_has_a_line():
+def test_every_wrong_value_is_named():
     with pytest.raises(wb.InputError) as refused:
         wb.NUTS(num_samples=0, num_chains=-2)
-    assert [line.split(":")[1].strip() for line in str(refused.value).splitlines()] == ["num_samples", "num_chains"]
+    assert re.findall(r"NUTS: (\w+): ", str(refused.value)) == ["num_samples", "num_chains"]

@@ -60,7 +60,7 @@ EDITS = {
     "C": "claims.checks.rates claims.statistics claims.decision",
     "": """
         methods.riemannian methods.newton mixture.prior.chen_tan mixture.prior.bounded_ratio diagnostics.calibration
-        geometry.singularity studies.reading claims.checks.posterior claims.checks.climbs selection.selection
+        geometry.singularity report.study_page claims.checks.posterior claims.checks.climbs selection.selection
         posterior.summary compare.table report.page cli.run jobs.store
     """,
 }
@@ -136,7 +136,7 @@ def test_an_edit_makes_stale_the_cells_that_can_depend_on_it_and_no_other(
     assert stale == set(letters)
 
 
-@pytest.mark.parametrize("module", ["methods.em", "engine.one_pass", "soundness", "studies.rate"])
+@pytest.mark.parametrize("module", ["methods.gibbs", "engine.one_pass", "soundness", "studies.rate"])
 def test_to_write_it_otherwise_is_no_edit(
     module: str, cells: dict[str, Provenance], monkeypatch: pytest.MonkeyPatch
 ) -> None:

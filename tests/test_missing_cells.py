@@ -185,7 +185,7 @@ def test_the_command_line_fits_selects_and_labels_rows_with_missing_cells(x: np.
     labelled = runner.invoke(cli, ["predict", str(model), str(tmp_path / "new.csv"), "--id", "tag"])
     assert labelled.exit_code == 0, labelled.output
     assert "1 row with missing cells: judged by the other cells" in labelled.stderr
-    assert "1 row without any value: no label" in labelled.stderr
+    assert "1 row without any value ('v'): no label" in labelled.stderr
     assert [line.split(",")[0] for line in labelled.stdout.splitlines()] == ["tag", "u", "w"]
     mixture = Mixture.load(model)
     found = float(labelled.stdout.splitlines()[1].split(",")[3])
