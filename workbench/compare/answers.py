@@ -65,7 +65,8 @@ def answer_of(comparison: Comparison, method: str | None = None) -> Answer:
             "`workbench run` says why, and what to try"
         )
     best = max(answers, key=lambda each: each.log_joint)
-    return replace(best, mixture=comparison.problem.presented(jax.tree.map(jnp.asarray, best.mixture)))
+    mixture = comparison.problem.presented(jax.tree.map(jnp.asarray, best.mixture))
+    return replace(best, mixture=mixture.named(comparison.problem.columns))
 
 
 def labels_of(

@@ -7,6 +7,7 @@ from workbench.data.incomplete import points_or_missing
 from workbench.data.moments import Tie, ties_of
 from workbench.data.points import (
     as_points,
+    by_name,
     check_finite,
     check_points,
     default_columns,
@@ -26,6 +27,7 @@ __all__ = [
     "Truth",
     "Wanted",
     "as_points",
+    "by_name",
     "check_finite",
     "check_points",
     "check_weights",

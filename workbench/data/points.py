@@ -8,6 +8,7 @@ import difflib
 import math
 from collections.abc import Sequence
 from numbers import Real
+from typing import Any
 
 import jax
 import numpy as np
@@ -17,7 +18,7 @@ from workbench.data.cells import SHOWN_COLUMNS, Cells, constants, place, several
 from workbench.data.frames import table_of
 from workbench.data.moments import blocks_of
 from workbench.data.table import numbers
-from workbench.errors import VALUE, InputError, cut, shown
+from workbench.errors import LINE, VALUE, InputError, cut, shown
 
 
 def unknown_name(kind: str, name: str, allowed: Sequence[str]) -> str:
@@ -85,6 +86,24 @@ def as_points(x: ArrayLike, where: str = "x") -> NDArray[np.float64]:
         InputError: `x` is ragged, masked, sparse, not numeric (text, bool, complex, dates), or neither 1-D nor 2-D.
     """
     return named_points(x, where)[0]
+
+
+def by_name(x: Any, columns: Sequence[str], where: str = "x") -> Any:
+    """A table's columns of these names in this order; anything else, and a table that names none of them, as it is.
+
+    Raises:
+        InputError: a table names some of the columns and lacks others.
+    """
+    table = table_of(x, where)
+    if table is None or not set(columns) & set(table.columns):
+        return x
+    lacks = [name for name in columns if name not in table.columns]
+    if lacks:
+        raise InputError(
+            f"{where}: lacks {', '.join(map(shown, lacks))} of the mixture's columns; it has "
+            f"{cut(', '.join(table.columns), LINE // 2)}"
+        )
+    return {name: table.column(name) for name in columns}
 
 
 def named_points(x: ArrayLike, where: str = "x") -> tuple[NDArray[np.float64], tuple[str, ...] | None]:

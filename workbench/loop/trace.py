@@ -128,7 +128,7 @@ class Trace:
         comparison.
         """
         place = self.best_place(problem, rule)
-        return None if place is None else jax.tree.map(jnp.asarray, self.at(*place))
+        return None if place is None else jax.tree.map(jnp.asarray, self.at(*place)).named(problem.columns)
 
     @checks_arguments
     def best_place(self, problem: Problem, rule: Soundness | None = None) -> tuple[int, int] | None:

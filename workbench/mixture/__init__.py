@@ -1,9 +1,9 @@
 """Gaussian mixtures: parameters, covariance families and priors."""
 
 from workbench.mixture.background import Background
-from workbench.mixture.covariance import COVARIANCES, Covariance, Statistics
+from workbench.mixture.covariance import COVARIANCES, Covariance, Statistics, covariance_named
 from workbench.mixture.fixed import Fixed
-from workbench.mixture.mixture import Mixture, covariance_named, num_parameters
+from workbench.mixture.mixture import Mixture, num_parameters
 from workbench.mixture.prior import (
     PRIORS,
     BoundedRatioPrior,

@@ -48,7 +48,9 @@ def marginal(mixture: Mixture, columns: Sequence[int]) -> Mixture:
     index = jnp.asarray(places)
     dense = mixture.covariances[:, index[:, None], index]  # [K, D', D']
     found = _of_dense(mixture, mixture.weights, mixture.means[:, index], dense)
-    return found if mixture.background is None else replace(found, background=mixture.background.of_columns(index))
+    if mixture.background is not None:
+        found = replace(found, background=mixture.background.of_columns(index))
+    return found.named([mixture.columns[place] for place in places] if mixture.columns else ())
 
 
 def conditional(mixture: Mixture, given: Mapping[int, ArrayLike]) -> Mixture:

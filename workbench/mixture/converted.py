@@ -13,7 +13,8 @@ from scipy.linalg import solve_triangular
 
 from workbench.errors import InputError, one_line, shown
 from workbench.mixture.background import components_alone
-from workbench.mixture.mixture import Mixture, covariance_named
+from workbench.mixture.covariance import covariance_named
+from workbench.mixture.mixture import Mixture
 
 # scikit-learn's names of the covariance families, and ours.
 FAMILIES = {"full": "full", "tied": "tied", "diag": "diagonal", "spherical": "spherical"}

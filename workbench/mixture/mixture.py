@@ -1,13 +1,13 @@
 """The Gaussian mixture: parameters, density, responsibilities, samples, and changes of units and labels.
 
 A mixture can be padded with components of negligible weight, so that one compiled program serves several values of K.
-
 For D = 1 these programs use variances instead of 1 x 1 matrices: each Cholesky factor is a call of LAPACK for each
 component, which takes longer than the rest of a small pass.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,11 +18,11 @@ from jax import Array
 from jax.typing import ArrayLike
 from numpy.typing import NDArray
 
-from workbench.data import finite_points, points_or_missing
+from workbench.data import by_name, finite_points, points_or_missing
 from workbench.data.observed import MissingCells, check_missing
 from workbench.errors import LINE, InputError, check_key, checks_arguments, cut, shown, whole_number
 from workbench.mixture.background import BACKGROUND, Background
-from workbench.mixture.covariance import COVARIANCES, Covariance, lower_triangular
+from workbench.mixture.covariance import Covariance, covariance_named, lower_triangular
 from workbench.mixture.covariance.given import in_family
 from workbench.mixture.density import check_reached, log_density_at, log_joint_at
 
@@ -31,7 +31,10 @@ if TYPE_CHECKING:
     from workbench.mixture.relative_entropy import Bounds, MonteCarlo
 
 
-@jax.tree_util.register_dataclass
+@partial(
+    jax.tree_util.register_dataclass,
+    data_fields=("weights", "means", "scales", "background"), meta_fields=("covariance",),
+)  # fmt: skip
 @dataclass(frozen=True, repr=False)
 class Mixture:
     """P(x) = sum_k weights_k N(x | means_k, Sigma_k), always in constrained parameters.
@@ -47,8 +50,16 @@ class Mixture:
     weights: Array  # [K]
     means: Array  # [K, D]
     scales: Array  # the family's shape
-    covariance: Covariance = field(metadata={"static": True})
+    covariance: Covariance
     background: Background | None = None  # takes its share of the points before the weights, which sum to one
+    # Names by which columns of a table are found: no part of what is computed with, which loses them; see `named`.
+    columns: tuple[str, ...] = field(default=(), init=False)
+
+    def named(self, columns: Sequence[str]) -> "Mixture":
+        """The same mixture with names of its D columns, or without any."""
+        found = replace(self)
+        object.__setattr__(found, "columns", tuple(columns))
+        return found
 
     @classmethod
     def from_covariances(
@@ -148,7 +159,7 @@ class Mixture:
         return jax.nn.softmax(self._reaching(x, missing), axis=-1)[:, : self.num_components]
 
     def predict(self, x: ArrayLike, *, missing: MissingCells = "refuse") -> Array:
-        """The most probable component of each point x [N, D], columns by position; -1 for the background. [N]
+        """The most probable component of each point x [N, D], -1 for the background. [N]
 
         Raises:
             InputError: as for `responsibilities`.
@@ -258,7 +269,6 @@ class Mixture:
         Raises:
             InputError: the order is no permutation of 0 to K - 1.
         """
-        # Inside a compiled program the values cannot be checked.
         if not isinstance(order, jax.core.Tracer):
             given = np.asarray(order)
             if given.dtype.kind not in "iu" or not np.array_equal(np.sort(given, axis=None), np.arange(given.size)):
@@ -271,7 +281,8 @@ class Mixture:
         """Component `places[k]`, with its weight, at position k; a component may be taken more than once."""
         index = jnp.asarray(places)
         scales = self.covariance.permute(self.scales, index)
-        return replace(self, weights=self.weights[index], means=self.means[index], scales=scales)
+        taken = replace(self, weights=self.weights[index], means=self.means[index], scales=scales)
+        return taken.named(self.columns)
 
     def canonical(self) -> "Mixture":
         """The components ordered by the first coordinate of their means; ties are broken by the next coordinate.
@@ -281,10 +292,10 @@ class Mixture:
         return self.permute(jnp.lexsort(self.means.T[::-1]))
 
     def save(self, path: Path | str, columns: Sequence[str] = ()) -> None:
-        """Write the mixture, and names of its D columns, to a small JSON file; `saved.save_mixture` says more."""
+        """Write the mixture, with names of its D columns, to a small JSON file; `saved.save_mixture` says more."""
         from workbench.mixture.saved import save_mixture
 
-        save_mixture(path, self, columns=columns)
+        save_mixture(path, self, columns=columns or self.columns)
 
     @classmethod
     def load(cls, path: Path | str) -> "Mixture":
@@ -322,11 +333,11 @@ class Mixture:
     def _points(self, x: ArrayLike, missing: MissingCells) -> Array:
         check_missing(missing)
         if isinstance(x, jax.core.Tracer):
-            # Inside a compiled program the values cannot be checked.
             points = x[:, None] if x.ndim == 1 and self.num_dimensions == 1 else x
             if points.ndim != 2 or points.shape[1] != self.num_dimensions:
                 raise InputError(f"x: expected points [N, {self.num_dimensions}], got shape {list(x.shape)}")
             return points.astype(self.means.dtype)
+        x = by_name(x, self.columns) if self.columns else x
         if missing == "refuse":
             checked = finite_points(x, self.num_dimensions, marginal='missing="marginal"')
         else:
@@ -337,14 +348,3 @@ class Mixture:
 def num_parameters(covariance: Covariance, components: int, dimensions: int) -> int:
     """Free parameters of a mixture: K - 1 weights, K D means and the family's covariances."""
     return components - 1 + components * dimensions + covariance.num_parameters(components, dimensions)
-
-
-def covariance_named(name: str) -> Covariance:
-    """The covariance family of the given name.
-
-    Raises:
-        InputError: the name is unknown; the message lists the known ones.
-    """
-    if name not in COVARIANCES:
-        raise InputError(f"covariance: unknown family {name!r}; allowed: {', '.join(COVARIANCES)}")
-    return COVARIANCES[name]

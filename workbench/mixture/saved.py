@@ -152,7 +152,7 @@ def load_mixture(path: Path | str) -> SavedMixture:
             check_columns(columns, mixture.num_dimensions, "columns")
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
-    about = values.get("about")
+    about, mixture = values.get("about"), mixture.named(columns)
     return SavedMixture(mixture, tuple(columns), about if isinstance(about, dict) else {})
 
 
@@ -213,7 +213,7 @@ def frame_of_components(mixture: Mixture) -> Any:
 
 def _components(mixture: Mixture) -> Table:
     """A row for each component: its number from 1, weight, means and standard deviations."""
-    names = default_columns(mixture.num_dimensions)
+    names = mixture.columns or default_columns(mixture.num_dimensions)
     deviations = np.sqrt(np.diagonal(np.asarray(mixture.covariances), axis1=1, axis2=2))
     heads = ("component", "weight", *(f"mean {name}" for name in names), *(f"sd {name}" for name in names))
     numbers = zip(np.asarray(mixture.weights), np.asarray(mixture.means), deviations, strict=True)
