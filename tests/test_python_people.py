@@ -103,7 +103,7 @@ def test_notebooks_show_tables(comparison: wb.Comparison, data: wb.Dataset) -> N
     assert best is not None
     found = estimates_of(comparison, "em")
     for shown, words in (
-        (best, ["mean x1", "sd x2"]),
+        (best, ["mean length", "sd mass"]),
         (trace.mixtures, ["<pre>Mixture(full"]),
         (trace, ["highest log_joint", "converged"]),
         (comparison, ["best sound log-joint", "em reaches it"]),
