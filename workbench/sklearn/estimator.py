@@ -180,6 +180,10 @@ class GaussianMixture(sklearn.mixture.GaussianMixture):  # type: ignore[misc]
         """The log density of each row, or of the cells of it that are there; as `predict`. [N]"""
         return _as_given(logsumexp(self._log_joint(X), axis=1), X)
 
+    def score(self, X: ArrayLike, y: object = None) -> float:
+        """The mean log density of the rows, as a number whatever the kind of X: NumPy cannot average every tensor."""
+        return float(np.mean(logsumexp(self._log_joint(X), axis=1)))
+
     def __sklearn_tags__(self) -> Any:
         """What scikit-learn may expect: NaN where missing cells are marginalised, and attributes that are NumPy's."""
         tags = super().__sklearn_tags__()
