@@ -24,7 +24,6 @@ from workbench.jobs.comparison_file import load_comparison, save_comparison
 from workbench.jobs.selection import select
 from workbench.methods import METHODS
 from workbench.mixture import (
-    COVARIANCES,
     BoundedRatioPrior,
     ChenTanPrior,
     ConjugatePrior,
@@ -123,7 +122,7 @@ def test_methods_that_hold_end_at_one_optimum(
     assert max(ends.values()) - min(ends.values()) < 1e-5, ends
 
 
-@pytest.mark.parametrize("family", COVARIANCES)
+@pytest.mark.parametrize("family", ["full", "tied", "diagonal", "spherical"])
 def test_one_component_has_closed_forms(family: str, x: np.ndarray, after_em: Callable[..., Mixture]) -> None:
     centre = x[0]
     gaps = x - centre

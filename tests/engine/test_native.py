@@ -15,7 +15,9 @@ from workbench.engine.rows import Rows
 from workbench.kernel import library
 from workbench.mixture import COVARIANCES, Mixture, Statistics
 
-FAMILIES = pytest.mark.parametrize("family", COVARIANCES)
+# A family of a user's own takes the pass in JAX.
+SERVED = sorted(name for name, family in COVARIANCES.items() if type(family) in native.FAMILIES)
+FAMILIES = pytest.mark.parametrize("family", SERVED)
 pytestmark = pytest.mark.skipif(library() is None, reason="the native pass is not built")
 
 passed = jax.jit(native.statistics)
@@ -79,7 +81,7 @@ def test_it_agrees_with_the_pass_in_jax(family: str, width: float, d: int) -> No
     n=st.integers(1, 40),
     d=st.integers(1, 6),
     k=st.integers(1, 14),
-    family=st.sampled_from(sorted(COVARIANCES)),
+    family=st.sampled_from(SERVED),
     weighted=st.booleans(),
     seed=st.integers(0, 2**16),
 )
