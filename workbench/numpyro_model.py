@@ -16,7 +16,7 @@ from numpyro.distributions import constraints
 from numpyro.infer.reparam import Reparam
 from numpyro.infer.util import constrain_fn, potential_energy, unconstrain_fn
 
-from workbench.data import finite_points
+from workbench.data import by_name, finite_points
 from workbench.engine.known import known_observations, masked
 from workbench.errors import InputError, checks_arguments
 from workbench.mixture import Mixture
@@ -212,7 +212,9 @@ def _observed(problem: Problem, x: ArrayLike | None) -> ArrayLike | None:
             "label_known: the models that are written out know no components of rows; use the methods, as wb.NUTS(), "
             "or leave label_known out"
         )
-    return x if x is None or isinstance(x, jax.core.Tracer) else finite_points(x, problem.num_dimensions)
+    if x is None or isinstance(x, jax.core.Tracer):
+        return x
+    return finite_points(by_name(x, problem.columns), problem.num_dimensions)
 
 
 def swept_latent_model(problem: Problem) -> None:

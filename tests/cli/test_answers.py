@@ -322,7 +322,9 @@ def test_without_a_sound_end_there_is_no_answer_and_status_1(tmp_path: Path) -> 
         (["fit", "{0}/flowers.csv"], "flowers.csv: is data, not an experiment; `workbench init "),
         (["predict", "{0}/flowers.csv", "{0}/flowers.csv"], "flowers.csv: is not JSON"),
         (["predict", "{0}/none.json", "{0}/flowers.csv"], "none.json: cannot be read"),
-        (["predict", "{0}/out/fit/model.json", "{0}/other.csv"], "other.csv: unknown columns 'length', 'width'"),
+        (["predict", "{0}/out/fit/model.json", "{0}/other.csv"], "other.csv: lacks 'length', 'width' of the columns"),
+        (["predict", "{0}/out/fit/model.json", "{0}/other.csv"], "json was fitted to; it has height; give a file"),
+        (["predict", "{0}/nameless.json", "{0}/other.csv"], "nameless.json was fitted to 2, which it does not name; "),
         (["predict", "{0}/out/fit/model.json", "{0}/flowers.csv", "--id", "name"], "id: unknown column 'name'"),
         (["estimates", "{0}/out", "--method", "nuts"], "--methods: nuts: is not stored in"),
         (["estimates", "{0}/out", "--replicates", "20"], "--replicates: is of the bootstraps of --errors"),
@@ -334,6 +336,7 @@ def test_without_a_sound_end_there_is_no_answer_and_status_1(tmp_path: Path) -> 
 def test_wrong_input_is_one_message(fitted: tuple[Path, np.ndarray, Result], words: list[str], message: str) -> None:
     folder, *_ = fitted
     (folder / "other.csv").write_text("height\n1\n2\n", encoding="utf-8")
+    wb.Mixture.load(folder / "out" / "fit" / "model.json").named(()).save(folder / "nameless.json")
     if not (folder / "pipe.json").exists():
         os.mkfifo(folder / "pipe.json")
     result = command(*(word.format(folder) for word in words))

@@ -8,6 +8,8 @@ import pandas as pd
 import pytest
 
 import workbench as wb
+from workbench.diagnostics.clustering import co_clustering
+from workbench.diagnostics.predictive import heldout_log_density
 
 
 @pytest.fixture(scope="module")
@@ -38,9 +40,23 @@ def test_columns_of_a_table_are_found_by_name_and_those_of_an_array_by_position(
 
 
 def test_a_table_that_lacks_a_column_is_refused_and_one_of_other_names_is_read_by_position(data, best) -> None:
-    with pytest.raises(wb.InputError, match=r"x: lacks 'rpm' of the mixture's columns; it has temp, torque"):
+    with pytest.raises(wb.InputError, match=r"x: lacks 'rpm' of the columns of the mixture; it has temp, torque; rena"):
         best.predict(data.rename(columns={"rpm": "torque"}))
+    both = r"lacks 'temp' \(did you mean 'temps'\?\), 'rpm' of .*; it has temps; .* an array \[N, 2\] .* temp, rpm, in"
+    with pytest.raises(wb.InputError, match=both):
+        best.predict(data[["temp"]].set_axis(["temps"], axis=1))
     np.testing.assert_array_equal(best.predict(data.set_axis(["a", "b"], axis=1)), best.predict(data))
+
+
+def test_all_that_reads_points_finds_columns_by_name(data, best) -> None:
+    turned = data[["rpm", "temp"]]
+    holes = turned.assign(rpm=turned["rpm"].where(turned.index > 3))
+    np.testing.assert_array_equal(best.complete(holes)[:, 1], best.complete(holes[["temp", "rpm"]].to_numpy())[:, 1])
+    assert heldout_log_density(best, turned) == heldout_log_density(best, data.to_numpy())
+    np.testing.assert_array_equal(co_clustering(best, turned), co_clustering(best, data.to_numpy()))
+    problem = wb.Problem(data, 2)
+    heldout = wb.compare(problem, "em", restarts=1, reference=wb.Reference(turned)).reference.heldout
+    np.testing.assert_array_equal(heldout, data)
 
 
 def test_names_are_kept_in_a_file_in_another_order_and_in_a_part(data, best, tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from workbench.compare.trust import trusted, whom_to_trust
 from workbench.data import Dataset
 from workbench.data.known import UNKNOWN, Known
 from workbench.data.moments import number_of
-from workbench.data.points import unknown_name
+from workbench.data.names import unknown_name
 from workbench.engine.devices import ask_for_devices
 from workbench.errors import InputError
 from workbench.experiment import Experiment, read_experiment

@@ -13,7 +13,7 @@ from pydantic import BaseModel
 
 from workbench.cli.group import cli
 from workbench.data import dataset_names, load_dataset
-from workbench.data.points import unknown_name
+from workbench.data.names import unknown_name
 from workbench.engine.devices import num_cores
 from workbench.errors import InputError
 from workbench.kernel import REMEDY, SWITCH, instructions, is_switched_off, library

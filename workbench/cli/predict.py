@@ -14,7 +14,8 @@ from workbench.cli.shared import writing
 from workbench.compare.answers import completed, labels_of
 from workbench.data import Dataset, Wanted, read_rows
 from workbench.data.known import Known
-from workbench.errors import InputError, shown
+from workbench.data.names import UnknownColumns, lacking
+from workbench.errors import VALUE, InputError, cut, shown
 from workbench.mixture import Background
 from workbench.mixture.saved import SavedMixture, load_mixture
 from workbench.table import Table
@@ -41,7 +42,7 @@ def predict(model: Path, data: Path, identity: str | None, complete: bool, out: 
     variances from it.
     """
     saved = load_mixture(model)
-    rows = read_rows(data, Wanted(saved.columns or None, identity=identity, missing="marginal"))
+    rows = _rows_for(saved, model, data, identity)
     if isinstance(rows.x, np.ndarray):
         rows = _with_values(rows, data, complete=complete)
     if not len(rows.x):
@@ -60,6 +61,27 @@ def predict(model: Path, data: Path, identity: str | None, complete: bool, out: 
     except InputError as error:
         named = str(error).startswith(str(data)) or (out is not None and str(error).startswith(str(out)))
         raise error if named else InputError(f"{data}: {error}") from None
+
+
+def _rows_for(saved: SavedMixture, model: Path, data: Path, identity: str | None) -> Dataset:
+    """The columns of a file that a model was fitted to.
+
+    Raises:
+        InputError: the file lacks some, or has another number of columns than a model that does not name its own.
+    """
+    remedy = "give a file that has them under these names, or a model of these columns"
+    try:
+        rows = read_rows(data, Wanted(saved.columns or None, identity=identity, missing="marginal"))
+    except UnknownColumns as error:
+        lacks = lacking(str(data), error.names, error.present, f"the columns that {model} was fitted to")
+        raise InputError(f"{lacks}; {remedy}") from None
+    d = saved.mixture.num_dimensions
+    if len(rows.columns) != d:
+        raise InputError(
+            f"{data}: has {len(rows.columns)} columns, {cut(', '.join(rows.columns), VALUE)}, and {model} was fitted "
+            f"to {d}, which it does not name; give a file with these {d} columns alone, in their order"
+        )
+    return rows
 
 
 def _tell_outside(background: Background, x: np.ndarray, data: Path) -> None:

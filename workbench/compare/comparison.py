@@ -9,10 +9,10 @@ from typing import Any
 import jax
 import numpy as np
 
-from workbench.data import Dataset, Truth, check_weights, finite_points, points_or_missing
+from workbench.data import Dataset, Truth, as_points, by_name, check_weights, finite_points, points_or_missing
 from workbench.data.dataset import check_seed
+from workbench.data.names import unknown_name
 from workbench.data.observed import MissingCells
-from workbench.data.points import unknown_name
 from workbench.display import as_html, short
 from workbench.engine.keys import named_key
 from workbench.errors import VALUE, InputError, UnknownError, checks_arguments, cut, shown, whole_number
@@ -30,6 +30,8 @@ Watch = Callable[[str], Progress | None]
 # Methods, by themselves or by name.
 Methods = Sequence[Method | str] | Mapping[str, Method | str] | Method | str
 
+
+HELDOUT = "reference.heldout"
 
 # The most methods that the text of a comparison lists.
 MOST_LINES = 6
@@ -57,7 +59,7 @@ class Reference:
         """
         if self.heldout is not None:
             check = finite_points if self.missing == "refuse" else points_or_missing
-            check(self.heldout, problem.num_dimensions, "reference.heldout")
+            check(self.heldout, problem.num_dimensions, HELDOUT)
         if self.heldout is not None and self.heldout_weights is not None:
             check_weights(self.heldout_weights, len(self.heldout), "reference.heldout_weights")
         if self.labels is not None and np.shape(self.labels) != (problem.num_rows,):
@@ -167,6 +169,8 @@ def compare(
     known = Reference() if reference is None else reference
     if known.labels is None:
         known = replace(known, labels=problem.classes)
+    if known.heldout is not None:
+        known = replace(known, heldout=as_points(by_name(known.heldout, problem.columns, HELDOUT), HELDOUT))
     known.check(problem)
     traces = {}
     for name, method in named.items():

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workbench.data.dataset import Dataset
-from workbench.data.points import unknown_name
+from workbench.data.names import unknown_name
 from workbench.data.table import Table, numbers, parse_table, words
 from workbench.errors import InputError, checks_arguments
 

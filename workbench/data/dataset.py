@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from workbench.data.incomplete import check_incomplete
 from workbench.data.known import known_texts
 from workbench.data.moments import moments_of
-from workbench.data.points import check_columns, check_plain, check_points, column_positions
+from workbench.data.names import column_positions
+from workbench.data.points import check_columns, check_plain, check_points
 from workbench.data.weights import are_whole, check_weights
 from workbench.display import VALUE, as_html, short
 from workbench.errors import InputError, checks_arguments, cut, shown

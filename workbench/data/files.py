@@ -16,15 +16,8 @@ from numpy.typing import NDArray
 from workbench.data.cells import told
 from workbench.data.dataset import Dataset
 from workbench.data.frames import table_of
-from workbench.data.points import (
-    as_points,
-    check_columns,
-    check_finite,
-    check_size,
-    column_positions,
-    default_columns,
-    unknown_name,
-)
+from workbench.data.names import column_positions, unknown_name
+from workbench.data.points import as_points, check_columns, check_finite, check_size, default_columns
 from workbench.data.reading import Content, Missing, Wanted, content_of, counting_rows, whole
 from workbench.data.table import IN_FILE, Table, empty_words, parse_table, words_in
 from workbench.data.weights import check_weights

@@ -10,7 +10,7 @@ import pyarrow.parquet
 from numpy.typing import NDArray
 
 from workbench.data.frames import table_of
-from workbench.data.points import unknown_names
+from workbench.data.names import unknown_names
 from workbench.data.reading import Wanted
 from workbench.data.table import IN_FILE, ROW_NAMES, Table
 from workbench.errors import InputError, shown

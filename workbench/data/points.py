@@ -1,10 +1,8 @@
 """Checks of points: a finite float64 array `[N, D]` in which no column is constant, and names of its columns.
 
-What is wrong is counted and described in one short message however much of it there is, with the nearest spelling of a
-name that is unknown.
+What is wrong is counted and described in one short message however much of it there is.
 """
 
-import difflib
 import math
 from collections.abc import Sequence
 from numbers import Real
@@ -14,59 +12,12 @@ import jax
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from workbench.data.cells import SHOWN_COLUMNS, Cells, constants, place, several, told
+from workbench.data.cells import Cells, constants, place, several, told
 from workbench.data.frames import table_of
 from workbench.data.moments import blocks_of
+from workbench.data.names import check_distinct, lacking
 from workbench.data.table import numbers
-from workbench.errors import LINE, VALUE, InputError, cut, shown
-
-
-def unknown_name(kind: str, name: str, allowed: Sequence[str]) -> str:
-    """The end of an error message: the unknown name, the nearest spelling and all allowed names."""
-    near = difflib.get_close_matches(cut(name, VALUE), allowed, n=1)
-    suggestion = f" Did you mean {near[0]!r}?" if near else ""
-    return f"unknown {kind} {shown(name)}.{suggestion} Allowed: {', '.join(allowed)}"
-
-
-def unknown_names(kind: str, names: Sequence[str], allowed: Sequence[str]) -> str:
-    """As `unknown_name`, for at least one unknown name of the same kind."""
-    if len(names) == 1:
-        return unknown_name(kind, names[0], allowed)
-    listed = []
-    for name in names[:SHOWN_COLUMNS]:
-        near = difflib.get_close_matches(cut(name, VALUE), allowed, n=1)
-        listed.append(shown(name) + (f" (did you mean {near[0]!r}?)" if near else ""))
-    listed += [f"{len(names) - SHOWN_COLUMNS:,} more"] if len(names) > SHOWN_COLUMNS else []
-    return f"unknown {kind}s {', '.join(listed)}. Allowed: {', '.join(allowed)}"
-
-
-def column_positions(columns: Sequence[str], allowed: Sequence[str], where: str) -> list[int]:
-    """Positions of `columns` among `allowed`, in the given order.
-
-    Raises:
-        InputError: `columns` is empty or a bare string, or holds an unknown name or the same name twice;
-            the message starts with `where` (a file or a data set).
-    """
-    if isinstance(columns, str):
-        raise InputError(f"{where}: columns must be a list of names, got {shown(columns)}; write [{shown(columns)}]")
-    if not columns:
-        raise InputError(f"{where}: columns is empty; name at least one of: {', '.join(allowed)}")
-    unknown = [name for name in columns if name not in allowed]
-    if unknown:
-        raise InputError(f"{where}: {unknown_names('column', unknown, allowed)}")
-    check_distinct(columns, where)
-    return [allowed.index(name) for name in columns]
-
-
-def check_distinct(columns: Sequence[str], where: str) -> None:
-    """Check that no column is named twice, because a repeated column would make every full covariance singular.
-
-    Raises:
-        InputError: names the repeated column.
-    """
-    for position, name in enumerate(columns):
-        if name in columns[:position]:
-            raise InputError(f"{where}: column {shown(name)} appears twice; keep it once")
+from workbench.errors import LINE, InputError, cut, shown
 
 
 def as_points(x: ArrayLike, where: str = "x") -> NDArray[np.float64]:
@@ -92,16 +43,18 @@ def by_name(x: Any, columns: Sequence[str], where: str = "x") -> Any:
     """A table's columns of these names in this order; anything else, and a table that names none of them, as it is.
 
     Raises:
-        InputError: a table names some of the columns and lacks others.
+        InputError: a table names some of the columns and lacks others, or names none and has more or fewer.
     """
-    table = table_of(x, where)
-    if table is None or not set(columns) & set(table.columns):
+    table = table_of(x, where) if columns else None
+    if table is None:
         return x
     lacks = [name for name in columns if name not in table.columns]
+    if len(lacks) == len(columns) == len(table.columns):
+        return x
     if lacks:
         raise InputError(
-            f"{where}: lacks {', '.join(map(shown, lacks))} of the mixture's columns; it has "
-            f"{cut(', '.join(table.columns), LINE // 2)}"
+            f"{lacking(where, lacks, table.columns, 'the columns of the mixture')}; rename them, or give an array "
+            f"[N, {len(columns)}] with the columns {cut(', '.join(columns), LINE // 4)}, in this order"
         )
     return {name: table.column(name) for name in columns}
 

@@ -12,7 +12,8 @@ from workbench.data.dataset import Dataset
 from workbench.data.frames import table_of
 from workbench.data.incomplete import check_incomplete, has_missing
 from workbench.data.moments import blocks_of
-from workbench.data.points import check_points, column_positions, default_columns, named_points, unknown_name
+from workbench.data.names import column_positions, unknown_name
+from workbench.data.points import check_points, default_columns, named_points
 from workbench.data.table import IN_FILE, IN_PYTHON, Table, empty_words, numbers, words, words_in
 from workbench.data.weights import check_weights
 from workbench.display import as_html, short

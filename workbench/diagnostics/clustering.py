@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from workbench.data import finite_points
+from workbench.data import by_name, finite_points
 from workbench.diagnostics.predictive import thinned
 from workbench.mixture import Mixture
 
@@ -30,7 +30,7 @@ def co_clustering(mixtures: Mixture, x: np.ndarray) -> np.ndarray:
     Raises:
         InputError: the points are not finite or have the wrong number of columns (`finite_points`).
     """
-    points = finite_points(x, mixtures.num_dimensions)
+    points = finite_points(by_name(x, mixtures.columns), mixtures.num_dimensions)
     return np.asarray(_mean(jax.tree.map(jnp.asarray, thinned(mixtures, DRAWS_USED)), jnp.asarray(points)))
 
 

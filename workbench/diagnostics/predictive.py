@@ -12,7 +12,7 @@ from jax import Array
 from jax.scipy.special import logsumexp
 from scipy.special import ndtr, stdtrit
 
-from workbench.data import finite_points, points_or_missing
+from workbench.data import by_name, finite_points, points_or_missing
 from workbench.data.incomplete import has_missing
 from workbench.data.observed import MissingCells, check_missing
 from workbench.engine.compat.compilation import jit_with
@@ -84,7 +84,7 @@ def heldout_scores(mixtures: Mixture, heldout: np.ndarray, *, missing: MissingCe
     kept = jax.tree.map(jnp.asarray, thinned(mixtures, DRAWS_USED))
     check_missing(missing)
     check = finite_points if missing == "refuse" else points_or_missing
-    points = check(heldout, kept.num_dimensions, "heldout")
+    points = check(by_name(heldout, mixtures.columns, "heldout"), kept.num_dimensions, "heldout")
     return np.asarray(_pointwise(kept, jnp.asarray(points), missing if has_missing(points) else "refuse"))
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from workbench.compare import Comparison, ComparisonTable, table
-from workbench.data.points import unknown_name
+from workbench.data.names import unknown_name
 from workbench.errors import InputError, shown
 from workbench.jobs.atlas import Atlases, AtlasJob, load_atlas_job
 from workbench.jobs.base import DamagedJobError, Job, Losses

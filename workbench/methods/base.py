@@ -20,7 +20,7 @@ from jax import Array
 from pydantic import Field
 
 from workbench.config import Config
-from workbench.data.points import unknown_name
+from workbench.data.names import unknown_name
 from workbench.errors import InputError, shown
 from workbench.mixture import Mixture
 from workbench.problem import Problem

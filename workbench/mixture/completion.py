@@ -7,6 +7,7 @@ from jax import Array
 from jax.typing import ArrayLike
 from numpy.typing import NDArray
 
+from workbench.data import by_name
 from workbench.data.incomplete import points_or_missing
 from workbench.errors import InputError
 from workbench.mixture.covariance.base import LOG_2PI
@@ -32,7 +33,7 @@ def complete(mixture: Mixture, x: ArrayLike) -> NDArray[np.float64]:
         InputError: the number of columns is not D, a cell is infinite, a row has no value at all, or a row is so far
             out that no component has a density there, or that rounding hides which one is the nearest.
     """
-    points = points_or_missing(x, mixture.num_dimensions)
+    points = points_or_missing(by_name(x, mixture.columns), mixture.num_dimensions)
     lost = np.isnan(points)
     rows = np.flatnonzero(np.any(lost, axis=1))
     if not len(rows):

@@ -337,7 +337,7 @@ class Mixture:
             if points.ndim != 2 or points.shape[1] != self.num_dimensions:
                 raise InputError(f"x: expected points [N, {self.num_dimensions}], got shape {list(x.shape)}")
             return points.astype(self.means.dtype)
-        x = by_name(x, self.columns) if self.columns else x
+        x = by_name(x, self.columns)
         if missing == "refuse":
             checked = finite_points(x, self.num_dimensions, marginal='missing="marginal"')
         else:

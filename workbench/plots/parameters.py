@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from workbench.compare import Comparison
 from workbench.compare.estimates import LEVEL, Estimate, estimates_of
-from workbench.data.points import column_positions
+from workbench.data.names import column_positions
 from workbench.errors import InputError, checks_arguments
 from workbench.mixture import Mixture
 from workbench.plots.style import EDGE, Palette, Place, axis_label, colours, legend_at, palette_of, plain, tidy

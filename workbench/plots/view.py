@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workbench.compare import Comparison
-from workbench.data.points import column_positions
+from workbench.data.names import column_positions
 from workbench.errors import InputError
 from workbench.plots.estimates import Gaussians, data_range
 from workbench.plots.style import axis_label

@@ -23,7 +23,7 @@ import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
-from workbench.data import finite_points
+from workbench.data import by_name, finite_points
 from workbench.data.known import UNKNOWN
 from workbench.errors import InputError
 from workbench.mixture import ConjugatePrior, Covariance
@@ -86,7 +86,7 @@ def exact_posterior(problem: Problem, at: ArrayLike | None = None) -> ExactPoste
             f"{allocations:.3g} allocations, more than {MOST_ALLOCATIONS}; "
             f"give at most {int(np.log(MOST_ALLOCATIONS) / np.log(k))} points or fewer components"
         )
-    grid = x if at is None else finite_points(at, problem.num_dimensions, "at")
+    grid = x if at is None else finite_points(by_name(at, problem.columns, "at"), problem.num_dimensions, "at")
     # The prior's location becomes the origin, so that scatters do not cancel.
     location = np.asarray(problem.hyperparameters["mean_location"])
     h = {**problem.hyperparameters, "mean_location": jnp.zeros_like(location)}

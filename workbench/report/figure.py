@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from workbench import plots
 from workbench.compare import Comparison
-from workbench.data.points import unknown_name
+from workbench.data.names import unknown_name
 from workbench.engine.files import replacing
 from workbench.errors import VALUE, InputError, one_line
 from workbench.plots import parameters

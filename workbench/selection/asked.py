@@ -7,7 +7,7 @@ import numpy as np
 
 from workbench.data import Dataset, points_text
 from workbench.data.known import fewest_components
-from workbench.data.points import unknown_name
+from workbench.data.names import unknown_name
 from workbench.engine.devices import USUAL, dtype_name
 from workbench.engine.rows import SHARED_AT
 from workbench.errors import InputError

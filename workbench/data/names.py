@@ -1,0 +1,80 @@
+"""Names of columns and others: which are unknown, with the nearest spelling, and where those that are known stand."""
+
+import difflib
+from collections.abc import Sequence
+
+from workbench.data.cells import SHOWN_COLUMNS
+from workbench.errors import LINE, VALUE, InputError, cut, shown
+
+
+def unknown_name(kind: str, name: str, allowed: Sequence[str]) -> str:
+    """The end of an error message: the unknown name, the nearest spelling and all allowed names."""
+    near = difflib.get_close_matches(cut(name, VALUE), allowed, n=1)
+    suggestion = f" Did you mean {near[0]!r}?" if near else ""
+    return f"unknown {kind} {shown(name)}.{suggestion} Allowed: {', '.join(allowed)}"
+
+
+def unknown_names(kind: str, names: Sequence[str], allowed: Sequence[str]) -> str:
+    """As `unknown_name`, for at least one unknown name of the same kind."""
+    if len(names) == 1:
+        return unknown_name(kind, names[0], allowed)
+    return f"unknown {kind}s {_each(names, allowed)}. Allowed: {', '.join(allowed)}"
+
+
+def _each(names: Sequence[str], allowed: Sequence[str]) -> str:
+    """Unknown names, each with the nearest spelling that is allowed."""
+    listed = []
+    for name in names[:SHOWN_COLUMNS]:
+        near = difflib.get_close_matches(cut(name, VALUE), allowed, n=1)
+        listed.append(shown(name) + (f" (did you mean {near[0]!r}?)" if near else ""))
+    listed += [f"{len(names) - SHOWN_COLUMNS:,} more"] if len(names) > SHOWN_COLUMNS else []
+    return ", ".join(listed)
+
+
+class UnknownColumns(InputError):
+    """Columns that are not there: their `names`, and those that are `present`."""
+
+    names: tuple[str, ...] = ()
+    present: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, names: Sequence[str], present: Sequence[str], where: str) -> "UnknownColumns":
+        """The error that names them, the nearest spellings and all that are present."""
+        error = cls(f"{where}: {unknown_names('column', names, present)}")
+        error.names, error.present = tuple(names), tuple(present)
+        return error
+
+
+def lacking(where: str, names: Sequence[str], present: Sequence[str], whose: str) -> str:
+    """An error message: a source lacks columns of these names, which belong to a mixture, and has others."""
+    there = cut(", ".join(present), LINE // 4)
+    return f"{where}: lacks {_each(names, present)} of {whose}; it has {there}"
+
+
+def column_positions(columns: Sequence[str], allowed: Sequence[str], where: str) -> list[int]:
+    """Positions of `columns` among `allowed`, in the given order.
+
+    Raises:
+        InputError: `columns` is empty or a bare string, or holds an unknown name or the same name twice;
+            the message starts with `where` (a file or a data set).
+    """
+    if isinstance(columns, str):
+        raise InputError(f"{where}: columns must be a list of names, got {shown(columns)}; write [{shown(columns)}]")
+    if not columns:
+        raise InputError(f"{where}: columns is empty; name at least one of: {', '.join(allowed)}")
+    unknown = [name for name in columns if name not in allowed]
+    if unknown:
+        raise UnknownColumns.of(unknown, allowed, where)
+    check_distinct(columns, where)
+    return [allowed.index(name) for name in columns]
+
+
+def check_distinct(columns: Sequence[str], where: str) -> None:
+    """Check that no column is named twice, because a repeated column would make every full covariance singular.
+
+    Raises:
+        InputError: names the repeated column.
+    """
+    for position, name in enumerate(columns):
+        if name in columns[:position]:
+            raise InputError(f"{where}: column {shown(name)} appears twice; keep it once")
