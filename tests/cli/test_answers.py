@@ -325,7 +325,8 @@ def test_without_a_sound_end_there_is_no_answer_and_status_1(tmp_path: Path) -> 
         (["predict", "{0}/out/fit/model.json", "{0}/other.csv"], "other.csv: lacks 'length', 'width' of the columns"),
         (["predict", "{0}/out/fit/model.json", "{0}/other.csv"], "json was fitted to; it has height; give a file"),
         (["predict", "{0}/nameless.json", "{0}/other.csv"], "nameless.json was fitted to 2, which it does not name; "),
-        (["predict", "{0}/out/fit/model.json", "{0}/flowers.csv", "--id", "name"], "id: unknown column 'name'"),
+        (["predict", "{0}/out/fit/model.json", "{0}/flowers.csv", "--id", "name"], "--id: unknown column 'name'"),
+        (["predict", "{0}/out/fit/model.json", "{0}/words.csv"], "'wide', not a number; give numbers, or leave such"),
         (["estimates", "{0}/out", "--method", "nuts"], "--methods: nuts: is not stored in"),
         (["estimates", "{0}/out", "--replicates", "20"], "--replicates: is of the bootstraps of --errors"),
         (["estimates", "{0}/out", "--errors", "all,bogus"], "errors: unknown 'bogus'; allowed: all, observed"),
@@ -336,6 +337,7 @@ def test_without_a_sound_end_there_is_no_answer_and_status_1(tmp_path: Path) -> 
 def test_wrong_input_is_one_message(fitted: tuple[Path, np.ndarray, Result], words: list[str], message: str) -> None:
     folder, *_ = fitted
     (folder / "other.csv").write_text("height\n1\n2\n", encoding="utf-8")
+    (folder / "words.csv").write_text("length,width\n1,2\n2,wide\n", encoding="utf-8")
     wb.Mixture.load(folder / "out" / "fit" / "model.json").named(()).save(folder / "nameless.json")
     if not (folder / "pipe.json").exists():
         os.mkfifo(folder / "pipe.json")

@@ -4,9 +4,11 @@ import contextlib
 import hashlib
 import io
 import os
+import re
 import tempfile
 import zipfile
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from typing import Literal
 
@@ -18,6 +20,7 @@ from numpy.typing import ArrayLike
 
 from workbench.data import Wanted, load_dataset, read_file, read_rows
 from workbench.data.catalogue import sets
+from workbench.data.reading import WantedOfConfig
 from workbench.errors import InputError
 
 Write = Callable[[str, str | bytes], Path]
@@ -130,8 +133,8 @@ def test_a_missing_cell_is_named_by_row_and_column(write: Write, cell: str) -> N
     message = refusal(write("a.csv", f"u,v\n1,2\n3,{cell}\n"))
     assert message.startswith(f"data row 2, column 'v' is missing ({cell.strip()!r})")
     assert (
-        'fill it in, leave the row out with missing = "drop", let its other cells count' in message
-        and "columns = [...]" in message
+        'fill it in, leave the row out with missing="drop", let its other cells count' in message
+        and "columns=[...]" in message
     )
 
 
@@ -140,8 +143,8 @@ def test_all_missing_cells_are_one_message(write: Write) -> None:
     message = refusal(write("a.csv", f"u,v,w\n{rows}"), columns=["u", "v"])
     assert message == (
         "5 cells in 5 rows are missing ('u' 4, 'v' 1): data row 1, column 'v' is 'NA'; data row 2, column 'u' is ''; "
-        "data row 4, column 'u' is ''; 2 more; fill them in, leave the rows out with missing = \"drop\", "
-        'let their other cells count with missing = "marginal", or choose columns with columns = [...]'
+        "data row 4, column 'u' is ''; 2 more; fill them in, leave the rows out with missing=\"drop\", "
+        'let their other cells count with missing="marginal", or choose columns with columns=[...]'
     )
 
 
@@ -205,19 +208,19 @@ def test_names_that_are_numbers_are_names_beside_row_numbers(write: Write) -> No
 def test_a_cell_that_is_not_a_number_is_named_with_both_remedies(write: Write, cell: str) -> None:
     message = refusal(write("a.csv", f"u,v\n1,2\n3,{cell}\n"))
     assert message.startswith(f"data row 2, column 'v' is {cell!r}, not a number")
-    assert "columns = [...]" in message and 'label = "v"' in message
+    assert "columns=[...]" in message and 'label="v"' in message
 
 
 def test_a_column_of_names_is_no_column_of_groups(write: Write) -> None:
     lines = [f"b{n},{n % 2},{n}.5" for n in range(20)]
     lines[3] = lines[2]  # one name stands twice
     message = refusal(write("a.csv", "\n".join(["tag,u,v", *lines])))
-    assert message.endswith('name the columns to use with columns = [...] or the names of the rows with id = "tag"')
+    assert message.endswith('name the columns to use with columns=[...] or the names of the rows with identity="tag"')
 
 
 def test_missing_cells_of_an_array_may_be_marginalised(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", np.array([[1.0, 2.0], [np.nan, 3.0], [4.0, 1.0]]))
-    with pytest.raises(InputError, match=r'let its other cells count with missing = "marginal"$'):
+    with pytest.raises(InputError, match=r'let its other cells count with missing="marginal"$'):
         read_file(tmp_path / "a.npy")
     assert read_file(tmp_path / "a.npy", missing="marginal").missing == "marginal"
 
@@ -405,7 +408,7 @@ def test_an_archive_that_is_not_points_is_refused(
 
 
 def test_npy_has_no_labels(write: Write) -> None:
-    assert "label = 'g' needs a .csv or .npz file" in refusal(write("a.npy", npy([1, 2])), label="g")
+    assert "label='g' needs a .csv or .npz file" in refusal(write("a.npy", npy([1, 2])), label="g")
 
 
 @pytest.mark.parametrize(
@@ -485,8 +488,8 @@ def test_columns_are_excluded_by_name(write: Write) -> None:
     assert data.columns == ("u",)
     for wanted, message in (
         (Wanted(exclude=["w"]), "exclude: unknown column 'w'"),
-        (Wanted(identity="w"), "id: unknown column 'w'"),
-        (Wanted(["u", "tag"], identity="tag"), "column 'tag' is both id and in columns"),
+        (Wanted(identity="w"), "identity: unknown column 'w'"),
+        (Wanted(["u", "tag"], identity="tag"), "column 'tag' is both identity and in columns"),
     ):
         with pytest.raises(InputError, match=message):
             read_file(path, wanted=wanted)
@@ -496,7 +499,7 @@ def test_columns_are_excluded_by_name(write: Write) -> None:
 
 def test_ids_need_a_table(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", np.arange(6.0).reshape(3, 2))
-    with pytest.raises(InputError, match=r"id = 'tag' needs a table, as a \.csv file"):
+    with pytest.raises(InputError, match=r"identity='tag' needs a table, as a \.csv file"):
         read_file(tmp_path / "a.npy", wanted=Wanted(identity="tag"))
 
 
@@ -520,3 +523,25 @@ def test_fields_of_a_structured_array_are_columns(tmp_path: Path) -> None:
     assert found.labels.tolist() == rows["kind"].tolist()
     with pytest.raises(InputError, match=r"unknown column 'breadth'.*Allowed: length, kind, width"):
         read_file(tmp_path / "birds.npy", ["breadth"])
+
+
+FAULTS = {
+    "missing": ("u,v\n1,2\n3,\n", Wanted()),
+    "text": ("tag,u\na,1\nb,2\n", Wanted()),
+    "unknown": ("u,v\n1,2\n3,4\n", Wanted(identity="w")),
+    "both": ("u,v\n1,2\n3,4\n", Wanted(["u", "v"], identity="v")),
+    "no column": ("u,v\n1,2\n3,4\n", Wanted(identity="u", exclude=["v"])),
+    "weights": ("u,v\n1,2\n3,-4\n", Wanted(weights="v")),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_remedies_are_in_the_words_of_who_reads(write: Write, fault: str) -> None:
+    text, wanted = FAULTS[fault]
+    path = write("a.csv", text)
+    with pytest.raises(InputError) as in_python:
+        read_file(path, wanted=wanted)
+    with pytest.raises(InputError) as in_config:
+        read_file(path, wanted=WantedOfConfig(**{field.name: getattr(wanted, field.name) for field in fields(wanted)}))
+    told = str(in_python.value)
+    assert str(in_config.value) == re.sub(r"(?<=\w)=(?=\S)", " = ", told).replace("identity", "id") != told

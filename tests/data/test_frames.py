@@ -209,7 +209,7 @@ def test_a_missing_cell_is_told_in_the_words_of_python(table: Any) -> None:
         read_table(table, columns=None, label="kind" if isinstance(table, dict) else None)
     assert str(caught.value).endswith(
         "is missing (''); fill it in, leave the row out with missing=\"drop\", let its other cells count with "
-        'missing="marginal", or choose columns with wb.read_table(x, columns=[...])'
+        'missing="marginal", or choose columns with columns=[...]'
     )
 
 

@@ -12,9 +12,10 @@ import numpy as np
 from workbench.cli.group import cli
 from workbench.cli.shared import writing
 from workbench.compare.answers import completed, labels_of
-from workbench.data import Dataset, Wanted, read_rows
+from workbench.data import Dataset, read_rows
 from workbench.data.known import Known
 from workbench.data.names import UnknownColumns, lacking
+from workbench.data.reading import WantedOfCommand
 from workbench.errors import VALUE, InputError, cut, shown
 from workbench.mixture import Background
 from workbench.mixture.saved import SavedMixture, load_mixture
@@ -71,7 +72,7 @@ def _rows_for(saved: SavedMixture, model: Path, data: Path, identity: str | None
     """
     remedy = "give a file that has them under these names, or a model of these columns"
     try:
-        rows = read_rows(data, Wanted(saved.columns or None, identity=identity, missing="marginal"))
+        rows = read_rows(data, WantedOfCommand(saved.columns or None, identity=identity, missing="marginal"))
     except UnknownColumns as error:
         lacks = lacking(str(data), error.names, error.present, f"the columns that {model} was fitted to")
         raise InputError(f"{lacks}; {remedy}") from None

@@ -19,7 +19,7 @@ from workbench.data.frames import table_of
 from workbench.data.names import column_positions, unknown_name
 from workbench.data.points import as_points, check_columns, check_finite, check_size, default_columns
 from workbench.data.reading import Content, Missing, Wanted, content_of, counting_rows, whole
-from workbench.data.table import IN_FILE, Table, empty_words, parse_table, words_in
+from workbench.data.table import Table, empty_words, parse_table, words_in
 from workbench.data.weights import check_weights
 from workbench.errors import VALUE, InputError, checks_arguments, cut, path_of
 
@@ -93,7 +93,7 @@ def _read(path: Path, wanted: Wanted, *, fit: bool) -> Dataset:
         content = content_of(table, wanted, fit=fit)
     else:
         content = _arrays_in(path, wanted)
-        kept = counting_rows(content.x, wanted.missing, fit=fit)
+        kept = counting_rows(content.x, wanted, fit=fit)
         content = content if kept is None else whole(content, kept)
         if content.labels is not None and (empty := empty_words(content.labels, wanted.label or "labels")):
             raise InputError(told(where, empty))
@@ -132,20 +132,21 @@ def _structured(path: Path) -> Table | None:
         mapped = np.load(path, mmap_mode="r", allow_pickle=False)
     except (*_DAMAGED, OSError):
         return None
-    table = table_of(mapped, str(path)) if isinstance(mapped, np.ndarray) else None
-    return None if table is None else table._replace(remedies=IN_FILE)
+    return table_of(mapped, str(path)) if isinstance(mapped, np.ndarray) else None
 
 
 def _arrays_in(path: Path, wanted: Wanted) -> Content:
     """What a file holds that is no table."""
     where, suffix = str(path), path.suffix.lower()
     if wanted.identity is not None:
-        raise InputError(f"{where}: id = {wanted.identity!r} needs a table, as a .csv file")
+        raise InputError(f"{where}: {wanted.asked('identity')} needs a table, as a .csv file")
     if suffix == ".parquet":
         if wanted.label is not None:
-            raise InputError(f"{where}: label = {wanted.label!r}: the file is larger than memory; leave the label out")
+            raise InputError(f"{where}: {wanted.asked('label')}: the file is larger than memory; leave the label out")
         parquet = _parquet()
-        points = parquet.ParquetPoints(path, wanted.names(parquet.parquet_columns(path), where))
+        points = parquet.ParquetPoints(
+            path, wanted.names(parquet.parquet_columns(path), where), wanted.remedies.columns
+        )
         return _weighted(
             Content(points.columns, points), lambda name: parquet.ParquetPoints(path, (name,)), wanted, where
         )
@@ -192,7 +193,7 @@ def _sha256(path: Path) -> str:
 def _map_npy(path: Path, wanted: Wanted) -> Content:
     where = str(path)
     if wanted.label is not None:
-        raise InputError(f"{where}: label = {wanted.label!r} needs a .csv or .npz file; .npy holds one array only")
+        raise InputError(f"{where}: {wanted.asked('label')} needs a .csv or .npz file; .npy holds one array only")
     try:
         mapped = np.load(path, mmap_mode="r", allow_pickle=False)
     except _DAMAGED as error:
@@ -227,7 +228,7 @@ def _read_excel(raw: bytes, where: str) -> Table:
     table = table_of(frame, where)
     if table is None or not table.num_rows:
         raise InputError(f"{where}: the first sheet is empty; give a header row and at least 2 data rows")
-    return table._replace(remedies=IN_FILE)
+    return table
 
 
 def _decoded(raw: bytes, where: str) -> str:
@@ -239,7 +240,7 @@ def _decoded(raw: bytes, where: str) -> str:
 
 def _read_npy(raw: bytes, where: str, wanted: Wanted) -> Content:
     if wanted.label is not None:
-        raise InputError(f"{where}: label = {wanted.label!r} needs a .csv or .npz file; .npy holds one array only")
+        raise InputError(f"{where}: {wanted.asked('label')} needs a .csv or .npz file; .npy holds one array only")
     try:
         array = np.lib.format.read_array(io.BytesIO(raw), allow_pickle=False)
     except _DAMAGED as error:
@@ -273,7 +274,7 @@ def _read_npz(raw: bytes, where: str, wanted: Wanted) -> Content:
     found = found if known is None else found._replace(known=known)
     if apart is None:
         return found
-    return found._replace(weights=check_weights(apart, len(x), f"{where}: weights = {wanted.weights!r}"))
+    return found._replace(weights=check_weights(apart, len(x), f"{where}: {wanted.asked('weights')}"))
 
 
 def _check_some(x: NDArray[np.float64], where: str) -> None:
@@ -321,4 +322,4 @@ def _weighted(content: Content, column: Callable[[str], Any], wanted: Wanted, wh
     if wanted.weights is None:
         return content
     cells = np.asarray(column(wanted.weights))[:, 0]
-    return content._replace(weights=check_weights(cells, len(cells), f"{where}: weights = {wanted.weights!r}"))
+    return content._replace(weights=check_weights(cells, len(cells), f"{where}: {wanted.asked('weights')}"))

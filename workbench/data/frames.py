@@ -12,7 +12,7 @@ import jax
 import numpy as np
 
 from workbench.data.cells import told
-from workbench.data.table import IN_PYTHON, Column, Table, table_from
+from workbench.data.table import OF_POINTS, Column, Table, table_from
 from workbench.errors import InputError, shown
 
 
@@ -44,7 +44,7 @@ def table_of(x: Any, where: str) -> Table | None:
     ]
     if complaints:
         raise InputError(told(where, complaints))
-    table = table_from(where, names, cells)._replace(remedies=IN_PYTHON)
+    table = table_from(where, names, cells)._replace(remedies=OF_POINTS)
     return table if ids is None or table.ids is not None else table._replace(ids=ids)
 
 

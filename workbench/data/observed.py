@@ -18,6 +18,9 @@ from workbench.errors import InputError, shown
 # What becomes of a missing cell, which is NaN: an error, or the density of the row's other cells.
 MissingCells: TypeAlias = Literal["refuse", "marginal"]
 
+# A remedy, for those who come from a config and those who come from Python.
+USE_DROP = 'use missing = "drop" (in Python wb.read_table(x, missing="drop"))'
+
 
 def check_missing(missing: object) -> None:
     """Check that it is known what becomes of missing cells.
@@ -80,7 +83,7 @@ class Observed(NamedTuple):
         if marginal:
             check_incomplete(points, "x", components, columns=columns)
         else:
-            check_points(points, "x", components, columns=columns, marginal=IN_PYTHON.marginal)
+            check_points(points, "x", components, columns=columns, marginal=IN_PYTHON.marginal + "{}")
         moments, completed = completed_by_gaussian(points, own) if marginal else (moments_of(points, own), None)
         units = x.units if isinstance(x, Dataset) else ""
         classes = x.labels if isinstance(x, Dataset) else None

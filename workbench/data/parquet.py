@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from workbench.data.frames import table_of
 from workbench.data.names import unknown_names
 from workbench.data.reading import Wanted
-from workbench.data.table import IN_FILE, ROW_NAMES, Table
+from workbench.data.table import IN_PYTHON, ROW_NAMES, Table
 from workbench.errors import InputError, shown
 
 
@@ -29,7 +29,7 @@ class ParquetPoints:
     dtype = np.dtype(np.float64)
     ndim = 2
 
-    def __init__(self, path: Path, columns: tuple[str, ...] | None) -> None:
+    def __init__(self, path: Path, columns: tuple[str, ...] | None, choice: str = IN_PYTHON.columns) -> None:
         self._file = _opened(path)
         schema = self._file.schema_arrow
         self.columns = tuple(schema.names) if columns is None else columns
@@ -41,8 +41,9 @@ class ParquetPoints:
         kinds = {name: schema.field(name).type for name in self.columns}
         others = [f"column {shown(name)} is {kind}" for name, kind in kinds.items() if not _is_numeric(kind)]
         if others:
-            raise InputError(f"{path}: {', '.join(others)}, not numeric; name the columns to use with columns = [...]")
-        self._path = path
+            remedy = f"name the columns to use with {choice}" if choice else "write its columns as numbers"
+            raise InputError(f"{path}: {', '.join(others)}, not numeric; {remedy}")
+        self._path, self._choice = path, choice
         metadata = self._file.metadata
         sizes = [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
         self._ends = np.cumsum([0, *sizes])  # first row of each row group, then N
@@ -90,8 +91,8 @@ class ParquetPoints:
             for name in self.columns:
                 if table[name].null_count:
                     raise InputError(
-                        f"{self._path}: column {name!r} has missing values in row group {group}; fill them in, or "
-                        "leave the column out with columns = [...]"
+                        f"{self._path}: column {name!r} has missing values in row group {group}; fill them in"
+                        + (f", or leave the column out with {self._choice}" if self._choice else "")
                     )
             decoded = [np.asarray(table[name].to_numpy(), np.float64) for name in self.columns]
             self._kept = (group, np.stack(decoded, axis=1))
@@ -119,15 +120,14 @@ def parquet_table(path: Path, wanted: Wanted | None, most: int) -> Table | None:
     if 8 * file.metadata.num_rows * len(names) > most:
         return None
     if wanted is not None:
-        ParquetPoints(path, names)
+        ParquetPoints(path, names, wanted.remedies.columns)
         names += tuple(name for _, name in wanted.apart if name is not None)
     names += tuple(name for name in file.schema_arrow.names if name in ROW_NAMES)
     try:
         read = file.read(columns=list(names))
     except (pyarrow.ArrowException, OSError) as error:
         raise _unreadable(path, error) from None
-    table = table_of(read.select(names), str(path))
-    return None if table is None else table._replace(remedies=IN_FILE)
+    return table_of(read.select(names), str(path))
 
 
 def _opened(path: Path) -> Any:

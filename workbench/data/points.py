@@ -96,7 +96,8 @@ def finite_points(x: ArrayLike, dimensions: int, where: str = "x", *, marginal: 
         x: `[N, D]`, or `[N]` if D is 1.
         dimensions: D.
         where: the name of the array in error messages.
-        marginal: how missing cells are marginalised, for the message; empty if they cannot be.
+        marginal: how missing cells are marginalised, for the message; empty if they cannot be. At `{}` it says which
+            rows must be left out.
 
     Raises:
         InputError: as for `as_points`; the number of columns is not D; a cell is NaN or infinite.
@@ -143,7 +144,8 @@ def check_points(
         where: the name of the source (a file, a data set), with which the message starts.
         components: K; at least as many rows are required.
         columns: names of the D columns; `x1` to `xD` unless given.
-        marginal: how missing cells are marginalised, for the message; empty if they cannot be.
+        marginal: how missing cells are marginalised, for the message; empty if they cannot be. At `{}` it says which
+            rows must be left out.
 
     Raises:
         InputError: x is not 2-D, has no columns, fewer than two rows or fewer rows than components; a cell is NaN or
@@ -234,7 +236,7 @@ def _not_finite(x: NDArray[np.float64], names: Sequence[str], marginal: str) -> 
     one = cells.total == 1
     empty = _empty_rows(x) if marginal else None
     instead = "" if empty is None else f", or let {'its' if one else 'their'} other cells count with {marginal}"
-    instead += f", without the rows that hold none: {WITHOUT_EMPTY}" if empty else ""
+    instead = instead.format(f", without the rows that hold none: {WITHOUT_EMPTY}" if empty else "")
     if one:
         ((row, column),) = cells.first
         return f"{place(row, names[column])} is {value(row, column)}; give a finite number or remove the row{instead}"

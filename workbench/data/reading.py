@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, NamedTuple, TypeAlias, get_args
+from typing import Any, ClassVar, Literal, NamedTuple, TypeAlias, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,17 @@ from workbench.data.incomplete import check_incomplete, has_missing
 from workbench.data.moments import blocks_of
 from workbench.data.names import column_positions, unknown_name
 from workbench.data.points import check_points, default_columns, named_points
-from workbench.data.table import IN_FILE, IN_PYTHON, Table, empty_words, numbers, words, words_in
+from workbench.data.table import (
+    IN_COMMAND,
+    IN_CONFIG,
+    IN_PYTHON,
+    Remedies,
+    Table,
+    empty_words,
+    numbers,
+    words,
+    words_in,
+)
 from workbench.data.weights import check_weights
 from workbench.display import as_html, short
 from workbench.errors import InputError, checks_arguments, one_line, shown
@@ -47,15 +57,22 @@ class Wanted:
     weights: str | None = None
     label_known: str | None = None
 
+    # How messages say what can be asked for.
+    remedies: ClassVar[Remedies] = IN_PYTHON
+
     __repr__ = short
     _repr_html_ = as_html
+
+    def asked(self, key: str) -> str:
+        """What is asked for a key, as it was written."""
+        return self.remedies.ask(key, repr(getattr(self, key)))
 
     @property
     def apart(self) -> tuple[tuple[str, str | None], ...]:
         """The columns that are no coordinates, by the field that names them."""
         return (
             ("label", self.label),
-            ("id", self.identity),
+            (self.remedies.identity, self.identity),
             ("weights", self.weights),
             ("label_known", self.label_known),
         )
@@ -101,7 +118,7 @@ class Wanted:
         if self.missing == "marginal" and has_missing(x):
             check_incomplete(x, where, columns=columns)
         else:
-            check_points(x, where, columns=columns, marginal=IN_FILE.marginal)
+            check_points(x, where, columns=columns, marginal=self.remedies.marginal)
 
     def names(self, present: Sequence[str], where: str) -> tuple[str, ...]:
         """The columns to use of those that are present, after a check that all names are known."""
@@ -117,14 +134,28 @@ class Wanted:
             unfitted = {*(name for _, name in self.apart), *self.exclude}
             left = tuple(name for name in present if name not in unfitted)
             if present and not left:
-                every = ", ".join(present)
-                raise InputError(f"{where}: exclude, label, id and weights leave no column to fit; it has {every}")
+                every, identity = ", ".join(present), self.remedies.identity
+                raise InputError(
+                    f"{where}: exclude, label, {identity} and weights leave no column to fit; it has {every}"
+                )
             return left
         chosen = tuple(present[position] for position in column_positions(self.columns, present, where))
         for field, name in self.apart:
             if name in chosen:
                 raise InputError(f"{where}: column {shown(name)} is both {field} and in columns; take it out of one")
         return chosen
+
+
+class WantedOfConfig(Wanted):
+    """What the keys of a config ask for."""
+
+    remedies = IN_CONFIG
+
+
+class WantedOfCommand(Wanted):
+    """What a command asks for, whose columns cannot be chosen."""
+
+    remedies = IN_COMMAND
 
 
 class Content(NamedTuple):
@@ -171,7 +202,7 @@ def read_table(
     found = table_of(table, name)
     if found is None:
         x, _ = named_points(table, name)
-        found = Table(name, default_columns(x.shape[1]), tuple(x.T), remedies=IN_PYTHON)
+        found = Table(name, default_columns(x.shape[1]), tuple(x.T))
     content = content_of(found, asked, fit=True)
     asked.check(content.x, name, content.columns)
     return asked.data_set(content, name, "")
@@ -198,6 +229,7 @@ def content_of(table: Table, wanted: Wanted, *, fit: bool) -> Content:
             constant. One message tells all of these.
     """
     allowed = wanted.missing != "refuse"
+    table = table._replace(remedies=wanted.remedies)
     names = wanted.names(table.columns, table.where)
     x, complaints = numbers(table, names, drop=allowed)
     labels, ids, known = (
@@ -205,9 +237,9 @@ def content_of(table: Table, wanted: Wanted, *, fit: bool) -> Content:
     )
     if ids is None and table.ids is not None:
         ids = words_in(table.ids)
-    kept = None if complaints or not allowed else counting_rows(x, wanted.missing, fit=fit)
+    kept = None if complaints or not allowed else counting_rows(x, wanted, fit=fit)
     complaints += _infinite(x, names)
-    weights, wrong = _weights(table, wanted.weights)
+    weights, wrong = _weights(table, wanted)
     complaints += wrong
     if labels is not None:
         complaints += empty_words(labels, str(wanted.label), kept)
@@ -222,14 +254,17 @@ def content_of(table: Table, wanted: Wanted, *, fit: bool) -> Content:
     return content if kept is None else whole(content, kept)
 
 
-def counting_rows(x: NDArray[np.float64], missing: Missing, *, fit: bool) -> NDArray[np.bool_] | None:
+def counting_rows(x: NDArray[np.float64], wanted: Wanted, *, fit: bool) -> NDArray[np.bool_] | None:
     """Which rows are kept [N]; None if all are.
 
     If rows with missing cells are dropped, those without any. If these are marginalised, and a mixture is to be fitted,
     those with a value: the density of no cells is one, so that a row without any says nothing.
     """
+    missing = wanted.missing
     if missing == "drop" and not isinstance(x, np.ndarray):
-        raise InputError('missing = "drop": the file is read by parts, as it is larger than memory; fill its cells in')
+        raise InputError(
+            f"{wanted.remedies.drop}: the file is read by parts, as it is larger than memory; fill its cells in"
+        )
     if missing == "drop":
         return np.asarray(~np.any(np.isnan(x), axis=1))
     if missing == "marginal" and fit and isinstance(x, np.ndarray):
@@ -268,8 +303,9 @@ def _rows(count: int, one: str, several: str) -> str:
     return f"1 row {one}" if count == 1 else f"{count:,} rows {several}"
 
 
-def _weights(table: Table, name: str | None) -> tuple[NDArray[np.float64] | None, list[str]]:
+def _weights(table: Table, wanted: Wanted) -> tuple[NDArray[np.float64] | None, list[str]]:
     """The weights in a column, if there are any, and what is wrong with them. [N]"""
+    name = wanted.weights
     if name is None:
         return None, []
     cells, wrong = numbers(table, (name,))
@@ -278,7 +314,7 @@ def _weights(table: Table, name: str | None) -> tuple[NDArray[np.float64] | None
         more = f" and in {len(others):,} other rows" if others else ""
         return None, [f"{place(row, name)}{more} is no number; weights say how often each row counts"]
     try:
-        return check_weights(cells[:, 0], len(cells), f"weights = {name!r}"), []
+        return check_weights(cells[:, 0], len(cells), wanted.asked("weights")), []
     except InputError as error:
         return None, [str(error)]
 

@@ -40,20 +40,33 @@ Column: TypeAlias = Sequence[Any] | NDArray[Any]
 
 
 class Remedies(NamedTuple):
-    """How a message says what can be asked of a reader; `{}` stands for the name of a column in quotes."""
+    """How a message says what can be asked of a reader."""
 
-    columns: str
-    drop: str
-    marginal: str
-    label: str
-    identity: str
+    form: str  # of a key and its value
+    identity: str  # the key that names the column of ids
+    columns: str  # the choice of columns; empty if they cannot be chosen
+
+    def ask(self, key: str, value: str) -> str:
+        """The value of a key, as it is written."""
+        return self.form.format(self.identity if key == "identity" else key, value)
+
+    @property
+    def drop(self) -> str:
+        """How rows with a missing cell are left out."""
+        return self.ask("missing", '"drop"')
+
+    @property
+    def marginal(self) -> str:
+        """How rows with a missing cell count by their others."""
+        return self.ask("missing", '"marginal"')
 
 
-# As keys of a config, and as arguments in Python.
-IN_FILE = Remedies("columns = [...]", 'missing = "drop"', 'missing = "marginal"', "label = {}", "id = {}")
-IN_PYTHON = Remedies(
-    "wb.read_table(x, columns=[...])", 'missing="drop"', 'missing="marginal"', "label={}", "identity={}"
-)
+# As keys of a config, as arguments of a reader in Python, as options of a command that knows its columns already, and
+# beside a table that is given as points.
+IN_CONFIG = Remedies("{} = {}", "id", "columns = [...]")
+IN_PYTHON = Remedies("{}={}", "identity", "columns=[...]")
+IN_COMMAND = Remedies("--{} {}", "--id", "")
+OF_POINTS = IN_PYTHON._replace(columns="wb.read_table(x, columns=[...])")
 
 
 class Table(NamedTuple):
@@ -64,7 +77,7 @@ class Table(NamedTuple):
     cells: tuple[Column, ...]  # one for each column
     ids: Column | None = None  # names of the rows, from a column without a name [N]
     decimal_commas: bool = False  # whether text such as 3,14 is a number
-    remedies: Remedies = IN_FILE  # what can be asked for, for messages
+    remedies: Remedies = IN_PYTHON  # what can be asked for, for messages
 
     @property
     def num_rows(self) -> int:
@@ -308,15 +321,17 @@ def _of_missing(bad: _Bad, table: Table) -> str:
 def _of_others(bad: _Bad, table: Table) -> str:
     row, column = bad.cells.first[0]
     comma = " write decimals with a point, or" if _WITH_COMMA.fullmatch(bad.read(row, column)) else ""
+    if not table.remedies.columns:
+        return f"{bad.text('not numbers', '{value}, not a number')};{comma} give numbers, or leave such cells empty"
     held = [bad.columns[d] for d in np.flatnonzero(bad.cells.by_column).tolist()]
     naming = [name for name in held if _names_rows(table.column(name), table.decimal_commas)]
     remedies = [table.remedies.columns]
-    for what, asked, names in (
-        ("the groups", table.remedies.label, [name for name in held if name not in naming]),
-        ("the names of the rows", table.remedies.identity, naming),
+    for what, key, names in (
+        ("the groups", "label", [name for name in held if name not in naming]),
+        ("the names of the rows", "identity", naming),
     ):
         quoted = [json.dumps(cut(name, VALUE), ensure_ascii=False) for name in names[:1]]
-        remedies += [f"{what} with {asked.format(name)}" for name in quoted]
+        remedies += [f"{what} with {table.remedies.ask(key, name)}" for name in quoted]
     remedy = " or ".join([", ".join(remedies[:-1]), remedies[-1]])
     return f"{bad.text('not numbers', '{value}, not a number')};{comma} name the columns to use with {remedy}"
 

@@ -7,7 +7,7 @@ import numpy as np
 from workbench.data import Tie, ties_of
 from workbench.data.known import UNKNOWN, Known
 from workbench.data.moments import Weights
-from workbench.data.observed import MissingCells, Observed
+from workbench.data.observed import USE_DROP, MissingCells, Observed
 from workbench.data.weights import check_whole
 from workbench.engine.incomplete import IncompleteRows
 from workbench.engine.known import KnownRows
@@ -93,7 +93,7 @@ class Hosted:
             InputError: a weight is not whole, or a cell is missing.
         """
         if self.missing == "marginal":
-            raise InputError(f'missing: {who} needs every cell; use missing = "drop"')
+            raise InputError(f"missing: {who} needs every cell; {USE_DROP}")
         check_whole(self.weights, who)
         known = np.full(len(self.x), UNKNOWN) if self.known is None else self.known.components
         if self.weights is None:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from workbench.data.incomplete import Patterns
 from workbench.data.known import UNKNOWN, divided
-from workbench.data.observed import Observed
+from workbench.data.observed import USE_DROP, Observed
 from workbench.engine.layout import Layout
 from workbench.engine.rows import Chunk, RandomChunk, Rows, Sums
 from workbench.errors import InputError
@@ -205,4 +205,4 @@ class IncompleteRows(Rows):
         return (jnp.arange(self.z.shape[-1]) < self.counted[:, None]).astype(self.dtype)
 
     def _refuse(self) -> NoReturn:
-        raise InputError('x: some cells are missing, which this computation cannot marginalise; use missing = "drop"')
+        raise InputError(f"x: some cells are missing, which this computation cannot marginalise; {USE_DROP}")

@@ -11,9 +11,10 @@ import numpy as np
 from pydantic import BeforeValidator, Field, SerializeAsAny, WrapSerializer, WrapValidator, model_validator
 
 from workbench.config import Config, Listed
-from workbench.data import Dataset, Missing, Simulator, Wanted, load_dataset, read_file
+from workbench.data import Dataset, Missing, Simulator, load_dataset, read_file
 from workbench.data.dataset import centre_and_scale
 from workbench.data.known import Known
+from workbench.data.reading import WantedOfConfig
 from workbench.errors import InputError
 from workbench.experiment.own import CLASS, validate_own, with_classes
 from workbench.loop.pool import INTERVAL
@@ -131,9 +132,8 @@ class DataConfig(Config):
         if self.simulate is not None:
             data = Simulator(**self.simulate.model_dump()).draw(seed)
         elif self.file is not None:
-            wanted = Wanted(
-                self.columns, self.label, self.id, self.exclude or (), self.missing, self.weights, self.label_known
-            )
+            apart = (self.exclude or (), self.missing, self.weights, self.label_known)
+            wanted = WantedOfConfig(self.columns, self.label, self.id, *apart)
             data = read_file(folder / self.file, wanted=wanted)
             data = replace(data, units=data.units if self.units is None else self.units)
         else:

@@ -21,6 +21,7 @@ from pydantic import Field
 
 from workbench.config import Config
 from workbench.data.names import unknown_name
+from workbench.data.observed import USE_DROP
 from workbench.errors import InputError, shown
 from workbench.mixture import Mixture
 from workbench.problem import Problem
@@ -123,7 +124,7 @@ class Method(Config, ABC):
         """
         if problem.missing == "marginal" and not self.marginalises:
             raise InputError(
-                f'missing: {self.method} cannot marginalise missing cells; use missing = "drop", or one of '
+                f"missing: {self.method} cannot marginalise missing cells; {USE_DROP}, or one of "
                 "em, squarem, anderson, ascent, newton, nuts"
             )
         if problem.is_partly_known and not (self.marginalises or self.takes_known):

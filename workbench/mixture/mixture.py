@@ -339,7 +339,7 @@ class Mixture:
             return points.astype(self.means.dtype)
         x = by_name(x, self.columns)
         if missing == "refuse":
-            checked = finite_points(x, self.num_dimensions, marginal='missing="marginal"')
+            checked = finite_points(x, self.num_dimensions, marginal='missing="marginal"{}')
         else:
             checked = points_or_missing(x, self.num_dimensions)
         return jnp.asarray(checked, self.means.dtype)
