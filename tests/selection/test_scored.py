@@ -2,10 +2,12 @@
 
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 from patience import MOMENTS
 
+from workbench.engine.rows import Rows
 from workbench.experiment import parse_experiment
 from workbench.selection import criteria, fit_criteria
 from workbench.selection.asked import with_components
@@ -32,7 +34,7 @@ def test_an_interrupted_climb_does_not_wait_for_the_sampler(tiny, monkeypatch) -
     released.set()
 
 
-def test_candidates_are_sampled_in_order_by_one_thread_while_others_are_scored(tiny, monkeypatch) -> None:
+def test_candidates_are_sampled_by_other_threads_while_others_are_scored(tiny, monkeypatch) -> None:
     experiment = parse_experiment(tiny, "tiny")
     train, _ = experiment.data.load(experiment.seed, Path())
     order: list[tuple[int, int]] = []
@@ -57,5 +59,43 @@ def test_candidates_are_sampled_in_order_by_one_thread_while_others_are_scored(t
         assert made.scores["waic"].why == "of chains"
         assert made.scores["evidence"].why == "of particles"
         sampling.end(str(k))
-    assert [k for k, _ in order] == [2, 3]
-    assert len({thread for _, thread in order}) == 1 and order[0][1] != threading.get_ident()
+    assert sorted(k for k, _ in order) == [2, 3]
+    assert threading.get_ident() not in {thread for _, thread in order}
+
+
+def _most_at_once(values: dict[str, Any], monkeypatch: pytest.MonkeyPatch, wait: float) -> int:
+    """How many of two candidates are sampled at once, where each waits for the other for so many seconds."""
+    experiment = parse_experiment(values, "tiny")
+    train, _ = experiment.data.load(experiment.seed, Path())
+    both, at_once = threading.Barrier(2), []
+
+    def sample(*_: object) -> tuple[Missing, Missing]:
+        try:
+            both.wait(wait)
+            at_once.append(2)
+        except threading.BrokenBarrierError:
+            at_once.append(1)
+        return Missing("not drawn"), Missing("not drawn")
+
+    monkeypatch.setattr(criteria, "sampled", sample)
+    sampling = criteria.Sampling()
+    begun = [sampling.begin(str(k), with_components(experiment, k, train), train) for k in (2, 3)]
+    for each in begun:
+        each.sampled.result(MOMENTS)
+    sampling.stop()
+    return max(at_once)
+
+
+def test_two_candidates_are_sampled_at_once_by_gibbs_and_ibis(tiny, monkeypatch) -> None:
+    assert _most_at_once(tiny, monkeypatch, MOMENTS) == 2
+
+
+def test_samplers_that_use_numpyro_take_turns(tiny, monkeypatch) -> None:
+    assert _most_at_once(tiny | {"prior": {"family": "independent"}}, monkeypatch, 0.2) == 1
+    # Tempered SMC, which an experiment may state for a conjugate prior, draws from the prior by NumPyro.
+    assert _most_at_once(tiny | {"methods": {"smc": {"method": "tempered_smc"}}}, monkeypatch, 0.2) == 1
+
+
+def test_candidates_whose_rows_devices_share_take_turns(tiny, monkeypatch) -> None:
+    monkeypatch.setattr(Rows, "shared", property(lambda _: True))
+    assert _most_at_once(tiny, monkeypatch, 0.2) == 1

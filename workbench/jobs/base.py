@@ -152,10 +152,10 @@ class Job(ABC):
         """
         return kept
 
-    def announce(self, following: Cell | None) -> None:  # noqa: B027  # most compute cells one by one
-        """Name the cell that this process probably runs after the next one; None if there is none.
+    def announce(self, following: Sequence[Cell]) -> None:  # noqa: B027  # most compute cells one by one
+        """Name the cells that this process probably runs after the next one, in order.
 
-        A job may begin to compute it early. Another process may still take it.
+        A job may begin to compute them early. Another process may still take them.
         """
 
     def prepare(self, folder: Path) -> None:  # noqa: B027  # most have nothing to share

@@ -124,7 +124,7 @@ def run_job(
 def _one_by_one(job: Job, store: Store, cells: Sequence[Cell], reuse: Reuse, watch: Watch | None) -> Iterator[Outcome]:
     """Run cells in this process, except those that another process has claimed."""
     for place, cell in enumerate(cells):
-        job.announce(cells[place + 1] if place + 1 < len(cells) else None)
+        job.announce(cells[place + 1 :])
         outcome = run_if_free(job, store, cell, reuse, watch)
         if outcome is not None:
             yield outcome

@@ -29,6 +29,9 @@ from workbench.selection.criteria import Begun, Choice, Sampling, scored
 from workbench.selection.families import FamilySelection
 from workbench.selection.selection import Selection
 
+# The cells ahead whose sampling begins: two threads sample, and one of them may take long over the cell before.
+AHEAD = 2
+
 # Modules that hand the settings of the config to the code that computes.
 GLUE = ("jobs.selection", "selection.asked", "experiment.config")
 
@@ -77,7 +80,7 @@ class SelectionJob(Job):
         self.experiment = experiment
         self.points = Points(*experiment.data.load(experiment.seed, Path())) if points is None else points
         self.families = {of: self._family(of, wanted) for of in families}
-        self._announced: Cell | None = None
+        self._announced: Sequence[Cell] = ()
 
     def _family(self, covariance: str, components: Sequence[int]) -> Family:
         model = self.experiment.model.model_copy(update={"covariance": covariance})
@@ -122,14 +125,14 @@ class SelectionJob(Job):
         return [cell for cell, _ in self._cells.values()]
 
     def run(self, cell: Cell, checkpoint: Checkpoint, progress: Progress | None) -> Record:
-        """Score one number of components by every criterion, and begin to sample the announced one.
+        """Score one number of components by every criterion, and begin to sample the announced ones.
 
-        Sampling takes longer than the rest, so its thread should never wait.
+        Sampling takes longer than the rest, so its threads should never wait.
         """
         try:
             begun = self._begin(cell)
-            if self._announced is not None:
-                self._begin(self._announced)
+            for cell_ahead in self._announced:
+                self._begin(cell_ahead)
             made = scored(self._cells[cell.key][1], self.points.train, begun, self.criteria)
         except BaseException:
             self._sampling.stop()
@@ -138,9 +141,9 @@ class SelectionJob(Job):
         row = {name: score.value for name, score in made.scores.items()}
         return Record({"choice": made.to_dict()}, row={"log_likelihood": made.log_likelihood, **row})
 
-    def announce(self, following: Cell | None) -> None:
-        """Have the sampler take on the cell after the next one."""
-        self._announced = following
+    def announce(self, following: Sequence[Cell]) -> None:
+        """Have the samplers take on the cells after the next one, as many as keep them busy."""
+        self._announced = following[:AHEAD]
 
     @cached_property
     def _sampling(self) -> Sampling:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Collection
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from threading import Lock
 from typing import Any, NamedTuple
 
 import jax
@@ -15,7 +16,7 @@ from workbench.mixture import Mixture
 from workbench.problem import Problem
 from workbench.selection.candidate import Candidate, climbed
 from workbench.selection.fit_criteria import FOLDS, aic, bic, heldout, icl
-from workbench.selection.posterior import Missing, Posterior, chains_of, sampled
+from workbench.selection.posterior import Missing, Posterior, can_sample_beside, chains_of, sampled
 from workbench.selection.posterior_criteria import evidence, loo, waic
 from workbench.selection.score import Score
 from workbench.starts import draw_starts
@@ -83,18 +84,18 @@ class Choice:
 
 
 class Begun(NamedTuple):
-    """A candidate that the sampler's thread has taken on."""
+    """A candidate that the samplers' threads have taken on."""
 
     drawn: Future[tuple[Problem, Mixture]]  # the problem, and the starts of its climber and its sampler
     sampled: Future[tuple[Posterior | Missing, Posterior | Missing]]
 
 
 class Sampling:
-    """A thread that draws starts and samples, one candidate after another, in the order in which they begin.
+    """Threads that draw starts and sample, one candidate after another, in the order in which they begin.
 
-    Compiling a program uses one core, and so do passes over few points. The climber therefore runs beside the sampler.
-    All sampling is done by one thread, because NumPyro's handlers are one stack for the whole process, and because two
-    threads that need the same program would both compile it.
+    Compiling a program uses one core, and so do passes over few points. The climber therefore runs beside the samplers,
+    and of these two candidates' side by side where they can: where they use NumPyro they take turns, because its
+    handlers are one stack for the whole process, and where devices share the rows, because each uses all devices.
 
     Args:
         criteria: names of the criteria that are asked for; without one that needs draws, starts alone are drawn.
@@ -102,42 +103,50 @@ class Sampling:
 
     def __init__(self, criteria: Collection[str] = CRITERIA) -> None:
         self._samples = any(CRITERIA[name].samples for name in criteria)
-        self._thread: ThreadPoolExecutor | None = None
+        self._threads: ThreadPoolExecutor | None = None
         self._begun: dict[str, Begun] = {}
+        self._turn = Lock()
 
     def begin(self, key: str, experiment: Experiment, train: Dataset) -> Begun:
         """Queue a candidate, unless one of this key has begun."""
         if key not in self._begun:
-            self._thread = self._thread or ThreadPoolExecutor(max_workers=1)
-            self._begun[key] = self._queue(self._thread, experiment, train, self._samples)
+            self._threads = self._threads or ThreadPoolExecutor(max_workers=2)
+            self._begun[key] = self._queue(self._threads, experiment, train)
         return self._begun[key]
 
     def end(self, key: str) -> None:
-        """Forget a candidate that has been sampled. The thread ends with the last one."""
+        """Forget a candidate that has been sampled. The threads end with the last one."""
         del self._begun[key]
         if not self._begun:
             self.stop()
 
     def stop(self) -> None:
-        """Forget all candidates. It does not wait, because an interruption should not wait for the sampler."""
+        """Forget all candidates. It does not wait, because an interruption should not wait for the samplers."""
         self._begun.clear()
-        if self._thread is not None:
-            self._thread.shutdown(wait=False, cancel_futures=True)
-        self._thread = None
+        if self._threads is not None:
+            self._threads.shutdown(wait=False, cancel_futures=True)
+        self._threads = None
 
-    @staticmethod
-    def _queue(thread: ThreadPoolExecutor, experiment: Experiment, train: Dataset, samples: bool) -> Begun:
-
+    def _queue(self, threads: ThreadPoolExecutor, experiment: Experiment, train: Dataset) -> Begun:
         def starting() -> tuple[Problem, Mixture]:
             problem = experiment.problem(train)
             chains = chains_of(experiment, problem)
             wanted = max(experiment.restarts, 0 if chains is None else chains.num_chains)
             return problem, draw_starts(experiment.starts, problem, wanted, experiment.seed)
 
-        drawn = thread.submit(starting)
         none = Missing("no criterion that is asked for needs it")
-        later = (lambda: sampled(experiment, *drawn.result())) if samples else (lambda: (none, none))
-        return Begun(drawn, thread.submit(later))
+
+        def sampling() -> tuple[Posterior | Missing, Posterior | Missing]:
+            problem, starts = drawn.result()
+            if self._threads is not threads:
+                return none, none  # all candidates were forgotten meanwhile
+            if can_sample_beside(experiment, problem):
+                return sampled(experiment, problem, starts)
+            with self._turn:
+                return sampled(experiment, problem, starts)
+
+        drawn = threads.submit(starting)
+        return Begun(drawn, threads.submit(sampling if self._samples else lambda: (none, none)))
 
 
 def scored(

@@ -164,6 +164,14 @@ def sampled(
     return (by_particles if by_particles.agrees else found), by_particles
 
 
+def can_sample_beside(experiment: Experiment, problem: Problem) -> bool:
+    """Whether the samplers can run while those of another candidate do: without NumPyro, and on one device each."""
+    return not problem.rows.shared and all(
+        isinstance(sampler, Gibbs | IBIS | None)
+        for sampler in (chains_of(experiment, problem), particles_of(experiment, problem))
+    )
+
+
 def first_that_suits(methods: Iterable[M], problem: Problem) -> M | None:
     """The first of some methods that can solve the problem; None if none can."""
     for method in methods:
