@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,51 @@ def test_a_comparison_comes_back_from_its_file(comparison: wb.Comparison, tmp_pa
         assert json.loads(str(arrays["about"]))["format"] == "workbench comparison"
 
 
+def _table(**columns: Any) -> dict[str, Any]:
+    x = np.random.default_rng(6).normal(size=(40, 2)) + np.repeat([[0.0], [6.0]], 20, axis=0)
+    return {"length": x[:, 0].copy(), "width": x[:, 1].copy(), **columns}
+
+
+def _of(wanted: wb.Wanted | None = None, **columns: Any) -> wb.Dataset:
+    return replace(wb.read_table(_table(**columns), wanted=wanted), units="mm")
+
+
+KINDS = np.repeat(["a", "b"], 20)
+HOLES = np.where(np.arange(40) % 19 == 3, np.nan, _table()["width"])
+PROBLEMS: dict[str, Callable[[], wb.Problem]] = {
+    "dropped": lambda: wb.Problem(_of(wb.Wanted(missing="drop"), width=HOLES), 2),
+    "marginal": lambda: wb.Problem(_of(wb.Wanted(missing="marginal"), width=HOLES), 2),
+    "weights": lambda: wb.Problem(
+        _of(wb.Wanted(weights="often", label="kind"), often=np.arange(40) % 4, kind=KINDS), 2
+    ),
+    "labels": lambda: wb.Problem(_of(wb.Wanted(label="kind"), kind=KINDS), 2),
+    "known": lambda: wb.Problem(
+        _of(wb.Wanted(label_known="kind"), kind=np.where(np.arange(40) % 5, "", KINDS)), 2, "tied"
+    ),
+    "background": lambda: wb.Problem(_of(), 2, background=True),
+    "fixed": lambda: wb.Problem(_of(), 2, fixed=wb.Fixed(component=0, weight=0.5)),
+    "array": lambda: wb.Problem(_of().x, 2, "diagonal", "conjugate"),
+}
+
+
+@pytest.mark.parametrize("kind", PROBLEMS)
+def test_a_comparison_that_was_read_again_shows_the_same(kind: str, tmp_path: Path) -> None:
+    problem = PROBLEMS[kind]()
+    first = wb.compare(problem, ["em"], restarts=2, reference=Reference(problem.sample[::7] + 0.01))
+    again = wb.load_comparison(wb.save_comparison(first, tmp_path / "mine.npz"))
+    for show in (
+        repr,
+        lambda it: it._repr_html_(),
+        lambda it: str(wb.table(it)),
+        lambda it: str(wb.estimates_of(it, "em")),
+    ):
+        assert show(again) == show(first)
+    for name in ("columns", "units", "dropped", "classes", "weights", "missing"):
+        np.testing.assert_array_equal(getattr(again.problem, name), getattr(problem, name))
+    assert again["em"].best(again.problem).columns == problem.columns
+    assert ("left out" in str(wb.table(again))) == (kind == "dropped")
+
+
 def arrays_in(path: Path) -> dict[str, Any]:
     with np.load(path) as arrays:
         return {name: arrays[name] for name in arrays.files}
@@ -66,13 +112,14 @@ def changed(path: Path, **values: Any) -> None:
         (lambda path: changed(path, about={"components": 2}), "mine.npz: is no comparison .*weights has shape"),
         (lambda path: changed(path, about={"prior": {"family": "none"}}), "mine.npz: is no comparison"),
         (lambda path: changed(path, x=np.full((N, D), np.nan)), "mine.npz: x: "),
+        (lambda path: changed(path, classes=np.array(["a"])), "mine.npz: reference.labels: shape is"),
         (lambda path: changed(path, about={"failures": 3}), "mine.npz: About: failures: must be a table, got 3"),
         (lambda path: changed(path, about={"missing": {"em": 1}}), "About: missing.em: must be a valid string"),
         (lambda path: changed(path, about={"stale": ["em"]}), "mine.npz: About: stale: must be a table"),
         (lambda path: changed(path, about={"name": 3}), "mine.npz: About: name: must be a valid string, got 3"),
         (lambda path: changed(path, about={"units": None}), "mine.npz: About: units: must be a valid string"),
         (lambda path: changed(path, about={"columns": "ab"}), "mine.npz: About: columns: must be an array"),
-        (lambda path: changed(path, about={"columns": ["a"]}), "mine.npz: columns: 1 column names for 2 columns"),
+        (lambda path: changed(path, about={"columns": ["a"]}), "mine.npz: x: 1 column names for 2 columns"),
         (lambda path: changed(path, about={"methods": 1}), "mine.npz: About: methods: must be an array, got 1"),
         (lambda path: changed(path, about={"methods": [{"name": 1}]}), "mine.npz: About: methods.0.name: must be"),
         (lambda path: changed(path, about={"more": 1}), "mine.npz: About: more: unknown key"),

@@ -1,6 +1,7 @@
 """The points of a problem as they are seen outside compiled programs: on the host, with their names and weights."""
 
-from typing import TYPE_CHECKING, Any
+from copy import copy
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -66,6 +67,13 @@ class Hosted:
     def is_partly_known(self) -> bool:
         """Whether the components of some rows are known, also inside a compiled program."""
         return isinstance(self.rows, KnownRows | IncompleteRows) and self.rows.known is not None
+
+    def described(self, units: str, dropped: int, classes: "NDArray[np.str_] | None") -> Self:
+        """The same problem with what a `Dataset` says of its points beside their values."""
+        told = copy(self)
+        data = self._on_host("described")._replace(units=units, dropped=dropped, classes=classes)
+        object.__setattr__(told, "_data", data)
+        return told
 
     def _on_host(self, what: str) -> Observed:
         """The data on the host, of which something is wanted."""

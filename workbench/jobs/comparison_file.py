@@ -13,7 +13,6 @@ from workbench.config import Config, Listed
 from workbench.data import Truth
 from workbench.data.known import Known
 from workbench.data.observed import MissingCells
-from workbench.data.points import check_columns
 from workbench.engine.devices import USUAL, dtype_name
 from workbench.engine.files import DAMAGED
 from workbench.errors import VALUE, InputError, checks_arguments, cut, path_of, shown
@@ -75,6 +74,7 @@ class About(Config):
     stale: dict[str, str]
     fixed: Annotated[tuple[Fixed, ...], Listed] = ()
     background: bool = False
+    dropped: int = 0
 
 
 @checks_arguments
@@ -83,8 +83,8 @@ def save_comparison(comparison: Comparison, path: Path | str) -> Path:
 
     `about` in it is JSON (`About`): the format, the model and the prior, the rules, the names of the methods and their
     seconds. `digest` is a hash of all the rest, by which a file that was changed afterwards is recognised. The other
-    arrays are the points (`x`, and `weights`, `heldout`, `labels`, `known_*` and `truth_*` where there are any) and
-    those of each trace, as `0/log_joint` of the first method.
+    arrays are the points (`x`, and `weights`, `heldout`, `labels`, `classes`, `known_*` and `truth_*` where there are
+    any) and those of each trace, as `0/log_joint` of the first method.
 
     Args:
         comparison: as `wb.compare` and `wb.run_experiment` return it.
@@ -109,13 +109,14 @@ def save_comparison(comparison: Comparison, path: Path | str) -> Path:
     about |= {"covariance": problem.covariance.name, "labels": problem.labels}
     about |= {"prior": problem.prior.model_dump(mode="json"), "soundness": reference.rule.model_dump(mode="json")}
     about["fixed"] = [one.model_dump(mode="json") for one in problem.fixed]
+    about["dropped"] = problem.dropped
     about["background"] = problem.background is not None
     about["starts"] = None if comparison.starts is None else comparison.starts.model_dump(mode="json")
     about["methods"] = [{"name": name, "seconds": _seconds(trace)} for name, trace in comparison.items()]
     arrays: dict[str, Any] = {"about": np.asarray(json.dumps(about)), "x": problem.x}
     known = {"weights": problem.weights, "heldout": reference.heldout, "labels": reference.labels}
     known |= {} if problem.known is None else {f"known_{k}": np.asarray(v) for k, v in problem.known._asdict().items()}
-    known |= {"heldout_weights": reference.heldout_weights}
+    known |= {"heldout_weights": reference.heldout_weights, "classes": problem.classes}
     if problem.background is not None:
         back = problem.background
         known |= {f"background_{k}": getattr(back, k) for k in ("weight", "low", "high")}
@@ -173,7 +174,10 @@ def _comparison(about: About, arrays: Mapping[str, np.ndarray]) -> Comparison:
     if about.background:
         parts = (jnp.asarray(arrays[f"background_{name}"]) for name in ("weight", "low", "high"))
         given["background"] = Background(*parts)
+    given["columns"] = about.columns or None
     problem = Problem(arrays["x"], about.components, about.covariance, prior, **given)
+    Reference(labels=arrays.get("classes")).check(problem)
+    problem = problem.described(about.units, about.dropped, arrays.get("classes"))
     traces = {
         method.name: trace_of(Record({"seconds": method.seconds.model_dump()}, _of(arrays, f"{place}/"), {}), problem)
         for place, method in enumerate(about.methods)
@@ -188,8 +192,6 @@ def _comparison(about: About, arrays: Mapping[str, np.ndarray]) -> Comparison:
         about.missing_heldout,
     )
     reference.check(problem)
-    if about.columns:
-        check_columns(about.columns, problem.num_dimensions, "columns")
     return Comparison(
         problem,
         traces,
