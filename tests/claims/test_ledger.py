@@ -187,7 +187,7 @@ def test_the_page_of_an_experiment_and_of_its_claims_lead_to_each_other(folder: 
     ],
 )
 def test_a_decision_is_read_back_as_it_was_written(error: Any) -> None:
-    rows = [Varied("seed", at, True, v, "1 nat", "no error known", 0.01) for at, v in (("1", HOLDS), ("2", FAILS))]
+    rows = [Varied("seed", at, True, v, "1 nat", NoErrorKnown(), 0.01) for at, v in (("1", HOLDS), ("2", FAILS))]
     decision = Decision(Verdict.DEPENDS, 0.1, "nats", error, "Two.", 0.01, tuple(rows), "At seed 2.")
     kept = record_of_decision(decision, {"tiny/em-1": "ab"})
     read = json.loads(json.dumps(dict(kept.values), allow_nan=False))

@@ -116,7 +116,7 @@ def coverages(clear: tuple[int, int], blurred: tuple[int, int], missing: int = 0
     ]  # fmt: skip
 
 
-def calibrations(sampler: float, control: float, replications: int = 200) -> list[Row]:
+def calibrations(sampler: float, control: float, replications: int = 400) -> list[Row]:
     """Adjusted p-values of a sampler and of an approximation, each of two quantities."""
     shared = {"replications": replications, "tests": 4, "draws": 31, "bins": 8}
     return [

@@ -7,15 +7,18 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from scipy.stats import binomtest, chisquare
+from scipy.stats import binomtest, chisquare, kstest
 
 from workbench.diagnostics.calibration import (
     chi_square_p_value,
     effective_sizes,
     envelope,
+    location_p_value,
+    normal_scores,
     power,
     quantities,
     ranks_of,
+    spread_p_value,
     thinned,
 )
 from workbench.errors import InputError
@@ -153,10 +156,32 @@ def test_what_is_ranked_is_blind_to_labels_and_says_what_it_is(
         np.testing.assert_allclose(found[name], value, rtol=1e-9)
 
 
+def test_normal_scores_of_uniform_ranks_are_standard_normal_and_their_tests_exact() -> None:
+    rng = np.random.default_rng(0)
+    scores = np.array([normal_scores(rng.integers(0, L + 1, M), L, rng) for _ in range(2000)])
+    assert kstest(scores.ravel(), "norm").pvalue > 1e-3
+    for p_value in (location_p_value, spread_p_value):
+        assert kstest([p_value(each) for each in scores], "uniform").pvalue > 1e-3
+
+
+def test_place_and_spread_are_seen_by_their_own_tests() -> None:
+    rng = np.random.default_rng(1)
+
+    def ranks(scale: float, shift: float) -> NDArray[np.int64]:
+        truth = rng.standard_normal(M)[:, None]
+        return np.sum(shift + scale * rng.standard_normal((M, L)) < truth, axis=1)
+
+    moved, narrow, wide = (normal_scores(ranks(*how), L, rng) for how in ((1.0, 0.6), (0.5, 0.0), (2.0, 0.0)))
+    # A shift of .6 is 6.6 standard errors of a mean of 120 scores.
+    assert location_p_value(moved) < 1e-4 < spread_p_value(moved)
+    for scores in (narrow, wide):
+        assert spread_p_value(scores) < 1e-4 < location_p_value(scores)
+
+
 def test_the_power_is_that_of_the_tests_and_grows_with_the_error_and_the_data_sets() -> None:
     level = 0.01
-    # Uniform ranks are found no more often than the level says, by either of two tests; three standard errors.
-    assert power(100, 31, 8, level) <= 2 * level + 3 * np.sqrt(2 * level / 400)
+    # Uniform ranks are found no more often than the level says, by any of four tests; three standard errors.
+    assert power(100, 31, 8, level) <= 4 * level + 3 * np.sqrt(4 * level / 400)
     found = [power(n, 31, 8, level, scale=0.6) for n in (50, 200)]
     assert found[0] < found[1]
     assert power(100, 31, 8, level, shift=0.2) < power(100, 31, 8, level, shift=0.8)

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
+from scipy.stats import chi2, norm
 
 from workbench.errors import InputError
 from workbench.jobs.study import run_study
@@ -97,8 +98,11 @@ def test_gibbs_under_another_prior_is_found_out_by_the_weights(found: Findings) 
 
 def test_rows_say_how_many_tests_they_are_adjusted_for(found: Findings) -> None:
     for row in found.where(method="gibbs").rows:
-        assert row["tests"] == 2 * len(found.values("quantity"))
-        least = min(float(str(row["p_chi_square"])), float(str(row["p_ecdf"])))
+        assert row["tests"] == 4 * len(found.values("quantity"))
+        least = min(float(str(row[f"p_{name}"])) for name in ("chi_square", "ecdf", "location", "spread"))
+        mean, square = float(str(row["mean_score"])), float(str(row["mean_square_score"]))
+        assert row["p_location"] == pytest.approx(2 * norm.sf(abs(mean) * np.sqrt(60)))
+        assert row["p_spread"] == pytest.approx(2 * min(chi2.cdf(60 * square, 60), chi2.sf(60 * square, 60)))
         assert row["p_adjusted"] == min(1.0, least * float(str(row["tests"])))
         assert np.sum(row["counts"]) == row["replications"] == 60
         assert len(row["counts"]) == row["draws"] + 1 == 32  # type: ignore[arg-type,operator]

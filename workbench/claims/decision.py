@@ -98,7 +98,7 @@ class Varied:
         within: whether the sentence speaks of this setting, so that another verdict here contradicts it.
         verdict: the verdict there.
         figure: the figure with its unit, as text.
-        error: its error, as text.
+        error: how sure the figure is; None if there is none.
         p_value: of the test that decided there, before any adjustment; None where a count or a proof decided.
     """
 
@@ -107,13 +107,18 @@ class Varied:
     within: bool
     verdict: Verdict
     figure: str
-    error: str
+    error: Error | None
     p_value: float | None = None
 
     @classmethod
     def of(cls, decision: "Decision", what: str, at: str, *, within: bool) -> "Varied":
         """A decision under another setting, as a line of the table."""
-        return cls(what, at, within, decision.verdict, decision.figure, decision.error_text, decision.p_value)
+        return cls(what, at, within, decision.verdict, decision.figure, decision.error, decision.p_value)
+
+    @property
+    def error_text(self) -> str:
+        """The error as text."""
+        return "-" if self.error is None else str(self.error)
 
 
 @dataclass(frozen=True)
@@ -153,7 +158,7 @@ class Decision:
         counted = isinstance(self.error, Exact) and not self.error.proved and not self.error.terms
         if counted and self.value != round(self.value or 0.0):
             raise ValueError(f"exact is a count, a complete sum or a proof, got {self.value}")
-        if isinstance(self.error, Interval) and decided and self.p_value is None:
+        if isinstance(self.error, Interval) and self.verdict != Verdict.UNDECIDED and self.p_value is None:
             raise ValueError("a verdict by an interval needs the p-value of its test")
         if (self.verdict == Verdict.DEPENDS) != bool(self.border):
             raise ValueError("a verdict depends if and only if there is a border")

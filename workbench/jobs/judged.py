@@ -72,7 +72,9 @@ def record_of_decision(decision: Decision, rests_on: Mapping[str, str]) -> Recor
 def decision_of(record: Record) -> Decision:
     """The inverse of `record_of_decision`; raises an error of `DAMAGED` if the record does not fit."""
     values = dict(record.values["decision"])
-    lines = [{**row, "verdict": Verdict(row["verdict"])} for row in values["sensitivity"]]
+    lines = [
+        {**row, "verdict": Verdict(row["verdict"]), "error": _error(row["error"])} for row in values["sensitivity"]
+    ]
     return Decision(
         verdict=Verdict(values["verdict"]),
         value=None if values["value"] is None else float(values["value"]),
@@ -137,18 +139,22 @@ def plain(judged: Judged) -> dict[str, Any]:
 
 def _values(decision: Decision) -> dict[str, Any]:
     """A decision as JSON values."""
-    error = decision.error
-    kind = None if error is None else {Exact: "exact", Interval: "interval", NoErrorKnown: "unknown"}[type(error)]
+    rows = [{**asdict(row), "error": _plain_error(row.error)} for row in decision.sensitivity]
+    own = {"value": _plain(decision.value), "error": _plain_error(decision.error), "sensitivity": rows}
+    return asdict(decision) | own
+
+
+def _plain_error(error: Error | None) -> dict[str, Any] | None:
+    """An error as JSON values."""
+    if error is None:
+        return None
+    kind = {Exact: "exact", Interval: "interval", NoErrorKnown: "unknown"}[type(error)]
     ends = {"low": _plain(error.low), "high": _plain(error.high)} if isinstance(error, Interval) else {}
-    return {
-        **asdict(decision),
-        "value": _plain(decision.value),
-        "error": None if error is None else {"kind": kind, **asdict(error), **ends},
-    }
+    return {"kind": kind, **asdict(error), **ends}
 
 
 def _error(values: Mapping[str, Any] | None) -> Error | None:
-    """The inverse of the error in `_values`."""
+    """The inverse of `_plain_error`."""
     if values is None:
         return None
     more = {key: value for key, value in values.items() if key != "kind"}

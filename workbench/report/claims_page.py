@@ -94,7 +94,7 @@ def sensitivity_of(judged: Judged) -> Grid:
     """The verdicts on a claim under other settings."""
     heads = ("varied", "at", "the sentence speaks of it", "verdict", "figure", "error")
     lines = [
-        (row.what, row.at, "yes" if row.within else "no", row.verdict.value, row.figure, row.error)
+        (row.what, row.at, "yes" if row.within else "no", row.verdict.value, row.figure, row.error_text)
         for row in judged.decision.sensitivity
     ]
     return Grid(Table.of_lines(heads, lines, words=heads), "Where the verdict turns")

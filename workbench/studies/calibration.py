@@ -16,8 +16,11 @@ from workbench.diagnostics.calibration import (
     chi_square_p_value,
     effective_sizes,
     envelope,
+    location_p_value,
+    normal_scores,
     quantities,
     ranks_of,
+    spread_p_value,
     thinned,
 )
 from workbench.engine.keys import named_key, restart_keys
@@ -50,8 +53,10 @@ class Calibration(Study):
     Draws of an approximation are ranked as well. They are not draws from the posterior, and show what a failure looks
     like.
 
-    A method has two `tests` for each quantity, the chi-square test over bins and the simultaneous test of the
-    distribution function. `p_adjusted` is the smaller p-value of a quantity times the number of tests (Bonferroni).
+    A method has four `tests` for each quantity: the chi-square test over bins and the simultaneous test of the
+    distribution function, which see any deviation, and those of place and spread by normal scores, which see draws that
+    are too high, too low, too narrow or too wide with far fewer data sets. `p_adjusted` is the smallest p-value of a
+    quantity times the number of tests (Bonferroni).
     """
 
     study: Literal["calibration"] = "calibration"
@@ -68,8 +73,8 @@ class Calibration(Study):
 
     summary: ClassVar[str] = "ranks of the truth among posterior draws: uniform where a sampler is right"
     shown: ClassVar[tuple[str, ...]] = (
-        "method", "quantity", "replications", "mean_rank", "p_chi_square", "p_ecdf", "tests", "p_adjusted", "uniform",
-        "median_ess", "short",
+        "method", "quantity", "replications", "mean_rank", "p_chi_square", "p_ecdf", "p_location", "p_spread", "tests",
+        "p_adjusted", "uniform", "median_ess", "short",
     )  # fmt: skip
 
     @model_validator(mode="after")
@@ -109,22 +114,30 @@ class Calibration(Study):
             sizes.append(effective_sizes(draws))
         found = zip(names, np.transpose(ranks), np.transpose(sizes), strict=True)
         kind: Row = {"approximation": isinstance(method, Approximation)}
-        return [{"quantity": quantity, **kind, **self._row(r, s, 2 * len(names))} for quantity, r, s in found]
+        return [
+            {"quantity": quantity, **kind, **self._row(r, normal_scores(r, self.draws, rng), s, 4 * len(names))}
+            for quantity, r, s in found
+        ]
 
-    def _row(self, ranks: np.ndarray, sizes: np.ndarray, tests: int) -> Row:
-        """The row of one quantity, from its rank and its effective sample size in every replication [M], [M]."""
+    def _row(self, ranks: np.ndarray, scores: np.ndarray, sizes: np.ndarray, tests: int) -> Row:
+        """The row of one quantity, from its rank, normal score and effective sample size in every replication [M]."""
         counts = np.bincount(ranks, minlength=self.draws + 1)
-        chi_square = chi_square_p_value(counts, self.bins)
-        ecdf = envelope(self.replications, self.draws).p_value(counts)
-        adjusted = min(1.0, tests * min(chi_square, ecdf))
+        p_values: Row = {
+            "p_chi_square": chi_square_p_value(counts, self.bins),
+            "p_ecdf": envelope(self.replications, self.draws).p_value(counts),
+            "p_location": location_p_value(scores),
+            "p_spread": spread_p_value(scores),
+        }
+        adjusted = min(1.0, tests * min(float(str(p)) for p in p_values.values()))
         return {
             "replications": self.replications,
             "draws": self.draws,
             "bins": self.bins,
             "counts": counts.tolist(),  # of the ranks 0, ..., L
             "mean_rank": float(np.mean(ranks)) / self.draws,  # expected to be one half for uniform ranks
-            "p_chi_square": chi_square,
-            "p_ecdf": ecdf,
+            "mean_score": float(np.mean(scores)),  # expected to be zero
+            "mean_square_score": float(np.mean(scores**2)),  # and one
+            **p_values,
             "tests": tests,
             "p_adjusted": adjusted,
             "uniform": adjusted >= FALSE_ALARM,

@@ -18,7 +18,6 @@ from workbench.claims.decision import (
 )
 from workbench.claims.evidence import Evidence, Limits, Ran
 from workbench.claims.statistics import by_median, by_share
-from workbench.compare.optima import WITHIN
 from workbench.compare.summary import arrivals, best_log_joint
 from workbench.diagnostics.proportion import Proportion
 from workbench.geometry.singularity import falls
@@ -164,7 +163,7 @@ def direct_ascent_cannot(evidence: Sequence[Ran], limits: Limits) -> Decision:
         missed += short
         verdict = Verdict.HOLDS if short else Verdict.FAILS
         figure = f"{number(ascent - em)} nats above EM's best" if ascent != em else "EM's best"
-        rows.append(Varied("data set", ran.name, True, verdict, figure, "exact"))
+        rows.append(Varied("data set", ran.name, True, verdict, figure, NoErrorKnown()))
     if not rows:
         return undecided("No experiment has both EM and direct ascent with a sound answer.")
     verdict = Verdict.HOLDS if missed == len(rows) else Verdict.FAILS
@@ -177,7 +176,7 @@ def ascent_needs_fewer_passes(ran: Ran, limits: Limits) -> Decision:
     pair, best = pair_of(ran), best_log_joint(ran.comparison)
     if pair is None or best is None:
         return undecided("The experiment does not have both EM and L-BFGS, or nothing sound.")
-    passes = [_passes_to(trace, best) for trace in pair]
+    passes = [_passes_to(trace, best, limits["within"]) for trace in pair]
     both = np.isfinite(passes[0]) & np.isfinite(passes[1])
     ratios = passes[1][both] / passes[0][both]
     found = by_median(-ratios, -1.0, "passes for each pass of EM", "starts on one data set")
@@ -247,10 +246,10 @@ def _highest(ran: Ran, kind: type[Method]) -> float | None:
     return max((float(trace.log_joint[place]) for trace, place in places if place is not None), default=None)
 
 
-def _passes_to(trace: Trace, best: float) -> np.ndarray:
-    """Passes until each restart came to the best and stayed there; infinite if it did not. [R]"""
+def _passes_to(trace: Trace, best: float, within: float) -> np.ndarray:
+    """Passes until each restart came to the best, to so many nats, and stayed there; infinite if it did not. [R]"""
     passes = np.full(trace.num_restarts, np.inf)
-    for restart, row in arrivals(trace, best, WITHIN):
+    for restart, row in arrivals(trace, best, within):
         passes[restart] = max(float(trace.passes[restart, row]), 1.0)
     return passes
 
