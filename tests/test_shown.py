@@ -1,6 +1,7 @@
 """Every public object shows itself: a short `repr`, and sound HTML in a notebook."""
 
 import inspect
+from dataclasses import replace
 from html.parser import HTMLParser
 from typing import Any
 
@@ -181,3 +182,35 @@ def test_long_values_are_cut() -> None:
     assert len(repr(many)) < 400
     wide = wb.Mixture.from_covariances(np.full(50, 0.02), np.zeros((50, 9)), np.ones((50, 9)), "diagonal")
     assert len(repr(wide)) <= 1000 and "\n" not in repr(wide)
+
+
+SET: dict[str, tuple[str, dict[str, Any], tuple[str, ...]]] = {
+    "weights": ("weights", {"weights": np.arange(60) % 3 + 0.5}, ("from 0.5 to 2.5; 60 rows count as N = 90",)),
+    "missing": ("missing cells", {"missing": "marginal"}, ("1 in 1 of 60 rows, which count by their other cells",)),
+    "dropped": ("rows left out", {"dropped": 7}, ("7, for their missing cells",)),
+    "known": ("known components", {"known": ["a", "b"] + [""] * 58}, ("2 of 60 rows", "a (1)", "b (1)")),
+}
+
+
+@pytest.mark.parametrize("given", SET)
+def test_what_is_set_of_points_is_seen_in_their_data_set_and_in_their_problem(data: wb.Dataset, given: str) -> None:
+    name, values, words = SET[given]
+    x = np.where(np.arange(120).reshape(60, 2) == 9, np.nan, data.x) if given == "missing" else data.x
+    plain = replace(data, labels=None)
+    special = replace(plain, x=x, **values)
+    assert name in repr(special) and name not in repr(plain) + plain._repr_html_() + wb.Problem(plain, 2)._repr_html_()
+    problem = wb.Problem(special, 2)
+    assert name in repr(problem) or "points that count as 90" in repr(problem)
+    for page in (special._repr_html_(), problem._repr_html_()):
+        assert name in page
+    assert all(word in special._repr_html_() for word in words)
+    assert words[0] in problem._repr_html_()
+
+
+def test_what_is_set_of_a_model_is_seen_in_its_problem(data: wb.Dataset) -> None:
+    fixed = wb.Problem(data, 2, fixed=wb.Fixed(component=1, weight=0.3))
+    assert "fixed parameters" in repr(fixed) and "of component 2 weight" in fixed._repr_html_()
+    beside = wb.Problem(data, 2, "tied", wb.ConjugatePrior(mean_shrinkage=0.5), background=True)._repr_html_()
+    assert all(word in beside for word in ("uniform in a box", "weight=0.05", "mean_shrinkage=0.5", "tied"))
+    assert "a (30), b (30)" in beside and "length, &lt;b&gt;&amp;" in beside
+    assert "background" not in fixed._repr_html_()

@@ -46,6 +46,11 @@ def as_html(thing: object) -> str:
     return page(type(thing).__name__, _table(thing))
 
 
+def lines_as_html(kind: str, values: Mapping[str, str]) -> str:
+    """HTML for a notebook: the name of a class, and a row for each of its properties that is set."""
+    return page(kind, Table.of_lines(("field", "value"), [*values.items()], words=("field", "value")))
+
+
 def page(*parts: str | Table) -> str:
     """HTML for a notebook: tables, and texts as paragraphs, which are escaped; what is empty is left out."""
     shown = (p.to_html() if isinstance(p, Table) else f"<p>{escape(p)}</p>" for p in parts if len(p))

@@ -10,23 +10,24 @@ import numpy as np
 from jax import Array
 
 from workbench.data import Dataset
+from workbench.data.described import in_short
 from workbench.data.known import Known
 from workbench.data.observed import MissingCells, Observed
+from workbench.display import VALUE, lines_as_html
 from workbench.engine.devices import mesh_of
 from workbench.engine.hosted import Hosted
 from workbench.engine.incomplete import IncompleteRows
 from workbench.engine.known import KnownRows
 from workbench.engine.one_pass import log_likelihood, one_pass
 from workbench.engine.rows import Rows
-from workbench.errors import InputError, checks_arguments, whole_number
+from workbench.errors import InputError, checks_arguments, cut, whole_number
 from workbench.mixture import Mixture, Prior, Statistics, covariance_named, num_parameters
 from workbench.mixture.background import Background, check_beside
 from workbench.mixture.covariance import Covariance
-from workbench.mixture.fixed import Fixed, Held, as_fixed, held_by
+from workbench.mixture.fixed import Fixed, Held, as_fixed, held_by, told_fixed
 from workbench.mixture.prior import Hyperparameters
 from workbench.mixture.prior.checks import Labels, check_labels, check_rank, check_separate
 from workbench.mixture.prior.named import prior_named
-from workbench.table import Table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -214,14 +215,17 @@ class Problem(Hosted):
             shape += f" that count as {self.num_points:.10g}"
         model = f"K = {self.components}, {self.covariance.name} covariance, {self.labels} labels"
         model += "" if self.background is None else ", a uniform background"
-        return f"Problem({shape}, {model}, {self.prior!r})"
+        more = {name: each for name, each in self.told.items() if name not in ("weights", "classes")}
+        more |= {"fixed parameters": ""} if self.fixed else {}
+        return f"Problem({shape}, {model}, {self.prior!r}{in_short(more)})"
 
     def _repr_html_(self) -> str:
-        heads = ("points", "columns", "components", "covariance", "labels", "prior")
-        model = (self.components, self.covariance.name, self.labels, repr(self.prior))
-        return Table.of_lines(
-            heads, [(self.num_points, self.num_dimensions, *model)], words=("covariance", "labels", "prior")
-        ).to_html()
+        told = {"points": f"{self.num_rows:,} x {self.num_dimensions}", "columns": cut(", ".join(self.columns), VALUE)}
+        told |= {"components": f"{self.components}", "covariance": self.covariance.name, "labels": self.labels}
+        told |= {"prior": repr(self.prior), "free parameters": f"{self.num_parameters:,}"}
+        told |= {"held fixed": told_fixed(self.fixed)}
+        told |= {} if self.background is None else {"background": f"uniform in a box, {self.background!r}"}
+        return lines_as_html("Problem", {name: each for name, each in (told | self.told).items() if each})
 
     @property
     def num_parameters(self) -> int:

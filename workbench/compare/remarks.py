@@ -16,6 +16,7 @@ from workbench.diagnostics.support import slivers
 from workbench.errors import VALUE, cut
 from workbench.loop.trace import Trace
 from workbench.mixture import COVARIANCES, Mixture
+from workbench.mixture.fixed import told_fixed
 from workbench.problem import Problem
 from workbench.soundness import Health, Soundness, tie_under
 
@@ -249,12 +250,7 @@ def _on_fixed(comparison: Comparison) -> list[str]:
     problem = comparison.problem
     if not problem.fixed:
         return []
-    kinds = ("weight", "mean", "covariance")
-    each = [
-        f"of component {one.component + 1} {' and '.join(kind for kind in kinds if getattr(one, kind) is not None)}"
-        for one in problem.fixed
-    ]
-    return [f"Held fixed: {', '.join(each)}; {problem.num_parameters} parameters are free."]
+    return [f"Held fixed: {told_fixed(problem.fixed)}; {problem.num_parameters} parameters are free."]
 
 
 def _on_background(comparison: Comparison) -> list[str]:

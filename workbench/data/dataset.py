@@ -13,13 +13,14 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from workbench.data.described import classes_text, described, in_short
 from workbench.data.incomplete import check_incomplete
 from workbench.data.known import known_texts
 from workbench.data.moments import moments_of
 from workbench.data.names import column_positions
 from workbench.data.points import check_columns, check_plain, check_points
 from workbench.data.weights import are_whole, check_weights
-from workbench.display import VALUE, as_html, short
+from workbench.display import VALUE, as_html, lines_as_html, short
 from workbench.errors import InputError, checks_arguments, cut, shown
 from workbench.frames import frame_of
 
@@ -148,9 +149,23 @@ class Dataset:
     def __repr__(self) -> str:
         n, d = self.x.shape
         known = "" if self.labels is None else f", {len(np.unique(self.labels))} known classes"
-        return f"Dataset({self.name!r}: {n} x {d}, columns {cut(', '.join(self.columns), VALUE)}{known})"
+        columns = cut(", ".join(self.columns), VALUE)
+        return f"Dataset({self.name!r}: {n} x {d}, columns {columns}{known}{in_short(self._set)})"
 
-    _repr_html_ = as_html
+    def _repr_html_(self) -> str:
+        n, d = self.x.shape
+        told = {"name": self.name, "points": f"{n:,} x {d}", "columns": cut(", ".join(self.columns), VALUE)}
+        told |= {} if self.labels is None else {"classes": classes_text(self.labels)}
+        told |= self._set | {"units": self.units, "source": self.source, "notes": self.notes}
+        told |= {} if self.truth is None else {"truth": repr(self.truth)}
+        told |= {} if self.ids is None else {"ids": f"a name for each row, as {shown(str(next(iter(self.ids), '')))}"}
+        return lines_as_html("Dataset", {name: value for name, value in told.items() if value})
+
+    @property
+    def _set(self) -> dict[str, str]:
+        """What is set of the points beside their values."""
+        told = described(self.x, self.weights, self.missing, self.dropped)
+        return told | ({} if self.known is None else {"known components": classes_text(self.known)})
 
     def to_dataframe(self) -> Any:
         """A row for each point: its id, its columns, its label, weight and known component where there are any.

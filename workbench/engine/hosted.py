@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from workbench.data import Tie, ties_of
+from workbench.data.described import classes_text, described
 from workbench.data.known import UNKNOWN, Known
 from workbench.data.moments import Weights
 from workbench.data.observed import USE_DROP, MissingCells, Observed
@@ -67,6 +68,16 @@ class Hosted:
     def is_partly_known(self) -> bool:
         """Whether the components of some rows are known, also inside a compiled program."""
         return isinstance(self.rows, KnownRows | IncompleteRows) and self.rows.known is not None
+
+    @property
+    def told(self) -> dict[str, str]:
+        """What is set of the points beside their values, in words; nothing inside a compiled program."""
+        data: Observed | None = getattr(self, "_data", None)
+        if data is None:
+            return {}
+        told = described(data.x, data.weights, self.missing, data.dropped)
+        told |= {} if data.known is None else {"known components": data.known.told()}
+        return told | ({} if data.classes is None else {"classes": classes_text(data.classes)})
 
     def described(self, units: str, dropped: int, classes: "NDArray[np.str_] | None") -> Self:
         """The same problem with what a `Dataset` says of its points beside their values."""

@@ -191,6 +191,15 @@ def _apart(components: Sequence[int], like: NDArray[np.float64]) -> NDArray[np.b
     return chosen.reshape(-1, *(1,) * (like.ndim - 1))
 
 
+def told_fixed(fixed: Sequence[Fixed]) -> str:
+    """What is held fixed, in words; components count from 1, as in all tables."""
+    kinds = ("weight", "mean", "covariance")
+    return ", ".join(
+        f"of component {one.component + 1} {' and '.join(kind for kind in kinds if getattr(one, kind) is not None)}"
+        for one in fixed
+    )
+
+
 def as_fixed(given: "Fixed | Sequence[Fixed] | None") -> tuple[Fixed, ...]:
     """What is fixed, as a tuple.
 
