@@ -249,6 +249,28 @@ def test_commas_that_may_be_no_decimals_are_not_guessed(write: Write, text: str,
     assert "write decimals with a point" in message or cell.count(",") > 1
 
 
+def test_quoted_decimal_commas_are_read_where_commas_separate_cells(write: Write) -> None:
+    text = 'kind,u,v,n\na,"1,5","-2,75",1\nb,"3,125","4",2\nb,"-0,5","1,5e1",4\n'
+    data = read_file(write("a.csv", text), label="kind")
+    np.testing.assert_array_equal(data.x, [[1.5, -2.75, 1.0], [3.125, 4.0, 2.0], [-0.5, 15.0, 4.0]])
+
+
+@pytest.mark.parametrize(
+    ("text", "remedy"),
+    [
+        ('u,v\n"1,5","2"\n"1,25","0.7"\n', "other numbers have decimal points; write decimals with a point"),
+        (
+            'u,v\n"1,500","2"\n"1,250","3"\n',
+            "may mark decimals or thousands; write decimals with a point and thousands",
+        ),
+        ("u,v\n1,5,2,7\n1,25,3,8\n", "cell for each column, and numbers with decimal commas quotes or semicolons"),
+    ],
+)
+def test_what_was_seen_of_ambiguous_commas_is_said(write: Write, text: str, remedy: str) -> None:
+    assert remedy in refusal(write("a.csv", text))
+    assert "decimal" not in refusal(write("b.csv", "u,v\n1,2\n3\n"))
+
+
 def test_words_with_commas_leave_numbers_as_they_are(write: Write) -> None:
     data = read_file(write("a.csv", "u;g\n1.5;1,5\n3.5;x, y\n4.5;z\n"), label="g")
     assert data.x.tolist() == [[1.5], [3.5], [4.5]]

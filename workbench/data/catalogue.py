@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from workbench.data.dataset import Dataset
 from workbench.data.names import unknown_name
-from workbench.data.table import Table, numbers, parse_table, words
+from workbench.data.parsing import parse_table
+from workbench.data.table import Table, numbers, words
 from workbench.errors import InputError, checks_arguments
 
 # Columns that number the rows (in crabs) and are neither measurements nor groups.

@@ -17,9 +17,10 @@ from workbench.data.cells import told
 from workbench.data.dataset import Dataset
 from workbench.data.frames import table_of
 from workbench.data.names import column_positions, unknown_name
+from workbench.data.parsing import parse_table
 from workbench.data.points import as_points, check_columns, check_finite, check_size, default_columns
 from workbench.data.reading import Content, Missing, Wanted, content_of, counting_rows, whole
-from workbench.data.table import Table, empty_words, parse_table, words_in
+from workbench.data.table import Table, empty_words, words_in
 from workbench.data.weights import check_weights
 from workbench.errors import VALUE, InputError, checks_arguments, cut, path_of
 
@@ -48,7 +49,7 @@ def read_file(
 ) -> Dataset:
     """Read and check the points in a file.
 
-    - `.csv`, `.tsv`: UTF-8 with a header row; see `table.parse_table`. All columns except `label` are coordinates.
+    - `.csv`, `.tsv`: UTF-8 with a header row; see `parsing.parse_table`. All columns except `label` are coordinates.
     - `.npy`: an array `[N, D]` or `[N]`, whose columns are named `x1` to `xD`, or a structured one with its own names.
     - `.parquet`: columns of numbers, beside those of classes and ids; needs pyarrow (the extra `parquet`).
     - `.xlsx`: the first sheet, with a header row; needs pandas and openpyxl (the extra `excel`).

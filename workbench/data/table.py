@@ -1,8 +1,5 @@
-"""Named columns of cells: parses CSV text into them, strictly, and turns columns into numbers and words."""
+"""Named columns of cells, which it turns into numbers and words."""
 
-import csv
-import io
-import itertools
 import json
 import math
 import re
@@ -14,23 +11,20 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from workbench.data.cells import SHOWN_CELLS, Cells, place, several, told
-from workbench.errors import VALUE, InputError, cut, shown
+from workbench.data.cells import SHOWN_CELLS, Cells, place, several
+from workbench.errors import VALUE, cut, shown
 
 MISSING = frozenset({"", "na", "n/a", "#n/a", "nan", "<na>", "nat", "null", "none", "?", ".", "-"})
 
 # Names of the column in which pandas and R keep numbers or names of the rows: a first one, and one wherever it stands.
 FIRST_ROW_NAMES, ROW_NAMES = ("", "Unnamed: 0"), ("__index_level_0__",)
 
-# Rows by which a separator of cells is recognised.
-LOOKED_AT = 20
-
 # Floats beyond this are no whole numbers of a count or a code.
 WHOLE = 2**53
 
-_WITH_COMMA = re.compile(r"[-+]?\d*,\d+(e[-+]?\d+)?", re.IGNORECASE)
-_WITH_POINT = re.compile(r"[-+]?(\d+\.\d*|\.\d+)(e[-+]?\d+)?", re.IGNORECASE)
-_THOUSANDS = re.compile(r"[-+]?[1-9]\d{0,2}(,\d{3})+")
+WITH_COMMA = re.compile(r"[-+]?\d*,\d+(e[-+]?\d+)?", re.IGNORECASE)
+WITH_POINT = re.compile(r"[-+]?(\d+\.\d*|\.\d+)(e[-+]?\d+)?", re.IGNORECASE)
+THOUSANDS = re.compile(r"[-+]?[1-9]\d{0,2}(,\d{3})+")
 
 # A column of text of which this share of the cells are different names the rows rather than their groups.
 NEARLY_ALL = 0.9
@@ -97,43 +91,6 @@ def table_from(where: str, columns: Sequence[str], cells: Sequence[Column], *, d
         return Table(where, tuple(columns), tuple(cells), None, decimal_commas)
     kept = [place for place in range(len(columns)) if place != own]
     return Table(where, tuple(columns[p] for p in kept), tuple(cells[p] for p in kept), cells[own], decimal_commas)
-
-
-def parse_table(text: str, where: str) -> Table:
-    """Parse `text`, which holds a header row and then data rows.
-
-    Cells are separated by commas, semicolons or tabs, whichever gives the first rows as many cells as the header. Where
-    they are not separated by commas, numbers may have decimal commas (3,14), unless others in the file have decimal
-    points. Blank lines before and after the table are skipped. A first column without a name, or with the name that
-    pandas gives to such a column, holds the ids of the rows.
-
-    Args:
-        text: the decoded text without byte order mark.
-        where: the name of the file, with which every message starts.
-
-    Raises:
-        InputError: the text is empty, has no header or no data rows; a column other than the first has no name, or two
-            have the same; a row is longer or shorter than the header; a quote is not closed.
-    """
-    lines = text.strip("\r\n")
-    if not lines.strip():
-        raise InputError(f"{where}: is empty; give a header row and at least 2 data rows")
-    separator = _separator(lines)
-    try:
-        header, *rows = csv.reader(io.StringIO(lines, newline=""), delimiter=separator, strict=True)
-    except csv.Error as error:
-        raise InputError(f"{where}: is not a readable CSV file ({error}); check its quotes") from error
-    columns = tuple(cell.strip() for cell in header)
-    ragged = _ragged(rows, len(columns))
-    cells = [] if ragged else list(zip(*rows, strict=True))
-    # A separator at the end of every line makes a column of nothing.
-    kept = [place for place, name in enumerate(columns) if not place or name or not cells or any(cells[place])]
-    if complaints := [*_wrong_names(tuple(columns[place] for place in kept)), *ragged]:
-        raise InputError(told(where, complaints))
-    if not rows:
-        raise InputError(f"{where}: has a header but no rows; give at least 2 data rows")
-    commas = separator != "," and _has_decimal_commas(cells, separator)
-    return table_from(where, [columns[p] for p in kept], [cells[p] for p in kept], decimal_commas=commas)
 
 
 def numbers(table: Table, columns: Sequence[str], *, drop: bool = False) -> tuple[NDArray[np.float64], list[str]]:
@@ -209,75 +166,11 @@ def number_in(cell: object, decimal_commas: bool = False) -> float:
         except OverflowError:
             return math.inf
     if decimal_commas and "," in cell:
-        cell = cell.replace(",", ".") if _WITH_COMMA.fullmatch(cell.strip()) else ""
+        cell = cell.replace(",", ".") if WITH_COMMA.fullmatch(cell.strip()) else ""
     try:
         return math.nan if "_" in cell else float(cell)
     except ValueError:
         return math.nan
-
-
-# The longest cell in characters, and, while the separator is guessed, the longest line; the module's limit is 131,072.
-csv.field_size_limit(2**27)
-
-
-def _separator(lines: str) -> str:
-    """The character between cells: one that cuts header and first rows into equally many, or stands in the header."""
-    first = list(itertools.islice(io.StringIO(lines, newline=""), LOOKED_AT + 1))
-    # A decimal comma can cut rows as evenly as the semicolon or tab that does separate them.
-    for separator in ("\t", ";", ","):
-        cut_up = csv.reader(first, delimiter=separator)
-        widths = {len(row) for row in itertools.islice(cut_up, LOOKED_AT)}
-        if len(widths) == 1 and min(widths) > 1:
-            return separator
-    bare = re.sub(r'"[^"]*"', "", first[0])
-    return next((separator for separator in ",;\t" if separator in bare), ",")
-
-
-def _has_decimal_commas(cells: Sequence[Sequence[str]], separator: str) -> bool:
-    """Whether commas within numbers are decimal ones: no number of the file has a point.
-
-    Where tabs separate cells, 1,234 may also be a thousand. Columns count if most of their cells are numbers.
-    """
-    commas, points, thousands = 0, 0, 0
-    for column in cells:
-        texts = [cell.strip() for cell in column if cell.strip().lower() not in MISSING]
-        with_comma = [text for text in texts if "," in text and _WITH_COMMA.fullmatch(text)]
-        others = sum(not math.isnan(number_in(text)) for text in texts)
-        if 2 * (len(with_comma) + others) > len(texts):
-            commas += len(with_comma)
-            points += sum(_WITH_POINT.fullmatch(text) is not None for text in texts)
-            thousands += sum(_THOUSANDS.fullmatch(text) is not None for text in with_comma)
-    return commas > 0 and points == 0 and not (separator == "\t" and thousands == commas)
-
-
-def _wrong_names(columns: tuple[str, ...]) -> list[str]:
-    """Complaints about the header."""
-    if not any(math.isnan(number_in(cell)) for cell in columns):
-        return [
-            f"the first row ({cut(', '.join(columns), VALUE)}) holds only numbers, so the header is missing;"
-            " add a first row with the column names"
-        ]
-    nameless = [str(place + 1) for place, name in enumerate(columns) if place and not name]
-    doubled = list(dict.fromkeys(name for place, name in enumerate(columns) if name and name in columns[:place]))
-    complaints = []
-    if len(nameless) == 1:
-        complaints.append(f"column {nameless[0]} of the header has no name; name it")
-    elif nameless:
-        complaints.append(f"columns {', '.join(nameless)} of the header have no names; name them")
-    if doubled:
-        names = ", ".join(shown(name) for name in doubled)
-        complaints.append(f"the header names column{'s' * (len(doubled) > 1)} {names} twice; give each its own name")
-    return complaints
-
-
-def _ragged(rows: Sequence[Sequence[str]], width: int) -> list[str]:
-    """A complaint about rows that are longer or shorter than the header."""
-    wrong = [(place, len(row)) for place, row in enumerate(rows, start=1) if len(row) != width]
-    if not wrong:
-        return []
-    first = ", ".join(f"data row {place} has {count} cells" for place, count in wrong[:SHOWN_CELLS])
-    more = f" ({len(wrong):,} such rows)" if len(wrong) > SHOWN_CELLS else ""
-    return [f"{first} but the header has {width}{more}; give every row one cell for each column"]
 
 
 class _Bad(NamedTuple):
@@ -320,7 +213,7 @@ def _of_missing(bad: _Bad, table: Table) -> str:
 
 def _of_others(bad: _Bad, table: Table) -> str:
     row, column = bad.cells.first[0]
-    comma = " write decimals with a point, or" if _WITH_COMMA.fullmatch(bad.read(row, column)) else ""
+    comma = _of_commas(table) if WITH_COMMA.fullmatch(bad.read(row, column)) else ""
     if not table.remedies.columns:
         return f"{bad.text('not numbers', '{value}, not a number')};{comma} give numbers, or leave such cells empty"
     held = [bad.columns[d] for d in np.flatnonzero(bad.cells.by_column).tolist()]
@@ -334,6 +227,16 @@ def _of_others(bad: _Bad, table: Table) -> str:
         remedies += [f"{what} with {table.remedies.ask(key, name)}" for name in quoted]
     remedy = " or ".join([", ".join(remedies[:-1]), remedies[-1]])
     return f"{bad.text('not numbers', '{value}, not a number')};{comma} name the columns to use with {remedy}"
+
+
+def _of_commas(table: Table) -> str:
+    """What to do about commas in numbers, and why they were not read as decimal ones."""
+    texts = [text for cells in table.cells for text in words_in(cells).tolist()]
+    if any(WITH_POINT.fullmatch(text) for text in texts):
+        return " other numbers have decimal points; write decimals with a point, or"
+    if all(THOUSANDS.fullmatch(text) for text in texts if WITH_COMMA.fullmatch(text)):
+        return " a comma may mark decimals or thousands; write decimals with a point and thousands without a mark, or"
+    return " write decimals with a point, or"
 
 
 def _names_rows(cells: Column, decimal_commas: bool) -> bool:
