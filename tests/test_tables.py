@@ -4,12 +4,18 @@ import csv
 import io
 import json
 import math
+from dataclasses import replace
 from html.parser import HTMLParser
+from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
+from workbench.cli import cli
+from workbench.compare import Comparison
 from workbench.table import LONGEST, PAGE_ROWS, Table, text_of
+from workbench.wrapping import paragraph
 
 WIDTHS = (30, 40, 60, 80, 120, 200)
 WORDS = "a sentence of many words, long enough that a line of a terminal cannot hold it beside other columns"
@@ -61,6 +67,19 @@ def test_a_comparison_leaves_nothing_out_but_goes_on_below(width, methods):
 
 def test_three_methods_stand_side_by_side_in_eighty_columns():
     assert comparison(3).text(80).count("density") == 1
+
+
+def test_titles_and_notes_are_wrapped_by_lines() -> None:
+    table = replace(records(1), title=f"{WORDS}\nsecond", note=WORDS)
+    lines = table.text(40).splitlines()
+    assert max(map(len, lines)) <= 40 and "second" in lines
+    assert " ".join(lines).count(WORDS) == 2
+
+
+def test_other_output_than_a_terminal_is_eighty_columns_wide(tiny_run: tuple[Path, Comparison]) -> None:
+    result = CliRunner(env={"COLUMNS": ""}).invoke(cli, ["compare", str(tiny_run[0])])
+    assert result.exit_code == 0 and 60 < max(map(len, result.output.splitlines())) <= 80
+    assert paragraph("word " * 40, 30).count("\n") >= 6 and paragraph("  short\nlines ", 30) == "  short\nlines "
 
 
 def test_words_are_wrapped_and_none_is_lost():

@@ -28,7 +28,7 @@ ROOT = Path(__file__).parent
 _LOG = logging.getLogger(PACKAGE)
 
 # Modules that only display results; modules that import them do not depend on them.
-SHOWING = (f"{PACKAGE}.table", f"{PACKAGE}.frames", f"{PACKAGE}.display")
+SHOWING = (f"{PACKAGE}.table", f"{PACKAGE}.frames", f"{PACKAGE}.display", f"{PACKAGE}.wrapping")
 
 # Prefix of the name of a root whose own text counts, but not its imports.
 ALONE = "="

@@ -8,7 +8,6 @@ import html
 import json
 import math
 import re
-import shutil
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -17,12 +16,10 @@ from types import SimpleNamespace
 from typing import Any, Self
 
 from workbench.errors import cut, one_line
+from workbench.wrapping import paragraph, terminal_width
 
 # Shown in place of a missing value.
 DASH = "–"
-
-# Characters of a line if the output is not a terminal and COLUMNS is not set in the environment.
-PLAIN_WIDTH = 120
 
 # The most rows of an HTML table; CSV and JSON have all rows.
 PAGE_ROWS = 500
@@ -155,16 +152,19 @@ class Table:
             width: characters of a line; by default those of the terminal. If the columns do not fit, headings and words
                 are wrapped first; then columns are left out or put below, as `keep` says.
         """
-        width = shutil.get_terminal_size((PLAIN_WIDTH, 24)).columns if width is None else width
+        width = terminal_width() if width is None else width
         shown = self.lines(self.most)
         blocks, left_out = self._blocks(shown, width)
-        parts = [*filter(None, [self.title]), *("\n".join(_printed(block, self.apart)) for block in blocks)]
+        parts = [
+            *filter(None, [paragraph(self.title, width)]),
+            *("\n".join(_printed(block, self.apart)) for block in blocks),
+        ]
         below = ["no row"] if not self.rows else []
         if len(self.rows) > len(shown):
             below.append(f"... and {len(self.rows) - len(shown):,} rows more")
         if left_out:
-            below += textwrap.wrap(f"Left out, to fit {width} characters: {', '.join(left_out)}.", max(width, 20))
-        return "\n".join([*parts, *below, *filter(None, [self.note])])
+            below.append(paragraph(f"Left out, to fit {width} characters: {', '.join(left_out)}.", width))
+        return "\n".join([*parts, *below, *filter(None, [paragraph(self.note, width)])])
 
     def _blocks(self, lines: Sequence[Sequence[str]], width: int) -> tuple[list[list["_Column"]], list[str]]:
         """For each block the columns that fit beside each other, and the headings of the columns left out."""

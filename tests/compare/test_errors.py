@@ -14,7 +14,7 @@ from scipy.stats import norm
 
 import workbench as wb
 from workbench.cli import cli
-from workbench.compare.errors import WAYS, errors_of
+from workbench.compare.errors import WAYS, Errors, errors_of
 from workbench.errors import InputError
 
 EXACT = wb.EM(tolerance=1e-13, max_iterations=5_000)
@@ -119,10 +119,30 @@ def test_the_command_prints_them_in_every_form(tiny_run: tuple[Path, wb.Comparis
     for words, message in (
         (["--errors", "obs"], "errors: unknown 'obs'; allowed: all, observed, louis"),
         (["--errors", "observed", "--method", "nuts"], "'nuts' does not climb"),
-        (["--errors", "observed", "--job", "none"], "--job: unknown job 'none'"),
+        (["--errors", "observed", "--job", "none"], "has no job 'none'."),
     ):
         result = run(folder, *words)
         assert result.exit_code == 2 and message in " ".join(result.stderr.split()), result.output
+
+
+def test_notes_come_first_and_a_way_without_errors_is_a_sentence_and_no_column() -> None:
+    errors = Errors(
+        "em",
+        (("weight", 1, "–"),),
+        np.asarray([0.5]),
+        {"observed": np.asarray([0.1]), "louis": None, "weighted": np.asarray([0.2])},
+        ("louis: needs every cell of a row", "bootstraps of 20 replicates: each error to about 16 %"),
+    )
+    title, *notes, head, _, row = str(errors).splitlines()
+    assert title == "Standard errors of em"
+    assert notes == [
+        "louis is left out: needs every cell of a row.",
+        "Bootstraps of 20 replicates: each error to about 16 %.",
+    ]
+    assert head.split() == ["parameter", "component", "column", "estimate", "observed", "weighted"]
+    assert row.split()[-2:] == ["0.1", "0.2"]
+    # Forms for papers and programs keep the column.
+    assert "louis" in errors.table().to_latex() and "louis" in errors.table(exact=True).to_csv()
 
 
 def test_a_wrong_way_is_one_message(points: np.ndarray, settled: Callable[..., wb.Comparison]) -> None:

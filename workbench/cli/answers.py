@@ -31,6 +31,7 @@ from workbench.jobs.running import Reuse
 from workbench.jobs.store import Store
 from workbench.mixture.saved import SavedMixture, save_mixture
 from workbench.table import plain
+from workbench.wrapping import paragraph
 
 
 @cli.command()
@@ -92,10 +93,12 @@ def fit(
         saved = _saved(file.stem, whole, answer, rows)
         saved = saved._replace(about={**saved.about, "settings": plain(experiment.resolved())})
     click.echo(table(comparison))
-    click.echo(trust)
+    click.echo(paragraph(trust))
     if final is not comparison:
-        click.echo(f"{answer.method} was run again on all {len(rows.x):,} rows, and what follows is that fit.")
-        click.echo(f"Of that fit: {whom_to_trust(summarise(final), final.problem)}")
+        click.echo(
+            paragraph(f"{answer.method} was run again on all {len(rows.x):,} rows, and what follows is that fit.")
+        )
+        click.echo(paragraph(f"Of that fit: {whom_to_trust(summarise(final), final.problem)}"))
     # In the units of the file, as the saved mixture.
     found = estimates_of(final, answer.method, level).rescaled(*whole.data.units_of_source(rows), rows.columns)
     click.echo(f"\n{found.shown}")
@@ -109,10 +112,10 @@ def fit(
     earlier = replaced(store.folder / "fit" / "model.json", saved.about)
     written = _write(store.folder / "fit", saved, rows, found, (file.stem, experiment.data.id or "row"))
     if earlier:
-        click.echo(f"\n{earlier}")
+        click.echo(f"\n{paragraph(earlier)}")
     click.echo("\nWritten: " + ", ".join(map(str, written)))
     if rows.dropped:
-        click.echo(_of_left_out(rows, experiment, str(written[0])))
+        click.echo(paragraph(_of_left_out(rows, experiment, str(written[0]))))
     options = [part for setting in settings for part in ("--set", setting)]
     options += [] if out is None else ["--out", str(out)]
     click.echo(f"Errors by bootstraps beside these: {shlex.join(['workbench', 'errors', str(file), *options])}")

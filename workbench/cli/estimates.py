@@ -18,10 +18,12 @@ from workbench.errors import InputError, one_line
 from workbench.experiment import read_experiment
 from workbench.jobs.experiment import ExperimentJob
 from workbench.jobs.formats import NEVER
-from workbench.jobs.registry import load_results, named, newest_of
+from workbench.jobs.names import named, newest_of
+from workbench.jobs.registry import results_in
 from workbench.jobs.running import Reuse, Watch, run_job
 from workbench.jobs.store import Store
 from workbench.table import FORMS, Table
+from workbench.wrapping import paragraph
 
 level_option = click.option(
     "--level",
@@ -75,15 +77,16 @@ def estimates(
     given = click.get_current_context().get_parameter_source("replicates")
     if errors is None and given is not click.core.ParameterSource.DEFAULT:
         raise InputError("--replicates: is of the bootstraps of --errors, which is not given; add --errors all")
-    comparisons = named(load_results(folder), job, folder)
-    if len(comparisons) > 1 and (out is not None or form in ("latex", "markdown")):
+    stored = named(results_in(folder), job, folder)
+    if len(stored) > 1 and (out is not None or form in ("latex", "markdown")):
         # A table for a paper is that of one model.
-        newest, others = newest_of(comparisons, None, folder)
-        comparisons = [newest]
+        newest, others = newest_of(stored, None, folder)
+        stored = [newest]
         click.echo(others, err=True)
+    comparisons = [each.results for each in stored]
     asked = names_of("--methods", methods)
-    stored = dict.fromkeys(name for each in comparisons for name in (*each, *each.missing))
-    if asked is not None and (unknown := [name for name in asked if name not in stored]):
+    methods_of = dict.fromkeys(name for each in comparisons for name in (*each, *each.missing))
+    if asked is not None and (unknown := [name for name in asked if name not in methods_of]):
         has = ", ".join(dict.fromkeys(name for each in comparisons for name in each)) or "none"
         raise InputError(f"--methods: {', '.join(unknown)}: is not stored in {folder}; it has {has}")
     if errors is None:
@@ -191,12 +194,14 @@ def _errors(
         tables = [each.table(exact=True, experiment=name) for name, each in found]
         rows = tuple(row for table in tables for row in table.rows)
         return Table(tables[0].columns, rows, headings=tables[0].headings).in_form(form), lost, False
-    about = {"table": "", "latex": "% ", "markdown": ""}[form]
+    about = {"latex": "% "}.get(form, "")
     texts = []
     for name, each in found:
+        if form == "table":
+            texts.append(f"{each.text(name)}\n\n")
+            continue
         table = each.table(experiment=name)
-        title = "" if form == "table" else f"{about}{table.title}\n\n"
-        texts.append(f"{title}{table.in_form(form)}\n")
+        texts.append(f"{about}{table.title}\n\n{table.in_form(form)}\n")
     return "".join(texts), lost, False
 
 
@@ -212,8 +217,12 @@ def in_form(found: Sequence[tuple[str, Estimates]], form: str) -> str:
     for name, each in found:
         shown = each.shown
         title = f"{about}{name}: {shown.title}"
+        if form == "table":
+            whole = replace(shown, title=title)
+            texts.append(f"{whole if each.rows else paragraph(title)}\n")
+            continue
         end = f"\n{about}{shown.note}\n" if shown.note else ""
         gap = "\n" if form == "markdown" else ""
-        body = replace(shown, title="").in_form(form) if each.rows else ""
-        texts.append(f"{title}\n{gap}{body}{'' if form == 'table' else gap + end.lstrip()}")
+        body = shown.in_form(form) if each.rows else ""
+        texts.append(f"{title}\n{gap}{body}{gap}{end.lstrip()}")
     return "\n".join(texts)

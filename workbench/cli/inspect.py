@@ -9,13 +9,14 @@ import click
 
 from workbench.claims import is_ledger, read_ledger
 from workbench.cli.group import cli
-from workbench.cli.shared import import_own, progress
+from workbench.cli.shared import import_own, job_option, progress
 from workbench.compare import table
 from workbench.data import dataset_names, describe
 from workbench.errors import InputError
 from workbench.experiment import RunConfig, read_experiment
 from workbench.experiment.sweep import is_sweep, read_sweep
-from workbench.jobs.registry import found_in, load_results
+from workbench.jobs.names import named
+from workbench.jobs.registry import found_in, results_in
 from workbench.jobs.sweep import SweepJob
 from workbench.methods import METHODS
 from workbench.mixture import COVARIANCES, PRIORS
@@ -31,25 +32,33 @@ from workbench.studies.reading import is_study, read_study, schema_of_files
 @cli.command()
 @click.argument("folders", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="DIR...")
 @click.option("--format", "form", type=click.Choice(["table", "json", "csv"]), default="table", show_default=True)
-def compare(folders: Sequence[Path], form: str) -> None:
+@job_option
+def compare(folders: Sequence[Path], form: str, job: str | None) -> None:
     """Print the stored results of every job of a folder again. JSON is one object per job, each on a line.
 
     CSV has the methods of experiments; `workbench table` shows every record of every job.
     """
     if form == "csv":
-        texts = [table(comparison).to_csv() for folder in folders for comparison in load_results(folder)]
+        stored = [each for folder in folders for each in results_in(folder)]
+        texts = [table(each.results).to_csv() for each in named(stored, job, _all_of(folders))]
         # One header, then the rows of all comparisons.
         click.echo(texts[0] + "".join(text.partition("\n")[2] for text in texts[1:]), nl=False)
         return
-    found = [each for folder in folders for each in found_in(folder)]
+    found = named([each for folder in folders for each in found_in(folder)], job, _all_of(folders))
     click.echo("\n".join(each.to_json() for each in found) if form == "json" else "\n\n".join(map(str, found)))
+
+
+def _all_of(folders: Sequence[Path]) -> str:
+    """The folders, for messages."""
+    return ", ".join(map(str, folders))
 
 
 @cli.command()
 @click.argument("folder", type=click.Path(path_type=Path), metavar="DIR")
-def report(folder: Path) -> None:
-    """Redraw every page and figure of a results folder from the stored results."""
-    for path in redraw(folder):
+@job_option
+def report(folder: Path, job: str | None) -> None:
+    """Redraw every page and figure of a results folder, or of one job, from the stored results."""
+    for path in redraw(folder, job):
         click.echo(path)
 
 
@@ -140,7 +149,8 @@ def _about(name: str) -> str:
 @click.argument("folder", type=click.Path(path_type=Path), metavar="DIR")
 @click.option("--relabel", type=click.Choice(list(RELABELLINGS)), default=DEFAULT, show_default=True)
 @click.option("--format", "form", type=click.Choice(["table", "json", "csv"]), default="table", show_default=True)
-def posterior(folder: Path, relabel: str, form: str) -> None:
+@job_option
+def posterior(folder: Path, relabel: str, form: str, job: str | None) -> None:
     """Summarise the stored draws of samplers, and say how far to trust them.
 
     Prints label-invariant functionals; weights, means and standard deviations after relabelling, beside the R-hat of
@@ -156,7 +166,7 @@ def posterior(folder: Path, relabel: str, form: str) -> None:
                 stale=comparison.stale.get(method),
             ),
         )
-        for comparison in load_results(folder)
+        for comparison in (each.results for each in named(results_in(folder), job, folder))
         for method, trace in comparison.items()
         if trace.is_sampler
     ]

@@ -27,6 +27,7 @@ from workbench.mixture import COVARIANCES
 from workbench.selection import CRITERIA, Selection
 from workbench.selection.asked import Scope
 from workbench.studies.reading import is_study
+from workbench.wrapping import paragraph
 
 FAILED = 1
 
@@ -75,7 +76,7 @@ def atlas(
         page, *_ = publish(store, store.file_of(job), show_atlases(found, experiment.resolved()))
     if not quiet:
         click.echo("\n\n".join(str(each) for each in found.atlases))
-        click.echo(f"\n{found.reading}")
+        click.echo(f"\n{paragraph(found.reading)}")
         for name in found.left_out:
             click.echo(f"{name} samples and is left out: it does not end on a point.")
         if found.atlases:
@@ -154,7 +155,7 @@ def judge(file: Path, store: Store, how: How, asked: Asked) -> bool:
         case "json":
             click.echo(json.dumps([plain(each) for each in judged], indent=2, allow_nan=False))
         case "table":
-            click.echo(f"{table_of_claims(judged)}\n{reading_of(judged)}\nReport: {page}")
+            click.echo(f"{table_of_claims(judged)}\n{paragraph(reading_of(judged))}\nReport: {page}")
     failed = [each for each in judged if each.failure is not None]
     for each in failed:
         click.echo(f"{each.name} could not be judged: {each.failure}", err=True)

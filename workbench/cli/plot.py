@@ -13,7 +13,8 @@ import click
 from workbench.cli.group import cli
 from workbench.cli.shared import job_option, names_of
 from workbench.errors import InputError
-from workbench.jobs.registry import load_results, newest_of, selections_in
+from workbench.jobs.names import Stored, newest_of
+from workbench.jobs.registry import results_in, selections_in
 from workbench.report import Look, drawn, film_of, redraw, save_figure, save_film
 from workbench.report.animated import ANIMATION, MOVING
 from workbench.report.figure import FORMATS, MAKERS, OF_PAGE
@@ -69,13 +70,13 @@ def plot(
 ) -> None:
     """Draw a figure of stored results as PDF, SVG or PNG, or an animation of climbs from one start as GIF or MP4.
 
-    Without --figure, redraw every page and figure.
+    Without --figure, redraw every page and figure, or those of one job.
     """
     if not names:
-        given = [f"--{name}" for name, value in {"job": job, "out": out, "format": form, **look}.items() if value]
+        given = [f"--{name}" for name, value in {"out": out, "format": form, **look}.items() if value]
         if given:
             raise InputError(f"{given[0]}: say which figure it is for, as --figure classification")
-        for path in redraw(folder):
+        for path in redraw(folder, job):
             click.echo(path)
         return
     if out is not None and len(names) > 1:
@@ -85,11 +86,12 @@ def plot(
         if out is not None and form is not None and out.suffix.lower() != f".{form}":
             raise InputError(f"--format: {form} does not go with --out {out}; leave one out")
         of_choice = name in ("selection", *CRITERIA)
-        found: Sequence[Any] = selections_in(folder) if of_choice else load_results(folder)
-        chosen, others = newest_of(found, job, folder)
+        found: Sequence[Stored[Any]] = selections_in(folder) if of_choice else results_in(folder)
+        stored, others = newest_of(found, job, folder)
+        chosen = stored.results
         if others:
             click.echo(others, err=True)
-        own = name if len(found) == 1 else f"{re.sub(r'[^A-Za-z0-9_-]+', '-', chosen.name).strip('-')}-{name}"
+        own = name if len(found) == 1 else f"{re.sub(r'[^A-Za-z0-9_-]+', '-', stored.name).strip('-')}-{name}"
         usual = "gif" if name == ANIMATION else "pdf"
         target = folder / "figures" / f"{own}.{form or usual}" if out is None else out
         if name == ANIMATION:

@@ -26,6 +26,7 @@ from workbench.jobs.store import Store
 from workbench.jobs.study import StudyJob
 from workbench.jobs.sweep import SweepJob
 from workbench.studies.reading import is_study, read_study
+from workbench.wrapping import paragraph
 
 FAILED = 1
 
@@ -144,7 +145,7 @@ def _run_sweep(file: Path, values: dict[str, Any], running: Running) -> bool:
         click.echo(found.reading, err=True)
     if not quiet:
         click.echo(found)
-        click.echo(f"{found.reading}\nReport: {page}")
+        click.echo(f"{paragraph(found.reading)}\nReport: {page}")
     return found.failed > 0
 
 

@@ -31,7 +31,9 @@ PATIENCE = 60.0
 
 # Chooses one of several jobs of a folder.
 job_option = click.option(
-    "--job", metavar="NAME", help="The job, where the folder holds several: its name or a part of it."
+    "--job",
+    metavar="NAME",
+    help="The job, where the folder holds several: its name or its id in `workbench status`, or a part of it.",
 )
 
 Place = tuple[str, int]  # a function, and the instruction it is at

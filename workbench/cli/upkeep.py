@@ -8,11 +8,12 @@ from pathlib import Path
 import click
 
 from workbench.cli.group import cli
-from workbench.cli.shared import in_format, progress
+from workbench.cli.shared import in_format, job_option, progress
 from workbench.engine.devices import ask_for_devices
 from workbench.errors import InputError
 from workbench.jobs import packs, upkeep
 from workbench.jobs.base import DamagedJobError
+from workbench.jobs.names import jobs_of
 from workbench.jobs.table import (
     checked_rows_of,
     selected,
@@ -33,8 +34,8 @@ STATES = ("done", "stale", "failed", "damaged", "missing")
 def status(folder: Path, form: str) -> None:
     """Count the cells of every job by state: done, stale, failed, damaged or missing.
 
-    DIR is a results folder, or a folder of results folders. A stale cell was made by other code or other packages;
-    `workbench run` runs it again.
+    DIR is a results folder, or a folder of results folders. Other commands take the name or the id of a job as --job.
+    A stale cell was made by other code or other packages; `workbench run` runs it again.
     """
     rows = []
     whys: Counter[str] = Counter()
@@ -43,21 +44,22 @@ def status(folder: Path, form: str) -> None:
         table = {str(row["key"]): row for row in checked_rows_of(store, store.stored_keys()).rows}
         whys.update(str(row["why"]) for row in table.values() if "why" in row)
         try:
-            jobs = store.jobs()
+            jobs = jobs_of(store)
         except DamagedJobError as error:
             damaged.append(error)
             continue
-        for file, job in jobs:
-            states = Counter(str(table[key]["state"]) if key in table else "missing" for key in job["cells"])
-            about = {"folder": store.folder.name, "id": file.stem, "name": str(job["name"])}
-            rows.append(about | {"cells": len(job["cells"])} | {state: states[state] for state in STATES})
+        for job in jobs:
+            cells = job.record["cells"]
+            states = Counter(str(table[key]["state"]) if key in table else "missing" for key in cells)
+            about = {"folder": store.folder.name, "id": job.id, "name": job.name}
+            rows.append(about | {"cells": len(cells)} | {state: states[state] for state in STATES})
     if damaged and not rows:
         raise damaged[0]
     for each in damaged:
         click.echo(f"Warning: {each}", err=True)
     if not rows:
         raise InputError(f"{folder}: no jobs; give a folder that `workbench run` wrote, or one that holds some")
-    found = replace(table_of(rows), keep=("name", "cells", *STATES))
+    found = replace(table_of(rows), keep=("name", "id", "cells", *STATES), words=("name",))
     click.echo(in_format(found, form))
     if form == "table":
         for why, count in whys.most_common():
@@ -66,6 +68,7 @@ def status(folder: Path, form: str) -> None:
 
 @cli.command("table")
 @click.argument("folder", type=click.Path(path_type=Path), metavar="DIR", default=Path("results"))
+@job_option
 @click.option(
     "--where", metavar="SQL", help="Only rows that meet a condition, such as \"method = 'em' and passes < 100\"."
 )
@@ -74,13 +77,13 @@ def status(folder: Path, form: str) -> None:
     "--format", "form", type=click.Choice(["table", "json", "csv", "parquet"]), default="table", show_default=True
 )
 @click.option("--out", type=click.Path(path_type=Path), help="The file to write with --format parquet.")
-def table_(folder: Path, where: str | None, columns: str | None, form: str, out: Path | None) -> None:
+def table_(folder: Path, job: str | None, where: str | None, columns: str | None, form: str, out: Path | None) -> None:
     """Show every record of every job as a row: its setting, its state and its results.
 
     DIR is a results folder, or a folder of results folders. The printed table has the columns that differ between rows;
     CSV, JSON and Parquet have all columns.
     """
-    found = table_of_folder(folder)
+    found = table_of_folder(folder, job)
     if where is not None:
         if not where.strip():
             raise InputError("--where: is empty; give a condition in SQL, as --where \"method = 'em'\"")

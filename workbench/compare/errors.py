@@ -1,7 +1,7 @@
 """Standard errors of a method's estimates by several ways side by side: information, sandwich and bootstrap."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -52,7 +52,18 @@ class Errors:
     units: str = ""
 
     def __str__(self) -> str:
-        return str(self.table())
+        return self.text()
+
+    def text(self, experiment: str | None = None) -> str:
+        """The rounded table for a terminal below its notes, without the columns of ways that have no errors."""
+        table = self.table(experiment=experiment)
+        said = []
+        for note in self.notes:
+            way, _, why = note.partition(": ")
+            lost = way in self.ways and self.ways[way] is None
+            said.append(f"{way} is left out: {why}." if lost else f"{note[0].upper()}{note[1:]}.")
+        shown = tuple(name for name in table.columns if self.ways.get(name, ()) is not None)
+        return str(replace(table, columns=shown, title="\n".join([table.title, *said]), note=""))
 
     def __repr__(self) -> str:
         return line("Errors", f"{self.method}: {len(self.places)} parameters by {', '.join(self.ways)}", PRINTED)

@@ -18,6 +18,7 @@ from workbench.errors import checks_arguments
 from workbench.frames import frame_of_rows
 from workbench.loop.trace import passes_text
 from workbench.table import Table, plain
+from workbench.wrapping import paragraph
 
 Cell = Callable[[MethodSummary], str]
 
@@ -167,7 +168,7 @@ class ComparisonTable:
         return " ".join([text, *self.remarks, *([note] if note else [])])
 
     def __str__(self) -> str:
-        return "\n".join([*filter(None, [self.experiment]), str(self.shown), self.reading])
+        return "\n".join([*filter(None, [self.experiment]), str(self.shown), paragraph(self.reading)])
 
     def __repr__(self) -> str:
         return line("ComparisonTable", self.experiment, ", ".join(s.method for s in self.summaries), PRINTED)

@@ -3,32 +3,46 @@
 import copy
 import itertools
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from pydantic import Field, ValidationError
 
 from workbench.config import Config
-from workbench.errors import InputError, shown
+from workbench.errors import InputError, one_line, shown
 from workbench.experiment.config import Experiment
 from workbench.experiment.reading import explain, parse_experiment, parse_setting, read_toml, set_key
 
+# Tables of which every key tells experiments apart; of others only keys that all of them have: what only some have
+# depends on such a key (the family of the prior), or belongs to a method.
+_WHOLE = ("data.", "model.")
 
-def tell_apart(experiments: list[Experiment]) -> list[str]:
-    """For each experiment, the settings that differ between them, such as "seed = 3"; empty for a single one."""
-    flat = [_flat(experiment.resolved()) for experiment in experiments]
-    shared = set.intersection(*(set(one) for one in flat))
-    # A key that only some experiments have depends on a key that all have (the family of the prior), or belongs to a
-    # method, and methods have columns of their own.
-    differing = sorted(key for key in shared if len({json.dumps(one[key]) for one in flat}) > 1)
-    names = [", ".join(f"{key} = {one[key]}" for key in differing) for one in flat]
+
+def tell_apart(configs: Sequence[Mapping[str, Any]]) -> list[str]:
+    """For each resolved experiment, the settings that differ between them, such as "seed = 3"; empty for a single one.
+
+    Args:
+        configs: TOML values, as `Experiment.resolved` returns them.
+    """
+    flat = [_flat(dict(config)) for config in configs]
+    for own, config in zip(flat, configs, strict=True):
+        own |= {"methods": list(config["methods"])} if isinstance(config.get("methods"), Mapping) else {}
+    keys = sorted({key for one in flat for key in one})
+    usable = [key for key in keys if key.startswith(_WHOLE) or all(key in one for one in flat)]
+    differing = [key for key in usable if len({json.dumps(one.get(key)) for one in flat}) > 1]
+    names = [", ".join(f"{key} = {_said(one[key])}" for key in differing if key in one) for one in flat]
     # Experiments that differ only in data or in a method's settings are numbered, oldest first.
     same = [[i for i, other in enumerate(names) if other == name] for name in names]
     return [
         ", ".join(filter(None, [name, f"{places.index(i) + 1} of {len(places)}" if len(places) > 1 else ""]))
         for i, (name, places) in enumerate(zip(names, same, strict=True))
     ]
+
+
+def _said(value: Any) -> str:
+    """A value in a name: a list as its items between spaces, so that commas part settings alone."""
+    return one_line(" ".join(map(str, value)) if isinstance(value, list) else str(value), 60)
 
 
 def _flat(value: Any, prefix: str = "") -> dict[str, Any]:

@@ -6,7 +6,7 @@ The survey that makes it runs the starts, groups equal ends, and classifies each
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
@@ -116,7 +116,7 @@ class Atlas:
         return Table.of_lines(HEADINGS, self.lines, words=("kind", "why"))
 
     def __str__(self) -> str:
-        return f"{self.method} from {self.rule}\n{self.table}\n{self.reading}"
+        return str(replace(self.table, title=f"{self.method} from {self.rule}", note=self.reading))
 
     def __repr__(self) -> str:
         return line("Atlas", f"{self.method} from {self.rule}", self.reading, PRINTED)

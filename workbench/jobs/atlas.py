@@ -25,6 +25,7 @@ from workbench.loop.pool import Checkpoint
 from workbench.methods import Climber, Method
 from workbench.provenance import Provenance, why_stale
 from workbench.starts import STARTS, Start, Stated
+from workbench.wrapping import paragraph
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +67,7 @@ class Atlases:
         return f"{self._reading}{beware}"
 
     def __str__(self) -> str:
-        return "\n\n".join([*map(str, self.atlases), self.reading])
+        return "\n\n".join([*map(str, self.atlases), paragraph(self.reading)])
 
     def __repr__(self) -> str:
         return line("Atlases", self.comparison.name, f"{len(self.atlases)} atlases", self.reading, PRINTED)

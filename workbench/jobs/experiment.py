@@ -9,9 +9,9 @@ from workbench.compare import Comparison
 from workbench.engine.files import DAMAGED
 from workbench.errors import InputError, checks_arguments
 from workbench.experiment.config import Experiment
-from workbench.experiment.sweep import tell_apart
 from workbench.jobs.base import Cell, DamagedCellError, Job, Losses, Progress, Record, nothing_in
 from workbench.jobs.formats import NEVER, why_missing
+from workbench.jobs.names import Stored, jobs_of
 from workbench.jobs.running import Outcome, Reuse, Watch, record_of, run_job
 from workbench.jobs.setting import Setting, trace_of
 from workbench.jobs.store import Store
@@ -142,25 +142,31 @@ def load_experiments(folder: Path | str) -> list[tuple[Comparison, Experiment]]:
     Raises:
         InputError: the folder holds no sound runs.
     """
+    return [each.results for each in stored_experiments(folder)]
+
+
+def stored_experiments(folder: Path | str) -> list[Stored[tuple[Comparison, Experiment]]]:
+    """As `load_experiments`, each with the id of its job.
+
+    Raises:
+        InputError: as `load_experiments`.
+    """
     store = Store(folder)
     if not store.folder.is_dir():
         raise InputError(f"{store.folder}: no such folder; give a folder that `workbench run` wrote")
-    loaded, losses = list[tuple[Comparison, Experiment]](), Losses()
-    for file, job in store.jobs(ExperimentJob.kind):
+    loaded, losses = list[Stored[tuple[Comparison, Experiment]]](), Losses()
+    for job in jobs_of(store, ExperimentJob.kind):
         with losses.caught():
-            loaded.append(load_experiment(store, file, job))
-    found = [(comparison, experiment) for comparison, experiment in loaded if len(comparison)]
+            comparison, experiment = load_experiment(store, job.file, job.record)
+            loaded.append(Stored(job.id, job.name, (replace(comparison, name=job.name), experiment)))
+    found = [each for each in loaded if len(each.results[0])]
     losses.tell(others=bool(found))
     if not found:
-        lost = sorted({why for comparison, _ in loaded for why in comparison.missing.values() if why != NEVER})
+        lost = sorted({why for each in loaded for why in each.results[0].missing.values() if why != NEVER})
         if lost:
             raise InputError(f"{store.folder}: no finished runs: {'; '.join(lost)}")
         raise InputError(f"{store.folder}: {nothing_in(store.folder)}")
-    names = tell_apart([experiment for _, experiment in found])
-    return [
-        (replace(c, name=f"{c.name} ({suffix})") if suffix else c, e)
-        for (c, e), suffix in zip(found, names, strict=True)
-    ]
+    return found
 
 
 def load_experiment(store: Store, file: Path, job: Mapping[str, Any]) -> tuple[Comparison, Experiment]:

@@ -4,22 +4,23 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
-from workbench.compare import Comparison, ComparisonTable, table
-from workbench.data.names import unknown_name
+from workbench.compare import Comparison, table
 from workbench.errors import InputError, shown
 from workbench.jobs.atlas import Atlases, AtlasJob, load_atlas_job
 from workbench.jobs.base import DamagedJobError, Job, Losses
 from workbench.jobs.claims import LedgerJob
-from workbench.jobs.experiment import ExperimentJob, load_experiments
+from workbench.jobs.experiment import ExperimentJob, stored_experiments
 from workbench.jobs.judged import Judged, load_ledger, plain, reading_of, table_of_claims
+from workbench.jobs.names import Stored, StoredJob, jobs_of
 from workbench.jobs.selection import SelectionJob, load_selection
 from workbench.jobs.store import Store
 from workbench.jobs.study import StudyJob, load_findings
 from workbench.jobs.sweep import SweepJob, load_sweep, load_swept
 from workbench.selection import FamilySelection, Selection
 from workbench.studies import Findings
+from workbench.wrapping import paragraph
 
 JOBS: dict[str, type[Job]] = {
     ExperimentJob.kind: ExperimentJob,
@@ -48,26 +49,12 @@ def stored_job(folder: Path, record: Mapping[str, Any], where: str) -> Job:
     return JOBS[kind].stored(folder, record, where)
 
 
-# Names of jobs that a message lists.
-MOST_NAMED = 8
-
-
-class HasName(Protocol):
-    """Results that are known by a name."""
-
-    @property
-    def name(self) -> str:
-        """The name of the job."""
-        ...
-
-
-Results = TypeVar("Results", bound=HasName)
-
-
 @dataclass(frozen=True)
 class Found:
-    """The results of one job."""
+    """The results of one job, as text and as JSON."""
 
+    id: str
+    name: str
     text: str
     values: str  # JSON
 
@@ -88,21 +75,23 @@ def found_in(folder: Path) -> list[Found]:
         InputError: there is no such folder, or nothing in it is finished and sound.
     """
     store = Store(folder)
-    jobs = [(file, job) for file, job in store.jobs() if job["kind"] != ExperimentJob.kind]
-    others, tables, losses = list[Found](), list[ComparisonTable](), Losses()
-    for file, job in jobs:
+    jobs = [job for job in jobs_of(store) if job.kind != ExperimentJob.kind]
+    others, tables, losses = list[Found](), list[Found](), Losses()
+    for job in jobs:
         with losses.caught():
-            others += [found] if (found := _found(store, file, job)) is not None else []
+            others += [Found(job.id, job.name, *found)] if (found := _found(store, job)) is not None else []
     with losses.caught():
         try:
-            tables = [table(comparison) for comparison, _ in load_experiments(folder)]
+            for each in stored_experiments(folder):
+                shown = table(each.results[0])
+                tables.append(Found(each.id, each.name, str(shown), shown.to_json()))
         except DamagedJobError:
             raise
         except InputError:
             if not others and not losses.errors:
                 raise
     losses.tell(others=bool(tables or others))
-    return [Found(str(each), each.to_json()) for each in tables] + others
+    return tables + others
 
 
 def load_results(folder: Path | str) -> list[Comparison]:
@@ -111,69 +100,42 @@ def load_results(folder: Path | str) -> list[Comparison]:
     Raises:
         InputError: there is no such folder, it holds no finished runs, or a file is damaged.
     """
+    return [each.results for each in results_in(folder)]
+
+
+def results_in(folder: Path | str) -> list[Stored[Comparison]]:
+    """As `load_results`, each with the id of its job.
+
+    Raises:
+        InputError: as `load_results`.
+    """
     swept = load_swept(Store(folder)) if Path(folder).is_dir() else []
     if swept and not Store(folder).jobs(ExperimentJob.kind):
         return swept
-    found, losses = list[Comparison](), Losses()
+    found, losses = list[Stored[Comparison]](), Losses()
     with losses.caught():
-        found = [comparison for comparison, _ in load_experiments(folder)]
+        found = [Stored(each.id, each.name, each.results[0]) for each in stored_experiments(folder)]
     losses.tell(others=bool(swept))
     return found + swept
 
 
-def selections_in(folder: Path) -> list[Selection | FamilySelection]:
+def selections_in(folder: Path) -> list[Stored[Selection | FamilySelection]]:
     """Every stored choice of K of a results folder, oldest first.
 
     Raises:
         InputError: there is none, or a file is damaged.
     """
     store = Store(folder)
-    found = [load_selection(store, file, job) for file, job in store.jobs(SelectionJob.kind)]
-    if not found:
+    jobs = jobs_of(store, SelectionJob.kind)
+    if not jobs:
         raise InputError(f"{folder}: holds no selection; make one with `workbench select FILE --out {folder}`")
-    return found
+    return [Stored(job.id, job.name, load_selection(store, job.file, job.record)) for job in jobs]
 
 
-def named(found: Sequence[Results], job: str | None, folder: Path) -> list[Results]:
-    """The results of the job of that name, or of the jobs whose names hold the text; all of them without a name.
-
-    Raises:
-        InputError: there is none; the message lists those that there are.
-    """
-    if job is None:
-        return list(found)
-    exact = [each for each in found if each.name == job]
-    some = exact or [each for each in found if job in each.name]
-    if not some:
-        raise InputError(f"--job: {unknown_name('job', job, [each.name for each in found])} (in {folder})")
-    return some
-
-
-def newest_of(found: Sequence[Results], job: str | None, folder: Path) -> tuple[Results, str]:
-    """The newest of the results of a job of that name, or of any job, and what to say of the others; empty if none.
-
-    Whoever tries one setting after another asks for the last of them.
-
-    Args:
-        found: all results, oldest first.
-        job: the name of a job or a part of it.
-        folder: where they lie, for messages.
-
-    Raises:
-        InputError: there is no such job.
-    """
-    some = named(found, job, folder)
-    *others, newest = some
-    if not others:
-        return newest, ""
-    names = list(dict.fromkeys(repr(each.name) for each in reversed(others) if each.name != newest.name))
-    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
-    which = f"; --job NAME shows another: {', '.join(names[:MOST_NAMED])}{more}" if names else ""
-    return newest, f"{folder}: the newest of {len(some)} jobs, {newest.name!r}{which}"
-
-
-def _found(store: Store, file: Path, job: Mapping[str, Any]) -> Found | None:
-    match job["kind"]:
+def _found(store: Store, stored: StoredJob) -> tuple[str, str] | None:
+    """The text and the JSON of what a job found; None if nothing of it is finished."""
+    file, job = stored.file, stored.record
+    match stored.kind:
         case StudyJob.kind:
             findings = load_findings(store, file, job)
             return _study(findings) if findings.rows else None
@@ -182,11 +144,11 @@ def _found(store: Store, file: Path, job: Mapping[str, Any]) -> Found | None:
             return _atlases(atlases) if atlases.atlases else None
         case SelectionJob.kind:
             selection = load_selection(store, file, job)
-            return Found(str(selection), selection.to_json())
+            return str(selection), selection.to_json()
         case SweepJob.kind:
             swept = load_sweep(store, job)
             values = {"sweep": job["name"], "cells": json.loads(swept.to_json())}
-            return Found(f"{job['name']}\n{swept}\n{swept.reading}", json.dumps(values)) if len(swept) else None
+            return (f"{stored.name}\n{swept}\n{paragraph(swept.reading)}", json.dumps(values)) if len(swept) else None
         case LedgerJob.kind:
             judged = load_ledger(store, file, job)
             return _claims(str(job["name"]), judged) if judged else None
@@ -194,17 +156,17 @@ def _found(store: Store, file: Path, job: Mapping[str, Any]) -> Found | None:
             return None
 
 
-def _claims(name: str, judged: Sequence[Judged]) -> Found:
+def _claims(name: str, judged: Sequence[Judged]) -> tuple[str, str]:
     values = {"ledger": name, "reading": reading_of(judged), "claims": [plain(each) for each in judged]}
-    return Found(f"{name}\n{table_of_claims(judged)}\n{reading_of(judged)}", json.dumps(values, allow_nan=False))
+    return f"{name}\n{table_of_claims(judged)}\n{paragraph(reading_of(judged))}", json.dumps(values, allow_nan=False)
 
 
-def _study(findings: Findings) -> Found:
+def _study(findings: Findings) -> tuple[str, str]:
     values = {"study": findings.study.study, "rows": findings.rows, "note": findings.note}
-    return Found(str(findings), json.dumps(values))
+    return str(findings), json.dumps(values)
 
 
-def _atlases(found: Atlases) -> Found:
+def _atlases(found: Atlases) -> tuple[str, str]:
     name = found.comparison.name
     values = {"atlas": name, "reading": found.reading, "atlases": [each.to_dict() for each in found.atlases]}
-    return Found(str(found), json.dumps(values))
+    return str(found), json.dumps(values)

@@ -17,6 +17,7 @@ from workbench.experiment.sweep import Point, SweptExperiment, named_point, pars
 from workbench.jobs.base import Cell, Job, Progress, Record, Value
 from workbench.jobs.experiment import load_stored
 from workbench.jobs.formats import Points
+from workbench.jobs.names import Stored, jobs_of
 from workbench.jobs.running import Outcome
 from workbench.jobs.setting import Setting
 from workbench.jobs.store import Store
@@ -242,20 +243,19 @@ def _check(setting: Setting, method: str) -> None:
     experiment.model_copy(update={"methods": {method: experiment.methods[method]}}).check(setting.problem)
 
 
-def load_swept(store: Store) -> list[Comparison]:
+def load_swept(store: Store) -> list[Stored[Comparison]]:
     """The comparison of every setting of a folder's sweeps with at least one finished run.
 
     Raises:
         InputError: a job's file is damaged, or its data cannot be found.
     """
     found = []
-    for file, record in store.jobs(SweepJob.kind):
-        job = SweepJob.stored(store.folder, record, str(file))
+    for stored in jobs_of(store, SweepJob.kind):
+        job = SweepJob.stored(store.folder, stored.record, str(stored.file))
         for swept in job.swept:
-            comparison = load_stored(
-                store, job.setting_of(swept.experiment), f"{job.name} ({named_point(swept.point)})"
-            )
-            found += [comparison] if len(comparison) else []
+            name = f"{stored.name} ({named_point(swept.point)})"
+            comparison = load_stored(store, job.setting_of(swept.experiment), name)
+            found += [Stored(stored.id, name, comparison)] if len(comparison) else []
     return found
 
 

@@ -1,5 +1,6 @@
 """One table for every record of every job: a row for each cell, from the manifests alone."""
 
+import logging
 import re
 import sqlite3
 import threading
@@ -13,8 +14,9 @@ from typing import Any
 
 from workbench.errors import InputError, one_line
 from workbench.frames import frame_of
-from workbench.jobs.base import DONE, DamagedCellError, Value, nothing_in
+from workbench.jobs.base import DONE, DamagedCellError, DamagedJobError, Value, nothing_in
 from workbench.jobs.index import Summary, summaries_of
+from workbench.jobs.names import Stored, StoredJob, jobs_of, named
 from workbench.jobs.store import Store
 from workbench.provenance import why_stale
 from workbench.table import Table
@@ -28,6 +30,9 @@ KEPT = (
     "adjusted_rand_index", "why", "passes", "value",
 )  # fmt: skip
 
+# The beginnings of the columns of settings, which tell rows apart and are kept before any result.
+SETTINGS = ("model_", "data", "num_points", "prior_", "starts_", "seed")
+
 # The columns to print even where all rows agree: they are what a table is looked at for.
 ALWAYS = ("method", "state", "log_joint", "status")
 
@@ -36,6 +41,9 @@ MOST_LINES = 40
 
 # Seconds that a condition may take, because a condition can run for ever.
 PATIENCE = 20.0
+
+# What is said of the data beside their name.
+_OF_DATA = ("columns", "missing", "standardize", "divide_by", "test_fraction", "weights", "known")
 
 # The column of row numbers while a condition is evaluated.
 PLACE = "the_place_of_the_row"
@@ -75,7 +83,7 @@ def where(table: Table, condition: str) -> Table:
 
 
 def varying(table: Table) -> Table:
-    """The columns that differ between rows, and those of `ALWAYS` that any row has."""
+    """The columns that differ between rows, and those of `ALWAYS` that any row has; settings are kept first."""
     first = table.rows[0] if table.rows else {}
     kept = [
         name
@@ -83,7 +91,9 @@ def varying(table: Table) -> Table:
         if (name in ALWAYS and any(row.get(name) is not None for row in table.rows))
         or any(row.get(name) != first.get(name) for row in table.rows)
     ]
-    return replace(table, columns=tuple(kept))
+    settings = [name for name in kept if name.startswith(SETTINGS)]
+    most = list(dict.fromkeys([*KEPT[:3], *settings, *KEPT]))
+    return replace(table, columns=tuple(kept), keep=tuple(most))
 
 
 def to_parquet(table: Table, path: Path) -> None:
@@ -117,17 +127,47 @@ def results(folder: Path | str) -> Any:
     return frame_of({name: [row.get(name) for row in found.rows] for name in found.columns}, "results")
 
 
-def table_of_folder(folder: Path) -> Table:
-    """Every cell of a results folder, or of all results folders in it.
+def table_of_folder(folder: Path, job: str | None = None) -> Table:
+    """Every cell of a results folder, or of all results folders in it, or of one job.
+
+    Args:
+        folder: a results folder, or one that holds some.
+        job: the name or the id of a job, or a part of it.
 
     Raises:
-        InputError: there is no such folder, or no cell in it.
+        InputError: there is no such folder or job, or no cell in it.
     """
     stores = list(stores_in(folder))
-    rows = [row for store in stores for row in _rows(store, store.stored_keys(), checked=False)]
+    jobs = [Stored(each.id, each.name, (i, each.record)) for i, store in enumerate(stores) for each in _jobs(store)]
+    chosen = [each.results for each in named(jobs, job, folder)]
+    rows = []
+    for i, store in enumerate(stores):
+        there = store.stored_keys()
+        # Cells whose job is lost are cells all the same.
+        data: dict[str, dict[str, Value]] = {key: {} for key in there} if job is None else {}
+        for own, record in chosen:
+            about = _data_of(record) if own == i else {}
+            data |= {key: data.get(key, {}) | about for key in record["cells"] if own == i}
+        keys = [key for key in there if key in data]
+        rows += [{**row, **data[key]} for key, row in zip(keys, _rows(store, keys, checked=False), strict=True)]
     if not rows:
         raise InputError(f"{folder}: {nothing_in(folder)}")
     return table_of(_in_order(rows))
+
+
+def _jobs(store: Store) -> list[StoredJob]:
+    """The sound jobs of a folder, of which there may be none."""
+    try:
+        return jobs_of(store)
+    except DamagedJobError as error:
+        logging.getLogger("workbench").warning("%s", error)
+        return []
+
+
+def _data_of(job: Mapping[str, Any]) -> dict[str, Value]:
+    """What a job's experiment says of its data, as columns; cells themselves know a digest of the points."""
+    data = job["config"].get("experiment", {}).get("data", {})
+    return {f"data_{key}": str(v) if isinstance(v, list) else v for key, v in data.items() if key in _OF_DATA}
 
 
 def _in_order(rows: list[dict[str, Value]]) -> list[dict[str, Value]]:

@@ -19,6 +19,7 @@ from workbench.posterior.switching import DEFAULT, check_sampler, label_switchin
 from workbench.problem import Problem
 from workbench.table import Table
 from workbench.table import plain as plain_values
+from workbench.wrapping import paragraph
 
 # Draws on which the relabelling algorithms are compared, spread evenly over all chains; agreement is known to a few
 # percent.
@@ -279,7 +280,7 @@ def cost_table(summary: PosteriorSummary) -> Table:
 def text_of(summary: PosteriorSummary, title: str = "") -> str:
     """All tables as text for a terminal, with a line above them if there is a title."""
     tables = [*estimate_tables(summary), chain_table(summary), agreement_table(summary), cost_table(summary)]
-    return "\n\n".join(["\n".join(filter(None, [title, reading(summary)])), *map(str, tables)])
+    return "\n\n".join(["\n".join(filter(None, [title, paragraph(reading(summary))])), *map(str, tables)])
 
 
 def to_dict(summary: PosteriorSummary) -> dict[str, Any]:

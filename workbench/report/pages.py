@@ -6,7 +6,7 @@ results/NAME/
     figures/KIND-HASH/      its figures as PNG
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from workbench.jobs.base import Losses
 from workbench.jobs.claims import LedgerJob
 from workbench.jobs.experiment import ExperimentJob, load_experiment
 from workbench.jobs.judged import load_ledger
+from workbench.jobs.names import StoredJob, jobs_of, named
 from workbench.jobs.selection import SelectionJob, load_selection
 from workbench.jobs.store import MANIFEST, Store
 from workbench.jobs.study import StudyJob, load_findings
@@ -56,22 +57,26 @@ def publish(store: Store, file: Path, shown: Shown) -> list[Path]:
     return [own if several else store.folder / "report.html", *shown.draw(store.folder / "figures" / file.stem)]
 
 
-def redraw(folder: Path) -> list[Path]:
-    """Write every page and figure of a results folder again from the stored results.
+def redraw(folder: Path, job: str | None = None) -> list[Path]:
+    """Write every page and figure of a results folder, or of one job, again from the stored results.
 
     The log names a damaged job, whose page stays as it is.
 
+    Args:
+        folder: the results folder.
+        job: the name or the id of a job, or a part of it.
+
     Raises:
-        InputError: there is no such folder, or nothing in it is finished and sound.
+        InputError: there is no such folder or job, or nothing in it is finished and sound.
     """
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; give a folder that `workbench run` wrote")
     store, written, shown, losses = Store(folder), list[Path](), None, Losses()
-    for file, job in store.jobs():
+    for each in named(jobs_of(store), job, folder):
         with losses.caught():
-            shown = shown_of(store, file, job)
+            shown = shown_of(store, each.file, each.record)
             if shown is not None:
-                written += [_write(store, file, shown), *shown.draw(store.folder / "figures" / file.stem)]
+                written += [_write(store, each.file, shown), *shown.draw(store.folder / "figures" / each.id)]
     losses.tell(others=bool(written))
     if not written:
         raise InputError(f"{folder}: no finished runs; give a folder that `workbench run` wrote")
@@ -87,7 +92,7 @@ def _write(store: Store, file: Path, shown: Shown) -> Path:
 
 def _write_front(store: Store, shown: Shown | None) -> bool:
     """Write the page of a folder: that of its only job, or a list of all jobs; whether there are several."""
-    jobs = store.jobs()
+    jobs = jobs_of(store)
     if len(jobs) == 1 and shown is not None:
         write(store.folder / "report.html", shown.page.html())
         return False
@@ -95,18 +100,18 @@ def _write_front(store: Store, shown: Shown | None) -> bool:
     return True
 
 
-def _index(store: Store, jobs: list[tuple[Path, dict[str, Any]]]) -> Page:
+def _index(store: Store, jobs: Sequence[StoredJob]) -> Page:
     title = store.folder.resolve().name
     lines, settings = [], []
-    for file, job in jobs:
-        name, page = str(job["name"]), _page_of(store, file)
+    for each in jobs:
+        name, page, job = each.name, _page_of(store, each.file), each.record
         there = page.is_file()
         link = Linked.to(name, f"{HOME}pages/{page.name}") if there else f"{name} (nothing finished)"
         done = sum((store.place(key) / MANIFEST).is_file() for key in job["cells"])
-        kind = KINDS.get(str(job["kind"]), str(job["kind"]))
-        lines.append((link, kind, f"{done} of {len(job['cells'])}"))
+        kind = KINDS.get(each.kind, each.kind)
+        lines.append((link, kind, each.id, f"{done} of {len(job['cells'])}"))
         settings.append(Folded(f"{name}, {kind}", toml_of(job["config"])))
-    table = Table.of_lines(("what", "kind", "cells stored"), lines, words=("what", "kind"))
+    table = Table.of_lines(("what", "kind", "id", "cells stored"), lines, words=("what", "kind", "id"))
     lead = [Words("The contents of this folder, oldest first. Every page is complete in itself.")]
     pages = Section("Pages", [Grid(table, f"Pages of {title}")])
     return Page(title, lead, [pages, Section("Where they come from", settings)])

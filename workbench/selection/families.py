@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 from workbench.display import PRINTED, line, page
 from workbench.selection.criteria import CRITERIA
 from workbench.selection.score import Difference, Score, number_text
-from workbench.selection.selection import SMALLEST, Selection, paragraph, short
+from workbench.selection.selection import SMALLEST, Selection, short
 from workbench.table import Table
+from workbench.wrapping import paragraph
 
 PARAMETERS = "Free parameters"
 

@@ -3,8 +3,6 @@
 import csv
 import io
 import json
-import shutil
-import textwrap
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,7 +11,8 @@ from workbench.display import PRINTED, line, page
 from workbench.frames import frame_of_rows
 from workbench.selection.criteria import CRITERIA, Choice
 from workbench.selection.score import Difference, number_text
-from workbench.table import PLAIN_WIDTH, Table
+from workbench.table import Table
+from workbench.wrapping import paragraph
 
 SCALE = (
     "All values are in nats and the largest is best: AIC, BIC and ICL are -1/2 of the textbook's, half of mclust's; "
@@ -290,12 +289,6 @@ _COLUMNS = (
     "criterion", "value", "standard_error", "monte_carlo_error", "below_best", "difference_standard_error", "rejected",
     "why", "notes",
 )  # fmt: skip
-
-
-def paragraph(text: str, width: int | None = None) -> str:
-    """Words wrapped to a number of characters; by default to those of the terminal."""
-    width = shutil.get_terminal_size((PLAIN_WIDTH, 24)).columns if width is None else width
-    return textwrap.fill(text, max(width, 20), break_long_words=False, break_on_hyphens=False)
 
 
 def short(heading: str) -> str:
