@@ -20,7 +20,7 @@ from scipy.special import logsumexp
 from scipy.stats import multivariate_normal
 from standins import Steps
 
-from workbench import report
+from workbench import report, wrapping
 from workbench.compare import Comparison
 from workbench.data import load_dataset
 from workbench.engine.compat.compilation import make_room
@@ -34,6 +34,10 @@ from workbench.starts import RandomPoints, draw_starts
 from workbench.studies import STUDIES
 
 jax.config.update("jax_enable_x64", True)
+
+# Sentences of commands and tables are compared whole; tests of their width set their own.
+os.environ.pop("COLUMNS", None)
+wrapping.PLAIN_WIDTH = 4000
 
 # `--slow-part`.
 pytest_plugins = ["slow_part"]

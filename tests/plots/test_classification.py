@@ -1,6 +1,7 @@
 """Classification and uncertainty plots show what the mixture says of each row, and components as they are projected."""
 
 import dataclasses
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ import workbench as wb
 from workbench import plots
 from workbench.compare import Comparison
 from workbench.errors import InputError
-from workbench.plots.classification import UNCERTAINTY
+from workbench.plots.classification import NOISE, UNCERTAINTY
 from workbench.plots.estimates import Gaussians
 from workbench.plots.style import CYCLE
 from workbench.plots.view import view_of
@@ -248,3 +249,32 @@ def test_whole_rows_have_no_note_and_no_rings(iris: Comparison) -> None:
     ax = axes()
     marks = plots.uncertainty(ax, iris)
     assert "missing" not in ax.get_xlabel() and not np.any(marks.get_linewidths())
+
+
+@pytest.mark.parametrize("colour", ["component", "class"])
+@pytest.mark.parametrize("known", [False, True])
+def test_rows_of_a_background_are_crosses_darker_than_other_marks_and_named(
+    known: bool, colour: Literal["component", "class"], trace_of: Any
+) -> None:
+    if colour == "class" and not known:
+        return
+    rng = np.random.default_rng(3)
+    x = np.vstack([rng.normal(0, 1, (60, 2)), rng.normal(8, 1, (60, 2)), [[0.0, 10.0], [11.0, -4.0]]])
+    problem = wb.Problem(x, 2, background=True)
+    assert problem.background is not None
+    mixture = wb.Mixture.from_covariances([0.5, 0.5], [[0.0, 0.0], [8.0, 8.0]], [np.eye(2), np.eye(2)])
+    mixture = dataclasses.replace(mixture, background=problem.background.weighing(0.05))
+    reference = wb.Reference(labels=np.repeat(["a", "b"], 61)) if known else wb.Reference()
+    comparison = Comparison(problem, {"em": trace_of(problem, [[mixture]])}, reference)
+    taken = np.asarray(mixture_of(comparison).predict(x)) < 0
+    assert taken[-2:].all() and taken.sum() < 20
+    ax = axes()
+    plots.classification(ax, comparison, colour=colour)
+    crosses = [line for line in ax.lines if line.get_marker() == "x"]
+    drawn = np.concatenate([np.column_stack(line.get_data()) for line in crosses if len(line.get_xdata())])
+    assert same_rows(drawn, x[taken])
+    assert all(line.get_markeredgewidth() > 0 for line in crosses)
+    if colour == "component":
+        assert {to_hex(line.get_color()) for line in crosses} == {to_hex(NOISE)}
+        assert all(line.get_alpha() >= 0.7 for line in crosses if len(line.get_xdata()))
+    assert [line.get_label() for line in crosses if not len(line.get_xdata())] == ["background"]

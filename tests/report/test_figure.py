@@ -139,7 +139,7 @@ def test_the_command_draws_what_is_named(tiny_run: tuple[Path, Comparison], tmp_
         (["--figure", "fit", "--figure", "score", "--out", out], "--out: is one file, and there are 2 figures"),
         (["--figure", "fit", "--out", out, "--format", "svg"], "--format: svg does not go with --out"),
         (["--figure", "bic"], "holds no selection; make one with `workbench select FILE"),
-        (["--figure", "fit", "--job", "other"], "--job: unknown job 'other'. Allowed: tiny"),
+        (["--figure", "fit", "--job", "other"], "has no job 'other'. It has experiment-"),
     ):
         result = plot(folder, *words)
         assert result.exit_code == 2 and message in " ".join(result.stderr.split()), result.output

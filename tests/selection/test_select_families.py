@@ -3,14 +3,18 @@
 import csv
 import io
 import json
+from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 from workbench.errors import InputError
-from workbench.report import figure, save_figure, show_selection
+from workbench.plots import selection as drawing
+from workbench.report import figure, save_figure, selection_figure, show_selection
 from workbench.selection import CRITERIA, Cell, Choice, FamilySelection, Score, Selection
 
 # Two terms a point, by family and K.
@@ -133,3 +137,31 @@ def test_a_criterion_is_a_figure_of_its_own(grid: FamilySelection, tmp_path: Pat
         figure(grid, "bik")
     with pytest.raises(InputError, match="palette: the figure 'bic' has legend, size"):
         figure(grid, "bic", palette="tab10")
+
+
+@pytest.mark.parametrize("asked", [range(1, 8), range(1, 13), range(1, 31), (1, 2, 3, 4, 10, 11, 12, 40)])
+def test_the_figure_numbers_k_without_overlap_and_marks_every_k(asked: Sequence[int]) -> None:
+    made = Figure(figsize=(2.9, 2.7), layout="constrained")
+    ax = made.subplots()
+    drawing._components(ax, list(asked))
+    made.draw_without_rendering()
+    boxes = [label.get_window_extent() for label in ax.get_xticklabels() if label.get_text()]
+    assert len(boxes) >= 3 and all(one.x1 < two.x0 for one, two in pairwise(boxes))
+    assert sorted([*ax.get_xticks(), *ax.get_xticks(minor=True)]) == sorted(asked)
+
+
+@pytest.mark.parametrize("criteria", [["bic"], ["bic", "icl"], list(CRITERIA)])
+def test_no_panel_of_the_figure_is_empty(criteria: list[str]) -> None:
+    families = {}
+    for family in TERMS:
+        whole = selection(family)
+        choices = [replace(c, scores={name: c.scores[name] for name in criteria}) for c in whole.choices]
+        families[family] = replace(whole, choices=tuple(choices))
+    made = selection_figure(FamilySelection("mine", families))
+    drawn = [ax for ax in made.axes if ax.lines]
+    assert len(drawn) == len(criteria)
+    legends = [*made.legends, *(ax.get_legend() for ax in made.axes if ax.get_legend() is not None)]
+    assert [[text.get_text() for text in legend.get_texts()] for legend in legends] == [list(families)]
+    assert len(made.axes) - len(drawn) == (0 if made.legends else 1)
+    made.draw_without_rendering()
+    assert max(ax.get_window_extent().x1 for ax in drawn) > 0.93 * made.bbox.width

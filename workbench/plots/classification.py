@@ -3,7 +3,7 @@
 import textwrap
 from collections.abc import Sequence
 from itertools import zip_longest
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -14,7 +14,7 @@ from workbench.errors import InputError, checks_arguments
 from workbench.mixture.background import BACKGROUND
 from workbench.plots.estimates import Gaussians, data_range
 from workbench.plots.fit import IMAGE_FROM, histogram_edges
-from workbench.plots.style import DATA, EDGE, Palette, Place, legend_at, palette_of, plain, tidy
+from workbench.plots.style import EDGE, Palette, Place, legend_at, palette_of, plain, tidy
 from workbench.plots.view import View, frame_view, rows_of, view_of, with_note
 
 if TYPE_CHECKING:
@@ -25,6 +25,9 @@ By: TypeAlias = Literal["component", "class"]
 
 # Shapes that are told apart in a print without colours.
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+
+# The mark and the colour of rows that a uniform background takes: the grey of data is paler than any other colour.
+CROSS, NOISE = "x", "0.2"
 
 # Bins of a divided histogram.
 MOST_BINS = 60
@@ -61,8 +64,9 @@ def classification(
 
     For one column it draws a histogram that is divided among the components, and their densities. Where classes are
     known, marks have the shape of the class, or, coloured by class, of the component. Components count from 1 in the
-    order of `Problem.presented`, as in all tables. Weights count in the histogram. A row with missing cells is labelled
-    by the others; if a shown cell is missing, its mark is hollow and stands at the completed cell.
+    order of `Problem.presented`, as in all tables; rows of a uniform background are dark crosses. Weights count in the
+    histogram. A row with missing cells is labelled by the others; if a shown cell is missing, its mark is hollow and
+    stands at the completed cell.
 
     Args:
         ax: the axes.
@@ -87,16 +91,19 @@ def classification(
         raise InputError("colour: no classes are known; give label in [data], or colour by component")
     own = np.unique(classes).tolist() if classes is not None else []
     names = [f"component {k + 1}" for k in range(mixture.num_components)]
-    by_component = (component, names if mixture.background is None else [*names, "background"])
-    by_class = by_component if classes is None else (np.searchsorted(own, classes), own)
+    by_component = _Groups(component, names, _marks(len(names)))
+    if mixture.background is not None:
+        by_component = by_component.beside("background", component == mixture.num_components)
+    by_class = by_component if classes is None else _Groups(np.searchsorted(own, classes), own, _marks(len(own)))
     coloured, shaped = (by_component, by_class) if colour == "component" else (by_class, by_component)
-    shades = palette_of(palette, len(coloured[1]))
+    shades = palette_of(palette, len(coloured.names))
     if colour == "component" and mixture.background is not None:
-        shades = [*shades[:-1], DATA]
+        shades = [*shades[:-1], NOISE]
     if view.x.shape[1] == 1:
         _divided(ax, view, comparison.problem.sample_weights, coloured, shades)
     else:
-        _scattered(ax, view, coloured, shaped, shades)
+        of_background = component == mixture.num_components
+        _scattered(ax, view, coloured, shaped.beside("background", of_background), shades)
         _entries(ax, coloured, shaped, shades, in_rows=legend == "above")
         for k, contours in enumerate(_ellipses(view)):
             shade = shades[k] if colour == "component" else EDGE
@@ -106,7 +113,7 @@ def classification(
             ax.plot([], [], color=EDGE, linewidth=1.2, label=_of_ellipses(legend))
         frame_view(ax, view, "hollow")
     of_ellipses = f"ellipses: {ELLIPSES}" if legend == "above" and view.x.shape[1] == 2 else None
-    legend_at(ax, legend, _abreast(coloured[1], shaped[1]), title=of_ellipses)
+    legend_at(ax, legend, _abreast(coloured.names, shaped.names), title=of_ellipses)
     tidy(ax)
 
 
@@ -187,7 +194,21 @@ def classes_of(comparison: Comparison) -> NDArray[np.str_] | None:
     return np.asarray(labels).astype(np.str_)
 
 
-_Groups: TypeAlias = tuple[NDArray[np.int_], list[str]]
+def _marks(count: int) -> list[str]:
+    """A shape for each of so many groups; they repeat where they are too few."""
+    return [MARKERS[g % len(MARKERS)] for g in range(count)]
+
+
+class _Groups(NamedTuple):
+    """The group of each row [N], and the name and the mark of each group."""
+
+    of: NDArray[np.int_]
+    names: list[str]
+    marks: list[str]
+
+    def beside(self, name: str, rows: NDArray[np.bool_]) -> "_Groups":
+        """These groups, and some rows [N] as one more, whose mark is a cross."""
+        return _Groups(np.where(rows, len(self.names), self.of), [*self.names, name], [*self.marks, CROSS])
 
 
 def _scattered(ax: "Axes", view: View, coloured: _Groups, shaped: _Groups, shades: Sequence[str]) -> None:
@@ -203,11 +224,14 @@ def _scattered(ax: "Axes", view: View, coloured: _Groups, shaped: _Groups, shade
     }
     # In random order, so that no group hides another; runs of one look are drawn together.
     order = np.random.default_rng(0).permutation(len(view.x))
-    looks = np.stack([coloured[0], shaped[0], view.completed], axis=1)  # [N, 3]
+    looks = np.stack([coloured.of, shaped.of, view.completed], axis=1)  # [N, 3]
     for part in np.array_split(order, min(len(order), 20)):
         for group, shape, hollow in np.unique(looks[part], axis=0):
             rows = part[np.all(looks[part] == (group, shape, hollow), axis=1)]
-            look = {**style, "color": shades[group], "marker": MARKERS[shape % len(MARKERS)]}
+            look = {**style, "color": shades[group], "marker": shaped.marks[shape]}
+            if shaped.marks[shape] == CROSS:
+                # Of lines alone, which at the opacity of full marks would be paler than they are.
+                look |= {"markeredgewidth": 0.8 if many else 1.2, "alpha": max(0.7, style["alpha"]), "zorder": 2.2}
             if hollow:
                 look |= {"markerfacecolor": "none", "markeredgewidth": 0.9}
             ax.plot(*view.x[rows].T, **look)
@@ -215,17 +239,21 @@ def _scattered(ax: "Axes", view: View, coloured: _Groups, shaped: _Groups, shade
 
 def _entries(ax: "Axes", coloured: _Groups, shaped: _Groups, shades: Sequence[str], *, in_rows: bool) -> None:
     """An entry of the legend for each colour and, where shapes say something else, one for each shape."""
-    same = shaped[1] == coloured[1]
-    marks = [MARKERS[group % len(MARKERS)] for group in range(MOST_CLASSES)]
-    colours = [(shades[g], marks[g] if same else "o", plain(name)) for g, name in enumerate(coloured[1])]
-    shapes = [] if same else [(EDGE, marks[g], plain(name)) for g, name in enumerate(shaped[1][:MOST_CLASSES])]
+    same = shaped.names == coloured.names
+    colours = [
+        (shade, mark if same or mark == CROSS else "o", plain(name))
+        for shade, mark, name in zip(shades, coloured.marks, coloured.names, strict=True)
+    ]
+    shapes = [] if same else [(EDGE, mark, plain(name)) for mark, name in zip(shaped.marks, shaped.names, strict=True)]
+    shapes = shapes[:MOST_CLASSES]
     entries = [*colours[:MOST_CLASSES], *shapes]
     if in_rows and shapes and max(len(colours), len(shapes)) <= MOST_ABREAST:
         # A legend is filled column by column: of each column, the first is a colour and the second a shape.
         blank = (EDGE, "none", " ")
         entries = [each for pair in zip_longest(colours, shapes, fillvalue=blank) for each in pair]
     for colour, marker, name in entries:
-        ax.plot([], [], linestyle="none", markeredgewidth=0.0, markersize=6, color=colour, marker=marker, label=name)
+        edge = 1.4 if marker == CROSS else 0.0
+        ax.plot([], [], linestyle="none", markeredgewidth=edge, markersize=6, color=colour, marker=marker, label=name)
 
 
 def _abreast(*groups: list[str]) -> int:
@@ -241,7 +269,7 @@ def _divided(
 
     A row of weight w, of weights [N] if given, adds as much as w equal rows.
     """
-    groups, names = coloured
+    groups, names = coloured.of, coloured.names
     x = view.x[:, 0]
     edges = histogram_edges(x, weights, MOST_BINS)
     counts = np.ones(len(x)) if weights is None else weights

@@ -20,6 +20,9 @@ LINEAR = 10.0
 # The most characters of a reason for missing values, and of its lines.
 REASON, WRAPPED = 120, 32
 
+# The most numbers below an axis of K.
+MOST_NUMBERS = 8
+
 BLUE, RED = CYCLE[:2]
 
 
@@ -42,8 +45,7 @@ def criterion(ax: "Axes", selection: Selection, name: str) -> None:
         low, high = 1.0, 0.0
         _say_why(ax, [choice.scores[name] for choice in selection.choices])
     _scale(ax, max(low, 1.0), min(high, 0.0))
-    ax.set_xticks(list(found))
-    ax.set_xlim(min(found) - 0.5, max(found) + 0.5)
+    _components(ax, list(found))
     chosen = "no choice" if selection.chosen(name) is None else f"K = {best}"
     ax.set_title(f"{CRITERIA[name].heading.removesuffix(' / -2')}: {chosen}", fontsize="medium")
     tidy(ax)
@@ -95,12 +97,23 @@ def families(ax: "Axes", grid: FamilySelection, name: str) -> None:
     else:
         _mark(ax, best.components, chosen=grid.chosen(name) is not None)
     _scale(ax, low, 0.0)
-    ax.set_xticks(asked)
-    ax.set_xlim(min(asked) - 0.5, max(asked) + 0.5)
+    _components(ax, asked)
     ax.set_title(
         f"{CRITERIA[name].heading.removesuffix(' / -2')}: {grid.chosen(name) or 'no choice'}", fontsize="medium"
     )
     tidy(ax)
+
+
+def _components(ax: "Axes", asked: Sequence[int]) -> None:
+    """A tick for each K, with numbers below those that are far enough apart to be read."""
+    apart = (max(asked) - min(asked)) / MOST_NUMBERS
+    numbered: list[int] = []
+    for k in sorted(asked):
+        if not numbered or k - numbered[-1] >= apart:
+            numbered.append(k)
+    ax.set_xticks(numbered)
+    ax.set_xticks([k for k in asked if k not in numbered], minor=True)
+    ax.set_xlim(min(asked) - 0.5, max(asked) + 0.5)
 
 
 def _scale(ax: "Axes", low: float, high: float) -> None:
@@ -114,7 +127,7 @@ def _scale(ax: "Axes", low: float, high: float) -> None:
     above = [tick for tick in -linear[1:] if tick >= high]
     ticks = [*above, *linear, *far]
     ax.set_yticks(ticks, [format(tick, "g") for tick in ticks])
-    ax.minorticks_off()
+    ax.yaxis.minorticks_off()
 
 
 # Columns of results, which are not swept.

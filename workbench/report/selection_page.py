@@ -7,6 +7,7 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from workbench.plots import selection as drawing
+from workbench.report.fitting import legend_of_panels
 from workbench.report.page import Grid, Heading, Page, Part, Picture, Section, Shown, Words, reproduce, toml_of
 from workbench.selection import CRITERIA, FamilySelection, Selection
 from workbench.selection.families import PARAMETERS
@@ -84,10 +85,11 @@ def _command(selection: Selection | FamilySelection) -> str:
 def selection_figure(selection: Selection | FamilySelection) -> Figure:
     """A panel for each criterion over K, with a line for each covariance family if there are several."""
     criteria = selection.criteria
-    panels = len(criteria) + isinstance(selection, FamilySelection)  # the legend has a panel of its own
-    columns = min(panels, COLUMNS)
-    rows = -(-panels // columns)
-    figure = Figure(figsize=(2.9 * columns, 2.7 * rows), layout="constrained")
+    rows = -(-len(criteria) // COLUMNS)
+    columns = -(-len(criteria) // rows)
+    # The legend of families has a panel that is left over, or else a line above all.
+    above = isinstance(selection, FamilySelection) and rows * columns == len(criteria)
+    figure = Figure(figsize=(2.9 * columns, 2.7 * rows + 0.5 * above), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for ax, name in zip(axes, criteria, strict=False):
         if isinstance(selection, FamilySelection):
@@ -96,7 +98,9 @@ def selection_figure(selection: Selection | FamilySelection) -> Figure:
             drawing.criterion(ax, selection, name)
     for ax in axes[len(criteria) :]:
         ax.set_axis_off()
-    if isinstance(selection, FamilySelection):
+    if above:
+        legend_of_panels(figure, axes[0], "above", "covariance")
+    elif isinstance(selection, FamilySelection):
         axes[-1].legend(*axes[0].get_legend_handles_labels(), loc="center", frameon=False, title="covariance")
     figure.supxlabel("components K", fontsize="medium")
     figure.supylabel("nats below the best", fontsize="medium")
