@@ -11,13 +11,16 @@ import numpy as np
 import pytest
 from jax.flatten_util import ravel_pytree
 from numpy.typing import NDArray
+from numpyro import handlers
 from numpyro.infer import Predictive
 from numpyro.infer.util import constrain_fn, log_density
 
-from workbench.mixture import COVARIANCES, PRIORS, ConjugatePrior, Mixture
+from workbench.errors import InputError
+from workbench.mixture import COVARIANCES, PRIORS, ConjugatePrior, Fixed, Mixture
 from workbench.mixture.prior.checks import Labels
 from workbench.numpyro_model import (
     LEAST_GAP,
+    latent_model,
     mixture_model,
     mixture_of_sites,
     one_pass_model,
@@ -226,3 +229,43 @@ def test_in_its_units_a_mixture_looks_the_same_whatever_the_units_of_the_data(
         assert set(np.unique(logs)) <= {0.0, 1.0, 2.0}
     for name in {"means", "means_rest"} & set(plain):
         np.testing.assert_allclose(moved[name] / moved_units[name], plain[name] / units[name], rtol=1e-12)
+
+
+X = np.random.default_rng(3).normal(size=(12, 2))
+SPECIAL: dict[str, tuple[dict[str, Any], str]] = {
+    "flat": (
+        {"prior": "flat"},
+        r"prior: FlatPrior\(\) with free labels has improper .*wb.ConjugatePrior\(\), or",
+    ),
+    "ordered": (
+        {"prior": "conjugate", "labels": "ordered"},
+        r'prior: Conj.* ordered .*; give labels = "free", or',
+    ),
+    "both": ({"prior": "chen_tan", "labels": "ordered"}, r'give a prior .* and labels = "free", or their values by'),
+    "fixed": ({"prior": "conjugate", "fixed": Fixed(component=0, mean=(0.0, 0.0))}, "fixed: .*leave fixed out"),
+}
+
+
+@pytest.mark.parametrize("model", [mixture_model, latent_model])
+@pytest.mark.parametrize("kind", SPECIAL)
+def test_a_model_that_cannot_be_drawn_from_is_one_line(model: Callable[..., None], kind: str) -> None:
+    given, message = SPECIAL[kind]
+    for x in (None, X):
+        with pytest.raises(InputError, match=message):
+            handlers.seed(model, 0)(Problem(X, 2, **given), x=x)
+
+
+def test_points_of_another_number_and_what_has_no_allocations_are_refused() -> None:
+    problem, doubled = Problem(X, 2, prior="conjugate"), Problem(X, 2, prior="conjugate", weights=np.full(12, 2.0))
+    for model, each, x in (
+        (mixture_model, problem, X[:5]),
+        (latent_model, doubled, X),
+        (mixture_model, doubled, X[:5]),
+    ):
+        with pytest.raises(InputError, match=r"x: has \d+ rows; give (12|24), as the problem has"):
+            handlers.seed(model, 0)(each, x=x)
+    handlers.seed(latent_model, 0)(doubled, x=doubled.observations("the latent model"))
+    with pytest.raises(InputError, match=r"background: .* use wb\.mixture_model"):
+        handlers.seed(latent_model, 0)(Problem(X, 2, prior="conjugate", background=True))
+    with pytest.raises(InputError, match="the latent model needs whole observations"):
+        handlers.seed(latent_model, 0)(Problem(X, 2, prior="conjugate", weights=np.full(12, 1.5)))

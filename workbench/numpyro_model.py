@@ -17,6 +17,7 @@ from numpyro.infer.reparam import Reparam
 from numpyro.infer.util import constrain_fn, potential_energy, unconstrain_fn
 
 from workbench.data import by_name, finite_points
+from workbench.data.weights import check_whole
 from workbench.engine.known import known_observations, masked
 from workbench.errors import InputError, checks_arguments
 from workbench.mixture import Mixture
@@ -40,15 +41,21 @@ def mixture_model(problem: Problem, x: ArrayLike | None = None) -> None:
 
     With ordered labels, the sites `means_ascending` [K] and `means_rest` [K, D - 1] replace `means`, and the log
     density is larger by `ln K!`, so that the evidence is the same.
+
+    Raises:
+        InputError: parameters are held fixed; parameters are to be drawn, and the prior is improper or labels are
+            ordered; or x are no points of the problem, or not as many.
     """
+    _check_free(problem)
     mixture = mixture_sites(problem)
     density = to_numpyro(mixture)
     if problem.weights is None or x is None:
-        with numpyro.plate("points", problem.num_points):
-            numpyro.sample("x", density, obs=_observed(problem, x))
+        size = round(problem.num_points)
+        with numpyro.plate("points", size):
+            numpyro.sample("x", density, obs=_observed(problem, x, size))
         return
     with numpyro.plate("points", problem.num_rows), numpyro.handlers.scale(scale=problem.weights):
-        numpyro.sample("x", density, obs=_observed(problem, x))
+        numpyro.sample("x", density, obs=_observed(problem, x, problem.num_rows))
 
 
 def one_pass_model(problem: Problem) -> None:
@@ -60,11 +67,37 @@ def one_pass_model(problem: Problem) -> None:
 def mixture_sites(problem: Problem) -> Mixture:
     """The sites of the prior for the problem's labels, with which each model begins."""
     ordered = {"means": _Ascending()} if problem.labels == "ordered" else {}
-    with numpyro.handlers.reparam(config=ordered):
-        mixture = problem.prior.sites(problem.components, problem.covariance, problem.hyperparameters)
+    try:
+        with numpyro.handlers.reparam(config=ordered):
+            mixture = problem.prior.sites(problem.components, problem.covariance, problem.hyperparameters)
+    except NotImplementedError:
+        raise _nothing_to_draw(problem) from None
     if problem.background is None:
         return mixture
     return replace(mixture, background=problem.background.weighing(numpyro.sample("background", dist.Uniform())))
+
+
+class ImproperError(InputError, NotImplementedError):
+    """Parameters are to be drawn from a density that is improper; NumPyro itself expects its second class."""
+
+
+def _nothing_to_draw(problem: Problem) -> ImproperError:
+    """The error of a model whose sites are improper and have no values yet."""
+    changes = [] if problem.prior.proper else ["a prior that can be drawn from, as wb.ConjugatePrior()"]
+    changes += ['labels = "free"'] if problem.labels == "ordered" else []
+    return ImproperError(
+        f"prior: {problem.prior!r} with {problem.labels} labels has improper sites, from which no parameters can be "
+        f"drawn; give {' and '.join(changes)}, or their values by numpyro.handlers.substitute"
+    )
+
+
+def _check_free(problem: Problem) -> None:
+    """Refuse parameters that are held fixed, for which the models that are written out have sites."""
+    if problem.fixed:
+        raise InputError(
+            "fixed: the models that are written out hold no parameters fixed; condition their sites by "
+            "numpyro.handlers.condition, or leave fixed out"
+        )
 
 
 class _Ascending(Reparam):  # type: ignore[misc]
@@ -192,29 +225,46 @@ def latent_model(problem: Problem, x: ArrayLike | None = None) -> None:
 
     The sites are those of the prior, `z` [N] and `x` [N, D]. Its sum over `z` is `mixture_model`. If rows have weights,
     the points to condition on are `problem.observations("the latent model")`.
+
+    Raises:
+        InputError: as for `mixture_model`; or weights are not whole, or a background stands beside the components.
     """
+    _check_free(problem)
+    check_whole(problem.weights, "the latent model")
+    if problem.background is not None:
+        raise InputError(
+            "background: the latent model is of components alone; use wb.mixture_model, or leave the background out"
+        )
     mixture = mixture_sites(problem)
     trils = mixture.scale_trils
-    with numpyro.plate("points", problem.num_points):
+    size = round(problem.num_points)
+    with numpyro.plate("points", size):
         z = numpyro.sample("z", dist.Categorical(probs=mixture.weights))
-        numpyro.sample("x", dist.MultivariateNormal(mixture.means[z], scale_tril=trils[z]), obs=_observed(problem, x))
+        numpyro.sample(
+            "x", dist.MultivariateNormal(mixture.means[z], scale_tril=trils[z]), obs=_observed(problem, x, size)
+        )
 
 
-def _observed(problem: Problem, x: ArrayLike | None) -> ArrayLike | None:
+def _observed(problem: Problem, x: ArrayLike | None, size: int) -> ArrayLike | None:
     """The points to condition on, which are checked outside compiled programs, where they have values.
 
     Raises:
-        InputError: they are no points of the problem's columns; or components of rows are known, which the models that
-            are written out do not know.
+        InputError: they are no points of the problem's columns, or not of its size; or components of rows are known,
+            which the models that are written out do not know.
     """
     if x is not None and problem.is_partly_known:
         raise InputError(
             "label_known: the models that are written out know no components of rows; use the methods, as wb.NUTS(), "
             "or leave label_known out"
         )
-    if x is None or isinstance(x, jax.core.Tracer):
+    if x is None:
         return x
-    return finite_points(by_name(x, problem.columns), problem.num_dimensions)
+    given = isinstance(x, jax.core.Tracer)
+    points = x if given else finite_points(by_name(x, problem.columns), problem.num_dimensions)
+    if np.shape(points)[0] != size:
+        repeated = "" if problem.weights is None else ', those of problem.observations("the latent model") if repeated'
+        raise InputError(f"x: has {np.shape(points)[0]:,} rows; give {size:,}, as the problem has{repeated}")
+    return points
 
 
 def swept_latent_model(problem: Problem) -> None:
