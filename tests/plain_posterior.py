@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import gammainc, gammaln, multigammaln
+from scipy.stats import norm, rankdata
 
 Array = NDArray[Any]
 
@@ -84,3 +85,43 @@ def spikes_of(x: Array, prior: Conjugate, variances: Array) -> list[Spikes]:
         weights = np.exp(log_weight - unit)
         total, found = total + weights.sum(), found + (1.0 - wide) @ weights
     return [Spikes(held / total, (either - held) / total) for held, either in found]
+
+
+def split(draws: Array) -> Array:
+    """Both halves of each chain of draws [R, S]. [2 R, S // 2]"""
+    half = draws.shape[1] // 2
+    return np.concatenate([draws[:, :half], draws[:, draws.shape[1] - half :]])
+
+
+def r_hat(draws: Array) -> float:
+    """Split R-hat of draws [R, S] (Gelman et al. 2013, eq. 11.3 and 11.4)."""
+    chains = split(draws)
+    n = chains.shape[1]
+    within, between = np.mean(np.var(chains, axis=1, ddof=1)), np.var(np.mean(chains, axis=1), ddof=1)
+    return float(np.sqrt((n - 1) / n + between / within))
+
+
+def scores_of(draws: Array) -> Array:
+    """Normal scores of the ranks among all draws (Vehtari et al. 2021, eq. 14). [R, S]"""
+    return np.asarray(norm.ppf((rankdata(draws).reshape(draws.shape) - 0.375) / (draws.size + 0.25)))
+
+
+def effective_size(draws: Array) -> float:
+    """Bulk effective sample size of draws [R, S] (Vehtari et al. 2021, sec. 3.2; Geyer 1992, sec. 3.3)."""
+    chains = split(draws)
+    chains = scores_of(chains)
+    r, n = chains.shape
+    centred = chains - chains.mean(axis=1, keepdims=True)
+    lagged = np.array([np.sum(centred[:, : n - t] * centred[:, t:]) for t in range(n)]) / (n * r)
+    within = lagged[0] * n / (n - 1)
+    total = lagged[0] + np.var(chains.mean(axis=1), ddof=1)
+    rho = 1.0 - (within - lagged) / total
+    rho[0] = 1.0
+    time, smallest, t = -1.0, np.inf, 0
+    # Sums of neighbours are positive and fall, by theory; the sum ends where they no longer are.
+    while t + 4 < n and rho[t] + rho[t + 1] > 0:
+        smallest = min(smallest, rho[t] + rho[t + 1])
+        time += 2.0 * smallest
+        t += 2
+    time += max(rho[t], 0.0)
+    return float(r * n / max(time, 1.0 / np.log10(r * n)))
