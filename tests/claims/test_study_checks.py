@@ -160,6 +160,8 @@ CASES: dict[str, list[tuple[list[Row], Verdict]]] = {
         (floors(12, 0), HOLDS),
         (floors(12, 2, rounded=2), HOLDS),
         (floors(0, 0), FAILS),
+        # Falls that rounding explains are none, with the floor as without.
+        (floors(12, 12, rounded=12), FAILS),
         # An EM that falls itself is no control.
         (floors(12, 12), UNDECIDED),
         (floors(12, 0)[:1], UNDECIDED),

@@ -51,18 +51,24 @@ def kmeans_starts_fail_less(findings: Findings, limits: Limits) -> Decision:
 def floor_breaks_monotonicity(findings: Findings, limits: Limits) -> Decision:
     """The number of steps in which the log-likelihood falls with a floor; one is enough to break monotonicity.
 
-    Falls of EM without the floor are rounding next to a singularity, or the comparison says nothing.
+    Components become as narrow as the floor, where squared distances lose digits: with the floor and without, falls
+    that rounding explains are left out. If EM without the floor has others, the comparison says nothing.
     """
     floored, plain = findings.where(method="em_floor", remedy="floor"), findings.where(method="em", remedy="none")
     if not floored.rows or not plain.rows:
         return undecided("The study needs EM with and without the floor.")
-    falls = [int(_number(row["log_likelihood_falls"])) for row in floored.rows]
-    own = [int(_number(row["log_joint_falls"]) - _number(row["falls_in_rounding"])) for row in plain.rows]
+    # Without a prior log_joint is the log-likelihood.
+    falls, own = (
+        [int(_number(row["log_joint_falls"]) - _number(row["falls_in_rounding"])) for row in each.rows]
+        for each in (floored, plain)
+    )
     if sum(own):
         return undecided(f"EM without the floor falls {sum(own)} times, which rounding does not explain.")
     steps = sum(_number(row["steps"]) for row in floored.rows)
     verdict = Verdict.HOLDS if sum(falls) else Verdict.FAILS
     note = f"In {sum(each > 0 for each in falls)} of {len(falls)} problems; EM without the floor has no fall."
+    if rounded := sum(_number(row["falls_in_rounding"]) for row in floored.rows):
+        note += f" {rounded:,.0f} more may be rounding next to a singularity: at most N eps / width^2 nats."
     return Decision(verdict, sum(falls), f"falls in {steps:,.0f} steps", Exact("steps of stored runs"), note)
 
 
