@@ -47,6 +47,7 @@ def in_natural_parameters(x: np.ndarray) -> np.ndarray:
     return np.block([[s, mixed], [mixed.T, own]])
 
 
+@pytest.mark.slow
 def test_one_gaussian_is_uncoupled_in_mean_and_covariance_and_coupled_in_natural_parameters(tmp_path: Path) -> None:
     decision, (findings,) = decided("one_gaussian", tmp_path, SUBJECT, "components=[]", "restarts=1")
     x = np.asarray(load_dataset("faithful").x)
