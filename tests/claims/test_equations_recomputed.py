@@ -57,11 +57,13 @@ def decided(name: str, out: Path, **smaller: Any) -> tuple[Study, list[dict[str,
 # Coupling
 
 
-@pytest.fixture(scope="module")
-def coupled(tmp_path_factory: pytest.TempPathFactory) -> tuple[Coupling, dict[str, Decision]]:
-    """The claims on coupling, for two components and for the one Gaussian of the waiting times."""
+@pytest.fixture(scope="module", params=[2, pytest.param(3, marks=pytest.mark.slow)])
+def coupled(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Coupling, dict[str, Decision]]:
+    """The claims on coupling, for so many components and for the one Gaussian of the waiting times."""
     out, names = tmp_path_factory.mktemp("coupling"), ("coupled", "clusters_coupled", "no_closed_form")
-    found = {name: decided(name, out, components=(2,)) for name in names}
+    found = {name: decided(name, out, components=(request.param,)) for name in names}
     study = found[names[0]][0]
     assert isinstance(study, Coupling)
     return study, {name: decision for name, (_, _, decision) in found.items()}
@@ -72,7 +74,7 @@ def optima(coupled: tuple[Coupling, Any]) -> list[tuple[Array, Array]]:
     """Points in units of zero mean and unit covariance and the coordinates of the optimum, by separation."""
     study, found = coupled[0], []
     for separation in study.separations:
-        data = Simulator(2, study.dimensions, study.points, separation).draw(study.seed)
+        data = Simulator(study.components[0], study.dimensions, study.points, separation).draw(study.seed)
         units = Units.of(data.x)
         z = units.points(data.x)
         found.append((z, coordinates_of(optimum_near(units.mixture(plain_of(data.truth)), z))))
@@ -87,19 +89,16 @@ def outside(matrix: Array, blocks: Array) -> float:
     return float(np.sqrt(np.sum(white[~own] ** 2) / np.sum(white**2)))
 
 
-@pytest.mark.parametrize(
-    ("name", "blocks"),
-    [
-        # In the order of the coordinates: a log-ratio, two means of two numbers, two factors of three.
-        ("coupled", [0, 1, 1, 2, 2, 3, 3, 3, 4, 4, 4]),
-        ("clusters_coupled", [0, 1, 1, 2, 2, 1, 1, 1, 2, 2, 2]),
-    ],
-)
+@pytest.mark.parametrize("name", ["coupled", "clusters_coupled"])
 def test_share_of_the_hessian_is_that_of_differences(
-    name: str, blocks: list[int], coupled: tuple[Coupling, dict[str, Decision]], optima: list[tuple[Array, Array]]
+    name: str, coupled: tuple[Coupling, dict[str, Decision]], optima: list[tuple[Array, Array]]
 ) -> None:
     study, decisions = coupled
-    shares = [outside(-hessian(height_at(z, 2), u), np.asarray(blocks)) for z, u in optima]
+    (k,) = study.components
+    # In the order of the coordinates: log-ratios, means of two numbers, factors of three.
+    of_means, of_factors = np.repeat(np.arange(k), 2), np.repeat(np.arange(k), 3)
+    blocks = np.concatenate([np.full(k - 1, -1), of_means, of_factors + (k if name == "coupled" else 0)])
+    shares = [outside(-hessian(height_at(z, k), u), blocks) for z, u in optima]
     assert study.separations[0] == min(study.separations)
     assert decisions[name].value == pytest.approx(shares[0], rel=DIGITS)
     assert decisions[name].note.endswith(f"it goes from {min(shares):.3g} to {max(shares):.3g}.")
@@ -109,11 +108,11 @@ def test_what_a_step_leaves_of_the_score_is_that_of_steps_in_numpy(
     coupled: tuple[Coupling, dict[str, Decision]], optima: list[tuple[Array, Array]]
 ) -> None:
     study, decisions = coupled
-    left = []
+    (k,), left = study.components, []
     for z, u in optima:
-        known = Information.at(u, z, 2)
+        known = Information.at(u, z, k)
         keys = restart_keys(named_key(study.seed, "near"), study.restarts)
-        starts = [mixture_at(u + known.away(np.asarray(jax.random.normal(key, u.shape))), 2, 2) for key in keys]
+        starts = [mixture_at(u + known.away(np.asarray(jax.random.normal(key, u.shape))), k, 2) for key in keys]
         ratios = np.asarray(
             [[score_norm(end, z) / score_norm(s, z) for end in (em_step(s, z)[0], newton(s, z))] for s in starts]
         )
