@@ -201,6 +201,8 @@ CASES: dict[str, list[tuple[list[Row], Verdict]]] = {
         (rates(900, 900, 50), HOLDS),
         (rates(30, 20, 200), FAILS),
         (rates(30, 20, 200, missing=0.99), UNDECIDED),
+        # Four data sets are too few, though each has two clear problems: all eight have the same noise in pairs.
+        (rates(30, 20, 200, replications=4), UNDECIDED),
     ],
     "stopping_when_it_stabilises": [
         (stops(0.01, 0.02), HOLDS),

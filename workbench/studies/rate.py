@@ -105,7 +105,10 @@ class Rate(Study):
         known = information_at(problem, nature.mixture)
         found = rates(known)
         identity = known.jacobian - (np.eye(len(known.jacobian)) - np.linalg.solve(known.complete, known.observed))
-        starts = starts_near(problem, nature.mixture, known, self.restarts, self.seed)
+        replication = cell["replication"]
+        assert isinstance(replication, int)
+        # Each data set has starts of its own, so that the spread between data sets contains that between starts.
+        starts = starts_near(problem, nature.mixture, known, self.restarts, self.seed + replication)
         row: Row = {
             "status": nature.kind.value,
             "log_joint": nature.log_joint,
