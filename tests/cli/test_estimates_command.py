@@ -45,6 +45,27 @@ def test_errors_runs_what_is_missing_and_is_what_estimates_says_of_the_stored_ru
     assert "Standard errors of em" in shown.stdout and "Standard errors of squarem" in shown.stdout
 
 
+def test_errors_of_some_methods_run_these_alone(config: Path) -> None:
+    shown = command("errors", config, "--out", config.parent / "one", "--methods", "em", "--ways", "observed")
+    assert shown.exit_code == 0, shown.stderr
+    assert "Standard errors of em" in shown.stdout and "squarem" not in shown.stdout
+
+
+def test_a_way_without_errors_is_left_out_of_a_table_for_a_paper_and_said(config: Path, tmp_path: Path) -> None:
+    header, *rows = (config.parent / "mine.csv").read_text(encoding="utf-8").splitlines()
+    known = [f"{row},{'ab'[place] if place < 2 else ''}" for place, row in enumerate(sorted(rows, key=float)[::99])]
+    text = "\n".join([f"{header},kind", *known, *(f"{row}," for row in rows[1:-1])])
+    (tmp_path / "mine.csv").write_text(text, encoding="utf-8")
+    own = config.read_text(encoding="utf-8").replace("[model]", 'label_known = "kind"\n[model]')
+    (tmp_path / "mine.toml").write_text(own, encoding="utf-8")
+    asked = ("errors", tmp_path / "mine.toml", "--out", tmp_path / "out", "--ways", "observed,parametric")
+    for form, mark in (("latex", "% "), ("markdown", "")):
+        shown = command(*asked, "--methods", "em", "--format", form).stdout
+        (said,) = (line for line in shown.splitlines() if "left out" in line)
+        assert said.startswith(f"{mark}parametric is left out: ")
+        assert "& parametric" not in shown and "| parametric" not in shown
+
+
 def test_errors_of_data_names_the_command_that_makes_a_config(config: Path) -> None:
     result = command("errors", config.parent / "mine.csv")
     assert result.exit_code == 2

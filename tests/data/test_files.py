@@ -271,6 +271,12 @@ def test_what_was_seen_of_ambiguous_commas_is_said(write: Write, text: str, reme
     assert "decimal" not in refusal(write("b.csv", "u,v\n1,2\n3\n"))
 
 
+def test_a_file_of_one_column_may_have_decimal_commas(write: Write) -> None:
+    np.testing.assert_array_equal(read_file(write("a.csv", "u\n72,5\n70,25\n71\n")).x, [[72.5], [70.25], [71.0]])
+    np.testing.assert_array_equal(read_file(write("b.csv", "u\n72.5\n70\n")).x, [[72.5], [70.0]])
+    assert "may mark decimals or thousands" in refusal(write("c.csv", "u\n1,234\n2,345\n"))
+
+
 def test_words_with_commas_leave_numbers_as_they_are(write: Write) -> None:
     data = read_file(write("a.csv", "u;g\n1.5;1,5\n3.5;x, y\n4.5;z\n"), label="g")
     assert data.x.tolist() == [[1.5], [3.5], [4.5]]

@@ -361,3 +361,9 @@ def test_a_key_that_holds_what_is_no_character_to_print_leaves_a_message_of_one_
         with pytest.raises(InputError) as refused:
             read_toml(file, [setting])
         assert str(refused.value).isprintable()
+
+
+def test_the_record_of_a_stored_job_is_no_config(tiny_run) -> None:
+    (record,) = (tiny_run[0] / "jobs").glob("experiment-*.toml")
+    with pytest.raises(InputError, match=r"is the record of a stored job, not a config; .* --job ID"):
+        read_experiment(record)

@@ -108,13 +108,21 @@ def estimates(
 @cli.command()
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Override a key; may be repeated.")
+@click.option("--methods", metavar="NAME,NAME", help="Run only these methods of the experiment.")
 @click.option("--ways", default="all", show_default=True, metavar="WAYS", help=f"Some of {', '.join(WAYS)}.")
 @replicates_option
 @click.option("--format", "form", type=click.Choice(FORMS), default="table", show_default=True)
 @click.option("--out", type=Folder(), help="Results folder  [default: results/NAME]")
 @reusing
 def errors(
-    file: Path, settings: tuple[str, ...], ways: str, replicates: int, form: str, out: Path | None, reuse: Reuse
+    file: Path,
+    settings: tuple[str, ...],
+    methods: str | None,
+    ways: str,
+    replicates: int,
+    form: str,
+    out: Path | None,
+    reuse: Reuse,
 ) -> None:
     """Print standard errors of an experiment's estimates by several ways side by side.
 
@@ -128,7 +136,8 @@ def errors(
     ask_for_devices(experiment.run.devices_per_host)
     with named_file(file), progress(quiet=False) as watch:
         store = Store(Path("results") / file.stem if out is None else out)
-        comparison = results_of(ExperimentJob.of(experiment, file.stem, file.parent), store, reuse, watch)
+        job = ExperimentJob.of(experiment, file.stem, file.parent, names_of("--methods", methods))
+        comparison = results_of(job, store, reuse, watch)
     text, beware, _ = _errors([comparison], None, chosen, replicates, form)
     click.echo(text, nl=False)
     for remark in beware:
@@ -200,8 +209,9 @@ def _errors(
         if form == "table":
             texts.append(f"{each.text(name)}\n\n")
             continue
-        table = each.table(experiment=name)
-        texts.append(f"{about}{table.title}\n\n{table.in_form(form)}\n")
+        table = each.shown(name)
+        notes = "".join(f"{about}{line}\n" for line in table.note.splitlines())
+        texts.append(f"{about}{table.title}\n\n{replace(table, note='').in_form(form)}\n{notes}")
     return "".join(texts), lost, False
 
 

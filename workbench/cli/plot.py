@@ -61,7 +61,7 @@ class _Size(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # generic
 @click.option("--size", type=_Size(), metavar="WxH", help="Width and height in inches, as 3.4x2.6.")
 @click.option("--palette", metavar="NAMES", help="A colour map of matplotlib, as viridis, or colours between commas.")
 @click.option("--legend", type=click.Choice(["inside", "above", "right", "none"]), help="Where the legend goes.")
-@click.option("--columns", metavar="NAMES", help="Names of the columns to show, between commas.")
+@click.option("--columns", metavar="NAMES", help="Names of the columns to show, between commas; a plane has two.")
 @click.option("--colour", type=click.Choice(["component", "class"]), help="What the colours of classification mean.")
 @click.option("--method", metavar="NAME", help="The method to show  [default: the one that ends highest]")
 @click.option("--methods", metavar="NAMES", help="Methods of an animation, between commas  [default: all that climb]")

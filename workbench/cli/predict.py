@@ -74,7 +74,7 @@ def _rows_for(saved: SavedMixture, model: Path, data: Path, identity: str | None
     try:
         rows = read_rows(data, WantedOfCommand(saved.columns or None, identity=identity, missing="marginal"))
     except UnknownColumns as error:
-        lacks = lacking(str(data), error.names, error.present, f"the columns that {model} was fitted to")
+        lacks = lacking(str(data), saved.columns, error.present, f"the columns that {model} was fitted to")
         raise InputError(f"{lacks}; {remedy}") from None
     d = saved.mixture.num_dimensions
     if len(rows.columns) != d:

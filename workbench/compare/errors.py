@@ -56,14 +56,19 @@ class Errors:
 
     def text(self, experiment: str | None = None) -> str:
         """The rounded table for a terminal below its notes, without the columns of ways that have no errors."""
+        table = self.shown(experiment)
+        return str(replace(table, title=f"{table.title}\n{table.note}".rstrip(), note=""))
+
+    def shown(self, experiment: str | None = None) -> Table:
+        """The rounded table without the columns of ways that have no errors; its notes, a line each, say why."""
         table = self.table(experiment=experiment)
         said = []
         for note in self.notes:
             way, _, why = note.partition(": ")
             lost = way in self.ways and self.ways[way] is None
             said.append(f"{way} is left out: {why}." if lost else f"{note[0].upper()}{note[1:]}.")
-        shown = tuple(name for name in table.columns if self.ways.get(name, ()) is not None)
-        return str(replace(table, columns=shown, title="\n".join([table.title, *said]), note=""))
+        columns = tuple(name for name in table.columns if self.ways.get(name, ()) is not None)
+        return replace(table, columns=columns, note="\n".join(said))
 
     def __repr__(self) -> str:
         return line("Errors", f"{self.method}: {len(self.places)} parameters by {', '.join(self.ways)}", PRINTED)

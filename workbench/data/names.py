@@ -45,10 +45,13 @@ class UnknownColumns(InputError):
         return error
 
 
-def lacking(where: str, names: Sequence[str], present: Sequence[str], whose: str) -> str:
-    """An error message: a source lacks columns of these names, which belong to a mixture, and has others."""
-    there = cut(", ".join(present), LINE // 4)
-    return f"{where}: lacks {_each(names, present)} of {whose}; it has {there}"
+def lacking(where: str, columns: Sequence[str], present: Sequence[str], whose: str) -> str:
+    """An error message: a source lacks some of the columns of a mixture, and has others.
+
+    A column that the mixture has as well is no other spelling of one that is lacking.
+    """
+    lacks, others = ([name for name in a if name not in b] for a, b in ((columns, present), (present, columns)))
+    return f"{where}: lacks {_each(lacks, others)} of {whose}; it has {cut(', '.join(present), LINE // 4)}"
 
 
 def column_positions(columns: Sequence[str], allowed: Sequence[str], where: str) -> list[int]:

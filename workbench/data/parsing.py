@@ -65,7 +65,8 @@ def _separator(lines: str) -> str:
         if len(widths) == 1 and min(widths) > 1:
             return separator
     bare = re.sub(r'"[^"]*"', "", first[0])
-    return next((separator for separator in ",;\t" if separator in bare), ",")
+    # The header of one column has no separator, and commas below it are those of numbers.
+    return next((separator for separator in ",;\t" if separator in bare), "\t")
 
 
 def _has_decimal_commas(cells: Sequence[Sequence[str]], separator: str) -> bool:

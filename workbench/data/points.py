@@ -53,7 +53,7 @@ def by_name(x: Any, columns: Sequence[str], where: str = "x") -> Any:
         return x
     if lacks:
         raise InputError(
-            f"{lacking(where, lacks, table.columns, 'the columns of the mixture')}; rename them, or give an array "
+            f"{lacking(where, columns, table.columns, 'the columns of the mixture')}; rename them, or give an array "
             f"[N, {len(columns)}] with the columns {cut(', '.join(columns), LINE // 4)}, in this order"
         )
     return {name: table.column(name) for name in columns}

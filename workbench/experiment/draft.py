@@ -264,7 +264,7 @@ def toml_of(draft: Draft, file: str, name: str) -> str:
         "",
         "[methods.ascent]",
         "",
-        "# The posterior, by NUTS, takes longer; with the conjugate prior below, [methods.gibbs] is faster.",
+        "# The posterior, by NUTS, takes longer, and needs the proper prior below; with it [methods.gibbs] is faster.",
         "# [methods.nuts]",
         "",
         "# [prior]",

@@ -44,6 +44,11 @@ def parse_experiment(values: Mapping[str, Any], where: str) -> Experiment:
     Raises:
         InputError: as for `read_experiment`.
     """
+    if {"format", "kind", "cells"} <= set(values):
+        raise InputError(
+            f"{where}: is the record of a stored job, not a config; show its results with --job and its id, as in "
+            "`workbench estimates DIR --job ID`, or give the config that was run"
+        )
     try:
         return Experiment.model_validate(check_whole_numbers(dict(values), where))
     except ValidationError as error:

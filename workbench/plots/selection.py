@@ -117,8 +117,14 @@ def _components(ax: "Axes", asked: Sequence[int]) -> None:
 
 
 def _scale(ax: "Axes", low: float, high: float) -> None:
-    """Invert the axis so that up is better, with plain numbers."""
+    """Invert the axis so that up is better, with plain numbers; a line shows where it begins to be logarithmic."""
     ax.set_yscale("symlog", linthresh=LINEAR, linscale=1.0)
+    if 1.15 * low > LINEAR:
+        ax.axhline(LINEAR, color="0.75", linewidth=0.6, linestyle=":", zorder=0)
+        where = ax.get_yaxis_transform()
+        ax.text(
+            0.99, LINEAR, "logarithmic below", transform=where, color="0.45", fontsize="xx-small", ha="right", va="top"
+        )
     ax.set_ylim(1.15 * low, 1.15 * high - 0.06 * min(low, LINEAR))
     steps = (0.1, 0.2, 0.5, 1, 2, 5)
     step = next(step for step in steps if min(low, LINEAR) <= 5 * step or step == steps[-1])
