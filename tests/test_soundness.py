@@ -330,6 +330,29 @@ def test_groups_far_apart_are_no_spikes_and_a_spike_on_few_points_is_one() -> No
     assert Soundness().check(Problem(x, 2), spike).singular
 
 
+@pytest.mark.parametrize("data", ["line", "two points"])
+def test_a_climb_that_was_cut_off_on_its_way_to_a_hyperplane_is_singular(data: str) -> None:
+    rng = np.random.default_rng(0)
+    t = rng.normal(1.0, 0.5, 30)
+    flat = np.stack([t, t], axis=1) if data == "line" else np.repeat([[2.0, 1.0], [6.0, 5.0]], 20, axis=0)
+    x = np.concatenate([rng.normal(size=(100, 2)), flat])
+    problem = Problem(x, 2, "full")
+    along, across = np.array([1.0, 1.0]) / np.sqrt(2), np.array([1.0, -1.0]) / np.sqrt(2)
+    spread = float(np.var(flat @ along))
+
+    def narrow(width: float) -> Mixture:
+        thin = spread * np.outer(along, along) + width**2 * np.outer(across, across)
+        covariances = np.stack([np.cov(x[:100].T), thin])
+        return Mixture.from_covariances([0.75, 0.25], [x[:100].mean(axis=0), flat.mean(axis=0)], covariances)
+
+    # Thirty or forty different or equal points, and a width at which no digits are lost yet: the rows decide.
+    for width in (1e-5, 1e-4, 1e-3):
+        assert Soundness().check(problem, narrow(width)).singular
+    # As narrow, but the points have that width.
+    off = np.concatenate([x[:100], flat + rng.normal(size=(len(flat), 1)) * 1e-5 * across])
+    assert Soundness().check(Problem(off, 2, "full"), narrow(1e-5)).sound
+
+
 def test_a_component_on_a_value_that_is_not_the_most_frequent_is_found_too() -> None:
     """Classes as numbers: a spike on the rarer of two values of a column is as much a spike."""
     rng = np.random.default_rng(6)

@@ -63,7 +63,8 @@ class Soundness(Config):
       A component collapses on tied values however many they are. If groups are hundreds of their standard deviations
       apart, or one row is far away from the others, a covariance of many different points is also that narrow relative
       to the data's, but it is no spike. Below the square of `NARROWEST` a covariance is always singular, because too
-      few of its digits are left.
+      few of its digits are left. So is a narrow one that an EM step takes there: its points lie in a hyperplane,
+      however many they are, and a climb that was cut off was on its way into the singularity.
     - A component is *starved* if its size is less than `min_relative_size` times the fewest points whose covariance in
       the family is not singular (`Covariance.fewest_points`: D + 1 for full, 2 for diagonal and spherical, 0 for tied,
       where the covariance is shared), or if it holds no point, with a size below `VANISHED`. Such a component is on its
@@ -121,6 +122,9 @@ class Soundness(Config):
         narrow = (eigenvalues < self.min_relative_eigenvalue) & free
         held = _holding_up(problem, mixture, sizes, tight & ~vanished) if finite else sizes
         weak = self._rests_on_few(problem, held) | np.isin(np.arange(len(sizes)), list(ties))
+        singular = narrow & (weak | (eigenvalues < NARROWEST**2))
+        if finite and not np.any(singular) and np.any(narrow):
+            singular = narrow & _falls_into_a_hyperplane(problem, mixture)
         groups = _groups(gaps[np.ix_(~vanished, ~vanished)] < MERGED)
         # Rounding in the sum of responsibilities must not decide for a component that holds exactly the fewest points.
         least = self._relative_size(problem) * max(fewest, VANISHED) * (1 - 1e-9)
@@ -128,7 +132,7 @@ class Soundness(Config):
             smallest_relative_eigenvalue=float(np.min(eigenvalues)),
             smallest_component_size=float(np.min(sizes)),
             finite=finite,
-            singular=bool(np.any(narrow & (weak | (eigenvalues < NARROWEST**2)))),
+            singular=bool(np.any(singular)),
             starved=bool(np.any((sizes < least) & free)),
             suspicious=finite and (bool(ties) or bool(np.any(tight & (held < self.small * fewest)))),
             merged=len(np.unique(groups)) < len(groups),
@@ -253,6 +257,15 @@ def _holding_up(problem: Problem, mixture: Mixture, sizes: np.ndarray, tight: np
     return held
 
 
+def _falls_into_a_hyperplane(problem: Problem, mixture: Mixture) -> np.ndarray:
+    """Whether one EM step makes each covariance singular; false where the prior has no closed-form M-step. [K]"""
+    if not problem.prior.closed_form:
+        return np.zeros(mixture.num_components, bool)
+    trils = jax.device_get(_stepped(problem.rows.z.size, problem.of_any_size(), jax.tree.map(jnp.asarray, mixture)))
+    # Not "less than", because a covariance that is exactly singular has factors of NaN.
+    return np.asarray(~(_smallest_eigenvalues(trils[None])[0] >= NARROWEST**2))
+
+
 def _shares(mixture: Mixture, x: np.ndarray) -> np.ndarray:
     """The responsibilities of points x [N, D], on the host: a program would be compiled for every N. [K, N]"""
     weights, means, trils = (np.asarray(leaf) for leaf in (mixture.weights, mixture.means, mixture.scale_trils))
@@ -277,17 +290,13 @@ def _groups(close: np.ndarray) -> np.ndarray:
 
 def _alone(mixture: Mixture) -> Mixture:
     """A batch of one mixture, leaves [1, ...]."""
-    batch: Mixture = jax.tree.map(lambda leaf: np.asarray(leaf)[None], mixture)
-    return batch
+    return jax.tree.map(lambda leaf: np.asarray(leaf)[None], mixture)
 
 
 def _margins(problem: Problem, mixtures: Mixture) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """For a batch: Cholesky factors in working units, sizes, and gaps between any two components.
 
-    A gap is the largest difference of two components' log densities on any row.
-
-    Returns:
-        [R, K, D, D], [R, K], [R, K, K].
+    A gap is the largest difference of two components' log densities on any row. [R, K, D, D], [R, K], [R, K, K]
     """
     trils, sizes, gaps = map(np.concatenate, zip(*_margins_in_turn(problem, mixtures), strict=True))
     return trils, sizes, gaps
@@ -312,8 +321,7 @@ def _margins_of_all(rows: Rows, mixtures: Mixture) -> tuple[Array, Array, Array]
     if len(mixtures.weights) > 1:
         return jax.vmap(partial(_margins_in, rows))(mixtures)
     alone = jax.tree.map(lambda leaf: leaf[0], mixtures)
-    margins: tuple[Array, Array, Array] = jax.tree.map(lambda leaf: leaf[None], _margins_in(rows, alone))
-    return margins
+    return jax.tree.map(lambda leaf: leaf[None], _margins_in(rows, alone))
 
 
 def _margins_in(rows: Rows, mixture: Mixture) -> tuple[Array, Array, Array]:
@@ -327,15 +335,15 @@ def _margins_in(rows: Rows, mixture: Mixture) -> tuple[Array, Array, Array]:
 
 
 _margins_of = jit_by_size(_margins_of_all)
+# Cholesky factors in working units after one EM step. [K, D, D]
+_stepped = jit_by_size(lambda problem, mixture: problem.rows.to_working(problem.em_step(mixture)[0]).scale_trils)
 _belonging = jax.jit(Mixture.responsibilities)
 
 
 def _smallest_eigenvalues(trils: np.ndarray) -> np.ndarray:
-    """Smallest eigenvalues of `L L^T` for factors [R, K, D, D]. [R, K]
-
-    They are computed as squared singular values, because squaring L first would lose their digits. NumPy computes them,
-    because XLA does so on the threads on which devices wait for each other (`engine/devices.py`).
-    """
+    """Smallest eigenvalues of `L L^T` for factors [R, K, D, D]. [R, K]"""
+    # As squared singular values, because squaring L first would lose their digits; and by NumPy, because XLA does so on
+    # the threads on which devices wait for each other (`engine/devices.py`).
     finite = np.all(np.isfinite(trils), axis=(2, 3))
     smallest = np.full(finite.shape, np.nan)
     smallest[finite] = np.linalg.svd(trils[finite], compute_uv=False)[:, -1] ** 2

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -121,29 +122,42 @@ def _under(problem: Problem, ends: Sequence[Mixture], columns: Sequence[str]) ->
     return f", the highest with a component of {size:.3g} points' worth that is narrow {where}"
 
 
-def _narrowest(problem: Problem, mixture: Mixture) -> tuple[int, list[int]]:
-    """The component that is narrowest relative to the data, and the columns in which it is narrow, in order."""
+class _Narrow(NamedTuple):
+    """The columns in which a component is narrow, the narrowest first, and in how many directions it is."""
+
+    columns: list[int]
+    directions: int
+
+
+def _narrowest(problem: Problem, mixture: Mixture) -> tuple[int, _Narrow]:
+    """The component that is narrowest relative to the data, and where it is narrow."""
     trils = np.asarray(problem.rows.to_working(mixture).scale_trils)
     component = int(np.argmin(np.linalg.svd(trils, compute_uv=False)[..., -1]))
     return component, _along(problem, mixture, component)
 
 
-def _along(problem: Problem, mixture: Mixture, component: int) -> list[int]:
-    """The columns in which a component is narrow, the narrowest first."""
+def _along(problem: Problem, mixture: Mixture, component: int) -> _Narrow:
+    """Where a component is narrow."""
     deviations = np.sqrt(np.diag(np.asarray(problem.rows.matrix) @ np.asarray(problem.rows.matrix).T))
     scaled = np.asarray(mixture.covariances)[component] / np.outer(deviations, deviations)
     values, vectors = np.linalg.eigh(scaled)
-    reach = np.linalg.norm(vectors[:, values <= ALIKE * values[0]], axis=1)
+    alike = values <= ALIKE * values[0]
+    reach = np.linalg.norm(vectors[:, alike], axis=1)
     order = np.argsort(-reach)
-    return [int(d) for d in order if reach[d] >= ALONG * reach[order[0]]]
+    return _Narrow([int(d) for d in order if reach[d] >= ALONG * reach[order[0]]], int(np.sum(alike)))
 
 
-def _named(along: Sequence[int], columns: Sequence[str]) -> str:
-    """Columns in which a component is narrow, as text."""
-    if len(along) == len(columns):
+def _named(narrow: _Narrow, columns: Sequence[str]) -> str:
+    """Where a component is narrow, as text."""
+    along = narrow.columns
+    if narrow.directions == len(columns):
         return "in every column"
     rest = f" and {len(along) - NAMED} more" if len(along) > NAMED else ""
-    return f"along {', '.join(columns[d] for d in along[:NAMED])}{rest}"
+    named = f"{', '.join(columns[d] for d in along[:NAMED])}{rest}"
+    if len(along) <= narrow.directions:
+        return f"along {named}"
+    # Points on a line across two columns spread in both of them.
+    return f"in {'one direction' if narrow.directions == 1 else f'{narrow.directions} directions'} across {named}"
 
 
 def _too_few(problem: Problem, healths: Sequence[Health]) -> str:
