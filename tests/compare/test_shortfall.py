@@ -59,6 +59,16 @@ def test_the_columns_along_which_a_component_is_narrow_are_named(two_groups, tra
     assert (only(comparison).unsound or "").endswith("a component of 20 points' worth that is narrow along mass")
 
 
+def test_a_component_on_a_line_across_two_columns_is_narrow_in_neither(two_groups, trace_of):
+    x = np.asarray(two_groups.x)
+    deviations = x.std(axis=0)
+    line = np.outer(deviations, deviations) * (np.ones((2, 2)) + 1e-14 * np.eye(2))
+    flat = Mixture.from_covariances([0.5, 0.5], [x[0], x.mean(0)], [line, np.cov(x.T, bias=True)])
+    comparison = Comparison(two_groups, {"m": trace_of(two_groups, [[flat, flat]])}, columns=("height", "mass"))
+    text = only(comparison).unsound or ""
+    assert "narrow in one direction across " in text and "height" in text and "mass" in text
+
+
 def test_a_start_that_stopped_on_the_brink_counts_as_singular(compared):
     found = only(compared("start good", "start good", collapsed=np.array([True, True])))
     assert (found.unsound or "").startswith("2 of 2 starts run into a singular covariance")
