@@ -187,3 +187,8 @@ def test_csv_quotes_every_end_of_a_line_and_can_leave_the_header_out() -> None:
     table = Table.of_lines(("a", "b"), [("x\ry", 1), ("x\ny", 2)])
     assert table.to_csv(header=False) == '"x\ry",1\n"x\ny",2\n'
     assert table.to_csv() == "a,b\n" + table.to_csv(header=False)
+
+
+def test_a_table_without_columns_says_that_it_has_no_row():
+    assert Table((), ()).text() == "no row"
+    assert Table((), (), title="title", keep=("n",), note="note").text() == "title\nno row\nnote"

@@ -154,7 +154,7 @@ class Table:
         """
         width = terminal_width() if width is None else width
         shown = self.lines(self.most)
-        blocks, left_out = self._blocks(shown, width)
+        blocks, left_out = self._blocks(shown, width) if self.columns else ([], [])
         parts = [
             *filter(None, [paragraph(self.title, width)]),
             *("\n".join(_printed(block, self.apart)) for block in blocks),

@@ -118,6 +118,46 @@ def test_a_name_of_control_characters_is_written_out(ran: Path, tmp_path: Path) 
         assert "\x1b" not in result.stderr
 
 
+@pytest.fixture
+def deny(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], None]:
+    """Takes the permission to read a file or a folder away; the user who runs tests may be allowed everything."""
+
+    def deny(place: Path) -> None:
+        for owner, name in ((Path, "open"), (os, "stat"), (os, "scandir")):
+            usual = getattr(owner, name)
+
+            def denied(path: Any, *more: Any, usual: Any = usual, name: str = name, **options: Any) -> Any:
+                given = Path(os.fsdecode(path)) if isinstance(path, str | bytes | Path) else None
+                if given is not None and (place in given.parents or (given == place and name != "stat")):
+                    raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(given))
+                return usual(path, *more, **options)
+
+            monkeypatch.setattr(owner, name, denied)
+
+    return deny
+
+
+UNREADABLE = ("cells/em-*/manifest.json", "cells/em-*/values.json", "cells/em-*", "jobs", "jobs/*.toml", "data/*.npz")
+
+
+@pytest.mark.usefixtures("light")
+@pytest.mark.parametrize("part", UNREADABLE)
+def test_what_cannot_be_read_is_named_and_nothing_is_replaced_or_said_to_be_damaged(
+    part: str, ran: Path, out: Path, deny: Callable[[Path], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (place,) = out.glob(part)
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    looking = ["compare", "report"] + ["status"] * (not part.startswith("data"))
+    deny(place)
+    for result in (again(ran, out), *(command(words, out) for words in looking)):
+        one_message(result, str(place), "cannot be read (Permission denied); give yourself permission")
+        assert "damaged" not in result.stderr
+    if part.startswith("cells"):
+        assert command("clean", out, "--damaged").exit_code == 2
+    monkeypatch.undo()
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+
+
 def bomb(file: Path) -> None:
     """Four GiB of zeros, as the header of the archive says; a few bytes on disk."""
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:

@@ -170,6 +170,10 @@ class TestForms:
         read = parquet.read_table(tmp_path / "x.parquet").to_pylist()
         assert read == [dict(row) for row in ROWS]
 
+    def test_a_condition_that_no_row_meets_leaves_no_row(self, folder):
+        result = command("table", folder, "--where", "seed = -1")
+        assert result.exit_code == 0 and result.stdout == "no row\n"
+
     def test_parquet_says_what_it_needs_and_where_it_cannot_write(self, tmp_path, monkeypatch):
         with pytest.raises(InputError, match=r"nowhere.*cannot be written"):
             to_parquet(TABLE, tmp_path / "nowhere" / "x.parquet")

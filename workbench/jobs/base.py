@@ -3,12 +3,14 @@
 The state of a cell is done or failed, made by this code or by other code, sound or damaged.
 """
 
+import errno
 import hashlib
 import json
 import logging
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -199,6 +201,52 @@ class DamagedJobError(InputError):
 
 class DamagedCellError(InputError):
     """A cell on disk has changed since it was written."""
+
+
+class UnreadableError(InputError):
+    """A file or folder is there and cannot be read, so nothing is known of its content, and nothing may replace it."""
+
+
+# Error numbers that say that no file of the name is there.
+_NOT_THERE = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP)
+
+
+@contextmanager
+def readable(path: Path) -> Iterator[None]:
+    """Within this context, a file or folder of a results folder is read.
+
+    Raises:
+        UnreadableError: it is there and cannot be read, as without permission.
+        OSError: it is missing, or a file stands for a folder or the other way round.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _NOT_THERE:
+            raise
+        raise UnreadableError(
+            f"{path}: cannot be read ({error.strerror}); give yourself permission to read it, and repeat the command"
+        ) from None
+
+
+def names_in(folder: Path) -> list[str]:
+    """The names in a folder that are not hidden, sorted; none if there is no such folder.
+
+    Raises:
+        UnreadableError: it is there and cannot be read.
+    """
+    with suppress(FileNotFoundError, NotADirectoryError), readable(folder), os.scandir(folder) as entries:
+        return sorted(entry.name for entry in entries if not entry.name.startswith("."))
+    return []
+
+
+def may_exist(path: str) -> bool:
+    """Whether a path exists, or its folder cannot be searched."""
+    try:
+        os.stat(path)
+    except OSError as error:
+        return isinstance(error, PermissionError)
+    return True
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from workbench.engine.devices import USUAL, dtype_name
 from workbench.engine.files import DAMAGED, replacing
 from workbench.errors import InputError, shown
 from workbench.experiment import Experiment
-from workbench.jobs.base import DamagedJobError, digest_of_values
+from workbench.jobs.base import DamagedJobError, UnreadableError, digest_of_values, readable
 from workbench.provenance import version_of
 
 # A newer format is refused, because this version cannot know its meaning.
@@ -211,13 +211,17 @@ def _holds(place: Path, digest: str) -> bool:
     """Whether a file keeps the points of a digest."""
     try:
         return _read(place, "").digest == digest
+    except UnreadableError:
+        raise
     except InputError:
         return False
 
 
 def _read(place: Path, name: str) -> Points:
     try:
-        a = read_arrays(place.read_bytes(), READ_AT_MOST)
+        with readable(place):
+            content = place.read_bytes()
+        a = read_arrays(content, READ_AT_MOST)
         columns, units, source = tuple(a["columns"].tolist()), str(a["units"]), str(a["source"])
         truth = Truth(*(a[f"truth_{k}"] for k in Truth._fields)) if "truth_weights" in a else None
         of_rows: dict[str, Any] = {"weights": a.get("weights"), "known": a.get("known")}
@@ -229,6 +233,8 @@ def _read(place: Path, name: str) -> Points:
         if len(heldout.x):
             train = replace(train, box=extent_of(np.concatenate([train.x, heldout.x])))
         return Points(train, heldout)
+    except UnreadableError:
+        raise
     except DAMAGED as error:
         raise InputError(f"{place}: is damaged or missing ({error}); run the experiment again") from None
 

@@ -14,6 +14,7 @@ not at all. Its name ends in a hash of its identity. The manifest holds a digest
 nothing that was changed afterwards is taken for a result.
 """
 
+import fnmatch
 import hashlib
 import json
 import logging
@@ -21,7 +22,7 @@ import os
 import shutil
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,11 @@ from workbench.jobs.base import (
     Job,
     Kept,
     Record,
+    UnreadableError,
     digest_of_values,
+    may_exist,
+    names_in,
+    readable,
 )
 from workbench.jobs.formats import FORMAT, check_format, machine, packed, read_arrays
 
@@ -90,16 +95,13 @@ class Store:
 
         Raises:
             DamagedCellError: it is damaged.
+            UnreadableError: it is there and cannot be read.
             InputError: a newer workbench wrote it.
         """
         place = self.place(key)
         try:
-            text = (place / MANIFEST).read_text(encoding="utf-8")
-        except FileNotFoundError:
-            return None
-        except (OSError, ValueError) as error:
-            raise self.damaged(key, str(error)) from None
-        try:
+            with readable(place / MANIFEST):
+                text = (place / MANIFEST).read_text(encoding="utf-8")
             found = json.loads(text)
             check_format(found, str(place))
             digest = found.pop("digest")
@@ -109,6 +111,8 @@ class Store:
                 raise ValueError("its folder was renamed")
             if found["status"] not in (DONE, FAILED):
                 raise ValueError(f"its status is {shown(found['status'])}")
+        except FileNotFoundError:
+            return None
         except InputError:
             raise
         except DAMAGED as error:
@@ -150,20 +154,20 @@ class Store:
             for name, digest in found["files"].items():
                 if Path(name).name != name:
                     raise ValueError(f"{shown(name)} is not a file of it")
-                contents[name] = (place / name).read_bytes()
+                with readable(place / name):
+                    contents[name] = (place / name).read_bytes()
                 if hashlib.sha256(contents[name]).hexdigest() != digest:
                     raise ValueError(f"{name} was changed after it was written")
+        except InputError:
+            raise
         except DAMAGED as error:
             raise self.damaged(key, _said(error)) from None
         return found, contents
 
     def stored_keys(self) -> list[str]:
         """The keys of the cells that have a manifest, sound or not."""
-        entries_of = self.folder / "cells"
-        with suppress(FileNotFoundError, NotADirectoryError), os.scandir(entries_of) as entries:
-            names = [entry.name for entry in entries if not entry.name.startswith(".")]
-            return sorted(name for name in names if os.path.exists(os.path.join(entries_of, name, MANIFEST)))
-        return []
+        cells = self.folder / "cells"
+        return [name for name in names_in(cells) if may_exist(os.path.join(cells, name, MANIFEST))]
 
     def jobs(self, kind: str | None = None) -> list[tuple[Path, dict[str, Any]]]:
         """The jobs that are stored here, oldest first: file and content.
@@ -172,9 +176,10 @@ class Store:
 
         Raises:
             DamagedJobError: none of them is sound.
-            InputError: a newer workbench wrote one.
+            InputError: one cannot be read, or a newer workbench wrote it.
         """
-        files = [file for file in (self.folder / "jobs").glob(f"{kind or '*'}-*.toml") if file.is_file()]
+        names = fnmatch.filter(names_in(self.folder / "jobs"), f"{kind or '*'}-*.toml")
+        files = [file for file in (self.folder / "jobs" / name for name in names) if file.is_file()]
         sound, damaged = [], []
         for file in sorted(files, key=lambda p: (p.stat().st_mtime_ns, p)):
             try:
@@ -189,7 +194,8 @@ class Store:
 
     def _job(self, file: Path) -> dict[str, Any]:
         try:
-            job = tomllib.loads(file.read_text(encoding="utf-8"))
+            with readable(file):
+                job = tomllib.loads(file.read_text(encoding="utf-8"))
             check_format(job, str(file))
             known = {"kind": str, "name": str, "config": dict, "cells": list, "digest": str}
             wrong = [name for name, kind in known.items() if not isinstance(job.get(name), kind)]
@@ -240,6 +246,8 @@ class Store:
         """The stored content of a job; None if it is not stored."""
         try:
             return self._job(file)
+        except UnreadableError:
+            raise
         except InputError:
             return None
 

@@ -1,6 +1,5 @@
 """Maintenance of results folders: cells are removed by their state, and folders are merged and compared."""
 
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,7 @@ import numpy as np
 
 from workbench.engine.files import replace_folder, replacing
 from workbench.errors import InputError, one_line, shown
-from workbench.jobs.base import DONE, DamagedCellError, Record, Value
+from workbench.jobs.base import DONE, DamagedCellError, Record, Value, readable
 from workbench.jobs.store import MANIFEST, Store
 from workbench.jobs.table import checked_rows_of, stores_in, table_of, varying
 from workbench.provenance import NOT_IMPORTED
@@ -87,8 +86,10 @@ def merge(source: Path, target: Path) -> Merged:
         for file in sorted([*source.glob("data/*.npz"), *source.glob("jobs/*.toml")]):
             place = target / file.relative_to(source)
             if not place.is_file():
+                with readable(file):
+                    content = file.read_bytes()
                 with replacing(place) as temporary:
-                    shutil.copyfile(file, temporary)
+                    temporary.write_bytes(content)
         for key in other.stored_keys():
             try:
                 manifest = other.manifest(key)
