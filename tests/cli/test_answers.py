@@ -5,10 +5,12 @@ import importlib
 import io
 import json
 import os
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
 
+import click
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
@@ -344,3 +346,31 @@ def test_wrong_input_is_one_message(fitted: tuple[Path, np.ndarray, Result], wor
     result = command(*(word.format(folder) for word in words))
     assert (result.exit_code, result.stdout) == (2, "")
     assert message in result.stderr
+
+
+def test_the_answer_is_written_before_anything_is_printed(
+    fitted: tuple[Path, np.ndarray, Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever reads the output may close it after the first line, as `head -1` does."""
+    folder, *_ = fitted
+
+    def closed(*_: object, **__: object) -> None:
+        raise BrokenPipeError
+
+    monkeypatch.setattr(click, "echo", closed)
+    written = folder / "out" / "fit"
+    shutil.rmtree(written)
+    shutil.rmtree(folder / "out" / "figures", ignore_errors=True)
+    for words in (
+        ("fit", folder / "flowers.toml", "--out", folder / "out"),
+        ("plot", folder / "out", "--figure", "fit", "--figure", "score"),
+    ):
+        with pytest.raises(BrokenPipeError):
+            command(*words)
+    assert sorted(path.name for path in written.iterdir()) == [
+        "estimates.csv",
+        "estimates.tex",
+        "labels.csv",
+        "model.json",
+    ]
+    assert {path.name for path in (folder / "out" / "figures").iterdir()} >= {"fit.pdf", "score.pdf"}

@@ -92,6 +92,11 @@ def fit(
             raise InputError(f"{experiment.data.file}: has changed while it was fitted; run the command again")
         saved = _saved(file.stem, whole, answer, rows)
         saved = saved._replace(about={**saved.about, "settings": plain(experiment.resolved())})
+    # In the units of the file, as the saved mixture.
+    found = estimates_of(final, answer.method, level).rescaled(*whole.data.units_of_source(rows), rows.columns)
+    earlier = replaced(store.folder / "fit" / "model.json", saved.about)
+    # Written before anything is printed: what reads the output may close it after the first line.
+    written = _write(store.folder / "fit", saved, rows, found, (file.stem, experiment.data.id or "row"))
     click.echo(table(comparison))
     click.echo(paragraph(trust))
     if final is not comparison:
@@ -99,8 +104,6 @@ def fit(
             paragraph(f"{answer.method} was run again on all {len(rows.x):,} rows, and what follows is that fit.")
         )
         click.echo(paragraph(f"Of that fit: {whom_to_trust(summarise(final), final.problem)}"))
-    # In the units of the file, as the saved mixture.
-    found = estimates_of(final, answer.method, level).rescaled(*whole.data.units_of_source(rows), rows.columns)
     click.echo(f"\n{found.shown}")
     if rows.labels is not None:
         components = np.asarray(saved.mixture.predict(rows.x, missing=rows.missing))
@@ -109,8 +112,6 @@ def fit(
         known = experiment.data.label or "class"
         number = answer.mixture.num_components
         click.echo(f"\n{counts_by_class(rows.labels.tolist(), components, number, known, rows.weights)}")
-    earlier = replaced(store.folder / "fit" / "model.json", saved.about)
-    written = _write(store.folder / "fit", saved, rows, found, (file.stem, experiment.data.id or "row"))
     if earlier:
         click.echo(f"\n{paragraph(earlier)}")
     click.echo("\nWritten: " + ", ".join(map(str, written)))

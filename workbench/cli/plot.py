@@ -81,7 +81,7 @@ def plot(
         return
     if out is not None and len(names) > 1:
         raise InputError(f"--out: is one file, and there are {len(names)} figures; leave it out")
-    shown = _look(**look)
+    shown, written = _look(**look), list[Path]()
     for name in dict.fromkeys(names):
         if out is not None and form is not None and out.suffix.lower() != f".{form}":
             raise InputError(f"--format: {form} does not go with --out {out}; leave one out")
@@ -96,9 +96,11 @@ def plot(
         target = folder / "figures" / f"{own}.{form or usual}" if out is None else out
         if name == ANIMATION:
             with _frames() as progress:
-                click.echo(save_film(film_of(chosen, shown), target, progress))
+                written.append(save_film(film_of(chosen, shown), target, progress))
         else:
-            click.echo(save_figure(drawn(chosen, name, shown), target))
+            written.append(save_figure(drawn(chosen, name, shown), target))
+    # Printed when all are written: what reads the output may close it after the first line.
+    click.echo("\n".join(map(str, written)))
 
 
 @contextmanager
