@@ -19,7 +19,7 @@ from workbench.compare.estimates import estimates_of
 from workbench.data import Dataset, load_dataset
 from workbench.errors import InputError
 from workbench.experiment import Experiment
-from workbench.geometry.standard_errors import SCHEMES
+from workbench.geometry.bootstrap import SCHEMES
 from workbench.jobs.comparison_file import load_comparison, save_comparison
 from workbench.jobs.setting import Setting
 from workbench.methods import EM

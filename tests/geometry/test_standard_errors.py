@@ -9,12 +9,11 @@ import numpy as np
 import pytest
 
 from workbench.charts import Chart
+from workbench.geometry.bootstrap import SCHEMES, climb, refits
 from workbench.geometry.curvature import curvature, information, raveled
 from workbench.geometry.rate import displaced
 from workbench.geometry.sandwich import score_information
 from workbench.geometry.standard_errors import (
-    SCHEMES,
-    climb,
     covariance_of,
     delta,
     deviations,
@@ -22,7 +21,6 @@ from workbench.geometry.standard_errors import (
     missing_information,
     names,
     natural,
-    refits,
     supplemented,
 )
 from workbench.methods import EM

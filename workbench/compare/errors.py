@@ -19,9 +19,10 @@ from workbench.display import PRINTED, line, page
 from workbench.engine.keys import named_key
 from workbench.errors import InputError, checks_arguments
 from workbench.frames import frame_of_rows
+from workbench.geometry.bootstrap import SCHEMES, refits
 from workbench.geometry.curvature import curvature, information, raveled
 from workbench.geometry.sandwich import sandwich, score_information
-from workbench.geometry.standard_errors import SCHEMES, covariance_of, deviations, missing_information, refits
+from workbench.geometry.standard_errors import covariance_of, deviations, missing_information
 from workbench.methods import EM
 from workbench.mixture import Mixture
 from workbench.mixture.covariance.base import product

@@ -14,8 +14,9 @@ import jax.numpy as jnp
 from jax import Array
 
 from workbench.charts import Chart
+from workbench.geometry.bootstrap import climb, nonparametric
 from workbench.geometry.curvature import curvature
-from workbench.geometry.standard_errors import climb, covariance_of, delta, deviations, natural, nonparametric
+from workbench.geometry.standard_errors import covariance_of, delta, deviations, natural
 from workbench.methods import EM
 from workbench.methods.gibbs import sweep
 from workbench.mixture import Mixture

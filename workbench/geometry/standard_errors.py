@@ -10,8 +10,6 @@ Supplemented EM: Meng & Rubin (1991), "Using EM to obtain asymptotic variance-co
 JASA 86.
 """
 
-from collections.abc import Callable
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -22,11 +20,8 @@ from jax.flatten_util import ravel_pytree
 from jax.scipy.linalg import cho_solve, cholesky
 
 from workbench.charts.coordinates import distinct
-from workbench.engine.keys import restart_keys
 from workbench.engine.known import component_sum
-from workbench.engine.observations import drawn_observations
 from workbench.geometry.curvature import Coordinated, raveled
-from workbench.methods import EM
 from workbench.mixture import Covariance, Mixture
 from workbench.mixture.arithmetic import pairs
 from workbench.mixture.covariance.base import product
@@ -34,11 +29,8 @@ from workbench.mixture.matching import Components, match
 from workbench.problem import Problem
 
 __all__ = [
-    "SCHEMES",
-    "Fitted",
     "Labelled",
     "Supplemented",
-    "climb",
     "covariance_of",
     "delta",
     "deviations",
@@ -46,7 +38,6 @@ __all__ = [
     "missing_information",
     "names",
     "natural",
-    "refits",
     "supplemented",
 ]
 
@@ -244,92 +235,3 @@ def supplemented(
     jacobian = end.kept.T
     covariance = jnp.linalg.solve(jnp.eye(p, dtype=target.dtype) - jacobian, covariance_of(complete))
     return Supplemented(covariance, jacobian, end.change, (p + 1) * end.steps)
-
-
-Scheme = Callable[[Array, Problem, Mixture], Problem]  # (key, problem, estimate) -> the problem of one replicate
-
-# Replicates that climb in one batch, which waits for the slowest of them.
-TOGETHER = 250
-
-
-def nonparametric(key: Array, problem: Problem, estimate: Mixture) -> Problem:
-    """Observations drawn with replacement; a row counts as often as it is drawn (Efron 1979).
-
-    If rows have weights, as many observations are drawn as these sum up to, rounded.
-    """
-    rows, count = problem.rows, round(problem.num_points)
-    if rows.weights is None:
-        drawn = jax.random.randint(key, (count,), 0, count)
-    else:
-        drawn = drawn_observations(key, count, rows.each_weight, rows.num_points)
-    return problem.over(rows.weighted(jnp.zeros(rows.num_rows, problem.dtype).at[drawn].add(1.0)))
-
-
-def parametric(key: Array, problem: Problem, estimate: Mixture) -> Problem:
-    """The same number of new points, drawn from the fitted mixture."""
-    x, _ = estimate.sample(key, round(problem.num_points))
-    return problem.over(problem.rows.holding(x))
-
-
-def weighted(key: Array, problem: Problem, estimate: Mixture) -> Problem:
-    """Rows with uniform Dirichlet weights: the weighted likelihood bootstrap (Newton & Raftery 1994, JRSS B 56).
-
-    The weight of a row that stands for w observations is the sum of theirs, which has a gamma distribution of shape w.
-    """
-    rows = problem.rows
-    if rows.weights is None:
-        return problem.over(rows.weighted(jax.random.exponential(key, (rows.num_rows,), problem.dtype)))
-    return problem.over(rows.weighted(jax.random.gamma(key, rows.each_weight, dtype=problem.dtype)))
-
-
-SCHEMES: dict[str, Scheme] = {"nonparametric": nonparametric, "parametric": parametric, "weighted": weighted}
-
-
-class Fitted(NamedTuple):
-    """The end of a climb."""
-
-    mixture: Mixture
-    converged: Array  # []
-    passes: Array  # []
-
-
-def refits(scheme: str, problem: Problem, estimate: Mixture, key: Array, replicates: int, *, em: EM) -> Fitted:
-    """EM from the estimate on every replicate of a bootstrap, in one compiled program. Leaves [B, ...]
-
-    The prior does not change. A replicate in which a component collapses has not converged.
-
-    Args:
-        scheme: one of `SCHEMES`.
-        problem: the problem that was fitted.
-        estimate: its maximum.
-        key: replicate b uses the b-th key derived from it.
-        replicates: B.
-        em: gives the steps and the stopping rule.
-    """
-    return _refits(problem, estimate, restart_keys(key, replicates), scheme=scheme, em=em)
-
-
-def climb(em: EM, problem: Problem, start: Mixture) -> Fitted:
-    """EM from a start until its stopping rule is met; pure, so that it can be batched over starts and problems."""
-    algorithm = em.bind(problem)
-    key = jax.random.key(0)  # EM draws nothing
-
-    def step(carry: tuple[object, Fitted, Array]) -> tuple[object, Fitted, Array]:
-        state, info = algorithm.step(key, carry[0])
-        now = Fitted(algorithm.mixture(state), info.converged, carry[1].passes + info.passes)
-        return state, now, info.stopped
-
-    def goes_on(carry: tuple[object, Fitted, Array]) -> Array:
-        return ~carry[2] & (carry[1].passes < em.max_iterations)
-
-    no = jnp.asarray(False)
-    begin = algorithm.init(key, start), Fitted(start, no, jnp.asarray(0)), no
-    return jax.lax.while_loop(goes_on, step, begin)[1]
-
-
-@partial(jax.jit, static_argnames=("scheme", "em"))
-def _refits(problem: Problem, estimate: Mixture, keys: Array, *, scheme: str, em: EM) -> Fitted:
-    def one(key: Array) -> Fitted:
-        return climb(em, SCHEMES[scheme](key, problem, estimate), estimate)
-
-    return jax.lax.map(one, keys, batch_size=TOGETHER)

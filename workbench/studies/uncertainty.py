@@ -17,11 +17,11 @@ from workbench.diagnostics.convergence import rank_statistics
 from workbench.diagnostics.proportion import Proportion
 from workbench.engine.keys import named_key, restart_keys
 from workbench.experiment.config import FamilyName
+from workbench.geometry.bootstrap import SCHEMES, refits
 from workbench.geometry.coverage import Intervals, credible, in_order, percentile, wald
 from workbench.geometry.curvature import information
 from workbench.geometry.rate import displaced
 from workbench.geometry.standard_errors import (
-    SCHEMES,
     Labelled,
     covariance_of,
     delta,
@@ -30,7 +30,6 @@ from workbench.geometry.standard_errors import (
     missing_information,
     names,
     natural,
-    refits,
     supplemented,
 )
 from workbench.loop.run import run
