@@ -147,7 +147,7 @@ def test_what_cannot_be_read_is_named_and_nothing_is_replaced_or_said_to_be_dama
 ) -> None:
     (place,) = out.glob(part)
     before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
-    looking = ["compare", "report"] + ["status"] * (not part.startswith("data"))
+    looking = ("compare", "report", "status")
     deny(place)
     for result in (again(ran, out), *(command(words, out) for words in looking)):
         one_message(result, str(place), "cannot be read (Permission denied); give yourself permission")
@@ -217,6 +217,29 @@ def test_damaged_points_are_named_and_the_other_jobs_are_shown(
     assert result.exit_code == 0, result.output
     assert [each for each in caplog.messages if str(first) in each and "again (the points of 'mine')" in each]
     assert ("other" in result.stdout) if words != "report" else len(result.stdout.splitlines()) > 2
+
+
+@pytest.mark.usefixtures("light")
+def test_a_damaged_copy_of_a_file_that_is_there_is_named_and_the_file_is_read(
+    tiny: dict[str, Any], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    rows = "\n".join(f"{i % 7},{i % 5 + 3 * (i % 2)}" for i in range(40))
+    (tmp_path / "own.csv").write_text(f"a,b\n{rows}\n", encoding="utf-8")
+    values = {**tiny, "data": {"file": "own.csv"}, "methods": {"em": {"max_iterations": 5}}}
+    (tmp_path / "own.toml").write_text(tomli_w.dumps(values), encoding="utf-8")
+    out = tmp_path / "out"
+    assert command("run", tmp_path / "own.toml", "--out", out, "--quiet").exit_code == 0
+    sound = {words: command(words, out).stdout for words in ("compare", "estimates", "status")}
+    (copy,) = out.glob("data/*.npz")
+    copy.write_bytes(copy.read_bytes()[:100])
+    for words, usual in sound.items():
+        caplog.clear()
+        result = command(words, out)
+        assert result.exit_code == 0 and result.stdout == usual
+        assert f"{copy}: is damaged" in caplog.text + result.stderr
+        assert ("own.csv is read in its place" in caplog.text) is (words != "status")
+    (tmp_path / "own.csv").write_text(f"a,b\n{rows}\n1,2\n", encoding="utf-8")
+    one_message(command("compare", out), f"{copy}: is damaged", "run the experiment again")
 
 
 @pytest.mark.usefixtures("light")

@@ -174,6 +174,13 @@ class TestForms:
         result = command("table", folder, "--where", "seed = -1")
         assert result.exit_code == 0 and result.stdout == "no row\n"
 
+    @pytest.mark.parametrize("form", ["table", "json", "csv"])
+    def test_every_format_is_written_to_a_file(self, folder, tmp_path, form):
+        usual, file = command("table", folder, "--format", form).stdout, tmp_path / "records"
+        result = command("table", folder, "--format", form, "--out", file)
+        assert (result.exit_code, result.stdout) == (0, f"{file}\n") and file.read_text() == usual
+        assert "give another --out" in command("table", folder, "--format", form, "--out", tmp_path).stderr
+
     def test_parquet_says_what_it_needs_and_where_it_cannot_write(self, tmp_path, monkeypatch):
         with pytest.raises(InputError, match=r"nowhere.*cannot be written"):
             to_parquet(TABLE, tmp_path / "nowhere" / "x.parquet")

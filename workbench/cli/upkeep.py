@@ -8,11 +8,12 @@ from pathlib import Path
 import click
 
 from workbench.cli.group import cli
-from workbench.cli.shared import in_format, job_option, progress
+from workbench.cli.shared import in_format, job_option, progress, writing
 from workbench.engine.devices import ask_for_devices
 from workbench.errors import InputError
 from workbench.jobs import packs, upkeep
 from workbench.jobs.base import DamagedJobError
+from workbench.jobs.formats import damaged_points
 from workbench.jobs.names import jobs_of
 from workbench.jobs.table import (
     checked_rows_of,
@@ -39,14 +40,15 @@ def status(folder: Path, form: str) -> None:
     """
     rows = []
     whys: Counter[str] = Counter()
-    damaged = []
+    damaged = list[str]()
     for store in stores_in(folder):
         table = {str(row["key"]): row for row in checked_rows_of(store, store.stored_keys()).rows}
         whys.update(str(row["why"]) for row in table.values() if "why" in row)
+        damaged += damaged_points(store.folder)
         try:
             jobs = jobs_of(store)
         except DamagedJobError as error:
-            damaged.append(error)
+            damaged.append(str(error))
             continue
         for job in jobs:
             cells = job.record["cells"]
@@ -54,7 +56,7 @@ def status(folder: Path, form: str) -> None:
             about = {"folder": store.folder.name, "id": job.id, "name": job.name}
             rows.append(about | {"cells": len(cells)} | {state: states[state] for state in STATES})
     if damaged and not rows:
-        raise damaged[0]
+        raise InputError(damaged[0])
     for each in damaged:
         click.echo(f"Warning: {each}", err=True)
     if not rows:
@@ -76,7 +78,7 @@ def status(folder: Path, form: str) -> None:
 @click.option(
     "--format", "form", type=click.Choice(["table", "json", "csv", "parquet"]), default="table", show_default=True
 )
-@click.option("--out", type=click.Path(path_type=Path), help="The file to write with --format parquet.")
+@click.option("--out", type=click.Path(path_type=Path), help="The file to write  [default: standard output]")
 def table_(folder: Path, job: str | None, where: str | None, columns: str | None, form: str, out: Path | None) -> None:
     """Show every record of every job as a row: its setting, its state and its results.
 
@@ -95,13 +97,17 @@ def table_(folder: Path, job: str | None, where: str | None, columns: str | None
         found = selected(found, names)
     elif form == "table":
         found = varying(found)
-    if form == "parquet":
-        if out is None:
-            raise InputError("--format parquet: needs a file; give --out FILE")
-        to_parquet(found, out)
-        click.echo(out)
+    if form == "parquet" and out is None:
+        raise InputError("--format parquet: needs a file; give --out FILE")
+    if out is None:
+        click.echo(in_format(found, form))
         return
-    click.echo(in_format(found, form))
+    with writing(out) as temporary:
+        if form == "parquet":
+            to_parquet(found, temporary)
+        else:
+            temporary.write_text(f"{in_format(found, form)}\n", encoding="utf-8")
+    click.echo(out)
 
 
 APART = 1

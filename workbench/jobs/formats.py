@@ -7,6 +7,7 @@ the packages that made a cell. Points are kept once for all cells and identified
 import hashlib
 import io
 import json
+import logging
 import time
 import zipfile
 from collections.abc import Mapping
@@ -24,8 +25,10 @@ from workbench.engine.devices import USUAL, dtype_name
 from workbench.engine.files import DAMAGED, replacing
 from workbench.errors import InputError, shown
 from workbench.experiment import Experiment
-from workbench.jobs.base import DamagedJobError, UnreadableError, digest_of_values, readable
+from workbench.jobs.base import DamagedJobError, UnreadableError, digest_of_values, names_in, readable
 from workbench.provenance import version_of
+
+_LOG = logging.getLogger("workbench")
 
 # A newer format is refused, because this version cannot know its meaning.
 FORMAT = 2
@@ -171,7 +174,7 @@ class Points:
         if self.train.x.nbytes <= COPIED_AT_MOST:
             digest = self.digest
             place = place_of(folder, digest)
-            if not _holds(place, digest):
+            if _why_lost(place) is not None:
                 write_arrays(place, self.arrays())
 
 
@@ -194,27 +197,52 @@ def load_points(folder: Path, digest: str, experiment: Experiment, name: str) ->
 
 def _load_points(folder: Path, digest: str, experiment: Experiment, name: str) -> Points:
     place = place_of(folder, digest)
-    if not place.is_file() and experiment.data.file is not None:
-        points = Points(*experiment.data.load(experiment.seed, Path()))
-        if points.digest != digest:
-            raise InputError(
-                f"{experiment.data.file}: has changed since the runs in {folder}; run the experiment again"
-            )
-        return points
-    points = _read(place, name)
+    lost = ""
+    if place.is_file() or experiment.data.file is None:
+        try:
+            return _sound(place, name)
+        except UnreadableError:
+            raise
+        except InputError as error:
+            if experiment.data.file is None:
+                raise
+            lost = str(error)
+    points = Points(*experiment.data.load(experiment.seed, Path()))
     if points.digest != digest:
-        raise InputError(f"{place}: is damaged (its numbers do not match its name); run the experiment again")
+        changed = f"{experiment.data.file}: has changed since the runs in {folder}; run the experiment again"
+        raise InputError(lost or changed)
+    if lost:
+        _LOG.warning("%s; until then %s is read in its place", lost, experiment.data.file)
     return points
 
 
-def _holds(place: Path, digest: str) -> bool:
-    """Whether a file keeps the points of a digest."""
+def damaged_points(folder: Path) -> list[str]:
+    """What is wrong with each damaged copy of points in a results folder, and what to do.
+
+    Raises:
+        UnreadableError: one cannot be read.
+    """
+    files = [folder / "data" / name for name in names_in(folder / "data") if name.endswith(".npz")]
+    return [why for file in files if (why := _why_lost(file)) is not None]
+
+
+def _why_lost(place: Path) -> str | None:
+    """Why a file does not hold the points that its name says, and what to do; None if it does."""
     try:
-        return _read(place, "").digest == digest
+        _sound(place, "")
     except UnreadableError:
         raise
-    except InputError:
-        return False
+    except InputError as error:
+        return str(error)
+    return None
+
+
+def _sound(place: Path, name: str) -> Points:
+    """The points in a file, of which its name is the digest."""
+    points = _read(place, name)
+    if points.digest != place.stem:
+        raise InputError(f"{place}: is damaged (its numbers do not match its name); run the experiment again")
+    return points
 
 
 def _read(place: Path, name: str) -> Points:

@@ -111,7 +111,7 @@ def to_parquet(table: Table, path: Path) -> None:
     try:
         pyarrow.parquet.write_table(pyarrow.table({k: _of_one_type(v) for k, v in columns.items()}), path)
     except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error.strerror})") from None
+        raise InputError(f"{path}: cannot be written ({error.strerror}); give another --out") from None
 
 
 def results(folder: Path | str) -> Any:
