@@ -241,3 +241,23 @@ def test_a_notebook_is_its_script_executed(path: Path) -> None:
     notebook, script = nbformat.read(path, as_version=4), jupytext.read(path.with_suffix(".py"))
     assert [cell.source for cell in notebook.cells] == [cell.source for cell in script.cells]
     assert all(cell.execution_count for cell in notebook.cells if cell.cell_type == "code")
+
+
+def _stored_verdicts() -> dict[str, str]:
+    """The verdict of each claim in the table that the second notebook stores, by the claim's name."""
+    cells = nbformat.read(ROOT / "notebooks" / "02_why_direct_mle_struggles.ipynb", as_version=4).cells
+    html = "".join(str(cell.get("outputs", "")) for cell in cells if "ledger_table" in cell.source)
+    return dict(re.findall(r'<span id="(\w+)">.*?<td class="words">(holds|fails|depends|not decided)</td>', html))
+
+
+def test_the_stored_ledger_has_every_claim() -> None:
+    assert set(_stored_verdicts()) == {entry.name for entry in read_ledger(EXPERIMENTS / "claims.toml")}
+
+
+def test_the_readme_says_of_claims_what_the_stored_ledger_says() -> None:
+    stored, text = _stored_verdicts(), (ROOT / "README.md").read_text(encoding="utf-8")
+    lines = re.findall(r"^\|[^|]*\(`(\w+)`\) \| \**(holds|fails|depends|not decided)\** \|", text, flags=re.MULTILINE)
+    assert len(lines) >= 20
+    assert [(name, verdict) for name, verdict in lines if stored[name] != verdict] == []
+    counts = [sum(found == each for found in stored.values()) for each in ("holds", "fails", "depends", "not decided")]
+    assert "Of the {}, {} hold, {} fail, {} depend and {} are not\ndecided".format(len(stored), *counts) in text
