@@ -95,7 +95,7 @@ def test_the_walk_from_a_table_to_labels_can_be_walked(tmp_path: Path, monkeypat
         said[words.split()[0]] = result.output
     assert list(said) == ["init", "select", "fit", "estimates", "plot", "predict"]
     assert "BIC tied 3" in said["select"] and "ICL tied 3" in said["select"]
-    assert "Trust em as the optimum of 3 components" in said["fit"]
+    assert "Trust em as the best optimum found of 3 components" in said["fit"]
     assert "8 of 340 rows have missing cells and count by the others" in " ".join(said["fit"].split())
     table = (tmp_path / "estimates.tex").read_text(encoding="utf-8")
     assert table.count("mean &") == 12 and r"\end{tabular}" in table

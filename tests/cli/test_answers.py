@@ -126,7 +126,7 @@ def test_one_row_is_enough_to_predict(fitted: tuple[Path, np.ndarray, Result]) -
 def test_fit_prints_trust_estimates_and_classes(fitted: tuple[Path, np.ndarray, Result]) -> None:
     folder, _, result = fitted
     text = result.stdout
-    assert "Trust em as the optimum of 2 components: em ends there from" in text
+    assert "Trust em as the best optimum found of 2 components: em ends there from" in text
     assert "95 % intervals by observed information" in text
     assert "Known classes and components" in text
     crossed = next(line.split() for line in text.splitlines() if line.startswith("rose"))

@@ -35,7 +35,7 @@ def test_of_equals_the_first() -> None:
 def test_searches_are_counted_and_the_question_is_named() -> None:
     text = whom_to_trust([replace(EM, searches_on_best=3)], wb.Problem(np.arange(20.0), 4))
     assert text == (
-        "Trust em as the optimum of 4 components: em ends there from 6 of 8 starts (3 independent searches)."
+        "Trust em as the best optimum found of 4 components: em ends there from 6 of 8 starts (3 independent searches)."
     )
 
 

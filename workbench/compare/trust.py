@@ -44,7 +44,7 @@ def whom_to_trust(summaries: Sequence[MethodSummary], problem: Problem | None = 
     others = [s.method for s in climbs if s not in there]
     never = f"; {', '.join(others)} never" if others else ""
     k = None if problem is None else problem.components
-    number = "" if k is None else f" as the optimum of {k} component{'s' * (k != 1)}"
+    number = "" if k is None else f" as the best optimum found of {k} component{'s' * (k != 1)}"
     return f"Trust {trusted(summaries)}{number}: {found}{never}.{after}"
 
 
