@@ -83,6 +83,13 @@ def test_the_relation_between_the_columns_is_told(third: Callable[[Points], Poin
         Problem(beside(free, third(free)), 2, columns=NAMES)
 
 
+def test_rows_that_are_too_few_are_refused_without_eigenvalues(monkeypatch: pytest.MonkeyPatch):
+    """Those of 10,000 columns take minutes."""
+    monkeypatch.setattr(np.linalg, "eigvalsh", None)
+    with pytest.raises(InputError, match="300 rows span at most 299 of 300 dimensions"):
+        Problem(np.random.default_rng(0).normal(size=(300, 300)), 2)
+
+
 def test_no_more_rows_than_columns_are_refused_for_that():
     x = np.random.default_rng(0).normal(size=(20, 25))
     with pytest.raises(InputError, match="20 rows span at most 19 of 25 dimensions"):

@@ -1,6 +1,7 @@
 """A first config: what columns seem to be, and that the config is one."""
 
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -33,9 +34,11 @@ def birds(missing: int = 0) -> str:
 
 def test_each_column_is_what_it_seems(tmp_path: Path) -> None:
     draft = draft_of(write(tmp_path, birds(missing=5)))
-    assert draft.columns == ["number", "length", "mass"]  # there is an id already: the numbers may be a measure
+    assert draft.columns == ["length", "mass"]
     assert (draft.identity, draft.label, draft.classes) == ("tag", "kind", ["gull", "tern"])
-    assert draft.left_out == {"year": "is constant (2020)", "note": "names the rows too"}
+    assert draft.left_out == {"year": "is constant (2020)", "note": "names the rows too"} | {
+        "number": "numbers the rows, as ids do"
+    }
     assert (draft.rows, draft.incomplete, draft.missing) == (60, 5, {"mass": 5})
 
 
@@ -44,6 +47,50 @@ def test_numbers_that_count_are_ids_where_there_are_no_others(tmp_path: Path) ->
     assert (draft.identity, draft.columns) == ("number", ["length"])
     # Alone, it is what is to be fitted.
     assert draft_of(write(tmp_path, "number\n1\n2\n3\n4\n")).columns == ["number"]
+
+
+@pytest.mark.parametrize(
+    ("name", "numbers", "is_id"),
+    [
+        ("n", range(1000, 1060), True),
+        ("n", [*range(1030, 1060), *range(1000, 1030)], True),
+        ("n", [3 * n + n % 2 for n in range(60)], False),  # gaps: a measure in whole units may have them
+        ("Bird_ID", [3 * n + n % 2 for n in range(60)], True),
+        ("id", [n // 2 for n in range(60)], False),
+        ("n", [n + 0.5 for n in range(60)], False),
+        ("n", [1e308 * (-1) ** n / (n + 1) for n in range(60)], False),
+    ],
+)
+@pytest.mark.filterwarnings("error")
+def test_whole_numbers_without_gaps_are_ids_wherever_they_begin(
+    tmp_path: Path, name: str, numbers: Sequence[float], is_id: bool
+) -> None:
+    values = np.random.default_rng(3).normal(size=60)
+    rows = "\n".join(f"{number},{value:.3f}" for number, value in zip(numbers, values, strict=True))
+    draft = draft_of(write(tmp_path, f"{name},length\n{rows}\n"))
+    assert (draft.identity, draft.columns) == ((name, ["length"]) if is_id else (None, [name, "length"]))
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (["2020-01-31", "2020-02-01"], "holds dates or times"),
+        (["31.1.20 12:30", "1.2.20 8:00:01"], "holds dates or times"),
+        (["31 Jan 2020", "1 February 2020"], "holds dates or times"),
+        (["Jan 31, 2020", "Feb. 1, 2020"], "holds dates or times"),
+        (["12:30", "13:00"], "holds dates or times"),
+        (["2020-01", "2020-02"], "holds dates or times"),
+        (["gull", "gull"], 'is constant ("gull")'),
+        (["10-19", "20-29"], None),  # classes of age
+        (["may", "june"], None),
+    ],
+)
+def test_dates_and_a_single_class_are_no_label(tmp_path: Path, words: list[str], why: str | None) -> None:
+    values = np.random.default_rng(3).normal(size=60)
+    rows = "\n".join(f'"{words[n % 2]}",{value:.3f}' for n, value in enumerate(values))
+    draft = draft_of(write(tmp_path, f"d,length\n{rows}\n"))
+    assert (draft.label, draft.left_out) == (("d", {}) if why is None else (None, {"d": why}))
+    assert draft.columns == ["length"]
 
 
 @pytest.mark.parametrize(("rows", "family"), [(400, "full"), (70, "diagonal"), (62, "spherical"), (5, "spherical")])
@@ -58,7 +105,7 @@ def test_the_config_can_be_read_and_says_what_was_found(tmp_path: Path) -> None:
     text = toml_of(draft_of(data), "birds.csv", "birds.toml")
     experiment = read_experiment(write(tmp_path, text, "birds.toml"))
     train, _ = experiment.data.load(0, tmp_path)
-    assert (train.columns, len(train.x), train.dropped) == (("number", "length", "mass"), 58, 2)
+    assert (train.columns, len(train.x), train.dropped) == (("length", "mass"), 58, 2)
     assert '# 2 rows with missing cells ("mass" 2): "drop" leaves them out, 58 stay;\n' in text
     # One line to change: a second, commented one would be uncommented beside the first, which is no TOML.
     assert [line for line in text.splitlines() if "missing =" in line] == ['missing = "drop"']
@@ -90,7 +137,7 @@ def test_the_command_writes_a_config_once(tmp_path: Path, monkeypatch: pytest.Mo
     assert command("deep/birds.tsv") == (0, "")
     experiment = read_experiment(tmp_path / "birds.toml")
     assert experiment.data.file == "deep/birds.tsv"
-    assert experiment.data.load(0, tmp_path)[0].x.shape == (60, 3)
+    assert experiment.data.load(0, tmp_path)[0].x.shape == (60, 2)
     status, message = command("deep/birds.tsv")
     assert (status, "birds.toml: exists; give another --out, or --force" in message) == (2, True)
     assert command("deep/birds.tsv", "--force")[0] == 0

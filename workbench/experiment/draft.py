@@ -29,6 +29,18 @@ MOST_MISSING = 0.5
 # A column of numbers in which a larger share of the cells are words is one of words; one cell may always be.
 MOST_BAD = 0.1
 
+# Names of columns whose whole numbers, all different, are ids though they have gaps; so do those that end in "_id".
+IDS = frozenset({"id", "ids", "index", "row", "rowid"})
+
+# Whole numbers of so many rows that have no gap between them number the rows, in whatever order they stand.
+FEWEST_SHUFFLED = 20
+
+# Dates and times of day, in figures (2020-01-31, 31.1.20, 12:30) or with the name of the month (31 Jan 2020).
+_DATE = re.compile(
+    r"(\d{4}[-/.]\d{1,2}|\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4})([T ]\s*\d{1,2}:\d{2}.*)?|\d{1,2}:\d{2}(:\d{2}.*)?|"
+    r"\d{1,2}[-. ]+[A-Za-z]{3,9}[-., ]+\d{2,4}|[A-Za-z]{3,9}\.? \d{1,2}, \d{4}"
+)
+
 _COMMA = re.compile(r"[-+]?\d+,\d+")
 
 # A value is piled up that is in so many rows, in such a share of them, and so many times as often as the next one.
@@ -121,8 +133,11 @@ def draft_of(path: Path) -> Draft:
             draft.left_out[name] = f"is missing in {np.sum(lost):,} of {len(cells):,} rows"
         elif np.min(numbers[~lost]) == np.max(numbers[~lost]):
             draft.left_out[name] = f"is constant ({numbers[~lost][0]:g})"
-        elif _counts(numbers) and draft.identity is None and not draft.row_names and len(texts) > 1:
-            draft.identity = name
+        elif len(texts) > 1 and (_counts(numbers) or _has_name_of_ids(name, numbers)):
+            if draft.identity is None and not draft.row_names:
+                draft.identity = name
+            else:
+                draft.left_out[name] = "numbers the rows, as ids do"
         elif len(texts) > 1 and (codes := _codes(numbers[~lost])):
             if draft.label is None and not np.any(lost):
                 draft.label, draft.classes = name, codes
@@ -149,6 +164,10 @@ def _place_words(draft: Draft, name: str, cells: Sequence[str], lost: NDArray[np
             draft.identity = name
             return
         draft.left_out[name] = "names the rows too"
+    elif len(set(there)) == 1:
+        draft.left_out[name] = f"is constant ({_plain(cut(there[0], VALUE))})"
+    elif all(map(_DATE.fullmatch, there)):
+        draft.left_out[name] = "holds dates or times"
     elif not np.any(lost) and len(different) <= min(MOST_CLASSES, len(cells) // 2) and draft.label is None:
         draft.label, draft.classes = name, different
     elif np.any(lost) and draft.partly is None and 1 < len(set(there)) <= min(MOST_CLASSES, len(there) // 2):
@@ -182,8 +201,19 @@ def _told(bad: NDArray[np.bool_], cells: Sequence[str]) -> str:
 
 
 def _counts(numbers: NDArray[np.float64]) -> bool:
-    """Whether the numbers are those of the rows: whole, each one more than the last."""
-    return len(numbers) > 2 and bool(np.all(np.diff(numbers) == 1) and numbers[0] in (0, 1))
+    """Whether the numbers are those of the rows: whole, each one more than the last or, of many, than another."""
+    ordered = np.sort(numbers) if len(numbers) >= FEWEST_SHUFFLED else numbers
+    return len(numbers) > 2 and _are_whole(numbers) and bool(np.all(np.diff(ordered) == 1))
+
+
+def _has_name_of_ids(name: str, numbers: NDArray[np.float64]) -> bool:
+    named = name.lower() in IDS or name.lower().endswith("_id")
+    return named and _are_whole(numbers) and len(np.unique(numbers)) == len(numbers)
+
+
+def _are_whole(numbers: NDArray[np.float64]) -> bool:
+    """Whether none is missing, has decimals or is too large to be counted with."""
+    return bool(np.all((np.abs(numbers) < 2**53) & (numbers == np.round(numbers))))
 
 
 def _codes(numbers: NDArray[np.float64]) -> list[str]:

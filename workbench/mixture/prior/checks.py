@@ -25,8 +25,10 @@ def check_rank(data: Observed, family: Covariance, prior: Prior) -> None:
     moments, columns = data.moments, data.names
     if not family.has_correlations or len(columns) == 1 or prior.bounds_hyperplanes:
         return
-    if is_collinear(moments.covariance):
-        far = row_that_hides(data.x, moments, data.weights)
+    # So few rows always lie on one; of the thousands of columns that they may have, eigenvalues would take minutes.
+    few = data.completed is None and len(data.x) <= len(columns)
+    if few or is_collinear(moments.covariance):
+        far = None if few else row_that_hides(data.x, moments, data.weights)
         if far is not None:
             raise InputError(
                 f"x: {relation(moments, columns)}, to rounding, but only because data row {far + 1} lies so far from "
