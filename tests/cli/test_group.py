@@ -54,3 +54,22 @@ def test_a_process_that_is_asked_to_end_says_what_is_kept(config, tmp_path):
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (128 + signal.SIGTERM, "")
     assert done.stderr == "Error: terminated; finished runs are kept, and the same command goes on\n"
+
+
+def test_a_warning_of_a_library_is_one_line_and_is_said_once() -> None:
+    script = """
+import atexit, sys, warnings
+from workbench.cli.group import main
+
+def warn():
+    for text in ("first\\nsecond", "Glyph 39640 missing from font(s) A.", "Glyph 128512 missing from font(s) A."):
+        for _ in range(2):
+            warnings.warn(text, RuntimeWarning)
+
+atexit.register(warn)
+sys.argv = ["workbench", "--version"]
+main()
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    boxes = "the font of the figures lacks some characters of the names, and shows boxes in their place"
+    assert done.stderr.splitlines() == ["Warning: first second", f"Warning: {boxes}"]

@@ -6,6 +6,7 @@ import importlib
 import os
 import signal
 import sys
+import warnings
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -143,6 +144,7 @@ def main() -> None:
     """The `workbench` command."""
     # Until now, while modules were imported, Ctrl-C ended the process at once.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    warnings.showwarning = _warn
     keep_compiled_programs()
     syntax.keep_in(cache_folder(os.environ, sys.platform, Path.home()).parent / "syntax.json")
 
@@ -169,6 +171,19 @@ def main() -> None:
         # An interruption from here on has nothing left to report.
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _warn(message: Warning | str, *place: Any, **more: Any) -> None:
+    """A library's warning as one line, without the place in its source; each is said once."""
+    text = one_line(str(message))
+    if "missing from font" in text or "missing from current font" in text:
+        text = "the font of the figures lacks some characters of the names, and shows boxes in their place"
+    if text not in _warned:
+        _warned.add(text)
+        click.echo(f"Warning: {text}", err=True)
+
+
+_warned: set[str] = set()
 
 
 def _terminate(number: int, frame: FrameType | None) -> None:
