@@ -1,6 +1,7 @@
 """Every wrong argument of a public function is one line with the remedy, never an error from deep inside."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -9,6 +10,8 @@ from matplotlib.figure import Figure
 
 import workbench as wb
 from workbench.errors import ArgumentError, UnknownError, checks_arguments
+from workbench.report import figure
+from workbench.sklearn import GaussianMixture
 
 
 @pytest.fixture(scope="module")
@@ -56,12 +59,62 @@ WRONG: dict[str, tuple[Wrong, str]] = {
     "a divergence from points": (
         lambda c: best(c).kl_divergence(c.problem.x, jax.random.key(0)), "other must be of type Mixture"
     ),
-    "a number for a data set": (lambda c: wb.load_dataset(3), "unknown data set '3'"),
+    "a number for a data set": (lambda c: wb.load_dataset(3), "load_dataset: name: must be text, got 3"),
     "a number for a file": (lambda c: wb.read_file(3), "path: give the path of a file, got 3"),
     "a misspelt wish": (lambda c: wb.Wanted(lable="x"), "did you mean label"),
     "half a data set": (lambda c: wb.Dataset("a", c.problem.x), "it needs name, x, columns"),
     "half a simulator": (lambda c: wb.Simulator(components=3), "it needs components, dimensions"),
     "an array for a rule": (lambda c: wb.compare(c.problem, "em", starts=np.zeros((2, 2))), r"starts: array\(\[\[0"),
+    "no replicates": (lambda c: wb.errors_of(c, "em", ["weighted"], replicates=0), "replicates: .* at least 2, got 0"),
+    "replicates in words": (lambda c: wb.errors_of(c, "em", replicates="a"), "replicates: .* whole number"),
+    "a seed in words": (lambda c: wb.errors_of(c, "em", seed="a"), "seed: must be a whole number from 0"),
+    "no ways": (lambda c: wb.errors_of(c, "em", None), r"ways: must be a list of texts, got None"),
+    "a way that is no list": (lambda c: wb.errors_of(c, "em", "weighted"), r"as \['observed'\], got 'weighted'"),
+    "a list for a method": (lambda c: wb.estimates_of(c, ["em"]), "method: must be text"),
+    "a level in words": (lambda c: wb.estimates_of(c, "em", "a"), "level: must be a number, got 'a'"),
+    "levels": (lambda c: wb.estimates_of(c, "em", []), r"level: must be a number, got \[\]"),
+    "a list for a family": (lambda c: wb.Problem(c.problem.x, 2, covariance=["full"]), "covariance: must be text"),
+    "numbers for names": (lambda c: wb.Problem(c.problem.x, 2, columns=[1, 2]), r"list of texts, got \[1, 2\]"),
+    "devices in words": (lambda c: wb.Problem(c.problem.x, 2, devices="a"), "devices: must be a whole number"),
+    "a number held fixed": (lambda c: wb.Problem(c.problem.x, 2, fixed=3), r"fixed: .*Fixed\(.*got 3"),
+    "no folder": (lambda c: wb.load_results(None), "folder: give the path of a folder, got None"),
+    "bytes for a folder": (lambda c: wb.results(b"x"), "folder: give the path of a folder, got b'x'"),
+    "no folder of choices": (lambda c: wb.load_selections(None), "folder: give the path of a folder, got None"),
+    "no folder of studies": (lambda c: wb.load_studies(3), "folder: give the path of a folder, got 3"),
+    "no folder of atlases": (lambda c: wb.load_atlases(3), "folder: give the path of a folder, got 3"),
+    "no config": (lambda c: wb.read_experiment(3), "path: give the path of a file, got 3"),
+    "a path with a zero": (lambda c: wb.read_experiment("\0"), "path: give the path of a file, got '.x00'"),
+    "a model of a zero": (lambda c: wb.Mixture.load("\0"), "path: give the path of a file, got '.x00'"),
+    "a file for a folder": (lambda c: best(c).save(Path(__file__) / "x.json"), r"x\.json: cannot be written"),
+    "too many names": (lambda c: best(c).named(["a", "b", "c"]), "3 column names for 2 columns"),
+    "one name twice": (lambda c: best(c).named(["a", "a"]), "columns: .*a"),
+    "one text for names": (lambda c: best(c).named("ab"), r"give a list of 2 names, or \[\], got 'ab'"),
+    "names that are numbers": (lambda c: best(c).named([0, 1]), r"names must be text, got \[0, 1\]"),
+    "no names": (lambda c: best(c).named(None), r"give a list of 2 names, or \[\], got None"),
+    "a place for places": (lambda c: best(c).take(99), "places: must be a list of whole numbers from 0 to 1, got 99"),
+    "places beyond": (lambda c: best(c).take([5, 6]), r"whole numbers from 0 to 1, got \[5, 6\]"),
+    "places from the end": (lambda c: best(c).take([-1]), r"whole numbers from 0 to 1, got \[-1\]"),
+    "an uneven order": (lambda c: best(c).permute([[0], [1, 2]]), "order: must be a list of whole numbers"),
+    "no unit": (lambda c: best(c).affine(float("nan")), "matrix: must be finite, got nan"),
+    "units of more columns": (lambda c: best(c).affine([1, 2, 3]), r"expected 2 numbers, or \[2, 2\]"),
+    "a shift of more columns": (lambda c: best(c).affine(1.0, [1, 2, 3]), r"a shift of 2, got \(\), \(3,\)"),
+    "the name of a family": (
+        lambda c: wb.Mixture(best(c).weights, best(c).means, best(c).scales, "full"), "from_covariances takes a name"
+    ),
+    "words for numbers": (lambda c: wb.Mixture.from_covariances("a", "b", "c"), "weights: must be an array of numbers"),
+    "several keys": (lambda c: best(c).sample(jax.random.split(jax.random.key(0), 2), 5), "must be one random key"),
+    "axes that are none": (lambda c: wb.plots.score(None, c), r"ax: must be Axes of matplotlib, .* got NoneType"),
+    "one for a list of axes": (lambda c: wb.plots.trace(Figure().subplots(), []), r"as \[plt\.gca\(\)\], got Axes"),
+    "a run for panels": (lambda c: wb.plots.trace([Figure().subplots()], c["em"]), "panels: must be a list of Panel"),
+    "points for groups": (lambda c: wb.plots.forest([Figure().subplots()], c.problem.x), "groups: must be a list of"),
+    "too few axes": (
+        lambda c: wb.plots.forest([Figure().subplots()], wb.plots.groups_of(c)), r"are needed, got 1; plt\.subplots"
+    ),
+    "no figure": (lambda c: figure(c, None), "figure: name: must be text, got None"),
+    "a figure of a run": (lambda c: figure(c["em"], "trace"), "results must be of type Comparison"),
+    "one side": (lambda c: figure(c, "score", size=3), "size: give width and height in inches"),
+    "no colours": (lambda c: figure(c, "score", palette=3), "palette: must be a list of texts, got 3"),
+    "values too large to square": (lambda c: GaussianMixture(2).fit([[1e308] * 2] * 2), r"X: holds 1e\+308.* unit"),
 }  # fmt: skip
 
 

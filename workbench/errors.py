@@ -7,7 +7,7 @@ import os
 import re
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar
@@ -63,7 +63,8 @@ def checks_arguments(function: F) -> F:
     """A decorator of public functions, and of the classes whose instances people make: wrong arguments are one line.
 
     Unknown and missing arguments are named with those that there are, and so is an argument that is no instance of the
-    package's class that its annotation names. All other values are checked by the function itself.
+    package's class that its annotation names, a sequence of these, text, a number or a path, and axes to draw on. All
+    other values are checked by the function itself.
     """
     if isinstance(function, type):
         function.__init__ = checks_arguments(function.__init__)  # type: ignore[misc]
@@ -85,6 +86,9 @@ def checks_arguments(function: F) -> F:
                 given = shown(value) if isinstance(value, str | int | float) else type(value).__name__
                 remedy = f" ({source})" if source else ""
                 raise ArgumentError(f"{name}: {key} must be of type {' or '.join(own)}, got {given}{remedy}")
+        for key, check in _checks(function).items():
+            if key in bound:
+                check(f"{name}: {key}", bound[key])
         return function(*args, **values)
 
     return typing.cast("F", checked)
@@ -99,15 +103,81 @@ def _kinds(function: Callable[..., Any]) -> dict[str, tuple[type, ...]]:
         kind = getattr(function, "__globals__", {}).get(hint) if isinstance(hint, str) else hint
         several = typing.get_origin(kind) in (typing.Union, types.UnionType)
         members = typing.get_args(kind) if several else (kind,)
-        own = [each for each in members if isinstance(each, type) and each.__module__.startswith("workbench.")]
+        own = [each for each in members if _is_own(each)]
         if own and len(own) + (type(None) in members) == len(members) and key != "return":
             found[key] = tuple(each for each in members if isinstance(each, type))
     return found
 
 
+def _is_own(kind: Any) -> bool:
+    return isinstance(kind, type) and kind.__module__.startswith("workbench.")
+
+
+@functools.cache
+def _checks(function: Callable[..., Any]) -> dict[str, Callable[[str, Any], object]]:
+    """A check of each argument whose annotation is text, a number, a path, a sequence of our own class, or axes."""
+    known = {frozenset({str}): _check_text, frozenset({float}): _check_number, frozenset({Path, str}): path_of}
+    found: dict[str, Callable[[str, Any], object]] = {}
+    hint: Any
+    for key, hint in inspect.get_annotations(function).items():
+        several = typing.get_origin(hint) in (typing.Union, types.UnionType)
+        members = frozenset(typing.get_args(hint) if several else (hint,))
+        check = known.get(members - {type(None)})
+        if check is not None and key != "return":
+            found[key] = _unless_none(check) if type(None) in members else check
+        elif typing.get_origin(hint) is Sequence and _is_own(typing.get_args(hint)[0]):
+            found[key] = functools.partial(_check_each, typing.get_args(hint)[0])
+        elif str(hint).replace("collections.abc.", "") in _NAMES:
+            found[key] = _unless_none(_check_names) if "None" in str(hint) else _check_names
+        elif key in ("ax", "axes") and function.__module__.startswith("workbench.plots"):
+            found[key] = _check_ax if key == "ax" else _check_axes
+    return found
+
+
+# Annotations of lists of names, also of those that are text because only type checkers import their parts.
+_NAMES = ("Iterable[str]", "Sequence[str]", "Sequence[str] | None", "Sequence[str] | str | None")
+
+
+def _check_names(name: str, value: Any) -> None:
+    wrong = isinstance(value, list | tuple) and not all(isinstance(each, str) for each in value)
+    if wrong or not hasattr(value, "__iter__"):
+        raise ArgumentError(f"{name}: must be a list of texts, got {shown(value)}")
+
+
+def _unless_none(check: Callable[[str, Any], object]) -> Callable[[str, Any], object]:
+    return lambda name, value: value is None or check(name, value)
+
+
+def _check_text(name: str, value: object) -> None:
+    if not isinstance(value, str):
+        raise ArgumentError(f"{name}: must be text, got {shown(value)}")
+
+
+def _check_number(name: str, value: object) -> None:
+    if isinstance(value, bool) or not hasattr(value, "__float__") or getattr(value, "shape", None):
+        raise ArgumentError(f"{name}: must be a number, got {shown(value)}")
+
+
+def _check_each(kind: type, name: str, value: object) -> None:
+    if not isinstance(value, list | tuple) or not all(isinstance(each, kind) for each in value) or not value:
+        raise ArgumentError(f"{name}: must be a list of {kind.__name__}, got {shown(value)}")
+
+
+def _check_ax(name: str, value: object) -> None:
+    if not hasattr(value, "get_legend_handles_labels"):
+        raise ArgumentError(f"{name}: must be Axes of matplotlib, as plt.gca(), got {type(value).__name__}")
+
+
+def _check_axes(name: str, value: Any) -> None:
+    if not isinstance(value, list | tuple) and not getattr(value, "shape", ()):
+        raise ArgumentError(f"{name}: must be a list of Axes of matplotlib, as [plt.gca()], got {type(value).__name__}")
+    for each in getattr(value, "flat", value):
+        _check_ax(name, each)
+
+
 def _misfit(name: str, signature: inspect.Signature, values: Mapping[str, Any], message: str) -> str:
     """Which argument is unknown or missing, and which ones there are."""
-    kept = [p for p in signature.parameters.values() if p.name != "self"]
+    kept = [p for p in signature.parameters.values() if p.name not in ("self", "cls")]
     names = [p.name for p in kept]
     unknown = next((key for key in values if key not in names), None)
     if unknown is not None:
@@ -160,18 +230,22 @@ def check_key(key: object) -> None:
     """Check that an argument is a random key of JAX.
 
     Raises:
-        InputError: it is another object, such as a seed.
+        InputError: it is another object, such as a seed, or several keys.
     """
-    if not hasattr(key, "dtype") or not hasattr(key, "shape"):
-        raise InputError(f"key: must be a random key, as jax.random.key(0), got {shown(key)}")
+    # Keys of the older kind are arrays of whole numbers.
+    axes = {"key": 0, "uint": 1}.get(re.split(r"[<\d]", str(getattr(key, "dtype", "")))[0])
+    if axes is None or len(key.shape) != axes:  # type: ignore[attr-defined]  # what has a type has a shape
+        raise InputError(f"key: must be one random key, as jax.random.key(0), got {shown(key)}")
 
 
 def path_of(name: str, value: object) -> Path:
     """An argument that must be a path, as a `Path`.
 
     Raises:
-        InputError: it is neither text nor a path.
+        InputError: it is neither text nor a path, or holds the character that ends texts of the system.
     """
-    if not isinstance(value, str | os.PathLike):
-        raise InputError(f"{name}: give the path of a file, got {shown(value)}")
+    if not isinstance(value, str | os.PathLike) or "\0" in str(value):
+        raise InputError(
+            f"{name}: give the path of a {'folder' if name.endswith('folder') else 'file'}, got {shown(value)}"
+        )
     return Path(value)

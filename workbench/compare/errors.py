@@ -15,9 +15,10 @@ from workbench.charts import Chart
 from workbench.compare.comparison import Comparison
 from workbench.compare.estimates import Place, estimates_at, named, naturals, paired, places_of
 from workbench.data import default_columns
+from workbench.data.dataset import check_seed
 from workbench.display import PRINTED, line, page
 from workbench.engine.keys import named_key
-from workbench.errors import InputError, checks_arguments
+from workbench.errors import InputError, checks_arguments, shown, whole_number
 from workbench.frames import frame_of_rows
 from workbench.geometry.bootstrap import SCHEMES, refits
 from workbench.geometry.curvature import curvature, information, raveled
@@ -126,6 +127,8 @@ def errors_of(
         InputError: there is no such method or way, the method samples, or it has no maximum at which to compute errors.
     """
     check_ways(ways)
+    replicates = whole_number("replicates", replicates, 2)
+    check_seed(seed)
     if method not in comparison or comparison[method].is_sampler:
         raise InputError(f"method: {method!r} does not climb; errors are those of a maximum")
     problem = comparison.problem
@@ -167,6 +170,8 @@ def check_ways(ways: Sequence[str]) -> None:
     Raises:
         InputError: names the unknown ones.
     """
+    if isinstance(ways, str):
+        raise InputError(f"errors: give a list of ways, as ['observed'], got {shown(ways)}")
     unknown = [way for way in ways if way not in WAYS]
     if unknown or not ways:
         raise InputError(f"errors: unknown {', '.join(map(repr, unknown)) or 'none'}; allowed: all, {', '.join(WAYS)}")

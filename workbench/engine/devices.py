@@ -21,7 +21,7 @@ import threadpoolctl
 from jax.sharding import AxisType, Mesh
 
 from workbench.engine.compat.environment import SET_ASIDE
-from workbench.errors import LINE, InputError, cut, shown
+from workbench.errors import LINE, InputError, cut, shown, whole_number
 
 USUAL = "float64"
 
@@ -81,7 +81,7 @@ def mesh_of(devices: int | None) -> Mesh | None:
     _widen_pool()
     there = _devices()
     most = _most_devices(there)
-    devices = most if devices is None else devices
+    devices = most if devices is None else whole_number("devices", devices, 0)
     if not 1 <= devices <= len(there):
         raise InputError(
             f"devices: {devices} of {len(there)} {there[0].platform} devices; give 1 to {len(there)}, or start more "

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from workbench.config import explain_value, innermost
 from workbench.data.files import SUFFIXES
-from workbench.errors import VALUE, InputError, one_line, shown
+from workbench.errors import VALUE, InputError, checks_arguments, one_line, shown
 from workbench.experiment.config import DataConfig, Experiment, ModelConfig, RunConfig, SimulateConfig
 from workbench.methods import METHODS
 from workbench.mixture import PRIORS, Fixed
@@ -28,6 +28,7 @@ _BARE_WORD = re.compile(r"[A-Za-z_][\w+./-]*")
 _KEY = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
 
 
+@checks_arguments
 def read_experiment(path: Path | str, settings: Iterable[str] = ()) -> Experiment:
     """The experiment in a TOML file, with `key.path=value` settings that override it.
 

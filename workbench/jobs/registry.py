@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from workbench.compare import Comparison, table
-from workbench.errors import InputError, shown
+from workbench.errors import InputError, checks_arguments, shown
 from workbench.jobs.atlas import Atlases, AtlasJob, load_atlas_job
 from workbench.jobs.base import DamagedJobError, Job, Losses
 from workbench.jobs.claims import LedgerJob
@@ -94,6 +94,7 @@ def found_in(folder: Path) -> list[Found]:
     return tables + others
 
 
+@checks_arguments
 def load_results(folder: Path | str) -> list[Comparison]:
     """Every stored comparison of a results folder, oldest first: of experiments, then of each setting of its sweeps.
 

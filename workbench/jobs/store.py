@@ -30,7 +30,7 @@ import filelock
 import tomli_w
 
 from workbench.engine.files import DAMAGED, remove_abandoned, replace_folder, replacing, temporary_beside
-from workbench.errors import InputError, one_line, shown
+from workbench.errors import InputError, one_line, path_of, shown
 from workbench.jobs.base import (
     DONE,
     FAILED,
@@ -62,7 +62,7 @@ class Store:
     """A results folder."""
 
     def __init__(self, folder: Path | str) -> None:
-        self.folder = Path(folder)
+        self.folder = path_of("folder", folder)
 
     def place(self, key: str) -> Path:
         """The folder of a cell."""

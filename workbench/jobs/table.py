@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from workbench.errors import InputError, one_line
+from workbench.errors import InputError, checks_arguments, one_line
 from workbench.frames import frame_of
 from workbench.jobs.base import DONE, DamagedCellError, DamagedJobError, Value, nothing_in
 from workbench.jobs.index import Summary, summaries_of
@@ -114,6 +114,7 @@ def to_parquet(table: Table, path: Path) -> None:
         raise InputError(f"{path}: cannot be written ({error.strerror}); give another --out") from None
 
 
+@checks_arguments
 def results(folder: Path | str) -> Any:
     """Every cell of a results folder as a frame of pandas, polars or Arrow, the first that is installed.
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from workbench.config import Config
-from workbench.errors import InputError
+from workbench.errors import InputError, shown
 from workbench.mixture.covariance import Covariance, Statistics
 from workbench.mixture.mixture import Mixture
 from workbench.mixture.prior import Prior
@@ -206,10 +206,10 @@ def as_fixed(given: "Fixed | Sequence[Fixed] | None") -> tuple[Fixed, ...]:
     Raises:
         InputError: it is no `Fixed`, nor a list of them.
     """
-    several = (given,) if isinstance(given, Fixed) else tuple(given or ())
-    if not all(isinstance(one, Fixed) for one in several):
-        raise InputError("fixed: give a list, as [Fixed(component=0, mean=[0.0, 1.0])]")
-    return several
+    several = (given,) if isinstance(given, Fixed) else () if given is None else given
+    if not isinstance(several, Sequence) or not all(isinstance(one, Fixed) for one in several):
+        raise InputError(f"fixed: give a list, as [Fixed(component=0, mean=[0.0, 1.0])], got {shown(given)}")
+    return tuple(several)
 
 
 def free_part(values: Array, free: NDArray[np.bool_]) -> Array:

@@ -18,10 +18,10 @@ from jax import Array
 from jax.typing import ArrayLike
 from numpy.typing import NDArray
 
-from workbench.data import by_name, finite_points, points_or_missing
-from workbench.data.observed import MissingCells, check_missing
+from workbench.data.observed import MissingCells
 from workbench.errors import LINE, InputError, check_key, checks_arguments, cut, shown, whole_number
 from workbench.mixture.background import BACKGROUND, Background
+from workbench.mixture.checks import check_order, check_places, finite_numbers, names_of, points_of
 from workbench.mixture.covariance import Covariance, covariance_named, lower_triangular
 from workbench.mixture.covariance.given import in_family
 from workbench.mixture.density import check_reached, log_density_at, log_joint_at
@@ -55,13 +55,20 @@ class Mixture:
     # Names by which columns of a table are found: no part of what is computed with, which loses them; see `named`.
     columns: tuple[str, ...] = field(default=(), init=False)
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.covariance, Covariance):
+            raise InputError(
+                f"covariance: must be a family, got {shown(self.covariance)}; from_covariances takes a name"
+            )
+
     def named(self, columns: Sequence[str]) -> "Mixture":
-        """The same mixture with names of its D columns, or without any."""
+        """The same mixture with a distinct name for each of its D columns, or without any; all else is an error."""
         found = replace(self)
-        object.__setattr__(found, "columns", tuple(columns))
+        object.__setattr__(found, "columns", names_of(columns, self.num_dimensions))
         return found
 
     @classmethod
+    @checks_arguments
     def from_covariances(
         cls, weights: ArrayLike, means: ArrayLike, covariances: ArrayLike, covariance: str = "full"
     ) -> "Mixture":
@@ -74,10 +81,8 @@ class Mixture:
                 not a member of the family.
         """
         family = covariance_named(covariance)
-        w, mu, sigma = (np.asarray(a, float) for a in (weights, means, covariances))
-        for name, array in (("weights", w), ("means", mu), ("covariances", sigma)):
-            if not np.all(np.isfinite(array)):
-                raise InputError(f"{name}: must be finite, got {shown(array.tolist())}")
+        given = {"weights": weights, "means": means, "covariances": covariances}
+        w, mu, sigma = (finite_numbers(name, array) for name, array in given.items())
         if mu.ndim != 2 or w.shape != mu.shape[:1]:
             raise InputError(f"means: expected [K, D] with K = {w.size} weights, got shape {mu.shape}")
         if not (np.all(w >= 0) and np.isclose(w.sum(), 1.0, rtol=0, atol=1e-3)):
@@ -182,7 +187,7 @@ class Mixture:
         """Independent draws and the components they came from, -1 for the background. [N, D], [N]
 
         Raises:
-            InputError: `num_samples` is no whole number of at least 0, or `key` is a seed.
+            InputError: `num_samples` is no whole number of at least 0, or `key` is no key, or several.
         """
         check_key(key)
         num_samples = whole_number("num_samples", num_samples, 0)
@@ -249,12 +254,16 @@ class Mixture:
             InputError: the transformed covariances are not in the family (for example a rotation of diagonal ones).
         """
         d = self.num_dimensions
-        a = np.asarray(matrix, float)
+        a, shift = finite_numbers("matrix", matrix), finite_numbers("shift", shift)
+        if a.shape not in ((), (d,), (d, d)) or shift.shape not in ((), (d,)):
+            raise InputError(
+                f"matrix: expected {d} numbers, or [{d}, {d}], and a shift of {d}, got {a.shape}, {shift.shape}"
+            )
         a = np.diag(np.broadcast_to(a, (d,))) if a.ndim < 2 else a
         turns = self.background is not None and np.any(a != np.diag(np.diagonal(a)))
-        if a.shape != (d, d) or not self.covariance.admits(a) or turns:
+        if not self.covariance.admits(a) or turns:
             kept = f"a {self.covariance.name} mixture of {d} dimensions in its family"
-            raise InputError(f"matrix: {a.tolist()} does not keep {'a background in a box' if turns else kept}")
+            raise InputError(f"matrix: {shown(a.tolist())} does not keep {'a background in a box' if turns else kept}")
         scales = self.covariance.transform(self.scales, jnp.asarray(a))
         if self.covariance.has_correlations:
             scales = lower_triangular(scales)
@@ -269,16 +278,16 @@ class Mixture:
         Raises:
             InputError: the order is no permutation of 0 to K - 1.
         """
-        if not isinstance(order, jax.core.Tracer):
-            given = np.asarray(order)
-            if given.dtype.kind not in "iu" or not np.array_equal(np.sort(given, axis=None), np.arange(given.size)):
-                raise InputError(f"order: {shown(given.tolist())} is no permutation of 0 to {self.num_components - 1}")
-            if given.shape != (self.num_components,):
-                raise InputError(f"order: {shown(given.tolist())} is not of {self.num_components} components")
+        check_order(order, self.num_components)
         return self.take(order)
 
     def take(self, places: ArrayLike) -> "Mixture":
-        """Component `places[k]`, with its weight, at position k; a component may be taken more than once."""
+        """Component `places[k]`, with its weight, at position k; a component may be taken more than once.
+
+        Raises:
+            InputError: a place is no whole number from 0 to K - 1.
+        """
+        check_places("places", places, self.num_components)
         index = jnp.asarray(places)
         scales = self.covariance.permute(self.scales, index)
         taken = replace(self, weights=self.weights[index], means=self.means[index], scales=scales)
@@ -331,18 +340,7 @@ class Mixture:
         return from_numpyro(distribution)
 
     def _points(self, x: ArrayLike, missing: MissingCells) -> Array:
-        check_missing(missing)
-        if isinstance(x, jax.core.Tracer):
-            points = x[:, None] if x.ndim == 1 and self.num_dimensions == 1 else x
-            if points.ndim != 2 or points.shape[1] != self.num_dimensions:
-                raise InputError(f"x: expected points [N, {self.num_dimensions}], got shape {list(x.shape)}")
-            return points.astype(self.means.dtype)
-        x = by_name(x, self.columns)
-        if missing == "refuse":
-            checked = finite_points(x, self.num_dimensions, marginal='missing="marginal"{}')
-        else:
-            checked = points_or_missing(x, self.num_dimensions)
-        return jnp.asarray(checked, self.means.dtype)
+        return jnp.asarray(points_of(x, self.columns, self.num_dimensions, missing), self.means.dtype)
 
 
 def num_parameters(covariance: Covariance, components: int, dimensions: int) -> int:

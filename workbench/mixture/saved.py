@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from html import escape
 from pathlib import Path
@@ -98,7 +99,9 @@ def save_mixture(
     except OSError as error:
         raise InputError(f"{cut(str(path), VALUE)}: cannot be written ({error.strerror}); give another file") from None
     finally:
-        temporary.unlink(missing_ok=True)
+        # There is none where its folder is a file.
+        with suppress(OSError):
+            temporary.unlink()
     return path
 
 

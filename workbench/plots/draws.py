@@ -13,7 +13,7 @@ from workbench.diagnostics.predictive import evenly, thinned
 from workbench.errors import InputError, checks_arguments
 from workbench.plots.estimates import Estimate, Gaussians, data_range, estimates
 from workbench.plots.fit import draw_points, draw_rug
-from workbench.plots.style import CYCLE, EDGE, Place, axis_label, colours, legend_at, plain, tidy
+from workbench.plots.style import CYCLE, EDGE, Place, axis_label, colours, legend_at, plain, side_by_side, tidy
 from workbench.posterior.switching import DEFAULT, relabel
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ def labels(axes: "Sequence[Axes]", comparison: Comparison, method: str, algorith
     """
     trace = comparison[method]
     relabelled = relabel(trace, comparison.problem, algorithm)
-    sampled, settled = axes
+    (sampled, _), (settled, _) = side_by_side(axes, ("sampled", "relabelled"))
     _draw(sampled, np.asarray(trace.answer.means))
     _draw(settled, np.asarray(relabelled.mixtures.means))
     sampled.set_title(plain(f"{method}: labels as sampled"), loc="left", fontsize="medium")
@@ -165,7 +165,7 @@ def clustering(axes: "list[Axes]", comparison: Comparison) -> "list[AxesImage]":
     found = matrices(comparison)
     order = _order(comparison, list(found.values()))
     images = []
-    for ax, (name, chances) in zip(axes, found.items(), strict=True):
+    for ax, (name, chances) in side_by_side(axes, found.items()):
         shown = chances[np.ix_(order, order)]
         images.append(ax.imshow(shown, cmap="cividis", vmin=0.0, vmax=1.0, interpolation="nearest", origin="upper"))
         ax.set_title(plain(name), fontsize="medium")

@@ -16,7 +16,18 @@ from workbench.compare.estimates import LEVEL, Estimate, estimates_of
 from workbench.data.names import column_positions
 from workbench.errors import InputError, checks_arguments
 from workbench.mixture import Mixture
-from workbench.plots.style import EDGE, Palette, Place, axis_label, colours, legend_at, palette_of, plain, tidy
+from workbench.plots.style import (
+    EDGE,
+    Palette,
+    Place,
+    axis_label,
+    colours,
+    legend_at,
+    palette_of,
+    plain,
+    side_by_side,
+    tidy,
+)
 from workbench.posterior.switching import relabel
 
 if TYPE_CHECKING:
@@ -91,7 +102,7 @@ def trace(
         palette: colours of the components, or the name of a colour map.
         legend: where the legend of the last panel goes, or False for none.
     """
-    for ax, panel in zip(axes, panels, strict=True):
+    for ax, panel in side_by_side(axes, panels):
         chains, draws, _ = panel.draws.shape
         shown = np.unique(np.linspace(0, draws - 1, min(draws, DRAWS_SHOWN)).astype(int))
         for q, colour in enumerate(_shades(panel, palette)):
@@ -124,7 +135,7 @@ def ranks(
     # Imported here because scipy.stats takes long to import.
     from scipy.stats import binom, rankdata
 
-    for row, panel in zip(axes, panels, strict=True):
+    for row, panel in side_by_side(axes, panels):
         chains, draws, parts = panel.draws.shape
         shades = palette_of(palette, chains)
         bins = min(RANK_BINS, draws)
@@ -164,7 +175,7 @@ def marginals(
         palette: colours of the components, or the name of a colour map.
         legend: where the legend of the last panel goes, or False for none.
     """
-    for ax, panel in zip(axes, panels, strict=True):
+    for ax, panel in side_by_side(axes, panels):
         shades = _shades(panel, palette)
         for q, colour in enumerate(shades):
             values = panel.draws[..., q].ravel()
@@ -239,7 +250,7 @@ def forest(
     names = list(groups[0].found)
     shades = colours(names) if palette is None else dict(zip(names, palette_of(palette, len(names)), strict=True))
     apart = 0.6 / max(len(names), 1)
-    for ax, group in zip(axes, groups, strict=True):
+    for ax, group in side_by_side(axes, groups):
         rows = np.arange(len(group.rows))
         for i, name in enumerate(names):
             offset = (i - (len(names) - 1) / 2) * apart

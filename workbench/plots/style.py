@@ -1,8 +1,8 @@
 """The common style of all plots: a colour and a stroke for each method, and names and units as plain text."""
 
 import re
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
+from collections.abc import Collection, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, get_args
 
 from workbench.compare import Comparison
 from workbench.errors import InputError, checks_arguments
@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 Where: TypeAlias = Literal["inside", "above", "right"]
 Place: TypeAlias = Where | Literal[False]
+
+Item = TypeVar("Item")
 
 # Colours, or the name of a colour map of matplotlib; None for our own.
 Palette: TypeAlias = Sequence[str] | str | None
@@ -180,6 +182,17 @@ def legend_above(ax: "Axes", columns: int = 3, *, title: str | None = None) -> N
         handlelength=2.6,
         columnspacing=1.4,
     )
+
+
+def side_by_side(axes: Any, shown: Collection[Item]) -> Iterable[tuple[Any, Item]]:
+    """Axes, or rows of them, each with what is shown on it.
+
+    Raises:
+        InputError: their numbers differ.
+    """
+    if len(axes) != len(shown):
+        raise InputError(f"axes: {len(shown)} are needed, got {len(axes)}; plt.subplots({len(shown)}) makes them")
+    return zip(axes, shown, strict=True)
 
 
 def tidy(ax: "Axes") -> None:

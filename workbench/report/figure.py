@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from functools import partial
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from workbench import plots
 from workbench.compare import Comparison
 from workbench.data.names import unknown_name
 from workbench.engine.files import replacing
-from workbench.errors import VALUE, InputError, one_line
+from workbench.errors import VALUE, InputError, checks_arguments, one_line
 from workbench.plots import parameters
 from workbench.plots import selection as criteria
 from workbench.plots.classification import ELLIPSES, UNCERTAINTY, By
@@ -64,6 +65,7 @@ class Look:
         return Figure(figsize=self.size or size, layout="constrained")
 
 
+@checks_arguments
 def figure(
     results: Comparison | Selection | FamilySelection,
     name: str,
@@ -128,7 +130,10 @@ def checked_size(look: Look) -> None:
     Raises:
         InputError: it is not two numbers of inches, or one of them is out of bounds.
     """
-    if look.size is not None and not (len(look.size) == 2 and all(0.5 <= side <= 100 for side in look.size)):
+    if look.size is None:
+        return
+    numbers = isinstance(look.size, Sequence) and all(isinstance(side, Real) for side in look.size)
+    if not (numbers and len(look.size) == 2 and all(0.5 <= side <= 100 for side in look.size)):
         raise InputError(f"size: give width and height in inches, from 0.5 to 100, got {look.size!r}")
 
 

@@ -30,7 +30,7 @@ from workbench.methods.em import check_closed_form
 from workbench.mixture import Mixture, Prior
 from workbench.mixture.converted import FAMILIES, parameters_of, with_precisions
 from workbench.problem import Problem
-from workbench.sklearn.fitting import Climb, Points, Rule, climb, climb_by, loaded_problem
+from workbench.sklearn.fitting import Climb, Points, Rule, check_squares, climb, climb_by, loaded_problem
 from workbench.sklearn.starting import weighted_responsibilities, weighted_start
 
 
@@ -162,6 +162,7 @@ class GaussianMixture(sklearn.mixture.GaussianMixture):  # type: ignore[misc]
             )
         self._check_parameters(x, **_namespace(self._check_parameters))
         x = np.ascontiguousarray(x, dtype=np.float64)
+        check_squares(x)
         # The precision of this thread alone, and only for as long as the fit lasts.
         with jax.enable_x64(True):
             best = self._best(x, None if weights is None else weights[weights > 0])

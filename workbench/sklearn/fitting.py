@@ -19,6 +19,7 @@ from workbench.engine.devices import mesh_of
 from workbench.engine.incomplete import IncompleteRows
 from workbench.engine.keys import named_key
 from workbench.engine.rows import Rows
+from workbench.errors import InputError
 from workbench.loop.run import run
 from workbench.methods import Method
 from workbench.methods.base import is_usable
@@ -31,6 +32,9 @@ Points = NDArray[np.float64]
 
 # Rows of small data are padded to a multiple of this, so that most small fits have one of a few shapes.
 ROWS_TOGETHER = 512
+
+# A larger value has a square that is infinite in float64, or nearly so.
+LARGEST = 1e150
 
 # The objective of this many iterations is kept; sizes in between are powers of two.
 FEWEST_HEIGHTS, MOST_HEIGHTS = 128, 2**16
@@ -53,6 +57,19 @@ class Rule(NamedTuple):
 
     tolerance: float
     max_iterations: int
+
+
+def check_squares(x: Points) -> None:
+    """Check that sums of squares of values stay below infinity.
+
+    Raises:
+        InputError: some would not.
+    """
+    largest = np.max(np.abs(x), initial=0.0, where=np.isfinite(x))
+    if largest > LARGEST:
+        raise InputError(
+            f"X: holds {largest:.3g}, whose square is infinite; give it in another unit, below {LARGEST:g}"
+        )
 
 
 def loaded_problem(x: Points, weights: Points | None, components: int, covariance: str, loading: float) -> Problem:

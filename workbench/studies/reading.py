@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic.json_schema import models_json_schema
 
-from workbench.errors import InputError, shown
+from workbench.errors import InputError, checks_arguments, shown
 from workbench.experiment import Experiment
 from workbench.experiment.reading import check_whole_numbers, explain, read_toml
 from workbench.experiment.sweep import SweepConfig
@@ -23,6 +23,7 @@ def is_study(path: Path | str) -> bool:
     return "study" in read_toml(path)
 
 
+@checks_arguments
 def read_study(path: Path | str, settings: Iterable[str] = ()) -> Study:
     """The study in a TOML file, with `key.path=value` settings applied.
 
