@@ -214,3 +214,11 @@ def test_what_is_set_of_a_model_is_seen_in_its_problem(data: wb.Dataset) -> None
     assert all(word in beside for word in ("uniform in a box", "weight=0.05", "mean_shrinkage=0.5", "tied"))
     assert "a (30), b (30)" in beside and "length, &lt;b&gt;&amp;" in beside
     assert "background" not in fixed._repr_html_()
+
+
+def test_a_line_shows_what_terminals_would_obey() -> None:
+    x = np.random.default_rng(0).normal(size=(9, 2))
+    data = wb.Dataset("a", x, ("\x1b[31m", "b\u202e"), labels=None, units="none", source="")
+    for shown in (repr(data), data._repr_html_(), wb.Problem(data, 1)._repr_html_()):
+        assert shown.replace("\n", "").isprintable()
+        assert r"\x1b" in shown

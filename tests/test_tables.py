@@ -175,12 +175,20 @@ def test_markdown_and_latex_keep_a_cell_on_its_line_and_escape_markup() -> None:
     assert table.to_markdown().splitlines() == [
         "| a\\_b | c |",
         "| :-- | --: |",
-        "| x &\\|y | -1.500 |",
+        "| x \\&\\|y | -1.500 |",
         "| \\<i\\> | – |",
     ]
     latex = table.to_latex().splitlines()
     assert latex[0] == r"\begin{tabular}{lr}"
     assert latex[4:6] == [r"x \&|y & $-1.500$ \\", r"\textless{}i\textgreater{} & -- \\"]
+
+
+def test_entities_formulas_and_rows_of_hyphens_are_shown_as_they_are() -> None:
+    table = Table.of_lines(("b&lt;c", "$x$"), [("---", "-"), (-1.5, "a--b")], words=("b&lt;c", "$x$"))
+    assert table.to_markdown().splitlines()[0] == r"| b\&lt;c | \$x\$ |"
+    head, _, *body = table.to_latex().splitlines()[2:6]
+    assert head == r"b\&lt;c & \$x\$ \\"
+    assert body == [r"-{}-{}- & - \\", r"$-1.500$ & a-{}-b \\"]
 
 
 def test_csv_quotes_every_end_of_a_line_and_can_leave_the_header_out() -> None:

@@ -20,7 +20,7 @@ from workbench.engine.incomplete import IncompleteRows
 from workbench.engine.known import KnownRows
 from workbench.engine.one_pass import log_likelihood, one_pass
 from workbench.engine.rows import Rows
-from workbench.errors import InputError, checks_arguments, cut, whole_number
+from workbench.errors import InputError, checks_arguments, one_line, whole_number
 from workbench.mixture import Mixture, Prior, Statistics, covariance_named, num_parameters
 from workbench.mixture.background import Background, check_beside
 from workbench.mixture.covariance import Covariance
@@ -220,7 +220,10 @@ class Problem(Hosted):
         return f"Problem({shape}, {model}, {self.prior!r}{in_short(more)})"
 
     def _repr_html_(self) -> str:
-        told = {"points": f"{self.num_rows:,} x {self.num_dimensions}", "columns": cut(", ".join(self.columns), VALUE)}
+        told = {
+            "points": f"{self.num_rows:,} x {self.num_dimensions}",
+            "columns": one_line(", ".join(self.columns), VALUE),
+        }
         told |= {"components": f"{self.components}", "covariance": self.covariance.name, "labels": self.labels}
         told |= {"prior": repr(self.prior), "free parameters": f"{self.num_parameters:,}"}
         told |= {"held fixed": told_fixed(self.fixed)}

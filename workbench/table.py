@@ -15,7 +15,7 @@ from itertools import zip_longest
 from types import SimpleNamespace
 from typing import Any, Self
 
-from workbench.errors import cut, one_line
+from workbench.errors import one_line
 from workbench.wrapping import paragraph, terminal_width
 
 # Shown in place of a missing value.
@@ -194,7 +194,9 @@ class Table:
         return self.text()
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({len(self)} rows: {cut(', '.join(self.columns), 300)}; print it for the table)"
+        return (
+            f"{type(self).__name__}({len(self)} rows: {one_line(', '.join(self.columns), 300)}; print it for the table)"
+        )
 
     def _repr_html_(self) -> str:
         return self.to_html()
@@ -307,16 +309,10 @@ def text_of(value: Any, whole: bool = False) -> str:
 
 
 # Characters that Markdown reads as markup, and those of LaTeX with what stands for them.
-_MARKDOWN = re.compile(r"[\\`*_{}\[\]<>|~]")
-_LATEX = {c: f"\\{c}" for c in "&%$#_{}"} | {
-    "\\": r"\textbackslash{}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-    "±": r"$\pm$",
-    DASH: "--",
-}
+_MARKDOWN = re.compile(r"[\\`*_{}\[\]<>|~&$]")
+_NAMES = {"\\": "backslash", "~": "asciitilde", "^": "asciicircum", "<": "less", ">": "greater"}
+_LATEX = {c: f"\\{c}" for c in "&%$#_{}"} | {c: rf"\text{name}{{}}" for c, name in _NAMES.items()}
+_LATEX |= {"±": r"$\pm$", DASH: "--", "\0": "{}"}  # the last keeps hyphens apart, which LaTeX joins to dashes
 
 
 def _markdown(text: str) -> str:
@@ -325,9 +321,9 @@ def _markdown(text: str) -> str:
 
 def _latex(text: str) -> str:
     """Text for LaTeX; a number's minus sign is one of mathematics."""
-    if re.fullmatch(r"-[\d.,e+-]+", text):
+    if re.fullmatch(r"-\d[\d.,e+-]*", text):
         return f"${text}$"
-    return "".join(_LATEX.get(c, c) for c in " ".join(text.split()))
+    return "".join(_LATEX.get(c, c) for c in re.sub("-(?=-)", "-\0", " ".join(text.split())))
 
 
 def _html(value: Any, whole: bool) -> str:

@@ -286,3 +286,13 @@ def test_a_pile_is_counted_without_missing_cells_and_in_arrays_too(tmp_path: Pat
     x[:20, 1] = 0.0
     np.save(tmp_path / "x.npy", x)
     assert list(draft_of(tmp_path / "x.npy").piles.values()) == [(0.0, 20, 1)]
+
+
+def test_characters_that_nobody_sees_are_escaped(tmp_path: Path) -> None:
+    """Such as one that turns the direction of what follows, or that ends a line for some readers."""
+    hidden = ("a\u202eb", "zero\u200bwidth", "\x7f\x1b[31m", "a\u2028b", "Länge \U000e0041")
+    x = np.random.default_rng(0).normal(size=(30, len(hidden)))
+    pd.DataFrame(x, columns=list(hidden)).to_csv(tmp_path / "a.csv", index=False)
+    text = toml_of(draft_of(tmp_path / "a.csv"), "a.csv", "a.toml")
+    assert all(line.isprintable() for line in text.split("\n"))
+    assert tuple(tomllib.loads(text)["data"]["columns"]) == hidden

@@ -21,7 +21,7 @@ from workbench.data.names import column_positions
 from workbench.data.points import check_columns, check_plain, check_points
 from workbench.data.weights import are_whole, check_weights
 from workbench.display import VALUE, as_html, lines_as_html, short
-from workbench.errors import InputError, checks_arguments, cut, shown
+from workbench.errors import InputError, checks_arguments, one_line, shown
 from workbench.frames import frame_of
 
 
@@ -149,12 +149,12 @@ class Dataset:
     def __repr__(self) -> str:
         n, d = self.x.shape
         known = "" if self.labels is None else f", {len(np.unique(self.labels))} known classes"
-        columns = cut(", ".join(self.columns), VALUE)
+        columns = one_line(", ".join(self.columns), VALUE)
         return f"Dataset({self.name!r}: {n} x {d}, columns {columns}{known}{in_short(self._set)})"
 
     def _repr_html_(self) -> str:
         n, d = self.x.shape
-        told = {"name": self.name, "points": f"{n:,} x {d}", "columns": cut(", ".join(self.columns), VALUE)}
+        told = {"name": self.name, "points": f"{n:,} x {d}", "columns": one_line(", ".join(self.columns), VALUE)}
         told |= {} if self.labels is None else {"classes": classes_text(self.labels)}
         told |= self._set | {"units": self.units, "source": self.source, "notes": self.notes}
         told |= {} if self.truth is None else {"truth": repr(self.truth)}

@@ -323,8 +323,9 @@ def _of_weights(draft: Draft) -> str:
 
 
 def _quoted(text: str) -> str:
-    """Text as a TOML string."""
-    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+    """Text as a TOML string, in which characters that nobody would see are escaped."""
+    written = json.dumps(text, ensure_ascii=False)
+    return "".join(c if c.isprintable() else f"\\U{ord(c):08x}" for c in written)
 
 
 def _plain(text: str) -> str:
