@@ -74,6 +74,19 @@ def test_a_folder_without_jobs_is_refused(tmp_path, place):
     assert "give a folder that `workbench run` wrote" in result.stderr
 
 
+@pytest.mark.parametrize("words", ["compare", "estimates", "plot", "report", "export", "posterior"])
+def test_a_command_on_one_folder_names_those_in_a_folder_of_folders(folder, words):
+    result = command(words, folder.parent)
+    said = f"{folder.parent}: holds folders of results, of which this command takes one; it has mine"
+    assert result.exit_code == 2 and said in result.stderr, result.stderr
+
+
+@pytest.mark.parametrize("words", ["status", "table", "compare", "estimates", "plot", "report"])
+def test_a_file_in_place_of_a_folder_is_called_a_file(tmp_path, words):
+    (tmp_path / "g.csv").write_text("a\n1\n")
+    assert "g.csv: is a file; give a folder" in command(words, tmp_path / "g.csv").stderr
+
+
 def test_a_damaged_job_is_named_and_the_others_are_told(folder, caplog):
     (folder / "jobs" / "study-mine.toml").write_text("cells = 3")
     result = command("status", folder, "--format", "json")

@@ -287,7 +287,7 @@ def test_words_with_commas_leave_numbers_as_they_are(write: Write) -> None:
     [
         ("", ["is empty", "give a header row"]),
         ("\n\n", ["is empty", "give a header row"]),
-        ("u,v\n", ["a header but no rows", "give at least 2"]),
+        ("u,v\n", ["a header but no rows", "give data rows, at least 2 for a fit"]),
         ("u,v\n1,2\n", ["only one row", "give at least 2"]),
         ("1,2\n3,4\n5,7\n", ["first row (1, 2) holds only numbers", "header is missing", "add a first row"]),
         ("u,v\n1,2\n3\n", ["data row 2 has 1 cells but the header has 2", "give every row one cell"]),

@@ -235,6 +235,10 @@ def test_a_file_without_rows_is_told(tmp_path: Path) -> None:
     pd.DataFrame({"a": np.zeros(0), "b": np.zeros(0)}).to_parquet(tmp_path / "empty.parquet")
     with pytest.raises(InputError, match=r"empty\.parquet: has columns but no rows; give at least 2"):
         draft_of(tmp_path / "empty.parquet")
+    np.save(tmp_path / "one.npy", np.ones((1, 2)))
+    for path in (write(tmp_path, "a,b\n1,2"), tmp_path / "one.npy"):
+        with pytest.raises(InputError, match="has only one row; give at least 2"):
+            draft_of(path)
 
 
 def test_a_config_of_too_long_a_name_is_one_message(tmp_path: Path) -> None:

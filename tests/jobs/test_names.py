@@ -62,6 +62,17 @@ def test_an_id_or_its_beginning_chooses_as_a_name_does() -> None:
     assert named([], "0ab2", FOLDER) == []
 
 
+@pytest.mark.parametrize("given", ["experiment-0aa1", "0aa1"])
+def test_a_name_that_is_the_id_of_another_job_is_refused_with_both(given: str) -> None:
+    jobs = [*JOBS, Job(given, "sweep-11")]
+    with pytest.raises(InputError, match=rf"'{given}' is the name of sweep-11 and the id of 'iris \(seed = 0\)'; give"):
+        named(jobs, given, FOLDER)
+    assert named(jobs, "sweep-11", FOLDER) == [jobs[-1]]
+    assert named(jobs, JOBS[0].name, FOLDER) == [JOBS[0]]
+    own = [*JOBS, Job("experiment-5", "experiment-5")]
+    assert named(own, "experiment-5", FOLDER) == [own[-1]]
+
+
 @pytest.mark.parametrize("given", ["galaxy", "", "ab2"])
 def test_a_name_that_is_not_there_is_one_message_with_every_id(given: str) -> None:
     with pytest.raises(InputError, match=f"--job: results/all has no job '{given}'") as raised:

@@ -58,7 +58,7 @@ def test_another_program_can_write_it(tmp_path: Path) -> None:
         ("", "is not JSON"),
         ("[" * 100_000, "is not JSON"),
         ("[]", "has no format 'workbench mixture'"),
-        (json.dumps({**GOOD, "version": 3}), "version is 3, and this workbench reads 1 and 2"),
+        (json.dumps({**GOOD, "version": 3}), "version is 3, and this workbench reads 1 and 2; write it again"),
         (json.dumps({k: v for k, v in GOOD.items() if k not in ("weights", "means")}), "weights, means: missing"),
         (json.dumps({**GOOD, "covariance": "round"}), "covariance: unknown family 'round'"),
         (json.dumps({**GOOD, "weights": [0.5, 0.6]}), "weights: must be non-negative and sum to 1"),

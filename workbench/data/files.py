@@ -228,7 +228,7 @@ def _read_excel(raw: bytes, where: str) -> Table:
         raise InputError(f"{where}: is not a readable Excel file ({error}); save the sheet as CSV") from None
     table = table_of(frame, where)
     if table is None or not table.num_rows:
-        raise InputError(f"{where}: the first sheet is empty; give a header row and at least 2 data rows")
+        raise InputError(f"{where}: the first sheet is empty; give a header row and data rows, at least 2 for a fit")
     return table
 
 

@@ -13,7 +13,7 @@ from workbench.data.frames import table_of
 from workbench.data.names import unknown_names
 from workbench.data.reading import Wanted
 from workbench.data.table import IN_PYTHON, ROW_NAMES, Table
-from workbench.errors import InputError, shown
+from workbench.errors import InputError, one_line, shown
 
 
 class ParquetPoints:
@@ -138,7 +138,7 @@ def _opened(path: Path) -> Any:
 
 
 def _unreadable(path: Path, error: Exception) -> InputError:
-    return InputError(f"{path}: is not a readable Parquet file ({error})")
+    return InputError(f"{path}: is not a readable Parquet file ({one_line(str(error), 200)}); write it again")
 
 
 def _is_numeric(kind: Any) -> bool:

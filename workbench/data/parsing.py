@@ -36,7 +36,7 @@ def parse_table(text: str, where: str) -> Table:
     """
     lines = text.strip("\r\n")
     if not lines.strip():
-        raise InputError(f"{where}: is empty; give a header row and at least 2 data rows")
+        raise InputError(f"{where}: is empty; give a header row and data rows, at least 2 for a fit")
     separator = _separator(lines)
     try:
         header, *rows = csv.reader(io.StringIO(lines, newline=""), delimiter=separator, strict=True)
@@ -50,7 +50,7 @@ def parse_table(text: str, where: str) -> Table:
     if complaints := [*_wrong_names(tuple(columns[place] for place in kept)), *ragged]:
         raise InputError(told(where, complaints))
     if not rows:
-        raise InputError(f"{where}: has a header but no rows; give at least 2 data rows")
+        raise InputError(f"{where}: has a header but no rows; give data rows, at least 2 for a fit")
     commas = _has_decimal_commas(cells, separator)
     return table_from(where, [columns[p] for p in kept], [cells[p] for p in kept], decimal_commas=commas)
 

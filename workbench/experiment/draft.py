@@ -95,6 +95,11 @@ class Draft:
         return next((name for name, count in counts.items() if whole >= ROWS_EACH * count), SUGGESTED[-1])
 
 
+def _check_rows(path: Path, count: int) -> None:
+    if count < 2:
+        raise InputError(f"{path}: has {'only one row' if count else 'columns but no rows'}; give at least 2")
+
+
 def draft_of(path: Path) -> Draft:
     """Look at a file of data.
 
@@ -104,12 +109,12 @@ def draft_of(path: Path) -> Draft:
     table = table_in(path)
     if table is None:
         data = read_rows(path, Wanted())
+        _check_rows(path, len(data.x))
         draft = Draft(len(data.x), list(data.columns), label=None if data.labels is None else "labels")
         for name, numbers in zip(data.columns, np.asarray(data.x).T, strict=True):
             _note_pile(draft, name, numbers)
         return draft
-    if not table.num_rows:
-        raise InputError(f"{path}: has columns but no rows; give at least 2")
+    _check_rows(path, table.num_rows)
     draft = Draft(table.num_rows, row_names=table.ids is not None)
     texts = {name: words_in(table.column(name)).tolist() for name in table.columns}
     incomplete = np.zeros(table.num_rows, bool)

@@ -27,6 +27,9 @@ Progress = Callable[[int, int], None]  # of (done, in all)
 
 _LOG = logging.getLogger("workbench")
 
+# Jobs or folders that a message lists.
+MOST_NAMED = 8
+
 # Errors that a cell can raise because of its numbers or the machine; errors of JAX and XLA are RuntimeErrors.
 NUMERICAL = (RuntimeError, MemoryError, ArithmeticError, OSError)
 
@@ -276,7 +279,16 @@ class Losses:
 
 
 def nothing_in(folder: Path) -> str:
-    """Why a folder holds no results, and what to do."""
+    """Why there are no results in a folder, or in what is given as one, and what to do."""
+    remedy = "give a folder that `workbench run` wrote"
+    if not folder.is_dir():
+        return f"{'is a file' if folder.exists() else 'no such folder'}; {remedy}"
     if any((folder / name).is_dir() for name in ("experiments", "selection")) or any(folder.glob("*-*/info.json")):
         return "holds runs of an older workbench in another layout, which are not read; run the experiment again"
-    return "no finished runs; give a folder that `workbench run` wrote"
+    inside = sorted(place.parent.name for place in folder.glob("*/cells"))
+    if inside and not (folder / "cells").exists():
+        more = f" and {len(inside) - MOST_NAMED} more" if len(inside) > MOST_NAMED else ""
+        return (
+            f"holds folders of results, of which this command takes one; it has {', '.join(inside[:MOST_NAMED])}{more}"
+        )
+    return f"no finished runs; {remedy}"

@@ -23,6 +23,7 @@ from workbench.loop.trace import Trace
 from workbench.mixture import PRIORS, Fixed
 from workbench.mixture.background import Background
 from workbench.mixture.prior.checks import Labels
+from workbench.mixture.saved import OTHER_VERSION
 from workbench.problem import Problem
 from workbench.soundness import Soundness
 from workbench.starts import STARTS
@@ -149,7 +150,8 @@ def load_comparison(path: Path | str) -> Comparison:
         if about["format"] != FORMAT:
             raise ValueError(f"its format is {shown(about['format'])}")
         if about["version"] != VERSION:
-            raise InputError(f"{path}: version is {shown(about['version'])}, and this workbench reads {VERSION}")
+            reads = f"this workbench reads {VERSION}; {OTHER_VERSION}"
+            raise InputError(f"{path}: version is {shown(about['version'])}, and {reads}")
         if about["dtype"] != dtype_name():
             setting = f'jax.config.update("jax_enable_x64", {about["dtype"] == USUAL})'
             raise InputError(f"{path}: is in {shown(about['dtype'])}, and JAX computes in {dtype_name()}: {setting}")

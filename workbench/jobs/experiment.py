@@ -153,7 +153,7 @@ def stored_experiments(folder: Path | str) -> list[Stored[tuple[Comparison, Expe
     """
     store = Store(folder)
     if not store.folder.is_dir():
-        raise InputError(f"{store.folder}: no such folder; give a folder that `workbench run` wrote")
+        raise InputError(f"{store.folder}: {nothing_in(store.folder)}")
     loaded, losses = list[Stored[tuple[Comparison, Experiment]]](), Losses()
     for job in jobs_of(store, ExperimentJob.kind):
         with losses.caught():

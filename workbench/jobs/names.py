@@ -9,10 +9,8 @@ from typing import Any, Generic, Protocol, TypeVar
 from workbench.errors import VALUE, InputError, cut, shown
 from workbench.experiment.reading import parse_experiment
 from workbench.experiment.sweep import tell_apart
+from workbench.jobs.base import MOST_NAMED
 from workbench.jobs.store import Store
-
-# Jobs that a message lists.
-MOST_NAMED = 8
 
 
 class HasName(Protocol):
@@ -102,10 +100,18 @@ def named(found: Sequence[Named], job: str | None, folder: Path | str) -> list[N
         folder: where they lie, for messages.
 
     Raises:
-        InputError: there is none; the message lists those that there are.
+        InputError: there is none, and the message lists those that there are; or it names one and is the id of another.
     """
     if job is None or not found:
         return list(found)
+    called = [each for each in found if each.name == job]
+    others = [each for each in found if job in (each.id, each.id.rpartition("-")[2]) and each.name != job]
+    if called and others:
+        own, other = called[-1], others[-1]
+        raise InputError(
+            f"--job: in {folder}, {shown(job)} is the name of {own.id} and the id of {shown(other.name)}; give "
+            f"--job {own.id} or the other's name"
+        )
     for fits in (
         lambda each: job in (each.name, each.id),
         lambda each: job and job in each.name,

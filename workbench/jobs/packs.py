@@ -13,7 +13,7 @@ from typing import Any
 
 from workbench.engine.files import DAMAGED, replacing
 from workbench.errors import InputError, one_line, shown
-from workbench.jobs.base import DONE, DamagedCellError
+from workbench.jobs.base import DONE, DamagedCellError, nothing_in
 from workbench.jobs.formats import FORMAT, check_format
 from workbench.jobs.registry import stored_job
 from workbench.jobs.running import Reuse, Watch, run_job
@@ -41,7 +41,7 @@ def export(folder: Path, out: Path) -> int:
     store = Store(folder)
     keys = store.stored_keys()
     if not keys:
-        raise InputError(f"{folder}: no finished runs; give a folder that `workbench run` wrote")
+        raise InputError(f"{folder}: {nothing_in(folder)}")
     for key in keys:
         manifest = store.manifest(key)
         if manifest is not None and manifest["status"] == DONE:

@@ -194,7 +194,7 @@ def stores_in(folder: Path) -> Iterator[Store]:
         InputError: there is no such folder.
     """
     if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder; give a folder that `workbench run` wrote")
+        raise InputError(f"{folder}: {nothing_in(folder)}")
     places = [folder] if (folder / "cells").is_dir() else sorted(p.parent for p in folder.glob("*/cells") if p.is_dir())
     yield from map(Store, places)
 

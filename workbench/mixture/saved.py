@@ -24,6 +24,9 @@ FORMAT, VERSION = "workbench mixture", 1
 # The version of a file with a background, which readers of the first would overlook.
 WITH_BACKGROUND = 2
 
+# What to do with a file of a version that is not read.
+OTHER_VERSION = "write it again with this workbench, or read it with the one that wrote it"
+
 # A larger file is no mixture: it would hold a million components in one column.
 MOST_BYTES = 2**27
 
@@ -133,7 +136,7 @@ def load_mixture(path: Path | str) -> SavedMixture:
     version = values.get("version")
     if isinstance(version, bool) or version not in (VERSION, WITH_BACKGROUND):
         read = f"{VERSION} and {WITH_BACKGROUND}"
-        raise InputError(f"{path}: version is {shown(version)}, and this workbench reads {read}")
+        raise InputError(f"{path}: version is {shown(version)}, and this workbench reads {read}; {OTHER_VERSION}")
     if ("background" in values) != (version == WITH_BACKGROUND):
         there = "has a background" if version == VERSION else "has none"
         raise InputError(

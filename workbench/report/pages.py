@@ -12,7 +12,7 @@ from typing import Any
 
 from workbench.errors import InputError
 from workbench.jobs.atlas import AtlasJob, load_atlas_job
-from workbench.jobs.base import Losses
+from workbench.jobs.base import Losses, nothing_in
 from workbench.jobs.claims import LedgerJob
 from workbench.jobs.experiment import ExperimentJob, load_experiment
 from workbench.jobs.judged import load_ledger
@@ -70,7 +70,7 @@ def redraw(folder: Path, job: str | None = None) -> list[Path]:
         InputError: there is no such folder or job, or nothing in it is finished and sound.
     """
     if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder; give a folder that `workbench run` wrote")
+        raise InputError(f"{folder}: {nothing_in(folder)}")
     store, written, shown, losses = Store(folder), list[Path](), None, Losses()
     for each in named(jobs_of(store), job, folder):
         with losses.caught():
@@ -79,7 +79,7 @@ def redraw(folder: Path, job: str | None = None) -> list[Path]:
                 written += [_write(store, each.file, shown), *shown.draw(store.folder / "figures" / each.id)]
     losses.tell(others=bool(written))
     if not written:
-        raise InputError(f"{folder}: no finished runs; give a folder that `workbench run` wrote")
+        raise InputError(f"{folder}: {nothing_in(folder)}")
     _write_front(store, shown)
     return [folder / "report.html", *written]
 
