@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 import tomli_w
+from click.testing import CliRunner
 
 import workbench
+from workbench.cli import cli
 
 
 @pytest.fixture
@@ -73,3 +75,25 @@ main()
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     boxes = "the font of the figures lacks some characters of the names, and shows boxes in their place"
     assert done.stderr.splitlines() == ["Warning: first second", f"Warning: {boxes}"]
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (
+            ["fit", "a.toml", "--out", ""],
+            "Invalid value for '--out': is empty; give a folder",
+        ),
+        (["errors", "a.toml", "--replicates", "5"], "Invalid value for '--replicates'"),
+        (["fit"], "Missing argument 'FILE'; `workbench fit --help` shows what it takes"),
+        (["fit", "a.toml", "--bogus"], "No such option"),
+        (["bogus"], "No such command 'bogus'; `workbench --help` shows what it takes"),
+        (["fit", "a\nb.toml"], "a b.toml: "),
+        (["init", "a\nb.csv"], "a b.csv: "),
+        (["status", "a\nb"], "a b: "),
+    ],
+)
+def test_every_error_is_one_line(words: list[str], told: str) -> None:
+    result = CliRunner().invoke(cli, words, prog_name="workbench", catch_exceptions=False)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.startswith(f"Error: {told}") and result.stderr.count("\n") == 1

@@ -85,12 +85,25 @@ class _Group(click.Group):
             importlib.import_module(f"workbench.cli.{FILES[cmd_name]}")
         return super().get_command(ctx, cmd_name)
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Keep the words of the command line, which messages repeat."""
+        ctx.meta[_WORDS] = list(args)
+        return super().parse_args(ctx, args)
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command."""
         try:
             return super().invoke(ctx)
         except InputError as error:
-            raise _Stop(str(error), BAD_INPUT) from None
+            message = str(error)
+            for word in ctx.meta[_WORDS]:
+                # The name of a file may hold a line break, and a message is one line.
+                message = message.replace(word, one_line(word)) if "\n" in word else message
+            raise _Stop(message, BAD_INPUT) from None
+        except click.UsageError as error:
+            command = (error.ctx or ctx).command_path
+            message = one_line(error.format_message()).rstrip(".")
+            raise _Stop(f"{message}; `{command} --help` shows what it takes", BAD_INPUT) from None
         except OSError as error:
             if error.errno not in (*_DISK, *_IN_THE_WAY):
                 raise
@@ -107,6 +120,9 @@ class _Group(click.Group):
         except KeyboardInterrupt:
             raise _Stop(f"interrupted; {_KEPT}", INTERRUPTED) from None
 
+
+# Where the words of the command line are kept.
+_WORDS = "workbench.words"
 
 # Error numbers of a disk that is full or cannot be written to.
 _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
