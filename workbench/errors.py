@@ -67,7 +67,10 @@ def checks_arguments(function: F) -> F:
     other values are checked by the function itself.
     """
     if isinstance(function, type):
-        function.__init__ = checks_arguments(function.__init__)  # type: ignore[misc]
+        init: Any = function.__init__  # type: ignore[misc]
+        # What a class checks itself, it says in its own words.
+        init.checks_itself = hasattr(function, "__post_init__")
+        function.__init__ = checks_arguments(init)  # type: ignore[misc]
         return function
     signature = inspect.signature(function)
     name = function.__qualname__.removesuffix(".__init__")
@@ -119,6 +122,8 @@ def _checks(function: Callable[..., Any]) -> dict[str, Callable[[str, Any], obje
     known = {frozenset({str}): _check_text, frozenset({float}): _check_number, frozenset({Path, str}): path_of}
     found: dict[str, Callable[[str, Any], object]] = {}
     hint: Any
+    if getattr(function, "checks_itself", False):
+        return found
     for key, hint in inspect.get_annotations(function).items():
         several = typing.get_origin(hint) in (typing.Union, types.UnionType)
         members = frozenset(typing.get_args(hint) if several else (hint,))

@@ -173,10 +173,10 @@ class Content(NamedTuple):
 @checks_arguments
 def read_table(
     table: Any,
-    columns: Sequence[str] | None = None,
-    label: str | None = None,
+    columns: Sequence[str | int] | None = None,
+    label: str | int | None = None,
     *,
-    identity: str | None = None,
+    identity: str | int | None = None,
     missing: Missing = "refuse",
     wanted: Wanted | None = None,
     name: str = "table",
