@@ -97,6 +97,7 @@ def test_three_hundred_problems_of_as_many_sizes_stay_within_bounds() -> None:
     maps, mebibytes = zip(*json.loads(ended.stdout), strict=True)
     # A problem of a new shape adds some 500.
     assert max(maps) < SHARE * int(Path("/proc/sys/vm/max_map_count").read_text()) + 1500
-    assert sum(later < earlier - 500 for earlier, later in pairwise(maps)) >= 2
+    # The fewer programs a problem needs, the less often they are let go.
+    assert sum(later < earlier - 500 for earlier, later in pairwise(maps)) >= 1
     # The second half of the loop needs no more than the first, but for what allocators keep.
     assert max(mebibytes) < 1.1 * max(mebibytes[: PROBLEMS // 2])

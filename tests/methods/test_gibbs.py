@@ -59,7 +59,8 @@ def with_points(problem: Problem, x: jax.Array) -> Problem:
     z = (held.inverse @ (x - held.shift).T)[None]
     padded = jnp.zeros_like(held.z).at[..., : len(x)].set(z)
     (_, *others), static = problem.tree_flatten()
-    return Problem.tree_unflatten(static, (replace(held, z=padded), *others))
+    # The native pass takes the scatter of a tied covariance from the total over rows.
+    return Problem.tree_unflatten(static, (replace(held, z=padded, total=z[0] @ z[0].T), *others))
 
 
 def functionals(mixture: Mixture, x: jax.Array) -> jax.Array:
@@ -124,6 +125,18 @@ def geweke_problem(family: str) -> Problem:
 def test_joint_test_of_geweke_passes() -> None:
     # Some twenty normal scores: one in a thousand times beyond 4, and the key is fixed.
     assert np.max(geweke(geweke_problem("full"), 1, chains=3_000, steps=10)) < 4
+
+
+class Renamed(Gibbs):
+    """A sampler of a user's own."""
+
+    share: float = 0.5
+
+
+def test_what_is_compiled_of_a_subclass_is_the_subclass() -> None:
+    ours = Renamed(num_samples=7, share=0.25).as_compiled()
+    assert isinstance(ours, Renamed) and (ours.share, ours.num_samples) == (0.25, Gibbs().num_samples)
+    assert Gibbs(num_samples=7).as_compiled() == Gibbs()
 
 
 @pytest.mark.slow

@@ -53,8 +53,8 @@ class Gibbs(Sampler):
         return Schedule(marks, "steps", max_steps=None, draws=len(draws))
 
     def as_compiled(self) -> Method:
-        """A sweep knows no number of sweeps."""
-        return Gibbs()
+        """A sweep knows no number of sweeps. A subclass stays what it is, with fields of its own."""
+        return self.model_copy(update={name: field.default for name, field in Gibbs.model_fields.items()})
 
     def bind(self, problem: Problem) -> Algorithm:
         """A chain whose state is its mixture."""
