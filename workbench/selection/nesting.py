@@ -68,9 +68,14 @@ def size_of(problem: Problem) -> int:
 
     It is smaller than the problem's own number if there is no larger problem.
     """
-    if _work(problem, COMPONENTS) <= SMALL:
+    if is_small(problem):
         return COMPONENTS
     return next((size for size in SIZES if size >= problem.components and _work(problem, size) <= MODERATE), 0)
+
+
+def is_small(problem: Problem) -> bool:
+    """Whether a pass over the points is `SMALL` work with as many components as the largest size has."""
+    return _work(problem, COMPONENTS) <= SMALL
 
 
 def _work(problem: Problem, components: int) -> int:

@@ -4,9 +4,9 @@ Under the conjugate prior the particles are those of IBIS, which take in the poi
 sweeps; under other priors they are those of tempered SMC. Both reach the modes while these are still connected. Chains
 are those of Gibbs under the conjugate prior and of NUTS elsewhere; they agree if they move between the modes, and
 otherwise each stays in one. The order is fixed: particles, which the evidence needs anyway; chains; chains of Gibbs
-four times as long, whose sweeps are cheap; then ever more particles. If the evidence is exact, chains come first. WAIC
-and PSIS-LOO read the first whose draws agree, by the one rule for all samplers (`diagnostics.Mixing`). If none agree,
-their scores are not eligible.
+four times as long, unless sweeps are so cheap that the first chains are that long; then ever more particles. If the
+evidence is exact, chains come first. WAIC and PSIS-LOO read the first whose draws agree, by the one rule for all
+samplers (`diagnostics.Mixing`). If none agree, their scores are not eligible.
 
 The evidence has a rule of its own. Each run of particles estimates it without bias, however well the particles mix, and
 the spread of the runs' estimates is its error. That error is meaningless if one run outweighs all the others together,
@@ -38,7 +38,7 @@ from workbench.mixture.prior.update import log_marginal_likelihood, update
 from workbench.posterior import exact_posterior
 from workbench.posterior.exact import MOST_ALLOCATIONS, num_allocations
 from workbench.problem import Problem
-from workbench.selection.nesting import run_nested
+from workbench.selection.nesting import is_small, run_nested
 from workbench.selection.score import Score
 from workbench.soundness import Soundness
 
@@ -47,7 +47,8 @@ M = TypeVar("M", bound=Method)
 # The first number of sweeps of each chain of Gibbs after the warm-up; on few data they take less time than compiling
 # one. Successive sweeps are correlated, and a sweep costs less than evaluating its draw, so few are read: 4,000 draws
 # of four chains, whatever the number of sweeps. That is ten times the effective draws that chains need to agree, and
-# gives a mean to 1/60 of the posterior standard deviation.
+# gives a mean to 1/60 of the posterior standard deviation. Where the particles disagree, the chains mostly have to be
+# LONG; they are so at once where a pass is `SMALL` work.
 SWEEPS, READ = 4000, 1000
 
 # The first number of particles of each run of tempered SMC, unless the experiment states one.
@@ -59,6 +60,7 @@ PARTICLES = 500
 GROWTH = 4
 MOST_PARTICLES = 8000
 MOST_WORK = 2**22
+LONG = GROWTH * SWEEPS
 
 
 class Missing(NamedTuple):
@@ -105,8 +107,9 @@ class Posterior(NamedTuple):
 def chains_of(experiment: Experiment, problem: Problem) -> Sampler | None:
     """Gibbs under the conjugate prior, where it compiles faster; otherwise NUTS. The experiment's own come first."""
     own = list(experiment.methods.values())
+    sweeps = LONG if is_small(problem) else SWEEPS
     # With one component every sweep is an independent draw.
-    thinning = SWEEPS // READ if problem.components > 1 else 1
+    thinning = sweeps // READ if problem.components > 1 else 1
     gibbs = [
         *(method for method in own if isinstance(method, Gibbs)),
         Gibbs(num_warmup=SWEEPS // 4, num_samples=READ * thinning, thinning=thinning),
@@ -154,7 +157,7 @@ def sampled(
     if by_particles.agrees:
         return by_particles, by_particles
     found = drawn(chains) if found is None else found
-    if not found.agrees and isinstance(chains, Gibbs):
+    if not found.agrees and isinstance(chains, Gibbs) and chains.num_samples < LONG:
         longer = {"num_samples": GROWTH * chains.num_samples, "thinning": GROWTH * chains.thinning}
         found = drawn(chains.model_copy(update=longer))
     if found.agrees:
