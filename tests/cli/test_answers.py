@@ -22,7 +22,7 @@ import workbench as wb
 from workbench.cli import cli
 
 CONFIG = """
-restarts = 4
+restarts = 8
 [data]
 file = "flowers.csv"
 columns = ["length", "width"]

@@ -101,6 +101,24 @@ def test_each_doubt_is_told(more: dict[str, Any], doubt: str) -> None:
     assert doubt in text
 
 
+def test_few_searches_say_little_about_others() -> None:
+    """Of three, none ends higher with probability 1/8 even if half of all do; of four, with less than a tenth."""
+    three, four = (replace(EM, searches=number, searches_on_best=2) for number in (3, 4))
+    text = whom_to_trust([three])
+    assert text.startswith("Do not trust the best yet: only 3 searches were made")
+    assert "restarts = 32" in text
+    assert whom_to_trust([four]).startswith("Trust em")
+    assert "only 2 searches" in whom_to_trust([replace(EM, restarts=2, reached_best=2)])
+    # One component has one optimum.
+    assert whom_to_trust([three], wb.Problem(np.arange(20.0), 1)).startswith("Trust em")
+
+
+def test_starts_that_are_one_search_need_another_rule() -> None:
+    text = whom_to_trust([replace(EM, searches=1, searches_on_best=1)])
+    assert "a single search reaches it" in text
+    assert "another rule of starts" in text
+
+
 def test_two_methods_on_one_start_are_no_second_witness() -> None:
     once = {"reached_best": 1, "converged_on_best": 1}
     assert "a single search" in whom_to_trust([replace(EM, **once), replace(ASCENT, **once)])

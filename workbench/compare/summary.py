@@ -91,6 +91,7 @@ class MethodSummary:
     equal_elsewhere: int | None = None  # restarts that end at the value of the best but on another mixture
     converged_on_best: int | None = None  # restarts that reach the best and have converged
     searches_on_best: int | None = None  # searches of starts from which restarts reach the best; None if not known
+    searches: int | None = None  # independent searches that all starts come from; None if not known
     stale: str | None = None  # the code that made the stored run, if it is not the present one
     heldout_gain: float | None = None  # held-out log density per point less em's, on the same points
     heldout_gain_error: float | None = None  # standard error of the mean difference over the points
@@ -223,6 +224,7 @@ def _summarise(
         sliver=None if short or mixture is None or trace.is_sampler else sliver_in(problem, mixture, columns),
         equal_elsewhere=None if trace.is_sampler else elsewhere,
         searches_on_best=comparison.searches_of(trace, [restart for restart, _ in rows]),
+        searches=comparison.searches_of(trace, range(trace.num_restarts)),
         converged_on_best=sum(statuses[restart].status == Status.CONVERGED for restart, _ in rows),
         heldout_gain=None if gain is None else gain.log_density,
         heldout_gain_error=None if gain is None else gain.standard_error,

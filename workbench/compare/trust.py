@@ -10,6 +10,10 @@ from workbench.problem import Problem
 # The most values of other optima that a sentence gives.
 RIVALS = 3
 
+# Where every further search ends higher with probability 1/2, FEW of them end no higher with probability .0625, and
+# fewer with more than a tenth: of fewer searches nothing can be concluded about others.
+FEW = 4
+
 
 def trusted(summaries: Sequence[MethodSummary]) -> str | None:
     """The method that reaches the best from the largest share of its starts, the first of equals; None if none does."""
@@ -20,12 +24,12 @@ def trusted(summaries: Sequence[MethodSummary]) -> str | None:
 def whom_to_trust(summaries: Sequence[MethodSummary], problem: Problem | None = None) -> str:
     """A few sentences: how far the best can be trusted as an optimum, and whether the chains bear it out.
 
-    The best is trusted where several independent searches end on it, at least one start has met its stopping rule, and
-    none of its components is suspicious, merged or by chance. A best that a single search found says nothing about what
-    further ones would find: where each has ended on an optimum of its own, the next is likely to find another (Good
-    1953, Biometrika 40: the share of unseen optima is about that of optima seen once). Whether the number of components
-    is right is another question. Where other optima are nearly as high, the data cannot choose between their groups,
-    however many starts agree, and no standard error says so.
+    The best is trusted where several independent searches end on it, of `FEW` or more that were made, at least one
+    start has met its stopping rule, and none of its components is suspicious, merged or by chance. A best that a single
+    search found says nothing about what further ones would find: where each has ended on an optimum of its own, the
+    next is likely to find another (Good 1953, Biometrika 40: the share of unseen optima is about that of optima seen
+    once). Whether the number of components is right is another question. Where other optima are nearly as high, the
+    data cannot choose between their groups, however many starts agree, and no standard error says so.
 
     Args:
         summaries: of the methods of one comparison.
@@ -37,7 +41,8 @@ def whom_to_trust(summaries: Sequence[MethodSummary], problem: Problem | None = 
         reason = "no method that climbs reaches the best" if sound else "no method that climbs has a sound answer"
         return f"Trust none yet: {reason}.{_of_chains(summaries)}"
     found = "; ".join(f"{s.method} ends there from {s.reached_best} of {s.restarts} starts{_of(s)}" for s in there)
-    doubts = _doubts(there) + _of_parameters(problem)
+    one = problem is not None and problem.components == 1  # which has no optimum but its own
+    doubts = ([] if one else _of_searches(there)) + _doubts(there) + _of_parameters(problem)
     after = f"{_of_rivals(climbs)}{_of_chains(summaries)}"
     if doubts:
         return f"Do not trust the best yet: {'; '.join(doubts)} ({found}).{after}"
@@ -64,15 +69,24 @@ def _of(s: MethodSummary) -> str:
     return f" ({s.searches_on_best} independent search{'es' * (s.searches_on_best != 1)})"
 
 
+def _of_searches(there: Sequence[MethodSummary]) -> list[str]:
+    """A doubt where too few searches were made, or reach the best."""
+    # The methods begin at the same starts, so that two methods on one start are no second witness.
+    made = max(s.restarts if s.searches is None else s.searches for s in there)
+    if max(s.reached_best if s.searches_on_best is None else s.searches_on_best for s in there) == 1:
+        what = "a single search reaches it, so that others may find a higher one"
+    elif made < FEW:
+        what = f"only {made} searches were made, and half of all others may end higher"
+    else:
+        return []
+    # Several starts of one search are one start repeated, and more of them would be the same again.
+    again = made == 1 and any(s.restarts > 1 for s in there)
+    return [f"{what} ({'begin by another rule of starts too' if again else 'give more, as restarts = 32'})"]
+
+
 def _doubts(there: Sequence[MethodSummary]) -> list[str]:
     """Reasons not to trust the best that these methods reach."""
     doubts = []
-    # The methods begin at the same starts, so that two methods on one start are no second witness.
-    if max(s.reached_best if s.searches_on_best is None else s.searches_on_best for s in there) == 1:
-        # Several starts of one search are one start repeated, and more of them would be the same again.
-        again = any(s.searches_on_best == 1 and (s.reached_best or 0) > 1 for s in there)
-        remedy = "begin by another rule of starts too" if again else "give more, as restarts = 32"
-        doubts.append(f"a single search reaches it, so that others may find a higher one ({remedy})")
     if not any(s.converged_on_best for s in there):
         doubts.append("no start that reaches it has converged (give the methods a larger max_iterations)")
     if any(s.merged for s in there):
