@@ -169,7 +169,7 @@ def optimum_of_halves(z: Array) -> Plain:
     """The maximum to which EM leads from the two halves of the points by their first column."""
     upper = z[:, 0] > np.median(z[:, 0])
     halves = [z[~upper], z[upper]]
-    covariances = np.asarray([np.cov(half.T, bias=True) for half in halves])
+    covariances = np.asarray([np.atleast_2d(np.cov(half.T, bias=True)) for half in halves])
     return optimum_near(Plain(np.full(2, 0.5), np.asarray([half.mean(axis=0) for half in halves]), covariances), z)
 
 
@@ -206,7 +206,8 @@ def test_stable_step_is_two_over_the_largest_curvature_of_differences(tmp_path: 
         steps = directions * np.sqrt(2 * study.displacement / (len(x) * curvatures))
         both = [passes_back(z, u + sign * step, height(u) - study.within) for step in steps.T for sign in (-1, 1)]
         assert 0 < own[0]["em_passes"] <= max(both) <= own[0]["em_passes"] + 2
-    assert decision.value == pytest.approx(max(edges) / min(edges), rel=DIGITS)
+    # Of the steps that were tried, .95 of an edge is the largest that comes back and 1.05 the smallest that does not.
+    assert decision.value == pytest.approx(max(edges) / min(edges) * 0.95 / 1.05, rel=DIGITS)
 
 
 def passes_back(x: Array, u: Array, goal: float) -> int:

@@ -84,6 +84,23 @@ def test_ends_are_compared_as_they_are_whatever_lies_beyond_them(run: Make) -> N
     assert decide("best_start_is_a_spike", run(em=[["start", "spike"]])).verdict == UNDECIDED
 
 
+def test_em_runs_on_from_an_end_on_its_way_into_a_spike_and_rests_where_it_is_no_spike(
+    run: Make, two_groups: Problem, trace_of: Make, ran_of: Make
+) -> None:
+    x, stopped, good = np.asarray(two_groups.x), [], run(em=[["start", "good"]]).comparison["em"].at(0, 1)
+    # A component along the line through two points ends on the line where it is a thousandth wide across, and leaves
+    # it where it is a hundredth wide and takes other points.
+    for width in (1e-3, 1e-2):
+        along = np.cov(x[:2].T, bias=True) + width**2 * np.eye(2)
+        end = Mixture.from_covariances([0.05, 0.95], [x[:2].mean(0), x.mean(0)], np.stack([along, np.cov(x.T)]))
+        stopped.append(ran_of(two_groups, {"em": trace_of(two_groups, [[good, good], [end, end]])}))
+    into, away = (decide("best_start_is_a_spike", each) for each in stopped)
+    assert "with 1 a covariance is no longer positive definite in float64" in into.note
+    assert "with 0 a covariance is no longer positive definite in float64" in away.note
+    (row,) = away.sensitivity
+    assert (row.what, row.at, row.verdict) == ("EM", "runs on into the spike", FAILS)
+
+
 def test_fewer_passes_are_fewer_more_are_more_and_few_starts_say_nothing(run: Make) -> None:
     slow, fast = ["start", "better", "better", "better", "good"], ["start", "good"]
     assert decide("ascent_needs_fewer_passes", run(em=[slow] * 8, ascent=[fast] * 8)).verdict == HOLDS

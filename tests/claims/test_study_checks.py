@@ -43,12 +43,13 @@ def floors(with_floor: int, without: int, rounded: int = 0) -> list[Row]:
     ]  # fmt: skip
 
 
-def stability(em: int | None, *edges: float) -> list[Row]:
-    """Edges of stability of as many data sets, in one chart."""
+def stability(em: int | None, *edges: float, tried: bool = True) -> list[Row]:
+    """Edges of stability of as many data sets, in one chart, between two steps that were tried, or beyond all."""
     return [
-        {"subject": str(s), "chart": "c", "predicted_edge": edge, "em_passes": em, "passes": 20}
+        {"subject": str(s), "chart": "c", "predicted_edge": edge, "em_passes": em, "passes": 20,
+         "seen_low": 0.98 * edge, "seen_high": 1.02 * edge if tried else None}
         for s, edge in enumerate(edges)
-    ]
+    ]  # fmt: skip
 
 
 def affine(em: float, ascent: float | None) -> list[Row]:
@@ -170,6 +171,10 @@ CASES: dict[str, list[tuple[list[Row], Verdict]]] = {
         (stability(30, 0.5, 5.0), HOLDS),
         (stability(30, 0.5, 0.51), FAILS),
         (stability(None, 0.5, 5.0), FAILS),
+        # Edges 2.05 apart may be less than 2 apart between the steps that were tried.
+        (stability(30, 1.0, 2.05), FAILS),
+        # A grid whose steps all come back shows no edge.
+        (stability(30, 0.5, 5.0, tried=False), UNDECIDED),
         (stability(30, 0.5), UNDECIDED),
     ],
     "em_keeps_its_path": [

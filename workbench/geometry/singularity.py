@@ -202,6 +202,48 @@ def falls_in_rounding(path: Path, num_points: int) -> int:
     return int(np.sum(fell & (rises >= -num_points * eps * np.exp(-2.0 * np.where(fell, narrow, 0.0)))))
 
 
+class RunOn(NamedTuple):
+    """Where EM comes to from mixtures at which climbs stop, if it is not stopped."""
+
+    heights: np.ndarray  # [R]   the largest log_joint on the way, less its rounding except at the start
+    lost: np.ndarray  # [R]   whether a covariance is no longer positive definite in the arithmetic
+
+
+def run_on(problem: Problem, mixtures: Mixture, most: int) -> RunOn:
+    """EM from mixtures, leaves [R, ...], into the singularity, as far as the precision of its numbers goes.
+
+    It goes on at any width, until `log_joint` no longer rises, or a number is not finite, or after `most` steps. The
+    rounding of `log_joint` at a width is that of `falls_in_rounding`.
+    """
+    return RunOn(*(np.asarray(values) for values in _run_on(problem, mixtures, most)))
+
+
+@partial(jax.jit, static_argnums=2)
+def _run_on(problem: Problem, mixtures: Mixture, most: int) -> tuple[Array, Array]:
+    """The fields of `RunOn`, inside the compiled program."""
+    eps = float(np.finfo(problem.dtype).eps)
+
+    def climb(start: Mixture) -> tuple[Array, Array]:
+        low = jnp.asarray(-jnp.inf, problem.dtype)
+
+        def goes_on(carry: tuple[Array, Mixture, Array, Array, Array]) -> Array:
+            return carry[4] & (carry[0] < most)
+
+        def step(
+            carry: tuple[Array, Mixture, Array, Array, Array],
+        ) -> tuple[Array, Mixture, Array, Array, Array]:
+            count, mixture, before, height, _ = carry
+            image, value = problem.em_step(mixture)  # the value is that of the mixture before the step
+            rounded = problem.num_points * eps * jnp.exp(-2.0 * _log_width(mixture, problem))
+            least = value - jnp.where(count == 0, 0.0, rounded)
+            return count + 1, image, value, jnp.fmax(height, least), value > before  # False where it is NaN
+
+        _, _, last, height, _ = jax.lax.while_loop(goes_on, step, (jnp.asarray(0), start, low, low, jnp.asarray(True)))
+        return height, ~jnp.isfinite(last)
+
+    return jax.vmap(climb)(mixtures)
+
+
 @partial(jax.jit, static_argnums=(0, 3))
 def _paths(method: Mapped, problem: Problem, starts: Mixture, steps: int) -> Values:
     """The fields of `Path`, inside the compiled program."""

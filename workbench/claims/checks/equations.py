@@ -1,10 +1,12 @@
 """Checks of the likelihood equations: how they are coupled, singularities, step sizes, and changes of units."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from workbench.claims.decision import Decision, Exact, NoErrorKnown, Varied, Verdict, across, number, undecided
 from workbench.claims.evidence import Limits
-from workbench.studies import Findings
+from workbench.studies import Findings, Row
 
 
 def equations_are_coupled(findings: Findings, limits: Limits) -> Decision:
@@ -68,28 +70,28 @@ def escape_has_slope_of_theory(findings: Findings, limits: Limits) -> Decision:
 
 
 def step_size_must_be_chosen(findings: Findings, limits: Limits) -> Decision:
-    """The ratio of the largest to the smallest stable step size of ascent, between data sets in one chart.
+    """The least ratio between the stable step sizes of two data sets in one chart, as climbs show them.
 
-    Step sizes are compared in one chart only, because those of different coordinates have no common measure. In how
-    many charts the edges of one data set agree is in the table.
+    On one data set ascent still comes back with `seen_low`, on the other no longer with `seen_high`: the ratio of the
+    two is the figure, for the data sets where it is largest. Step sizes are compared in one chart only, because those
+    of different coordinates have no common measure. In how many charts the edges agree is in the note.
     """
     cells = {(str(row["subject"]), str(row["chart"])): row for row in findings.rows}
     subjects, charts = (list(dict.fromkeys(key[place] for key in cells)) for place in (0, 1))
     if len(subjects) < 2:
         return undecided("The study needs several subjects, whose edges differ or not.")
     stuck = sum(row["em_passes"] is None for row in cells.values())
+    decisions = {c: _step_size([cells[s, c] for s in subjects], stuck, limits) for c in charts}
     edges = {c: np.asarray([_number(cells[s, c]["predicted_edge"]) for s in subjects]) for c in charts}
-    ratios = {c: float(e.max() / e.min()) for c, e in edges.items()}
-    decisions = {c: _step_size(ratio, stuck, limits) for c, ratio in ratios.items()}
     first, *others = charts
     same = [c for c in others if np.allclose(edges[c], edges[first], rtol=limits["same"])]
+    most = max((_number(row["em_passes"]) for row in cells.values() if row["em_passes"] is not None), default=0.0)
     note = (
-        f"In {first}, over {len(subjects)} data sets. EM comes back from {len(cells) - stuck} of {len(cells)} places. "
+        f"In {first}. EM comes back from {len(cells) - stuck} of {len(cells)} places in up to {number(most)} passes. "
         f"In {len(same)} of {len(others)} other charts the edges are the same numbers."
     )
-    base = Decision(decisions[first].verdict, ratios[first], decisions[first].unit, NoErrorKnown(), note)
     rows = [Varied.of(decisions[c], "chart", c, within=True) for c in others]
-    return across(base, rows, at=first)
+    return across(replace(decisions[first], note=f"{note} {decisions[first].note}".strip()), rows, at=first)
 
 
 def em_keeps_its_path(findings: Findings, limits: Limits) -> Decision:
@@ -138,9 +140,16 @@ def _coupled(findings: Findings, limits: Limits, column: str, words: str) -> Dec
     return across(decision(nearest, note), rows[1:], at=f"separation {separations[0]:g}")
 
 
-def _step_size(ratio: float, stuck: int, limits: Limits) -> Decision:
+def _step_size(cells: list[Row], stuck: int, limits: Limits) -> Decision:
+    """The ratio of the largest step that came back on some data set to the smallest that did not on another."""
+    low, high = (np.asarray([_number(row[name]) for row in cells]) for name in ("seen_low", "seen_high"))
+    seen = np.isfinite(low) & np.isfinite(high)
+    if np.sum(seen) < 2:
+        return undecided("On all data sets but one every step comes back, or none in the passes that it has.")
+    ratio = float(np.max(low[seen]) / np.min(high[seen]))
     verdict = Verdict.HOLDS if ratio > limits["ratio"] and not stuck else Verdict.FAILS
-    return Decision(verdict, ratio, "times from the smallest edge to the largest, between data sets", NoErrorKnown())
+    note = f"Edges were seen on {np.sum(seen)} of {len(cells)} data sets."
+    return Decision(verdict, ratio, "times between the stable steps of two data sets, at least", NoErrorKnown(), note)
 
 
 def _number(value: object) -> float:
