@@ -30,6 +30,8 @@ from workbench.jobs.judged import (
     record_of_decision,
 )
 from workbench.jobs.store import Store
+from workbench.methods import EM
+from workbench.methods.parts import ROUNDING
 from workbench.report import ledger_table, redraw, show_claims
 
 HOLDS, FAILS, DEPENDS, UNDECIDED = Verdict
@@ -46,7 +48,8 @@ PROMISED = {
 
 @pytest.fixture
 def claim() -> dict[str, Any]:
-    return {"sentence": f"EM climbs. {HOSTILE}", "source": "1977", "config": "tiny.toml", "check": "em_never_falls"}
+    named = {"sentence": f"EM climbs. {HOSTILE}", "source": "1977", "config": "tiny.toml", "check": "em_never_falls"}
+    return {**named, "thresholds": {"rounding": {"value": 1e4, "reason": "eps of the height"}}}
 
 
 @pytest.fixture
@@ -78,11 +81,12 @@ def test_every_mistake_is_named_at_once_with_its_key(folder: Path, claim: dict[s
         "sourceless": {key: value for key, value in claim.items() if key != "source"},
         "unknown": {**claim, "check": "em_never_fals"},
         "lost": {**claim, "config": "nowhere.toml"},
-        "wrong": {**claim, "config": "study.toml"},
+        "wrong": {**log, "config": "study.toml"},
         "many": {**log, "config": ["tiny.toml", "tiny.toml"]},
         "unreasoned": {**log, "thresholds": {"rounding": {"value": 1e-12}}},
         "unbounded": {**log, "thresholds": {}},
-        "bounded": {**claim, "thresholds": log["thresholds"]},
+        "bounded": {**claim, "thresholds": {**claim["thresholds"], "size": claim["thresholds"]["rounding"]}},
+        "all": {**log, "config": "*"},
         "varied": {**claim, "vary": [{"what": "starts", "at": "2", "set": ["restats=2"]}]},
         "right": claim,
         "flat": 3,
@@ -101,11 +105,12 @@ def test_every_mistake_is_named_at_once_with_its_key(folder: Path, claim: dict[s
         ("claims.sourceless.source: missing", ""),
         ("claims.unknown.check: unknown 'em_never_fals'", "did you mean 'em_never_falls'?"),
         ("claims.lost.config: ", "cannot be read"),
-        ("claims.wrong.config: em_never_falls reads an experiment, and study.toml is the study bad_optima", ""),
+        ("claims.wrong.config: log_exceeds_sum reads an experiment, and study.toml is the study bad_optima", ""),
         ("claims.many.config: log_exceeds_sum reads one file, got 2", ""),
         ("claims.unreasoned.thresholds.rounding.reason: missing", ""),
         ("claims.unbounded.thresholds.rounding: missing; log_exceeds_sum needs it", ""),
-        ("claims.bounded.thresholds.rounding: unknown", "allowed: none"),
+        ("claims.bounded.thresholds.size: unknown", "allowed: rounding"),
+        ("claims.all.config: log_exceeds_sum reads one file, got all", ""),
         ("claims.varied.config: ", "restats: unknown key"),
     ]
     assert len(lines) == len(expected)
@@ -132,7 +137,7 @@ def test_a_ledger_without_claims_is_refused(folder: Path, values: dict[str, Any]
 def test_a_false_claim_is_no_failure_and_a_failed_run_is_one(
     folder: Path, claim: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = write(folder, {"false": {**claim, "check": "several_maxima"}, "true": claim})
+    path = write(folder, {"false": {**claim, "check": "several_maxima", "thresholds": {}}, "true": claim})
     result = command("claims", path, "--out", folder / "out")
     assert result.exit_code == 0
     assert result.stderr == ""
@@ -141,6 +146,7 @@ def test_a_false_claim_is_no_failure_and_a_failed_run_is_one(
     page = (folder / "out" / "claims" / "report.html").read_text(encoding="utf-8")
     assert "<script" not in page and "http" not in page
     assert "<strong>fails</strong>" in page
+    assert re.search(r"The 1 runs? behind them took \S+ min", " ".join(result.stdout.split()))
     as_json = json.loads(command("claims", path, "--out", folder / "out", "--format", "json").stdout)
     assert [each["decision"]["verdict"] for each in as_json] == ["fails", "holds"]
     assert as_json[0]["folders"] == ["tiny"]
@@ -290,6 +296,55 @@ def test_another_root_seed_is_that_of_every_config_and_lies_apart(folder: Path, 
     assert result.exit_code == 0, result.output
     kept = [job["config"]["configs"][0]["experiment"]["seed"] for _, job in Store(folder / "seven" / "claims").jobs()]
     assert kept == [7]
+
+
+def test_a_claim_on_every_config_rests_on_each_setting_that_its_check_can_read_once(
+    folder: Path, tiny: dict[str, Any], claim: dict[str, Any]
+) -> None:
+    ascent = {**tiny, "methods": {"ascent": {}}}
+    (folder / "ascent.toml").write_text(tomli_w.dumps(ascent), encoding="utf-8")
+    seeded = {"what": "seed", "at": "3", "set": ["seed=3"]}
+    other = {**claim, "check": "several_maxima", "thresholds": {}, "vary": [seeded], "quick": ["restarts=1"]}
+    claims = {
+        "all": {**claim, "config": "*"},
+        "peaks": other,
+        "peaks_again": other,
+        "of_ascent": {**other, "config": "ascent.toml", "vary": []},
+        "failing_starts": {
+            **other,
+            "check": "kmeans_starts_fail_less",
+            "config": "study.toml",
+            "vary": [],
+            "quick": [],
+        },
+    }
+    path = write(folder, claims)
+    names = {False: ["tiny", "tiny", "study"], True: ["tiny", "study"]}
+    for quick, expected in names.items():
+        entry, peaks, *_ = read_ledger(path, quick=quick)
+        assert [file.stem for file, _ in entry.own] == expected
+        assert all(each in entry.own for each in peaks.rests_on)
+    (found,) = run_claims(read_ledger(path), only=["all"], out=folder / "out")
+    assert found.decision.verdict == HOLDS and found.folders == ("tiny", "study")
+    # 1 method at two seeds; 1 K, 2 rules of starts.
+    assert found.decision.note.startswith("2 runs and 2 problems of studies")
+    # A stored ledger knows them without its file.
+    (again,) = load_claims(folder / "out")
+    assert again.decision == found.decision
+    result = command("report", folder / "out" / "claims")
+    assert result.exit_code == 0, result.output
+
+
+def test_the_shipped_claim_on_steps_of_em_rests_on_all_of_them_with_the_monitors_tolerance() -> None:
+    for quick in (False, True):
+        entries = {entry.name: entry for entry in read_ledger(SHIPPED, quick=quick)}
+        rests_on = entries["em_is_monotone"].own
+        runs = [each for entry in entries.values() for each in entry.rests_on]
+        of_em = [each for each in runs if any(isinstance(m, EM) for m in getattr(each[1], "methods", {}).values())]
+        assert of_em and all(each in rests_on for each in of_em)
+        assert {"remedies.toml", "bad_optima.toml", "iris.toml"} <= {file.name for file, _ in rests_on}
+    # Studies and EM itself count falls by the package's constant, which must be the one that the ledger states.
+    assert entries["em_is_monotone"].claim.limits == {"rounding": ROUNDING}
 
 
 def test_a_proof_is_no_measurement_and_an_interval_is_no_proof(folder: Path, claim: dict[str, Any]) -> None:

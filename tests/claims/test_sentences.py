@@ -110,3 +110,7 @@ def test_falls_of_a_study_count_unless_rounding_next_to_a_singularity_explains_t
     assert held.verdict == HOLDS and "2 more are rounding" in held.note
     found = decide("em_never_falls", [up, study(3, 2)])
     assert (found.verdict, found.value) == (FAILS, 1)
+    # EM under any remedy counts, and a study that knows no rounding of distances; EM with a floor is another method.
+    other = {"method": "em", "steps": 100, "log_joint_falls": 1}
+    assert decide("em_never_falls", [up, findings_of([{**other, "remedy": "conjugate"}])]).value == 1
+    assert decide("em_never_falls", [up, findings_of([{**other, "method": "em_floor"}])]).value == 0

@@ -28,13 +28,15 @@ def small(tiny: dict[str, Any]) -> dict[str, tuple[dict[str, Any], list[object],
     simulate = {"components": 2, "dimensions": 2, "points": 16, "separation": 2.0}
     subject = {"name": "cloud", "data": {"simulate": simulate}, "model": {"components": 3}, "rows": [0]}
     study = {"study": "escape", "subjects": [subject], "widths": 6, "steps": 2, "restarts": 4, "iterations": 30}
-    claim = {"sentence": "EM climbs.", "source": "1977", "config": "tiny.toml", "check": "em_never_falls"}
+    rounding = {"rounding": {"value": 1e4, "reason": "eps of the height"}}
+    hills = {"sentence": "EM climbs.", "source": "1977", "config": "tiny.toml", "check": "several_maxima"}
+    climbs = {**hills, "check": "em_never_falls", "thresholds": rounding}
     return {
         "experiment": (one, ["run"], 1),
         "sweep": ({**one, "sweep": {"grid": {"seed": [0, 1]}}}, ["run"], 2),
         "study": (study, ["run"], 3),
         "atlas": (one, ["atlas", "--starts", 20], 1),
-        "claims": ({"claims": {"climbs": claim, "hills": {**claim, "check": "several_maxima"}}}, ["run"], 2),
+        "claims": ({"claims": {"climbs": climbs, "hills": hills}}, ["run"], 2),
         "select": ({**one, "methods": {"em": {}, "gibbs": gibbs}}, ["select", "--components", "1:2"], 2),
     }
 

@@ -21,7 +21,14 @@ from workbench.jobs.judged import load_claims
 from workbench.jobs.running import Reuse, run_job
 from workbench.jobs.store import Store
 
-CLAIM = {"sentence": "EM climbs.", "source": "1977", "config": "tiny.toml", "check": "em_never_falls"}
+ROUNDING = {"rounding": {"value": 1e4, "reason": "eps of the height"}}
+CLAIM = {
+    "sentence": "EM climbs.",
+    "source": "1977",
+    "config": "tiny.toml",
+    "check": "em_never_falls",
+    "thresholds": ROUNDING,
+}
 
 
 def command(*words: object) -> Result:
@@ -34,7 +41,7 @@ def ledger(tmp_path: Path, tiny: dict[str, Any]) -> Path:
     one = {**tiny, "methods": {"em": tiny["methods"]["em"]}}
     (tmp_path / "tiny.toml").write_text(tomli_w.dumps(one), encoding="utf-8")
     path = tmp_path / "claims.toml"
-    claims = {"a": {**CLAIM, "quick": ["restarts=1"]}, "b": {**CLAIM, "check": "several_maxima"}}
+    claims = {"a": {**CLAIM, "quick": ["restarts=1"]}, "b": {**CLAIM, "check": "several_maxima", "thresholds": {}}}
     path.write_text(tomli_w.dumps({"claims": claims}), encoding="utf-8")
     return path
 

@@ -13,7 +13,7 @@ from workbench.loop.trace import Trace
 from workbench.methods import Method
 from workbench.posterior import invariant_convergence
 from workbench.problem import Problem
-from workbench.studies import Findings
+from workbench.studies import Findings, Study
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,8 @@ class Check:
             an experiment, or a list if the check reads several.
         study: the study whose rows it reads; None if it reads experiments.
         several: whether it reads any number of experiments, as a list.
-        besides: the study whose rows it may read after the experiments.
+        besides: the studies whose rows it may read after the experiments.
+        of: the class of method that a config must have, if a claim rests on every config of the ledger.
         thresholds: the names of the thresholds that a claim must give, with their reasons.
     """
 
@@ -86,8 +87,17 @@ class Check:
     decide: Callable[[Any, Limits], Decision]
     study: str | None = None
     several: bool = False
-    besides: str | None = None
+    besides: tuple[str, ...] = ()
+    of: type[Method] | None = None
     thresholds: tuple[str, ...] = ()
+
+    def gathers(self, config: Experiment | Study) -> bool:
+        """Whether it can read a config, and this has a method of its class."""
+        study = config.study if isinstance(config, Study) else None
+        methods: Mapping[str, Method] = getattr(config, "methods", {})
+        return study in (self.study, *self.besides) and (
+            self.of is None or any(isinstance(each, self.of) for each in methods.values())
+        )
 
 
 def over_experiment(about: str, decide: Callable[[Ran, Limits], Decision], *thresholds: str) -> Check:
@@ -96,10 +106,14 @@ def over_experiment(about: str, decide: Callable[[Ran, Limits], Decision], *thre
 
 
 def over_experiments(
-    about: str, decide: Callable[[Sequence[Any], Limits], Decision], *thresholds: str, besides: str | None = None
+    about: str,
+    decide: Callable[[Sequence[Any], Limits], Decision],
+    *thresholds: str,
+    besides: tuple[str, ...] = (),
+    of: type[Method] | None = None,
 ) -> Check:
-    """A check that reads the stored runs of any number of experiments together, and of studies of one kind besides."""
-    return Check(about, decide, several=True, besides=besides, thresholds=thresholds)
+    """A check that reads the stored runs of any number of experiments together, and of some kinds of study besides."""
+    return Check(about, decide, several=True, besides=besides, of=of, thresholds=thresholds)
 
 
 def over_study(study: str, about: str, decide: Callable[[Findings, Limits], Decision], *thresholds: str) -> Check:

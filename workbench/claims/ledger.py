@@ -1,7 +1,7 @@
 """The ledger: each claim is a sentence with its source, the configs that test it and the check that decides it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
@@ -59,7 +59,11 @@ class Claim(Config):
         "measured", description="whether a run tests the world, or the code by what is known"
     )
     settings: str = Field("", description="what the claim's own run is, as the table of sensitivity calls it")
-    config: Texts = Field(min_length=1, description="the study or the experiments that test it, relative to the ledger")
+    config: Texts = Field(
+        min_length=1,
+        description='the study or the experiments that test it, relative to the ledger; "*": all of the other claims '
+        "that the check can read, in all of their settings",
+    )
     check: Text = Field(description="the named function that decides it")
     thresholds: dict[str, Threshold] = Field({}, description="the numbers that the check needs, by name")
     vary: Annotated[tuple[Variation, ...], Listed] = Field((), description="other settings; left out of quick variants")
@@ -71,6 +75,9 @@ class Claim(Config):
         """The values of the thresholds."""
         return {name: threshold.value for name, threshold in self.thresholds.items()}
 
+
+# In place of the names of configs: every config of the other claims that the check can read.
+EVERY = ("*",)
 
 Configs: TypeAlias = list[tuple[Path, Experiment | Study]]  # each with its file
 
@@ -183,7 +190,17 @@ def read_ledger(path: Path | str, *, quick: bool = False, seed: int | None = Non
             problems += [f"{path}: claims.{one_line(str(name), VALUE)}{line}" for line in str(error).splitlines()]
     if problems:
         raise InputError("\n".join(problems))
-    return entries
+    return [each if each.own else replace(each, own=_gathered(each, entries)) for each in entries]
+
+
+def _gathered(entry: Entry, ledger: Sequence[Entry]) -> Configs:
+    """The configs of a ledger that the check of a claim can read, each once."""
+    check = CHECKS[entry.claim.check]
+    found: Configs = []
+    for each in (each for other in ledger for each in other.rests_on):
+        if each not in found and check.gathers(each[1]):
+            found.append(each)
+    return found
 
 
 def _entry(name: str, table: Any, folder: Path, quick: bool, seeded: tuple[str, ...]) -> Entry:
@@ -196,7 +213,7 @@ def _entry(name: str, table: Any, folder: Path, quick: bool, seeded: tuple[str, 
         raise InputError("\n".join(f".{explain(each, Claim)}" for each in error.errors())) from None
     problems: list[str] = []
     names, settings = (claim.quick_config or claim.config, claim.quick) if quick else (claim.config, ())
-    own = _configs(names, folder, seeded + settings, problems)
+    own = [] if names == EVERY else _configs(names, folder, seeded + settings, problems)
     each = () if quick else claim.vary
     varied = tuple(_configs(v.config or claim.config, folder, seeded + v.set, problems) for v in each)
     if claim.check not in CHECKS:
@@ -240,9 +257,9 @@ def _misfit_of_thresholds(claim: Claim) -> list[str]:
 def _misfit(claim: Claim, configs: Configs) -> list[str]:
     """The reasons why the check cannot read these configs; empty if it can."""
     check = CHECKS[claim.check]
-    if not check.several and len(configs) > 1:
-        return [f".config: {claim.check} reads one file, got {len(configs)}"]
-    wanted, allowed = _kind(check.study), (check.study, *([check.besides] if check.besides else []))
+    if not check.several and (len(configs) > 1 or claim.config == EVERY):
+        return [f".config: {claim.check} reads one file, got {len(configs) or 'all'}"]
+    wanted, allowed = _kind(check.study), (check.study, *check.besides)
     found = [(file, config.study if isinstance(config, Study) else None) for file, config in configs]
     misfits = [(file.name, name) for file, name in found if name not in allowed]
     return [f".config: {claim.check} reads {wanted}, and {file} is {_kind(name)}" for file, name in misfits]

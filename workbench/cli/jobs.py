@@ -19,7 +19,7 @@ from workbench.experiment import Experiment, read_experiment
 from workbench.experiment.reading import parse_experiment, read_toml
 from workbench.jobs.atlas import AtlasJob
 from workbench.jobs.claims import How, LedgerJob, beside
-from workbench.jobs.judged import load_ledger, plain, reading_of, table_of_claims
+from workbench.jobs.judged import load_ledger, plain, reading_of, table_of_claims, time_of_runs
 from workbench.jobs.running import Reuse, run_job
 from workbench.jobs.selection import SelectionJob
 from workbench.jobs.store import Store
@@ -155,7 +155,8 @@ def judge(file: Path, store: Store, how: How, asked: Asked) -> bool:
         case "json":
             click.echo(json.dumps([plain(each) for each in judged], indent=2, allow_nan=False))
         case "table":
-            click.echo(f"{table_of_claims(judged)}\n{paragraph(reading_of(judged))}\nReport: {page}")
+            reading = f"{reading_of(judged)} {time_of_runs(store, (cell.key for cell in job.cells()))}"
+            click.echo(f"{table_of_claims(judged)}\n{paragraph(reading)}\nReport: {page}")
     failed = [each for each in judged if each.failure is not None]
     for each in failed:
         click.echo(f"{each.name} could not be judged: {each.failure}", err=True)

@@ -179,11 +179,16 @@ def path_of(method: Mapped, problem: Problem, starts: Mixture, steps: int) -> Pa
     return Path(*(np.asarray(values) for values in _paths(method, problem, starts, steps)))
 
 
-def falls(values: np.ndarray) -> tuple[int, int]:
-    """The number of steps in which values [R, T + 1] fall beyond rounding, and the number of all steps without NaN."""
+def falls(values: np.ndarray, rounding: float = ROUNDING) -> tuple[int, int]:
+    """The number of steps in which values fall beyond rounding, and the number of all steps without NaN.
+
+    Args:
+        values: the objective along each climb. [R, T + 1]
+        rounding: the largest fall that counts as rounding, in eps of the objective's size, which is at least one.
+    """
     rises = np.diff(values, axis=1)
     size = np.maximum(np.abs(values[:, 1:]), 1.0)
-    limit = -ROUNDING * np.finfo(values.dtype).eps * size
+    limit = -rounding * np.finfo(values.dtype).eps * size
     counted = np.isfinite(rises)
     return int(np.sum(rises[counted] < limit[counted])), int(np.sum(counted))
 

@@ -104,8 +104,8 @@ class LedgerJob(Job):
                 rests_on = iter([configs[place] for place in values["configs"]])
                 claim = Claim.model_validate({key: value for key, value in values.items() if key != "configs"})
                 sizes = [len(each.config or claim.config) for each in (() if config["quick"] else claim.vary)]
-                own = claim.quick_config if config["quick"] and claim.quick_config else claim.config
-                groups = [list(islice(rests_on, size)) for size in (len(own), *sizes)]
+                own = len(values["configs"]) - sum(sizes)
+                groups = [list(islice(rests_on, size)) for size in (own, *sizes)]
                 ledger.append(Entry(name, claim, groups[0], tuple(groups[1:])))
             if unknown := [entry.claim.check for entry in ledger if entry.claim.check not in CHECKS]:
                 raise ValueError(f"no check is called {unknown[0]}")

@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -252,6 +252,21 @@ def load_ledger(store: Store, file: Path, record: Mapping[str, Any]) -> list[Jud
     except DAMAGED as error:
         raise InputError(f"{file}: is damaged ({error}); delete it and judge the ledger again") from None
     return at_family_level(found, family)
+
+
+def time_of_runs(store: Store, keys: Iterable[str]) -> str:
+    """A sentence on the time that the runs behind stored decisions took, each run once.
+
+    Args:
+        store: of the ledger.
+        keys: of the decisions; those that were never made are left out.
+    """
+    kept = [key for key in keys if "failure" not in (store.manifest(key) or {"failure": None})]
+    runs = {name for key in kept for name in rests_on(store.load(key))}
+    home = store.folder.resolve().parent
+    manifests = [Store(home / Path(name).parent.name).manifest(Path(name).name) for name in runs]
+    minutes = sum(float(each["seconds"]) for each in manifests if each is not None) / 60
+    return f"The {len(runs):,} runs behind them took {minutes:.3g} min, one after another."
 
 
 def _as_stored(store: Store, key: str) -> tuple[Decision, str | None, Mapping[str, Any]] | None:

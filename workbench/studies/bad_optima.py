@@ -17,6 +17,7 @@ from workbench.diagnostics import matched_error
 from workbench.diagnostics.proportion import Proportion
 from workbench.engine.keys import named_key
 from workbench.experiment.config import AnyMethods, AnyStart
+from workbench.geometry.singularity import falls
 from workbench.loop.run import run
 from workbench.loop.trace import Trace
 from workbench.methods import EM
@@ -42,7 +43,7 @@ class BadOptima(Study):
     has *failed* if it ends on a mixture that is not sound, or more than `margin` nats below the end of EM from the
     truth. A missed group costs more than a nat for each of its points, and two climbs to the same optimum agree to a
     small fraction of a nat, so every margin between 1 and 100 nats gives the same count. Rows store the gaps on either
-    side of the margin.
+    side of the margin, the steps (in passes), and how many of them lowered `log_joint` beyond rounding.
     """
 
     study: Literal["bad_optima"] = "bad_optima"
@@ -108,6 +109,8 @@ class BadOptima(Study):
             "smallest_failing_gap": _extreme(gaps[failed & sound], np.min),
             "largest_passing_gap": _extreme(gaps[~failed], np.max),
             "median_passes": float(np.median(trace.passes[:, -1])),
+            "steps": int(np.sum(trace.passes[:, -1])),
+            "log_joint_falls": max(int(np.sum(~trace.ok[:, -1])), falls(trace.log_joint)[0]),
             "chance_of_a_miss": 1.0 - math.factorial(k) / k**k,  # that K random points leave a group without one
         }
 

@@ -5,6 +5,7 @@ No check holds a threshold: a number on which a verdict rests stands in the ledg
 
 from workbench.claims.checks import climbs, equations, optima, posterior, rates, starts, uncertainty
 from workbench.claims.evidence import Check, over_experiment, over_experiments, over_study
+from workbench.methods import EM
 
 CHECKS: dict[str, Check] = {
     # of stored runs
@@ -24,7 +25,11 @@ CHECKS: dict[str, Check] = {
         "data sets on which direct ascent misses EM's best", climbs.direct_ascent_cannot, "within"
     ),
     "em_never_falls": over_experiments(
-        "steps of EM that lowered the objective", climbs.em_never_falls, besides="collapse"
+        "steps of EM that lowered the objective",
+        climbs.em_never_falls,
+        "rounding",
+        besides=("collapse", "bad_optima"),
+        of=EM,
     ),
     "em_ends_on_maxima": over_experiment("what EM's ends are, by gradient and Hessian", optima.em_ends_on_maxima),
     "several_maxima": over_experiment("distinct strict maxima up to labels", optima.several_maxima),

@@ -24,28 +24,28 @@ from workbench.geometry.singularity import falls
 from workbench.loop.trace import Trace
 from workbench.methods import EM, GradientAscent, Method
 from workbench.mixture import Mixture
-from workbench.studies import Findings
+from workbench.studies import Findings, Row
 
 
 def em_never_falls(evidence: Sequence[Evidence], limits: Limits) -> Decision:
     """The number of steps of EM after which log_joint was lower by more than rounding explains.
 
-    EM checks every step itself, and the check compares the scores of the stored rows. Of a study of collapse it counts
-    the steps without a remedy, in which a component may be so narrow that squared distances lose their digits: a fall
+    EM checks every step itself, and the check compares the scores of the stored rows. Studies count the falls of EM
+    under every prior. In one of collapse a component may be so narrow that squared distances lose their digits: a fall
     of at most `N eps / width^2` nats is rounding there.
     """
-    rans = [each for each in evidence if isinstance(each, Ran)]
-    traces = [trace for ran in rans for trace in ran.of(EM).values()]
-    studies = [each.where(method="em", remedy="none") for each in evidence if isinstance(each, Findings)]
-    rows = [row for each in studies for row in each.rows]
+    traces = [trace for each in evidence if isinstance(each, Ran) for trace in each.of(EM).values()]
+    studies = [each for each in evidence if isinstance(each, Findings)]
+    rows = [row for each in studies for row in each.rows if _is_of(EM, each, row)]
     steps = sum(float(np.sum(trace.passes[:, -1])) for trace in traces) + sum(_count(row["steps"]) for row in rows)
     if not steps:
         return undecided("No stored run is one of EM.")
-    by_hand, rounded = (sum(_count(row[n]) for row in rows) for n in ("log_joint_falls", "falls_in_rounding"))
-    lowered = sum(max(int(np.sum(~trace.ok[:, -1])), falls(trace.log_joint)[0]) for trace in traces)
+    by_hand, rounded = (sum(_count(row.get(n)) for row in rows) for n in ("log_joint_falls", "falls_in_rounding"))
+    eps = limits["rounding"]
+    lowered = sum(max(int(np.sum(~trace.ok[:, -1])), falls(trace.log_joint, eps)[0]) for trace in traces)
     lowered += by_hand - rounded
     verdict = Verdict.HOLDS if lowered == 0 else Verdict.FAILS
-    note = f"{len(rans)} experiments and {len(rows)} problems of studies; a fall is more than 10,000 eps of the value."
+    note = f"{len(traces)} runs and {len(rows)} problems of studies; a fall is more than {eps:,.0f} eps of the value."
     if rounded:
         note += f" {rounded:,.0f} more are rounding next to a singularity: at most N eps / width^2 nats."
     return Decision(verdict, lowered, f"falls in {steps:,.0f} steps", Exact("steps of stored runs"), note)
@@ -252,6 +252,12 @@ def _passes_to(trace: Trace, best: float, within: float) -> np.ndarray:
     for restart, row in arrivals(trace, best, within):
         passes[restart] = max(float(trace.passes[restart, row]), 1.0)
     return passes
+
+
+def _is_of(kind: type[Method], findings: Findings, row: Row) -> bool:
+    """Whether a row of a study counts the steps of a method of a class."""
+    methods = getattr(findings.study, "methods", {})
+    return row.get("steps") is not None and isinstance(methods.get(row["method"]), kind)
 
 
 def _count(value: object) -> int:
