@@ -2,13 +2,15 @@
 
 import ast
 import inspect
+import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from workbench.claims import Verdict, checks, read_ledger
+from workbench import studies
+from workbench.claims import Verdict, checks, read_ledger, statistics
 from workbench.claims.checks import CHECKS
 from workbench.claims.decision import LEVEL, Decision, Exact, Interval, NoErrorKnown, Varied, across, holm
 from workbench.claims.statistics import by_median, by_share, median_interval
@@ -123,13 +125,80 @@ def test_decisions_by_shares_and_medians_carry_the_p_value_of_their_test() -> No
     assert median is not None and median.verdict == HOLDS and median.p_value == pytest.approx(2 / 2**8)
 
 
-def test_checks_hold_no_threshold() -> None:
-    for file in Path(inspect.getfile(checks)).parent.glob("*.py"):
+# Numbers that decide nothing, or that a sentence or a study defines; all others stand in the ledger.
+NO_THRESHOLDS = {
+    "TUTORIAL_LOSS": "printed in the tutorial of the sentence",
+    "TUTORIAL_MODE": "printed in the tutorial of the sentence",
+    "VANISHING": "where a loss is computed for the note",
+    "STEPS": "how long an iteration goes on that stops by itself",
+    "SCORING_STEPS": "how long a fit goes on that converges",
+    "SUREST": "keeps a fitted probability below one",
+    "LEVEL": "the family-wise level of the whole ledger",
+    "NOMINAL": "the coverage of the study's intervals, of which the sentence speaks",
+}
+# One and its double or half, zero, and the hundred of per cent.
+PLAIN = {0, 1, 2, 0.5, 100}
+# The numbers of replications or groups below which nothing can be said, and the 3 of the rule of three.
+COUNTS = {3}
+
+# In studies, likewise: settings that matter are keys of their configs.
+OF_STUDIES = {
+    "BEGIN": "nats of the starts below the optimum, told in the study's description",
+    "END": "the last of TOLERANCES",
+    "TOLERANCES": "to which passes are stored; the claims say which they read",
+    "ROUNDED": "ends a count of ratios before rounding does",
+    "NOMINAL": "the coverage that is aimed at",
+    "FACTORS": "the default of a key",
+    "UNITS_OF_COLUMNS": "the units to which data are changed",
+    "FALSE_ALARM": "of the column that is printed; the claim has its own",
+    "MOST_CHANGE": "whether differences of the EM map have become derivatives, without which there are no such errors",
+    "MOST_R_HAT": "whether chains have mixed, without which draws give no errors; no claim reads them",
+}
+
+
+def numbers_in(file: Path) -> list[tuple[str, float]]:
+    """The numbers in a file, each with the name of the constant that it belongs to, or of the function around it."""
+    found = []
+    for node in ast.parse(file.read_text(encoding="utf-8")).body:
+        targets = getattr(node, "targets", [getattr(node, "target", node)])
+        name = getattr(targets[0], "id", getattr(node, "name", ""))
+        for each in ast.walk(node):
+            if isinstance(each, ast.Constant) and type(each.value) in (int, float):
+                found.append((name, each.value))
+    return found
+
+
+FILES_OF_CHECKS = [*Path(inspect.getfile(checks)).parent.glob("*.py"), Path(inspect.getfile(statistics))]
+
+
+@pytest.mark.parametrize("file", FILES_OF_CHECKS, ids=lambda file: file.stem)
+def test_checks_hold_no_threshold(file: Path) -> None:
+    allowed = PLAIN | COUNTS
+    assert [(n, v) for n, v in numbers_in(file) if n not in NO_THRESHOLDS and v not in allowed] == []
+    # Nor do they import one.
+    names = {
+        each.name
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ImportFrom)
+        for each in node.names
+        if each.name.isupper() and isinstance(getattr(sys.modules[str(node.module)], each.name), float | tuple)
+    }
+    assert names <= set(NO_THRESHOLDS)
+
+
+def test_a_threshold_in_a_check_is_seen(tmp_path: Path) -> None:
+    (tmp_path / "check.py").write_text("LIMIT = 0.05\n\n\ndef check(x):\n    return x < 1e-8 or x == -0.25\n")
+    assert numbers_in(tmp_path / "check.py") == [("LIMIT", 0.05), ("check", 1e-8), ("check", 0.25)]
+
+
+def test_constants_of_studies_are_known() -> None:
+    """A constant of a study is either a default of a key, which its config shows, or is listed here."""
+    for file in Path(inspect.getfile(studies)).parent.glob("*.py"):
         for node in ast.parse(file.read_text(encoding="utf-8")).body:
-            if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant):
-                names = [target.id for target in node.targets if isinstance(target, ast.Name)]
-                # What is printed elsewhere, and how long an iteration goes on, decides nothing.
-                assert not isinstance(node.value.value, float) or names == ["TUTORIAL_LOSS"], (file.name, names)
+            if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant | ast.Tuple | ast.UnaryOp):
+                floats = [each for each in ast.walk(node.value) if type(getattr(each, "value", None)) is float]
+                names = {e.id for t in node.targets for e in ast.walk(t) if isinstance(e, ast.Name)}
+                assert not floats or names <= set(OF_STUDIES), (file.name, names)
 
 
 def test_no_check_reads_chains_but_those_that_agree() -> None:

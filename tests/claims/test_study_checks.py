@@ -65,7 +65,6 @@ def rates(near: float, far: float, lbfgs: float, replications: int = 12, missing
     passes = {"lbfgs": lbfgs, "anderson": 0.5 * lbfgs}
     return [
         {"subject": "simulated", "separation": s, "replication": r, "rate": missing,
-         **{name: count + r for name, count in ({"em": em} | passes).items()},
          **{f"{name}_to": [count + r] * len(TOLERANCES) for name, count in ({"em": em} | passes).items()}}
         for r in range(replications)
         for s, em in ((1.0, near), (4.0, far))
@@ -75,10 +74,11 @@ def rates(near: float, far: float, lbfgs: float, replications: int = 12, missing
 def accelerated(near: float, far: float) -> list[Row]:
     """Anderson takes so many passes at 1 and 4 standard deviations, L-BFGS 100."""
     return [
-        {"subject": "simulated", "separation": s, "replication": r, "anderson": count + r, "lbfgs": 100}
+        {"subject": "simulated", "separation": s, "replication": r,
+         "anderson_to": [count + r] * len(TOLERANCES), "lbfgs_to": [100] * len(TOLERANCES)}
         for r in range(12)
         for s, count in ((1.0, near), (4.0, far))
-    ]
+    ]  # fmt: skip
 
 
 def slopes(slope: float, error: float) -> list[Row]:

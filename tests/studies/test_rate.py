@@ -5,6 +5,7 @@ import pytest
 from scipy.stats import chi2
 
 from workbench.engine.keys import named_key
+from workbench.errors import InputError
 from workbench.geometry.rate import crossing, fits
 from workbench.studies.base import Findings
 from workbench.studies.coupling import Coupling
@@ -42,7 +43,9 @@ def test_one_replication_decides_no_crossing() -> None:
          "em_to": [10.0] * len(TOLERANCES), "lbfgs_to": [10.0 * s] * len(TOLERANCES)}
         for s in (0.5, 2.0)
     ]  # fmt: skip
-    assert crossing_of(Findings(Rate(), rows)) is None
+    assert crossing_of(Findings(Rate(), rows), TOLERANCES[-1]) is None
+    with pytest.raises(InputError, match="tolerance: must be one of those"):
+        crossing_of(Findings(Rate(), rows), 0.3)
 
 
 def test_the_study_of_the_statistical_rate_gives_every_size_the_slope_over_all() -> None:

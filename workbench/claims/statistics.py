@@ -25,7 +25,7 @@ def median_interval(values: np.ndarray, of: str) -> Interval | None:
     # The imports of SciPy stand in the functions because they are slow, and importing the package must stay quick.
     from scipy.stats import binom
 
-    rank = int(binom.ppf(0.025, n, 0.5))
+    rank = int(binom.ppf(LEVEL / 2, n, 0.5))
     if rank < 1:
         return None
     level = 1.0 - 2.0 * float(binom.cdf(rank - 1, n, 0.5))
@@ -52,7 +52,15 @@ def normal_test(value: float, error: float, bound: float) -> float:
     return float(2 * norm.sf(abs(value - bound) / error)) if error > 0 else float(value == bound)
 
 
-def share_interval(share: Proportion, of: str, confidence: float = 0.95) -> Interval:
+def normal_interval(value: float, error: float, of: str) -> Interval:
+    """The interval of an estimate with a normal error."""
+    from scipy.stats import norm
+
+    half = float(norm.isf(LEVEL / 2)) * error
+    return Interval(value - half, value + half, of)
+
+
+def share_interval(share: Proportion, of: str, confidence: float = 1.0 - LEVEL) -> Interval:
     """Wilson's interval of a share of independent trials."""
     return Interval(*share.interval_at(confidence), f"{share.trials} {of}", confidence)
 

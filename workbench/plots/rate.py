@@ -6,7 +6,7 @@ import numpy as np
 
 from workbench.plots.style import CYCLE, EDGE, colours, legend_above, plain, tidy
 from workbench.studies import Findings
-from workbench.studies.rate import crossing_of
+from workbench.studies.rate import END, crossing_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -51,7 +51,7 @@ def passes(ax: "Axes", findings: Findings) -> None:
         direct = name in ("lbfgs", "gradient")
         ax.plot(x, middle, color=shades[name], linewidth=1.8, linestyle=(0, (4, 2)) if direct else "solid", label=label)
         ax.fill_between(x, low, high, color=shades[name], alpha=0.15, linewidth=0)
-    crossed = crossing_of(findings)
+    crossed = crossing_of(findings, END)
     if crossed is not None:
         ax.axvspan(crossed.low, crossed.high, color=EDGE, alpha=0.2, linewidth=0)
         ax.axvline(crossed.separation, color=EDGE, linewidth=0.9, label="EM and L-BFGS cross (95 %)")

@@ -13,6 +13,7 @@ from workbench.charts import Chart
 from workbench.config import Listed
 from workbench.data import Simulator
 from workbench.engine.keys import named_key
+from workbench.errors import InputError
 from workbench.geometry.rate import (
     Counted,
     Rates,
@@ -161,15 +162,18 @@ class Crossing(NamedTuple):
     missing: float  # mean of the largest fraction of missing information, EM's rate, at the crossing
 
 
-def crossing_of(findings: Findings, method: str = "lbfgs", tolerance: float = END) -> Crossing | None:
+def crossing_of(findings: Findings, tolerance: float, method: str = "lbfgs") -> Crossing | None:
     """The separation at which `method` overtakes EM on simulated data; None if it does in fewer than two replications.
 
     Passes are counted until `tolerance` nats below the optimum, one of `TOLERANCES`.
 
     Salakhutdinov, Roweis & Ghahramani (2003), "Optimization with EM and expectation-conjugate-gradient", ICML: EM loses
     where much information is missing.
+
+    Raises:
+        InputError: passes are not counted to this tolerance.
     """
-    simulated, at = findings.where(subject="simulated"), TOLERANCES.index(tolerance)
+    simulated, at = findings.where(subject="simulated"), place_of(tolerance)
     places, rates_there = [], []
     for replication in simulated.values("replication"):
         own = simulated.where(replication=replication)
@@ -189,6 +193,20 @@ def crossing_of(findings: Findings, method: str = "lbfgs", tolerance: float = EN
     half = student.ppf(0.975, len(found) - 1) * np.std(found, ddof=1) / np.sqrt(len(found))
     mean = float(np.mean(found))
     return Crossing(mean, mean - float(half), mean + float(half), len(found), len(places), float(np.mean(rates_there)))
+
+
+def place_of(tolerance: float) -> int:
+    """The place of a tolerance among `TOLERANCES`, and so of its passes in a column of lists.
+
+    Raises:
+        InputError: passes are not counted to this tolerance.
+    """
+    if tolerance not in TOLERANCES:
+        counted = ", ".join(f"{each:g}" for each in TOLERANCES)
+        raise InputError(
+            f"tolerance: must be one of those to which the study counts passes ({counted}), got {tolerance:g}"
+        )
+    return TOLERANCES.index(tolerance)
 
 
 def _at(row: Row, name: str, place: int) -> float:

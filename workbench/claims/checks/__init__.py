@@ -94,19 +94,25 @@ CHECKS: dict[str, Check] = {
     "floor_breaks_monotonicity": over_study(
         "collapse", "steps that lower the likelihood, with and without the floor", starts.floor_breaks_monotonicity
     ),
-    "em_slows_with_overlap": over_study("rate", "passes of EM by overlap", rates.em_slows_with_overlap),
-    "ascent_overtakes_em": over_study("rate", "passes of L-BFGS and of EM by overlap", rates.ascent_overtakes_em),
+    "em_slows_with_overlap": over_study("rate", "passes of EM by overlap", rates.em_slows_with_overlap, "tolerance"),
+    "ascent_overtakes_em": over_study(
+        "rate", "passes of L-BFGS and of EM by overlap", rates.ascent_overtakes_em, "tolerance"
+    ),
     "acceleration_beats_ascent": over_study(
-        "rate", "passes of accelerated EM and of L-BFGS by overlap", rates.acceleration_beats_ascent
+        "rate", "passes of accelerated EM and of L-BFGS by overlap", rates.acceleration_beats_ascent, "tolerance"
     ),
     "ascent_is_dearer_on_clear_groups": over_study(
-        "rate", "passes where little information is missing", rates.ascent_is_dearer_on_clear_groups, "missing"
+        "rate",
+        "passes where little information is missing",
+        rates.ascent_is_dearer_on_clear_groups,
+        "missing",
+        "tolerance",
     ),
     "stopping_when_it_stabilises": over_study(
         "stopping", "how far from the optimum a rule stops", rates.stopping_when_it_stabilises, "off", "usual"
     ),
     "equal_weights_give_a_quarter": over_study(
-        "overspecified", "the slope of the error in N", rates.equal_weights_give_a_quarter
+        "overspecified", "the slope of the error in N", rates.equal_weights_give_a_quarter, "slope", "usual"
     ),
     "successes_fall_exponentially": over_study(
         "bad_optima", "failing random starts by the number of groups", starts.successes_fall_exponentially
@@ -135,6 +141,7 @@ CHECKS: dict[str, Check] = {
         "scale",
         "shift",
         "power",
+        "false_alarm",
     ),
 }
 

@@ -28,7 +28,6 @@ from workbench.posterior import (
 from workbench.posterior.relabelling import apply
 from workbench.posterior.spikes import exact_spikes
 from workbench.studies import Findings
-from workbench.studies.calibration import FALSE_ALARM
 
 NO_AGREEMENT = "No sampler's chains agree, and draws of chains that do not are not counted."
 
@@ -157,11 +156,12 @@ def samplers_are_calibrated(findings: Findings, limits: Limits) -> Decision:
     adjusted = samplers.column("p_adjusted")
     smallest = min(1.0, len(methods) * float(np.min(adjusted)))
     worst = samplers.rows[int(np.argmin(adjusted))]
-    passed = [name for name in controls.values("method") if all(controls.where(method=name).column("uniform"))]
+    alarm = limits["false_alarm"]
+    passed = [m for m in controls.values("method") if np.all(controls.where(method=m).column("p_adjusted") >= alarm)]
     sizes = [int(worst[name]) for name in ("replications", "draws", "bins")]  # type: ignore[arg-type]
-    level = FALSE_ALARM / (len(methods) * int(worst["tests"]))  # type: ignore[arg-type]
+    level = alarm / (len(methods) * int(worst["tests"]))  # type: ignore[arg-type]
     wider, moved = power(*sizes, level, scale=limits["scale"]), power(*sizes, level, shift=limits["shift"])
-    if smallest < FALSE_ALARM:
+    if smallest < alarm:
         verdict = Verdict.FAILS
     else:
         verdict = Verdict.UNDECIDED if passed or min(wider, moved) < limits["power"] else Verdict.HOLDS

@@ -6,12 +6,15 @@ import numpy as np
 
 from workbench.claims.decision import LEVEL, Decision, Exact, Interval, Varied, Verdict, across, undecided
 from workbench.claims.evidence import Limits
-from workbench.claims.statistics import normal_test
+from workbench.claims.statistics import normal_interval, normal_test
 from workbench.diagnostics.proportion import Proportion
 from workbench.studies import Findings, Row
 
 # Half steps, each of which halves the distance, down to rounding.
 SCORING_STEPS = 60
+
+# The largest log probability on the way of the fit, so that it stays below that of certainty.
+SUREST = -1e-6
 
 
 def successes_fall_exponentially(findings: Findings, limits: Limits) -> Decision:
@@ -89,7 +92,7 @@ def _exponential(rows: list[Row], limits: Limits) -> Decision | None:
     design = np.stack([np.ones_like(groups), -groups])  # d ln P / d (a, c)
     found = np.asarray([0.0, 1.0 / groups.max()])
     for _ in range(SCORING_STEPS):
-        p = np.exp(np.minimum(found @ design, -1e-6))
+        p = np.exp(np.minimum(found @ design, SUREST))
         # Fisher scoring for counts whose log probability is linear.
         information = (design * (trials * p / (1.0 - p))) @ design.T
         found = found + 0.5 * np.linalg.solve(information, design @ ((good - trials * p) / (1.0 - p)))
@@ -97,7 +100,7 @@ def _exponential(rows: list[Row], limits: Limits) -> Decision | None:
     error = math.sqrt(np.linalg.inv(information)[1, 1])
     misfit = float(np.sum((good - trials * p) ** 2 / (trials * p * (1.0 - p))))
     fits = float(chi2.sf(misfit, len(groups) - 2)) if len(groups) > 2 else 1.0
-    interval = Interval(c - 1.96 * error, c + 1.96 * error, f"{int(trials[0])} starts at each of {len(groups)} K")
+    interval = normal_interval(c, error, f"{int(trials[0])} starts at each of {len(groups)} K")
     falls = normal_test(c, error, 0.0)
     # Counts that no exponential fits decide nothing about its rate, but that it is below zero.
     holds = Verdict.HOLDS if fits > LEVEL else Verdict.UNDECIDED
@@ -134,10 +137,6 @@ def _gap(findings: Findings) -> Decision | None:
     ahead = Verdict.HOLDS if high < 0 else Verdict.FAILS if low > 0 else Verdict.UNDECIDED
     verdict = ahead if p <= LEVEL else Verdict.UNDECIDED
     return Decision(verdict, 100 * gap, "points of per cent", interval, note, p)
-
-
-def _place(row: Row) -> tuple[object, ...]:
-    return tuple(row.get(name) for name in ("points", "dimensions", "components", "separation"))
 
 
 def _number(value: object) -> float:
