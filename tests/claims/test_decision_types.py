@@ -13,8 +13,11 @@ from workbench import studies
 from workbench.claims import Verdict, checks, read_ledger, statistics
 from workbench.claims.checks import CHECKS
 from workbench.claims.decision import LEVEL, Decision, Exact, Interval, NoErrorKnown, Varied, across, holm
+from workbench.claims.evidence import Ran, settings_of
 from workbench.claims.statistics import by_median, by_share, median_interval
 from workbench.diagnostics.proportion import Proportion
+from workbench.experiment import Experiment
+from workbench.studies import Findings, Study
 
 HOLDS, FAILS, DEPENDS, UNDECIDED = Verdict
 LEDGER = Path(__file__).parents[2] / "experiments" / "claims.toml"
@@ -30,6 +33,7 @@ def row(verdict: Verdict, p: float | None = None, within: bool = True) -> Varied
         ({"value": 42.2, "unit": "% of draws", "error": Exact("draws")}, "exact is a count"),
         ({"value": 1.0, "unit": "nats"}, "a figure needs its error"),
         ({"value": None, "unit": ""}, "a verdict needs a figure"),
+        ({"value": 1.0, "unit": "nats", "error": NoErrorKnown(), "settings": ""}, "must name its settings"),
         ({"value": 1.0, "unit": "nats", "error": Interval(0.5, 2.0, "8 data sets")}, "needs the p-value"),
         (
             {
@@ -48,12 +52,32 @@ def row(verdict: Verdict, p: float | None = None, within: bool = True) -> Varied
 )
 def test_what_a_referee_would_refuse_is_refused(values: dict[str, Any], words: str) -> None:
     with pytest.raises(ValueError, match=words):
-        Decision(**{"verdict": HOLDS, **values})
+        Decision(**{"verdict": HOLDS, "settings": "seed 0", **values})
+
+
+def test_a_verdict_cannot_be_given_without_its_settings() -> None:
+    with pytest.raises(TypeError, match="settings"):
+        Decision(HOLDS, 1.0, "nats", NoErrorKnown())  # type: ignore[call-arg]
+
+
+def test_the_settings_of_a_claim_name_its_data_its_seed_and_its_sizes_and_no_folder(tmp_path: Path) -> None:
+    (entry,) = (each for each in read_ledger(LEDGER, seed=7) if each.name == "best_is_a_spike")
+    ((file, experiment),) = entry.own
+    assert isinstance(experiment, Experiment)
+    told = settings_of(Ran(experiment, None, file.stem))  # type: ignore[arg-type]
+    assert told == (
+        "iris, seed 7; restarts 100; data dataset iris; model components 3; starts rule random_points; "
+        "methods em, ascent"
+    )
+    for entry in read_ledger(LEDGER):
+        configs = [Findings(c, []) if isinstance(c, Study) else Ran(c, None, f.stem) for f, c in entry.own]  # type: ignore[arg-type]
+        told = settings_of(*configs)
+        assert "seed 0" in told and str(LEDGER.parent) not in told and len(told) < 1500
 
 
 def test_a_verdict_depends_only_with_two_opposite_settings() -> None:
     with pytest.raises(ValueError, match="holds in one setting and fails in another"):
-        Decision(DEPENDS, 1.0, "nats", NoErrorKnown(), sensitivity=(row(HOLDS),), border="somewhere")
+        Decision(DEPENDS, 1.0, "nats", NoErrorKnown(), sensitivity=(row(HOLDS),), border="somewhere", settings="seed 0")
 
 
 def test_an_interval_names_what_was_replicated_and_its_ends_in_order() -> None:
@@ -66,11 +90,11 @@ def test_an_interval_names_what_was_replicated_and_its_ends_in_order() -> None:
 def test_a_complete_sum_and_a_proof_are_exact_without_being_whole() -> None:
     assert str(Exact("allocations", terms=1024)) == "exact: all 1,024 allocations"
     for exact in (Exact("allocations", terms=1024), Exact("Jensen", proved=True)):
-        assert Decision(HOLDS, 0.5, "nats", exact).error is exact
+        assert Decision(HOLDS, 0.5, "nats", exact, settings="seed 0").error is exact
 
 
 def test_a_verdict_that_turns_within_its_sentence_depends_and_names_the_border() -> None:
-    base = Decision(HOLDS, 1.0, "nats", NoErrorKnown())
+    base = Decision(HOLDS, 1.0, "nats", NoErrorKnown(), settings="seed 0")
     found = across(base, [row(FAILS)], at="seed 0")
     assert found.verdict == DEPENDS
     assert found.border == "holds: seed 0. fails: seed 1."
@@ -79,7 +103,7 @@ def test_a_verdict_that_turns_within_its_sentence_depends_and_names_the_border()
 
 
 def test_a_row_contradicts_only_if_its_test_does_among_all_rows() -> None:
-    base = Decision(HOLDS, 1.0, "nats", Interval(0.5, 2.0, "8 data sets"), p_value=0.001)
+    base = Decision(HOLDS, 1.0, "nats", Interval(0.5, 2.0, "8 data sets"), p_value=0.001, settings="seed 0")
     rows = [row(FAILS, 0.02), row(HOLDS, 0.001), row(HOLDS, 0.001)]
     # Of three rows, one with p = .02 is no contradiction at 5 %, and one with p = .01 is.
     assert across(base, rows).verdict == HOLDS
@@ -88,7 +112,7 @@ def test_a_row_contradicts_only_if_its_test_does_among_all_rows() -> None:
 
 
 def test_two_undecided_halves_that_oppose_each_other_depend() -> None:
-    base = Decision(UNDECIDED, 1.0, "nats", Interval(0.5, 2.0, "8 data sets"), p_value=0.5)
+    base = Decision(UNDECIDED, 1.0, "nats", Interval(0.5, 2.0, "8 data sets"), p_value=0.5, settings="seed 0")
     assert across(base, [row(HOLDS), row(FAILS)]).verdict == DEPENDS
     assert across(base, [row(HOLDS), row(HOLDS)]).verdict == UNDECIDED
 
@@ -117,11 +141,11 @@ def test_the_range_of_eight_is_called_by_its_own_confidence() -> None:
 
 
 def test_decisions_by_shares_and_medians_carry_the_p_value_of_their_test() -> None:
-    share = by_share(Proportion(18, 20), 0.5, "%", "starts")
+    share = by_share(Proportion(18, 20), 0.5, "%", "starts", settings="seed 0")
     # The exact binomial test, two-sided: 2 P(X >= 18).
     assert share.p_value == pytest.approx(2 * (1 + 20 + 190) / 2**20)
     assert share.verdict == HOLDS
-    median = by_median(np.arange(1.0, 9.0), 0.0, "nats", "data sets")
+    median = by_median(np.arange(1.0, 9.0), 0.0, "nats", "data sets", settings="seed 0")
     assert median is not None and median.verdict == HOLDS and median.p_value == pytest.approx(2 / 2**8)
 
 

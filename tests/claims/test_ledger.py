@@ -194,7 +194,7 @@ def test_the_page_of_an_experiment_and_of_its_claims_lead_to_each_other(folder: 
 )
 def test_a_decision_is_read_back_as_it_was_written(error: Any) -> None:
     rows = [Varied("seed", at, True, v, "1 nat", NoErrorKnown(), 0.01) for at, v in (("1", HOLDS), ("2", FAILS))]
-    decision = Decision(Verdict.DEPENDS, 0.1, "nats", error, "Two.", 0.01, tuple(rows), "At seed 2.")
+    decision = Decision(Verdict.DEPENDS, 0.1, "nats", error, "Two.", 0.01, tuple(rows), "At seed 2.", settings="seed 0")
     kept = record_of_decision(decision, {"tiny/em-1": "ab"})
     read = json.loads(json.dumps(dict(kept.values), allow_nan=False))
     assert decision_of(Record(read)) == decision
@@ -202,9 +202,9 @@ def test_a_decision_is_read_back_as_it_was_written(error: Any) -> None:
 
 
 def test_figures_are_written_as_people_read_them() -> None:
-    decision = Decision(HOLDS, 0.12345, "nats", Interval(0.1, 1000.0, "8 data sets"), p_value=0.01)
+    decision = Decision(HOLDS, 0.12345, "nats", Interval(0.1, 1000.0, "8 data sets"), p_value=0.01, settings="seed 0")
     assert (decision.figure, decision.error_text) == ("0.123 nats", "0.1 to 1,000 (8 data sets)")
-    assert Decision(HOLDS, 0, "falls", Exact("steps")).error_text == "exact: steps"
+    assert Decision(HOLDS, 0, "falls", Exact("steps"), settings="seed 0").error_text == "exact: steps"
     assert (undecided("why").figure, undecided("why").error_text) == ("-", "-")
     assert [number(v) for v in (12345.0, 1e-9, float("inf"))] == ["12,345", "1e-09", "no bound"]
 
@@ -227,7 +227,7 @@ def test_the_shipped_ledger_has_the_claims_that_were_promised_and_its_quick_vari
 
 
 def test_the_ledger_says_which_numbers_are_float32(tmp_path: Path) -> None:
-    decision = Decision(HOLDS, 1.0, "nats", NoErrorKnown(), note="Two.")
+    decision = Decision(HOLDS, 1.0, "nats", NoErrorKnown(), note="Two.", settings="seed 0")
     usual = Judged("a", "s", "1977", "c", "", "measured", (), (), decision)
     single = replace(usual, name="b", dtype="float32")
     assert "float" not in reading_of([usual]) and "float" not in ledger_table([usual])
@@ -240,7 +240,8 @@ def test_the_ledger_says_which_numbers_are_float32(tmp_path: Path) -> None:
 
 def judged(name: str, p_value: float | None) -> Judged:
     error = Exact("steps") if p_value is None else Interval(0.5, 2.0, "8 data sets")
-    return Judged(name, "s", "1977", "c", "", "measured", (), (), Decision(HOLDS, 1.0, "nats", error, "Two.", p_value))
+    decision = Decision(HOLDS, 1.0, "nats", error, "Two.", p_value, settings="seed 0")
+    return Judged(name, "s", "1977", "c", "", "measured", (), (), decision)
 
 
 def test_a_verdict_that_does_not_stand_among_all_tests_is_taken_back() -> None:

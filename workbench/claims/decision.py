@@ -1,13 +1,13 @@
 """The decision on a claim: a verdict, its figure, how sure the figure is, and where the verdict turns.
 
-The types refuse what a referee would: an "exact" share, an interval that does not say what was replicated, a verdict
-by an interval without the p-value of the test, and a verdict of "holds" beside a setting of the sentence's own in which
-it fails.
+The types refuse what a referee would: a verdict without its settings, an "exact" share, an interval that does not say
+what was replicated, a verdict by an interval without the p-value of the test, and a verdict of "holds" beside a setting
+of the sentence's own in which it fails.
 """
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TypeAlias
 
@@ -134,6 +134,7 @@ class Decision:
         p_value: of the test that decided, before any adjustment; None where a count or a proof decided.
         sensitivity: the verdicts under other settings.
         border: where the verdict turns; given if and only if it depends.
+        settings: under which it was decided, from `settings_of`; empty only without a figure.
 
     Raises:
         ValueError: the parts contradict each other.
@@ -147,12 +148,15 @@ class Decision:
     p_value: float | None = None
     sensitivity: tuple[Varied, ...] = ()
     border: str = ""
+    settings: str = field(kw_only=True)
 
     def __post_init__(self) -> None:
         decided = self.verdict in (Verdict.HOLDS, Verdict.FAILS)
         within = [row for row in self.sensitivity if row.within]
         if self.value is None and (self.verdict != Verdict.UNDECIDED or self.error is not None):
             raise ValueError("a verdict needs a figure")
+        if self.value is not None and not self.settings:
+            raise ValueError("a verdict must name its settings")
         if self.value is not None and self.error is None:
             raise ValueError("a figure needs its error, if only that none is known")
         counted = isinstance(self.error, Exact) and not self.error.proved and not self.error.terms
@@ -180,7 +184,7 @@ class Decision:
 
 def undecided(note: str) -> Decision:
     """The decision if the results give no figure; the note states the reason."""
-    return Decision(Verdict.UNDECIDED, None, "", note=note)
+    return Decision(Verdict.UNDECIDED, None, "", note=note, settings="")
 
 
 def across(base: Decision, rows: Sequence[Varied], *, at: str = "as stated") -> Decision:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -66,6 +67,41 @@ class Ran:
 
 Evidence: TypeAlias = Ran | Findings
 Limits: TypeAlias = Mapping[str, float]  # the thresholds of a claim, by name
+
+
+def settings_of(*evidence: Evidence) -> str:
+    """The settings of what a verdict rests on: names, seeds, and the keys that differ from their defaults.
+
+    Of more than `MOST_FILES` results the names and seeds alone.
+    """
+    texts = []
+    for each in evidence:
+        config = each.experiment if isinstance(each, Ran) else each.study
+        name = each.name if isinstance(each, Ran) else each.study.study
+        keys = config.model_dump(mode="json", exclude_defaults=True, exclude={"study", "run", "seed"})
+        # The rule of starts and the family of a prior are defaults of their tables, and the methods have names.
+        whole = config.model_dump(mode="json", exclude_none=True, include=set(keys) & {"starts", "prior"})
+        keys |= whole | {name: list(keys[name]) for name in ("methods",) if name in keys}
+        told = [f"{key.replace('_', ' ')} {_told(value)}" for key, value in keys.items()]
+        named = f"{name}, seed {config.seed}".removeprefix(", ")
+        texts.append("; ".join([named, *told]) if len(evidence) <= MOST_FILES else named)
+    return ". ".join(texts)
+
+
+# Lists of more numbers than this are told by their length, and the keys of no more files than this.
+MOST_NUMBERS, MOST_FILES = 12, 6
+
+
+def _told(value: Any) -> str:
+    """A value of a config in words: tables that have names by these."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {_told(each)}" for key, each in value.items())
+    if isinstance(value, list):
+        if len(value) > MOST_NUMBERS:
+            return f"{len(value)} values"
+        return ", ".join(str(v["name"]) if isinstance(v, Mapping) and "name" in v else _told(v) for v in value)
+    # Where a file lies is no setting.
+    return Path(value).name if isinstance(value, str) else f"{value:g}" if isinstance(value, float) else str(value)
 
 
 @dataclass(frozen=True)

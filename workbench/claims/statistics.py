@@ -65,22 +65,22 @@ def share_interval(share: Proportion, of: str, confidence: float = 1.0 - LEVEL) 
     return Interval(*share.interval_at(confidence), f"{share.trials} {of}", confidence)
 
 
-def by_median(values: np.ndarray, bound: float, unit: str, of: str) -> Decision | None:
+def by_median(values: np.ndarray, bound: float, unit: str, of: str, *, settings: str) -> Decision | None:
     """Whether the median of independent values is above a bound; None if they are too few for an interval."""
     interval = median_interval(values, of)
     if interval is None:
         return None
     p = sign_test(values, bound)
     verdict = beside(interval, bound) if p <= LEVEL else Verdict.UNDECIDED
-    return Decision(verdict, float(np.median(values)), unit, interval, p_value=p)
+    return Decision(verdict, float(np.median(values)), unit, interval, p_value=p, settings=settings)
 
 
-def by_share(share: Proportion, bound: float, unit: str, of: str) -> Decision:
+def by_share(share: Proportion, bound: float, unit: str, of: str, *, settings: str) -> Decision:
     """Whether a probability is above a bound; the figure is in per cent."""
     interval, p = share_interval(share, of), share_test(share, bound)
     verdict = beside(interval, bound) if p <= LEVEL else Verdict.UNDECIDED
     shown = Interval(100 * interval.low, 100 * interval.high, interval.over, interval.level)
-    return Decision(verdict, 100 * share.share, unit, shown, p_value=p)
+    return Decision(verdict, 100 * share.share, unit, shown, p_value=p, settings=settings)
 
 
 def turned(decision: Decision) -> Decision:

@@ -84,6 +84,7 @@ def decision_of(record: Record) -> Decision:
         p_value=None if values["p_value"] is None else float(values["p_value"]),
         sensitivity=tuple(Varied(**row) for row in lines),
         border=str(values["border"]),
+        settings=str(values["settings"]),
     )
 
 

@@ -84,6 +84,8 @@ def _section(judged: Judged, anchor: str, folder: Path) -> Section:
     facts = Markup("{}. Claimed by: {}. Decided by <code>{}</code>: {}. Runs: {}.").format(
         judged.kind.capitalize(), judged.source, judged.check, judged.about, runs
     )
+    if found.settings:
+        facts += Markup(" Settings: {}.").format(found.settings)
     if judged.settings:
         facts += Markup(" Quick variant, with {}.").format("; ".join(judged.settings))
     rows = [sensitivity_of(judged)] if found.sensitivity else []

@@ -16,7 +16,7 @@ from workbench.claims.decision import (
     number,
     undecided,
 )
-from workbench.claims.evidence import Evidence, Limits, Ran
+from workbench.claims.evidence import Evidence, Limits, Ran, settings_of
 from workbench.claims.statistics import by_median, by_share
 from workbench.compare.summary import arrivals, best_log_joint
 from workbench.diagnostics.proportion import Proportion
@@ -48,7 +48,14 @@ def em_never_falls(evidence: Sequence[Evidence], limits: Limits) -> Decision:
     note = f"{len(traces)} runs and {len(rows)} problems of studies; a fall is more than {eps:,.0f} eps of the value."
     if rounded:
         note += f" {rounded:,.0f} more are rounding next to a singularity: at most N eps / width^2 nats."
-    return Decision(verdict, lowered, f"falls in {steps:,.0f} steps", Exact("steps of stored runs"), note)
+    return Decision(
+        verdict,
+        lowered,
+        f"falls in {steps:,.0f} steps",
+        Exact("steps of stored runs"),
+        note,
+        settings=settings_of(*evidence),
+    )
 
 
 def log_exceeds_sum(ran: Ran, limits: Limits) -> Decision:
@@ -75,7 +82,9 @@ def log_exceeds_sum(ran: Ran, limits: Limits) -> Decision:
     )
     proof = Exact("an identity", proved=True)
     verdict = Verdict.HOLDS if holds else Verdict.FAILS
-    return Decision(verdict, float(np.mean(gaps)), "nats per point, the mean entropy", proof, note)
+    return Decision(
+        verdict, float(np.mean(gaps)), "nats per point, the mean entropy", proof, note, settings=settings_of(ran)
+    )
 
 
 def indicators_are_no_probabilities(ran: Ran, limits: Limits) -> Decision:
@@ -93,7 +102,7 @@ def indicators_are_no_probabilities(ran: Ran, limits: Limits) -> Decision:
     verdict = Verdict.FAILS if between and apart <= limits["rounding"] else Verdict.HOLDS
     note = f"gamma is the expectation of z given x, to {number(apart)}; z itself is an indicator."
     unit = f"of {len(r)} points have a gamma that no indicator takes"
-    return Decision(verdict, between, unit, Exact("a definition", proved=True), note)
+    return Decision(verdict, between, unit, Exact("a definition", proved=True), note, settings=settings_of(ran))
 
 
 def updates_are_averages(ran: Ran, limits: Limits) -> Decision:
@@ -114,7 +123,9 @@ def updates_are_averages(ran: Ran, limits: Limits) -> Decision:
     gap = max(float(np.max(np.abs(np.asarray(a) - b)) / np.max(np.abs(b))) for a, b in pairs)
     verdict = Verdict.HOLDS if gap <= limits["rounding"] else Verdict.FAILS
     note = "Weights average the responsibilities; means and covariances average points, weighted by them."
-    return Decision(verdict, gap, "relative difference at most", Exact("an identity", proved=True), note)
+    return Decision(
+        verdict, gap, "relative difference at most", Exact("an identity", proved=True), note, settings=settings_of(ran)
+    )
 
 
 def old_mean_is_no_m_step(ran: Ran, limits: Limits) -> Decision:
@@ -147,7 +158,14 @@ def old_mean_is_no_m_step(ran: Ran, limits: Limits) -> Decision:
     )
     # As an M-step it would reach the same mixture.
     verdict = Verdict.FAILS if np.median(losses) > limits["rounding"] and not fell else Verdict.HOLDS
-    return Decision(verdict, float(np.median(losses)), "nats lost in one step, at the median", NoErrorKnown(), note)
+    return Decision(
+        verdict,
+        float(np.median(losses)),
+        "nats lost in one step, at the median",
+        NoErrorKnown(),
+        note,
+        settings=settings_of(ran),
+    )
 
 
 def direct_ascent_cannot(evidence: Sequence[Ran], limits: Limits) -> Decision:
@@ -167,7 +185,9 @@ def direct_ascent_cannot(evidence: Sequence[Ran], limits: Limits) -> Decision:
         return undecided("No experiment has both EM and direct ascent with a sound answer.")
     verdict = Verdict.HOLDS if missed == len(rows) else Verdict.FAILS
     unit = f"of {len(rows)} data sets where direct ascent ends below EM's best"
-    return across(Decision(verdict, missed, unit, Exact("best ends of stored runs")), rows)
+    return across(
+        Decision(verdict, missed, unit, Exact("best ends of stored runs"), settings=settings_of(*evidence)), rows
+    )
 
 
 def ascent_needs_fewer_passes(ran: Ran, limits: Limits) -> Decision:
@@ -178,7 +198,7 @@ def ascent_needs_fewer_passes(ran: Ran, limits: Limits) -> Decision:
     passes = [_passes_to(trace, best, limits["within"]) for trace in pair]
     both = np.isfinite(passes[0]) & np.isfinite(passes[1])
     ratios = passes[1][both] / passes[0][both]
-    found = by_median(-ratios, -1.0, "passes for each pass of EM", "starts on one data set")
+    found = by_median(-ratios, -1.0, "passes for each pass of EM", "starts on one data set", settings=settings_of(ran))
     if found is None:
         return undecided(f"{len(ratios)} starts lead both to the best optimum, which is too few.")
     em, ascent = (float(np.median(each[both])) for each in passes)
@@ -233,7 +253,13 @@ def _higher(ran: Ran, within: float) -> Decision | None:
     higher, lower = int(np.sum(gap > within)), int(np.sum(gap < -within))
     if not higher + lower:
         return None
-    found = by_share(Proportion(higher, higher + lower), 0.5, "% of the starts that part them", "starts that part them")
+    found = by_share(
+        Proportion(higher, higher + lower),
+        0.5,
+        "% of the starts that part them",
+        "starts that part them",
+        settings=settings_of(ran),
+    )
     note = f"EM ends higher from {higher}, lower from {lower}, and as high from the rest of {np.sum(sound)} starts."
     return replace(found, note=note)
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from workbench.claims.decision import Decision, Exact, NoErrorKnown, Varied, Verdict, across, number, undecided
-from workbench.claims.evidence import Limits
+from workbench.claims.evidence import Limits, settings_of
 from workbench.studies import Findings, Row
 
 
@@ -30,7 +30,12 @@ def one_gaussian_is_uncoupled(findings: Findings, limits: Limits) -> Decision:
         share = float(np.max([_number(row[column]) for row in one]))
         verdict = Verdict.HOLDS if share <= limits["nothing"] else Verdict.FAILS
         note = f"Of {len(one)} optima the largest; the shares depend on the coordinates, as those of mixtures do."
-        decisions.append((Decision(verdict, share, "of the Hessian's norm", NoErrorKnown(), note), name))
+        decisions.append(
+            (
+                Decision(verdict, share, "of the Hessian's norm", NoErrorKnown(), note, settings=settings_of(findings)),
+                name,
+            )
+        )
     (base, at), (other, name) = decisions
     return across(base, [Varied.of(other, "parameters", name, within=True)], at=at)
 
@@ -53,7 +58,9 @@ def no_step_solves_it(findings: Findings, limits: Limits) -> Decision:
         f"{number(float(left.max()))}, and {number(control)} of one Gaussian's score."
     )
     proof = Exact("the estimate is no algebraic function of the data", proved=True)
-    return Decision(verdict, float(np.median(left)), "of the score left by one step", proof, note)
+    return Decision(
+        verdict, float(np.median(left)), "of the score left by one step", proof, note, settings=settings_of(findings)
+    )
 
 
 def escape_has_slope_of_theory(findings: Findings, limits: Limits) -> Decision:
@@ -66,7 +73,14 @@ def escape_has_slope_of_theory(findings: Findings, limits: Limits) -> Decision:
     worst = float(ratios[np.argmax(np.abs(ratios + 1))])
     verdict = Verdict.HOLDS if np.all(np.abs(ratios + 1) <= limits["slope"]) else Verdict.FAILS
     note = f"The slope that is farthest from -1, of {len(ratios)} escapes."
-    return Decision(verdict, worst, "nats for each point, direction and e-fold of width", NoErrorKnown(), note)
+    return Decision(
+        verdict,
+        worst,
+        "nats for each point, direction and e-fold of width",
+        NoErrorKnown(),
+        note,
+        settings=settings_of(findings),
+    )
 
 
 def step_size_must_be_chosen(findings: Findings, limits: Limits) -> Decision:
@@ -81,7 +95,7 @@ def step_size_must_be_chosen(findings: Findings, limits: Limits) -> Decision:
     if len(subjects) < 2:
         return undecided("The study needs several subjects, whose edges differ or not.")
     stuck = sum(row["em_passes"] is None for row in cells.values())
-    decisions = {c: _step_size([cells[s, c] for s in subjects], stuck, limits) for c in charts}
+    decisions = {c: _step_size([cells[s, c] for s in subjects], stuck, limits, settings_of(findings)) for c in charts}
     edges = {c: np.asarray([_number(cells[s, c]["predicted_edge"]) for s in subjects]) for c in charts}
     first, *others = charts
     same = [c for c in others if np.allclose(edges[c], edges[first], rtol=limits["same"])]
@@ -111,8 +125,22 @@ def em_keeps_its_path(findings: Findings, limits: Limits) -> Decision:
         "absorb a rescaling. Newton's method and the natural gradient keep their paths, as EM does."
     )
     if not np.isfinite(still):
-        return Decision(verdict, len(em.rows), "paths of EM, one of which is lost", NoErrorKnown(), note)
-    return Decision(verdict, still, "nats per point between paths of EM, at most", NoErrorKnown(), note)
+        return Decision(
+            verdict,
+            len(em.rows),
+            "paths of EM, one of which is lost",
+            NoErrorKnown(),
+            note,
+            settings=settings_of(findings),
+        )
+    return Decision(
+        verdict,
+        still,
+        "nats per point between paths of EM, at most",
+        NoErrorKnown(),
+        note,
+        settings=settings_of(findings),
+    )
 
 
 def _coupled(findings: Findings, limits: Limits, column: str, words: str) -> Decision:
@@ -125,7 +153,7 @@ def _coupled(findings: Findings, limits: Limits, column: str, words: str) -> Dec
 
     def decision(values: np.ndarray, note: str = "") -> Decision:
         verdict = Verdict.HOLDS if np.min(values) > limits["nothing"] else Verdict.FAILS
-        return Decision(verdict, float(np.median(values)), unit, NoErrorKnown(), note)
+        return Decision(verdict, float(np.median(values)), unit, NoErrorKnown(), note, settings=settings_of(findings))
 
     separations = sorted({_number(row["separation"]) for row in several if row["separation"] is not None})
     rows = [
@@ -140,7 +168,7 @@ def _coupled(findings: Findings, limits: Limits, column: str, words: str) -> Dec
     return across(decision(nearest, note), rows[1:], at=f"separation {separations[0]:g}")
 
 
-def _step_size(cells: list[Row], stuck: int, limits: Limits) -> Decision:
+def _step_size(cells: list[Row], stuck: int, limits: Limits, settings: str) -> Decision:
     """The ratio of the largest step that came back on some data set to the smallest that did not on another."""
     low, high = (np.asarray([_number(row[name]) for row in cells]) for name in ("seen_low", "seen_high"))
     seen = np.isfinite(low) & np.isfinite(high)
@@ -149,7 +177,14 @@ def _step_size(cells: list[Row], stuck: int, limits: Limits) -> Decision:
     ratio = float(np.max(low[seen]) / np.min(high[seen]))
     verdict = Verdict.HOLDS if ratio > limits["ratio"] and not stuck else Verdict.FAILS
     note = f"Edges were seen on {np.sum(seen)} of {len(cells)} data sets."
-    return Decision(verdict, ratio, "times between the stable steps of two data sets, at least", NoErrorKnown(), note)
+    return Decision(
+        verdict,
+        ratio,
+        "times between the stable steps of two data sets, at least",
+        NoErrorKnown(),
+        note,
+        settings=settings,
+    )
 
 
 def _number(value: object) -> float:

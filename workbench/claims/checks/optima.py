@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from workbench.claims.decision import Decision, Exact, NoErrorKnown, Varied, Verdict, across, number, undecided
-from workbench.claims.evidence import Limits, Ran
+from workbench.claims.evidence import Limits, Ran, settings_of
 from workbench.claims.statistics import share_interval
 from workbench.compare.summary import best_log_joint
 from workbench.diagnostics.proportion import Proportion
@@ -45,7 +45,14 @@ def em_ends_on_maxima(ran: Ran, limits: Limits) -> Decision:
         f"They end elsewhere: {others or 'none'}. Of all starts by this rule {number(100 * interval.low)} to "
         f"{number(100 * interval.high)} % do (95 %)."
     )
-    return Decision(verdict, share.successes, f"of {atlas.starts} starts", Exact("ends of stored runs"), note)
+    return Decision(
+        verdict,
+        share.successes,
+        f"of {atlas.starts} starts",
+        Exact("ends of stored runs"),
+        note,
+        settings=settings_of(ran),
+    )
 
 
 def several_maxima(ran: Ran, limits: Limits) -> Decision:
@@ -67,7 +74,9 @@ def several_maxima(ran: Ran, limits: Limits) -> Decision:
         "reach (95 %)."
     )
     verdict = Verdict.HOLDS if len(maxima) > 1 else Verdict.FAILS
-    return Decision(verdict, len(maxima), "distinct strict maxima", Exact("ends of stored runs"), note)
+    return Decision(
+        verdict, len(maxima), "distinct strict maxima", Exact("ends of stored runs"), note, settings=settings_of(ran)
+    )
 
 
 def best_start_is_a_spike(ran: Ran, limits: Limits) -> Decision:
@@ -92,9 +101,23 @@ def best_start_is_a_spike(ran: Ran, limits: Limits) -> Decision:
     above = sum(end > best + limits["within"] for end in ends)
     note = f"{len(ends)} of {starts} climbs end on a mixture that is not sound, {above} of them above the best sound."
     if not ends:
-        return Decision(Verdict.FAILS, 0, "of the starts end on a spike", Exact("ends of stored runs"), note)
+        return Decision(
+            Verdict.FAILS,
+            0,
+            "of the starts end on a spike",
+            Exact("ends of stored runs"),
+            note,
+            settings=settings_of(ran),
+        )
     unit = "nats above the best sound optimum"
-    found = Decision(Verdict.HOLDS if above else Verdict.FAILS, max(ends) - best, unit, NoErrorKnown(), note)
+    found = Decision(
+        Verdict.HOLDS if above else Verdict.FAILS,
+        max(ends) - best,
+        unit,
+        NoErrorKnown(),
+        note,
+        settings=settings_of(ran),
+    )
     if not further:
         return found
     risen = sum(end > best + limits["within"] for end in further)
@@ -102,7 +125,9 @@ def best_start_is_a_spike(ran: Ran, limits: Limits) -> Decision:
         f" From these ends EM without its stop comes above the best sound with {risen}, by more than its rounding; "
         f"with {lost} a covariance is no longer positive definite in {ran.problem.dtype.name}."
     )
-    unstopped = Decision(Verdict.HOLDS if risen else Verdict.FAILS, max(further) - best, unit, NoErrorKnown())
+    unstopped = Decision(
+        Verdict.HOLDS if risen else Verdict.FAILS, max(further) - best, unit, NoErrorKnown(), settings=settings_of(ran)
+    )
     return across(replace(found, note=note), [Varied.of(unstopped, "EM", "runs on into the spike", within=True)])
 
 
@@ -128,7 +153,7 @@ def finds_the_tutorials_point(ran: Ran, limits: Limits) -> Decision:
         f"{reached} of {best.num_restarts} starts end there, with a loss of {loss:.5f}; printed is {TUTORIAL_LOSS}. It "
         f"is no mode in these coordinates: with the first weight vanishing the loss is {losses}."
     )
-    return Decision(verdict, gap, "from the printed numbers, at most", NoErrorKnown(), note)
+    return Decision(verdict, gap, "from the printed numbers, at most", NoErrorKnown(), note, settings=settings_of(ran))
 
 
 def _loss_at(ran: Ran, mixture: Mixture, weight: float) -> float:

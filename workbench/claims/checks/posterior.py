@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from workbench.claims.decision import Decision, Exact, NoErrorKnown, Verdict, number, undecided
-from workbench.claims.evidence import Limits, Ran
+from workbench.claims.evidence import Limits, Ran, settings_of
 from workbench.claims.statistics import by_share
 from workbench.compare.summary import best_log_joint
 from workbench.diagnostics.calibration import power
@@ -46,7 +46,14 @@ def draws_stay_below_best(ran: Ran, limits: Limits) -> Decision:
     verdict = Verdict.HOLDS if above == 0 else Verdict.FAILS
     highest, typical = number(best - float(np.max(draws))), number(best - float(np.median(draws)))
     note = f"The highest draw lies {highest} nats below the best optimum, the median draw {typical}."
-    return Decision(verdict, above, f"of {len(draws):,} draws exceed it", Exact("a supremum", proved=True), note)
+    return Decision(
+        verdict,
+        above,
+        f"of {len(draws):,} draws exceed it",
+        Exact("a supremum", proved=True),
+        note,
+        settings=settings_of(ran),
+    )
 
 
 def chain_keeps_one_labelling(ran: Ran, limits: Limits) -> Decision:
@@ -71,7 +78,9 @@ def chain_keeps_one_labelling(ran: Ran, limits: Limits) -> Decision:
         kept, total = kept + int(np.sum(left == 0)), total + len(left)
         switches, draws = switches + int(np.sum(left)), draws + scores.size
     rate = f"at most {number(3 / draws)} a draw (95 %)" if not switches else f"{number(switches / draws)} a draw"
-    found = by_share(Proportion(kept, total), 0.5, "% of chains keep one labelling", "chains")
+    found = by_share(
+        Proportion(kept, total), 0.5, "% of chains keep one labelling", "chains", settings=settings_of(ran)
+    )
     return _noted(found, f"{switches} changes of labels in {draws:,} draws: {rate}.")
 
 
@@ -92,7 +101,9 @@ def labels_alone_part_the_chains(ran: Ran, limits: Limits) -> Decision:
         f"the means {max(ranked):.3g}."
     )
     verdict = Verdict.HOLDS if holds else Verdict.FAILS
-    return Decision(verdict, raw, "is the smallest R-hat of a raw mean", NoErrorKnown(), note)
+    return Decision(
+        verdict, raw, "is the smallest R-hat of a raw mean", NoErrorKnown(), note, settings=settings_of(ran)
+    )
 
 
 def overlap_joins_the_labellings(rans: Sequence[Ran], limits: Limits) -> Decision:
@@ -115,7 +126,9 @@ def overlap_joins_the_labellings(rans: Sequence[Ran], limits: Limits) -> Decisio
         f"{over.correlation:.2g}, and the means spread {over.spread / clear.spread:.2g} times as wide."
     )
     verdict = Verdict.HOLDS if holds else Verdict.FAILS
-    return Decision(verdict, ratio, "times the passes for an effective draw", NoErrorKnown(), note)
+    return Decision(
+        verdict, ratio, "times the passes for an effective draw", NoErrorKnown(), note, settings=settings_of(*rans)
+    )
 
 
 def weak_prior_keeps_the_spikes(rans: Sequence[Ran], limits: Limits) -> Decision:
@@ -140,7 +153,14 @@ def weak_prior_keeps_the_spikes(rans: Sequence[Ran], limits: Limits) -> Decision
     )
     verdict = Verdict.HOLDS if holds else Verdict.FAILS
     exact = Exact("allocations of the points", terms=weak.terms)
-    return Decision(verdict, 100 * weak.on_points, "% of the posterior is in spikes on points", exact, note)
+    return Decision(
+        verdict,
+        100 * weak.on_points,
+        "% of the posterior is in spikes on points",
+        exact,
+        note,
+        settings=settings_of(*rans),
+    )
 
 
 def samplers_are_calibrated(findings: Findings, limits: Limits) -> Decision:
@@ -175,7 +195,7 @@ def samplers_are_calibrated(findings: Findings, limits: Limits) -> Decision:
     unit = "is the smallest p-value, times the number of tests"
     # The figure is the p-value of its own test, which finds a sampler wrong.
     p_value = smallest if verdict == Verdict.FAILS else None
-    return Decision(verdict, smallest, unit, NoErrorKnown(), f"{note} {rest}", p_value)
+    return Decision(verdict, smallest, unit, NoErrorKnown(), f"{note} {rest}", p_value, settings=settings_of(findings))
 
 
 class _Ridge(NamedTuple):

@@ -19,7 +19,7 @@ from workbench.claims.decision import (
     number,
     undecided,
 )
-from workbench.claims.evidence import Limits
+from workbench.claims.evidence import Limits, settings_of
 from workbench.claims.statistics import by_median, normal_interval, normal_test, sign_test
 from workbench.studies import Findings, Row
 from workbench.studies.rate import crossing_of, place_of
@@ -35,7 +35,9 @@ def em_slows_with_overlap(findings: Findings, limits: Limits) -> Decision:
     for separation in separations[:-1]:
         near = _by_replication(findings, separation, "em", limits)
         ratios = np.asarray([near[r] / far[r] for r in near if r in far])
-        found = by_median(ratios[np.isfinite(ratios)], 1.0, "times as many passes", "data sets")
+        found = by_median(
+            ratios[np.isfinite(ratios)], 1.0, "times as many passes", "data sets", settings=settings_of(findings)
+        )
         if found is not None:
             decisions.append((separation, found))
     if not decisions:
@@ -61,7 +63,7 @@ def ascent_overtakes_em(findings: Findings, limits: Limits) -> Decision:
     if found is None:
         if len(logs) and np.max(logs) < 0:
             note = f"EM needs fewer passes, down to {separations[0]:g} standard deviations."
-            return Decision(Verdict.FAILS, 0, "crossings", NoErrorKnown(), note)
+            return Decision(Verdict.FAILS, 0, "crossings", NoErrorKnown(), note, settings=settings_of(findings))
         return undecided("The two do not cross in two data sets or more.")
     # Each data set of the nearest separation says which of the two needs fewer passes.
     p = sign_test(logs, 0.0)
@@ -72,7 +74,9 @@ def ascent_overtakes_em(findings: Findings, limits: Limits) -> Decision:
         f"The curves cross in {found.crossed} of {found.replications} data sets, where EM's rate is "
         f"{found.missing:.2f}; beyond it EM needs fewer passes."
     )
-    return Decision(verdict, found.separation, "standard deviations apart", interval, note, p)
+    return Decision(
+        verdict, found.separation, "standard deviations apart", interval, note, p, settings=settings_of(findings)
+    )
 
 
 def acceleration_beats_ascent(findings: Findings, limits: Limits) -> Decision:
@@ -82,7 +86,9 @@ def acceleration_beats_ascent(findings: Findings, limits: Limits) -> Decision:
         counts = [_by_replication(findings, separation, name, limits) for name in ("anderson", "lbfgs")]
         ratios = np.asarray([counts[0][r] / counts[1][r] for r in counts[0] if r in counts[1]])
         # Fewer passes are a ratio below one; signs are changed so that more is more.
-        found = by_median(-ratios[np.isfinite(ratios)], -1.0, "passes for each of L-BFGS", "data sets")
+        found = by_median(
+            -ratios[np.isfinite(ratios)], -1.0, "passes for each of L-BFGS", "data sets", settings=settings_of(findings)
+        )
         if found is not None:
             decisions.append((separation, found))
     if not decisions:
@@ -107,7 +113,7 @@ def ascent_is_dearer_on_clear_groups(findings: Findings, limits: Limits) -> Deci
         ratio = _passes(row, "lbfgs", limits) / _passes(row, "em", limits)
         ratios.setdefault((row["subject"], row["replication"]), []).append(ratio)
     medians = np.asarray([np.median(each) for each in ratios.values()])
-    found = by_median(-medians, -1.0, "passes for each pass of EM", "data sets")
+    found = by_median(-medians, -1.0, "passes for each pass of EM", "data sets", settings=settings_of(findings))
     if found is None:
         return undecided(f"Of {len(rows)} problems {len(clear)} have clear groups, which is too few.")
     note = f"Of {len(rows)} problems, those with less than {100 * limits['missing']:g} % of missing information."
@@ -137,7 +143,9 @@ def equal_weights_give_a_quarter(findings: Findings, limits: Limits) -> Decision
         note += f" With weights of {others[0]['weight']}: {_number(others[0]['slope']):.3f}."
     decisive = p if verdict == Verdict.FAILS else usual
     interval = normal_interval(slope, error, sizes)
-    return Decision(verdict, slope, "slope of ln error on ln N", interval, note, decisive)
+    return Decision(
+        verdict, slope, "slope of ln error on ln N", interval, note, decisive, settings=settings_of(findings)
+    )
 
 
 def stopping_when_it_stabilises(findings: Findings, limits: Limits) -> Decision:
@@ -161,7 +169,14 @@ def stopping_when_it_stabilises(findings: Findings, limits: Limits) -> Decision:
             f"{number(float(short.min()))} to {number(float(short.max()))} nats short, and "
             f"{number(float(off.min()))} to {number(float(off.max()))} standard errors off."
         )
-        return Decision(verdict, float(off.max()), "standard errors off, at most", NoErrorKnown(), note)
+        return Decision(
+            verdict,
+            float(off.max()),
+            "standard errors off, at most",
+            NoErrorKnown(),
+            note,
+            settings=settings_of(findings),
+        )
 
     rows = [
         Varied.of(decision(subject, tolerance), "rule", f"{tolerance:g} on {subject}", within=True)

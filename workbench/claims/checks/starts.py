@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from workbench.claims.decision import LEVEL, Decision, Exact, Interval, Varied, Verdict, across, undecided
-from workbench.claims.evidence import Limits
+from workbench.claims.evidence import Limits, settings_of
 from workbench.claims.statistics import normal_interval, normal_test
 from workbench.diagnostics.proportion import Proportion
 from workbench.studies import Findings, Row
@@ -25,7 +25,7 @@ def successes_fall_exponentially(findings: Findings, limits: Limits) -> Decision
     are not pooled: the figure is that of the first, and the others are in the table.
     """
     random = findings.where(rule="random_points")
-    fits = [(str(m), _exponential(random.where(method=m).rows, limits)) for m in random.values("method")]
+    fits = [(str(m), _exponential(random.where(method=m).rows, settings_of(findings))) for m in random.values("method")]
     if not fits or any(fit is None for _, fit in fits):
         return undecided("The study needs random points at three numbers of groups or more.")
     known = [(name, fit) for name, fit in fits if fit is not None]
@@ -72,10 +72,17 @@ def floor_breaks_monotonicity(findings: Findings, limits: Limits) -> Decision:
     note = f"In {sum(each > 0 for each in falls)} of {len(falls)} problems; EM without the floor has no fall."
     if rounded := sum(_number(row["falls_in_rounding"]) for row in floored.rows):
         note += f" {rounded:,.0f} more may be rounding next to a singularity: at most N eps / width^2 nats."
-    return Decision(verdict, sum(falls), f"falls in {steps:,.0f} steps", Exact("steps of stored runs"), note)
+    return Decision(
+        verdict,
+        sum(falls),
+        f"falls in {steps:,.0f} steps",
+        Exact("steps of stored runs"),
+        note,
+        settings=settings_of(findings),
+    )
 
 
-def _exponential(rows: list[Row], limits: Limits) -> Decision | None:
+def _exponential(rows: list[Row], settings: str) -> Decision | None:
     """The fitted rate c of `P(success) = exp(a - c K)`, and whether it is above zero; None for fewer than three K."""
     # This import is slow; importing the package must stay quick.
     from scipy.stats import chi2
@@ -111,7 +118,7 @@ def _exponential(rows: list[Row], limits: Limits) -> Decision | None:
         f"{100 * (1 - good[last] / trials[last]):.0f} % at K = {groups[last]:.0f}; the misfit has p = {fits:.2g}."
     )
     unit = "is the rate of the exponential, for each group"
-    return Decision(verdict, c, unit, interval, note, falls)
+    return Decision(verdict, c, unit, interval, note, falls, settings=settings)
 
 
 def _gap(findings: Findings) -> Decision | None:
@@ -136,7 +143,7 @@ def _gap(findings: Findings) -> Decision | None:
     note = f"{100 * random.share:.1f} % from random points, {100 * seeded.share:.1f} % from k-means++."
     ahead = Verdict.HOLDS if high < 0 else Verdict.FAILS if low > 0 else Verdict.UNDECIDED
     verdict = ahead if p <= LEVEL else Verdict.UNDECIDED
-    return Decision(verdict, 100 * gap, "points of per cent", interval, note, p)
+    return Decision(verdict, 100 * gap, "points of per cent", interval, note, p, settings=settings_of(findings))
 
 
 def _number(value: object) -> float:

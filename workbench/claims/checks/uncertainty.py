@@ -15,7 +15,7 @@ from workbench.claims.decision import (
     number,
     undecided,
 )
-from workbench.claims.evidence import Limits
+from workbench.claims.evidence import Limits, settings_of
 from workbench.claims.statistics import share_interval, share_test
 from workbench.diagnostics.proportion import Proportion
 from workbench.studies import Findings, Row
@@ -37,7 +37,9 @@ def information_by_em_agrees(findings: Findings, limits: Limits) -> Decision:
     verdict = Verdict.HOLDS if all(gaps[way] <= limits[way] for way in gaps) else Verdict.FAILS
     subjects = len({row["subject"] for row in rows})
     note = f"{len(rows)} parameters of {subjects} subjects; Louis' formula alone: {number(gaps['louis'])}."
-    return Decision(verdict, max(gaps.values()), "relative difference at most", NoErrorKnown(), note)
+    return Decision(
+        verdict, max(gaps.values()), "relative difference at most", NoErrorKnown(), note, settings=settings_of(findings)
+    )
 
 
 def wald_covers_clear_groups(findings: Findings, limits: Limits) -> Decision:
@@ -84,6 +86,7 @@ class _Worst:
     row: Row
     share: Proportion
     parameters: int
+    settings: str
 
     @classmethod
     def of(cls, findings: Findings, *, missing: bool) -> "_Worst":
@@ -93,7 +96,7 @@ class _Worst:
             covered, trials, lost = (_whole(row[name]) for name in ("covered", "replications", "missing"))
             shares.append(Proportion(covered, max(1, trials - (0 if missing else lost))))
         place = int(np.argmin([share.share for share in shares]))
-        return cls(findings.rows[place], shares[place], len(shares))
+        return cls(findings.rows[place], shares[place], len(shares), settings_of(findings))
 
     def decision(self, limits: Limits, *, clear: bool) -> Decision:
         """The verdict with the coverage; intervals and p-values are simultaneous for all parameters (Bonferroni)."""
@@ -110,7 +113,9 @@ class _Worst:
         )
         shown = Interval(100 * interval.low, 100 * interval.high, interval.over, interval.level)
         unit = "% of intervals hold the truth"
-        return replace(Decision(verdict, 100 * self.share.share, unit, shown, p_value=p), note=note)
+        return replace(
+            Decision(verdict, 100 * self.share.share, unit, shown, p_value=p, settings=self.settings), note=note
+        )
 
 
 def _whole(value: object) -> int:
