@@ -63,7 +63,8 @@ class Table:
         words: columns that hold words, which are aligned left, and wrapped if necessary.
         most: the most rows that are printed; by default all.
         keep: the columns to keep if not all fit, the most important first; the others are named below. By default all
-            are shown, in blocks below each other that each begin with the first column.
+            are shown, in blocks below each other that each begin with the first columns.
+        first: how many first columns say what a row is of.
         apart: so many first rows are set apart from the others by a rule.
     """
 
@@ -76,6 +77,7 @@ class Table:
     most: int | None = None
     keep: tuple[str, ...] = ()
     apart: int = 0
+    first: int = 1
 
     @classmethod
     def of_lines(cls, heads: Sequence[str], lines: Iterable[Sequence[Any]], **more: Any) -> Self:
@@ -182,10 +184,10 @@ class Table:
                 gone.append(name)
                 if (fitted := _fitted(list(kept.values()), width)) is not None:
                     return [fitted], [self.headings.get(name, name) for name in self.columns if name in gone]
-        blocks, first, rest = list[list[_Column]](), columns[0], columns[1:]
+        blocks, first, rest = list[list[_Column]](), columns[: self.first], columns[self.first :]
         while rest:
-            count = next((n for n in range(len(rest), 1, -1) if _fitted([first, *rest[:n]], width) is not None), 1)
-            together = [first, *rest[:count]]
+            count = next((n for n in range(len(rest), 1, -1) if _fitted([*first, *rest[:n]], width) is not None), 1)
+            together = [*first, *rest[:count]]
             blocks.append(_fitted(together, width) or [column.narrowed() for column in together])
             rest = rest[count:]
         return blocks or [columns], []

@@ -47,6 +47,12 @@ def test_more_parameters_than_points_are_a_doubt_unless_a_prior_holds_them() -> 
     )
     assert whom_to_trust([EM], wb.Problem(x, 2, prior="conjugate")).startswith("Trust em")
     assert whom_to_trust([EM], wb.Problem(x, 2, "spherical")).startswith("Trust em")  # 11 of them
+    # 80 rows of 20 columns hold 1,600 values, and three components without correlations have 122 parameters.
+    wide = np.random.default_rng(0).normal(size=(80, 20))
+    assert whom_to_trust([EM], wb.Problem(wide, 3, "diagonal")).startswith("Trust em")
+    assert "are more than the 80 points" in whom_to_trust([EM], wb.Problem(wide, 3, "tied"))
+    few = whom_to_trust([EM], wb.Problem(wide[:3], 2, "diagonal"))
+    assert "its 81 free parameters are more than the 60 values" in few
 
 
 def test_other_optima_that_are_nearly_as_high_are_told_once_each() -> None:

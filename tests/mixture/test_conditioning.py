@@ -125,8 +125,12 @@ def test_draws_have_the_moments_of_the_mixture(family: str, points: Points, rand
 @pytest.mark.parametrize(
     ("ask", "message"),
     [
-        (lambda m: m.marginal([]), "columns: give at least one position"),
-        (lambda m: m.marginal("ab"), "columns: give at least one position"),
+        (lambda m: m.marginal([]), "columns: give at least one name or position"),
+        (lambda m: m.marginal("ab"), "columns: give at least one name or position"),
+        (lambda m: m.marginal(["a"]), "columns: the mixture's columns have no names; give positions"),
+        (lambda m: m.named(["a", "b"]).regression({"c": 1.0}), "given: unknown column 'c'. Allowed: a, b"),
+        (lambda m: m.named(["a", "b"]).marginal(["a", "a"]), "columns: column 'a' appears twice"),
+        (lambda m: m.named(["a", "b"]).marginal(["a", 1]), "columns: must be a whole number"),
         (lambda m: m.marginal([0, 0]), r"columns: \[0, 0\] are not different positions from 0 to 1"),
         (lambda m: m.marginal([2]), r"columns: \[2\] are not different positions from 0 to 1"),
         (lambda m: m.marginal([-1]), "columns: must be a whole number of at least 0, got -1"),
@@ -150,3 +154,16 @@ def test_values_of_three_columns_need_one_length(wide: Points, random_mixture: R
         mixture.conditional({0: jnp.zeros(2), 1: jnp.zeros(3)})
     # A number stands for every row.
     assert mixture.conditional({0: jnp.zeros(2), 1: 0.0}).weights.shape == (2, K)
+
+
+def test_columns_are_found_by_their_names(wide: Points, random_mixture: Random) -> None:
+    mixture = random_mixture(wide, K, "full", seed=1)
+    named = mixture.named([f"c{place}" for place in range(wide.shape[1])])
+    np.testing.assert_array_equal(named.marginal(["c1", "c0"]).means, mixture.marginal([1, 0]).means)
+    assert named.marginal(["c1", "c0"]).columns == ("c1", "c0")
+    at, values = {"c1": 0.3}, {1: 0.3}
+    np.testing.assert_array_equal(named.regression(at).mean, mixture.regression(values).mean)
+    conditional = named.conditional(at)
+    np.testing.assert_array_equal(conditional.means, mixture.conditional(values).means)
+    assert conditional.columns == tuple(name for name in named.columns if name != "c1")
+    assert named.conditional({"c1": [0.3, 0.4]}).columns == conditional.columns

@@ -1,6 +1,7 @@
 """A mixture is the same density after a journey to scikit-learn or NumPyro and back."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -12,8 +13,10 @@ from numpy.typing import NDArray
 
 from workbench.errors import InputError
 from workbench.mixture import COVARIANCES, Mixture
+from workbench.mixture.background import Background
 
 K = 3
+MEANS, SHARED = np.array([[0.0, 1.0], [4.0, -2.0]]), np.array([[2.0, 0.5], [0.5, 1.0]])
 Points = NDArray[np.float64]
 Random = Callable[..., Mixture]
 
@@ -65,8 +68,42 @@ def test_numpyros_normals_are_diagonal_mixtures() -> None:
 
 
 @pytest.mark.parametrize(
+    ("component", "means", "covariances"),
+    [
+        (dist.MultivariateNormal(MEANS, covariance_matrix=SHARED), MEANS, [SHARED, SHARED]),
+        (dist.MultivariateNormal(MEANS, scale_tril=np.eye(2)), MEANS, [np.eye(2), np.eye(2)]),
+        (dist.MultivariateNormal(MEANS[0], np.stack([SHARED, 3 * SHARED])), MEANS[[0, 0]], [SHARED, 3 * SHARED]),
+        (dist.Normal(MEANS, np.array([1.0, 2.0])).to_event(1), MEANS, [np.diag([1.0, 4.0])] * 2),
+        (dist.Normal(MEANS[:, 0], 2.0), MEANS[:, :1], [[[4.0]], [[4.0]]]),
+    ],
+)
+def test_what_components_share_is_that_of_each(component: Any, means: Points, covariances: Any) -> None:
+    found = Mixture.from_numpyro(dist.MixtureSameFamily(dist.Categorical(probs=np.array([0.3, 0.7])), component))
+    np.testing.assert_array_equal(found.means, means)
+    np.testing.assert_allclose(found.covariances, covariances, rtol=1e-12, atol=1e-15)
+
+
+def test_a_background_goes_to_numpyro_and_back(points: Points, random_mixture: Random) -> None:
+    low, high = np.min(points, axis=0), np.max(points, axis=0)
+    background = Background.checked(0.2, low, high, points.shape[1])
+    mixture = replace(random_mixture(points, K, "full", seed=0), background=background)
+    back = Mixture.from_numpyro(mixture.to_numpyro())
+    same(back, mixture)
+    assert back.background is not None
+    np.testing.assert_allclose(back.background.weight, 0.2, rtol=1e-15)
+    np.testing.assert_array_equal(back.background.low, low)
+    np.testing.assert_allclose(back.log_density(points), mixture.log_density(points), rtol=1e-10)
+
+
+@pytest.mark.parametrize(
     ("call", "message"),
     [
+        (
+            lambda: Mixture.from_numpyro(
+                dist.MixtureGeneral(dist.Categorical(probs=np.ones(2) / 2), [dist.Normal(0, 1), dist.Normal(2, 1)])
+            ),
+            "a MixtureGeneral of Normal, Normal is no mixture of Gaussians",
+        ),
         (lambda: Mixture.from_sklearn(sklearn.mixture.GaussianMixture()), "has no weights_ .* after its fit"),
         (lambda: Mixture.from_numpyro(dist.Normal(0, 1)), "Normal is no mixture of Gaussians"),
         (

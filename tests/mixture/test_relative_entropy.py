@@ -94,5 +94,8 @@ def test_mixtures_of_other_columns_are_refused(points: Points, random_mixture: R
     for ask in (one.kl_bounds, lambda q: one.kl_divergence(q, jax.random.key(0))):
         with pytest.raises(InputError, match="other: has 1 columns and this mixture 2"):
             ask(PAIRS[0][0])
+        with pytest.raises(InputError, match=r"other: its columns are \['b', 'a'\] and this mixture's \['a', 'b'\]"):
+            one.named(["a", "b"]).kl_bounds(one.named(["b", "a"]))
+        assert one.named(["a", "b"]).kl_bounds(one).lower == 0.0
     with pytest.raises(InputError, match="num_samples: must be a whole number of at least 2"):
         one.kl_divergence(one, jax.random.key(0), 1)

@@ -204,10 +204,12 @@ def _errors(
         rows = tuple(row for table in tables for row in table.rows)
         return Table(tables[0].columns, rows, headings=tables[0].headings).in_form(form), lost, False
     about = {"latex": "% "}.get(form, "")
-    texts = []
+    texts, printed = [], dict[tuple[str, str], str]()
     for name, each in found:
         if form == "table":
-            texts.append(f"{each.text(name)}\n\n")
+            first = printed.setdefault((name, each.shown().to_csv()), each.method)
+            again = f"{each.shown(name).title}: those of {first}, in all digits shown"
+            texts.append(f"{each.text(name) if first == each.method else again}\n\n")
             continue
         table = each.shown(name)
         notes = "".join(f"{about}{line}\n" for line in table.note.splitlines())

@@ -97,7 +97,9 @@ class Errors:
             return Table.of_lines(("experiment", "method", *own), lines)
         about = f"{experiment}: " if experiment else ""
         title = f"{about}Standard errors of {self.method}" + (f", in {self.units}" if self.units else "")
-        return Table.of_lines(own, lines, title=title, note="; ".join(self.notes), words=("parameter", "column"))
+        return Table.of_lines(
+            own, lines, title=title, note="; ".join(self.notes), words=("parameter", "column"), first=3
+        )
 
 
 @checks_arguments

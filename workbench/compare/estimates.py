@@ -127,7 +127,7 @@ class Estimates:
         more = "" if len(rows) == len(self.rows) else "CSV and JSON hold the correlations too."
         more = " ".join(filter(None, [f"{self.known}." if self.known else "", more]))
         title = " ".join(filter(None, [f"Estimates of {self.method}:", self.said]))
-        return Table.of_lines(heads, lines, title=title, note=more, words=("parameter", "column"))
+        return Table.of_lines(heads, lines, title=title, note=more, words=("parameter", "column"), first=3)
 
 
 def numbers_of(found: Sequence[Estimates]) -> Table:

@@ -103,11 +103,18 @@ def _doubts(there: Sequence[MethodSummary]) -> list[str]:
 
 
 def _of_parameters(problem: Problem | None) -> list[str]:
-    """A doubt where nothing but the points holds the parameters, and these are more."""
-    if problem is None or problem.prior.proper or problem.num_parameters <= problem.num_points:
+    """A doubt where nothing but the points holds the parameters, and these are more.
+
+    Without correlations every cell tells of the mean and the deviation of its own column, so that cells are counted.
+    """
+    if problem is None or problem.prior.proper:
+        return []
+    apart = not problem.covariance.has_correlations and problem.num_dimensions > 1
+    held, what = (problem.num_points * problem.num_dimensions, "values") if apart else (problem.num_points, "points")
+    if problem.num_parameters <= held:
         return []
     return [
-        f"its {problem.num_parameters:,} free parameters are more than the {problem.num_points:,.6g} points (ask for "
+        f"its {problem.num_parameters:,} free parameters are more than the {held:,.6g} {what} (ask for "
         "fewer components, or a covariance with fewer parameters)"
     ]
 

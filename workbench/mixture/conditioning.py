@@ -16,10 +16,14 @@ from jax import Array
 from jax.scipy.linalg import cho_solve
 from jax.typing import ArrayLike
 
+from workbench.data.names import column_positions
 from workbench.errors import InputError, shown, whole_number
 from workbench.mixture.background import components_alone
 from workbench.mixture.density import BLOCK
 from workbench.mixture.mixture import Mixture
+
+# A column of a mixture: its name, or its position from 0.
+Column = int | str
 
 
 class Moments(NamedTuple):
@@ -38,13 +42,17 @@ def moments(mixture: Mixture) -> Moments:
     return _moments(mixture.weights, mixture.means, mixture.covariances)
 
 
-def marginal(mixture: Mixture, columns: Sequence[int]) -> Mixture:
-    """The mixture of the columns at these positions, in this order.
+def marginal(mixture: Mixture, columns: Sequence[Column]) -> Mixture:
+    """The mixture of these columns, in this order.
+
+    Args:
+        mixture: of D columns.
+        columns: names of columns, if the mixture has names, or positions from 0.
 
     Raises:
-        InputError: there are none, one occurs twice, or one is not a position from 0 to D - 1.
+        InputError: there are none, one occurs twice, or one is neither a name nor a position from 0 to D - 1.
     """
-    places = _positions(columns, mixture.num_dimensions, "columns")
+    places = _positions(columns, mixture, "columns")
     index = jnp.asarray(places)
     dense = mixture.covariances[:, index[:, None], index]  # [K, D', D']
     found = _of_dense(mixture, mixture.weights, mixture.means[:, index], dense)
@@ -53,30 +61,30 @@ def marginal(mixture: Mixture, columns: Sequence[int]) -> Mixture:
     return found.named([mixture.columns[place] for place in places] if mixture.columns else ())
 
 
-def conditional(mixture: Mixture, given: Mapping[int, ArrayLike]) -> Mixture:
+def conditional(mixture: Mixture, given: Mapping[Column, ArrayLike]) -> Mixture:
     """The mixture of the other columns, in their order, where these columns have the given values.
 
     Args:
         mixture: of D columns.
-        given: a value for each of some columns, by position. Values [N] stand for N rows.
+        given: a value for each of some columns, by name or by position from 0. Values [N] stand for N rows.
 
     Returns:
         One mixture; for values [N] a batch, whose leaves have a leading axis N.
 
     Raises:
-        InputError: all columns or none are given, a position is wrong, values are not finite or differ in number, or a
-            row is so far out that no component has a density there.
+        InputError: all columns or none are given, a name or a position is wrong, values are not finite or differ in
+            number, or a row is so far out that no component has a density there.
     """
     parts, values, is_one = _conditioned(mixture, given)
     weights, means = _shares(mixture, parts, values), _means(parts, values)  # [N, K], [N, K, D']
     one = _of_dense(mixture, weights[0], means[0], parts.covariances)
-    if is_one:
-        return one
-    scales = jnp.broadcast_to(one.scales, (len(weights), *one.scales.shape))
-    return replace(one, weights=weights, means=means, scales=scales)
+    if not is_one:
+        scales = jnp.broadcast_to(one.scales, (len(weights), *one.scales.shape))
+        one = replace(one, weights=weights, means=means, scales=scales)
+    return one.named([name for place, name in enumerate(mixture.columns) if place not in parts.places])
 
 
-def regression(mixture: Mixture, given: Mapping[int, ArrayLike]) -> Moments:
+def regression(mixture: Mixture, given: Mapping[Column, ArrayLike]) -> Moments:
     """Mean and covariance of the other columns, in their order, where these columns have the given values.
 
     The mean is the regression of the other columns on the given ones; it is not linear if there are several components.
@@ -84,7 +92,7 @@ def regression(mixture: Mixture, given: Mapping[int, ArrayLike]) -> Moments:
 
     Args:
         mixture: of D columns.
-        given: a value for each of some columns, by position. Values [N] stand for N rows.
+        given: a value for each of some columns, by name or by position from 0. Values [N] stand for N rows.
 
     Returns:
         Mean [D'] and covariance [D', D'] of the D' other columns; for values [N], of each row.
@@ -113,12 +121,12 @@ class _Parts(NamedTuple):
     covariances: Array  # [K, h, h]   Sigma_hh - Sigma_hg Sigma_gg^-1 Sigma_gh
 
 
-def _conditioned(mixture: Mixture, given: Mapping[int, ArrayLike]) -> tuple[_Parts, Array, bool]:
+def _conditioned(mixture: Mixture, given: Mapping[Column, ArrayLike]) -> tuple[_Parts, Array, bool]:
     """The parts, the values [N, g], and whether they are of one row that was given by numbers."""
     components_alone(mixture, "given")
     if not isinstance(given, Mapping):
         raise InputError(f"given: must map columns to values, as {{0: 1.5}}, got {shown(given)}")
-    places = _positions(tuple(given), mixture.num_dimensions, "given")
+    places = _positions(tuple(given), mixture, "given")
     if len(places) == mixture.num_dimensions:
         raise InputError(f"given: has all {len(places)} columns; leave at least one out")
     columns = [_number(place, value, mixture.means.dtype) for place, value in given.items()]
@@ -137,12 +145,12 @@ def _conditioned(mixture: Mixture, given: Mapping[int, ArrayLike]) -> tuple[_Par
     return _Parts(places, mixture.means[:, g], mixture.means[:, h], slopes, rest), values, not lengths
 
 
-def _number(place: int, value: ArrayLike, dtype: Any) -> Array:
+def _number(place: Column, value: ArrayLike, dtype: Any) -> Array:
     """The value of a given column."""
     try:
         return jnp.asarray(value, dtype)
     except (TypeError, ValueError):
-        raise InputError(f"given: column {place}: give a number or N of them, got {shown(value)}") from None
+        raise InputError(f"given: column {shown(place)}: give a number or N of them, got {shown(value)}") from None
 
 
 def _shares(mixture: Mixture, parts: _Parts, values: Array) -> Array:
@@ -168,10 +176,17 @@ def _of_dense(mixture: Mixture, weights: Array, means: Array, covariances: Array
     return Mixture(weights, means, family.factor(family.nearest(covariances)), family)
 
 
-def _positions(columns: object, dimensions: int, where: str) -> tuple[int, ...]:
+def _positions(columns: object, mixture: Mixture, where: str) -> tuple[int, ...]:
     if isinstance(columns, str) or not isinstance(columns, Sequence | np.ndarray) or len(columns) == 0:
-        raise InputError(f"{where}: give at least one position of a column, as [0], got {shown(columns)}")
+        raise InputError(f"{where}: give at least one name or position of a column, as [0], got {shown(columns)}")
+    if all(isinstance(column, str) for column in columns):
+        if not mixture.columns:
+            raise InputError(
+                f"{where}: the mixture's columns have no names; give positions from 0, or name them (`named`)"
+            )
+        return tuple(column_positions([str(column) for column in columns], mixture.columns, where))
     places = tuple(whole_number(where, column, 0) for column in columns)
-    if max(places) >= dimensions or len(set(places)) < len(places):
-        raise InputError(f"{where}: {shown(list(places))} are not different positions from 0 to {dimensions - 1}")
+    if max(places) >= mixture.num_dimensions or len(set(places)) < len(places):
+        last = mixture.num_dimensions - 1
+        raise InputError(f"{where}: {shown(list(places))} are not different positions from 0 to {last}")
     return places

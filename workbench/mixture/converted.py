@@ -1,5 +1,6 @@
 """A mixture in the terms of other packages: scikit-learn's fitted `GaussianMixture`, and NumPyro's distribution."""
 
+from dataclasses import replace
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
@@ -12,7 +13,7 @@ from numpyro.distributions import constraints
 from scipy.linalg import solve_triangular
 
 from workbench.errors import InputError, one_line, shown
-from workbench.mixture.background import components_alone
+from workbench.mixture.background import Background, components_alone
 from workbench.mixture.covariance import covariance_named
 from workbench.mixture.mixture import Mixture
 
@@ -114,7 +115,11 @@ def _inverse_transpose(factors: Numbers, *, lower: bool) -> Numbers:
 
 
 def to_numpyro(mixture: Mixture) -> Any:
-    """The mixture as a NumPyro distribution; see `Mixture.to_numpyro`."""
+    """The mixture as a NumPyro distribution over points [..., D], of one column as well.
+
+    It is a `MixtureSameFamily` of `MultivariateNormal`. A background is the first part of a `MixtureGeneral`, whose
+    second part are the components.
+    """
     components = dist.MultivariateNormal(mixture.means, scale_tril=mixture.scale_trils)
     density = dist.MixtureSameFamily(dist.Categorical(probs=mixture.weights), components)
     back = mixture.background
@@ -126,18 +131,51 @@ def to_numpyro(mixture: Mixture) -> Any:
 
 
 def from_numpyro(distribution: Any) -> Mixture:
-    """The mixture of a NumPyro distribution; see `Mixture.from_numpyro`."""
-    remedy = "give a MixtureSameFamily of MultivariateNormal, of Normal(...).to_event(1), or of Normal"
+    """The mixture of a NumPyro distribution: full for multivariate normals, otherwise diagonal.
+
+    Args:
+        distribution: a `MixtureSameFamily` of `MultivariateNormal`, of `Normal(...).to_event(1)` or, for one column, of
+            `Normal`; or such a mixture beside a uniform density, as `to_numpyro` gives it.
+
+    Raises:
+        InputError: it is none of these, or a batch of several.
+    """
+    if isinstance(distribution, dist.MixtureGeneral) and not distribution.batch_shape:
+        return _beside_background(distribution)
     if not isinstance(distribution, dist.MixtureSameFamily) or distribution.batch_shape:
-        raise InputError(f"distribution: {type(distribution).__name__} is no mixture of Gaussians; {remedy}")
+        raise InputError(f"distribution: {type(distribution).__name__} is no mixture of Gaussians; {_REMEDY}")
     weights = np.asarray(distribution.mixing_distribution.probs, float)
     component = distribution.component_distribution
     if isinstance(component, dist.MultivariateNormal):
-        trils = np.asarray(component.scale_tril, float)
-        means = np.broadcast_to(component.loc, trils.shape[:-1])
+        # NumPyro keeps means or covariances that components share once.
+        k, d = len(weights), component.event_shape[0]
+        trils = np.broadcast_to(np.asarray(component.scale_tril, float), (k, d, d))
+        means = np.broadcast_to(np.asarray(component.loc, float), (k, d))
         return Mixture.from_covariances(weights, means, trils @ np.swapaxes(trils, -1, -2), "full")
     normal = component.base_dist if isinstance(component, dist.Independent) else component
     if not isinstance(normal, dist.Normal) or len(component.event_shape) > 1:
-        raise InputError(f"distribution: its components are {type(component).__name__}; {remedy}")
-    means, deviations = (np.asarray(a, float).reshape(len(weights), -1) for a in (normal.loc, normal.scale))
+        raise InputError(f"distribution: its components are {type(component).__name__}; {_REMEDY}")
+    shape = (*component.batch_shape, *component.event_shape)
+    means, deviations = (
+        np.broadcast_to(np.asarray(a, float), shape).reshape(len(weights), -1) for a in (normal.loc, normal.scale)
+    )
     return Mixture.from_covariances(weights, means, deviations**2, "diagonal")
+
+
+_REMEDY = (
+    "give a MixtureSameFamily of MultivariateNormal, of Normal(...).to_event(1), or of Normal, or a MixtureGeneral of "
+    "a Uniform(...).to_event(1) and such a mixture"
+)
+
+
+def _beside_background(distribution: dist.MixtureGeneral) -> Mixture:
+    """The mixture of a `MixtureGeneral` of a uniform density over a box and a mixture of Gaussians."""
+    box, *others = distribution.component_distributions
+    uniform = getattr(box, "base_dist", None)
+    if not isinstance(uniform, dist.Uniform) or len(others) != 1 or not isinstance(others[0], dist.MixtureSameFamily):
+        kinds = ", ".join(type(part).__name__ for part in (box, *others))
+        raise InputError(f"distribution: a MixtureGeneral of {kinds} is no mixture of Gaussians; {_REMEDY}")
+    components = from_numpyro(others[0])
+    low, high = (np.broadcast_to(np.asarray(end, float), box.event_shape) for end in (uniform.low, uniform.high))
+    weight = np.asarray(distribution.mixing_distribution.probs, float)[0]
+    return replace(components, background=Background.checked(weight, low, high, components.num_dimensions))

@@ -199,19 +199,19 @@ class Mixture:
         x = self.means[components] + jnp.einsum("nij,nj->ni", self.scale_trils[components], noise)
         return x, components
 
-    def marginal(self, columns: Sequence[int]) -> "Mixture":
-        """The mixture of the columns at these positions; `conditioning.marginal` says more."""
+    def marginal(self, columns: Sequence[int | str]) -> "Mixture":
+        """The mixture of these columns, by name or by position; `conditioning.marginal` says more."""
         from workbench.mixture.conditioning import marginal
 
         return marginal(self, columns)
 
-    def conditional(self, given: Mapping[int, ArrayLike]) -> "Mixture":
-        """The mixture of the other columns given values of these, by position; see `conditioning.conditional`."""
+    def conditional(self, given: Mapping[int | str, ArrayLike]) -> "Mixture":
+        """The mixture of the other columns given values of these; see `conditioning.conditional`."""
         from workbench.mixture.conditioning import conditional
 
         return conditional(self, given)
 
-    def regression(self, given: Mapping[int, ArrayLike]) -> "Moments":
+    def regression(self, given: Mapping[int | str, ArrayLike]) -> "Moments":
         """Mean and covariance of the other columns given values of these; see `conditioning.regression`."""
         from workbench.mixture.conditioning import regression
 
@@ -327,14 +327,14 @@ class Mixture:
         return from_sklearn(fitted)
 
     def to_numpyro(self) -> Any:
-        """The mixture as a `MixtureSameFamily` of multivariate normals of NumPyro, in a `MixtureGeneral` if need be."""
+        """The mixture as a `MixtureSameFamily` of multivariate normals of NumPyro; `converted.to_numpyro` says more."""
         from workbench.mixture.converted import to_numpyro
 
         return to_numpyro(self)
 
     @classmethod
     def from_numpyro(cls, distribution: Any) -> "Mixture":
-        """The mixture of a NumPyro `MixtureSameFamily` of normals: full for multivariate ones, otherwise diagonal."""
+        """The mixture of a NumPyro `MixtureSameFamily` of normals, or what `to_numpyro` gives; see `converted`."""
         from workbench.mixture.converted import from_numpyro
 
         return from_numpyro(distribution)

@@ -157,3 +157,9 @@ def _check_columns(one: Mixture, other: Mixture) -> None:
             f"other: has {other.num_dimensions} columns and this mixture {one.num_dimensions}; "
             "compare mixtures of the same columns"
         )
+    if one.columns and other.columns and one.columns != other.columns:
+        mine, theirs = (shown(list(mixture.columns)) for mixture in (one, other))
+        raise InputError(
+            f"other: its columns are {theirs} and this mixture's {mine}; compare mixtures of the same columns in one "
+            "order (`marginal` takes names in any order), or rename one with `named`"
+        )
