@@ -130,7 +130,7 @@ class Table:
     def to_latex(self) -> str:
         """A `tabular` of LaTeX with the rules of the package booktabs; what LaTeX would read as markup is escaped."""
         shape = "".join("l" if name in self.words else "r" for name in self.columns)
-        head, *body = ((" & ".join(map(_latex, line)) + r" \\") for line in [self.heads, *self.lines()])
+        head, *body = ((" & ".join(map(latex, line)) + r" \\") for line in [self.heads, *self.lines()])
         rows = ["\\toprule", head, "\\midrule", *body, "\\bottomrule"]
         return "\n".join([f"\\begin{{tabular}}{{{shape}}}", *rows, "\\end{tabular}", ""])
 
@@ -321,7 +321,7 @@ def _markdown(text: str) -> str:
     return _MARKDOWN.sub(r"\\\g<0>", " ".join(text.split()))
 
 
-def _latex(text: str) -> str:
+def latex(text: str) -> str:
     """Text for LaTeX; a number's minus sign is one of mathematics."""
     if re.fullmatch(r"-\d[\d.,e+-]*", text):
         return f"${text}$"

@@ -66,6 +66,22 @@ def test_a_way_without_errors_is_left_out_of_a_table_for_a_paper_and_said(config
         assert "& parametric" not in shown and "| parametric" not in shown
 
 
+def test_a_mode_under_a_prior_is_no_maximum_of_the_likelihood_in_every_form(config: Path, tmp_path: Path) -> None:
+    """LaTeX prints it, where other notes are comments."""
+    own = (*("--set", "prior.family=conjugate"), "--out", tmp_path / "out")
+    said = "not maximum likelihood: for that, fit without the prior"
+    fitted = command("fit", config, *own)
+    assert fitted.exit_code == 0 and " ".join(fitted.stdout.split()).count(said) == 1
+    errors = ("errors", config, *own, "--methods", "em", "--ways", "observed")
+    for words in (errors, ("estimates", tmp_path / "out", "--methods", "em")):
+        latex = command(*words, "--format", "latex").stdout
+        (printed,) = (line for line in latex.splitlines() if said in line)
+        assert printed.startswith(r"\par\smallskip{\footnotesize These are the mode") and "-{}-set prior" in printed
+        assert (latex.count(said), command(*words, "--format", "markdown").stdout.count(said)) == (1, 1)
+    assert latex == (tmp_path / "out" / "fit" / "estimates.tex").read_text(encoding="utf-8")
+    assert said not in command("errors", config, "--out", tmp_path / "flat", "--ways", "observed").stdout
+
+
 def test_errors_of_data_names_the_command_that_makes_a_config(config: Path) -> None:
     result = command("errors", config.parent / "mine.csv")
     assert result.exit_code == 2

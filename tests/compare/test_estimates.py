@@ -1,6 +1,7 @@
 """Estimates against closed forms, a Hessian by differences of SciPy's likelihood, and quantiles by NumPy."""
 
 import itertools
+import re
 import sys
 from collections.abc import Callable
 
@@ -11,11 +12,12 @@ import pytest
 from scipy.special import logsumexp
 from scipy.stats import norm
 
-from workbench.compare import Comparison
+from workbench.compare import Comparison, compare
 from workbench.compare.estimates import Estimate, estimates_at, estimates_of, numbers_of
+from workbench.compare.remarks import words_on_mode
 from workbench.errors import InputError
 from workbench.loop.trace import Trace
-from workbench.mixture import ConjugatePrior, Mixture
+from workbench.mixture import ChenTanPrior, ConjugatePrior, Mixture
 from workbench.problem import Problem
 
 Settled = Callable[..., Comparison]
@@ -118,6 +120,33 @@ def test_a_conjugate_prior_is_named_and_counts(points: np.ndarray, two: Comparis
     flat, prior = (estimates_of(each, "em") for each in (two, settled(Problem(points, 2, prior=ConjugatePrior()))))
     assert (flat.how, prior.how) == ("observed information", "curvature of the posterior at its mode")
     assert flat.rows != prior.rows
+    assert flat.shown.note == "CSV and JSON hold the correlations too."
+    assert prior.shown.note.startswith(
+        "These are the mode under the conjugate prior, which draws standard deviations towards 0.25 of"
+    )
+    assert "not maximum likelihood: for that, fit without the prior (--set prior.family=flat --methods em)." in (
+        prior.shown.note
+    )
+    # Which way it moves things is said where it is known.
+    for other in (ConjugatePrior(scatter=((1.0, 0.0), (0.0, 1.0))), ChenTanPrior()):
+        note = words_on_mode(Problem(points, 2, prior=other), "em")
+        assert note.startswith(f"These are the mode under the {other.family} prior, not maximum likelihood")
+
+
+@pytest.mark.parametrize("family", ["full", "tied", "spherical"])
+def test_the_default_conjugate_prior_draws_deviations_to_the_share_of_the_datas_that_is_said(family: str) -> None:
+    """Of clear groups, whose memberships the prior does not change."""
+    rng = np.random.default_rng(3)
+    x = np.concatenate([rng.normal(0, 0.02, (60, 2)), rng.normal(30, 3, (60, 2)), rng.normal(150, 4, (60, 2))])
+    problems = [Problem(x, 3, family, prior=prior) for prior in (None, "conjugate")]
+    found = [estimates_of(compare(problem, "em", restarts=2), "em").rows for problem in problems]
+    flat, mode = (np.array([row.estimate for row in rows if row.parameter == "sd"]) for rows in found)
+    said = re.search(r"towards (\S+) of the data's", words_on_mode(problems[1], "em"))
+    assert said is not None
+    # The mean of the squares has the weight of the prior's degrees of freedom, about ten of 60 or more.
+    target = float(said[1]) ** 2 * np.mean(np.var(x, axis=0, ddof=1))
+    shares = (flat**2 - mode**2) / (flat**2 - target)
+    assert np.all((shares > 0.01) & (shares < 0.25))
 
 
 def test_a_climb_that_stopped_short_has_no_intervals(points: np.ndarray) -> None:

@@ -42,6 +42,31 @@ def test_each_column_is_what_it_seems(tmp_path: Path) -> None:
     assert (draft.rows, draft.incomplete, draft.missing) == (60, 5, {"mass": 5})
 
 
+def test_a_guessed_label_is_called_one_with_the_columns_that_could_be_it_too(tmp_path: Path) -> None:
+    lines = ["site,length,sex,code,note"]
+    lines += [f"s{n % 2},{n * n}.5,{'mf'[n % 3 == 0]},{n % 2},seen {n - n % 2 * (n < 9)} times" for n in range(60)]
+    path, config = write(tmp_path, "\n".join(lines)), tmp_path / "birds.toml"
+    result = CliRunner().invoke(cli, ["init", str(path), "--out", str(config)], catch_exceptions=False)
+    text = config.read_text(encoding="utf-8")
+    assert 'label = "site"  # known classes (2); guessed: delete this line if these are no classes;' in text
+    assert '# "sex", "code" could be the label as well' in text and '# not fitted: "note" is text\n' in text
+    said = " ".join(result.output.split())
+    assert "Guessed: the 2 values of 'site' are known classes; 'sex', 'code' could be it too; delete the line" in said
+    # Alone it has no others, and a file without words has no guess.
+    text = toml_of(draft_of(write(tmp_path, birds())), "x.csv", "x.toml")
+    assert "guessed: delete this line" in text and "could be" not in text
+    result = CliRunner().invoke(
+        cli, ["init", str(write(tmp_path, "a\n1.5\n2.5\n3.7")), "--out", str(config), "--force"]
+    )
+    assert "Guessed:" not in result.output and result.exit_code == 0
+
+
+def test_the_prior_is_said_to_move_what_climbs(tmp_path: Path) -> None:
+    text = toml_of(draft_of(write(tmp_path, birds())), "x.csv", "x.toml")
+    comment = text.split("# [prior]")[0].split("\n\n")[-1]
+    assert "EM and ascent then give the mode under it, not maximum likelihood" in " ".join(comment.split())
+
+
 def test_numbers_that_count_are_ids_where_there_are_no_others(tmp_path: Path) -> None:
     draft = draft_of(write(tmp_path, "number,length\n1,3.5\n2,3.1\n3,4.0\n4,4.5\n"))
     assert (draft.identity, draft.columns) == ("number", ["length"])

@@ -23,7 +23,7 @@ from workbench.data.known import UNKNOWN, Known
 from workbench.data.moments import number_of
 from workbench.data.names import unknown_name
 from workbench.engine.devices import ask_for_devices
-from workbench.errors import InputError
+from workbench.errors import InputError, shown
 from workbench.experiment import Experiment, read_experiment
 from workbench.experiment.draft import draft_of, families_of, toml_of
 from workbench.jobs.experiment import ExperimentJob
@@ -225,6 +225,10 @@ def init(data: Path, out: Path | None, force: bool) -> None:
     click.echo(text)
     quoted = shlex.quote(str(path))
     families = ",".join(families_of(draft))
+    if draft.classes:
+        others = f"; {', '.join(map(shown, draft.others))} could be it too" if draft.others else ""
+        guess = f"Guessed: the {len(draft.classes)} values of {shown(draft.label)} are known classes{others}"
+        click.echo(paragraph(f"{guess}; delete the line of label if they are none."))
     click.echo(
         f"Written: {path}\nNext: workbench select {quoted} --components 1:6 --covariance {families} --criteria bic,icl"
     )

@@ -22,7 +22,7 @@ from workbench.jobs.names import named, newest_of
 from workbench.jobs.registry import results_in
 from workbench.jobs.running import Reuse, Watch, run_job
 from workbench.jobs.store import Store
-from workbench.table import FORMS, Table
+from workbench.table import FORMS, Table, latex
 from workbench.wrapping import paragraph
 
 level_option = click.option(
@@ -212,7 +212,8 @@ def _errors(
             texts.append(f"{each.text(name) if first == each.method else again}\n\n")
             continue
         table = each.shown(name)
-        notes = "".join(f"{about}{line}\n" for line in table.note.splitlines())
+        notes = "".join(f"{about}{line}\n" for line in table.note.splitlines() if not (about and line == each.mode))
+        notes = _printed(each.mode, form) + notes
         texts.append(f"{about}{table.title}\n\n{replace(table, note='').in_form(form)}\n{notes}")
     return "".join(texts), lost, False
 
@@ -233,8 +234,14 @@ def in_form(found: Sequence[tuple[str, Estimates]], form: str) -> str:
             whole = replace(shown, title=title)
             texts.append(f"{whole if each.rows else paragraph(title)}\n")
             continue
-        end = f"\n{about}{shown.note}\n" if shown.note else ""
+        note = shown.note.removeprefix(each.mode).strip() if about else shown.note
+        end = _printed(each.mode, form) + (f"\n{about}{note}\n" if note else "")
         gap = "\n" if form == "markdown" else ""
         body = shown.in_form(form) if each.rows else ""
         texts.append(f"{title}\n{gap}{body}{gap}{end.lstrip()}")
     return "\n".join(texts)
+
+
+def _printed(note: str, form: str) -> str:
+    """A note that LaTeX prints below its table, where others are comments; empty in other forms."""
+    return f"\\par\\smallskip{{\\footnotesize {latex(note)}\\par}}\n" if note and form == "latex" else ""

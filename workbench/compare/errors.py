@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from workbench.charts import Chart
 from workbench.compare.comparison import Comparison
 from workbench.compare.estimates import Place, estimates_at, named, naturals, paired, places_of
+from workbench.compare.remarks import words_on_mode
 from workbench.data import default_columns
 from workbench.data.dataset import check_seed
 from workbench.display import PRINTED, line, page
@@ -52,6 +53,7 @@ class Errors:
     ways: dict[str, NDArray[np.float64] | None]  # standard errors [Q] of each way, None if it has none
     notes: tuple[str, ...]  # why a way has none, and what the others are
     units: str = ""
+    mode: str = ""  # what the estimates are, where they are a mode under a prior
 
     def __str__(self) -> str:
         return self.text()
@@ -64,7 +66,7 @@ class Errors:
     def shown(self, experiment: str | None = None) -> Table:
         """The rounded table without the columns of ways that have no errors; its notes, a line each, say why."""
         table = self.table(experiment=experiment)
-        said = []
+        said = [self.mode] if self.mode else []
         for note in self.notes:
             way, _, why = note.partition(": ")
             lost = way in self.ways and self.ways[way] is None
@@ -97,9 +99,8 @@ class Errors:
             return Table.of_lines(("experiment", "method", *own), lines)
         about = f"{experiment}: " if experiment else ""
         title = f"{about}Standard errors of {self.method}" + (f", in {self.units}" if self.units else "")
-        return Table.of_lines(
-            own, lines, title=title, note="; ".join(self.notes), words=("parameter", "column"), first=3
-        )
+        note = "; ".join([*([self.mode.rstrip(".")] if self.mode else []), *self.notes])
+        return Table.of_lines(own, lines, title=title, note=note, words=("parameter", "column"), first=3)
 
 
 @checks_arguments
@@ -163,7 +164,8 @@ def errors_of(
             f"bootstraps of {replicates:,} replicates: each error to about {100 / np.sqrt(2 * replicates):.0f} %"
         )
     units = "" if comparison.units == "none" else comparison.units
-    return Errors(method, tuple(places_of(mixture, names)), np.asarray(naturals(mixture)), found, tuple(notes), units)
+    places, mode = tuple(places_of(mixture, names)), words_on_mode(problem, method)
+    return Errors(method, places, np.asarray(naturals(mixture)), found, tuple(notes), units, mode)
 
 
 def check_ways(ways: Sequence[str]) -> None:

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from workbench.charts import Chart
 from workbench.compare.comparison import Comparison
+from workbench.compare.remarks import words_on_mode
 from workbench.compare.transforms import KINDS, carry, carry_back, slopes, without_what_touches_zero
 from workbench.data import default_columns
 from workbench.diagnostics import mixing_of
@@ -77,6 +78,7 @@ class Estimates:
     why_none: str | None = None  # why there are no errors, or no estimates
     units: str = ""  # of means and deviations, where they are not those of the columns
     known: str = ""  # which component stands for which class, where rows of known class were fitted
+    mode: str = ""  # what they are, where they are a mode under a prior and not of maximum likelihood
 
     def rescaled(self, centre: NDArray[np.float64], scale: NDArray[np.float64], columns: Sequence[str]) -> "Estimates":
         """The estimates of `scale x + centre`, if these are of x; both [D]. A deviation that columns share is split."""
@@ -125,7 +127,7 @@ class Estimates:
         lines = [(named(row.parameter), row.component, row.column, *_to_its_error(row)) for row in rows]
         heads = ("parameter", "component", "column", "estimate", "standard error", "low", "high")
         more = "" if len(rows) == len(self.rows) else "CSV and JSON hold the correlations too."
-        more = " ".join(filter(None, [f"{self.known}." if self.known else "", more]))
+        more = " ".join(filter(None, [self.mode, f"{self.known}." if self.known else "", more]))
         title = " ".join(filter(None, [f"Estimates of {self.method}:", self.said]))
         return Table.of_lines(heads, lines, title=title, note=more, words=("parameter", "column"), first=3)
 
@@ -182,7 +184,8 @@ def estimates_of(comparison: Comparison, method: str, level: float = LEVEL) -> E
     else:
         found = estimates_at(problem, best, method=method, columns=names, level=level)
     known = "" if problem.known is None else problem.known.told()
-    return replace(found, units="" if comparison.units == "none" else comparison.units, known=known)
+    mode = "" if trace.is_sampler or not found.rows else words_on_mode(problem, method)
+    return replace(found, mode=mode, units="" if comparison.units == "none" else comparison.units, known=known)
 
 
 def estimates_at(

@@ -1,10 +1,12 @@
 """Sentences beside the results of a comparison: why ends are not sound and what to try, and remarks on the run."""
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,7 +18,7 @@ from workbench.diagnostics.convergence import FOLLOWED_COLUMNS
 from workbench.diagnostics.support import slivers
 from workbench.errors import VALUE, cut
 from workbench.loop.trace import Trace
-from workbench.mixture import COVARIANCES, Mixture
+from workbench.mixture import COVARIANCES, ConjugatePrior, FlatPrior, Mixture
 from workbench.mixture.fixed import told_fixed
 from workbench.problem import Problem
 from workbench.soundness import Health, Soundness, tie_under
@@ -315,3 +317,22 @@ def _on_followed_columns(comparison: Comparison) -> list[str]:
         f"R-hat and ESS follow the means in the first {FOLLOWED_COLUMNS} of {d} columns, and weights, volumes and "
         "densities in all."
     ]
+
+
+def words_on_mode(problem: Problem, method: str) -> str:
+    """A sentence on the estimates of a method that climbs, where a prior moves them; empty under the flat one."""
+    prior = problem.prior
+    if isinstance(prior, FlatPrior):
+        return ""
+    pull = ""
+    if isinstance(prior, ConjugatePrior) and prior.scatter is None:
+        # The M-step's covariance is a weighted mean of the likelihood's and of that of a component without points.
+        family, d = problem.covariance, problem.num_dimensions
+        degrees = problem.hyperparameters["degrees"] + family.block_dimension(d) + 1
+        degrees += jnp.max(family.degrees(jnp.ones(problem.components), d))
+        share = (prior.scatter_components or problem.components) ** (-1 / d) / math.sqrt(float(degrees))
+        pull = f", which draws standard deviations towards {share:.2g} of the data's"
+    return (
+        f"These are the mode under the {getattr(prior, 'family', type(prior).__name__)} prior{pull}, not maximum "
+        f"likelihood: for that, fit without the prior (--set prior.family=flat --methods {method})."
+    )

@@ -81,6 +81,7 @@ class Draft:
     piles: dict[str, Pile] = field(default_factory=dict)  # of those, by column
     incomplete: int = 0  # rows with a missing cell
     identity: str | None = None
+    others: list[str] = field(default_factory=list)  # columns that could be the label as well
     label: str | None = None
     classes: list[str] = field(default_factory=list)
     partly: Partly | None = None  # classes of some rows, which are not fitted either
@@ -147,6 +148,8 @@ def draft_of(path: Path) -> Draft:
             if draft.label is None and not np.any(lost):
                 draft.label, draft.classes = name, codes
             else:
+                if not np.any(lost):
+                    draft.others.append(name)
                 draft.left_out[name] = f"has {len(codes)} different values, all whole: a class rather than a measure"
         else:
             draft.columns.append(name)
@@ -173,12 +176,16 @@ def _place_words(draft: Draft, name: str, cells: Sequence[str], lost: NDArray[np
         draft.left_out[name] = f"is constant ({_plain(cut(there[0], VALUE))})"
     elif all(map(_DATE.fullmatch, there)):
         draft.left_out[name] = "holds dates or times"
-    elif not np.any(lost) and len(different) <= min(MOST_CLASSES, len(cells) // 2) and draft.label is None:
-        draft.label, draft.classes = name, different
+    elif not np.any(lost) and len(different) <= min(MOST_CLASSES, len(cells) // 2):
+        if draft.label is None:
+            draft.label, draft.classes = name, different
+        else:
+            draft.others.append(name)
+            draft.left_out[name] = "is text too; make it the label if it is the class"
     elif np.any(lost) and draft.partly is None and 1 < len(set(there)) <= min(MOST_CLASSES, len(there) // 2):
         draft.partly = Partly(name, sorted(set(there)), len(there))
     else:
-        draft.left_out[name] = "is text" if draft.label is None else "is text too; make it the label if it is the class"
+        draft.left_out[name] = "is text"
 
 
 def _is_slip(numbers: NDArray[np.float64], bad: NDArray[np.bool_], lost: NDArray[np.bool_]) -> bool:
@@ -266,8 +273,9 @@ def toml_of(draft: Draft, file: str, name: str) -> str:
     elif draft.row_names:
         lines.append("# The first column, which has no name, names the rows; it is copied into labels.csv.")
     if draft.label is not None:
-        seen = f" ({len(draft.classes)} classes)" if draft.classes else ""
+        seen = f" ({len(draft.classes)}); guessed: delete this line if these are no classes" if draft.classes else ""
         lines.append(f"label = {_quoted(draft.label)}  # known classes{seen}; never fitted, only compared")
+        lines += [f"# {', '.join(map(_plain, draft.others))} could be the label as well"] if draft.others else []
     if draft.partly is not None:
         lines.append(_of_known(draft.partly, draft.rows))
     if draft.incomplete:
@@ -302,6 +310,8 @@ def toml_of(draft: Draft, file: str, name: str) -> str:
         "# The posterior, by NUTS, takes longer, and needs the proper prior below; with it [methods.gibbs] is faster.",
         "# [methods.nuts]",
         "",
+        "# The prior of every method: EM and ascent then give the mode under it, not maximum likelihood, and other",
+        "# standard deviations.",
         "# [prior]",
         '# family = "conjugate"',
         "",

@@ -148,7 +148,8 @@ def _estimates(comparison: Comparison, summaries: Sequence[MethodSummary]) -> li
         ]
     found = estimates_of(comparison, method)
     shown = found.shown
-    return [*parts, Words(f"{shown.title}."), Grid(replace(shown, title=""), shown.title), Words(OF_ESTIMATES, "note")]
+    parts += [Words(f"{shown.title}."), *([Words(found.mode)] if found.mode else [])]
+    return [*parts, Grid(replace(shown, title=""), shown.title), Words(OF_ESTIMATES, "note")]
 
 
 def _facts(comparison: Comparison) -> str:
