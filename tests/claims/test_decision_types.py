@@ -115,6 +115,9 @@ def test_two_undecided_halves_that_oppose_each_other_depend() -> None:
     base = Decision(UNDECIDED, 1.0, "nats", Interval(0.5, 2.0, "8 data sets"), p_value=0.5, settings="seed 0")
     assert across(base, [row(HOLDS), row(FAILS)]).verdict == DEPENDS
     assert across(base, [row(HOLDS), row(HOLDS)]).verdict == UNDECIDED
+    # Its p-value is the larger of the two sides', each of two rows; that of the open decision says nothing of them.
+    assert across(base, [row(HOLDS, 0.001), row(FAILS, 0.002)]).p_value == pytest.approx(0.004)
+    assert across(base, [row(HOLDS, 0.001), row(FAILS, 0.03)]).verdict == UNDECIDED
 
 
 def test_holm_equals_its_definition_and_counts_tests_that_are_not_given() -> None:

@@ -145,7 +145,7 @@ def test_a_false_claim_is_no_failure_and_a_failed_run_is_one(
     assert "Of 2 claims 1 hold, 1 fail, 0 depend, 0 not decided" in result.stdout
     page = (folder / "out" / "claims" / "report.html").read_text(encoding="utf-8")
     assert "<script" not in page and "http" not in page
-    assert "<strong>fails</strong>" in page
+    assert "<strong>fails</strong>" in page and "Settings: tiny, seed 0; " in page
     assert re.search(r"The 1 runs? behind them took \S+ min", " ".join(result.stdout.split()))
     as_json = json.loads(command("claims", path, "--out", folder / "out", "--format", "json").stdout)
     assert [each["decision"]["verdict"] for each in as_json] == ["fails", "holds"]

@@ -200,22 +200,24 @@ def across(base: Decision, rows: Sequence[Varied], *, at: str = "as stated") -> 
     """
     all_rows = (*base.sensitivity, *rows)
     within = [row for row in all_rows if row.within]
-    against = [row for row in within if _opposes(row, base.verdict, len(within))]
+    # The rows that contradict either verdict. Where the decision itself is open, the two sides contradict each other.
+    sides = {v: [row for row in within if _opposes(row, v, len(within))] for v in (Verdict.HOLDS, Verdict.FAILS)}
     if base.verdict == Verdict.UNDECIDED and base.value is not None:
-        sides = [[r for r in within if _opposes(r, v, len(within))] for v in (Verdict.HOLDS, Verdict.FAILS)]
-        against = sides[0] + sides[1] if all(sides) else []
+        against, own = list(sides.values()) if all(sides.values()) else [], None
+    else:
+        against, own = [side for v, side in sides.items() if side and v == base.verdict], base.p_value
     if not against:
         return replace(base, sensitivity=all_rows)
     first = Varied.of(base, "claim", at, within=True)
     shown = all_rows if any(row.what == "claim" for row in all_rows) else (first, *all_rows)
-    values = [base.p_value, min((len(within) * r.p_value for r in against if r.p_value is not None), default=None)]
+    values = [own, *(min((len(within) * r.p_value for r in s if r.p_value is not None), default=None) for s in against)]
     known = [p for p in values if p is not None]
     return replace(
         base,
         verdict=Verdict.DEPENDS,
         sensitivity=shown,
         border=_border(shown),
-        p_value=min(1.0, max(known)) if known else None,
+        p_value=min(1.0, max(known)) if known else base.p_value,
     )
 
 
