@@ -116,6 +116,37 @@ def test_new_rows_are_labelled_by_the_names_of_their_columns(fitted: tuple[Path,
     check_labels(rows_of((folder / "labels.csv").read_text(encoding="utf-8")), x[:3], model)
 
 
+def test_new_rows_are_named_by_the_column_of_ids_that_the_model_remembers(tmp_path: Path) -> None:
+    """By another that is given, and by numbers where the file has neither, or the model is of another make."""
+    x = write_flowers(tmp_path, data='id = "tag"')
+    assert command("fit", tmp_path / "flowers.toml", "--out", tmp_path / "out").exit_code == 0
+    model, new, bare = tmp_path / "out" / "fit" / "model.json", tmp_path / "new.csv", tmp_path / "bare.csv"
+    lines = [f"{b!r},n{i},{a!r},o{i}" for i, (a, b) in enumerate(x[:3].tolist())]
+    new.write_text("\n".join(["width,tag,length,other", *lines]), encoding="utf-8")
+    bare.write_text("\n".join(["length,width", *(f"{a!r},{b!r}" for a, b in x[:3].tolist())]), encoding="utf-8")
+    np.save(tmp_path / "new.npy", x[:3])
+    numbers = ("row", ["1", "2", "3"])
+    for words, expected in (
+        ((new,), ("tag", ["n0", "n1", "n2"])),
+        ((new, "--complete"), ("tag", ["n0", "n1", "n2"])),
+        ((new, "--id", "other"), ("other", ["o0", "o1", "o2"])),
+        ((bare,), numbers),
+    ):
+        result = command("predict", model, *words)
+        rows = rows_of(result.stdout)
+        assert (next(iter(rows[0])), [next(iter(row.values())) for row in rows]) == expected, result.output
+    assert "'tag'" in command("predict", model, bare, "--id", "tag").stderr
+    content = json.loads(model.read_text(encoding="utf-8"))
+    unnamed = {key: value for key, value in content.items() if key != "columns"}
+    (tmp_path / "unnamed.json").write_text(json.dumps(unnamed), encoding="utf-8")
+    rows = rows_of(command("predict", tmp_path / "unnamed.json", tmp_path / "new.npy").stdout)
+    assert [row["row"] for row in rows] == numbers[1]
+    for about in ({}, {"id": 3}, {"id": "length"}, {"id": ""}, 7):
+        model.write_text(json.dumps(content | {"about": about}), encoding="utf-8")
+        result = command("predict", model, new)
+        assert (result.exit_code, next(iter(rows_of(result.stdout)[0]))) == (0, "row")
+
+
 def test_one_row_is_enough_to_predict(fitted: tuple[Path, np.ndarray, Result]) -> None:
     folder, x, _ = fitted
     (folder / "one.csv").write_text(f"length,width\n{float(x[0, 0])!r},{float(x[0, 1])!r}\n", encoding="utf-8")

@@ -168,6 +168,7 @@ def _saved(name: str, experiment: Experiment, answer: Answer, source: Dataset) -
         "points": points,
         "source": source.source,
     }
+    about |= {"id": experiment.data.id} if experiment.data.id is not None else {}
     return SavedMixture(mixture, source.columns, about)
 
 

@@ -14,7 +14,7 @@ from workbench.cli.shared import writing
 from workbench.compare.answers import completed, labels_of
 from workbench.data import Dataset, read_rows
 from workbench.data.known import Known
-from workbench.data.names import UnknownColumns, lacking
+from workbench.data.names import UnknownApart, UnknownColumns, lacking
 from workbench.data.reading import WantedOfCommand
 from workbench.errors import VALUE, InputError, cut, shown
 from workbench.mixture import Background
@@ -28,7 +28,12 @@ NAMED = 5
 @cli.command()
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("data", type=click.Path(path_type=Path))
-@click.option("--id", "identity", metavar="COLUMN", help="A column of ids that is copied  [default: row numbers]")
+@click.option(
+    "--id",
+    "identity",
+    metavar="COLUMN",
+    help="A column of ids that is copied  [default: the one of the fit where the file has it, or row numbers]",
+)
 @click.option("--complete", is_flag=True, help="Write the rows themselves, with missing cells filled in.")
 @click.option("--out", type=click.Path(path_type=Path), help="The CSV file to write  [default: standard output]")
 def predict(model: Path, data: Path, identity: str | None, complete: bool, out: Path | None) -> None:
@@ -43,7 +48,7 @@ def predict(model: Path, data: Path, identity: str | None, complete: bool, out: 
     variances from it.
     """
     saved = load_mixture(model)
-    rows = _rows_for(saved, model, data, identity)
+    rows, identity = _rows_for(saved, model, data, identity)
     if isinstance(rows.x, np.ndarray):
         rows = _with_values(rows, data, complete=complete)
     if not len(rows.x):
@@ -64,15 +69,26 @@ def predict(model: Path, data: Path, identity: str | None, complete: bool, out: 
         raise error if named else InputError(f"{data}: {error}") from None
 
 
-def _rows_for(saved: SavedMixture, model: Path, data: Path, identity: str | None) -> Dataset:
-    """The columns of a file that a model was fitted to.
+def _rows_for(saved: SavedMixture, model: Path, data: Path, identity: str | None) -> tuple[Dataset, str | None]:
+    """The columns of a file that a model was fitted to, and the name of the column of ids that was read with them.
+
+    Without a name that is given, it is the one that the model remembers, where the file has such a column.
 
     Raises:
         InputError: the file lacks some, or has another number of columns than a model that does not name its own.
     """
     remedy = "give a file that has them under these names, or a model of these columns"
+    remembered = saved.about.get("id") if identity is None else None
+    wanted = WantedOfCommand(saved.columns or None, identity=identity, missing="marginal")
     try:
-        rows = read_rows(data, WantedOfCommand(saved.columns or None, identity=identity, missing="marginal"))
+        if isinstance(remembered, str) and remembered not in saved.columns:
+            try:
+                rows = read_rows(data, replace(wanted, identity=remembered))
+                identity = remembered
+            except UnknownApart:
+                rows = read_rows(data, wanted)
+        else:
+            rows = read_rows(data, wanted)
     except UnknownColumns as error:
         lacks = lacking(str(data), saved.columns, error.present, f"the columns that {model} was fitted to")
         raise InputError(f"{lacks}; {remedy}") from None
@@ -82,7 +98,7 @@ def _rows_for(saved: SavedMixture, model: Path, data: Path, identity: str | None
             f"{data}: has {len(rows.columns)} columns, {cut(', '.join(rows.columns), VALUE)}, and {model} was fitted "
             f"to {d}, which it does not name; give a file with these {d} columns alone, in their order"
         )
-    return rows
+    return rows, identity
 
 
 def _tell_outside(background: Background, x: np.ndarray, data: Path) -> None:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from workbench.data.cells import told
 from workbench.data.dataset import Dataset
 from workbench.data.frames import table_of
-from workbench.data.names import column_positions, unknown_name
+from workbench.data.names import UnknownApart, column_positions, unknown_name
 from workbench.data.parsing import parse_table
 from workbench.data.points import as_points, check_columns, check_finite, check_size, default_columns
 from workbench.data.reading import Content, Missing, Wanted, content_of, counting_rows, whole
@@ -140,7 +140,7 @@ def _arrays_in(path: Path, wanted: Wanted) -> Content:
     """What a file holds that is no table."""
     where, suffix = str(path), path.suffix.lower()
     if wanted.identity is not None:
-        raise InputError(f"{where}: {wanted.asked('identity')} needs a table, as a .csv file")
+        raise UnknownApart(f"{where}: {wanted.asked('identity')} needs a table, as a .csv file")
     if suffix == ".parquet":
         if wanted.label is not None:
             raise InputError(f"{where}: {wanted.asked('label')}: the file is larger than memory; leave the label out")

@@ -45,6 +45,10 @@ class UnknownColumns(InputError):
         return error
 
 
+class UnknownApart(InputError):
+    """A column beside those of numbers, such as one of ids, that is not there or cannot be read."""
+
+
 def lacking(where: str, columns: Sequence[str], present: Sequence[str], whose: str) -> str:
     """An error message: a source lacks some of the columns of a mixture, and has others.
 

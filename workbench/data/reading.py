@@ -12,7 +12,7 @@ from workbench.data.dataset import Dataset
 from workbench.data.frames import table_of
 from workbench.data.incomplete import check_incomplete, has_missing
 from workbench.data.moments import blocks_of
-from workbench.data.names import column_positions, unknown_name
+from workbench.data.names import UnknownApart, column_positions, unknown_name
 from workbench.data.points import check_points, default_columns, named_points
 from workbench.data.table import (
     IN_COMMAND,
@@ -129,7 +129,7 @@ class Wanted:
             if name is not None and name not in present
         ]
         if unknown:
-            raise InputError(told(where, unknown))
+            raise UnknownApart(told(where, unknown))
         if self.columns is None:
             unfitted = {*(name for _, name in self.apart), *self.exclude}
             left = tuple(name for name in present if name not in unfitted)

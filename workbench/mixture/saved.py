@@ -53,7 +53,7 @@ def save_mixture(
     | `covariances` | K matrices, each D lists of D numbers, whatever the family |
     | `background` | its `weight`, and D numbers each for `low` and `high`, the ends of its box; only if there is one |
     | `columns` | D names, if known |
-    | `about` | free: where the mixture comes from |
+    | `about` | free: where the mixture comes from; `workbench predict` reads its `id`, the column that names the rows |
 
     Numbers have all their digits: weights and means come back bit for bit, and covariances to rounding, because they
     are factored again.
