@@ -128,7 +128,7 @@ def test_a_number_of_components_that_is_none_is_refused(components: Any, points:
 
 
 def test_an_unknown_covariance_family_is_refused_with_those_there_are(points: Points) -> None:
-    with pytest.raises(InputError, match="unknown family 'banded'; allowed: full, tied, diagonal, spherical"):
+    with pytest.raises(InputError, match=r"unknown family 'banded'\. Allowed: full, tied, diagonal, spherical"):
         Problem(points, 2, "banded")
 
 

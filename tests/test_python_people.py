@@ -62,16 +62,49 @@ Call = Callable[[wb.Problem, wb.Dataset], Any]
         (lambda p, d: wb.compare(p, ["em"], restarts=2.5), "restarts: must be a whole number of at least 1, got 2.5"),
         (lambda p, d: wb.compare(p, ["em"], restarts=True), "restarts: must be a whole number of at least 1, got True"),
         (lambda p, d: wb.compare(p, ["em"], seed=1.5), "seed: must be a whole number"),
-        (lambda p, d: wb.Problem(d, 2, prior="normal"), "prior: unknown prior 'normal'; allowed: flat, conjugate"),
+        (lambda p, d: wb.Problem(d, 2, prior="normal"), "prior: unknown prior 'normal'. Allowed: flat, conjugate"),
         (lambda p, d: wb.Problem(d, 2, prior=wb.ConjugatePrior), "prior: .* is none; give a prior, as Conj"),
         (lambda p, d: wb.Problem(d, np.float64(2)), "components: must be a whole number of at least 1, got"),
         (lambda p, d: wb.EM(tol=1e-3), r"tol: unknown key \(did you mean tolerance\?\)"),
+        (lambda p, d: wb.compare(p, "EM"), r"methods: unknown method 'EM'\. Did you mean 'em'\?"),
+        (lambda p, d: wb.compare(p, "em, ascnt"), r"methods: unknown method 'ascnt'\. Did you mean 'ascent'\?"),
+        (lambda p, d: wb.compare(p, {"em": {"tol": 1}}), r"EM: tol: unknown key \(did you mean tolerance\?\)"),
+        (lambda p, d: wb.Problem(d, 2, "diag"), r"unknown family 'diag'\. Did you mean 'diagonal'\?"),
+        (lambda p, d: wb.GradientAscent(lr=1.0), r"lr: unknown key \(did you mean learning_rate\?\)"),
+        (lambda p, d: wb.Mixture(covariances=1), "Mixture: unknown argument covariances .*wb.Mixture.from_covariances"),
+        (lambda p, d: wb.Mixture(), "Mixture: missing a required argument.*wb.Mixture.from_covariances"),
+        (lambda p, d: wb.Problem(d, 2, fixed=[{"men": 1}]), r"men: unknown key \(did you mean mean\?\)"),
     ],
 )  # fmt: skip
 def test_a_wrong_argument_is_one_message(call: Call, message: str, comparison: wb.Comparison, data: wb.Dataset) -> None:
     with pytest.raises(wb.InputError, match=message) as error:
         call(comparison.problem, data)
     assert "\n" not in str(error.value)
+
+
+def test_what_the_command_line_and_configs_take_is_taken(comparison: wb.Comparison, data: wb.Dataset) -> None:
+    problem = comparison.problem
+    assert list(wb.compare(problem, "em,squarem", restarts=1)) == ["em", "squarem"]
+    loose = wb.compare(problem, {"em": {}, "loose": {"method": "em", "max_iterations": 3}}, restarts=1)
+    assert list(loose) == ["em", "loose"]
+    assert loose["loose"].num_rows == 4  # the start and three steps
+    assert wb.Problem(data, 2, fixed=[{"component": 0, "weight": 0.3}]).fixed == (wb.Fixed(component=0, weight=0.3),)
+    one, listed = (wb.errors_of(comparison, "em", ways) for ways in ("observed", ["observed"]))
+    np.testing.assert_array_equal(one.ways["observed"], listed.ways["observed"])
+
+
+def test_numbers_of_a_mixture_print_on_a_line(comparison: wb.Comparison) -> None:
+    best = comparison["em"].best(comparison.problem)
+    assert best is not None
+    key = jax.random.key(0)
+    for found in (
+        best.moments(),
+        best.regression({0: np.zeros(99)}),
+        best.kl_bounds(best),
+        best.kl_divergence(best, key),
+    ):
+        assert len(repr(found)) < 300 and "\n" not in repr(found)
+        assert "<table" in found._repr_html_()
 
 
 def test_what_prints_is_short(comparison: wb.Comparison, data: wb.Dataset) -> None:

@@ -1,7 +1,6 @@
 """The base class of all configs: frozen and strict, with one error message for all wrong values."""
 
 from collections.abc import Sequence
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
 import jax
@@ -9,7 +8,7 @@ import numpy as np
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 from workbench.display import call, page, words_of
-from workbench.errors import VALUE, InputError, cut, shown
+from workbench.errors import VALUE, InputError, cut, nearest, shown
 from workbench.table import Table
 
 if TYPE_CHECKING:
@@ -108,9 +107,8 @@ def explain_value(error: Any, key: str, fields: Sequence[str], tags: Sequence[st
     match error["type"]:
         case "extra_forbidden":
             wrong = key.rpartition(".")[2]
-            # A shortened name, such as tol, is less alike than a misspelt one.
-            near = get_close_matches(wrong, fields, n=1) or [name for name in fields if name.startswith(wrong)]
-            hint = f"did you mean {near[0]}?" if near else f"allowed: {', '.join(sorted(fields))}"
+            near = nearest(wrong, fields)
+            hint = f"did you mean {near}?" if near else f"allowed: {', '.join(sorted(fields))}"
             return f"{key}: unknown key ({hint})"
         case "missing":
             return f"{key}: missing; give a value"
@@ -153,6 +151,6 @@ def _explained(error: Any, model: type[BaseModel]) -> str:
 
 
 def _unknown(got: object, allowed: list[str]) -> str:
-    near = get_close_matches(str(got), allowed, n=1)
-    hint = f"did you mean {near[0]!r}? " if near else ""
+    near = nearest(str(got), allowed)
+    hint = f"did you mean {near!r}? " if near else ""
     return f"{shown(got)} ({hint}allowed: {', '.join(allowed)})"

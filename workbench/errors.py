@@ -75,12 +75,27 @@ def checks_arguments(function: F) -> F:
     signature = inspect.signature(function)
     name = function.__qualname__.removesuffix(".__init__")
 
-    @functools.wraps(function)
-    def checked(*args: Any, **values: Any) -> Any:
+    def bind(*args: Any, **values: Any) -> Mapping[str, Any]:
         try:
-            bound = signature.bind(*args, **values).arguments
+            return signature.bind(*args, **values).arguments
         except TypeError as error:
             raise ArgumentError(_misfit(name, signature, values, str(error))) from None
+
+    @functools.wraps(function)
+    def called(*args: Any, **values: Any) -> Any:
+        # To bind the arguments of a class that computations make takes longer than making it.
+        try:
+            return function(*args, **values)
+        except TypeError:
+            bind(*args, **values)
+            raise
+
+    if getattr(function, "checks_itself", False):
+        return typing.cast("F", called)
+
+    @functools.wraps(function)
+    def checked(*args: Any, **values: Any) -> Any:
+        bound = bind(*args, **values)
         for key, kinds in _kinds(function).items():
             if key in bound and not isinstance(bound[key], kinds):
                 own = [kind.__name__ for kind in kinds if kind is not type(None)]
@@ -122,8 +137,6 @@ def _checks(function: Callable[..., Any]) -> dict[str, Callable[[str, Any], obje
     known = {frozenset({str}): _check_text, frozenset({float}): _check_number, frozenset({Path, str}): path_of}
     found: dict[str, Callable[[str, Any], object]] = {}
     hint: Any
-    if getattr(function, "checks_itself", False):
-        return found
     for key, hint in inspect.get_annotations(function).items():
         several = typing.get_origin(hint) in (typing.Union, types.UnionType)
         members = frozenset(typing.get_args(hint) if several else (hint,))
@@ -186,11 +199,26 @@ def _misfit(name: str, signature: inspect.Signature, values: Mapping[str, Any], 
     names = [p.name for p in kept]
     unknown = next((key for key in values if key not in names), None)
     if unknown is not None:
-        near = get_close_matches(unknown, names, n=1) or [each for each in names if each in unknown]
-        hint = f"did you mean {near[0]}?" if near else f"it takes {', '.join(names)}"
-        return f"{name}: unknown argument {unknown} ({hint})"
+        near = nearest(unknown, names) or next((each for each in names if each in unknown), None)
+        hint = f"did you mean {near}?" if near else f"it takes {', '.join(names)}"
+        return f"{name}: unknown argument {unknown} ({hint}){_made(name)}"
     needed = ", ".join(p.name for p in kept if p.default is p.empty and p.kind is not p.VAR_KEYWORD)
-    return f"{name}: {message}; it needs {needed or 'no arguments'}, and takes {', '.join(names) or 'none'}"
+    takes = f"it needs {needed or 'no arguments'}, and takes {', '.join(names) or 'none'}"
+    return f"{name}: {message}; {takes}{_made(name)}"
+
+
+def _made(name: str) -> str:
+    """Where an object of a class comes from that people seldom make by its parts."""
+    return f"; {_SOURCES[name]}" if name == "Mixture" else ""
+
+
+def nearest(word: str, names: Sequence[str]) -> str | None:
+    """The name that a misspelt, shortened or capitalised word most likely stands for; None if it resembles none."""
+    own, lower = cut(word, VALUE).lower(), {name.lower(): name for name in reversed(names)}
+    begins = [name for name in reversed(lower) if len(own) > 1 and name.startswith(own)]
+    initials = [name for name in reversed(lower) if own == "".join(part[:1] for part in name.split("_"))]
+    found = [own] if own in lower else begins or get_close_matches(own, lower, n=1) or initials
+    return lower[found[0]] if found else None
 
 
 def shown(value: object, most: int = VALUE) -> str:

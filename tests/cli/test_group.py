@@ -88,6 +88,7 @@ main()
         (["fit"], "Missing argument 'FILE'; `workbench fit --help` shows what it takes"),
         (["fit", "a.toml", "--bogus"], "No such option"),
         (["bogus"], "No such command 'bogus'; `workbench --help` shows what it takes"),
+        (["fti"], "No such command 'fti'. Did you mean 'fit'?; `workbench --help` shows what it takes"),
         (["fit", "a\nb.toml"], "a b.toml: "),
         (["init", "a\nb.csv"], "a b.csv: "),
         (["status", "a\nb"], "a b: "),

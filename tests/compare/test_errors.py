@@ -117,7 +117,7 @@ def test_the_command_prints_them_in_every_form(tiny_run: tuple[Path, wb.Comparis
     assert {row["method"] for row in rows} <= {"em", "slope"} and float(rows[0]["observed"]) > 0
     assert "\\toprule" in run(folder, "--errors", "observed", "--method", "em", "--format", "latex").stdout
     for words, message in (
-        (["--errors", "obs"], "errors: unknown 'obs'; allowed: all, observed, louis"),
+        (["--errors", "obs"], "errors: unknown way 'obs'. Did you mean 'observed'? Allowed: all, observed, louis"),
         (["--errors", "observed", "--method", "nuts"], "'nuts' does not climb"),
         (["--errors", "observed", "--job", "none"], "has no job 'none'."),
     ):
@@ -147,5 +147,5 @@ def test_notes_come_first_and_a_way_without_errors_is_a_sentence_and_no_column()
 
 def test_a_wrong_way_is_one_message(points: np.ndarray, settled: Callable[..., wb.Comparison]) -> None:
     comparison = settled(wb.Problem(points, 1))
-    with pytest.raises(InputError, match="errors: unknown 'jackknife'"):
+    with pytest.raises(InputError, match="errors: unknown way 'jackknife'"):
         errors_of(comparison, "em", ["jackknife"])

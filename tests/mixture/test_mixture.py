@@ -183,7 +183,7 @@ MEANS = [[0.0, 0.0], [1.0, 1.0]]
         ([0.5, 0.5], MEANS, EYES[:1], "tied", r"needs shape \[2, 2\] or \[2, 2, 2\], got \[1, 2, 2\]"),
         ([0.5, 0.5], MEANS, [[1.0, 0.0], [1.0, 1.0]], "diagonal", "must be positive definite"),
         ([0.5, 0.5], MEANS, [[1.0, 2.0], [2.0, 1.0]], "tied", "must be positive definite"),
-        ([0.5, 0.5], MEANS, [1.0, 1.0], "round", "unknown family 'round'; allowed: full, tied"),
+        ([0.5, 0.5], MEANS, [1.0, 1.0], "round", "unknown family 'round'. Allowed: full, tied"),
     ],
 )
 def test_values_that_are_no_mixture_are_refused(

@@ -19,7 +19,7 @@ from workbench import syntax
 from workbench.engine.compat.compilation import cache_folder, keep_compiled_programs
 from workbench.engine.devices import check_environment
 from workbench.engine.hosts import is_supervised
-from workbench.errors import VALUE, InputError, cut, one_line
+from workbench.errors import VALUE, InputError, cut, nearest, one_line
 from workbench.experiment.own import import_method
 
 BAD_INPUT = 2
@@ -84,6 +84,15 @@ class _Group(click.Group):
         if cmd_name in FILES:
             importlib.import_module(f"workbench.cli.{FILES[cmd_name]}")
         return super().get_command(ctx, cmd_name)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command that the first word names; of an unknown one, the nearest is named."""
+        near = nearest(args[0], sorted(FILES))
+        if near not in (None, args[0]) and not args[0].startswith("-"):
+            ctx.fail(f"No such command {args[0]!r}. Did you mean {near!r}?")
+        return super().resolve_command(ctx, args)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Keep the words of the command line, which messages repeat."""

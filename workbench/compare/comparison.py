@@ -28,7 +28,7 @@ from workbench.starts import STARTS, Alternating, Given, Start, Stated, draw_sta
 Watch = Callable[[str], Progress | None]
 
 # Methods, by themselves or by name.
-Methods = Sequence[Method | str] | Mapping[str, Method | str] | Method | str
+Methods = Sequence[Method | str] | Mapping[str, Method | str | Mapping[str, Any]] | Method | str
 
 
 HELDOUT = "reference.heldout"
@@ -190,12 +190,22 @@ def starts_of(method: Method, problem: Problem, rule: Start, restarts: int, seed
 def name_methods(methods: Methods) -> dict[str, Method]:
     """Methods by name; the name of a registered method stands for the method with its defaults.
 
+    Text may be several names between commas, as on the command line, and a mapping may hold the keys of each method,
+    as the table `methods` of a config does.
+
     Raises:
         InputError: there are none, one is not a method, or two have the same name.
     """
-    if isinstance(methods, Method | str):
+    if isinstance(methods, str):
+        methods = [name.strip() for name in methods.split(",")]
+    elif isinstance(methods, Method):
         methods = [methods]
     _expect("methods", methods, Mapping | list | tuple, "a list, as [EM(), GradientAscent()]")
+    if isinstance(methods, Mapping):
+        methods = {
+            name: type(method_of(each.get("method", name)))(**each) if isinstance(each, Mapping) else each
+            for name, each in methods.items()
+        }
     given = [method_of(each) for each in (methods.values() if isinstance(methods, Mapping) else methods)]
     if isinstance(methods, Mapping):
         named = dict(zip(methods, given, strict=True))

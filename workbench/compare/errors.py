@@ -17,9 +17,10 @@ from workbench.compare.estimates import Place, estimates_at, named, naturals, pa
 from workbench.compare.remarks import words_on_mode
 from workbench.data import default_columns
 from workbench.data.dataset import check_seed
+from workbench.data.names import unknown_names
 from workbench.display import PRINTED, line, page
 from workbench.engine.keys import named_key
-from workbench.errors import InputError, checks_arguments, shown, whole_number
+from workbench.errors import InputError, checks_arguments, whole_number
 from workbench.frames import frame_of_rows
 from workbench.geometry.bootstrap import SCHEMES, refits
 from workbench.geometry.curvature import curvature, information, raveled
@@ -105,7 +106,12 @@ class Errors:
 
 @checks_arguments
 def errors_of(
-    comparison: Comparison, method: str, ways: Sequence[str] = WAYS, *, replicates: int = REPLICATES, seed: int = 0
+    comparison: Comparison,
+    method: str,
+    ways: Sequence[str] | str = WAYS,
+    *,
+    replicates: int = REPLICATES,
+    seed: int = 0,
 ) -> Errors:
     """Standard errors of the estimates at a method's best sound end, by each of the ways.
 
@@ -122,13 +128,14 @@ def errors_of(
     Args:
         comparison: holds the method's trace.
         method: a method that climbs.
-        ways: names of `WAYS`.
+        ways: names of `WAYS`, or one of them.
         replicates: data sets of each bootstrap.
         seed: root seed of the bootstraps.
 
     Raises:
         InputError: there is no such method or way, the method samples, or it has no maximum at which to compute errors.
     """
+    ways = (ways,) if isinstance(ways, str) and ways != "all" else WAYS if isinstance(ways, str) else ways
     check_ways(ways)
     replicates = whole_number("replicates", replicates, 2)
     check_seed(seed)
@@ -174,11 +181,11 @@ def check_ways(ways: Sequence[str]) -> None:
     Raises:
         InputError: names the unknown ones.
     """
-    if isinstance(ways, str):
-        raise InputError(f"errors: give a list of ways, as ['observed'], got {shown(ways)}")
     unknown = [way for way in ways if way not in WAYS]
-    if unknown or not ways:
-        raise InputError(f"errors: unknown {', '.join(map(repr, unknown)) or 'none'}; allowed: all, {', '.join(WAYS)}")
+    if unknown:
+        raise InputError(f"errors: {unknown_names('way', unknown, ('all', *WAYS))}")
+    if not ways:
+        raise InputError(f"errors: give at least one way of: {', '.join(WAYS)}")
 
 
 def _refusal(problem: Problem) -> str:

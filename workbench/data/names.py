@@ -1,16 +1,15 @@
 """Names of columns and others: which are unknown, with the nearest spelling, and where those that are known stand."""
 
-import difflib
 from collections.abc import Sequence
 
 from workbench.data.cells import SHOWN_COLUMNS
-from workbench.errors import LINE, VALUE, InputError, cut, shown
+from workbench.errors import LINE, InputError, cut, nearest, shown
 
 
 def unknown_name(kind: str, name: str, allowed: Sequence[str]) -> str:
     """The end of an error message: the unknown name, the nearest spelling and all allowed names."""
-    near = difflib.get_close_matches(cut(name, VALUE), allowed, n=1)
-    suggestion = f" Did you mean {near[0]!r}?" if near else ""
+    near = nearest(name, allowed)
+    suggestion = f" Did you mean {near!r}?" if near else ""
     return f"unknown {kind} {shown(name)}.{suggestion} Allowed: {', '.join(allowed)}"
 
 
@@ -25,8 +24,8 @@ def _each(names: Sequence[str], allowed: Sequence[str]) -> str:
     """Unknown names, each with the nearest spelling that is allowed."""
     listed = []
     for name in names[:SHOWN_COLUMNS]:
-        near = difflib.get_close_matches(cut(name, VALUE), allowed, n=1)
-        listed.append(shown(name) + (f" (did you mean {near[0]!r}?)" if near else ""))
+        near = nearest(name, allowed)
+        listed.append(shown(name) + (f" (did you mean {near!r}?)" if near else ""))
     listed += [f"{len(names) - SHOWN_COLUMNS:,} more"] if len(names) > SHOWN_COLUMNS else []
     return ", ".join(listed)
 

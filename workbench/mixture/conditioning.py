@@ -17,6 +17,7 @@ from jax.scipy.linalg import cho_solve
 from jax.typing import ArrayLike
 
 from workbench.data.names import column_positions
+from workbench.display import as_html, short
 from workbench.errors import InputError, shown, whole_number
 from workbench.mixture.background import components_alone
 from workbench.mixture.density import BLOCK
@@ -31,6 +32,13 @@ class Moments(NamedTuple):
 
     mean: Array  # [..., D]
     covariance: Array  # [..., D, D]
+
+    def __repr__(self) -> str:
+        """The numbers, or the shapes of large arrays."""
+        return short(self)
+
+    def _repr_html_(self) -> str:
+        return as_html(self)
 
 
 def moments(mixture: Mixture) -> Moments:

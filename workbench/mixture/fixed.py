@@ -1,6 +1,6 @@
 """Parameters of components that are held fixed at given values, while the others are fitted."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Annotated
@@ -204,9 +204,12 @@ def as_fixed(given: "Fixed | Sequence[Fixed] | None") -> tuple[Fixed, ...]:
     """What is fixed, as a tuple.
 
     Raises:
-        InputError: it is no `Fixed`, nor a list of them.
+        InputError: it is no `Fixed` nor the keys of one, nor a list of them.
     """
-    several = (given,) if isinstance(given, Fixed) else () if given is None else given
+    several = (given,) if isinstance(given, Fixed | Mapping) else () if given is None else given
+    if isinstance(several, list | tuple):
+        # Tables with the keys of `[[model.fixed]]`.
+        several = tuple(Fixed(**one) if isinstance(one, Mapping) else one for one in several)
     if not isinstance(several, Sequence) or not all(isinstance(one, Fixed) for one in several):
         raise InputError(f"fixed: give a list, as [Fixed(component=0, mean=[0.0, 1.0])], got {shown(given)}")
     return tuple(several)

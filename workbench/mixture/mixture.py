@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     jax.tree_util.register_dataclass,
     data_fields=("weights", "means", "scales", "background"), meta_fields=("covariance",),
 )  # fmt: skip
+@checks_arguments
 @dataclass(frozen=True, repr=False)
 class Mixture:
     """P(x) = sum_k weights_k N(x | means_k, Sigma_k), always in constrained parameters.

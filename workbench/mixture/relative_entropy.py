@@ -12,6 +12,7 @@ import numpy as np
 from jax import Array
 from jax.scipy.special import logsumexp
 
+from workbench.display import as_html, short
 from workbench.errors import InputError, shown, whole_number
 from workbench.mixture.background import components_alone
 from workbench.mixture.covariance.base import LOG_2PI
@@ -31,12 +32,26 @@ class MonteCarlo(NamedTuple):
     value: float  # nats
     standard_error: float
 
+    def __repr__(self) -> str:
+        """The numbers, or the shapes of large arrays."""
+        return short(self)
+
+    def _repr_html_(self) -> str:
+        return as_html(self)
+
 
 class Bounds(NamedTuple):
     """An interval that holds the divergence for certain, up to rounding."""
 
     lower: float  # nats
     upper: float
+
+    def __repr__(self) -> str:
+        """The numbers, or the shapes of large arrays."""
+        return short(self)
+
+    def _repr_html_(self) -> str:
+        return as_html(self)
 
 
 def kl_divergence(one: Mixture, other: Mixture, key: Array, num_samples: int = 10_000) -> MonteCarlo:

@@ -1,5 +1,6 @@
 """Covariance families: one file each, found by name in `COVARIANCES`."""
 
+from workbench.data.names import unknown_name
 from workbench.errors import InputError
 from workbench.mixture.covariance.base import Covariance, Natural, Statistics
 from workbench.mixture.covariance.diagonal import Diagonal
@@ -17,7 +18,7 @@ def covariance_named(name: str) -> Covariance:
         InputError: the name is unknown; the message lists the known ones.
     """
     if name not in COVARIANCES:
-        raise InputError(f"covariance: unknown family {name!r}; allowed: {', '.join(COVARIANCES)}")
+        raise InputError(f"covariance: {unknown_name('family', name, tuple(COVARIANCES))}")
     return COVARIANCES[name]
 
 
