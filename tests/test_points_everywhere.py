@@ -1,6 +1,8 @@
 """Every public function that takes points refuses the same inputs, with one message that says what to do."""
 
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -44,8 +46,14 @@ with_nan[2, 1], with_infinity[1, 0] = np.nan, np.inf
 BAD: dict[str, tuple[object, str]] = {
     "NaN": (with_nan, "data row 3, column 'x2' is nan; give a finite number or remove the row"),
     "infinity": (with_infinity, "data row 2, column 'x1' is inf; give a finite number or remove the row"),
-    "masked": (np.ma.masked_array(GOOD, GOOD > 1.5), "masked cells, which are missing values; fill them in"),
-    "list of masked": ([np.ma.masked_array(row, row > 1.5) for row in GOOD], "masked cells"),
+    "masked": (np.ma.masked_array(GOOD, GOOD > 1.5), "data row 3, column 'x1' is nan; give a finite number"),
+    "list of masked": ([np.ma.masked_array(row, row > 1.5) for row in GOOD], "data row 3, column 'x1' is nan"),
+    "column of masked": (
+        {"a": np.ma.masked_array([1, 2, 3], [False, True, False]), "b": np.array([0.5, 1.0, 2.0])},
+        "data row 2, column 'a' is nan; give a finite number",
+    ),
+    "name of a file": ("peng.csv", "x: is text, not points; if it names a file, give wb.read_file('peng.csv')"),
+    "path": (Path("a") / "peng.csv", "give wb.read_file('a/peng.csv')"),
     "sparse": (scipy.sparse.csr_matrix(GOOD), "is a sparse matrix; give a dense one, as x.toarray()"),
     "sparse array": (scipy.sparse.coo_array(GOOD), "is a sparse matrix; give a dense one, as x.toarray()"),
     "nullable": (
@@ -64,7 +72,7 @@ def test_points_that_cannot_be_fitted_are_refused(taker: str, kind: str) -> None
     bad, fragment = BAD[kind]
     with pytest.raises(InputError) as caught:
         TAKERS[taker](bad)
-    assert fragment in str(caught.value)
+    assert fragment.removeprefix("x: ") in str(caught.value)
 
 
 @pytest.mark.parametrize("taker", [name for name in TAKERS if name != "Problem"])
@@ -94,6 +102,45 @@ def test_marginalising_is_offered_where_it_is_possible(taker: str) -> None:
         TAKERS[taker](with_nan)
     offer = ', or let its other cells count with missing="marginal"'
     assert str(caught.value).endswith(offer) == (taker in MARGINALISING)
+
+
+def test_nothing_is_no_points() -> None:
+    for take in (lambda x: wb.Problem(x, 1), MIXTURE.predict, wb.read_table):
+        with pytest.raises(InputError, match=r"is None; give points as an array \[N, D\], a data frame, or what wb"):
+            take(None)
+
+
+STRUCTURED = np.array([tuple(row) for row in GOOD.tolist()], [("a", float), ("b", float)])
+
+
+@pytest.mark.parametrize(
+    "masked",
+    [
+        np.ma.masked_array(GOOD, GOOD > 1.5),
+        [np.ma.masked_array(row, row > 1.5) for row in GOOD],
+        {"a": np.ma.masked_array(GOOD[:, 0], GOOD[:, 0] > 1.5), "b": GOOD[:, 1]},
+        np.ma.masked_array(STRUCTURED, [(first > 1.5, False) for first in GOOD[:, 0]]),
+    ],
+)
+def test_a_masked_cell_is_a_missing_one(masked: object) -> None:
+    expected = np.where(GOOD > 1.5, np.nan, GOOD)
+    np.testing.assert_array_equal(wb.Problem(masked, 1, missing="marginal").x, expected)
+    found = MIXTURE.log_density(masked, missing="marginal")  # type: ignore[arg-type]
+    np.testing.assert_array_equal(found, MIXTURE.log_density(expected, missing="marginal"))
+
+
+@pytest.mark.parametrize("taker", [name for name in TAKERS if name not in ("Problem", "Reference")])
+def test_a_data_set_is_points(taker: str) -> None:
+    TAKERS[taker](wb.read_table(GOOD))
+
+
+def test_a_data_set_is_read_by_names_and_marginalises_its_missing_cells() -> None:
+    named = replace(MIXTURE, means=jnp.array([[0.0, 0.0], [1.0, 3.0]])).named(("a", "b"))
+    swapped = wb.read_table({"b": with_nan[:, 1], "a": with_nan[:, 0]}, missing="marginal")
+    found = named.log_density(swapped)  # type: ignore[arg-type]
+    np.testing.assert_array_equal(found, named.log_density(with_nan, missing="marginal"))
+    with pytest.raises(InputError, match="lacks 'b'"):
+        named.predict(wb.read_table({"a": GOOD[:, 0], "c": GOOD[:, 1]}))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,8 @@
 """Takes tables of other packages by what they offer, without importing any: pandas, polars, Arrow, xarray, NumPy.
 
 A data frame of pandas has `iloc`, one of polars `get_columns`, a table of Arrow `column_names`, a data set of xarray
-`data_vars`, and an array of xarray `dims`. Anything else that exports itself through Arrow's C interface
-(`__arrow_c_stream__`) is read where pyarrow is installed.
+`data_vars`, an array of xarray `dims`, and a `Dataset` `dropped`. Anything else that exports itself through Arrow's C
+interface (`__arrow_c_stream__`) is read where pyarrow is installed.
 """
 
 from collections.abc import Callable, Mapping
@@ -12,7 +12,7 @@ import jax
 import numpy as np
 
 from workbench.data.cells import told
-from workbench.data.table import OF_POINTS, Column, Table, table_from
+from workbench.data.table import OF_POINTS, Column, Table, table_from, unmasked
 from workbench.errors import InputError, shown
 
 
@@ -31,7 +31,7 @@ def table_of(x: Any, where: str) -> Table | None:
         return None
     try:
         columns, ids = reader(x)
-        cells = [np.asarray(column) for _, column in columns]
+        cells = [np.asarray(unmasked(column)) for _, column in columns]
     except ValueError as error:
         raise InputError(f"{where}: is no table of columns ({error}); give columns of N cells each") from None
     names = [str(name) for name, _ in columns]
@@ -104,7 +104,11 @@ def _structured(x: Any) -> _Read:
 
 
 def _mapping(x: Any) -> _Read:
-    return [(name, np.asarray(column)) for name, column in x.items()], None
+    return [(name, np.asarray(unmasked(column))) for name, column in x.items()], None
+
+
+def _dataset(x: Any) -> _Read:
+    return list(zip(x.columns, np.asarray(x.x).T, strict=True)), x.ids
 
 
 def _has(*names: str) -> Callable[[Any], bool]:
@@ -114,6 +118,7 @@ def _has(*names: str) -> Callable[[Any], bool]:
 _READERS: tuple[tuple[Callable[[Any], bool], Callable[[Any], _Read]], ...] = (
     (_has("iloc", "columns", "index"), _pandas),
     (_has("get_columns"), _polars),
+    (_has("x", "columns", "dropped"), _dataset),
     (_has("column_names", "column"), _arrow),
     (_has("data_vars", "dims"), _xarray_set),
     (_has("dims", "coords"), _xarray),

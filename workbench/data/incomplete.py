@@ -82,7 +82,8 @@ def points_or_missing(x: ArrayLike, dimensions: int, where: str = "x") -> NDArra
     """
     points = as_points(x, where)
     if points.shape[1] != dimensions:
-        raise InputError(f"{where}: expected points [N, {dimensions}], got shape {list(np.shape(x))}")
+        shape = list(getattr(x, "shape", points.shape))
+        raise InputError(f"{where}: expected points [N, {dimensions}], got shape {shape}")
     _check_cells(points, default_columns(dimensions), where)
     return points
 

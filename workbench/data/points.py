@@ -6,6 +6,7 @@ What is wrong is counted and described in one short message however much of it t
 import math
 from collections.abc import Sequence
 from numbers import Real
+from os import PathLike
 from typing import Any
 
 import jax
@@ -16,15 +17,15 @@ from workbench.data.cells import Cells, constants, place, several, told
 from workbench.data.frames import table_of
 from workbench.data.moments import blocks_of
 from workbench.data.names import check_distinct, lacking
-from workbench.data.table import numbers
+from workbench.data.table import is_masked, numbers, unmasked
 from workbench.errors import LINE, InputError, cut, shown
 
 
 def as_points(x: ArrayLike, where: str = "x") -> NDArray[np.float64]:
     """Convert `x` to float64 points; a plain list of numbers is read as one column.
 
-    Integers and shorter floats are cast; float64 in C order is not copied. Missing values (None, pandas' NA) become
-    NaN. The values are not checked; see `check_points` and `finite_points`.
+    Integers and shorter floats are cast; float64 in C order is not copied. Missing values (None, pandas' NA, masked
+    cells) become NaN. The values are not checked; see `check_points` and `finite_points`.
 
     Args:
         x: `[N]` or `[N, D]`, integers or floats; or a table of numbers, see `table_of`.
@@ -34,7 +35,8 @@ def as_points(x: ArrayLike, where: str = "x") -> NDArray[np.float64]:
         An array `[N, D]` in C order; `[N, 1]` for a 1-D `x`.
 
     Raises:
-        InputError: `x` is ragged, masked, sparse, not numeric (text, bool, complex, dates), or neither 1-D nor 2-D.
+        InputError: `x` is ragged, sparse, the name of a file, not numeric (text, bool, complex, dates), or neither 1-D
+            nor 2-D.
     """
     return named_points(x, where)[0]
 
@@ -61,6 +63,7 @@ def by_name(x: Any, columns: Sequence[str], where: str = "x") -> Any:
 
 def named_points(x: ArrayLike, where: str = "x") -> tuple[NDArray[np.float64], tuple[str, ...] | None]:
     """Points as those of `as_points`, and the names of their columns if `x` is a table that names them."""
+    x = unmasked(x)
     check_plain(x, where)
     table = table_of(x, where)
     if table is None:
@@ -179,13 +182,16 @@ def check_finite(
 
 
 def check_plain(x: object, where: str) -> None:
-    """Check that NumPy reads `x` as it is: it would drop a mask, and take a sparse matrix as a single object.
+    """Check that NumPy reads `x` as it is: it would drop a mask, and take a sparse matrix or None as a single object.
 
     Raises:
-        InputError: cells are masked, or `x` is a sparse matrix.
+        InputError: cells are masked, or `x` is a sparse matrix, the name of a file, or None.
     """
-    parts = x if isinstance(x, list | tuple) else [x]
-    if any(np.ma.is_masked(part) for part in parts):
+    if isinstance(x, str | PathLike):
+        raise InputError(f"{where}: is text, not points; if it names a file, give wb.read_file({shown(str(x))})")
+    if x is None:
+        raise InputError(f"{where}: is None; give points as an array [N, D], a data frame, or what wb.read_file gives")
+    if is_masked(x):
         raise InputError(
             f"{where}: is a masked array with masked cells, which are missing values; fill them in, or leave their "
             "rows out, as x[~np.ma.getmaskarray(x).any(axis=1)]"

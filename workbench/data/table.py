@@ -113,6 +113,20 @@ def numbers(table: Table, columns: Sequence[str], *, drop: bool = False) -> tupl
     return x, _complaints(table, columns, unread, drop) if unread.any() else []
 
 
+def is_masked(x: object) -> bool:
+    """Whether x is an array with masked cells, or a list of such; the columns of a structured one are asked by name."""
+    parts = x if isinstance(x, list | tuple) else [x]
+    return any(np.ma.is_masked(part) for part in parts if getattr(getattr(part, "dtype", None), "names", None) is None)
+
+
+def unmasked(x: Any) -> Any:
+    """Missing values in place of masked cells; anything else as it is."""
+    if not is_masked(x):
+        return x
+    array: Any = np.ma.asarray(x)
+    return array.astype(np.float64).filled(np.nan) if array.dtype.kind in "iuf" else array.astype(object).filled(None)
+
+
 def numbers_in(cells: Column, decimal_commas: bool = False) -> NDArray[np.float64]:
     """The numbers in cells; NaN in those that hold none. [N]"""
     if isinstance(cells, np.ndarray) and cells.dtype.kind in "iuf":

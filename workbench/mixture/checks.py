@@ -8,7 +8,7 @@ import numpy as np
 from jax.typing import ArrayLike
 from numpy.typing import NDArray
 
-from workbench.data import by_name, finite_points, points_or_missing
+from workbench.data import Dataset, by_name, finite_points, points_or_missing
 from workbench.data.observed import MissingCells, check_missing
 from workbench.data.points import check_columns
 from workbench.errors import InputError, shown
@@ -29,8 +29,12 @@ def finite_numbers(name: str, given: Any) -> NDArray[np.float64]:
     return found
 
 
-def points_of(x: ArrayLike, columns: Sequence[str], dimensions: int, missing: MissingCells) -> ArrayLike:
+def points_of(
+    x: ArrayLike, columns: Sequence[str], dimensions: int, missing: MissingCells
+) -> tuple[ArrayLike, MissingCells]:
     """Points [N, D], columns of a table by name; inside a compiled program only the shape is checked.
+
+    What becomes of missing cells is returned with them: a `Dataset` that marginalises its own needs no argument.
 
     Raises:
         InputError: a problem would refuse them, or it is not known what becomes of missing cells.
@@ -40,11 +44,12 @@ def points_of(x: ArrayLike, columns: Sequence[str], dimensions: int, missing: Mi
         points = x[:, None] if x.ndim == 1 and dimensions == 1 else x
         if points.ndim != 2 or points.shape[1] != dimensions:
             raise InputError(f"x: expected points [N, {dimensions}], got shape {list(x.shape)}")
-        return points
+        return points, missing
+    missing = x.missing if isinstance(x, Dataset) and missing == "refuse" else missing
     x = by_name(x, columns)
     if missing == "refuse":
-        return finite_points(x, dimensions, marginal='missing="marginal"{}')
-    return points_or_missing(x, dimensions)
+        return finite_points(x, dimensions, marginal='missing="marginal"{}'), missing
+    return points_or_missing(x, dimensions), missing
 
 
 def names_of(columns: Sequence[str], dimensions: int) -> tuple[str, ...]:

@@ -146,14 +146,14 @@ class Mixture:
 
     def component_log_joint(self, x: ArrayLike, *, missing: MissingCells = "refuse") -> Array:
         """`log pi_k + log N(x_n | mu_k, Sigma_k)` for points x [N, D], less a background's share. [N, K]"""
-        return log_joint_at(self, self._points(x, missing), missing)
+        return log_joint_at(self, *self._points(x, missing))
 
     def log_density(self, x: ArrayLike, *, missing: MissingCells = "refuse") -> Array:
         """`log P(x_n)` for points x [N, D]. [N]
 
         Its derivative with respect to a weight is `N(x_n | mu_k, Sigma_k) / P(x_n)`, also where the weight is zero.
         """
-        return log_density_at(self, self._points(x, missing), missing)
+        return log_density_at(self, *self._points(x, missing))
 
     def responsibilities(self, x: ArrayLike, *, missing: MissingCells = "refuse") -> Array:
         """`P(k | x_n)` for points x [N, D]; rows sum to one, or to what a background leaves. [N, K]
@@ -175,7 +175,7 @@ class Mixture:
 
     def _reaching(self, x: ArrayLike, missing: MissingCells) -> Array:
         """`component_log_joint`, a background's last, after a check that it says which is near of every point."""
-        points = self._points(x, missing)
+        points, missing = self._points(x, missing)
         joint = log_joint_at(self, points, missing)
         if self.background is not None:
             joint = jnp.concatenate([joint, self.background.log_joint(points)[:, None]], axis=-1)
@@ -340,8 +340,9 @@ class Mixture:
 
         return from_numpyro(distribution)
 
-    def _points(self, x: ArrayLike, missing: MissingCells) -> Array:
-        return jnp.asarray(points_of(x, self.columns, self.num_dimensions, missing), self.means.dtype)
+    def _points(self, x: ArrayLike, missing: MissingCells) -> tuple[Array, MissingCells]:
+        points, missing = points_of(x, self.columns, self.num_dimensions, missing)
+        return jnp.asarray(points, self.means.dtype), missing
 
 
 def num_parameters(covariance: Covariance, components: int, dimensions: int) -> int:
