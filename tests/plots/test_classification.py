@@ -224,7 +224,7 @@ def test_rows_with_missing_cells_have_the_label_that_their_own_cells_give_and_ho
     shown = points_by_colour(ax)
     for k in range(2):
         assert same_rows(shown[CYCLE[k]], problem.sample[component == k])
-    hollow = [np.column_stack(line.get_data()) for line in ax.lines if line.get_markerfacecolor() == "none"]
+    hollow = [np.column_stack(line.get_data()) for line in ax.lines if line.get_markerfacecolor() == "white"]
     assert same_rows(np.concatenate(hollow), problem.sample[np.isnan(problem.x).any(axis=1)])
     assert ax.get_xlabel() == "a\nhollow: cells missing, placed by completion"
     # Of one column, rows are completed that have no cell there.
@@ -235,14 +235,37 @@ def test_rows_with_missing_cells_have_the_label_that_their_own_cells_give_and_ho
 def test_the_uncertainty_of_a_row_with_missing_cells_is_that_given_its_own_cells(holes: Comparison) -> None:
     problem = holes.problem
     chance = 1 - np.asarray(mixture_of(holes).responsibilities(problem.x, missing="marginal")).max(1)
-    order = np.argsort(chance, kind="stable")
+    ringed = np.isnan(problem.x).any(axis=1)
+    # The least sure on top of others of their kind, and the ringed on top of all.
+    order = np.concatenate(
+        [rows[np.argsort(chance[rows], kind="stable")] for rows in map(np.flatnonzero, (~ringed, ringed))]
+    )
     ax = axes()
     marks = plots.uncertainty(ax, holes)
     np.testing.assert_array_equal(np.asarray(marks.get_array()), chance[order])
     np.testing.assert_array_equal(np.asarray(marks.get_offsets()), problem.sample[order])
-    ringed = np.asarray(marks.get_linewidths()) > 0
-    np.testing.assert_array_equal(ringed, np.isnan(problem.x).any(axis=1)[order])
+    np.testing.assert_array_equal(np.asarray(marks.get_linewidths()) > 0, ringed[order])
     assert ax.get_xlabel() == "a\nringed: cells missing, placed by completion"
+
+
+def test_a_few_rows_with_missing_cells_lie_above_thousands_of_others_and_are_no_smaller_than_on_few(trace_of) -> None:
+    rng = np.random.default_rng(4)
+    x = rng.normal(size=(5000, 2))
+    x[:6, 0] = np.nan
+    mixture = wb.Mixture.from_covariances([0.5, 0.5], [[-1.0, 0.0], [1.0, 0.0]], [np.eye(2), np.eye(2)])
+    problem = wb.Problem(x, 2, missing="marginal")
+    comparison = Comparison(problem, {"em": trace_of(problem, [[mixture]])})
+    ax = axes()
+    plots.classification(ax, comparison)
+    drawn = [line for line in ax.lines if line.get_linestyle() == "None" and len(line.get_xdata())]
+    hollow = [line for line in drawn if line.get_markerfacecolor() == "white"]
+    others = [line for line in drawn if line not in hollow]
+    assert sum(len(line.get_xdata()) for line in hollow) == 6
+    assert min(line.get_zorder() for line in hollow) > max(line.get_zorder() for line in others)
+    assert min(line.get_markersize() for line in hollow) > max(line.get_markersize() for line in others)
+    marks = plots.uncertainty(axes(), comparison)
+    assert np.all(np.asarray(marks.get_linewidths())[-6:] > 0)
+    assert np.min(marks.get_sizes()[-6:]) >= 14.0 > np.min(marks.get_sizes())
 
 
 def test_whole_rows_have_no_note_and_no_rings(iris: Comparison) -> None:

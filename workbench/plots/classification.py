@@ -152,10 +152,11 @@ def uncertainty(
     groups = mixture.num_components + (mixture.background is not None)
     most = max(1 - 1 / groups, np.finfo(float).eps)
     style: dict[str, Any] = {"cmap": _colour_map(palette), "vmin": 0.0, "vmax": most, "edgecolors": EDGE}
-    order = np.argsort(chance, kind="stable")  # the least sure on top
+    order = np.lexsort((chance, view.completed))  # the least sure on top, and ringed marks above all
     style["linewidths"] = np.where(view.completed[order], 0.9, 0.0)
     least = SURE if len(order) < IMAGE_FROM else SURE_OF_MANY
     sizes = least + (UNSURE - least) * chance[order] / most
+    sizes = np.where(view.completed[order], np.maximum(sizes, SURE), sizes)
     if view.x.shape[1] == 1:
         # As dots on the curve; a second column would not be a function of this one.
         marks = ax.scatter(view.x[order, 0], chance[order], sizes / 2, chance[order], zorder=2.0, **style)
@@ -233,7 +234,9 @@ def _scattered(ax: "Axes", view: View, coloured: _Groups, shaped: _Groups, shade
                 # Of lines alone, which at the opacity of full marks would be paler than they are.
                 look |= {"markeredgewidth": 0.8 if many else 1.2, "alpha": max(0.7, style["alpha"]), "zorder": 2.2}
             if hollow:
-                look |= {"markerfacecolor": "none", "markeredgewidth": 0.9}
+                # On top, and no smaller than on few rows, so that a few are seen among thousands.
+                look |= {"markerfacecolor": "white", "markeredgewidth": 1.1, "markersize": 5.2, "zorder": 2.3}
+                look["alpha"] = 0.9
             ax.plot(*view.x[rows].T, **look)
 
 
