@@ -10,12 +10,13 @@ import pytest
 from matplotlib.figure import Figure
 from scipy.stats import chi2, norm
 
+from workbench.claims import read_ledger
 from workbench.errors import InputError
 from workbench.jobs.study import run_study
 from workbench.methods import METHODS, NUTS, Approximation, Gibbs
 from workbench.methods.base import Algorithm
-from workbench.mixture import Mixture
-from workbench.mixture.prior import Hyperparameters
+from workbench.mixture import COVARIANCES, Mixture
+from workbench.mixture.prior import PRIORS, Hyperparameters
 from workbench.plots.standard_errors import ecdf_differences, words
 from workbench.problem import Problem
 from workbench.report.study_page import STUDY_FIGURES
@@ -172,3 +173,17 @@ def test_the_shipped_study_ranks_every_sampler_and_an_approximation_beside_them(
     samplers = {name for name, kind in drawing.items() if not issubclass(kind, Approximation)}
     shipped = {method.method for method in study.methods.values()}
     assert samplers < shipped <= set(drawing)
+
+
+def test_the_ledger_calibrates_every_family_and_proper_prior_three_components_and_ordered_labels() -> None:
+    (entry,) = (each for each in read_ledger(CONFIG.parent / "claims.toml") if each.name == "samplers_are_calibrated")
+    studies = [config for _, config in entry.rests_on if isinstance(config, Calibration)]
+    assert {study.model.covariance for study in studies} == set(COVARIANCES)
+    assert {type(study.prior) for study in studies} == {prior for prior in PRIORS.values() if prior.proper}
+    assert {study.model.components for study in studies} == {2, 3}
+    # NUTS moves in the region of ordered means; of Gibbs the loop orders the draws.
+    (ordered,) = (study for study in studies if study.model.labels == "ordered")
+    assert {"nuts", "gibbs"} <= {method.method for method in ordered.methods.values()}
+    for study in studies:
+        kinds = [isinstance(method, Approximation) for method in study.methods.values()]
+        assert any(kinds) and not all(kinds) and study.replications >= 400
