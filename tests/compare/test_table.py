@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from workbench.compare import Comparison, ComparisonTable, MethodSummary, Optimum, summarise, table
+from workbench.compare import Comparison, ComparisonTable, MethodSummary, Optimum, compare, summarise, table
 from workbench.compare.table import read
 from workbench.loop.trace import Trace
+from workbench.methods import EM, Gibbs, Permuted
 from workbench.mixture import Mixture
 from workbench.problem import Problem
 
@@ -227,6 +228,19 @@ class TestReading:
         assert "tempered_smc weighs modes against each other" in reading
         # A lone chain has none to disagree with.
         assert "Try a longer warm-up" not in ComparisonTable("", (em, replace(apart, restarts=1))).reading
+
+    def test_the_sizes_to_try_are_those_of_the_methods_whose_chains_do_not_agree(self, two_groups):
+        problem = Problem(np.asarray(two_groups.x), 2, prior="conjugate")
+        short = {"num_warmup": 2, "num_samples": 8, "num_chains": 4}
+        methods = {"a": Gibbs(**short), "b": Permuted(of=Gibbs(**short)), "em": EM()}
+        comparison = compare(problem, methods, restarts=4)
+        assert dict(comparison.sizes["b"]) == {"of.num_warmup": 2, "of.num_samples": 8}
+        assert "em" not in comparison.sizes
+        reading = table(comparison).reading
+        assert (
+            "Try a longer warm-up and more draws (say methods.a.num_warmup = 8, methods.a.num_samples = 32; "
+            "methods.b.of.num_warmup = 8, methods.b.of.num_samples = 32, 4 times as many). Chains that still" in reading
+        )
 
     def test_it_warns_of_a_best_where_climbs_were_cut_off(self, em):
         beware = "Beware: no start that reaches it has converged."

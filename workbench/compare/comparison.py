@@ -91,6 +91,7 @@ class Comparison(Mapping[str, Trace]):
     missing: Mapping[str, str] = field(default_factory=dict)  # methods of the experiment without a stored run, and why
     stale: Mapping[str, str] = field(default_factory=dict)  # methods whose stored runs other code made, and which code
     starts: Start | None = None  # the rule of the starts, where it is known
+    sizes: Mapping[str, Mapping[str, int]] = field(default_factory=dict)  # of samplers, where known: `sizes_of`
 
     def __repr__(self) -> str:
         """The problem, and a line for each trace; `table(comparison)` has the figures."""
@@ -177,7 +178,19 @@ def compare(
         begun = starts_of(method, problem, rule, restarts, seed)
         progress = None if watch is None else watch(name)
         traces[name] = run(method, problem, begun, named_key(seed, name), progress=progress)
-    return Comparison(problem, traces, known, columns=problem.columns, units=problem.units, starts=rule)
+    about: dict[str, Any] = {"columns": problem.columns, "units": problem.units, "starts": rule}
+    return Comparison(problem, traces, known, **about, sizes=sizes_of(named))
+
+
+def sizes_of(methods: Mapping[str, Method]) -> dict[str, dict[str, int]]:
+    """The keys by which samplers run longer, with their values; those of a sampler within another begin with `of.`."""
+    found = {}
+    for name, method in methods.items():
+        inner = getattr(method, "of", None)
+        whose, prefix = (method, "") if inner is None else (inner, "of.")
+        keys = [key for key in ("num_warmup", "num_samples") if hasattr(whose, key)]
+        found[name] = {f"{prefix}{key}": int(getattr(whose, key)) for key in keys}
+    return {name: sizes for name, sizes in found.items() if sizes}
 
 
 def starts_of(method: Method, problem: Problem, rule: Start, restarts: int, seed: int) -> Mixture:

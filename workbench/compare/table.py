@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -146,6 +146,7 @@ class ComparisonTable:
     advice: str = ""  # what to try if no result is sound, or components of the best have merged
     dtype: str = USUAL  # in which the numbers were computed
     remarks: tuple[str, ...] = ()  # sentences on the comparison as a whole
+    longer: str = ""  # the sizes to try for chains that do not agree
 
     @property
     def lines(self) -> list[tuple[str, list[str]]]:
@@ -164,7 +165,7 @@ class ComparisonTable:
     @property
     def reading(self) -> str:
         """A sentence or two that sum up the table."""
-        text, note = read(self.summaries, self.components, self.advice), precision_note(self.dtype)
+        text, note = read(self.summaries, self.components, self.advice, self.longer), precision_note(self.dtype)
         return " ".join([text, *self.remarks, *([note] if note else [])])
 
     def __str__(self) -> str:
@@ -209,16 +210,22 @@ def table(comparison: Comparison) -> ComparisonTable:
     tied = any("equal" in (s.unsound or "") for s in summaries)
     advice = remedies(problem, tied=tied) if len(comparison) and (best is None or best.merged) else ""
     dtype = dtype_name(*(trace.mixtures.means for trace in comparison.values()))
-    return ComparisonTable(comparison.name, summaries, problem.components, advice, dtype, remarks_on(comparison))
+    longer = _longer(summaries, comparison.sizes)
+    return ComparisonTable(
+        comparison.name, summaries, problem.components, advice, dtype, remarks_on(comparison), longer
+    )
 
 
-def read(summaries: tuple[MethodSummary, ...], components: int | None = None, advice: str = "") -> str:
+def read(
+    summaries: tuple[MethodSummary, ...], components: int | None = None, advice: str = "", longer: str = ""
+) -> str:
     """A few sentences: the best, how often and at what price each method reached it, and warnings.
 
     Args:
         summaries: of the methods.
         components: K of the problem.
         advice: what to try if no result is sound, or components of the best have merged.
+        longer: the sizes to try for chains that do not agree.
     """
     best = _best(summaries)
     climbs = [s for s in summaries if s.r_hat_max is None and s.evidence_bound is None and s.failure is None]
@@ -245,7 +252,7 @@ def read(summaries: tuple[MethodSummary, ...], components: int | None = None, ad
         if s.evidence_bound is not None:
             text += f" {s.method} approximates the posterior; its lower bound of ln P(x) is {s.evidence_bound:.3f}."
     if any(_disagree(s) for s in summaries):
-        text += _OF_CHAINS
+        text += f" Try a longer warm-up and more draws{longer and f' ({longer})'}. {_OF_CHAINS}"
     for s in climbs:
         if s.equal_elsewhere:
             starts = "1 start" if s.equal_elsewhere == 1 else f"{s.equal_elsewhere} starts"
@@ -267,8 +274,21 @@ def _disagree(s: MethodSummary) -> bool:
     return s.r_hat_max is not None and s.restarts > 1 and s.statuses.get(Status.CONVERGED.name, 0) != s.restarts
 
 
+def _longer(summaries: tuple[MethodSummary, ...], sizes: Mapping[str, Mapping[str, int]]) -> str:
+    """The sizes to try for chains that do not agree, by the keys of a config; empty where they are not known."""
+    parts = [
+        ", ".join(f"methods.{s.method}.{key} = {TIMES_LONGER * size}" for key, size in sizes[s.method].items())
+        for s in summaries
+        if _disagree(s) and s.method in sizes
+    ]
+    return f"say {'; '.join(parts)}, {TIMES_LONGER} times as many" if parts else ""
+
+
+# How much longer chains that do not agree are to run, at first.
+TIMES_LONGER = 4
+
 _OF_CHAINS = (
-    " Try a longer warm-up and more draws. Chains that still stand at different log-joints are in different modes: "
+    "Chains that still stand at different log-joints are in different modes: "
     "tempered_smc weighs modes against each other, and chains begun at the best of a climb "
     '(starts by wb.Given.of, or rule = "given") tell of that mode alone.'
 )

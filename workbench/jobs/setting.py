@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from workbench.compare import Comparison, Reference
-from workbench.compare.comparison import starts_of
+from workbench.compare.comparison import sizes_of, starts_of
 from workbench.diagnostics import RestartStatus, agreement_with, checks, mixing_of, restart_statuses
 from workbench.engine.files import DAMAGED
 from workbench.engine.keys import named_key
@@ -245,6 +245,7 @@ class Setting:
             columns=train.columns,
             units=train.units,
             starts=self.experiment.starts,
+            sizes=sizes_of(self.experiment.methods),
         )
 
 
