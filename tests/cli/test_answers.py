@@ -147,6 +147,43 @@ def test_new_rows_are_named_by_the_column_of_ids_that_the_model_remembers(tmp_pa
         assert (result.exit_code, next(iter(rows_of(result.stdout)[0]))) == (0, "row")
 
 
+def test_an_array_without_names_has_the_columns_of_the_model_in_their_order(
+    fitted: tuple[Path, np.ndarray, Result],
+) -> None:
+    folder, x, _ = fitted
+    model = folder / "out" / "fit" / "model.json"
+    np.save(folder / "nameless.npy", x)
+    np.savez(folder / "nameless.npz", x=x)
+    np.savez(folder / "wide.npz", x=np.hstack([x, x]))
+    np.savez(folder / "others.npz", x=x, columns=["height", "age"])
+    expected = command("predict", model, folder / "flowers.csv", "--id", "tag").stdout
+    labels = [row["component"] for row in rows_of(expected)]
+    for name in ("nameless.npy", "nameless.npz"):
+        result = command("predict", model, folder / name)
+        assert [row["component"] for row in rows_of(result.stdout)] == labels
+        assert "names no columns; they are taken as length, width, in the order of" in result.stderr
+    for name in ("wide.npz", "others.npz"):
+        assert "lacks 'length', 'width' of the columns" in command("predict", model, folder / name).stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "remedy"),
+    [
+        (["predict", "model.json", "new.csv", "--out", "lab.parquet"], "lab.parquet would hold csv; name it lab.csv\n"),
+        (["init", "new.csv", "--out", "mine.CSV"], "mine.CSV would hold toml; name it mine.toml\n"),
+        (["export", "folder", "--out", "pack.json"], "pack.json would hold zip; name it pack.zip\n"),
+        (["table", "folder", "--out", "x.parquet"], "hold text; name it x.txt, or give another --format\n"),
+        (
+            ["estimates", "x", "--format", "latex", "--out", "x.md"],
+            "hold latex; name it x.tex, or give another --format\n",
+        ),
+    ],
+)
+def test_a_file_is_of_the_format_that_its_name_says(words: list[str], remedy: str) -> None:
+    result = command(*words)
+    assert result.exit_code == 2 and result.stderr.startswith("Error: --out: ") and result.stderr.endswith(remedy)
+
+
 def test_one_row_is_enough_to_predict(fitted: tuple[Path, np.ndarray, Result]) -> None:
     folder, x, _ = fitted
     (folder / "one.csv").write_text(f"length,width\n{float(x[0, 0])!r},{float(x[0, 1])!r}\n", encoding="utf-8")
@@ -256,7 +293,7 @@ def test_nothing_that_is_read_is_replaced(fitted: tuple[Path, np.ndarray, Result
     before = model.read_bytes(), data.read_bytes()
     for out, message in (
         (data, "is read by the command"),
-        (model, "is read by the command"),
+        (model, "model.json would hold csv; name it"),
         (link, "is read by the command"),
         (pipe, "is no file that can be replaced"),
         (folder, "is no file that can be replaced"),

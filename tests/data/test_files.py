@@ -387,8 +387,9 @@ def test_npz_brings_its_columns_and_labels(write: Write) -> None:
     data = read_file(path, columns=["v"])
     np.testing.assert_array_equal(data.x, x[:, 1:])
     assert data.columns == ("v",) and data.labels is not None and data.labels.tolist() == ["1", "1", "2"]
-    other = read_file(path, label="other").labels
-    assert other is not None and other.tolist() == ["p", "q", "r"]
+    assert data.notes == "Arrays of the file that are not read: other."
+    other = read_file(path, label="other")
+    assert other.labels is not None and other.labels.tolist() == ["p", "q", "r"] and other.notes == ""
 
 
 def test_npz_with_a_single_array_needs_no_name(write: Write) -> None:

@@ -308,6 +308,14 @@ def test_a_value_is_piled_up_only_if_it_stands_out(
     assert ("pull at a fit" in toml_of(draft, "waits.csv", "waits.toml")) is stands_out
 
 
+def test_arrays_beside_the_points_are_named(tmp_path: Path) -> None:
+    x = np.random.default_rng(1).normal(size=(60, 2))
+    np.savez(tmp_path / "x.npz", x=x, y=np.arange(60) % 3, z=x)
+    text = toml_of(draft_of(tmp_path / "x.npz"), "x.npz", "x.toml")
+    assert '# not fitted: "y" is another array, [60]; label = "y" reads it as classes\n' in text
+    assert '# not fitted: "z" is another array, [60, 2]\n' in text
+
+
 def test_a_pile_is_counted_without_missing_cells_and_in_arrays_too(tmp_path: Path) -> None:
     few = "\n".join(["x,y", *(f"{'NA' if n < 40 else 5 if n < 60 else n},{n * n}" for n in range(100))])
     assert draft_of(write(tmp_path, few)).piles == {"x": (5.0, 20, 1)}

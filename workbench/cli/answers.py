@@ -13,7 +13,7 @@ from workbench.cli.estimates import in_form, level_option, results_of
 from workbench.cli.group import cli
 from workbench.cli.predict import write_labels
 from workbench.cli.run import FAILED
-from workbench.cli.shared import Folder, import_own, named, names_of, progress, reusing, writing
+from workbench.cli.shared import Folder, check_suffix, import_own, named, names_of, progress, reusing, writing
 from workbench.compare import summarise, table
 from workbench.compare.answers import Answer, answer_of, counts_by_class
 from workbench.compare.estimates import Estimates, estimates_of
@@ -215,6 +215,7 @@ def init(data: Path, out: Path | None, force: bool) -> None:
     The config says which columns are numbers, which seem to be ids or known classes, how many rows have missing cells,
     and what is to be decided: the number of components and the covariance family.
     """
+    check_suffix(out, "toml")
     draft = draft_of(data)
     path = Path(f"{data.stem}.toml") if out is None else out
     file = os.path.relpath(data.resolve(), path.resolve().parent)

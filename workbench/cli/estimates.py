@@ -8,7 +8,7 @@ import click
 
 from workbench.cli.group import cli
 from workbench.cli.run import FAILED
-from workbench.cli.shared import Folder, import_own, job_option, names_of, progress, reusing, writing
+from workbench.cli.shared import Folder, check_suffix, import_own, job_option, names_of, progress, reusing, writing
 from workbench.cli.shared import named as named_file
 from workbench.compare import Comparison
 from workbench.compare.errors import REPLICATES, WAYS, check_ways, errors_of
@@ -74,6 +74,7 @@ def estimates(
     digit, and correlations. LaTeX (which needs the package booktabs), Markdown and a file are for a paper: of several
     jobs in the folder they have the newest, unless --job names another.
     """
+    check_suffix(out, form)
     given = click.get_current_context().get_parameter_source("replicates")
     if errors is None and given is not click.core.ParameterSource.DEFAULT:
         raise InputError("--replicates: is of the bootstraps of --errors, which is not given; add --errors all")

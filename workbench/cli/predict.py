@@ -10,11 +10,13 @@ import click
 import numpy as np
 
 from workbench.cli.group import cli
-from workbench.cli.shared import writing
+from workbench.cli.shared import check_suffix, writing
 from workbench.compare.answers import completed, labels_of
 from workbench.data import Dataset, read_rows
+from workbench.data.files import ARRAYS
 from workbench.data.known import Known
 from workbench.data.names import UnknownApart, UnknownColumns, lacking
+from workbench.data.points import default_columns
 from workbench.data.reading import WantedOfCommand
 from workbench.errors import VALUE, InputError, cut, shown
 from workbench.mixture import Background
@@ -41,12 +43,14 @@ def predict(model: Path, data: Path, identity: str | None, complete: bool, out: 
 
     Writes CSV: for each row its component (counted from 1; 0 is the model's background), the probability of that
     component, the log density, and the probability of every component. The model's columns are looked up by name;
-    others are not read. A row of which cells are missing is judged by the others.
+    others are not read. The columns of an array without names are taken in the model's order. A row of which cells are
+    missing is judged by the others.
 
     With --complete it writes the model's columns instead, every missing cell filled in by its expectation given the
     row's other cells, and the number of such cells. An expectation varies less than a measured value: compute no
     variances from it.
     """
+    check_suffix(out, "csv")
     saved = load_mixture(model)
     rows, identity = _rows_for(saved, model, data, identity)
     if isinstance(rows.x, np.ndarray):
@@ -90,6 +94,10 @@ def _rows_for(saved: SavedMixture, model: Path, data: Path, identity: str | None
         else:
             rows = read_rows(data, wanted)
     except UnknownColumns as error:
+        if data.suffix.lower() in ARRAYS and error.present == default_columns(len(saved.columns)):
+            order = cut(", ".join(saved.columns), VALUE)
+            click.echo(f"{data}: names no columns; they are taken as {order}, in the order of {model}.", err=True)
+            return read_rows(data, replace(wanted, columns=None)), identity
         lacks = lacking(str(data), saved.columns, error.present, f"the columns that {model} was fitted to")
         raise InputError(f"{lacks}; {remedy}") from None
     d = saved.mixture.num_dimensions

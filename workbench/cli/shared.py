@@ -36,6 +36,19 @@ job_option = click.option(
     help="The job, where the folder holds several: its name or its id in `workbench status`, or a part of it.",
 )
 
+# What a command writes into one file, and the suffix that says so; and the suffixes of other formats.
+SUFFIXES = {
+    "csv": ".csv",
+    "json": ".json",
+    "parquet": ".parquet",
+    "latex": ".tex",
+    "markdown": ".md",
+    "table": ".txt",
+    "toml": ".toml",
+    "zip": ".zip",
+}
+OTHER_SUFFIXES = (".tsv", ".npy", ".npz", ".xlsx", ".pdf", ".html")
+
 Place = tuple[str, int]  # a function, and the instruction it is at
 
 # The share of CPU time above which a command computes and does not wait.
@@ -158,6 +171,19 @@ def writing(path: Path, *inputs: Path) -> Iterator[Path]:
     except (OSError, UnicodeEncodeError) as error:
         reason = getattr(error, "strerror", None) or "its name or text is no UTF-8"
         raise InputError(f"{one_line(str(path), VALUE)}: cannot be written ({reason}); give another --out") from None
+
+
+def check_suffix(out: Path | None, form: str) -> None:
+    """Refuse a file whose suffix says another format than that in which it is written, a key of `SUFFIXES`.
+
+    Raises:
+        InputError: it does; the message says what to call it.
+    """
+    own = SUFFIXES[form]
+    if out is not None and out.suffix.lower() in {*SUFFIXES.values(), *OTHER_SUFFIXES} - {own, SUFFIXES["table"]}:
+        what = "text" if form == "table" else form
+        more = ", or give another --format" if "form" in click.get_current_context().params else ""
+        raise InputError(f"--out: {out} would hold {what}; name it {out.with_suffix(own)}{more}")
 
 
 def names_of(option: str, text: str | None) -> list[str] | None:

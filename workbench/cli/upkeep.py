@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from workbench.cli.group import cli
-from workbench.cli.shared import in_format, job_option, progress, writing
+from workbench.cli.shared import check_suffix, in_format, job_option, progress, writing
 from workbench.engine.devices import ask_for_devices
 from workbench.errors import InputError
 from workbench.jobs import packs, upkeep
@@ -85,6 +85,7 @@ def table_(folder: Path, job: str | None, where: str | None, columns: str | None
     DIR is a results folder, or a folder of results folders. The printed table has the columns that differ between rows;
     CSV, JSON and Parquet have all columns.
     """
+    check_suffix(out, form)
     found = table_of_folder(folder, job)
     if where is not None:
         if not where.strip():
@@ -163,6 +164,7 @@ def diff(ctx: click.Context, first: Path, second: Path, tolerance: float) -> Non
 @click.option("--out", type=click.Path(path_type=Path), help="The ZIP file  [default: NAME.zip]")
 def export(folder: Path, out: Path | None) -> None:
     """Pack a results folder in one file: jobs, cells, points, pages, figures, and the version of every package."""
+    check_suffix(out, "zip")
     place = Path(f"{folder.resolve().name}.zip") if out is None else out
     cells = packs.export(folder, place)
     click.echo(f"{place}: {cells} cells; `workbench verify {place}` runs them again and compares")

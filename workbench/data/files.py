@@ -53,7 +53,8 @@ def read_file(
     - `.npy`: an array `[N, D]` or `[N]`, whose columns are named `x1` to `xD`, or a structured one with its own names.
     - `.parquet`: columns of numbers, beside those of classes and ids; needs pyarrow (the extra `parquet`).
     - `.xlsx`: the first sheet, with a header row; needs pandas and openpyxl (the extra `excel`).
-    - `.npz`: an array `x` (or the only array), with optional `columns` `[D]` and `labels` `[N]`.
+    - `.npz`: an array `x` (or the only array), with optional `columns` `[D]` and `labels` `[N]`; `notes` of the
+      data set name others.
 
     Integers and float32 are converted to float64. Duplicate rows are kept and count twice. Files with more than
     `READ_AT_MOST` bytes of points may exceed memory: a `.npy` file of float64 is mapped into memory, and a `.parquet`
@@ -103,7 +104,9 @@ def _read(path: Path, wanted: Wanted, *, fit: bool) -> Dataset:
     elif table is None and len(content.x) and wanted.missing != "marginal":
         check_finite(content.x, where, columns=content.columns)
     source = f"{path.name}, sha256 {_sha256(path)}"
-    return wanted.data_set(content, path.stem, source)
+    unread = [each for each in unread_arrays(path) if each not in (wanted.label, wanted.weights, wanted.label_known)]
+    note = f"Arrays of the file that are not read: {', '.join(unread)}." if unread else ""
+    return replace(wanted.data_set(content, path.stem, source), notes=note)
 
 
 def table_in(path: Path, wanted: Wanted | None = None) -> Table | None:
@@ -282,6 +285,15 @@ def _check_some(x: NDArray[np.float64], where: str) -> None:
     """Refuse an array without a number before its columns are named: a header can announce any number of them."""
     if not x.size:
         check_size(x, where)
+
+
+def unread_arrays(path: Path) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of the arrays in an NPZ file that are read only if they are asked for; none of another file."""
+    if path.suffix.lower() != ".npz":
+        return {}
+    arrays = _unzip(_read_bytes(path), str(path))
+    beside = {name: array.shape for name, array in arrays.items() if name not in ("x", "columns", "labels")}
+    return beside if len(arrays) > 1 else {}
 
 
 def _unzip(raw: bytes, where: str) -> dict[str, NDArray[np.generic]]:

@@ -12,28 +12,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workbench.data import Wanted, read_rows
-from workbench.data.files import table_in
+from workbench.data.files import table_in, unread_arrays
 from workbench.data.table import MISSING, numbers_in, words_in
 from workbench.errors import VALUE, InputError, cut
+from workbench.experiment.guesses import (
+    MOST_CLASSES,
+    MOST_MISSING,
+    are_counts,
+    codes_of,
+    has_name_of_ids,
+    is_slip,
+    partly_coded,
+)
 from workbench.mixture import COVARIANCES, num_parameters
-
-# A column of text with at most this many different words, and fewer than half as many as rows, holds known classes.
-MOST_CLASSES = 50
-
-# Whole numbers of which each is in as many rows as this, on average, are codes.
-ROWS_OF_A_CLASS = 20
-
-# A column that is missing in a larger share of the rows is left out, for else these rows are.
-MOST_MISSING = 0.5
-
-# A column of numbers in which a larger share of the cells are words is one of words; one cell may always be.
-MOST_BAD = 0.1
-
-# Names of columns whose whole numbers, all different, are ids though they have gaps; so do those that end in "_id".
-IDS = frozenset({"id", "ids", "index", "row", "rowid"})
-
-# Whole numbers of so many rows that have no gap between them number the rows, in whatever order they stand.
-FEWEST_SHUFFLED = 20
 
 # Dates and times of day, in figures (2020-01-31, 31.1.20, 12:30) or with the name of the month (31 Jan 2020).
 _DATE = re.compile(
@@ -114,6 +105,9 @@ def draft_of(path: Path) -> Draft:
         draft = Draft(len(data.x), list(data.columns), label=None if data.labels is None else "labels")
         for name, numbers in zip(data.columns, np.asarray(data.x).T, strict=True):
             _note_pile(draft, name, numbers)
+        for name, shape in unread_arrays(path).items():
+            asked = f"; label = {_quoted(name)} reads it as classes" if shape == (len(data.x),) else ""
+            draft.left_out[name] = f"is another array, {list(shape)}{asked}"
         return draft
     _check_rows(path, table.num_rows)
     draft = Draft(table.num_rows, row_names=table.ids is not None)
@@ -125,13 +119,13 @@ def draft_of(path: Path) -> Draft:
         if not table.decimal_commas and any(map(_COMMA.fullmatch, cells)):
             draft.left_out[name] = "has commas in its numbers; write decimals with a point, thousands without a mark"
         elif np.any(bad := np.isnan(numbers) & ~lost):
-            if _is_slip(numbers, bad, lost):
+            if is_slip(numbers, bad, lost):
                 draft.left_out[name] = f"has numbers but in {_told(bad, cells)}; correct it to fit the column"
             else:
                 _place_words(draft, name, cells, lost)
         elif np.all(lost):
             draft.left_out[name] = "holds nothing"
-        elif draft.partly is None and (classes := _partly_coded(numbers, lost)):
+        elif draft.partly is None and (classes := partly_coded(numbers, lost)):
             draft.partly = Partly(name, classes, int(np.sum(~lost)))
         elif not np.all(np.isfinite(numbers[~lost])):
             draft.left_out[name] = "holds infinite numbers"
@@ -139,12 +133,12 @@ def draft_of(path: Path) -> Draft:
             draft.left_out[name] = f"is missing in {np.sum(lost):,} of {len(cells):,} rows"
         elif np.min(numbers[~lost]) == np.max(numbers[~lost]):
             draft.left_out[name] = f"is constant ({numbers[~lost][0]:g})"
-        elif len(texts) > 1 and (_counts(numbers) or _has_name_of_ids(name, numbers)):
+        elif len(texts) > 1 and (are_counts(numbers) or has_name_of_ids(name, numbers)):
             if draft.identity is None and not draft.row_names:
                 draft.identity = name
             else:
                 draft.left_out[name] = "numbers the rows, as ids do"
-        elif len(texts) > 1 and (codes := _codes(numbers[~lost])):
+        elif len(texts) > 1 and (codes := codes_of(numbers[~lost])):
             if draft.label is None and not np.any(lost):
                 draft.label, draft.classes = name, codes
             else:
@@ -188,13 +182,6 @@ def _place_words(draft: Draft, name: str, cells: Sequence[str], lost: NDArray[np
         draft.left_out[name] = "is text"
 
 
-def _is_slip(numbers: NDArray[np.float64], bad: NDArray[np.bool_], lost: NDArray[np.bool_]) -> bool:
-    """Whether a column is one of numbers with a few bad cells, and none of words. [N] each"""
-    good = numbers[~bad & ~lost]
-    few = np.sum(bad) <= max(1, MOST_BAD * (len(good) + np.sum(bad)))
-    return bool(few) and len(good) > 1 and not _codes(good)
-
-
 def _note_pile(draft: Draft, name: str, numbers: NDArray[np.float64]) -> None:
     """Note the most frequent value of a column to be fitted, without its missing cells, if it stands out."""
     different, counts = np.unique(numbers, return_counts=True)
@@ -210,40 +197,6 @@ def _told(bad: NDArray[np.bool_], cells: Sequence[str]) -> str:
     places = np.flatnonzero(bad).tolist()
     more = f" and {len(places) - 1:,} more" if len(places) > 1 else ""
     return f"data row {places[0] + 1} ({_plain(cut(cells[places[0]], VALUE))}){more}"
-
-
-def _counts(numbers: NDArray[np.float64]) -> bool:
-    """Whether the numbers are those of the rows: whole, each one more than the last or, of many, than another."""
-    ordered = np.sort(numbers) if len(numbers) >= FEWEST_SHUFFLED else numbers
-    return len(numbers) > 2 and _are_whole(numbers) and bool(np.all(np.diff(ordered) == 1))
-
-
-def _has_name_of_ids(name: str, numbers: NDArray[np.float64]) -> bool:
-    named = name.lower() in IDS or name.lower().endswith("_id")
-    return named and _are_whole(numbers) and len(np.unique(numbers)) == len(numbers)
-
-
-def _are_whole(numbers: NDArray[np.float64]) -> bool:
-    """Whether none is missing, has decimals or is too large to be counted with."""
-    return bool(np.all((np.abs(numbers) < 2**53) & (numbers == np.round(numbers))))
-
-
-def _codes(numbers: NDArray[np.float64]) -> list[str]:
-    """The different values, if they are few and whole, as codes of classes are; a density has no maximum on them."""
-    different = np.unique(numbers)
-    few = len(different) <= min(MOST_CLASSES, len(numbers) // ROWS_OF_A_CLASS)
-    return [f"{value:g}" for value in different] if few and np.all(different == np.round(different)) else []
-
-
-def _partly_coded(numbers: NDArray[np.float64], lost: NDArray[np.bool_]) -> list[str]:
-    """The different values, if they are 0, 1, ... and most rows have none, or few are different; else none."""
-    there = numbers[~lost]
-    different = np.unique(there)
-    counts = 1 < len(different) <= min(MOST_CLASSES, len(there) // 2) and bool(
-        np.all(different == np.arange(len(different)))
-    )
-    seldom = np.mean(lost) > MOST_MISSING or (np.any(lost) and bool(_codes(there)))
-    return [f"{value:g}" for value in different] if counts and seldom else []
 
 
 def families_of(draft: Draft) -> list[str]:
