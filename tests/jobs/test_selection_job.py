@@ -160,6 +160,23 @@ def test_what_is_stored_is_not_scored_again_and_a_damaged_one_is(tiny, tmp_path,
 
 
 @pytest.mark.usefixtures("scored")
+@pytest.mark.parametrize("families", [(), ("--covariance", "tied,full")])
+def test_stored_numbers_of_components_that_were_not_asked_are_said(config, tmp_path, monkeypatch, families):
+    monkeypatch.setenv("COLUMNS", "300")
+    own = (*families, "--out", tmp_path / "out")
+    assert "Not asked" not in command(config, "--components", "1:3", *own).stdout
+    said = command(config, "--components", "3:4", *own).stdout
+    assert (
+        f"Not asked and so not in the choice, though stored in {tmp_path / 'out'}: K = 1, 2 of the same setting."
+        in said
+    )
+    assert "Not asked" not in command(config, "--components", "1:4", *own).stdout
+    # Of another setting, and for programs, nothing is said.
+    assert "Not asked" not in command(config, "--components", "5:6", "--set", "seed=1", *own).stdout
+    json.loads(command(config, "--components", "3:4", "--format", "json", *own).stdout)
+
+
+@pytest.mark.usefixtures("scored")
 def test_what_was_kept_is_read_again_together(tiny, tmp_path):
     experiment = parse_experiment(tiny, "tiny")
     select(experiment, [3, 1], name="tiny", out=tmp_path)

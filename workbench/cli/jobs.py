@@ -216,12 +216,30 @@ def select(
         page, *_ = publish(store, store.file_of(job), show_selection(found, experiment.resolved()))
     if not quiet:
         click.echo(in_format(found, form))
+        if form == "table" and (more := _stored_beside(store, job)):
+            told = f"K = {', '.join(map(str, more))} of the same setting"
+            click.echo(paragraph(f"Not asked and so not in the choice, though stored in {store.folder}: {told}."))
         if form == "table" and has_any:
             click.echo(f"Report: {page}")
     for k, why in found.failures.items():
         click.echo(f"{'K = ' if k.isdigit() else ''}{k} failed: {why}", err=True)
     if found.failures:
         ctx.exit(FAILED)
+
+
+def _stored_beside(store: Store, job: SelectionJob) -> list[int]:
+    """The K that earlier selections of the same setting scored in a folder, and that a job does not choose among."""
+    own = job.config()
+    groups = {each["group"] for each in own["families"].values()}
+    stored = {
+        int(key.removeprefix("components-").partition("-")[0])
+        for _, other in store.jobs(SelectionJob.kind)
+        for each in other["config"]["families"].values()
+        if each["group"] in groups
+        for key in each["cells"]
+        if (store.folder / "cells" / key).is_dir()
+    }
+    return sorted(stored - {*own["components"]})
 
 
 def _numbers(text: str) -> list[int]:
