@@ -59,6 +59,10 @@ def test_every_tag_is_closed_and_every_id_is_used_once(read) -> None:
     assert set(labelled) <= set(ids)
 
 
+def test_estimates_under_a_prior_are_said_to_be_no_maximum_of_the_likelihood(read) -> None:
+    assert "These are the mode under the conjugate prior, which draws standard deviations towards" in read.text
+
+
 def test_what_users_typed_is_text_and_never_markup(page, read) -> None:
     assert "<script" not in page
     assert not {"b", "i", "script"} & {tag for tag, _ in read.tags}
