@@ -271,6 +271,57 @@ def test_what_was_seen_of_ambiguous_commas_is_said(write: Write, text: str, reme
     assert "decimal" not in refusal(write("b.csv", "u,v\n1,2\n3\n"))
 
 
+def test_commas_mark_thousands_where_a_point_marks_decimals(write: Write) -> None:
+    x = read_file(write("a.csv", 'u,v\n"34,600.0",1\n"-1,234,567.5",2\n600.25,3\n')).x
+    np.testing.assert_array_equal(x[:, 0], [34600.0, -1234567.5, 600.25])
+
+
+@pytest.mark.parametrize("cells", [["34,600", "35,700", "1,800"], ["1,234,567", "2,345,678"], ["34.600,5", "1.200,5"]])
+def test_a_column_of_numbers_with_separators_names_no_rows(write: Write, cells: list[str]) -> None:
+    rows = "\n".join(f"{cell};{place}.5;word {place}" for place, cell in enumerate(cells * 3))
+    message = refusal(write("a.csv", f"a;b;c\n{rows}\n"))
+    assert "write decimals with a point and thousands without a mark, or name" in message
+    assert message.endswith('with columns=[...] or the names of the rows with identity="c"')
+
+
+@pytest.mark.parametrize(
+    ("text", "columns"),
+    [
+        ("sep=;\na;b\n1;2\n3;5\n", ("a", "b")),
+        ('"sep=|"\r\na|b\r\n1|2\r\n3|5\r\n', ("a", "b")),
+        ("a|b\n1|2\n3|5\n", ("a", "b")),
+        ("# from a counter\n# in 2020\n\na,b\n1,2\n3,5\n", ("a", "b")),
+        ("#,b\n1,2\n3,5\n", ("#", "b")),
+        ("# a\n1\n3\n", ("# a",)),
+    ],
+)
+def test_separators_are_read_and_comments_above_the_header_skipped(
+    write: Write, text: str, columns: tuple[str, ...]
+) -> None:
+    data = read_file(write("a.csv", text))
+    assert data.columns == columns
+    np.testing.assert_array_equal(data.x, [[1.0, 2.0], [3.0, 5.0]] if len(columns) > 1 else [[1.0], [3.0]])
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("a.csv", "# by us, in 2020, twice\na,b\n1,2\n3,5\n", "first line begins with #; remove it if it is a comment"),
+        ("a.csv", "a b\n1 2\n3 5\n", "cells seem to be separated by spaces, 2 in each line; write commas"),
+        ("a.txt", "a b\n1 2\n3 5\n", "can be renamed to .csv"),
+    ],
+)
+def test_what_was_seen_of_other_text_is_said(write: Write, name: str, text: str, message: str) -> None:
+    assert message in refusal(write(name, text))
+
+
+@pytest.mark.parametrize("other", ["label", "identity", "label_known"])
+def test_weights_are_a_column_of_their_own(write: Write, other: str) -> None:
+    path = write("a.csv", "a,n\n1,2\n3,1\n")
+    with pytest.raises(InputError, match=f"weights: column 'n' is also {other}, and weights say how often"):
+        read_file(path, wanted=Wanted(weights="n", **{other: "n"}))  # type: ignore[arg-type]
+
+
 def test_a_file_of_one_column_may_have_decimal_commas(write: Write) -> None:
     np.testing.assert_array_equal(read_file(write("a.csv", "u\n72,5\n70,25\n71\n")).x, [[72.5], [70.25], [71.0]])
     np.testing.assert_array_equal(read_file(write("b.csv", "u\n72.5\n70\n")).x, [[72.5], [70.0]])

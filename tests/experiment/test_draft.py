@@ -173,7 +173,7 @@ def test_columns_that_would_cost_all_rows_or_cannot_be_read_are_left_out(tmp_pat
     draft = draft_of(write(tmp_path, "\n".join(["a;b;c;d", *rows])))
     assert draft.columns == ["a"]
     assert draft.left_out == {
-        "b": "has commas in its numbers; write decimals with a point, thousands without a mark",
+        "b": 'holds numbers with separators, as "0,25"; write decimals with a point, thousands without a mark',
         "c": "is missing in 7 of 8 rows",
         "d": "holds infinite numbers",
     }
@@ -243,6 +243,56 @@ def test_a_column_of_counts_is_named_as_possible_weights(tmp_path: Path) -> None
     assert '# weights = "Count"  # if it says how many' in toml_of(draft_of(path), "x.csv", "x.toml")
     path = write(tmp_path, "length,width\n1.5,4\n2.5,11\n3.5,7\n")
     assert '# weights = "count"  # a column that says how many' in toml_of(draft_of(path), "x.csv", "x.toml")
+
+
+@pytest.mark.parametrize(
+    ("name", "numbers", "proposed"),
+    [
+        ("n", [1, 2, 3], True),
+        ("Freq", range(1, 12), True),
+        ("count", range(5, 40), True),
+        ("weight", range(40, 90), False),  # in kilograms
+        ("weights", [0.5, 1.5], False),
+        ("size", [1, 2, 3], False),
+    ],
+)
+def test_counts_of_rows_are_neither_label_nor_fitted(
+    tmp_path: Path, name: str, numbers: Sequence[float], proposed: bool
+) -> None:
+    values = np.random.default_rng(3).normal(size=60)
+    rows = "\n".join(f"{value:.3f},{numbers[n % len(numbers)]}" for n, value in enumerate(values))
+    draft = draft_of(write(tmp_path, f"length,{name}\n{rows}\n"))
+    assert draft.weights == (name if proposed else None)
+    if proposed:
+        assert (draft.columns, draft.label) == (["length"], None)
+        text = toml_of(draft, "x.csv", "x.toml")
+        assert f'# not fitted: "{name}" seems to say how often each row counts; see weights below' in text
+        assert f'# weights = "{name}"  # if it says how many' in text
+
+
+def test_counts_are_fitted_where_there_is_nothing_else(tmp_path: Path) -> None:
+    rows = "\n".join(f"w{n},{1 + n % 7}" for n in range(60))
+    draft = draft_of(write(tmp_path, f"name,count\n{rows}\n"))
+    assert (draft.columns, draft.weights, draft.left_out) == (["count"], None, {})
+
+
+def test_numbers_with_separators_are_no_ids(tmp_path: Path) -> None:
+    values = np.random.default_rng(3).normal(50000, 9000, size=(60, 2))
+    rows = "\n".join(f'"{1e6 + a:,.0f}","{b:,.1f}"' for a, b in values.tolist())
+    draft = draft_of(write(tmp_path, f"a,b\n{rows}\n"))
+    assert (draft.identity, draft.columns) == (None, ["b"])
+    assert draft.left_out["a"].endswith("; write decimals with a point, thousands without a mark")
+
+
+def test_a_few_known_classes_are_told_apart_from_a_label(tmp_path: Path) -> None:
+    values = np.random.default_rng(3).normal(size=60)
+    classes = {3: "u", 9: "v"}
+    rows = "\n".join(f"{value:.3f},{classes.get(n, '')},{'pq'[n % 2]}" for n, value in enumerate(values))
+    draft = draft_of(write(tmp_path, f"length,seen,kind\n{rows}\n"))
+    assert draft.label == "kind"
+    assert draft.left_out["seen"] == (
+        "is text, and empty in 58 of 60 rows; label_known is the key for components that are known of some rows"
+    )
 
 
 def test_a_column_of_numbers_with_one_bad_cell_is_no_id(tmp_path: Path) -> None:

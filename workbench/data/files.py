@@ -24,7 +24,7 @@ from workbench.data.table import Table, empty_words, words_in
 from workbench.data.weights import check_weights
 from workbench.errors import VALUE, InputError, checks_arguments, cut, path_of
 
-# Cells of text files are separated by commas, semicolons or tabs.
+# Cells of text files are separated by commas, semicolons, tabs or |.
 TEXTS, ARRAYS = (".csv", ".tsv"), (".npy", ".npz")
 SUFFIXES = (*TEXTS, *ARRAYS, ".parquet", ".xlsx")
 
@@ -174,7 +174,9 @@ def _check_path(path: Path) -> None:
     if path.is_dir():
         raise InputError(f"{path}: is a directory; {allowed}")
     if path.suffix.lower() not in SUFFIXES:
-        raise InputError(f"{path}: suffix {path.suffix!r} is not read; {allowed}")
+        text = path.suffix.lower() in ("", ".txt", ".dat", ".data")
+        renamed = "; text with a header and commas, semicolons, tabs or | between cells can be renamed to .csv"
+        raise InputError(f"{path}: suffix {path.suffix!r} is not read; {allowed}{renamed if text else ''}")
     if not path.exists():
         raise InputError(f"{path}: no such file; {allowed}")
     if not path.is_file():

@@ -90,6 +90,12 @@ class Wanted:
             object.__setattr__(self, field, several)
         if self.columns is not None and self.exclude:
             raise InputError("columns and exclude: give one of them, the columns to use or those to leave out")
+        both = next((field for field, name in self.apart if field != "weights" and name == self.weights), None)
+        if self.weights is not None and both is not None:
+            raise InputError(
+                f"weights: column {shown(self.weights)} is also {both}, and weights say how often a row counts; "
+                "take it out of one"
+            )
         if self.missing not in get_args(Missing):
             raise InputError(f"missing: unknown {shown(self.missing)}; allowed: {', '.join(get_args(Missing))}")
 

@@ -23,8 +23,12 @@ FIRST_ROW_NAMES, ROW_NAMES = ("", "Unnamed: 0"), ("__index_level_0__",)
 WHOLE = 2**53
 
 WITH_COMMA = re.compile(r"[-+]?\d*,\d+(e[-+]?\d+)?", re.IGNORECASE)
-WITH_POINT = re.compile(r"[-+]?(\d+\.\d*|\.\d+)(e[-+]?\d+)?", re.IGNORECASE)
+WITH_POINT = re.compile(r"[-+]?([1-9]\d{0,2}(,\d{3})+\.\d*|\d+\.\d*|\.\d+)(e[-+]?\d+)?", re.IGNORECASE)
 THOUSANDS = re.compile(r"[-+]?[1-9]\d{0,2}(,\d{3})+")
+
+# A number whose commas mark thousands, as its point marks the decimals; and one with marks of any kind.
+GROUPED = re.compile(r"[-+]?[1-9]\d{0,2}(,\d{3})+\.\d*")
+MARKED = re.compile(r"[-+]?\d{1,3}([,.'\u2019 \u00a0\u202f])\d{3}(\1\d{3})*([.,]\d+)?")
 
 # A column of text of which this share of the cells are different names the rows rather than their groups.
 NEARLY_ALL = 0.9
@@ -179,12 +183,19 @@ def number_in(cell: object, decimal_commas: bool = False) -> float:
             return float(cell) if number else math.nan  # type: ignore[arg-type]  # it is a number
         except OverflowError:
             return math.inf
-    if decimal_commas and "," in cell:
+    if "," in cell and not decimal_commas and GROUPED.fullmatch(cell.strip()):
+        cell = cell.replace(",", "")
+    elif decimal_commas and "," in cell:
         cell = cell.replace(",", ".") if WITH_COMMA.fullmatch(cell.strip()) else ""
     try:
         return math.nan if "_" in cell else float(cell)
     except ValueError:
         return math.nan
+
+
+def are_marked(texts: Sequence[str]) -> bool:
+    """Whether most of the texts, which were not read as numbers, are numbers with separators or decimal commas."""
+    return 2 * sum(bool(WITH_COMMA.fullmatch(text) or MARKED.fullmatch(text)) for text in texts) > len(texts)
 
 
 class _Bad(NamedTuple):
@@ -227,11 +238,13 @@ def _of_missing(bad: _Bad, table: Table) -> str:
 
 def _of_others(bad: _Bad, table: Table) -> str:
     row, column = bad.cells.first[0]
-    comma = _of_commas(table) if WITH_COMMA.fullmatch(bad.read(row, column)) else ""
+    comma = _of_marks(table) if are_marked([bad.read(row, column)]) else ""
     if not table.remedies.columns:
         return f"{bad.text('not numbers', '{value}, not a number')};{comma} give numbers, or leave such cells empty"
-    held = [bad.columns[d] for d in np.flatnonzero(bad.cells.by_column).tolist()]
-    naming = [name for name in held if _names_rows(table.column(name), table.decimal_commas)]
+    texts = {bad.columns[d]: _texts(table, bad.columns[d]) for d in np.flatnonzero(bad.cells.by_column).tolist()}
+    filled = {name: (there, unread) for name, (there, unread) in texts.items() if 2 * len(there) > table.num_rows}
+    held = [name for name, (_, unread) in filled.items() if not are_marked(unread)]
+    naming = [name for name in held if _names_rows(*filled[name])]
     remedies = [table.remedies.columns]
     for what, key, names in (
         ("the groups", "label", [name for name in held if name not in naming]),
@@ -239,22 +252,28 @@ def _of_others(bad: _Bad, table: Table) -> str:
     ):
         quoted = [json.dumps(cut(name, VALUE), ensure_ascii=False) for name in names[:1]]
         remedies += [f"{what} with {table.remedies.ask(key, name)}" for name in quoted]
-    remedy = " or ".join([", ".join(remedies[:-1]), remedies[-1]])
+    remedy = " or ".join(filter(None, [", ".join(remedies[:-1]), remedies[-1]]))
     return f"{bad.text('not numbers', '{value}, not a number')};{comma} name the columns to use with {remedy}"
 
 
-def _of_commas(table: Table) -> str:
-    """What to do about commas in numbers, and why they were not read as decimal ones."""
+def _of_marks(table: Table) -> str:
+    """What to do about separators in numbers, and why commas were not read as decimal ones."""
     texts = [text for cells in table.cells for text in words_in(cells).tolist()]
+    commas = [text for text in texts if WITH_COMMA.fullmatch(text)]
+    seen = ""
     if any(WITH_POINT.fullmatch(text) for text in texts):
-        return " other numbers have decimal points; write decimals with a point, or"
-    if all(THOUSANDS.fullmatch(text) for text in texts if WITH_COMMA.fullmatch(text)):
-        return " a comma may mark decimals or thousands; write decimals with a point and thousands without a mark, or"
-    return " write decimals with a point, or"
+        seen = " other numbers have decimal points;"
+    elif commas and all(map(THOUSANDS.fullmatch, commas)):
+        seen = " a comma may mark decimals or thousands;"
+    return f"{seen} write decimals with a point and thousands without a mark, or"
 
 
-def _names_rows(cells: Column, decimal_commas: bool) -> bool:
+def _texts(table: Table, name: str) -> tuple[list[str], list[str]]:
+    """The cells of a column that are there, as text, and those of them that are no numbers."""
+    there = [text for text in words(table, name).tolist() if text.lower() not in MISSING]
+    return there, [text for text in there if math.isnan(number_in(text, table.decimal_commas))]
+
+
+def _names_rows(there: Sequence[str], unread: Sequence[str]) -> bool:
     """Whether most cells that are there are text, and nearly all of them different, as names of rows are."""
-    there = [cell for cell in words_in(cells).tolist() if cell.lower() not in MISSING]
-    texts = [cell for cell in there if math.isnan(number_in(cell, decimal_commas))]
-    return 2 * len(texts) > len(there) and len(set(there)) >= NEARLY_ALL * len(there)
+    return 2 * len(unread) > len(there) and len(set(there)) >= NEARLY_ALL * len(there)

@@ -13,13 +13,16 @@ from numpy.typing import NDArray
 
 from workbench.data import Wanted, read_rows
 from workbench.data.files import table_in, unread_arrays
-from workbench.data.table import MISSING, numbers_in, words_in
+from workbench.data.table import MISSING, are_marked, numbers_in, words_in
 from workbench.errors import VALUE, InputError, cut
 from workbench.experiment.guesses import (
+    COUNTS,
+    COUNTS_OR_MEASURES,
     MOST_CLASSES,
     MOST_MISSING,
     are_counts,
     codes_of,
+    count_rows,
     has_name_of_ids,
     is_slip,
     partly_coded,
@@ -32,16 +35,11 @@ _DATE = re.compile(
     r"\d{1,2}[-. ]+[A-Za-z]{3,9}[-., ]+\d{2,4}|[A-Za-z]{3,9}\.? \d{1,2}, \d{4}"
 )
 
-_COMMA = re.compile(r"[-+]?\d+,\d+")
-
 # A value is piled up that is in so many rows, in such a share of them, and so many times as often as the next one.
 FEWEST_PILED, SHARE_PILED, TIMES_NEXT = 10, 0.03, 1.5
 
 # The family with most parameters that still has this many rows for each of them is proposed, at PROPOSED components.
 ROWS_EACH, PROPOSED = 3, 2
-
-# Names of columns that may say how often a row counts.
-COUNTS = frozenset({"count", "counts", "freq", "frequency", "weight", "weights"})
 
 SUGGESTED = ("full", "diagonal", "spherical")
 
@@ -75,6 +73,7 @@ class Draft:
     others: list[str] = field(default_factory=list)  # columns that could be the label as well
     label: str | None = None
     classes: list[str] = field(default_factory=list)
+    weights: str | None = None  # the column that seems to say how often each row counts, which is not fitted
     partly: Partly | None = None  # classes of some rows, which are not fitted either
     left_out: dict[str, str] = field(default_factory=dict)  # columns that are not fitted, and why
     row_names: bool = False  # whether a first column without a name names the rows
@@ -116,10 +115,12 @@ def draft_of(path: Path) -> Draft:
     for name, cells in texts.items():
         lost = np.array([cell.lower() in MISSING for cell in cells])
         numbers = numbers_in(table.column(name), table.decimal_commas)
-        if not table.decimal_commas and any(map(_COMMA.fullmatch, cells)):
-            draft.left_out[name] = "has commas in its numbers; write decimals with a point, thousands without a mark"
-        elif np.any(bad := np.isnan(numbers) & ~lost):
-            if is_slip(numbers, bad, lost):
+        if np.any(bad := np.isnan(numbers) & ~lost):
+            first = cells[int(np.argmax(bad))]
+            if are_marked([cell for cell, wrong in zip(cells, bad.tolist(), strict=True) if wrong]):
+                marks = "write decimals with a point, thousands without a mark"
+                draft.left_out[name] = f"holds numbers with separators, as {_plain(first)}; {marks}"
+            elif is_slip(numbers, bad, lost):
                 draft.left_out[name] = f"has numbers but in {_told(bad, cells)}; correct it to fit the column"
             else:
                 _place_words(draft, name, cells, lost)
@@ -138,6 +139,9 @@ def draft_of(path: Path) -> Draft:
                 draft.identity = name
             else:
                 draft.left_out[name] = "numbers the rows, as ids do"
+        elif len(texts) > 1 and draft.weights is None and not np.any(lost) and count_rows(name, numbers):
+            draft.weights = name
+            draft.left_out[name] = "seems to say how often each row counts; see weights below, or add it to columns"
         elif len(texts) > 1 and (codes := codes_of(numbers[~lost])):
             if draft.label is None and not np.any(lost):
                 draft.label, draft.classes = name, codes
@@ -152,6 +156,9 @@ def draft_of(path: Path) -> Draft:
             if np.any(lost):
                 draft.missing[name] = int(np.sum(lost))
     draft.incomplete = int(np.sum(incomplete))
+    if not draft.columns and draft.weights is not None:  # It is all that can be fitted.
+        draft.columns, draft.weights = [draft.weights], None
+        del draft.left_out[draft.columns[0]]
     if not draft.columns:
         reasons = "; ".join(f"{name!r} {why}" for name, why in draft.left_out.items()) or "there is none"
         raise InputError(f"{path}: no column can be fitted ({reasons}); give numbers in at least one")
@@ -178,6 +185,9 @@ def _place_words(draft: Draft, name: str, cells: Sequence[str], lost: NDArray[np
             draft.left_out[name] = "is text too; make it the label if it is the class"
     elif np.any(lost) and draft.partly is None and 1 < len(set(there)) <= min(MOST_CLASSES, len(there) // 2):
         draft.partly = Partly(name, sorted(set(there)), len(there))
+    elif np.mean(lost) > MOST_MISSING:
+        some = "label_known is the key for components that are known of some rows"
+        draft.left_out[name] = f"is text, and empty in {np.sum(lost):,} of {len(cells):,} rows; {some}"
     else:
         draft.left_out[name] = "is text"
 
@@ -284,7 +294,9 @@ def _of_known(partly: Partly, rows: int) -> str:
 def _of_weights(draft: Draft) -> str:
     """The commented key for counts, with a column that has their name where there is one."""
     present = [*draft.columns, draft.label, draft.identity, *draft.left_out]
-    named = next((name for name in present if name is not None and name.lower() in COUNTS), None)
+    may_be = COUNTS | COUNTS_OR_MEASURES - {"n"}
+    named = next((name for name in present if name is not None and name.lower() in may_be), None)
+    named = named if draft.weights is None else draft.weights
     if named is None:
         return '# weights = "count"  # a column that says how many equal rows each row stands for; never fitted'
     return f"# weights = {_quoted(named)}  # if it says how many equal rows each row stands for; then only here"

@@ -22,6 +22,11 @@ IDS = frozenset({"id", "ids", "index", "row", "rowid"})
 FEWEST_SHUFFLED = 20
 
 
+# Names of columns that may say how often a row counts. Those of the first kind do if their numbers are whole, of the
+# second if one is 0 or 1 besides, as the least weight in kilograms seldom is, and some are equal.
+COUNTS, COUNTS_OR_MEASURES = frozenset({"count", "counts"}), frozenset({"freq", "frequency", "weight", "weights", "n"})
+
+
 def is_slip(numbers: NDArray[np.float64], bad: NDArray[np.bool_], lost: NDArray[np.bool_]) -> bool:
     """Whether a column is one of numbers with a few bad cells, and none of words. [N] each"""
     good = numbers[~bad & ~lost]
@@ -39,6 +44,14 @@ def has_name_of_ids(name: str, numbers: NDArray[np.float64]) -> bool:
     """Whether a column is called as ids are, and its whole numbers are all different."""
     named = name.lower() in IDS or name.lower().endswith("_id")
     return named and are_whole(numbers) and len(np.unique(numbers)) == len(numbers)
+
+
+def count_rows(name: str, numbers: NDArray[np.float64]) -> bool:
+    """Whether a column seems to say how often each row counts."""
+    named, least = name.lower(), float(np.min(numbers))
+    repeats = len(np.unique(numbers)) < len(numbers)
+    called = named in COUNTS or (named in COUNTS_OR_MEASURES and least <= 1 and repeats)
+    return called and least >= 0 and are_whole(numbers)
 
 
 def are_whole(numbers: NDArray[np.float64]) -> bool:
