@@ -69,7 +69,7 @@ WRONG: dict[str, tuple[Wrong, str]] = {
     "replicates in words": (lambda c: wb.errors_of(c, "em", replicates="a"), "replicates: .* whole number"),
     "a seed in words": (lambda c: wb.errors_of(c, "em", seed="a"), "seed: must be a whole number from 0"),
     "no ways": (lambda c: wb.errors_of(c, "em", None), r"ways: must be a list of texts, got None"),
-    "a way that is no list": (lambda c: wb.errors_of(c, "em", "weighted"), r"as \['observed'\], got 'weighted'"),
+    "an unknown way": (lambda c: wb.errors_of(c, "em", "weigted"), r"unknown way 'weigted'\. Did you mean"),
     "a list for a method": (lambda c: wb.estimates_of(c, ["em"]), "method: must be text"),
     "a level in words": (lambda c: wb.estimates_of(c, "em", "a"), "level: must be a number, got 'a'"),
     "levels": (lambda c: wb.estimates_of(c, "em", []), r"level: must be a number, got \[\]"),

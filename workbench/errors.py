@@ -153,7 +153,7 @@ def _checks(function: Callable[..., Any]) -> dict[str, Callable[[str, Any], obje
 
 
 # Annotations of lists of names, also of those that are text because only type checkers import their parts.
-_NAMES = ("Iterable[str]", "Sequence[str]", "Sequence[str] | None", "Sequence[str] | str | None")
+_NAMES = ("Iterable[str]", "Sequence[str]", "Sequence[str] | None", "Sequence[str] | str", "Sequence[str] | str | None")
 
 
 def _check_names(name: str, value: Any) -> None:

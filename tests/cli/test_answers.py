@@ -399,7 +399,7 @@ def test_without_a_sound_end_there_is_no_answer_and_status_1(tmp_path: Path) -> 
         (["predict", "{0}/out/fit/model.json", "{0}/words.csv"], "'wide', not a number; give numbers, or leave such"),
         (["estimates", "{0}/out", "--method", "nuts"], "--methods: nuts: is not stored in"),
         (["estimates", "{0}/out", "--replicates", "20"], "--replicates: is of the bootstraps of --errors"),
-        (["estimates", "{0}/out", "--errors", "all,bogus"], "errors: unknown way 'bogus'. Allowed: all, observed"),
+        (["estimates", "{0}/out", "--errors", "all,bogus"], "unknown way 'bogus'. Did you mean 'louis'?"),
         (["estimates", "{0}/out", "--level", "0.9999999999999999"], "level: must lie between 0 and 1"),
         (["predict", "{0}/pipe.json", "{0}/flowers.csv"], "pipe.json: is no file"),
     ],
