@@ -12,7 +12,7 @@ ROOT = Path(workbench.__file__).parent
 # Bottom to top; a module imports from lower layers, or from its own package.
 LAYERS = (
     ("at_import", "errors", "kernel", "syntax", "wrapping"),
-    ("frames", "table"),
+    ("files", "frames", "table"),
     ("display",),
     ("config", "data", "provenance"),
     ("mixture",),

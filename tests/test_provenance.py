@@ -209,7 +209,7 @@ def executed(work: Callable[[], Any]) -> set[str]:
 # Modules that run, store and report but affect no result; data have their own digest in the identity of a record.
 GLUE = (
     "cli", "experiment.own", "experiment.provenance", "experiment.reading", "experiment.sweep", "jobs",
-    "provenance", "syntax", "compare", "engine.compat", "engine.files", "data.simulate", "geometry.atlas", "errors",
+    "provenance", "syntax", "compare", "engine.compat", "files", "data.simulate", "geometry.atlas", "errors",
 )  # fmt: skip
 
 

@@ -14,8 +14,8 @@ import pytest
 import tomli_w
 from click.testing import CliRunner, Result
 
+from workbench import files
 from workbench.cli import cli
-from workbench.engine import files
 
 LOOKING = ("status", "table", "compare", "report", "plot")
 
@@ -135,6 +135,36 @@ def deny(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], None]:
             monkeypatch.setattr(owner, name, denied)
 
     return deny
+
+
+def as_pipe(place: Path) -> None:
+    place.unlink()
+    os.mkfifo(place)
+
+
+@pytest.mark.usefixtures("light")
+@pytest.mark.timeout(60)  # reading a pipe would block
+@pytest.mark.parametrize("part", ["manifest.json", "values.json", "arrays.npz", "config.toml"])
+def test_a_pipe_in_a_cell_is_damage_that_a_run_mends(part: str, ran: Path, out: Path) -> None:
+    (place,) = out.glob(f"cells/em-*/{part}")
+    as_pipe(place)
+    assert json.loads(command("status", out, "--format", "json").stdout)[0]["damaged"] == 1
+    assert again(ran, out).exit_code == 0 and place.is_file()
+
+
+@pytest.mark.usefixtures("light")
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("spoil", [as_pipe, as_folder])
+@pytest.mark.parametrize("part", ["jobs/*.toml", "data/*.npz"])
+def test_what_stands_for_a_job_or_points_is_named_by_its_own_path(
+    part: str, spoil: Callable[[Path], None], ran: Path, out: Path
+) -> None:
+    (place,) = out.glob(part)
+    spoil(place)
+    for words in LOOKING:
+        assert command(words, out).exit_code in (0, 2)
+    one_message(again(ran, out), f"{place}: is no file that can be replaced", "move it away")
+    assert not place.is_file()
 
 
 UNREADABLE = ("cells/em-*/manifest.json", "cells/em-*/values.json", "cells/em-*", "jobs", "jobs/*.toml", "data/*.npz")

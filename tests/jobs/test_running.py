@@ -18,7 +18,7 @@ from patience import LONG
 from standins import Steps, begun
 
 from workbench.cli import cli
-from workbench.engine.files import replacing
+from workbench.files import replacing
 from workbench.jobs import running
 from workbench.jobs.base import FAILED
 from workbench.jobs.running import Outcome, Reuse, run_job
@@ -233,7 +233,7 @@ def test_a_file_that_a_killed_process_was_writing_is_removed_and_one_of_a_living
     program = (
         "import os, signal, sys\n"
         "from pathlib import Path\n"
-        "from workbench.engine.files import replacing\n"
+        "from workbench.files import replacing\n"
         "with replacing(Path(sys.argv[1])) as temporary:\n"
         "    temporary.write_text('half')\n"
         "    os.kill(os.getpid(), signal.SIGKILL)\n"

@@ -20,12 +20,12 @@ import pytest
 from patience import LONG
 from restamped import by_other_code, restamp
 
+from workbench import files
 from workbench.compare import Comparison, table
 from workbench.diagnostics import Status, checks
-from workbench.engine import files
-from workbench.engine.files import replacing
 from workbench.errors import InputError
 from workbench.experiment import parse_experiment, read_experiment
+from workbench.files import replacing
 from workbench.jobs import formats
 from workbench.jobs import formats as arrays_module
 from workbench.jobs.base import DONE, FAILED, Cell, DamagedCellError, Failure, Record

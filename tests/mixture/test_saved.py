@@ -101,6 +101,6 @@ def test_only_one_mixture_is_saved_under_names_and_where_a_file_can_be(tmp_path:
         many.save(tmp_path / "m.json")
     with pytest.raises(InputError, match="columns: give a list of names"):
         mixture.save(tmp_path / "m.json", columns=[1])  # type: ignore[list-item]
-    with pytest.raises(InputError, match="cannot be written"):
+    with pytest.raises(InputError, match="is no file that can be replaced"):
         mixture.save(tmp_path)
     assert list(tmp_path.iterdir()) == []

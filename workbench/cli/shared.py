@@ -17,11 +17,11 @@ import click
 import tomli_w
 
 from workbench.compare.comparison import Watch
-from workbench.engine.files import replacing
 from workbench.errors import VALUE, InputError, one_line
 from workbench.experiment import Experiment
 from workbench.experiment.own import import_methods
 from workbench.experiment.reading import read_toml
+from workbench.files import replacing
 from workbench.jobs.executors import EXECUTORS, workers_of
 from workbench.jobs.running import Reuse
 from workbench.loop.run import Progress as RunProgress
@@ -158,15 +158,12 @@ def writing(path: Path, *inputs: Path) -> Iterator[Path]:
         inputs: files that the command reads, which it must not replace.
 
     Raises:
-        InputError: the path is one of the inputs, is there and is no regular file, or cannot be written.
+        InputError: the path is one of the inputs, or cannot be written.
     """
     try:
-        if path.is_dir() or (path.exists() and not path.is_file()):
-            raise InputError(f"{path}: is no file that can be replaced; give another --out")
         if any(path.exists() and each.exists() and path.samefile(each) for each in inputs):
             raise InputError(f"{path}: is read by the command, and would be lost; give another --out")
-        # Through a link, it is the file behind it that is replaced.
-        with replacing(path.resolve()) as temporary:
+        with replacing(path) as temporary:
             yield temporary
     except (OSError, UnicodeEncodeError) as error:
         reason = getattr(error, "strerror", None) or "its name or text is no UTF-8"

@@ -13,6 +13,7 @@ from workbench.config import explain_value, innermost
 from workbench.data.files import SUFFIXES
 from workbench.errors import VALUE, InputError, checks_arguments, one_line, shown
 from workbench.experiment.config import DataConfig, Experiment, ModelConfig, RunConfig, SimulateConfig
+from workbench.files import regular
 from workbench.methods import METHODS
 from workbench.mixture import PRIORS, Fixed
 from workbench.soundness import Soundness
@@ -72,7 +73,7 @@ def read_toml(path: Path | str, settings: Iterable[str] = ()) -> dict[str, Any]:
     try:
         if path.is_file() and path.stat().st_size > MOST_BYTES:
             raise InputError(f"{path}: is of {path.stat().st_size:,} bytes; give a TOML file of at most {MOST_BYTES:,}")
-        text = path.read_text(encoding="utf-8-sig")
+        text = regular(path).read_text(encoding="utf-8-sig")
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); give a TOML experiment file") from None
     except UnicodeDecodeError:

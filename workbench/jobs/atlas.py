@@ -10,10 +10,10 @@ from pydantic import TypeAdapter
 
 from workbench.compare import Comparison
 from workbench.display import PRINTED, line, page
-from workbench.engine.files import DAMAGED
 from workbench.errors import InputError
 from workbench.experiment import Experiment
 from workbench.experiment.config import AnyStart
+from workbench.files import DAMAGED
 from workbench.geometry.atlas import Atlas, Basin, atlas, numbered
 from workbench.geometry.stationary import Kind, check_mappable
 from workbench.jobs.base import Cell, DamagedCellError, Job, Progress, Record

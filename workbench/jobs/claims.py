@@ -16,9 +16,9 @@ from workbench.claims.checks import CHECKS
 from workbench.claims.evidence import Ran
 from workbench.claims.ledger import Claim, Entry
 from workbench.engine.devices import dtype_name
-from workbench.engine.files import DAMAGED
 from workbench.errors import InputError
 from workbench.experiment import Experiment, parse_experiment
+from workbench.files import DAMAGED
 from workbench.jobs import judged
 from workbench.jobs.base import FAILED, Cell, DamagedCellError, Job, Kept, Progress, Record, digest_of_values
 from workbench.jobs.experiment import ExperimentJob

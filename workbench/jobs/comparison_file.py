@@ -14,8 +14,8 @@ from workbench.data import Truth
 from workbench.data.known import Known
 from workbench.data.observed import MissingCells
 from workbench.engine.devices import USUAL, dtype_name
-from workbench.engine.files import DAMAGED
 from workbench.errors import VALUE, InputError, checks_arguments, cut, path_of, shown
+from workbench.files import DAMAGED, regular
 from workbench.jobs.base import Record
 from workbench.jobs.formats import COPIED_AT_MOST, digest_of_arrays, read_arrays, write_arrays
 from workbench.jobs.setting import arrays_of, trace_of
@@ -127,7 +127,6 @@ def save_comparison(comparison: Comparison, path: Path | str) -> Path:
         arrays |= {f"{place}/{name}": array for name, array in arrays_of(trace).items()}
     arrays[DIGEST] = np.asarray(digest_of_arrays(arrays))
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         write_arrays(path, arrays)
     except OSError as error:
         raise InputError(f"{cut(str(path), VALUE)}: cannot be written ({error.strerror}); give another file") from None
@@ -145,7 +144,7 @@ def load_comparison(path: Path | str) -> Comparison:
     path = path_of("path", path)
     remedy = "give a file that wb.save_comparison wrote"
     try:
-        arrays = read_arrays(path.read_bytes())
+        arrays = read_arrays(regular(path).read_bytes())
         about = json.loads(str(arrays["about"]))
         if about["format"] != FORMAT:
             raise ValueError(f"its format is {shown(about['format'])}")

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from workbench.compare import Comparison
-from workbench.engine.files import DAMAGED
 from workbench.errors import InputError, checks_arguments
 from workbench.experiment.config import Experiment
+from workbench.files import DAMAGED
 from workbench.jobs.base import Cell, DamagedCellError, Job, Losses, Progress, Record, nothing_in
 from workbench.jobs.formats import NEVER, why_missing
 from workbench.jobs.names import Stored, jobs_of

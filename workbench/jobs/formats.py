@@ -22,9 +22,9 @@ from workbench.data import Dataset, Truth
 from workbench.data.dataset import extent_of
 from workbench.data.moments import blocks_of
 from workbench.engine.devices import USUAL, dtype_name
-from workbench.engine.files import DAMAGED, replacing
 from workbench.errors import InputError, shown
 from workbench.experiment import Experiment
+from workbench.files import DAMAGED, regular, replacing
 from workbench.jobs.base import DamagedJobError, UnreadableError, digest_of_values, names_in, readable
 from workbench.provenance import version_of
 
@@ -64,7 +64,7 @@ def why_missing(cell: Path) -> str:
         return f"{cell.name} has no manifest.json; run it again"
     for other in sorted(cell.parent.glob(f"{cell.name.rpartition('-')[0]}-*/manifest.json")):
         try:
-            dtype = str(dict(json.loads(other.read_text(encoding="utf-8"))["made"]).get("dtype"))
+            dtype = str(dict(json.loads(regular(other).read_text(encoding="utf-8"))["made"]).get("dtype"))
         except (OSError, ValueError, TypeError, KeyError, RecursionError):
             continue
         if dtype in PRECISIONS - {dtype_name()}:
@@ -248,7 +248,7 @@ def _sound(place: Path, name: str) -> Points:
 def _read(place: Path, name: str) -> Points:
     try:
         with readable(place):
-            content = place.read_bytes()
+            content = regular(place).read_bytes()
         a = read_arrays(content, READ_AT_MOST)
         columns, units, source = tuple(a["columns"].tolist()), str(a["units"]), str(a["source"])
         truth = Truth(*(a[f"truth_{k}"] for k in Truth._fields)) if "truth_weights" in a else None

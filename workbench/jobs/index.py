@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
-from workbench.engine.files import DAMAGED, temporary_beside
+from workbench.files import DAMAGED, temporary_beside
 from workbench.jobs.base import DONE, DamagedCellError
 from workbench.jobs.store import Store
 from workbench.provenance import code_digest

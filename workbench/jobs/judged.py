@@ -22,8 +22,8 @@ from workbench.claims.decision import (
 )
 from workbench.claims.ledger import Claim
 from workbench.engine.devices import USUAL, precision_note
-from workbench.engine.files import DAMAGED
 from workbench.errors import InputError
+from workbench.files import DAMAGED
 from workbench.jobs.base import DamagedCellError, Record, digest_of_values
 from workbench.jobs.store import Store
 from workbench.provenance import why_stale

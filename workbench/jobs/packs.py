@@ -11,8 +11,8 @@ from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 
-from workbench.engine.files import DAMAGED, replacing
 from workbench.errors import InputError, one_line, shown
+from workbench.files import DAMAGED, regular, replacing
 from workbench.jobs.base import DONE, DamagedCellError, nothing_in
 from workbench.jobs.formats import FORMAT, check_format
 from workbench.jobs.registry import stored_job
@@ -75,7 +75,7 @@ def unpack(pack: Path, folder: Path) -> dict[str, Any]:
         InputError: it is not a pack, or a file has changed since it was packed.
     """
     try:
-        with zipfile.ZipFile(pack) as opened:
+        with zipfile.ZipFile(regular(pack)) as opened:
             if sum(member.file_size for member in opened.infolist()) > MOST_BYTES:
                 raise ValueError("it would unpack to more than 64 GiB")
             about = json.loads(opened.read(ABOUT))
@@ -99,7 +99,8 @@ def unpack(pack: Path, folder: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise InputError(f"{pack}: no such file; give a pack that `workbench export` wrote") from None
     except DAMAGED as error:
-        raise InputError(f"{pack}: is no sound pack ({one_line(str(error), 200)}); ask for it again") from None
+        reason = one_line(getattr(error, "strerror", None) or str(error), 200)
+        raise InputError(f"{pack}: is no sound pack ({reason}); ask for it again") from None
     return dict(about)
 
 

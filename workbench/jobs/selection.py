@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
 from workbench.data import fate_of_missing
-from workbench.engine.files import DAMAGED
 from workbench.errors import InputError, checks_arguments
 from workbench.experiment import Experiment
+from workbench.files import DAMAGED
 from workbench.jobs.base import Cell, DamagedCellError, Job, Progress, Record, Value, digest_of_values
 from workbench.jobs.formats import Points
 from workbench.jobs.running import Outcome, Reuse, Watch, record_of, run_job

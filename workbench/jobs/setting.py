@@ -16,12 +16,12 @@ import numpy as np
 from workbench.compare import Comparison, Reference
 from workbench.compare.comparison import sizes_of, starts_of
 from workbench.diagnostics import RestartStatus, agreement_with, checks, mixing_of, restart_statuses
-from workbench.engine.files import DAMAGED
 from workbench.engine.keys import named_key
 from workbench.errors import InputError
 from workbench.experiment.config import Experiment
 from workbench.experiment.provenance import provenance_of
 from workbench.experiment.reading import parse_experiment
+from workbench.files import DAMAGED
 from workbench.jobs.base import Cell, Progress, Record, Value
 from workbench.jobs.formats import Points, load_points
 from workbench.loop.pool import Checkpoint

@@ -29,8 +29,8 @@ from typing import Any
 import filelock
 import tomli_w
 
-from workbench.engine.files import DAMAGED, remove_abandoned, replace_folder, replacing, temporary_beside
 from workbench.errors import InputError, one_line, path_of, shown
+from workbench.files import DAMAGED, regular, remove_abandoned, replace_folder, replacing, temporary_beside
 from workbench.jobs.base import (
     DONE,
     FAILED,
@@ -101,7 +101,7 @@ class Store:
         place = self.place(key)
         try:
             with readable(place / MANIFEST):
-                text = (place / MANIFEST).read_text(encoding="utf-8")
+                text = regular(place / MANIFEST).read_text(encoding="utf-8")
             found = json.loads(text)
             check_format(found, str(place))
             digest = found.pop("digest")
@@ -136,7 +136,7 @@ class Store:
     def config(self, key: str) -> dict[str, Any] | None:
         """The config that runs a cell alone; None if there is none, or it cannot be read."""
         try:
-            return tomllib.loads((self.place(key) / CONFIG).read_text(encoding="utf-8"))
+            return tomllib.loads(regular(self.place(key) / CONFIG).read_text(encoding="utf-8"))
         except DAMAGED:
             return None
 
@@ -155,7 +155,7 @@ class Store:
                 if Path(name).name != name:
                     raise ValueError(f"{shown(name)} is not a file of it")
                 with readable(place / name):
-                    contents[name] = (place / name).read_bytes()
+                    contents[name] = regular(place / name).read_bytes()
                 if hashlib.sha256(contents[name]).hexdigest() != digest:
                     raise ValueError(f"{name} was changed after it was written")
         except InputError:
@@ -195,7 +195,7 @@ class Store:
     def _job(self, file: Path) -> dict[str, Any]:
         try:
             with readable(file):
-                job = tomllib.loads(file.read_text(encoding="utf-8"))
+                job = tomllib.loads(regular(file).read_text(encoding="utf-8"))
             check_format(job, str(file))
             known = {"kind": str, "name": str, "config": dict, "cells": list, "digest": str}
             wrong = [name for name, kind in known.items() if not isinstance(job.get(name), kind)]

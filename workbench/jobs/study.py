@@ -9,9 +9,9 @@ from pydantic import BaseModel
 
 from workbench.data import digest_of
 from workbench.engine.devices import USUAL, dtype_name
-from workbench.engine.files import DAMAGED, digest_of_file
 from workbench.errors import InputError, checks_arguments
 from workbench.experiment import DataConfig
+from workbench.files import DAMAGED, digest_of_file
 from workbench.jobs.base import Cell, DamagedCellError, Job, Progress, Record, digest_of_values
 from workbench.jobs.running import Outcome, Reuse, Watch, record_of, run_job
 from workbench.jobs.store import Store

@@ -10,10 +10,10 @@ from typing import Any, ClassVar, NamedTuple
 
 from workbench.compare import Comparison
 from workbench.compare.optima import WITHIN
-from workbench.engine.files import DAMAGED
 from workbench.errors import InputError
 from workbench.experiment import DataConfig, Experiment, RunConfig
 from workbench.experiment.sweep import Point, SweptExperiment, named_point, parse_sweep
+from workbench.files import DAMAGED
 from workbench.jobs.base import Cell, Job, Progress, Record, Value
 from workbench.jobs.experiment import load_stored
 from workbench.jobs.formats import Points

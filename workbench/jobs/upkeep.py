@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from workbench.engine.files import replace_folder, replacing
 from workbench.errors import InputError, one_line, shown
+from workbench.files import replace_folder, replacing
 from workbench.jobs.base import DONE, DamagedCellError, Record, Value, readable
 from workbench.jobs.store import MANIFEST, Store
 from workbench.jobs.table import checked_rows_of, stores_in, table_of, varying
@@ -85,7 +85,7 @@ def merge(source: Path, target: Path) -> Merged:
         # Points first: a cell whose points are missing could not be shown.
         for file in sorted([*source.glob("data/*.npz"), *source.glob("jobs/*.toml")]):
             place = target / file.relative_to(source)
-            if not place.is_file():
+            if file.is_file() and not place.is_file():
                 with readable(file):
                     content = file.read_bytes()
                 with replacing(place) as temporary:

@@ -15,8 +15,8 @@ import jax
 import numpy as np
 from jax import Array
 
-from workbench.engine.files import DAMAGED, replacing
 from workbench.engine.hosts import from_first_host, leads
+from workbench.files import DAMAGED, regular, replacing
 from workbench.loop.batch import Advanced, RecordedRow, RestartState, begin
 from workbench.methods import Method
 from workbench.mixture import Mixture
@@ -76,7 +76,7 @@ class Checkpoint:
         """The arrays on disk; None unless they belong to the same run and have the same shapes and types."""
         try:
             # The file is read into memory first, because NumPy leaves a damaged file open.
-            with np.load(io.BytesIO(self.path.read_bytes()), allow_pickle=False) as stored:
+            with np.load(io.BytesIO(regular(self.path).read_bytes()), allow_pickle=False) as stored:
                 found = [stored[f"arr_{i}"] for i in range(len(stored.files) - 1)]
                 same = str(stored["identity"]) == f"{identity}{self.code}"
         except DAMAGED:

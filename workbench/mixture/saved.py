@@ -1,9 +1,7 @@
 """A mixture as a small JSON file, which any language can read and write."""
 
 import json
-import os
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from html import escape
 from pathlib import Path
@@ -14,6 +12,7 @@ import numpy as np
 from workbench.data.points import check_columns, default_columns
 from workbench.display import page
 from workbench.errors import VALUE, InputError, cut, path_of, shown
+from workbench.files import replacing
 from workbench.frames import frame_of_rows
 from workbench.mixture.background import Background
 from workbench.mixture.mixture import Mixture
@@ -94,17 +93,11 @@ def save_mixture(
     # A line for each key: short, and readable by eye.
     lines = (f"{json.dumps(key)}: {json.dumps(value, allow_nan=False)}" for key, value in values.items())
     text = "{\n" + ",\n".join(lines) + "\n}"
-    temporary = path.parent / f".{path.name}.{os.getpid()}"
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(text + "\n", encoding="utf-8")
-        os.replace(temporary, path)
+        with replacing(path) as temporary:
+            temporary.write_text(text + "\n", encoding="utf-8")
     except OSError as error:
         raise InputError(f"{cut(str(path), VALUE)}: cannot be written ({error.strerror}); give another file") from None
-    finally:
-        # There is none where its folder is a file.
-        with suppress(OSError):
-            temporary.unlink()
     return path
 
 

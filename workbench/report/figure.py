@@ -15,8 +15,8 @@ from matplotlib.figure import Figure
 from workbench import plots
 from workbench.compare import Comparison
 from workbench.data.names import unknown_name
-from workbench.engine.files import replacing
 from workbench.errors import VALUE, InputError, checks_arguments, one_line
+from workbench.files import replacing
 from workbench.plots import parameters
 from workbench.plots import selection as criteria
 from workbench.plots.classification import ELLIPSES, UNCERTAINTY, By
@@ -162,7 +162,6 @@ def written(path: Path) -> Iterator[Path]:
         InputError: the file cannot be written.
     """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as temporary:
             yield temporary
     except OSError as error:

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from workbench import plots
 from workbench.compare import Comparison
 from workbench.compare.optima import WITHIN
-from workbench.engine.files import replacing
+from workbench.files import replacing
 from workbench.problem import Problem
 
 

@@ -12,7 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from workbench.engine.files import replacing
+from workbench.files import replacing
 from workbench.report.figures import save_all, svg_of
 from workbench.table import Table
 

@@ -1,9 +1,11 @@
-"""Atomic writes: a reader sees the old file or the new one, never part of one."""
+"""Files: only regular ones are read, and they are replaced whole, so that a reader sees the old one or the new one."""
 
+import errno
 import hashlib
 import os
 import platform
 import shutil
+import stat
 import uuid
 import zipfile
 import zlib
@@ -11,6 +13,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
+
+from workbench.errors import InputError, one_line
 
 # Exceptions raised by reading a damaged file of text, tables or arrays.
 DAMAGED = (
@@ -64,7 +68,17 @@ def _runs(process: int) -> bool:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; it replaces `path` if the block ends without an error."""
+    """Yield a temporary path beside `path`; it replaces `path` if the block ends without an error.
+
+    Through a link, it is the file behind it that is replaced.
+
+    Raises:
+        InputError: the path is there and is a folder, a pipe or a device.
+        OSError: it cannot be written.
+    """
+    if path.exists() and not path.is_file():
+        raise InputError(f"{one_line(str(path))}: is no file that can be replaced; give another name, or move it away")
+    path = Path(os.path.realpath(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = temporary_beside(path)
     try:
@@ -108,6 +122,18 @@ def replace_folder(place: Path, files: Mapping[str, bytes], *, durable: bool = T
                 leftover.unlink(missing_ok=True)
 
 
+def regular(path: Path) -> Path:
+    """The path of a file to read, after a check that it is no pipe or device, which could block or never end.
+
+    Raises:
+        OSError: it is one, or is not there. To whoever reads files it is as a folder in the place of one.
+    """
+    mode = path.stat().st_mode
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise IsADirectoryError(errno.EISDIR, "it is no regular file", str(path))
+    return path
+
+
 def sync(path: Path) -> None:
     """Flush a file or folder to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
@@ -120,7 +146,7 @@ def sync(path: Path) -> None:
 def digest_of_file(path: Path) -> str:
     """SHA-256 of a file's content in hex; "missing" if it cannot be read (the reader of the file reports why)."""
     try:
-        with path.open("rb") as file:
+        with regular(path).open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError:
         return "missing"
