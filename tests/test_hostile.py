@@ -118,6 +118,8 @@ def test_odd_configs_are_read_or_refused_with_a_message_of_readable_length(tmp_p
     [
         ("a = " + "9" * 5000, "is not valid TOML"),
         ("a = " + "[" * 100_000, "is not valid TOML"),
+        (f"[{'a.' * 5000}a]", " ... .a.a.a.a.a.a.a.a.a.a.a.a.a: is within more than 50 tables and lists"),
+        (f"a = {'[' * 60}{']' * 60}", "a: is within more than 50 tables and lists"),
         ("seed = 18446744073709551616", "seed: 18446744073709551616 is beyond 64 bits"),
         ("[data.simulate]\npoints = 99999999999999999999", "data.simulate.points: 99999999999999999999 is beyond 64"),
     ],
@@ -133,6 +135,13 @@ def test_more_points_than_memory_holds_are_refused_before_they_are_drawn() -> No
     for changes in ({"points": 2**40}, {"dimensions": 2**20}):
         with pytest.raises(InputError, match="do not fit in memory; give fewer"):
             wb.Simulator(**({"components": 2, "dimensions": 2, "points": 100, "separation": 1.0} | changes))
+
+
+@pytest.mark.parametrize("setting", ["a." * 3000 + "a=1", f"a={'[' * 100}{']' * 100}"])
+def test_a_setting_of_many_levels_is_refused(setting: str, tmp_path: Path) -> None:
+    (tmp_path / "x.toml").write_text("seed = 1", encoding="utf-8")
+    with pytest.raises(InputError, match=r"is within more than 50 tables and lists"):
+        read_toml(tmp_path / "x.toml", [setting])
 
 
 def test_a_setting_of_many_characters_is_cut(tmp_path: Path) -> None:

@@ -22,6 +22,9 @@ from workbench.starts import STARTS
 # Whole numbers in TOML have 64 bits.
 LARGEST = 2**63 - 1
 
+# The most tables and lists within each other; no key lies nearly so deep.
+DEEPEST = 50
+
 # The most bytes of a file that is read; a larger file is not a config, and takes a minute to parse.
 MOST_BYTES = 2**22
 
@@ -86,7 +89,7 @@ def read_toml(path: Path | str, settings: Iterable[str] = ()) -> dict[str, Any]:
     for setting in settings:
         key, value = parse_setting(setting)
         set_key(values, key, value, f"--set {one_line(setting, VALUE)}")
-    return values
+    return check_whole_numbers(values, str(path))
 
 
 def _located(message: str, text: str) -> str:
@@ -100,19 +103,23 @@ def _located(message: str, text: str) -> str:
 
 
 def check_whole_numbers(values: dict[str, Any], where: str) -> dict[str, Any]:
-    """The values of a config, after a check that every whole number fits the 64 bits of TOML.
+    """The values of a config, after a check that every whole number fits the 64 bits of TOML, and of their nesting.
 
     Raises:
-        InputError: names the first number that does not.
+        InputError: names the first number that does not, or the first value within more than `DEEPEST` others.
     """
 
-    def check(value: Any, path: str) -> None:
+    def check(value: Any, path: str, depth: int = 0) -> None:
+        if depth > DEEPEST:
+            raise InputError(
+                f"{where}: {one_line(path, VALUE)}: is within more than {DEEPEST} tables and lists; no key lies so deep"
+            )
         if isinstance(value, dict):
             for key, inner in value.items():
-                check(inner, f"{path}.{key}" if path else str(key))
+                check(inner, f"{path}.{key}" if path else str(key), depth + 1)
         elif isinstance(value, list | tuple):
             for inner in value:
-                check(inner, path)
+                check(inner, path, depth + 1)
         elif isinstance(value, int) and abs(value) > LARGEST:
             raise InputError(
                 f"{where}: {one_line(path)}: {shown(value)} is beyond 64 bits; give a number of at most {LARGEST}"
