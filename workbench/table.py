@@ -125,7 +125,7 @@ class Table:
         """A table of GitHub's Markdown, with what Markdown would read as markup escaped."""
         marks = [":--" if name in self.words else "--:" for name in self.columns]
         lines = [self.heads, marks, *self.lines()]
-        return "".join(f"| {' | '.join(map(_markdown, line))} |\n" for line in lines)
+        return "".join(f"| {' | '.join(map(markdown, line))} |\n" for line in lines)
 
     def to_latex(self) -> str:
         """A `tabular` of LaTeX with the rules of the package booktabs; what LaTeX would read as markup is escaped."""
@@ -317,7 +317,8 @@ _LATEX = {c: f"\\{c}" for c in "&%$#_{}"} | {c: rf"\text{name}{{}}" for c, name 
 _LATEX |= {"±": r"$\pm$", DASH: "--", "\0": "{}"}  # the last keeps hyphens apart, which LaTeX joins to dashes
 
 
-def _markdown(text: str) -> str:
+def markdown(text: str) -> str:
+    """Text for Markdown, on one line."""
     return _MARKDOWN.sub(r"\\\g<0>", " ".join(text.split()))
 
 

@@ -8,6 +8,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from workbench.cli import cli
+from workbench.cli.estimates import aside
 
 
 def command(*words: object) -> Result:
@@ -80,6 +81,32 @@ def test_a_mode_under_a_prior_is_no_maximum_of_the_likelihood_in_every_form(conf
         assert (latex.count(said), command(*words, "--format", "markdown").stdout.count(said)) == (1, 1)
     assert latex == (tmp_path / "out" / "fit" / "estimates.tex").read_text(encoding="utf-8")
     assert said not in command("errors", config, "--out", tmp_path / "flat", "--ways", "observed").stdout
+
+
+def test_the_name_of_a_config_is_no_markup_in_a_title(config: Path, tmp_path: Path) -> None:
+    odd = tmp_path / "x\n\\input{y}<b>|$&.toml"
+    odd.write_text(config.read_text(encoding="utf-8").replace("mine.csv", str(config.parent / "mine.csv")), "utf-8")
+    assert command("fit", odd, "--out", tmp_path / "out").exit_code == 0
+    file = (tmp_path / "out" / "fit" / "estimates.tex").read_text(encoding="utf-8")
+    for more in ((), ("--errors", "observed")):
+        latex, markdown, table = (
+            command("estimates", tmp_path / "out", "--methods", "em", *more, "--format", form).stdout
+            for form in ("latex", "markdown", "table")
+        )
+        for text in (file, latex):
+            assert next(line for line in text.splitlines() if r"\input" in line).startswith(r"% x \input{y}<b>|$&: ")
+        assert not [line for line in (file + latex).splitlines() if line.startswith(r"\input")]
+        assert markdown.startswith(r"x \\input\{y\}\<b\>\|\$\&: ")
+        assert table.startswith(r"x \input{y}<b>|$&: ")
+
+
+def test_what_stands_beside_a_table_stays_on_its_line_and_is_no_markup() -> None:
+    text = "x\n\\input{y}<b>|$&: a\r\x1b[31m"
+    assert aside(text, "latex") == "% x \\input{y}<b>|$&: a \\x1b[31m"
+    assert aside(text, "markdown") == "x \\\\input\\{y\\}\\<b\\>\\|\\$\\&: a \\\\x1b\\[31m"
+    assert aside(text, "table") == "x \\input{y}<b>|$&: a \\x1b[31m"
+    marks = ("# a", "- a", "12. a", "+ a", "=")
+    assert [aside(mark, "markdown") for mark in marks] == ["\\# a", "\\- a", "12\\. a", "\\+ a", "\\="]
 
 
 def test_errors_of_data_names_the_command_that_makes_a_config(config: Path) -> None:

@@ -1,5 +1,6 @@
 """The command that prints the estimates of stored methods, with their errors."""
 
+import re
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from workbench.compare import Comparison
 from workbench.compare.errors import REPLICATES, WAYS, check_ways, errors_of
 from workbench.compare.estimates import LEVEL, Estimates, estimates_of, numbers_of
 from workbench.engine.devices import ask_for_devices
-from workbench.errors import InputError, one_line
+from workbench.errors import LINE, InputError, one_line
 from workbench.experiment import read_experiment
 from workbench.jobs.experiment import ExperimentJob
 from workbench.jobs.formats import NEVER
@@ -22,7 +23,7 @@ from workbench.jobs.names import named, newest_of
 from workbench.jobs.registry import results_in
 from workbench.jobs.running import Reuse, Watch, run_job
 from workbench.jobs.store import Store
-from workbench.table import FORMS, Table, latex
+from workbench.table import FORMS, Table, latex, markdown
 from workbench.wrapping import paragraph
 
 level_option = click.option(
@@ -204,7 +205,6 @@ def _errors(
         tables = [each.table(exact=True, experiment=name) for name, each in found]
         rows = tuple(row for table in tables for row in table.rows)
         return Table(tables[0].columns, rows, headings=tables[0].headings).in_form(form), lost, False
-    about = {"latex": "% "}.get(form, "")
     texts, printed = [], dict[tuple[str, str], str]()
     for name, each in found:
         if form == "table":
@@ -213,9 +213,10 @@ def _errors(
             texts.append(f"{each.text(name) if first == each.method else again}\n\n")
             continue
         table = each.shown(name)
-        notes = "".join(f"{about}{line}\n" for line in table.note.splitlines() if not (about and line == each.mode))
+        said = [line for line in table.note.splitlines() if form != "latex" or line != each.mode]
+        notes = "".join(f"{aside(line, form)}\n" for line in said)
         notes = _printed(each.mode, form) + notes
-        texts.append(f"{about}{table.title}\n\n{replace(table, note='').in_form(form)}\n{notes}")
+        texts.append(f"{aside(table.title, form)}\n\n{replace(table, note='').in_form(form)}\n{notes}")
     return "".join(texts), lost, False
 
 
@@ -226,17 +227,16 @@ def in_form(found: Sequence[tuple[str, Estimates]], form: str) -> str:
         columns = ("experiment", *tables[0][1].columns)
         rows = tuple({"experiment": name, **row} for name, one in tables for row in one.rows)
         return Table(columns, rows).in_form(form)
-    about = {"table": "", "latex": "% ", "markdown": ""}[form]
     texts = []
     for name, each in found:
         shown = each.shown
-        title = f"{about}{name}: {shown.title}"
+        title = aside(f"{name}: {shown.title}", form)
         if form == "table":
             whole = replace(shown, title=title)
             texts.append(f"{whole if each.rows else paragraph(title)}\n")
             continue
-        note = shown.note.removeprefix(each.mode).strip() if about else shown.note
-        end = _printed(each.mode, form) + (f"\n{about}{note}\n" if note else "")
+        note = shown.note.removeprefix(each.mode).strip() if form == "latex" else shown.note
+        end = _printed(each.mode, form) + (f"\n{aside(note, form)}\n" if note else "")
         gap = "\n" if form == "markdown" else ""
         body = shown.in_form(form) if each.rows else ""
         texts.append(f"{title}\n{gap}{body}{gap}{end.lstrip()}")
@@ -246,3 +246,12 @@ def in_form(found: Sequence[tuple[str, Estimates]], form: str) -> str:
 def _printed(note: str, form: str) -> str:
     """A note that LaTeX prints below its table, where others are comments; empty in other forms."""
     return f"\\par\\smallskip{{\\footnotesize {latex(note)}\\par}}\n" if note and form == "latex" else ""
+
+
+def aside(text: str, form: str) -> str:
+    """A title or a note beside a table of one of `FORMS`, on one line: a comment in LaTeX, escaped in Markdown."""
+    text = one_line(text, 10 * LINE)
+    if form == "markdown":
+        # At the start of a line, marks of headings and lists are markup too.
+        return re.sub(r"^(\d*)([#+=.)-])", r"\1\\\2", markdown(text))
+    return f"% {text}" if form == "latex" else text

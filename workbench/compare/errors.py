@@ -20,7 +20,7 @@ from workbench.data.dataset import check_seed
 from workbench.data.names import unknown_names
 from workbench.display import PRINTED, line, page
 from workbench.engine.keys import named_key
-from workbench.errors import InputError, checks_arguments, whole_number
+from workbench.errors import InputError, checks_arguments, one_line, whole_number
 from workbench.frames import frame_of_rows
 from workbench.geometry.bootstrap import SCHEMES, refits
 from workbench.geometry.curvature import curvature, information, raveled
@@ -99,7 +99,7 @@ class Errors:
             lines = [(experiment, self.method, *line) for line in lines]
             return Table.of_lines(("experiment", "method", *own), lines)
         about = f"{experiment}: " if experiment else ""
-        title = f"{about}Standard errors of {self.method}" + (f", in {self.units}" if self.units else "")
+        title = one_line(f"{about}Standard errors of {self.method}" + (f", in {self.units}" if self.units else ""))
         note = "; ".join([*([self.mode.rstrip(".")] if self.mode else []), *self.notes])
         return Table.of_lines(own, lines, title=title, note=note, words=("parameter", "column"), first=3)
 
