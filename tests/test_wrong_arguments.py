@@ -20,6 +20,8 @@ def fitted() -> wb.Comparison:
     return wb.compare(wb.Problem(x, 2), "em", restarts=1)
 
 
+GALAXIES = Path(__file__).parents[1] / "experiments" / "galaxies.toml"
+
 Wrong = Callable[[wb.Comparison], object]
 
 WRONG: dict[str, tuple[Wrong, str]] = {
@@ -69,6 +71,23 @@ WRONG: dict[str, tuple[Wrong, str]] = {
     "replicates in words": (lambda c: wb.errors_of(c, "em", replicates="a"), "replicates: .* whole number"),
     "a seed in words": (lambda c: wb.errors_of(c, "em", seed="a"), "seed: must be a whole number from 0"),
     "no ways": (lambda c: wb.errors_of(c, "em", None), r"ways: must be a list of texts, got None"),
+    "more draws than fit into memory": (
+        lambda c: c["em"].best(c.problem).sample(jax.random.key(0), 10**12),
+        "num_samples: must be a whole number of at most",
+    ),
+    "more replicates than fit into memory": (
+        lambda c: wb.errors_of(c, "em", replicates=10**9),
+        "replicates: must be a whole number of at most 1,000,000",
+    ),
+    "weights that cannot be counted": (
+        lambda c: wb.Problem(c.problem.x, 2, weights=np.full(c.problem.num_rows, 1e308)),
+        r"weights: data row 1 is 1e\+308, and a weight counts",
+    ),
+    "no number of components": (
+        lambda c: wb.select(wb.read_experiment(GALAXIES), 3),
+        "components: give numbers of components, as",
+    ),
+    "an argument of none": (lambda c: wb.use_all_cores("a"), "use_all_cores: too many positional arguments"),
     "an unknown way": (lambda c: wb.errors_of(c, "em", "weigted"), r"unknown way 'weigted'\. Did you mean"),
     "a list for a method": (lambda c: wb.estimates_of(c, ["em"]), "method: must be text"),
     "a level in words": (lambda c: wb.estimates_of(c, "em", "a"), "level: must be a number, got 'a'"),

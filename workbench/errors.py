@@ -244,11 +244,11 @@ def cut(text: str, most: int) -> str:
     return f"{text[: most - tail]} ... {text[-tail:]}"
 
 
-def whole_number(name: str, value: object, least: int = 1) -> int:
+def whole_number(name: str, value: object, least: int = 1, most: int | None = None) -> int:
     """An argument that must be a whole number, of Python or NumPy, as an int.
 
     Raises:
-        InputError: it is not one, or is smaller than `least`.
+        InputError: it is not one, or is smaller than `least` or larger than `most`.
     """
     # Booleans are whole numbers to Python; numbers such as 2.0 are none.
     if type(value).__name__ in ("bool", "bool_") or not hasattr(value, "__index__"):
@@ -256,6 +256,8 @@ def whole_number(name: str, value: object, least: int = 1) -> int:
     number = operator.index(value)
     if number < least:
         raise InputError(f"{name}: must be a whole number of at least {least}, got {shown(value)}")
+    if most is not None and number > most:
+        raise InputError(f"{name}: must be a whole number of at most {most:,}, got {shown(value)}")
     return number
 
 

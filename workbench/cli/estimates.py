@@ -12,7 +12,7 @@ from workbench.cli.run import FAILED
 from workbench.cli.shared import Folder, check_suffix, import_own, job_option, names_of, progress, reusing, writing
 from workbench.cli.shared import named as named_file
 from workbench.compare import Comparison
-from workbench.compare.errors import REPLICATES, WAYS, check_ways, errors_of
+from workbench.compare.errors import MOST_REPLICATES, REPLICATES, WAYS, check_ways, errors_of
 from workbench.compare.estimates import LEVEL, Estimates, estimates_of, numbers_of
 from workbench.engine.devices import ask_for_devices
 from workbench.errors import LINE, InputError, one_line
@@ -42,7 +42,7 @@ ways_option = click.option(
 )
 replicates_option = click.option(
     "--replicates",
-    type=click.IntRange(min=10),
+    type=click.IntRange(10, MOST_REPLICATES),
     default=REPLICATES,
     show_default=True,
     help="Data sets of each bootstrap.",

@@ -34,7 +34,7 @@ FAILED = 1
 
 @cli.command()
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--starts", type=click.IntRange(min=1), default=1000, show_default=True, help="Starts of each atlas.")
+@click.option("--starts", type=click.IntRange(1, 10**6), default=1000, show_default=True, help="Starts of each atlas.")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Override a key; may be repeated.")
 @click.option("--methods", metavar="NAME,NAME", help="Only these methods  [default: all but samplers]")
 @click.option("--rules", metavar="NAME,NAME", help="Rules of starts, or all  [default: the rule of the experiment]")

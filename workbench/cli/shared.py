@@ -3,6 +3,7 @@
 If a command has done the same thing for a minute, it reports where it stands.
 """
 
+import math
 import sys
 import threading
 import time
@@ -35,6 +36,18 @@ job_option = click.option(
     metavar="NAME",
     help="The job, where the folder holds several: its name or its id in `workbench status`, or a part of it.",
 )
+
+
+class Finite(click.FloatRange):
+    """A number in a range, and no NaN, which click takes for one in every range."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """The number."""
+        number = float(super().convert(value, param, ctx))
+        if not math.isfinite(number):
+            self.fail(f"{value} is no finite number.", param, ctx)
+        return number
+
 
 # What a command writes into one file, and the suffix that says so; and the suffixes of other formats.
 SUFFIXES = {

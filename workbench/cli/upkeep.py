@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from workbench.cli.group import cli
-from workbench.cli.shared import check_suffix, in_format, job_option, progress, writing
+from workbench.cli.shared import Finite, check_suffix, in_format, job_option, progress, writing
 from workbench.engine.devices import ask_for_devices
 from workbench.errors import InputError
 from workbench.jobs import packs, upkeep
@@ -146,7 +146,7 @@ def merge(source: Path, target: Path) -> None:
 @cli.command()
 @click.argument("first", type=click.Path(path_type=Path), metavar="A")
 @click.argument("second", type=click.Path(path_type=Path), metavar="B")
-@click.option("--tolerance", type=click.FloatRange(min=0), default=upkeep.RELATIVE, show_default=True, help="Relative.")
+@click.option("--tolerance", type=Finite(0), default=upkeep.RELATIVE, show_default=True, help="Relative.")
 @click.pass_context
 def diff(ctx: click.Context, first: Path, second: Path, tolerance: float) -> None:
     """List the differences between two results folders: settings, versions and numbers.
@@ -172,7 +172,7 @@ def export(folder: Path, out: Path | None) -> None:
 
 @cli.command()
 @click.argument("pack", type=click.Path(path_type=Path), metavar="PACK")
-@click.option("--tolerance", type=click.FloatRange(min=0), help="Relative  [default: the tolerance of each job]")
+@click.option("--tolerance", type=Finite(0), help="Relative  [default: the tolerance of each job]")
 @click.option("--quiet", is_flag=True, help="Print only what differs.")
 @click.pass_context
 def verify(ctx: click.Context, pack: Path, tolerance: float | None, quiet: bool) -> None:

@@ -40,6 +40,9 @@ WAYS = ("observed", "louis", "sandwich", *SCHEMES)
 # With this many replicates, the standard error of a standard error is 1 / sqrt(2 B), 5 % of it.
 REPLICATES = 200
 
+# More would say nothing more, and not fit into memory.
+MOST_REPLICATES = 1_000_000
+
 # The largest share of replicates that may be lost: refits that do not converge, or whose labels are in doubt.
 DOUBTFUL = 0.05
 
@@ -137,7 +140,7 @@ def errors_of(
     """
     ways = (ways,) if isinstance(ways, str) and ways != "all" else WAYS if isinstance(ways, str) else ways
     check_ways(ways)
-    replicates = whole_number("replicates", replicates, 2)
+    replicates = whole_number("replicates", replicates, 2, MOST_REPLICATES)
     check_seed(seed)
     if method not in comparison or comparison[method].is_sampler:
         raise InputError(f"method: {method!r} does not climb; errors are those of a maximum")

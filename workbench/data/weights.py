@@ -7,6 +7,9 @@ from workbench.data.moments import Weights, number_of
 from workbench.data.points import check_plain
 from workbench.errors import InputError, shown
 
+# Numbers of 64 bits cannot count more observations than this.
+MOST = 2.0**53
+
 
 def check_weights(given: ArrayLike, rows: int, where: str = "weights") -> Weights:
     """The weights of rows as float64, after a check that each is a finite number of at least 0 and one is above 0. [N]
@@ -40,6 +43,12 @@ def check_weights(given: ArrayLike, rows: int, where: str = "weights") -> Weight
             raise InputError(f"{where}: data row {row + 1} is {weights[row]:g}; {remedy}")
     if len(weights) and not np.any(weights > 0):
         raise InputError(f"{where}: all are 0, so that no row counts; give at least one above 0")
+    if np.any(weights > MOST):
+        row = int(np.argmax(weights))
+        raise InputError(
+            f"{where}: data row {row + 1} is {weights[row]:g}, and a weight counts equal observations; scale the "
+            "weights to sum to their number"
+        )
     return weights
 
 

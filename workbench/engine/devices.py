@@ -21,7 +21,7 @@ import threadpoolctl
 from jax.sharding import AxisType, Mesh
 
 from workbench.engine.compat.environment import SET_ASIDE
-from workbench.errors import LINE, InputError, cut, shown, whole_number
+from workbench.errors import LINE, InputError, checks_arguments, cut, shown, whole_number
 
 USUAL = "float64"
 
@@ -43,6 +43,7 @@ def precision_note(*dtypes: str) -> str:
 WAITING = 2
 
 
+@checks_arguments
 def use_all_cores() -> int:
     """Give JAX one device for each core, so that passes over the data use all of them. Returns the number of devices.
 

@@ -19,6 +19,7 @@ from workbench.loop.pool import Checkpoint
 from workbench.provenance import Provenance, why_stale
 from workbench.selection.asked import (
     Scope,
+    checked_components,
     families_of,
     identity_of,
     prior_remark_of,
@@ -223,7 +224,8 @@ def select(
         InputError: K is not a whole number of at least 1, a criterion is unknown, or the data, the prior or the starts
             do not suit one of the K; raised before anything runs.
     """
-    job, store = SelectionJob(name, experiment.located(Path(folder)), Scope([*components], None, criteria)), Store(out)
+    scope = Scope(checked_components(components), None, criteria)
+    job, store = SelectionJob(name, experiment.located(Path(folder)), scope), Store(out)
     found = job.result(store, run_job(job, store, reuse=Reuse(force, keep_stale, retry), watch=watch))
     assert isinstance(found, Selection)
     return found
@@ -259,7 +261,9 @@ def select_families(
         InputError: a family or a criterion is unknown, a family is given twice, or as for `select`; raised before
             anything runs.
     """
-    job = SelectionJob(name, experiment.located(Path(folder)), Scope([*components], covariances, criteria))
+    job = SelectionJob(
+        name, experiment.located(Path(folder)), Scope(checked_components(components), covariances, criteria)
+    )
     store = Store(out)
     found = job.result(store, run_job(job, store, reuse=reuse, watch=watch))
     assert isinstance(found, FamilySelection)

@@ -188,10 +188,10 @@ class Mixture:
         """Independent draws and the components they came from, -1 for the background. [N, D], [N]
 
         Raises:
-            InputError: `num_samples` is no whole number of at least 0, or `key` is no key, or several.
+            InputError: `num_samples` is no whole number from 0 to 2^30 / D (8 GiB), or `key` is no key, or several.
         """
         check_key(key)
-        num_samples = whole_number("num_samples", num_samples, 0)
+        num_samples = whole_number("num_samples", num_samples, 0, 2**30 // self.num_dimensions)
         if self.background is not None:
             return self.background.sample(key, num_samples, replace(self, background=None).sample)
         key_component, key_noise = jax.random.split(key)

@@ -1,5 +1,6 @@
 """The request of a choice of K: its candidates, their identity, and both in words."""
 
+import operator
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
@@ -10,7 +11,7 @@ from workbench.data.known import fewest_components
 from workbench.data.names import unknown_name
 from workbench.engine.devices import USUAL, dtype_name
 from workbench.engine.rows import SHARED_AT
-from workbench.errors import InputError
+from workbench.errors import InputError, shown
 from workbench.experiment import Experiment
 from workbench.mixture import COVARIANCES
 from workbench.selection.candidate import climber_of
@@ -34,10 +35,11 @@ class Scope(NamedTuple):
         return Scope(checked_components(self.components), self.covariances, checked_criteria(self.criteria))
 
 
-def checked_criteria(criteria: Sequence[str] | None) -> list[str]:
-    """Distinct names of criteria in the order of `CRITERIA`; all if None is given."""
+def checked_criteria(criteria: Sequence[str] | str | None) -> list[str]:
+    """Distinct names of criteria in the order of `CRITERIA`; all if None is given. Text has commas between names."""
     if criteria is None:
         return list(CRITERIA)
+    criteria = criteria.split(",") if isinstance(criteria, str) else criteria
     unknown = [name for name in criteria if name not in CRITERIA]
     if unknown:
         raise InputError(f"criteria: {unknown_name('criterion', unknown[0], tuple(CRITERIA))}")
@@ -46,14 +48,16 @@ def checked_criteria(criteria: Sequence[str] | None) -> list[str]:
     return [name for name in CRITERIA if name in criteria]
 
 
-def checked_components(components: Iterable[int]) -> list[int]:
+def checked_components(components: Any) -> list[int]:
     """Distinct numbers of components, in order."""
-    wanted = sorted(set(components))
-    wrong = [k for k in wanted if isinstance(k, bool) or not isinstance(k, int) or k < 1]
-    if wrong or not wanted:
-        given = ", ".join(map(str, wrong)) or "none"
-        raise InputError(f"components: must be whole numbers of at least 1, got {given}; give some, as range(1, 10)")
-    return wanted
+    if isinstance(components, str) or not isinstance(components, Iterable):
+        raise InputError(f"components: give numbers of components, as range(1, 10), got {shown(components)}")
+    given = list(components)
+    wrong = [k for k in given if isinstance(k, bool) or not hasattr(k, "__index__") or k < 1]
+    if wrong or not given:
+        named = ", ".join(map(shown, wrong)) or "none"
+        raise InputError(f"components: must be whole numbers of at least 1, got {named}; give some, as range(1, 10)")
+    return sorted({operator.index(k) for k in given})
 
 
 def with_components(experiment: Experiment, components: int, train: Dataset) -> Experiment:
