@@ -23,6 +23,7 @@ from workbench.diagnostics import (
     pooled_evidence,
     restart_statuses,
 )
+from workbench.diagnostics.passed_over import passed_over
 from workbench.display import as_html, as_text, line
 from workbench.errors import checks_arguments
 from workbench.loop.trace import Trace
@@ -91,6 +92,7 @@ class MethodSummary:
     equal_elsewhere: int | None = None  # restarts that end at the value of the best but on another mixture
     converged_on_best: int | None = None  # restarts that reach the best and have converged
     searches_on_best: int | None = None  # searches of starts from which restarts reach the best; None if not known
+    passed_over: str | None = None  # higher optima that the rule of soundness does not count, and what to do, as text
     searches: int | None = None  # independent searches that all starts come from; None if not known
     stale: str | None = None  # the code that made the stored run, if it is not the present one
     heldout_gain: float | None = None  # held-out log density per point less em's, on the same points
@@ -184,6 +186,7 @@ def _summarise(
     rand = None
     if reference.labels is not None and mixture is not None:
         rand = agreement_with(reference.labels, mixture, problem)
+    over = None if trace.is_sampler else passed_over(problem, trace, comparison.rule, value)
     return MethodSummary(
         method=name,
         restarts=trace.num_restarts,
@@ -224,6 +227,7 @@ def _summarise(
         sliver=None if short or mixture is None or trace.is_sampler else sliver_in(problem, mixture, columns),
         equal_elsewhere=None if trace.is_sampler else elsewhere,
         searches_on_best=comparison.searches_of(trace, [restart for restart, _ in rows]),
+        passed_over=None if over is None else over.words,
         searches=comparison.searches_of(trace, range(trace.num_restarts)),
         converged_on_best=sum(statuses[restart].status == Status.CONVERGED for restart, _ in rows),
         heldout_gain=None if gain is None else gain.log_density,

@@ -39,10 +39,10 @@ def whom_to_trust(summaries: Sequence[MethodSummary], problem: Problem | None = 
     if not there:
         sound = any(s.best_log_joint is not None for s in climbs)
         reason = "no method that climbs reaches the best" if sound else "no method that climbs has a sound answer"
-        return f"Trust none yet: {reason}.{_of_chains(summaries)}"
+        return f"Trust none yet: {'; '.join([reason, *_passed_over(climbs)])}.{_of_chains(summaries)}"
     found = "; ".join(f"{s.method} ends there from {s.reached_best} of {s.restarts} starts{_of(s)}" for s in there)
     one = problem is not None and problem.components == 1  # which has no optimum but its own
-    doubts = ([] if one else _of_searches(there)) + _doubts(there) + _of_parameters(problem)
+    doubts = _passed_over(climbs) + ([] if one else _of_searches(there)) + _doubts(there) + _of_parameters(problem)
     after = f"{_of_rivals(climbs)}{_of_chains(summaries)}"
     if doubts:
         return f"Do not trust the best yet: {'; '.join(doubts)} ({found}).{after}"
@@ -67,6 +67,11 @@ def _of(s: MethodSummary) -> str:
     if s.searches_on_best is None or s.searches_on_best == s.reached_best:
         return ""
     return f" ({s.searches_on_best} independent search{'es' * (s.searches_on_best != 1)})"
+
+
+def _passed_over(climbs: Sequence[MethodSummary]) -> list[str]:
+    """A doubt where higher optima are not counted; of one method, because others tell of the same."""
+    return [s.passed_over for s in climbs if s.passed_over is not None][:1]
 
 
 def _of_searches(there: Sequence[MethodSummary]) -> list[str]:

@@ -10,6 +10,7 @@ import numpy as np
 
 from workbench.compare.comparison import starts_of
 from workbench.data import Dataset
+from workbench.diagnostics.passed_over import passed_over
 from workbench.engine.keys import named_key
 from workbench.experiment import Experiment
 from workbench.loop.run import run
@@ -125,7 +126,9 @@ def _best(experiment: Experiment, problem: Problem, trace: Trace, method: Climbe
         return Missing(f"none of {trace.num_restarts} starts of {method.method} ends in a sound mixture")
     place, health = found
     mixture = jax.tree.map(jnp.asarray, trace.at(*place))
+    over = passed_over(problem, trace, experiment.soundness, float(trace.log_joint[place]))
     warnings = {
+        "" if over is None else over.words: over is not None,
         "the best fit had not converged": not trace.converged[place[0]],
         "two components of the best fit have merged": health.merged,
         "the best fit has a component both tight and small": health.suspicious,
