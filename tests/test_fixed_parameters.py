@@ -229,6 +229,8 @@ def test_what_contradicts_fixed_parameters_is_refused(x: np.ndarray) -> None:
     with pytest.raises(InputError, match=r"which known rows .* and fixed parameters do not allow"):
         Labellings.of(start).check(Problem(x, K, fixed=CASES["mean"]))
     with pytest.raises(InputError, match="give a list, as"):
+        Problem(x, K, fixed=["a"])  # type: ignore[list-item]
+    with pytest.raises(InputError, match="give at least one of weight, mean and covariance"):
         Problem(x, K, fixed=[{"component": 0}])  # type: ignore[list-item]
 
 

@@ -179,7 +179,7 @@ class TestForms:
         usual, file = command("table", folder, "--format", form).stdout, tmp_path / "records"
         result = command("table", folder, "--format", form, "--out", file)
         assert (result.exit_code, result.stdout) == (0, f"{file}\n") and file.read_text() == usual
-        assert "give another --out" in command("table", folder, "--format", form, "--out", tmp_path).stderr
+        assert "give another name" in command("table", folder, "--format", form, "--out", tmp_path).stderr
 
     def test_parquet_says_what_it_needs_and_where_it_cannot_write(self, tmp_path, monkeypatch):
         with pytest.raises(InputError, match=r"nowhere.*cannot be written"):
