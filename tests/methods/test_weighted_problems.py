@@ -25,7 +25,8 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "nuts": {**SAMPLES, "max_tree_depth": 4},
     "gibbs": SAMPLES,
     "mixed": {**SAMPLES, "max_tree_depth": 4},
-    "tempered_smc": {"num_warmup": 40, "num_samples": 8, "num_chains": R},
+    # Rounding errors grow along trajectories, and in the end decide whether a move is accepted.
+    "tempered_smc": {"num_warmup": 40, "num_samples": 8, "num_chains": R, "num_moves": 2},
     "ibis": {"num_warmup": 60, "num_samples": 8, "num_chains": R},
     "permuted": {"of": {"method": "ibis", "num_warmup": 60, "num_samples": 8, "num_chains": R}},
     "cavi": {"max_iterations": 30, "num_samples": 4},
