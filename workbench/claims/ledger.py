@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 
@@ -12,7 +11,7 @@ from workbench.claims.checks import CHECKS
 from workbench.claims.decision import Decision, Exact, Interval, Varied, across, number, undecided
 from workbench.claims.evidence import Evidence, Limits
 from workbench.config import Config, Listed
-from workbench.errors import VALUE, InputError, one_line
+from workbench.errors import VALUE, InputError, nearest, one_line
 from workbench.experiment import Experiment, read_experiment
 from workbench.experiment.provenance import provenance_of
 from workbench.experiment.reading import explain, read_toml
@@ -217,8 +216,8 @@ def _entry(name: str, table: Any, folder: Path, quick: bool, seeded: tuple[str, 
     each = () if quick else claim.vary
     varied = tuple(_configs(v.config or claim.config, folder, seeded + v.set, problems) for v in each)
     if claim.check not in CHECKS:
-        near = get_close_matches(claim.check, CHECKS, n=1)
-        hint = f"did you mean {near[0]!r}? " if near else ""
+        near = nearest(claim.check, tuple(CHECKS))
+        hint = f"did you mean {near!r}? " if near else ""
         problems.append(f".check: unknown {claim.check!r} ({hint}allowed: {', '.join(CHECKS)})")
     else:
         problems += _misfit_of_thresholds(claim)

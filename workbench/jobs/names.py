@@ -2,11 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
-from workbench.errors import VALUE, InputError, cut, shown
+from workbench.errors import InputError, nearest, shown
 from workbench.experiment.reading import parse_experiment
 from workbench.experiment.sweep import tell_apart
 from workbench.jobs.base import MOST_NAMED
@@ -119,8 +118,8 @@ def named(found: Sequence[Named], job: str | None, folder: Path | str) -> list[N
     ):
         if some := [each for each in found if fits(each)]:
             return some
-    near = get_close_matches(cut(job, VALUE), [word for each in found for word in (each.name, each.id)], n=1)
-    suggestion = f" Did you mean {near[0]!r}?" if near else ""
+    near = nearest(job, [word for each in found for word in (each.name, each.id)])
+    suggestion = f" Did you mean {near!r}?" if near else ""
     listed = [f"{each.id} ({each.name})" for each in reversed(found[-MOST_NAMED:])]
     more = f", and {len(found) - MOST_NAMED} more" if len(found) > MOST_NAMED else ""
     raise InputError(f"--job: {folder} has no job {shown(job)}.{suggestion} It has {', '.join(listed)}{more}")
