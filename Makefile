@@ -8,6 +8,9 @@ BENCH_VENV := .venv-bench
 BENCH_STAMP := $(BENCH_VENV)/.installed
 BENCH_PYTHON := env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE $(BENCH_VENV)/bin/python
 
+# Processes that run the cells of the long jobs.
+JOBS ?= $(shell getconf _NPROCESSORS_ONLN)
+
 # The day whose quarter of the slow tests `make test-day` runs, and the minutes in which it begins tests.
 DAY ?= $(shell date -u +%F)
 MINUTES ?= 60
@@ -46,7 +49,7 @@ demo: setup
 	$(BIN)/workbench run experiments/old_faithful.toml
 
 why: setup
-	$(BIN)/workbench claims
+	$(BIN)/workbench claims --jobs $(JOBS)
 	$(BIN)/workbench atlas experiments/galaxies.toml --methods em
 	$(BIN)/workbench run experiments/coordinates.toml --quiet
 
@@ -97,7 +100,7 @@ lab: setup
 # Small variants of what the notebooks read, in results/quick, where notebooks/stored.py looks when the full ones are missing.
 notebooks-data: setup
 	$(BIN)/workbench run experiments/old_faithful.toml --quiet
-	$(BIN)/workbench claims --quick
+	$(BIN)/workbench claims --quick --jobs $(JOBS)
 	$(BIN)/workbench atlas experiments/galaxies.toml --methods em --starts 200 --out results/quick/galaxies
 	$(BIN)/workbench run experiments/coordinates.toml --set restarts=2 --out results/quick/coordinates --quiet \
 	  --set "methods={ em = { tolerance = 1e-13 }, lbfgs = { method = 'ascent', gradient_tolerance = 1e-8 }, newton = {} }"

@@ -37,6 +37,13 @@ def test_one_that_uses_no_processor_waits() -> None:
     )
 
 
+def test_of_workers_nothing_is_said_that_this_process_cannot_know() -> None:
+    stand = Stand(patience=10.0)
+    assert stand.look(HERE, ["rate at 0 of 128"], 0.0, None) is None
+    said = stand.look(HERE, ["rate at 0 of 128"], 10.0, None)
+    assert said == "rate at 0 of 128: nothing new for 10 s; its workers are at their cells"
+
+
 @pytest.mark.parametrize("moves", ["to another place", "by telling something new"])
 def test_one_that_moves_on_is_left_alone(moves: str) -> None:
     stand, told = Stand(patience=10.0), ["em at 0 of 14"]

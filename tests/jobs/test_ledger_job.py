@@ -189,6 +189,13 @@ def test_run_judges_a_ledger_as_claims_does(ledger, out):
         assert f"{option}: " in refused.stderr and "is a ledger of claims" in refused.stderr
 
 
+def test_processes_judge_as_one_does(ledger, out, tmp_path):
+    one = command("claims", ledger, "--out", out, "--format", "json")
+    two = command("claims", ledger, "--out", tmp_path / "two", "--format", "json", "--jobs", 2)
+    assert (one.exit_code, two.exit_code) == (0, 0)
+    assert json.loads(two.stdout) == json.loads(one.stdout)
+
+
 def test_workers_run_what_claims_rest_on_or_the_claims(ledger, out, decided):
     job = LedgerJob("claims", read_ledger(ledger), root=out)
     copy = object.__new__(LedgerJob)

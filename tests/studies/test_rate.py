@@ -84,6 +84,16 @@ def test_em_has_the_published_rate_predicted_and_counted(column, rate) -> None:
     assert 0.6 * row["em_predicted"] < row["em"] < row["em_predicted"] + 2
 
 
+def test_simulated_subjects_are_fitted_with_the_family_and_the_size_asked_for() -> None:
+    study = Rate(components=3, dimensions=2, covariance="tied", separations=(8.0,), replications=1, restarts=1)
+    (row,) = study.measure(dict(study.cells()[0]), Path())
+    assert row["status"] == "maximum"
+    # Two weights, three means and one covariance, in two columns.
+    assert row["parameters"] == 2 + 3 * 2 + 3
+    # From 8 standard deviations each group is known, and EM is at the optimum after a pass or two.
+    assert row["rate"] < 0.05 and row["em"] <= 3
+
+
 @pytest.mark.slow
 def test_overlap_couples_the_equations_and_one_gaussian_has_nothing_to_couple() -> None:
     study = Coupling(components=(1, 2), separations=(2.0, 8.0), dimensions=1, points=500, replications=1, restarts=2)

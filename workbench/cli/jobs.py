@@ -12,13 +12,14 @@ import click
 
 from workbench.claims import read_ledger
 from workbench.cli.group import cli
-from workbench.cli.shared import Folder, import_own, in_format, named, names_of, progress, reusing
+from workbench.cli.shared import Folder, import_own, in_format, named, names_of, progress, reusing, working
 from workbench.engine.devices import ask_for_devices
 from workbench.errors import InputError
 from workbench.experiment import Experiment, read_experiment
 from workbench.experiment.reading import parse_experiment, read_toml
 from workbench.jobs.atlas import AtlasJob
 from workbench.jobs.claims import How, LedgerJob, beside
+from workbench.jobs.executors import Workers
 from workbench.jobs.judged import load_ledger, plain, reading_of, table_of_claims, time_of_runs
 from workbench.jobs.running import Reuse, run_job
 from workbench.jobs.selection import SelectionJob
@@ -94,6 +95,7 @@ LEDGER = Path("experiments/claims.toml")
 @click.argument("file", type=click.Path(path_type=Path), default=LEDGER)
 @click.option("--quick", is_flag=True, help="Run each claim's quick variant.")
 @reusing
+@working
 @click.option("--only", metavar="NAME,NAME", help="Judge only these claims.")
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), help="Root seed of all configs, in place of their own.")
 @click.option(
@@ -106,6 +108,7 @@ def claims(
     file: Path,
     quick: bool,
     reuse: Reuse,
+    workers: Workers | None,
     only: str | None,
     seed: int | None,
     out: Path | None,
@@ -125,7 +128,7 @@ def claims(
     usual = Path("results/quick") if quick else Path("results")
     folder = (usual if seed is None else usual / f"seed-{seed}") if out is None else out
     asked = Asked(quick, names_of("--only", only), form, seed)
-    if judge(file, Store(folder / file.stem), How(reuse), asked):
+    if judge(file, Store(folder / file.stem), How(reuse, executor=workers), asked):
         ctx.exit(FAILED)
 
 

@@ -23,6 +23,7 @@ from workbench.experiment import Experiment
 from workbench.experiment.own import import_methods
 from workbench.experiment.reading import read_toml
 from workbench.files import replacing
+from workbench.jobs import executors
 from workbench.jobs.executors import EXECUTORS, workers_of
 from workbench.jobs.running import Reuse
 from workbench.loop.run import Progress as RunProgress
@@ -90,7 +91,10 @@ def watching(say: Callable[[str], object], patience: float = PATIENCE) -> Iterat
     def watch(thread: int) -> None:
         stand = Stand(patience)
         while not ended.wait(min(1.0, patience / 4)):
-            line = stand.look(_place_of(thread), reports, time.monotonic(), time.process_time())
+            place = _place_of(thread)
+            # Workers spend CPU time that is not this process's own.
+            used = None if place[0].startswith(executors.__file__) else time.process_time()
+            line = stand.look(place, reports, time.monotonic(), used)
             if line is not None:
                 say(line)
 
@@ -114,14 +118,14 @@ class Stand:
         self.patience = patience
         self.met: tuple[Place, int] | None = None
 
-    def look(self, place: Place, reports: Sequence[str], now: float, used: float) -> str | None:
+    def look(self, place: Place, reports: Sequence[str], now: float, used: float | None) -> str | None:
         """A line if the thread has stood in one place for long; None if it moves, or no line is due.
 
         Args:
             place: where it is found now.
             reports: everything that it has reported.
             now: seconds of a clock.
-            used: seconds of CPU time.
+            used: seconds of CPU time; None while other processes work.
         """
         if self.met != (place, len(reports)):
             self.met, self.since, self.used, self.due = (place, len(reports)), now, used, self.patience
@@ -130,9 +134,13 @@ class Stand:
         if waited < self.due:
             return None
         self.due *= 2
+        return f"{reports[-1]}: nothing new for {waited:.0f} s; {self._doing(waited, used)}"
+
+    def _doing(self, waited: float, used: float | None) -> str:
+        if used is None or self.used is None:
+            return "its workers are at their cells"
         busy = used - self.used
-        what = "waiting" if busy < BUSY * waited else "computing"
-        return f"{reports[-1]}: nothing new for {waited:.0f} s; {what} ({busy:.0f} s of CPU time used since)"
+        return f"{'waiting' if busy < BUSY * waited else 'computing'} ({busy:.0f} s of CPU time used since)"
 
 
 def _place_of(thread: int) -> Place:

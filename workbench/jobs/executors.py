@@ -37,6 +37,9 @@ LOSSES = 2
 # another has many cells. A call is given at most MOST cells, and at most as many as took half of SLICE before.
 SLICE, MOST = 1.0, 64
 
+# Seconds after which an idle worker ends. The jobs of a ledger share workers, and their programs, with pauses between.
+IDLE = 600
+
 LOST = "the process that ran it was lost"
 
 # The name of the thread in which a worker watches its parent.
@@ -191,7 +194,7 @@ def _by_pool(work: Work, keys: Sequence[str], jobs: int, most: int) -> Iterator[
 
     # An interrupted process exits at once and leaves its semaphores to loky's resource tracker; a warning is unneeded.
     sys.warnoptions.append("ignore:resource_tracker")
-    pool = get_reusable_executor(max_workers=jobs)
+    pool = get_reusable_executor(max_workers=jobs, timeout=IDLE)
     ahead, sent, size = deque(keys), dict[Any, tuple[str, ...]](), 1
     try:
         while ahead or sent:

@@ -14,6 +14,7 @@ from workbench.config import Listed
 from workbench.data import Simulator
 from workbench.engine.keys import named_key
 from workbench.errors import InputError
+from workbench.experiment.config import FamilyName
 from workbench.geometry.rate import (
     Counted,
     Rates,
@@ -69,14 +70,17 @@ class Rate(Study):
 
     Every method begins at the same mixtures, one nat below the optimum in random directions, and ends 1e-8 nats below
     it. The starts are near because a rate is a property of the neighbourhood, and from farther away methods go to
-    different optima. Simulated subjects have two univariate components, `separation` standard deviations apart, each
-    fitted with its own variance. Their optimum is the one that L-BFGS reaches from the truth; that of real data is the
-    best from k-means++.
+    different optima. Simulated components are `separation` standard deviations apart, by default two univariate ones,
+    each fitted with its own variance. Their optimum is the one that L-BFGS reaches from the truth; that of real data is
+    the best from k-means++.
     """
 
     study: Literal["rate"] = "rate"
     subjects: MaybeSubjects = Field((), description="problems on data of one's own; may be left out")
     separations: Separations = Field((1.5, 2.0, 2.5, 3.0, 4.0, 6.0), description="of simulated components; [] for none")
+    components: Annotated[int, Field(ge=2)] = Field(2, description="K of simulated subjects, fitted with the same K")
+    dimensions: Annotated[int, Field(ge=1)] = Field(1, description="columns of simulated subjects")
+    covariance: FamilyName = Field("full", description="family that is fitted to simulated subjects")
     points: Annotated[int, Field(ge=10)] = Field(1000, description="points of a simulated subject")
     replications: Annotated[int, Field(ge=1)] = Field(8, description="simulated data sets at each separation")
     restarts: Annotated[int, Field(ge=1)] = Field(8, description="starts near each optimum")
@@ -130,7 +134,8 @@ class Rate(Study):
             return optimum_of_subject(subject_named(self.subjects, str(cell["subject"])), self.seed, folder)
         separation, replication = cell["separation"], cell["replication"]
         assert isinstance(separation, float) and isinstance(replication, int)
-        return optimum_of_simulated(Simulator(2, 1, self.points, separation), self.seed + replication)
+        simulator = Simulator(self.components, self.dimensions, self.points, separation)
+        return optimum_of_simulated(simulator, self.seed + replication, self.covariance)
 
     def _passes(self, problem: Problem, starts: Mixture, top: float, found: Rates) -> Row:
         """For each method, the median passes of the restarts that arrive, and the number of these."""

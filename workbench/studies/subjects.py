@@ -91,17 +91,14 @@ def best_optimum(problem: Problem, seed: int) -> Nature:
 
 
 def optimum_at_truth(problem: Problem, data: Dataset) -> Nature:
-    """The end of a climb from the truth of simulated data, polished and classified.
+    """The end of a climb from the truth of simulated data, or the member nearest to it, polished and classified.
 
     Raises:
         InputError: the climb did not end in a sound mixture.
     """
     assert data.truth is not None
     family, truth = problem.covariance, data.truth
-    if problem.components == 1:
-        scales = family.broadcast(jnp.asarray(truth.covariances[0]), 1)
-    else:
-        scales = jnp.linalg.cholesky(jnp.asarray(truth.covariances))
+    scales = family.factor(family.nearest(jnp.asarray(truth.covariances)))
     start = Mixture(jnp.asarray(truth.weights), jnp.asarray(truth.means), scales, family)
     return _climbed(problem, jax.tree.map(lambda leaf: leaf[None], start))
 
@@ -116,14 +113,14 @@ def optimum_of_subject(subject: Subject, seed: int, folder: Path) -> tuple[Probl
     return problem, best_optimum(problem, seed)
 
 
-def optimum_of_simulated(simulator: Simulator, seed: int) -> tuple[Problem, Nature]:
-    """A problem of simulated data with full covariances, and the end of a climb from the truth.
+def optimum_of_simulated(simulator: Simulator, seed: int, covariance: str = "full") -> tuple[Problem, Nature]:
+    """A problem of simulated data, and the end of a climb from the truth.
 
     Raises:
         InputError: the climb did not end in a sound mixture.
     """
     data = simulator.draw(seed)
-    problem = Problem(data.x, simulator.components, "full")
+    problem = Problem(data.x, simulator.components, covariance)
     return problem, optimum_at_truth(problem, data)
 
 
