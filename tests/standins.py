@@ -8,6 +8,8 @@ from typing import ClassVar, Literal
 
 from workbench.studies import Row, Study
 
+_KEPT: list[bytes] = []
+
 
 class Steps(Study):
     """Squares of whole numbers; each cell that is begun is a line of a log."""
@@ -21,6 +23,7 @@ class Steps(Study):
     deaths: int = 0  # so many times
     broken: int = -1  # the cell that fails,
     error: str = "RuntimeError"  # by this error
+    keeps: int = 0  # million bytes that each cell leaves in its process; its row then names the process
 
     def cells(self) -> list[Row]:
         return [{"n": n} for n in range(self.upto)]
@@ -33,6 +36,9 @@ class Steps(Study):
         time.sleep(self.pause)
         if n == self.fatal and begun(self.log).count(n) <= self.deaths:
             os.kill(os.getpid(), signal.SIGKILL)
+        if self.keeps:
+            _KEPT.append(b"x" * (self.keeps * 10**6))
+            return [{"process": os.getpid()}]
         if n == self.broken:
             raise {"RuntimeError": RuntimeError, "OSError": OSError, "MemoryError": MemoryError}[self.error]("no")
         return [{"square": n * n, "third": n / 3}, {"square": -n, "third": None}]

@@ -119,6 +119,14 @@ def test_a_cell_that_always_takes_its_worker_with_it_fails_and_the_others_are_do
     assert sorted(record.row["rows"] for record in records(tmp_path / "out").values()) == [2] * 3
 
 
+def test_a_worker_that_keeps_its_programs_is_kept(tmp_path):
+    # loky looks at a worker's memory once a second, and ends one that has grown by .3 GB.
+    study = steps(tmp_path / "log", upto=4, keeps=200, pause=1.1)
+    assert run(study.resolved(), tmp_path / "out", "loky", jobs=1) == [None] * 4
+    rows = [row for record in records(tmp_path / "out").values() for row in record.values["rows"]]
+    assert len({row["process"] for row in rows}) == 1 and len(rows) == 4
+
+
 @pytest.mark.slow
 def test_slurm_s_library_runs_cells_in_processes_of_this_machine(tmp_path):
     study = steps(tmp_path / "log", upto=2)

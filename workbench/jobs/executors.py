@@ -40,7 +40,14 @@ SLICE, MOST = 1.0, 64
 # Seconds after which an idle worker ends. The jobs of a ledger share workers, and their programs, with pauses between.
 IDLE = 600
 
+# Bytes by which a worker may grow. loky allows .3 GB, less than the compiled programs that a worker is to keep, which
+# `make_room` bounds, and lets a new worker compile them again.
+GROWTH = 2**32
+
 LOST = "the process that ran it was lost"
+
+# The module of loky that a worker's process runs.
+LOKY = "joblib.externals.loky.process_executor"
 
 # The name of the thread in which a worker watches its parent.
 _WATCH = "workbench-parent"
@@ -159,6 +166,8 @@ def _begin(devices: int, x64: bool, parent: int) -> None:
     ask_for_devices(devices)
     jax.config.update("jax_enable_x64", x64)
     keep_compiled_programs()
+    if LOKY in sys.modules:
+        sys.modules[LOKY]._MAX_MEMORY_LEAK_SIZE = GROWTH  # type: ignore[attr-defined]
 
 
 def _end_with(parent: int) -> None:
