@@ -24,6 +24,10 @@ ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
 TURNS = 5
 PARITY = 0x1BD11BDA
 
+# From this many numbers on, XLA must compute their key before them: it would otherwise derive the key anew for every
+# number, which takes longer than the number itself.
+MANY = 64
+
 
 @jax.jit
 def _cipher(key: Array, first: Array, second: Array) -> tuple[Array, Array]:
@@ -44,6 +48,8 @@ def _counted(key: Array, shape: tuple[int, ...]) -> tuple[Array, Array]:
     size = math.prod(shape)
     if size > 2**32:
         raise ValueError(f"shape: {shape} are more random numbers than one key gives; split it")
+    if size >= MANY:
+        key = jax.lax.optimization_barrier(key)
     count = jnp.arange(size, dtype=jnp.uint32).reshape(shape)
     return _cipher(key, jnp.zeros_like(count), count)
 
