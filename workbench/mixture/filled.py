@@ -37,10 +37,11 @@ def has_variances(mixtures: Mixture) -> bool:
 
 
 def of_variances(mixtures: Mixture) -> Mixture:
-    """The same mixtures, leaves [..., K, ...], converted to the diagonal family if `has_variances`."""
+    """The same mixtures, leaves [..., K, ...], converted to the diagonal family if `has_variances`; on the host."""
     if not has_variances(mixtures):
         return mixtures
-    return replace(mixtures, scales=mixtures.scales[..., 0], covariance=Diagonal())
+    scales = np.asarray(mixtures.scales)[..., 0]
+    return replace(mixtures, scales=scales, covariance=Diagonal())  # type: ignore[arg-type]
 
 
 def first_components(mixtures: Mixture, components: int) -> Mixture:

@@ -180,6 +180,6 @@ def scored(
         parameters=candidate.num_parameters,
         log_likelihood=None if fit is None else fit.log_likelihood,
         scores={name: scores[name] for name in asked},
-        smallest=None if fit is None else problem.num_points * float(np.min(fit.mixture.weights)),
+        smallest=None if fit is None else problem.num_points * float(np.min(np.asarray(fit.mixture.weights))),
         impossible=needs(problem).removesuffix(". ") or None if fit is None else None,
     )

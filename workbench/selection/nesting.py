@@ -116,8 +116,9 @@ def padded(mixtures: Mixture, problem: Problem) -> Mixture:
     weights = np.concatenate([weights * k / size, added], 1)
     means = np.concatenate([means, np.broadcast_to(rows.shift, (restarts, more, d))], 1)
     if not family.is_shared:
-        wide = np.asarray(family.broadcast(rows.matrix @ rows.matrix.T, more))
-        scales = np.concatenate([scales, np.broadcast_to(wide, (restarts, *wide.shape))], 1)
+        # For one component and then for all, so that one program serves every K.
+        wide = np.asarray(family.broadcast(rows.matrix @ rows.matrix.T, 1))[0]
+        scales = np.concatenate([scales, np.broadcast_to(wide, (restarts, more, *wide.shape))], 1)
     return Mixture(weights, means, scales, family)  # type: ignore[arg-type]
 
 

@@ -144,7 +144,7 @@ def sampled(
     def drawn(sampler: Sampler) -> Posterior:
         # Starts are repeated if there are more runs, which do not use them.
         chosen = np.arange(sampler.num_chains) % len(starts.weights)
-        own = jax.tree.map(lambda leaf: leaf[chosen], starts)
+        own = jax.tree.map(lambda leaf: np.asarray(leaf)[chosen], starts)
         trace = run_nested(sampler, problem, own, named_key(experiment.seed, sampler.method))
         return Posterior.of(sampler.method, trace, problem, experiment.soundness)
 
