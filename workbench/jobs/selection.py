@@ -30,8 +30,9 @@ from workbench.selection.criteria import Begun, Choice, Sampling, scored
 from workbench.selection.families import FamilySelection
 from workbench.selection.selection import Selection
 
-# The cells ahead whose sampling begins: two threads sample, and one of them may take long over the cell before.
-AHEAD = 2
+# The cells ahead whose sampling begins: two threads sample, and one of them may take as long over the cell before as
+# the other over all of these. More would hold more draws in memory, and lose more work to an interruption.
+AHEAD = 4
 
 # Modules that hand the settings of the config to the code that computes.
 GLUE = ("jobs.selection", "selection.asked", "experiment.config")
