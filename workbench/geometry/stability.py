@@ -21,6 +21,7 @@ from numpy.typing import ArrayLike
 
 from workbench.charts import Chart
 from workbench.diagnostics.status import RestartStatus, Status
+from workbench.engine.compat.compilation import jit_by_size
 from workbench.geometry.curvature import curvature, raveled
 from workbench.loop.trace import Trace
 from workbench.mixture import Mixture
@@ -132,10 +133,16 @@ def chart_in(problem: Problem, units: Units) -> Chart:
     return chart._replace(rows=rows)
 
 
-@partial(jax.jit, static_argnames="units")
 def hessian_in(problem: Problem, mixture: Mixture, units: Units) -> Array:
     """Hessian of `log_joint` in those units. [P, P]"""
+    return _hessian(problem.rows.z.size, problem, mixture, units)
+
+
+def _hessian_in(problem: Problem, mixture: Mixture, units: Units) -> Array:
     return curvature(problem, mixture, chart_in(problem, units)).hessian
+
+
+_hessian = jit_by_size(_hessian_in, static_argnums=(2,))
 
 
 @partial(jax.jit, static_argnames=("units", "steps"))

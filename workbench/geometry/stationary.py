@@ -16,6 +16,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from workbench.charts import Chart
+from workbench.engine.compat.compilation import jit_by_size
 from workbench.errors import InputError
 from workbench.geometry.curvature import complete_fisher, curvature, raveled
 from workbench.methods.base import check_smooth
@@ -134,7 +135,7 @@ def joined(mixture: Mixture, groups: np.ndarray) -> Mixture:
 
 def spectrum(problem: Problem, mixture: Mixture) -> Spectrum:
     """Gradient and Hessian of `log_joint` at a mixture, in the metric of the complete-data information."""
-    value, gradient, hessian, metric = (np.asarray(part) for part in _quadratic(problem, mixture))
+    value, gradient, hessian, metric = (np.asarray(part) for part in _quadratic(problem.rows.z.size, problem, mixture))
     sizes, vectors = np.linalg.eigh(metric)
     white = vectors / np.sqrt(np.maximum(sizes, np.finfo(sizes.dtype).eps * sizes[-1]))
     eigenvalues, inner = np.linalg.eigh(white.T @ hessian @ white)
@@ -183,7 +184,7 @@ def _settle(problem: Problem, mixture: Mixture, end: Nature, within: float) -> N
                 flat=int(np.sum(np.abs(now.eigenvalues) <= FLAT)),
                 largest_eigenvalue=float(now.eigenvalues[-1]),
             )
-        mixture = _moved(problem, mixture, now.step)
+        mixture = _moved(problem.rows.z.size, problem, mixture, now.step)
     return end
 
 
@@ -201,13 +202,13 @@ def _chart(problem: Problem) -> Chart:
     return Chart.of(problem, weights="log_ratio")
 
 
-@jax.jit
+@jit_by_size
 def _quadratic(problem: Problem, mixture: Mixture) -> tuple[Array, Array, Array, Array]:
     chart = _chart(problem)
     return *curvature(problem, mixture, chart), complete_fisher(problem, mixture, chart)
 
 
-@jax.jit
+@jit_by_size
 def _moved(problem: Problem, mixture: Mixture, step: ArrayLike) -> Mixture:
     u, constrain = raveled(mixture, _chart(problem))
     return constrain(u + step)

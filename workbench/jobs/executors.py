@@ -42,7 +42,7 @@ IDLE = 600
 
 # Bytes by which a worker may grow. loky allows .3 GB, less than the compiled programs that a worker is to keep, which
 # `make_room` bounds, and lets a new worker compile them again.
-GROWTH = 2**32
+GROWTH = 2**31
 
 LOST = "the process that ran it was lost"
 

@@ -11,6 +11,7 @@ from pydantic import Field
 from workbench.charts import Chart
 from workbench.config import Listed
 from workbench.data import Simulator
+from workbench.engine.compat.compilation import jit_by_size
 from workbench.geometry import coupling
 from workbench.geometry.curvature import Information, places
 from workbench.geometry.rate import rates
@@ -100,7 +101,7 @@ class Coupling(Study):
 
     def _left(self, problem: Problem, optimum: Mixture, known: Information) -> Row:
         starts = starts_near(problem, optimum, known, self.restarts, self.seed)
-        before, each, together = (np.asarray(norms) for norms in _residuals(problem, starts))
+        before, each, together = (np.asarray(norms) for norms in _residuals(problem.rows.z.size, problem, starts))
         solved = np.isfinite(together)
         return {
             "left_by_each": number(np.median(each / before)),
@@ -127,7 +128,7 @@ def _shares(problem: Problem, optimum: Mixture, known: Information, *, with_matr
     return row
 
 
-@jax.jit
+@jit_by_size
 def _residuals(problem: Problem, starts: Mixture) -> coupling.Residual:
     """Norms for every start. [R], [R], [R]"""
     chart = Chart.of(problem, weights="log_ratio")

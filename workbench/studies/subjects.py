@@ -14,6 +14,7 @@ from pydantic import Field
 from workbench.charts import Chart
 from workbench.config import Config, Listed
 from workbench.data import Dataset, Simulator
+from workbench.engine.compat.compilation import jit_by_size
 from workbench.engine.keys import named_key, restart_keys
 from workbench.errors import InputError
 from workbench.experiment.config import AnyPrior, DataConfig, ModelConfig
@@ -129,18 +130,22 @@ def is_strict(nature: Nature) -> bool:
     return nature.kind == Kind.MAXIMUM
 
 
-@jax.jit
 def information_at(problem: Problem, mixture: Mixture) -> Information:
     """The information matrices in the chart without redundant directions."""
+    return _information(problem.rows.z.size, problem, mixture)
+
+
+@jit_by_size
+def _information(problem: Problem, mixture: Mixture) -> Information:
     return information(problem, mixture, Chart.of(problem, weights="log_ratio"))
 
 
 def starts_near(problem: Problem, optimum: Mixture, known: Information, restarts: int, seed: int) -> Mixture:
     """Mixtures one nat below the optimum, to second order, in random directions: leaves [R, ...]."""
-    return _starts_near(problem, optimum, known, restart_keys(named_key(seed, "near"), restarts))
+    return _starts_near(problem.rows.z.size, problem, optimum, known, restart_keys(named_key(seed, "near"), restarts))
 
 
-@jax.jit
+@jit_by_size
 def _starts_near(problem: Problem, optimum: Mixture, known: Information, keys: Array) -> Mixture:
     chart = Chart.of(problem, weights="log_ratio")
     return jax.vmap(lambda key: displaced(problem, optimum, known, chart, key))(keys)
@@ -151,10 +156,12 @@ def _climbed(problem: Problem, starts: Mixture) -> Nature:
     if best is None:
         raise InputError("model: no climb ended in a sound mixture; use fewer components, or a prior")
     nature = classify(problem, best)
-    return replace(nature, mixture=_refined(problem, nature.mixture)) if is_strict(nature) else nature
+    if not is_strict(nature):
+        return nature
+    return replace(nature, mixture=_refined(problem.rows.z.size, problem, nature.mixture))
 
 
-@jax.jit
+@jit_by_size
 def _refined(problem: Problem, optimum: Mixture) -> Mixture:
     """One more Newton step, down to rounding, because errors are measured from here and identities hold only here."""
     chart = Chart.of(problem, weights="log_ratio")
