@@ -11,12 +11,14 @@ from sklearn.metrics import adjusted_rand_score
 from workbench.compare import Comparison, MethodSummary, Reference, compare, summarise
 from workbench.compare.optima import WITHIN
 from workbench.compare.summary import best_log_joint
+from workbench.compare.table import table
+from workbench.compare.trust import whom_to_trust
 from workbench.loop.trace import Trace
 from workbench.methods import EM
 from workbench.mixture import Mixture
 from workbench.problem import Problem
 from workbench.soundness import Soundness
-from workbench.starts import RandomPoints
+from workbench.starts import Given, RandomPoints
 
 Shapes = dict[str, Mixture]
 
@@ -319,3 +321,16 @@ def test_a_best_that_no_climb_has_come_to_the_end_of_is_said(two_groups: Problem
     assert (cut.converged_on_best, cut.statuses) == (0, {"BUDGET": 2})
     whole = summarise(compare(two_groups, [EM()], restarts=2, starts=RandomPoints()))[0]
     assert whole.converged_on_best == whole.reached_best > 0
+
+
+def test_a_climb_that_stops_on_a_plateau_has_not_been_cut_off() -> None:
+    # A component that begins as a copy of the other stays one: no pass moves either.
+    x = np.random.default_rng(0).normal(size=(40, 1))
+    copies = Mixture.from_covariances([0.5, 0.5], np.repeat(x.mean(0)[None], 2, 0), np.full((2, 1, 1), x.var()))
+    comparison = compare(Problem(x, 2), [EM()], restarts=1, starts=Given.of(copies))
+    (found,) = summarise(comparison)
+    assert (found.statuses, found.reached_best, found.converged_on_best) == ({"PLATEAU": 1}, 1, 1)
+    assert "cut off" not in table(comparison).reading
+    assert "max_iterations" not in whom_to_trust([found])
+    cut = replace(comparison["em"], converged=np.zeros(1, bool))
+    assert summarise(replace(comparison, traces={"em": cut}))[0].converged_on_best == 0

@@ -90,7 +90,7 @@ class MethodSummary:
     unsound: str | None = None  # why ends are not sound, if no result is or components of the best have merged
     sliver: str | None = None  # a component of the best that may be there by chance, as text
     equal_elsewhere: int | None = None  # restarts that end at the value of the best but on another mixture
-    converged_on_best: int | None = None  # restarts that reach the best and have converged
+    converged_on_best: int | None = None  # restarts that reach the best and have met their stopping rule
     searches_on_best: int | None = None  # searches of starts from which restarts reach the best; None if not known
     passed_over: str | None = None  # higher optima that the rule of soundness does not count, and what to do, as text
     searches: int | None = None  # independent searches that all starts come from; None if not known
@@ -229,11 +229,16 @@ def _summarise(
         searches_on_best=comparison.searches_of(trace, [restart for restart, _ in rows]),
         passed_over=None if over is None else over.words,
         searches=comparison.searches_of(trace, range(trace.num_restarts)),
-        converged_on_best=sum(statuses[restart].status == Status.CONVERGED for restart, _ in rows),
+        converged_on_best=sum(_has_stopped(trace, restart, statuses[restart].status) for restart, _ in rows),
         heldout_gain=None if gain is None else gain.log_density,
         heldout_gain_error=None if gain is None else gain.standard_error,
         rivals=() if best is None or trace.is_sampler else rivals_of(problem, trace, sound & trace.converged, best),
     )
+
+
+def _has_stopped(trace: Trace, restart: int, status: Status) -> bool:
+    """Whether the stopping rule was met, on a plateau or elsewhere."""
+    return status == Status.CONVERGED or (status == Status.PLATEAU and bool(trace.converged[restart]))
 
 
 def _failed(name: str, why: str) -> MethodSummary:
