@@ -232,3 +232,20 @@ def test_a_point_that_no_component_reaches_has_no_label(family: str) -> None:
     # Far away but within range: the wider component is the more probable one, or the nearer one.
     assert np.all(np.isfinite(mixture.responsibilities([[1e6, 1e6], [-1e6, -1e6]])))
     assert np.asarray(mixture.predict([[1e6, 1e6], [-1e6, -1e6]])).tolist() == ([1, 0] if family == "tied" else [1, 1])
+
+
+def _masked(whole: object) -> np.ndarray:
+    array = np.asarray(whole)
+    return np.ma.masked_array(array, np.arange(array.size).reshape(array.shape) == 1)
+
+
+@pytest.mark.parametrize("name", ["weights", "means", "covariances", "given", "shift", "labels"])
+def test_what_lies_below_a_mask_is_read_nowhere(name: str) -> None:
+    parts = {"weights": [0.4, 0.6], "means": [[0.0, 0.0], [1.0, 1.0]], "covariances": [np.eye(2), np.eye(2)]}
+    ask: Callable[[], object] = {
+        "given": lambda: MIXTURE.conditional({0: _masked([0.5, 1.0])}),
+        "shift": lambda: MIXTURE.affine(np.eye(2), _masked([0.0, 1.0])),
+        "labels": lambda: wb.Reference(labels=_masked([0, 1, 0, 1])).check(problem()),
+    }.get(name, lambda: wb.Mixture.from_covariances(**parts | {name: _masked(parts[name])}))  # type: ignore[arg-type]
+    with pytest.raises(InputError, match=r"must be finite|is a masked array|is nan"):
+        ask()

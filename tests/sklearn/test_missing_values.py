@@ -15,6 +15,7 @@ from sklearn.preprocessing import StandardScaler
 
 import workbench as wb
 from workbench.data.incomplete import completed_by_gaussian
+from workbench.errors import InputError
 from workbench.mixture import ConjugatePrior, Mixture
 from workbench.problem import Problem
 from workbench.sklearn import GaussianMixture
@@ -206,3 +207,47 @@ def test_a_new_row_without_any_value_has_no_label(x: Points) -> None:
     fit = marginal().fit(x)
     with pytest.raises(wb.InputError, match="data row 2: no cell has a value"):
         fit.predict([[1.0, np.nan], [np.nan, np.nan]])
+
+
+BELOW = 1e6  # what lies below a mask, where no cell is
+
+
+@pytest.fixture(scope="module")
+def masked(x: Points) -> np.ma.MaskedArray[Any, Any]:
+    """The same points with a mask in place of NaN."""
+    return np.ma.masked_array(np.where(np.isnan(x), BELOW, x), np.isnan(x))
+
+
+@pytest.mark.parametrize("listed", [False, True])
+def test_a_masked_cell_is_a_missing_one(x: Points, masked: Any, listed: bool) -> None:
+    given = list(masked) if listed else masked
+    fit, same = marginal().fit(x), marginal().fit(given)
+    np.testing.assert_array_equal(same.means_, fit.means_)
+    for ask in (fit.predict, fit.predict_proba, fit.score_samples, fit.score, *(() if listed else (fit.bic, fit.aic))):
+        np.testing.assert_array_equal(ask(given), ask(x))
+
+
+def test_a_masked_array_keeps_its_precision(masked: Any) -> None:
+    assert marginal().fit(masked.astype(np.float32)).means_.dtype == np.float32
+
+
+@pytest.mark.parametrize("method", ["predict", "predict_proba", "score_samples", "score", "bic", "aic", "fit"])
+def test_a_masked_cell_is_refused_unless_it_is_marginalised(method: str, x: Points, masked: Any) -> None:
+    fit = marginal(missing="refuse").fit(x[~np.isnan(x).any(axis=1)])
+    with pytest.raises(ValueError, match=r'X contains NaN\. missing="marginal" lets a row count'):
+        getattr(fit, method)(masked)
+
+
+@pytest.mark.parametrize("name", ["sample_weight", "weights_init", "means_init", "precisions_init"])
+def test_what_else_the_fit_is_given_is_not_read_below_a_mask(name: str, x: Points) -> None:
+    whole = {
+        "sample_weight": np.ones(len(x)),
+        "weights_init": np.full(K, 1 / K),
+        "means_init": np.eye(K, D),
+        "precisions_init": np.stack([np.eye(D)] * K),
+    }[name]
+    given = np.ma.masked_array(whole, np.arange(whole.size).reshape(whole.shape) == 1)
+    own = {} if name == "sample_weight" else {name: given}
+    weight = {"sample_weight": given} if name == "sample_weight" else {}
+    with pytest.raises(InputError, match=f"{name}: is a masked array with masked cells"):
+        marginal(**own).fit(x, **weight)

@@ -13,6 +13,7 @@ from workbench.data import Dataset, Truth, as_points, by_name, check_weights, fi
 from workbench.data.dataset import check_seed
 from workbench.data.names import unknown_name
 from workbench.data.observed import MissingCells
+from workbench.data.points import check_plain
 from workbench.display import as_html, short
 from workbench.engine.keys import named_key
 from workbench.errors import VALUE, InputError, UnknownError, checks_arguments, cut, shown, whole_number
@@ -62,6 +63,8 @@ class Reference:
             check(self.heldout, problem.num_dimensions, HELDOUT)
         if self.heldout is not None and self.heldout_weights is not None:
             check_weights(self.heldout_weights, len(self.heldout), "reference.heldout_weights")
+        if self.labels is not None:
+            check_plain(self.labels, "reference.labels")
         if self.labels is not None and np.shape(self.labels) != (problem.num_rows,):
             shape, counting = list(np.shape(self.labels)), "" if problem.weights is None else " that count"
             raise InputError(

@@ -128,7 +128,8 @@ def unmasked(x: Any) -> Any:
     if not is_masked(x):
         return x
     array: Any = np.ma.asarray(x)
-    return array.astype(np.float64).filled(np.nan) if array.dtype.kind in "iuf" else array.astype(object).filled(None)
+    kind = {"i": np.float64, "u": np.float64, "f": array.dtype}.get(array.dtype.kind)
+    return array.astype(object).filled(None) if kind is None else array.astype(kind).filled(np.nan)
 
 
 def numbers_in(cells: Column, decimal_commas: bool = False) -> NDArray[np.float64]:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from workbench.data import Dataset, by_name, finite_points, points_or_missing
 from workbench.data.observed import MissingCells, check_missing
 from workbench.data.points import check_columns
+from workbench.data.table import unmasked
 from workbench.errors import InputError, shown
 
 
@@ -21,7 +22,7 @@ def finite_numbers(name: str, given: Any) -> NDArray[np.float64]:
         InputError: it holds something else.
     """
     try:
-        found = np.asarray(given, float)
+        found = np.asarray(unmasked(given), float)
     except (TypeError, ValueError):
         raise InputError(f"{name}: must be an array of numbers, got {shown(given)}") from None
     if not np.all(np.isfinite(found)):

@@ -17,6 +17,7 @@ from jax.scipy.linalg import cho_solve
 from jax.typing import ArrayLike
 
 from workbench.data.names import column_positions
+from workbench.data.table import unmasked
 from workbench.display import as_html, short
 from workbench.errors import InputError, shown, whole_number
 from workbench.mixture.background import components_alone
@@ -156,7 +157,7 @@ def _conditioned(mixture: Mixture, given: Mapping[Column, ArrayLike]) -> tuple[_
 def _number(place: Column, value: ArrayLike, dtype: Any) -> Array:
     """The value of a given column."""
     try:
-        return jnp.asarray(value, dtype)
+        return jnp.asarray(unmasked(value), dtype)
     except (TypeError, ValueError):
         raise InputError(f"given: column {shown(place)}: give a number or N of them, got {shown(value)}") from None
 

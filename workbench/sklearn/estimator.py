@@ -24,6 +24,7 @@ from workbench.compare.comparison import name_methods
 from workbench.data import check_weights
 from workbench.data.incomplete import has_missing
 from workbench.data.observed import MissingCells
+from workbench.data.table import unmasked
 from workbench.errors import InputError
 from workbench.methods import METHODS, Climber, Method
 from workbench.methods.em import check_closed_form
@@ -31,7 +32,7 @@ from workbench.mixture import Mixture, Prior
 from workbench.mixture.converted import FAMILIES, parameters_of, with_precisions
 from workbench.problem import Problem
 from workbench.sklearn.fitting import Climb, Points, Rule, check_squares, climb, climb_by, loaded_problem
-from workbench.sklearn.starting import weighted_responsibilities, weighted_start
+from workbench.sklearn.starting import check_whole, weighted_responsibilities, weighted_start
 
 
 class GaussianMixture(sklearn.mixture.GaussianMixture):  # type: ignore[misc]
@@ -160,6 +161,7 @@ class GaussianMixture(sklearn.mixture.GaussianMixture):  # type: ignore[misc]
             raise ValueError(
                 f"Expected n_samples >= n_components but got n_components = {self.n_components}, n_samples = {len(x)}"
             )
+        check_whole(self)
         self._check_parameters(x, **_namespace(self._check_parameters))
         x = np.ascontiguousarray(x, dtype=np.float64)
         check_squares(x)
@@ -198,7 +200,7 @@ class GaussianMixture(sklearn.mixture.GaussianMixture):  # type: ignore[misc]
             allowed = "allow-nan" if self.missing == "marginal" else True
             # Where the check dispatches, it would look for NumPy's dtypes in another library.
             with config_context(array_api_dispatch=False):
-                return np.asarray(validate_data(self, X, ensure_all_finite=allowed, **how))
+                return np.asarray(validate_data(self, unmasked(X), ensure_all_finite=allowed, **how))
         except ValueError as error:
             if not str(error).startswith("Input X contains NaN"):
                 raise
@@ -325,7 +327,7 @@ def _weights(given: ArrayLike, rows: int) -> Points:
     array = np.asarray(given)
     if array.ndim and array.dtype.kind in "biuf" and len(array) and not np.any(array):
         raise InputError("sample_weight: every weight is zero, so that no row counts; give at least one above 0")
-    return check_weights(array, rows, "sample_weight")
+    return check_weights(given, rows, "sample_weight")
 
 
 def _as_given(values: NDArray[Any], given: Any) -> Any:

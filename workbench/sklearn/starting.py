@@ -1,10 +1,27 @@
 """Starts from rows with weights: what scikit-learn's are from rows that count once."""
 
 import numpy as np
+import sklearn.mixture
 from numpy.typing import NDArray
 from sklearn.cluster import KMeans, kmeans_plusplus
 
+from workbench.data.points import check_plain
+
 Points = NDArray[np.float64]
+
+# The parameters of the estimator that are arrays.
+STARTS = ("weights_init", "means_init", "precisions_init")
+
+
+def check_whole(estimator: sklearn.mixture.GaussianMixture) -> None:
+    """Check that no part of a given start is masked, which scikit-learn would take for what lies below the mask.
+
+    Raises:
+        InputError: a part has masked cells.
+    """
+    for name in STARTS:
+        if getattr(estimator, name) is not None:
+            check_plain(getattr(estimator, name), name)
 
 
 def weighted_start(
