@@ -324,10 +324,10 @@ class GaussianMixture(sklearn.mixture.GaussianMixture):  # type: ignore[misc]
 
 def _weights(given: ArrayLike, rows: int) -> Points:
     """Weights of rows, checked. The message of weights that are all zero is worded as scikit-learn's checks ask."""
-    array = np.asarray(given)
+    array = np.asarray(unmasked(given))
     if array.ndim and array.dtype.kind in "biuf" and len(array) and not np.any(array):
         raise InputError("sample_weight: every weight is zero, so that no row counts; give at least one above 0")
-    return check_weights(given, rows, "sample_weight")
+    return check_weights(array, rows, "sample_weight")
 
 
 def _as_given(values: NDArray[Any], given: Any) -> Any:
