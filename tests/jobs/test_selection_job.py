@@ -17,7 +17,9 @@ from workbench.data import Dataset
 from workbench.errors import InputError
 from workbench.experiment import Experiment, parse_experiment
 from workbench.jobs import selection as running
-from workbench.selection import CRITERIA, Choice, Score
+from workbench.jobs.selection import SelectionJob, load_selection
+from workbench.jobs.store import Store
+from workbench.selection import CRITERIA, Choice, FamilySelection, Score
 
 PNG = b"\x89PNG"
 
@@ -378,3 +380,37 @@ def test_a_model_that_too_few_points_can_hold_is_told_from_one_that_was_not_foun
     assert one["impossible"] is None
     assert three["impossible"] == "3 full covariances of 4 columns take 15 points at least, and there are 12"
     assert "No such model: K = 3 (3 full covariances" in command(*words).stdout
+
+
+@pytest.fixture
+def twice(tmp_path: Path) -> Path:
+    """A config of data in which a column is given twice, which full and tied covariances cannot fit."""
+    rows = np.random.default_rng(0).normal(size=(30, 2))[:, [0, 1, 0]]
+    np.savetxt(tmp_path / "twice.csv", rows, delimiter=",", header="a,b,c", comments="")
+    path = tmp_path / "twice.toml"
+    path.write_text('[data]\nfile = "twice.csv"\n[model]\n', encoding="utf-8")
+    return path
+
+
+def test_families_that_do_not_suit_are_left_out_by_name(twice: Path, tmp_path: Path, scored: list[int]) -> None:
+    words = (twice, "--components", "1:2", "--covariance", "full,tied,diagonal,spherical", "--out", tmp_path / "out")
+    found = json.loads(command(*words, "--format", "json").stdout)
+    assert sorted(found["families"]) == ["diagonal", "spherical"]
+    assert sorted(found["refused"]) == ["full", "tied"]
+    assert all(why.startswith("x: c equals a, up to a constant") for why in found["refused"].values())
+    assert found["best"]["bic"] is not None
+    # The page, and what is stored, say the same, and it is the same job that goes on.
+    assert "so not in the choice: full (x: c equals a" in " ".join(command(*words).stdout.split())
+    (job,) = Store(tmp_path / "out").jobs("select")
+    stored = load_selection(Store(tmp_path / "out"), *job)
+    assert isinstance(stored, FamilySelection)
+    assert stored.to_dict() == found
+    again = SelectionJob.stored(tmp_path / "out", job[1], str(job[0]))
+    assert again.config() == job[1]["config"]
+    assert scored == [1, 2, 1, 2]
+
+
+def test_where_no_family_suits_it_is_an_error(twice: Path, tmp_path: Path) -> None:
+    result = command(twice, "--covariance", "tied,full", "--out", tmp_path / "out")
+    assert result.exit_code == 2
+    assert "x: c equals a, up to a constant" in result.stderr and "tied covariances" in result.stderr

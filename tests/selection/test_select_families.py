@@ -70,6 +70,14 @@ def test_a_family_that_cannot_be_fitted_keeps_no_other_from_being_chosen(
         assert Choice.from_dict(choice.to_dict()).impossible == choice.impossible
 
 
+def test_a_family_that_is_refused_is_named_and_keeps_no_other_from_being_chosen(grid: FamilySelection) -> None:
+    found = replace(grid, refused={"diagonal": "x: is odd."})
+    assert found.chosen("bic") == Cell("tied", 3)
+    assert "Refused, and so not in the choice: diagonal (x: is odd)." in found.reading
+    assert found.to_dict()["refused"] == {"diagonal": "x: is odd."}
+    assert "Refused" not in grid.reading
+
+
 def test_the_reading_says_where_the_most_components_asked_are_best(grid: FamilySelection) -> None:
     assert grid.edge("bic") == "most" and grid.edge("loo") is None
     assert "BIC tied 3 (the most components asked)" in grid.reading

@@ -196,8 +196,8 @@ def select(
     disagree: the table shows a dash, and they are never chosen. The evidence rests on the weights of independent runs,
     whose spread is its error; it is not eligible if one run carries the mean. Methods of its own sample it, whatever
     the file's [methods] are. --covariance searches the grid of families and components, with a table and a panel for
-    each criterion. --criteria aic,bic,icl is quick, because it neither cross-validates nor samples. Repeating the
-    command computes nothing and redraws the page.
+    each criterion; families that do not suit the data are named and left out. --criteria aic,bic,icl is quick, because
+    it neither cross-validates nor samples. Repeating the command computes nothing and redraws the page.
     """
     families, some = names_of("--covariance", covariance), names_of("--criteria", criteria)
     scope = Scope(_numbers(components), families, some).checked()

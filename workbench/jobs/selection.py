@@ -24,6 +24,7 @@ from workbench.selection.asked import (
     identity_of,
     prior_remark_of,
     setting_of,
+    suited,
     with_components,
 )
 from workbench.selection.criteria import Begun, Choice, Sampling, scored
@@ -66,7 +67,7 @@ class SelectionJob(Job):
 
     Raises:
         InputError: K is not a whole number of at least 1, a family or a criterion is unknown, a family is given twice,
-            the data cannot be read, or the data, the prior or the starts do not suit one of the K.
+            the data cannot be read, or the data, the prior or the starts do not suit one of the K in any family.
     """
 
     kind: ClassVar[str] = "select"
@@ -81,7 +82,7 @@ class SelectionJob(Job):
         self.criteria = list(criteria or ())
         self.experiment = experiment
         self.points = Points(*experiment.data.load(experiment.seed, Path())) if points is None else points
-        self.families = {of: self._family(of, wanted) for of in families}
+        self.families, self.refused = suited(families, lambda of: self._family(of, wanted))
         self._announced: Sequence[Cell] = ()
 
     def _family(self, covariance: str, components: Sequence[int]) -> Family:
@@ -103,7 +104,7 @@ class SelectionJob(Job):
             criteria = [str(name) for name in record["config"]["criteria"]]
         except DAMAGED as error:
             raise InputError(f"{where}: is damaged ({error}); delete it and run `workbench select` again") from None
-        covariances = families if record["config"].get("grid") else None
+        covariances = [*families, *record["config"].get("refused", {})] if record["config"].get("grid") else None
         return cls(name, setting.experiment, Scope(components, covariances, criteria), setting.points)
 
     @cached_property
@@ -112,9 +113,7 @@ class SelectionJob(Job):
         for of, family in self.families.items():
             for candidate in family.candidates:
                 parts = (candidate.methods, candidate.starts, candidate.prior, candidate.soundness)
-                made_by = Provenance.of(
-                    scored, *parts, alone=("jobs.selection", "selection.asked", "experiment.config")
-                )
+                made_by = Provenance.of(scored, *parts, alone=GLUE)
                 k = candidate.model.components
                 about: dict[str, Value] = {"data": named_data(candidate), "model_components": k, "model_covariance": of}
                 identity = family.group | {"components": k, "methods": candidate.resolved()["methods"]}
@@ -167,6 +166,7 @@ class SelectionJob(Job):
         resolved = self.experiment.resolved()
         components = sorted({candidate.model.components for _, candidate in self._cells.values()})
         asked = {"grid": self.is_grid, "components": components, "families": families, "criteria": self.criteria}
+        asked |= {"refused": self.refused} if self.refused else {}
         return {"experiment": resolved, "data_digest": self.points.digest, **asked}
 
     def prepare(self, folder: Path) -> None:
@@ -185,9 +185,8 @@ class SelectionJob(Job):
             done = [(o, record_of(store, o)) for o in own if o.failure is None]
             choices = tuple(replace(Choice.from_dict(dict(r.values["choice"])), stale=o.stale) for o, r in done)
             failures = {str(o.cell.coordinates["model_components"]): o.failure for o in own if o.failure is not None}
-            about = family.about
-            found[of] = _selection(about, choices, failures)
-        return FamilySelection(self.name, found) if self.is_grid else next(iter(found.values()))
+            found[of] = _selection(family.about, choices, failures)
+        return FamilySelection(self.name, found, self.refused) if self.is_grid else next(iter(found.values()))
 
 
 @checks_arguments
@@ -249,7 +248,7 @@ def select_families(
 
     Args:
         experiment: the config; its own family and number of components are ignored.
-        covariances: the families to choose from.
+        covariances: the families to choose from; those that do not suit data, prior or starts are named in `refused`.
         components: the K to choose from.
         name: shown in tables and pages.
         out: the results folder.
@@ -259,13 +258,11 @@ def select_families(
         criteria: names of `CRITERIA`; by default all.
 
     Raises:
-        InputError: a family or a criterion is unknown, a family is given twice, or as for `select`; raised before
-            anything runs.
+        InputError: a family or a criterion is unknown, a family is given twice, or as for `select` in every family;
+            raised before anything runs.
     """
-    job = SelectionJob(
-        name, experiment.located(Path(folder)), Scope(checked_components(components), covariances, criteria)
-    )
-    store = Store(out)
+    scope = Scope(checked_components(components), covariances, criteria)
+    job, store = SelectionJob(name, experiment.located(Path(folder)), scope), Store(out)
     found = job.result(store, run_job(job, store, reuse=reuse, watch=watch))
     assert isinstance(found, FamilySelection)
     return found
@@ -298,7 +295,9 @@ def load_selection(store: Store, file: Path, job: Mapping[str, Any]) -> Selectio
         InputError: its file is damaged.
     """
     families = {of: _together(store, about, keys) for of, (_, about, keys) in _stored_families(file, job).items()}
-    return FamilySelection(str(job["name"]), families) if job["config"].get("grid") else next(iter(families.values()))
+    if not job["config"].get("grid"):
+        return next(iter(families.values()))
+    return FamilySelection(str(job["name"]), families, dict(job["config"].get("refused", {})))
 
 
 def _stored_families(file: Path, job: Mapping[str, Any]) -> dict[str, tuple[str, About, list[str]]]:
@@ -308,6 +307,7 @@ def _stored_families(file: Path, job: Mapping[str, Any]) -> dict[str, tuple[str,
             str(of): (str(each["group"]), About(**each["about"]), [str(key) for key in each["cells"]])
             for of, each in dict(job["config"]["families"]).items()
         }
+        dict(job["config"].get("refused", {}))  # families that do not suit, and why
         if not found or not {key for _, _, keys in found.values() for key in keys} <= set(job["cells"]):
             raise ValueError("its families are not those of its cells")
     except DAMAGED as error:

@@ -73,7 +73,7 @@ OF_DASHES = "a dash marks a value that is not eligible, for the reason given bel
 
 
 def _command(selection: Selection | FamilySelection) -> str:
-    families = selection.families if isinstance(selection, FamilySelection) else {}
+    families = [*selection.families, *selection.refused] if isinstance(selection, FamilySelection) else []
     each = [selection] if isinstance(selection, Selection) else list(selection.families.values())
     asked = sorted({choice.components for one in each for choice in one.choices})
     covariance = f" --covariance {','.join(families)}" if families else ""

@@ -1,8 +1,8 @@
 """The request of a choice of K: its candidates, their identity, and both in words."""
 
 import operator
-from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -11,12 +11,14 @@ from workbench.data.known import fewest_components
 from workbench.data.names import unknown_name
 from workbench.engine.devices import USUAL, dtype_name
 from workbench.engine.rows import SHARED_AT
-from workbench.errors import InputError, shown
+from workbench.errors import InputError, one_line, shown
 from workbench.experiment import Experiment
 from workbench.mixture import COVARIANCES
 from workbench.selection.candidate import climber_of
 from workbench.selection.criteria import CRITERIA
 from workbench.selection.posterior import chains_of, particles_of
+
+T = TypeVar("T")
 
 
 class Scope(NamedTuple):
@@ -137,3 +139,21 @@ def families_of(experiment: Experiment, covariances: Sequence[str] | None) -> li
             f"{', '.join(COVARIANCES)}"
         )
     return list(covariances)
+
+
+def suited(families: Sequence[str], of: Callable[[str], T]) -> tuple[dict[str, T], dict[str, str]]:
+    """What a function makes of each covariance family, and why it refuses the others.
+
+    Raises:
+        InputError: it refuses all; the error is that of the first.
+    """
+    made: dict[str, T] = {}
+    refused: dict[str, InputError] = {}
+    for family in families:
+        try:
+            made[family] = of(family)
+        except InputError as error:
+            refused[family] = error
+    if not made:
+        raise next(iter(refused.values()))
+    return made, {family: one_line(str(error)) for family, error in refused.items()}

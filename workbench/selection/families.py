@@ -3,7 +3,7 @@
 import csv
 import io
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from workbench.display import PRINTED, line, page
@@ -32,6 +32,7 @@ class FamilySelection:
 
     name: str
     families: dict[str, Selection]  # by covariance family, in the order requested
+    refused: dict[str, str] = field(default_factory=dict)  # the families that do not suit, with the reasons
 
     @property
     def criteria(self) -> list[str]:
@@ -93,7 +94,7 @@ class FamilySelection:
 
     @property
     def reading(self) -> str:
-        """The family and K that each criterion chooses, those it cannot distinguish from it, and those left out."""
+        """The family and K that each criterion chooses, those it cannot distinguish from it, and those not judged."""
         decided: list[str] = []
         undecided: list[str] = []
         for name in self.criteria:
@@ -112,7 +113,9 @@ class FamilySelection:
         last = ["Where the choice is the most asked, ask for more."] if "most" in map(self.edge, self.criteria) else []
         waiting = [f"{of} {', '.join(map(str, each.waiting))}" for of, each in self.families.items() if each.waiting]
         left = [f"Not scored yet: K = {'; '.join(waiting)}; the same command goes on."] if waiting else []
-        return " ".join([chosen, *self._exclusions(), *last, *left])
+        refused = "; ".join(f"{of} ({why.rstrip('.')})" for of, why in self.refused.items())
+        none = [f"Refused, and so not in the choice: {refused}."] if refused else []
+        return " ".join([chosen, *none, *self._exclusions(), *last, *left])
 
     def _exclusions(self) -> list[str]:
         """What each family leaves out; families that leave out the same share a sentence."""
@@ -183,6 +186,7 @@ class FamilySelection:
             "reading": self.reading,
             "best": {name: None if cell is None else cell._asdict() for name, cell in best.items()},
             "edge": {name: self.edge(name) for name in self.criteria},
+            "refused": self.refused,
             "families": {of: selection.to_dict() for of, selection in self.families.items()},
         }
 
