@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from workbench.geometry.coupling import natural_share
-from workbench.geometry.rate import passes_to
+from workbench.geometry.rate import Counted, passes_to
 from workbench.geometry.singularity import Path, falls, falls_in_rounding
 from workbench.methods import EM
 from workbench.problem import Problem
@@ -48,3 +48,9 @@ def test_a_fall_next_to_a_singularity_is_rounding_and_one_far_from_it_is_not() -
     # N eps / width^2 is 2e-3 nats for 10 points at a width of 1e-6, and 2e-11 at a width of .01.
     assert falls_in_rounding(path(1e-6), 10) == 1
     assert falls_in_rounding(path(1e-2), 10) == 0
+
+
+def test_a_restart_that_climbs_past_the_optimum_did_not_arrive_there() -> None:
+    counted = Counted(np.array([[1, 2], [3, 9]]), np.array([[True, True], [True, False]]), np.array([-90.0, -100.0]))
+    assert counted.at(-100.0, 1e-8).arrived.tolist() == [[False, False], [True, False]]
+    assert counted.at(-100.0, 11.0).arrived.tolist() == counted.arrived.tolist()

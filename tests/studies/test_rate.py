@@ -95,6 +95,17 @@ def test_simulated_subjects_are_fitted_with_the_family_and_the_size_asked_for() 
 
 
 @pytest.mark.slow
+def test_starts_in_the_basin_of_a_higher_optimum_are_not_counted() -> None:
+    # A nat below a low and flat maximum, three of four starts lie in the basin of a higher one, whose climbs pass every
+    # level of the lower in two steps.
+    study = Rate(separations=(2.0,), replications=9, restarts=4)
+    (row,) = study.measure(dict(study.cells()[8]), Path())
+    assert row["status"] == "maximum" and row["em_arrived"] < 4
+    assert row["em"] > 0.5 * row["em_predicted"] > 1000
+    assert row["counted_rate"] == pytest.approx(row["rate"], abs=1e-4)
+
+
+@pytest.mark.slow
 def test_overlap_couples_the_equations_and_one_gaussian_has_nothing_to_couple() -> None:
     study = Coupling(components=(1, 2), separations=(2.0, 8.0), dimensions=1, points=500, replications=1, restarts=2)
     one, near, far = (study.measure(dict(cell), Path())[0] for cell in study.cells())

@@ -138,6 +138,13 @@ class Counted(NamedTuple):
 
     passes: np.ndarray  # [R]; [R, L] for L levels
     arrived: np.ndarray  # [R]; [R, L]
+    ended: np.ndarray  # [R]   log_joint where the count ended
+
+    def at(self, top: float, within: float) -> "Counted":
+        """The same count, in which a restart that came more than `within` nats above `top` did not arrive: a start near
+        one optimum may climb to a higher one, and passes the levels of the lower on its way."""
+        here = self.ended <= top + within
+        return self._replace(arrived=self.arrived & here.reshape(-1, *(1,) * (self.arrived.ndim - 1)))
 
 
 def passes_to(method: Method, problem: Problem, starts: Mixture, level: ArrayLike, limit: int) -> Counted:
@@ -167,16 +174,16 @@ def passes_of_ascent(problem: Problem, starts: Mixture, step: float, level: Arra
 
 
 @partial(jax.jit, static_argnums=0)
-def _of_method(method: Method, problem: Problem, starts: Mixture, level: Array, limit: Array) -> tuple[Array, Array]:
+def _of_method(method: Method, problem: Problem, starts: Mixture, level: Array, limit: Array) -> tuple[Array, ...]:
     algorithm = method.bind(problem)
     return jax.vmap(lambda start: _count(algorithm, problem, start, level, limit))(starts)
 
 
 @jax.jit
-def _of_ascent(problem: Problem, starts: Mixture, step: Array, level: Array, limit: Array) -> tuple[Array, Array]:
+def _of_ascent(problem: Problem, starts: Mixture, step: Array, level: Array, limit: Array) -> tuple[Array, ...]:
     chart = Chart.of(problem, weights="log_ratio")
 
-    def climb(start: Mixture) -> tuple[Array, Array]:
+    def climb(start: Mixture) -> tuple[Array, ...]:
         _, constrain = raveled(start, chart)
         no = jnp.asarray(False)
         slope = jax.grad(lambda v: problem.log_joint(constrain(v)))
@@ -199,26 +206,26 @@ def _of_ascent(problem: Problem, starts: Mixture, step: Array, level: Array, lim
     return jax.vmap(climb)(starts)
 
 
-def _count(algorithm: Algorithm, problem: Problem, start: Mixture, level: Array, limit: Array) -> tuple[Array, Array]:
-    """Passes spent until each level, and whether it was reached; of the shape of `level`."""
+def _count(algorithm: Algorithm, problem: Problem, start: Mixture, level: Array, limit: Array) -> tuple[Array, ...]:
+    """Passes spent until each level, and whether it was reached, of the shape of `level`; log_joint at the end, []."""
     key = jax.random.key(0)  # methods that climb draw nothing
 
-    def go_on(carry: tuple[Any, Array, Array, Array, Array]) -> Array:
-        _, spent, _, there, stopped = carry
+    def go_on(carry: tuple[Any, Array, Array, Array, Array, Array]) -> Array:
+        _, spent, _, there, stopped, _ = carry
         return ~stopped & (spent < limit) & ~jnp.all(there)
 
-    def step(carry: tuple[Any, Array, Array, Array, Array]) -> tuple[Any, Array, Array, Array, Array]:
+    def step(carry: tuple[Any, Array, Array, Array, Array, Array]) -> tuple[Any, Array, Array, Array, Array, Array]:
         state, info = algorithm.step(key, carry[0])
         spent = carry[1] + info.passes
         # A level that was reached keeps its count.
         passes = jnp.where(carry[3], carry[2], spent)
-        there = carry[3] | (problem.log_joint(algorithm.mixture(state)) >= level)
-        return state, spent, passes, there, info.stopped
+        value = problem.log_joint(algorithm.mixture(state))
+        return state, spent, passes, carry[3] | (value >= level), info.stopped, value
 
-    at_start = problem.log_joint(start) >= level
-    begin = algorithm.init(key, start), jnp.asarray(0), jnp.zeros_like(level, int), at_start, jnp.asarray(False)
-    _, _, passes, there, _ = jax.lax.while_loop(go_on, step, begin)
-    return passes, there
+    value, zero = problem.log_joint(start), jnp.asarray(0)
+    begin = algorithm.init(key, start), zero, jnp.zeros_like(level, int), value >= level, jnp.asarray(False), value
+    _, _, passes, there, _, value = jax.lax.while_loop(go_on, step, begin)
+    return passes, there, value
 
 
 # EM stops when theta moves by no more than this share of N^-1/2, the smaller of the two errors to be measured.

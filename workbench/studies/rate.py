@@ -120,14 +120,13 @@ class Rate(Study):
             "parameters": len(found.missing),
             "missing": [float(m) for m in found.missing],
             "rate": found.em,
-            "counted_rate": _counted_rate(problem, starts, nature.mixture),
             "identity_gap": float(np.max(np.abs(identity))),
             "condition": found.condition,
             "condition_after": found.preconditioned,
             "em_predicted": number(iterations_until(found.em, END / BEGIN)),
             "gradient_predicted": number(iterations_until(found.gradient, END / BEGIN)),
         }
-        return [unknown | row | self._passes(problem, starts, nature.log_joint, found)]
+        return [unknown | row | self._passes(problem, starts, nature, found)]
 
     def _optimum(self, cell: Row, folder: Path) -> tuple[Problem, Nature]:
         if cell["separation"] is None:
@@ -137,15 +136,21 @@ class Rate(Study):
         simulator = Simulator(self.components, self.dimensions, self.points, separation)
         return optimum_of_simulated(simulator, self.seed + replication, self.covariance)
 
-    def _passes(self, problem: Problem, starts: Mixture, top: float, found: Rates) -> Row:
-        """For each method, the median passes of the restarts that arrive, and the number of these."""
+    def _passes(self, problem: Problem, starts: Mixture, nature: Nature, found: Rates) -> Row:
+        """For each method, the median passes of the restarts that arrive, and the number of these.
+
+        A start a nat below one optimum may lie in the basin of a higher one, and then arrives nowhere.
+        """
+        top, optimum = nature.log_joint, nature.mixture
         levels = top - np.asarray(TOLERANCES)
         counts = {name: passes_to(method, problem, starts, levels, self.limit) for name, method in METHODS.items()}
         counts["gradient"] = passes_of_ascent(problem, starts, found.best_step, levels, self.limit)
+        counts = {name: counted.at(top, END) for name, counted in counts.items()}
         each = {name: [_median(counted, t) for t in range(len(TOLERANCES))] for name, counted in counts.items()}
         arrived: Row = {f"{name}_arrived": int(np.sum(counted.arrived[:, -1])) for name, counted in counts.items()}
         medians: Row = {name: values[-1] for name, values in each.items()}
-        return medians | arrived | {f"{name}_to": values for name, values in each.items()}
+        rate = _counted_rate(problem, starts, optimum, counts["em"].arrived[:, -1])
+        return {"counted_rate": rate} | medians | arrived | {f"{name}_to": values for name, values in each.items()}
 
 
 _NAMES = (*METHODS, "gradient")
@@ -226,9 +231,12 @@ def _median(counted: Counted, tolerance: int) -> Value:
     return float(np.median(passes[arrived])) if np.any(arrived) else None
 
 
-def _counted_rate(problem: Problem, starts: Mixture, optimum: Mixture) -> float | None:
-    """The last ratio of successive errors of EM that rounding does not disturb, from the first start."""
-    ratios = np.asarray(_ratios(problem, jax.tree.map(lambda leaf: leaf[0], starts), optimum))
+def _counted_rate(problem: Problem, starts: Mixture, optimum: Mixture, arrived: np.ndarray) -> float | None:
+    """The last ratio of successive errors of EM that rounding does not disturb, from the first start that arrives."""
+    if not np.any(arrived):
+        return None
+    first = int(np.argmax(arrived))
+    ratios = np.asarray(_ratios(problem, jax.tree.map(lambda leaf: leaf[first], starts), optimum))
     # Where groups are clear, EM comes to the optimum to the last bit, and the ratios after that are no numbers.
     with np.errstate(invalid="ignore"):
         clear = np.flatnonzero(np.cumprod(ratios) > ROUNDED)
