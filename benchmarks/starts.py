@@ -8,7 +8,8 @@
 A cell is a data set (some of their columns, or a simulation), a covariance family and K = 2 to 6; cells are drawn at
 random by `--seed`, which also draws the starts. `--all` takes every cell without simulations, and K = 1 as well.
 `--searches` looks at the ends of short EM's own searches, of which 32 starts of the default rule hold sixteen. They are
-at optima already, so that no climb follows; it compiles little and takes a third of the time, the largest K first. The
+near optima already, so that EM follows only to see which of them it stays at; this compiles little and takes a third of
+the time, the largest K first. The
 optimum of a cell is the highest sound end, not suspicious and with no components merged, that any rule reached or that
 EM reaches from scikit-learn's answer (k-means starts), in this run or one before it: of the data sets they are kept in
 results/optima.json, which a run can only raise. A rule finds it where such an end of its starts is no more than 0.05
@@ -38,10 +39,12 @@ from workbench.methods.parts import EndsOnly
 from workbench.mixture import Mixture
 from workbench.selection.nesting import nested, padded, restored
 from workbench.starts import STARTS, ShortEM, Stated, draw_starts
-from workbench.starts.short_em import in_data_units
+from workbench.starts.climbing import Climber
+from workbench.starts.short_em import Search, in_data_units
 from workbench.starts.storage import Mixtures
 
 NEAR = 0.05  # nats below the optimum that still find it: other optima lie further apart, EM's ends much closer
+FAR, QUIET = 60, 1e-6  # ten leaps so many times, or until they gain less, tell an optimum from the way into a spike
 FEW = 8  # starts that are looked at by themselves
 PEER = "scikit-learn"
 PEERS = [*(name for name, start in STARTS.items() if not issubclass(start, Stated)), PEER]
@@ -230,9 +233,23 @@ def searched(x: np.ndarray, cell: Cell, asked: argparse.Namespace, known: Optima
 
 
 def trusted(problem: wb.Problem, ends: Mixtures, place: int, value: float) -> bool:
-    """Whether one of the ends, in working units, can be an optimum to measure by."""
-    (health,) = wb.Soundness().check_all(problem, in_data_units(problem, ends.some(slice(place, place + 1))))
-    return bool(np.isfinite(value) and health.sound and not health.suspicious and not health.merged)
+    """Whether one of the ends, in working units, can be an optimum to measure by: sound, and EM stays there."""
+    one = ends.some(slice(place, place + 1))
+    (health,) = wb.Soundness().check_all(problem, in_data_units(problem, one))
+    right = bool(np.isfinite(value) and health.sound and not health.suspicious and not health.merged)
+    return right and stays(Search.of(problem, 0, 0).climber, one)
+
+
+def stays(climber: Climber, one: Mixtures) -> bool:
+    """Whether EM, going on from a mixture with leaves [1, ...], gains next to nothing and does not reach a spike."""
+    with np.errstate(all="ignore"):  # mixtures that fall into a singularity
+        begun = reached = climber.leap(one, 0)[1][0]
+        for _ in range(FAR):
+            before = reached
+            one, (reached,) = climber.leap(one, 10)
+            if not reached - before > QUIET:
+                break
+        return bool(abs(reached - begun) < NEAR and climber.usable(one)[0])
 
 
 def climbed(problem: wb.Problem, starts: Mixture, key: jax.Array) -> wb.Trace:
