@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from matplotlib.artist import Artist
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from workbench.plots import coordinates, coupling, rate, singularity, standard_errors
 from workbench.plots.style import plain
@@ -152,6 +153,7 @@ def collapse_maps(findings: Findings) -> Figure:
         ax.set_axis_off()
     for ax in panels[:, 0]:
         ax.set_ylabel("points N")
+    figure.suptitle("collapsing starts, out of a hundred", fontsize="medium")
     return figure
 
 
@@ -168,6 +170,8 @@ def _along_all_axes(findings: Findings, curves: list[tuple[str, str]]) -> Figure
     for ax in panels[:, 0]:
         ax.set_ylabel("share of starts that collapse")
     handles, labels = panels[0, 0].get_legend_handles_labels()
+    handles.append(Line2D([], [], color="0.4", linestyle="--", linewidth=1.0))
+    labels.append("dashes: starved, but not singular")
     figure.legend(handles, labels, loc="outside upper left", ncols=min(len(labels), 8), frameon=False, fontsize="small")
     return figure
 
