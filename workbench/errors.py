@@ -15,16 +15,19 @@ from typing import Any, TypeVar
 # The most characters of a value and of a line, and the most lines, that a message shows.
 VALUE, LINE, LINES = 80, 1000, 20
 
+# Longer runs of characters without a space, which nobody reads, are shortened to a value's length wherever they stand.
+RUN = 3 * VALUE
+
 
 class InputError(ValueError):
     """Wrong input, with a message that names the file, the field, the value and the remedy.
 
     The command line prints the message without a traceback and exits with status 2. Long messages are shortened: long
-    lines in the middle, which keeps the position and the remedy, and lines after the first 20 are omitted.
+    words and lines in the middle, which keeps the position and the remedy, and lines after the first 20 are omitted.
     """
 
     def __init__(self, message: str) -> None:
-        lines = message.split("\n")
+        lines = with_short_runs(message).split("\n")
         more = [f"... and {len(lines) - LINES} more"] if len(lines) > LINES else []
         super().__init__("\n".join([*(cut(line, LINE) for line in lines[:LINES]), *more]))
 
@@ -234,6 +237,16 @@ def one_line(text: str, most: int = LINE) -> str:
     """Foreign text for use in a message: on one line, shortened, with unprintable characters escaped."""
     words = " ".join(text.split())
     return cut("".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in words), most)
+
+
+def with_short_runs(text: str) -> str:
+    """The text with long runs of characters without a space shortened, such as a path or a word that was typed."""
+    return re.sub(rf"\S{{{RUN},}}", lambda found: cut(found[0], VALUE), text)
+
+
+def typed(names: Sequence[str]) -> str:
+    """Names that were typed, as one value; "none given" if there are none."""
+    return cut(", ".join(names), VALUE) or "none given"
 
 
 def cut(text: str, most: int) -> str:

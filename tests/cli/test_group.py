@@ -7,12 +7,16 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 import tomli_w
 from click.testing import CliRunner
 
 import workbench
 from workbench.cli import cli
+from workbench.cli.group import FILES
+from workbench.compare import Comparison
+from workbench.errors import VALUE
 
 
 @pytest.fixture
@@ -98,3 +102,34 @@ def test_every_error_is_one_line(words: list[str], told: str) -> None:
     result = CliRunner().invoke(cli, words, prog_name="workbench", catch_exceptions=False)
     assert (result.exit_code, result.stdout) == (2, "")
     assert result.stderr.startswith(f"Error: {told}") and result.stderr.count("\n") == 1
+
+
+LONG = "q" * 5000
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_what_is_typed_is_cut_alike_in_every_message(
+    name: str, config: Path, tiny_run: tuple[Path, Comparison], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(config.parent)
+    command = cli.get_command(click.Context(cli), name)
+    assert command is not None
+    arguments = [each for each in command.params if isinstance(each, click.Argument)]
+    for typed in command.params:
+        if isinstance(typed, click.Option) and typed.is_flag:
+            continue
+        # Every other argument is what it is for.
+        usual = {"file": str(config), "folder": str(tiny_run[0])}
+        words = [LONG if each is typed else usual.get(str(each.name), str(tiny_run[0])) for each in arguments]
+        words += [typed.opts[0], LONG] if isinstance(typed, click.Option) else []
+        result = CliRunner().invoke(cli, [name, *words], prog_name="workbench", catch_exceptions=False)
+        assert result.exit_code in (0, 2), typed.name  # an option may be of no use beside the others
+        assert (result.stdout + result.stderr).count("q") <= 3 * VALUE, (typed.name, result.stderr)
+
+
+def test_names_between_commas_are_cut_together(config: Path, tmp_path: Path) -> None:
+    many = ",".join(f"name{i}" for i in range(1000))
+    for words in (["run", "--methods", many], ["select", "--covariance", many], ["select", "--components", many]):
+        result = CliRunner().invoke(cli, [words[0], str(config), *words[1:], "--out", str(tmp_path / "out")])
+        assert result.exit_code == 2
+        assert len(result.stderr) < 400, result.stderr

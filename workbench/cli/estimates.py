@@ -15,7 +15,7 @@ from workbench.compare import Comparison
 from workbench.compare.errors import MOST_REPLICATES, REPLICATES, WAYS, check_ways, errors_of
 from workbench.compare.estimates import LEVEL, Estimates, estimates_of, numbers_of
 from workbench.engine.devices import ask_for_devices
-from workbench.errors import LINE, InputError, one_line
+from workbench.errors import LINE, InputError, one_line, typed
 from workbench.experiment import read_experiment
 from workbench.jobs.experiment import ExperimentJob
 from workbench.jobs.formats import NEVER
@@ -90,7 +90,7 @@ def estimates(
     methods_of = dict.fromkeys(name for each in comparisons for name in (*each, *each.missing))
     if asked is not None and (unknown := [name for name in asked if name not in methods_of]):
         has = ", ".join(dict.fromkeys(name for each in comparisons for name in each)) or "none"
-        raise InputError(f"--methods: {', '.join(unknown)}: is not stored in {folder}; it has {has}")
+        raise InputError(f"--methods: {typed(unknown)}: is not stored in {folder}; it has {has}")
     if errors is None:
         text, beware, lost = _intervals(comparisons, asked, level, form)
     else:

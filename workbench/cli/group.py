@@ -19,7 +19,7 @@ from workbench import syntax
 from workbench.engine.compat.compilation import cache_folder, keep_compiled_programs
 from workbench.engine.devices import check_environment
 from workbench.engine.hosts import is_supervised
-from workbench.errors import VALUE, InputError, cut, nearest, one_line
+from workbench.errors import RUN, VALUE, InputError, cut, nearest, one_line, with_short_runs
 from workbench.experiment.own import import_method
 
 BAD_INPUT = 2
@@ -111,13 +111,16 @@ class _Group(click.Group):
             raise _Stop(message, BAD_INPUT) from None
         except click.UsageError as error:
             command = (error.ctx or ctx).command_path
-            message = one_line(error.format_message()).rstrip(".")
+            message = error.format_message()
+            for word in ctx.meta[_WORDS]:
+                message = message.replace(word, cut(word, VALUE)) if len(word) > RUN else message
+            message = one_line(with_short_runs(message)).rstrip(".")
             raise _Stop(f"{message}; `{command} --help` shows what it takes", BAD_INPUT) from None
         except OSError as error:
             if error.errno not in (*_DISK, *_IN_THE_WAY):
                 raise
             place = error.filename2 or error.filename
-            where = f"{one_line(str(place))}: " if place else ""
+            where = f"{one_line(with_short_runs(str(place)))}: " if place else ""
             said = f"{where}cannot be written ({error.strerror}); "
             if error.errno in _IN_THE_WAY:
                 said += f"move away what is in its place: {_KEPT}"

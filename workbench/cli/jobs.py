@@ -14,7 +14,7 @@ from workbench.claims import read_ledger
 from workbench.cli.group import cli
 from workbench.cli.shared import Folder, import_own, in_format, named, names_of, progress, reusing, working
 from workbench.engine.devices import ask_for_devices
-from workbench.errors import InputError
+from workbench.errors import InputError, shown
 from workbench.experiment import Experiment, read_experiment
 from workbench.experiment.reading import parse_experiment, read_toml
 from workbench.jobs.atlas import AtlasJob
@@ -252,7 +252,7 @@ def _numbers(text: str) -> list[int]:
         match = re.fullmatch(r"\s*(\d{1,4})(?::(\d{1,4}))?\s*", part)
         first, last = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
         if not 1 <= first <= last:
-            raise InputError(f"--components {text}: {part!r} is not a range of numbers from 1 up; give 1:9, or 2,3,5")
+            raise InputError(f"--components: {shown(part)} is not a range of numbers from 1 up; give 1:9, or 2,3,5")
         numbers += range(first, last + 1)
     return numbers
 

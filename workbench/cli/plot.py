@@ -12,7 +12,7 @@ import click
 
 from workbench.cli.group import cli
 from workbench.cli.shared import job_option, names_of
-from workbench.errors import InputError
+from workbench.errors import InputError, shown
 from workbench.jobs.names import Stored, newest_of
 from workbench.jobs.registry import results_in, selections_in
 from workbench.report import Look, drawn, film_of, redraw, save_figure, save_film
@@ -36,7 +36,7 @@ class _Size(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # generic
         try:
             width, height = map(float, str(value).lower().split("x"))
         except ValueError:
-            raise InputError(f"--size: give inches as WIDTHxHEIGHT, such as 3.4x2.6, got {value!r}") from None
+            raise InputError(f"--size: give inches as WIDTHxHEIGHT, such as 3.4x2.6, got {shown(value)}") from None
         return width, height
 
 

@@ -18,7 +18,7 @@ import click
 import tomli_w
 
 from workbench.compare.comparison import Watch
-from workbench.errors import VALUE, InputError, one_line
+from workbench.errors import VALUE, InputError, one_line, typed
 from workbench.experiment import Experiment
 from workbench.experiment.own import import_methods
 from workbench.experiment.reading import read_toml
@@ -215,7 +215,7 @@ def names_of(option: str, text: str | None) -> list[str] | None:
     names = [name.strip() for name in text.split(",") if name.strip()]
     twice = [name for name in dict.fromkeys(names) if names.count(name) > 1]
     if twice:
-        raise InputError(f"{option}: {', '.join(twice)}: given twice; name each once")
+        raise InputError(f"{option}: {typed(twice)}: given twice; name each once")
     return names
 
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from pydantic import Field, ValidationError
 
 from workbench.config import Config
-from workbench.errors import InputError, one_line, shown
+from workbench.errors import InputError, one_line, shown, typed
 from workbench.experiment.config import Experiment
 from workbench.experiment.reading import explain, parse_experiment, parse_setting, read_toml, set_key
 
@@ -82,7 +82,7 @@ class SweepConfig(Config):
             (set(grid) & set(zipped)) | {key for cell in cells for key in cell if key in grid or key in zipped}
         )
         if twice:
-            raise InputError(f"sweep: {', '.join(twice)}: swept twice; name each key in one place")
+            raise InputError(f"sweep: {typed(twice)}: swept twice; name each key in one place")
         count = 1
         for length in [len(values) for values in grid.values()] + list(lengths.values())[:1] + [len(cells) or 1]:
             count *= length

@@ -10,7 +10,7 @@ from pydantic import TypeAdapter
 
 from workbench.compare import Comparison
 from workbench.display import PRINTED, line, page
-from workbench.errors import InputError
+from workbench.errors import InputError, typed
 from workbench.experiment import Experiment
 from workbench.experiment.config import AnyStart
 from workbench.files import DAMAGED
@@ -323,10 +323,7 @@ def made_by_now(method: Method, rule: Start, experiment: Experiment) -> Provenan
 def _climbers(experiment: Experiment, only: Collection[str] | None) -> list[str]:
     unknown = [name for name in only or () if name not in experiment.methods]
     if unknown or (only is not None and not only):
-        raise InputError(
-            f"--methods: {', '.join(unknown) or 'none given'}: not in the experiment; "
-            f"it has {', '.join(experiment.methods)}"
-        )
+        raise InputError(f"--methods: {typed(unknown)}: not in the experiment; it has {', '.join(experiment.methods)}")
     wanted = [name for name in experiment.methods if only is None or name in only]
     climbers = [name for name in wanted if isinstance(experiment.methods[name], Climber)]
     if not climbers:
@@ -340,7 +337,7 @@ def _rules(experiment: Experiment, names: Collection[str] | None) -> list[Start]
     drawn = [name for name, start in STARTS.items() if not issubclass(start, Stated)]
     unknown = [name for name in names if name not in (*drawn, "all", _name(experiment.starts))]
     if unknown or not names:
-        raise InputError(f"--rules: {', '.join(unknown) or 'none given'}: allowed are all, {', '.join(drawn)}")
+        raise InputError(f"--rules: {typed(unknown)}: allowed are all, {', '.join(drawn)}")
     wanted = drawn if "all" in names else list(dict.fromkeys(names))
     own = experiment.starts
     return [own if _name(own) == name else STARTS[name]() for name in wanted]

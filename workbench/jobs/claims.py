@@ -16,7 +16,7 @@ from workbench.claims.checks import CHECKS
 from workbench.claims.evidence import Ran
 from workbench.claims.ledger import Claim, Entry
 from workbench.engine.devices import dtype_name
-from workbench.errors import InputError
+from workbench.errors import InputError, typed
 from workbench.experiment import Experiment, parse_experiment
 from workbench.files import DAMAGED
 from workbench.jobs import judged
@@ -317,7 +317,7 @@ def _choose(ledger: Sequence[Entry], only: Collection[str] | None) -> list[str]:
     names = [entry.name for entry in ledger]
     unknown = [name for name in only or () if name not in names]
     if unknown or (only is not None and not only):
-        raise InputError(f"--only: {', '.join(unknown) or 'none given'}: not in the ledger; it has {', '.join(names)}")
+        raise InputError(f"--only: {typed(unknown)}: not in the ledger; it has {', '.join(names)}")
     return [name for name in names if only is None or name in only]
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from workbench.compare import Comparison
-from workbench.errors import InputError, checks_arguments
+from workbench.errors import InputError, checks_arguments, typed
 from workbench.experiment.config import Experiment
 from workbench.files import DAMAGED
 from workbench.jobs.base import Cell, DamagedCellError, Job, Losses, Progress, Record, nothing_in
@@ -231,8 +231,5 @@ def _choose(experiment: Experiment, only: Collection[str] | None) -> list[str]:
         return list(experiment.methods)
     unknown = [name for name in only if name not in experiment.methods]
     if unknown or not only:
-        raise InputError(
-            f"--methods: {', '.join(unknown) or 'none given'}: not in the experiment; "
-            f"it has {', '.join(experiment.methods)}"
-        )
+        raise InputError(f"--methods: {typed(unknown)}: not in the experiment; it has {', '.join(experiment.methods)}")
     return [name for name in experiment.methods if name in only]

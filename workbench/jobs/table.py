@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from workbench.errors import InputError, checks_arguments, one_line
+from workbench.errors import InputError, checks_arguments, one_line, typed
 from workbench.frames import frame_of
 from workbench.jobs.base import DONE, DamagedCellError, DamagedJobError, Value, nothing_in
 from workbench.jobs.index import Summary, summaries_of
@@ -65,7 +65,7 @@ def selected(table: Table, columns: Sequence[str]) -> Table:
     """
     unknown = [name for name in columns if name not in table.columns]
     if unknown:
-        raise InputError(f"--columns: {', '.join(unknown)}: no such column; there are {', '.join(table.columns)}")
+        raise InputError(f"--columns: {typed(unknown)}: no such column; there are {', '.join(table.columns)}")
     return replace(table, columns=tuple(columns), keep=())
 
 

@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, get_args
 
 from workbench.compare import Comparison
-from workbench.errors import InputError, checks_arguments
+from workbench.errors import InputError, checks_arguments, typed
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -130,7 +130,7 @@ def chosen(comparison: Comparison, methods: Sequence[str] | None) -> list[str]:
     wanted = [methods] if isinstance(methods, str) else list(methods)
     unknown = [name for name in wanted if name not in comparison]
     if unknown or not wanted:
-        raise InputError(f"methods: {', '.join(unknown) or 'none given'}: the comparison has {', '.join(comparison)}")
+        raise InputError(f"methods: {typed(unknown)}: the comparison has {', '.join(comparison)}")
     return [name for name in comparison if name in wanted]
 
 

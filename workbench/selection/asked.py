@@ -11,7 +11,7 @@ from workbench.data.known import fewest_components
 from workbench.data.names import unknown_name
 from workbench.engine.devices import USUAL, dtype_name
 from workbench.engine.rows import SHARED_AT
-from workbench.errors import InputError, one_line, shown
+from workbench.errors import InputError, one_line, shown, typed
 from workbench.experiment import Experiment
 from workbench.mixture import COVARIANCES
 from workbench.selection.candidate import climber_of
@@ -135,8 +135,7 @@ def families_of(experiment: Experiment, covariances: Sequence[str] | None) -> li
     unknown = [family for family in covariances if family not in COVARIANCES]
     if unknown or not covariances or len(set(covariances)) < len(covariances):
         raise InputError(
-            f"covariance: {', '.join(unknown or covariances) or 'none'}: give different families of "
-            f"{', '.join(COVARIANCES)}"
+            f"covariance: {typed(unknown or covariances)}: give different families of {', '.join(COVARIANCES)}"
         )
     return list(covariances)
 
