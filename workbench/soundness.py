@@ -199,7 +199,7 @@ def tie_under(problem: Problem, mixture: Mixture, component: int, size: float | 
     if size is None:
         size = float(_margins(problem, _alone(mixture))[1][0, component])
     some = problem.comparable[0]
-    for tie in itertools.chain(problem.ties, _ties_within(problem, mixture, component)):
+    for tie in itertools.chain(problem.ties, ties_within(problem, mixture, component)):
         tied = np.flatnonzero(tie.match(some))
         if not len(tied):
             continue
@@ -209,7 +209,7 @@ def tie_under(problem: Problem, mixture: Mixture, component: int, size: float | 
     return None
 
 
-def _ties_within(problem: Problem, mixture: Mixture, component: int) -> Iterator[Tie]:
+def ties_within(problem: Problem, mixture: Mixture, component: int) -> Iterator[Tie]:
     """The most frequent row and values among the points of a component, which may be rare among all points."""
     some, weights = problem.comparable
     every = max(1, -(-len(some) // SOUGHT_ROWS))

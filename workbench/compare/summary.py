@@ -23,6 +23,7 @@ from workbench.diagnostics import (
     pooled_evidence,
     restart_statuses,
 )
+from workbench.diagnostics.equal_rows import equal_rows
 from workbench.diagnostics.passed_over import passed_over
 from workbench.display import as_html, as_text, line
 from workbench.errors import checks_arguments
@@ -89,6 +90,7 @@ class MethodSummary:
     e_bfmi: float | None = None  # smallest over the chains; None where the sampler has no energies
     unsound: str | None = None  # why ends are not sound, if no result is or components of the best have merged
     sliver: str | None = None  # a component of the best that may be there by chance, as text
+    equal_rows: str | None = None  # a component of the best that holds equal rows and hardly any other, as text
     equal_elsewhere: int | None = None  # restarts that end at the value of the best but on another mixture
     converged_on_best: int | None = None  # restarts that reach the best and have met their stopping rule
     searches_on_best: int | None = None  # searches of starts from which restarts reach the best; None if not known
@@ -175,6 +177,7 @@ def _summarise(
     near = arrivals(trace, value, NEAR * problem.num_points)
     end = _highest_end(trace) if place is None else None
     short = health is None or health.merged
+    whole = None if short or trace.is_sampler else mixture
     columns = comparison.columns or default_columns(problem.num_dimensions)
     evidence = None if trace.log_evidence is None else pooled_evidence(trace.log_evidence)
     passes = float(np.sum(trace.passes[:, -1]))
@@ -224,7 +227,8 @@ def _summarise(
         ended_log_likelihood=None if end is None else float(trace.log_likelihood[end]),
         ended_log_joint=None if end is None else float(trace.log_joint[end]),
         unsound=why_unsound(problem, trace, comparison.rule, columns) if short and not trace.is_sampler else None,
-        sliver=None if short or mixture is None or trace.is_sampler else sliver_in(problem, mixture, columns),
+        sliver=None if whole is None else sliver_in(problem, whole, columns),
+        equal_rows=None if whole is None else equal_rows(problem, whole, columns),
         equal_elsewhere=None if trace.is_sampler else elsewhere,
         searches_on_best=comparison.searches_of(trace, [restart for restart, _ in rows]),
         passed_over=None if over is None else over.words,

@@ -266,6 +266,8 @@ def read(
             text += f" Beware: the best of {s.method} has {s.sliver}: it may be a spurious maximum. {_OF_SLIVERS}"
         elif s.suspicious:
             text += f" Beware: the best of {s.method} has a component both tight and small."
+        if s.equal_rows and not s.tied_points:
+            text += f" In the best of {s.method}, {s.equal_rows}."
     return text + "".join(f" {s.method} failed: {s.failure}." for s in summaries if s.failure is not None)
 
 
