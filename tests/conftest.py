@@ -23,11 +23,11 @@ from standins import Steps
 from workbench import report, wrapping
 from workbench.compare import Comparison
 from workbench.data import load_dataset
-from workbench.engine.compat.compilation import make_room
 from workbench.experiment import parse_experiment
 from workbench.jobs.experiment import run_experiment
 from workbench.loop.run import score
 from workbench.loop.trace import Trace
+from workbench.memory_maps import make_room
 from workbench.mixture import PRIORS, Mixture, covariance_named
 from workbench.problem import Problem
 from workbench.starts import RandomPoints, draw_starts

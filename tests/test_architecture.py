@@ -11,7 +11,7 @@ ROOT = Path(workbench.__file__).parent
 
 # Bottom to top; a module imports from lower layers, or from its own package.
 LAYERS = (
-    ("at_import", "errors", "kernel", "syntax", "wrapping"),
+    ("at_import", "errors", "kernel", "memory_maps", "syntax", "wrapping"),
     ("files", "frames", "table"),
     ("display",),
     ("config", "data", "provenance"),

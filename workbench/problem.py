@@ -21,6 +21,7 @@ from workbench.engine.known import KnownRows
 from workbench.engine.one_pass import log_likelihood, one_pass
 from workbench.engine.rows import Rows
 from workbench.errors import InputError, checks_arguments, one_line, whole_number
+from workbench.memory_maps import make_room
 from workbench.mixture import Mixture, Prior, Statistics, covariance_named, num_parameters
 from workbench.mixture.background import Background, check_beside
 from workbench.mixture.covariance import Covariance
@@ -106,6 +107,7 @@ class Problem(Hosted):
         fixed: "Fixed | Sequence[Fixed] | None" = None,
         background: bool | Background = False,
     ) -> None:
+        make_room()
         components = whole_number("components", components)
         data = Observed.of(x, components, columns, weights, missing, label_known)
         family = covariance_named(covariance)

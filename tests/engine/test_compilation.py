@@ -23,7 +23,6 @@ from workbench.engine.compat.compilation import (
     jit_with,
     keep_compiled_programs,
     known,
-    make_room,
     processor,
 )
 from workbench.kernel import library
@@ -160,27 +159,6 @@ def test_a_folder_that_cannot_be_made_means_no_cache(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     keep_compiled_programs()
     assert "jax_compilation_cache_dir" not in settings
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux limits the memory maps of a process")
-def test_programs_are_forgotten_only_where_room_is_short() -> None:
-    traced = []
-
-    @jax.jit
-    def program(x: jax.Array) -> jax.Array:
-        traced.append(x)
-        return x + 1
-
-    program(1.0)
-    make_room(share=1.0, every=0.0)
-    program(1.0)
-    assert len(traced) == 1
-    make_room(share=0.0)
-    program(1.0)
-    assert len(traced) == 1  # the last count is less than `every` seconds old
-    make_room(share=0.0, every=0.0)
-    program(1.0)
-    assert len(traced) == 2
 
 
 @pytest.fixture

@@ -10,12 +10,12 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from workbench.engine.compat.compilation import make_room
 from workbench.engine.hosts import from_first_host, leads, on_first_host, several
 from workbench.errors import InputError
 from workbench.jobs.base import DONE, FAILED, Cell, DamagedCellError, Failure, Job, Kept, Progress, Record
 from workbench.jobs.store import Store
 from workbench.loop.pool import Checkpoint
+from workbench.memory_maps import make_room
 from workbench.provenance import announce_stale
 
 Watch = Callable[[str], Progress | None]  # the name of what is run -> a progress callback

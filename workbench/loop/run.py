@@ -7,11 +7,12 @@ import jax
 import numpy as np
 from jax import Array
 
-from workbench.engine.compat.compilation import OLD_EMITTERS, STEPPING, jit_with, make_room
+from workbench.engine.compat.compilation import OLD_EMITTERS, STEPPING, jit_with
 from workbench.engine.hosts import from_first_host
 from workbench.loop.batch import Advanced, advance, placed
 from workbench.loop.pool import WORTH_COMPILING, Checkpoint, RestartPool, work_of
 from workbench.loop.trace import Trace
+from workbench.memory_maps import make_room
 from workbench.methods import Method
 from workbench.mixture import Mixture
 from workbench.problem import Problem

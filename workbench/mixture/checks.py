@@ -12,7 +12,8 @@ from workbench.data import Dataset, by_name, finite_points, points_or_missing
 from workbench.data.observed import MissingCells, check_missing
 from workbench.data.points import check_columns
 from workbench.data.table import unmasked
-from workbench.errors import InputError, shown
+from workbench.errors import InputError, check_key, shown, whole_number
+from workbench.memory_maps import make_room
 
 
 def finite_numbers(name: str, given: Any) -> NDArray[np.float64]:
@@ -40,6 +41,7 @@ def points_of(
     Raises:
         InputError: a problem would refuse them, or it is not known what becomes of missing cells.
     """
+    make_room()
     check_missing(missing)
     if isinstance(x, jax.core.Tracer):
         points = x[:, None] if x.ndim == 1 and dimensions == 1 else x
@@ -51,6 +53,17 @@ def points_of(
     if missing == "refuse":
         return finite_points(x, dimensions, marginal='missing="marginal"{}'), missing
     return points_or_missing(x, dimensions), missing
+
+
+def checked_draws(key: object, num_samples: object, dimensions: int) -> int:
+    """How many points to draw; there is room for the programs of another number.
+
+    Raises:
+        InputError: it is no whole number from 0 to 2^30 / D, or the key is no random key, or several.
+    """
+    make_room()
+    check_key(key)
+    return whole_number("num_samples", num_samples, 0, 2**30 // dimensions)
 
 
 def names_of(columns: Sequence[str], dimensions: int) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from workbench.data import by_name
 from workbench.data.incomplete import points_or_missing
 from workbench.errors import InputError
+from workbench.memory_maps import make_room
 from workbench.mixture.covariance.base import LOG_2PI
 from workbench.mixture.density import BLOCK_OF_MATRICES, check_reached, log_weights
 from workbench.mixture.mixture import Mixture
@@ -33,6 +34,7 @@ def complete(mixture: Mixture, x: ArrayLike) -> NDArray[np.float64]:
         InputError: the number of columns is not D, a cell is infinite, a row has no value at all, or a row is so far
             out that no component has a density there, or that rounding hides which one is the nearest.
     """
+    make_room()
     points = points_or_missing(by_name(x, mixture.columns), mixture.num_dimensions)
     lost = np.isnan(points)
     rows = np.flatnonzero(np.any(lost, axis=1))

@@ -20,6 +20,7 @@ from workbench.data.names import column_positions
 from workbench.data.table import unmasked
 from workbench.display import as_html, short
 from workbench.errors import InputError, shown, whole_number
+from workbench.memory_maps import make_room
 from workbench.mixture.background import components_alone
 from workbench.mixture.density import BLOCK
 from workbench.mixture.mixture import Mixture
@@ -132,6 +133,7 @@ class _Parts(NamedTuple):
 
 def _conditioned(mixture: Mixture, given: Mapping[Column, ArrayLike]) -> tuple[_Parts, Array, bool]:
     """The parts, the values [N, g], and whether they are of one row that was given by numbers."""
+    make_room()
     components_alone(mixture, "given")
     if not isinstance(given, Mapping):
         raise InputError(f"given: must map columns to values, as {{0: 1.5}}, got {shown(given)}")

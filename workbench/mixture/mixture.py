@@ -19,9 +19,9 @@ from jax.typing import ArrayLike
 from numpy.typing import NDArray
 
 from workbench.data.observed import MissingCells
-from workbench.errors import LINE, InputError, check_key, checks_arguments, cut, shown, whole_number
+from workbench.errors import LINE, InputError, checks_arguments, cut, shown
 from workbench.mixture.background import BACKGROUND, Background
-from workbench.mixture.checks import check_order, check_places, finite_numbers, names_of, points_of
+from workbench.mixture.checks import check_order, check_places, checked_draws, finite_numbers, names_of, points_of
 from workbench.mixture.covariance import Covariance, covariance_named, lower_triangular
 from workbench.mixture.covariance.given import in_family
 from workbench.mixture.density import check_reached, log_density_at, log_joint_at
@@ -190,8 +190,7 @@ class Mixture:
         Raises:
             InputError: `num_samples` is no whole number from 0 to 2^30 / D (8 GiB), or `key` is no key, or several.
         """
-        check_key(key)
-        num_samples = whole_number("num_samples", num_samples, 0, 2**30 // self.num_dimensions)
+        num_samples = checked_draws(key, num_samples, self.num_dimensions)
         if self.background is not None:
             return self.background.sample(key, num_samples, replace(self, background=None).sample)
         key_component, key_noise = jax.random.split(key)

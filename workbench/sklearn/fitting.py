@@ -14,13 +14,14 @@ from workbench.data.incomplete import check_incomplete, check_pairs, completed_b
 from workbench.data.moments import Moments, moments_of
 from workbench.data.observed import Observed
 from workbench.data.points import default_columns
-from workbench.engine.compat.compilation import BRIEF, FEW_NUMBERS, OLD_EMITTERS, STEPPING, jit_with, make_room
+from workbench.engine.compat.compilation import BRIEF, FEW_NUMBERS, OLD_EMITTERS, STEPPING, jit_with
 from workbench.engine.devices import mesh_of
 from workbench.engine.incomplete import IncompleteRows
 from workbench.engine.keys import named_key
 from workbench.engine.rows import Rows
 from workbench.errors import InputError
 from workbench.loop.run import run
+from workbench.memory_maps import make_room
 from workbench.methods import Method
 from workbench.methods.base import is_usable
 from workbench.mixture import DiagonalLoadingPrior, FlatPrior, Mixture, Prior, covariance_named

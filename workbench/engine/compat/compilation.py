@@ -5,7 +5,6 @@ import logging
 import os
 import platform
 import sys
-import time
 from collections.abc import Callable, Mapping
 from functools import cache, wraps
 from pathlib import Path
@@ -151,34 +150,6 @@ def keep_compiled_programs() -> None:
         return
     if os.access(folder, os.W_OK | os.X_OK):
         jax.config.update("jax_compilation_cache_dir", str(folder))
-
-
-# Seconds between two counts of memory maps, each of which takes milliseconds. In this time no process compiles enough
-# programs to take up half of the maps that it may have.
-COUNT_EVERY = 1.0
-_COUNTED = {"at": -float("inf")}
-
-
-def make_room(share: float = 0.5, every: float = COUNT_EVERY) -> None:
-    """Clear JAX's in-memory cache of programs if more than a share of the allowed memory maps is in use.
-
-    Each compiled program on a CPU holds a few memory maps. Beyond the limit (on Linux vm.max_map_count, 65,530 by
-    default) the next program crashes the process. Programs needed again are recompiled, or read from disk.
-
-    Args:
-        share: fraction of the memory maps that a process may have.
-        every: minimal time between two counts in seconds; a call before that does nothing.
-    """
-    now = time.monotonic()
-    if now < _COUNTED["at"] + every:
-        return
-    _COUNTED["at"] = now
-    limit, maps = Path("/proc/sys/vm/max_map_count"), Path("/proc/self/maps")
-    if limit.is_file() and maps.is_file():
-        with maps.open("rb") as lines:
-            held = sum(1 for _ in lines)
-        if held > share * int(limit.read_text()):
-            jax.clear_caches()
 
 
 def cache_folder(environment: Mapping[str, str], platform: str, home: Path) -> Path:
