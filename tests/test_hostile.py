@@ -1,23 +1,32 @@
 """Odd data files and odd configs: each is read, or refused with one message of readable length; nothing else."""
 
 import copy
+import importlib
 import io
+import pkgutil
 import random
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, get_args, get_origin
 
+import annotated_types
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import tomli_w
+from click.testing import CliRunner
 
 import workbench as wb
+from workbench.cli import cli
+from workbench.config import Config
 from workbench.data import read_file
 from workbench.errors import LINE, LINES, InputError, shown
 from workbench.experiment import read_experiment
 from workbench.experiment.reading import read_toml
+from workbench.jobs.comparison_file import About
+from workbench.methods import METHODS, Method
 
 EXPERIMENTS = Path(__file__).parent.parent / "experiments"
 BASE = np.random.default_rng(0).normal(size=(12, 2))
@@ -111,6 +120,101 @@ def test_odd_configs_are_read_or_refused_with_a_message_of_readable_length(tmp_p
             lines = str(error).split("\n")
             assert len(lines) <= LINES + 1 and max(map(len, lines)) <= LINE + 10
     assert refused > 100
+
+
+# The product of three sizes in 64 bits: two that a user gives, and a factor of the code's own, as the trials of a step.
+OWN_FACTOR = 1000
+
+
+def bounds_of(annotation: Any, metadata: Sequence[Any] = ()) -> list[int | None]:
+    """The upper bound of every whole number within a field; None where it has none."""
+    if get_origin(annotation) is Annotated:
+        annotation, *more = get_args(annotation)
+        metadata = [*metadata, *more]
+    if annotation is int:
+        parts = [part for each in metadata for part in getattr(each, "metadata", [each])]
+        return [min((part.le for part in parts if isinstance(part, annotated_types.Le)), default=None)]
+    return [bound for part in get_args(annotation) for bound in bounds_of(part, metadata)]
+
+
+def whole_fields() -> dict[tuple[type[Config], str], list[int | None]]:
+    """The bounds of the whole numbers of every config that a user can write."""
+    for module in pkgutil.walk_packages(wb.__path__, "workbench."):
+        if module.name.split(".")[1] in ("experiment", "methods", "mixture", "soundness", "starts", "studies"):
+            importlib.import_module(module.name)
+    kinds: list[type[Config]] = [Config]
+    for kind in kinds:
+        kinds += [each for each in kind.__subclasses__() if each not in kinds]
+    own = [kind for kind in kinds if kind.__module__.startswith("workbench.") and kind is not About]
+    found = {
+        (kind, name): bounds_of(field.annotation, field.metadata)
+        for kind in own
+        for name, field in kind.model_fields.items()
+    }
+    return {place: bounds for place, bounds in found.items() if bounds}
+
+
+def test_every_whole_number_of_a_config_has_a_bound_from_which_no_size_overflows() -> None:
+    found = whole_fields()
+    # A reader of fields that does not know a type finds none of it.
+    assert len(found) > 100 and {(wb.EM, "max_iterations"), (wb.NUTS, "num_chains")} <= set(found)
+    assert [(kind.__name__, name) for (kind, name), bounds in found.items() if None in bounds] == []
+    largest = {place: max(each for each in bounds if each) for place, bounds in found.items()}
+    sizes = [most for (_, name), most in largest.items() if name not in ("seed", "points")]
+    points = [most for (_, name), most in largest.items() if name == "points"]
+    assert max(sizes) ** 2 * OWN_FACTOR < 2**63 and max(sizes) * max(points) * OWN_FACTOR < 2**63
+
+
+def numbers_of(kind: type[Method]) -> dict[str, int]:
+    """The largest value of each whole number of a method."""
+    found = {name: bounds_of(field.annotation, field.metadata) for name, field in kind.model_fields.items()}
+    return {name: bounds[0] for name, bounds in found.items() if bounds and bounds[0] is not None}
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_whole_number_beyond_its_bound_is_one_line(name: str) -> None:
+    for field, most in numbers_of(METHODS[name]).items():
+        for beyond in (most + 1, 2**63 - 1, 2**63):
+            with pytest.raises(InputError) as caught:
+                METHODS[name](**{field: beyond})
+            assert f"{field}: must be less than or equal to {most}, got {shown(beyond)}" in str(caught.value)
+            assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_each_bound_has_a_schedule(name: str) -> None:
+    for field, most in numbers_of(METHODS[name]).items():
+        marks = METHODS[name](**{field: most}).schedule().marks
+        assert np.all(np.isfinite(marks)) and marks[0] > 0 and np.all(np.diff(marks) > 0)
+
+
+@pytest.mark.parametrize("name", ["em", "ascent"])
+def test_climbs_at_the_bound_end_by_their_own_rule(name: str) -> None:
+    method = METHODS[name](**{key: most for key, most in numbers_of(METHODS[name]).items() if key == "max_iterations"})
+    problem = wb.Problem(BASE, 2, "spherical", wb.ConjugatePrior())
+    trace = wb.compare(problem, method, restarts=1)[name]
+    assert trace.converged.all() and trace.passes[0, -1] < 10_000
+
+
+def test_sizes_beyond_their_bound_are_refused_in_python() -> None:
+    problem = wb.Problem(BASE, 2, "spherical")
+    with pytest.raises(InputError, match=r"^restarts: must be a whole number of at most 1,000,000, got 9223372036854"):
+        wb.compare(problem, "em", restarts=2**63)
+    with pytest.raises(InputError, match=r"^components: must be a whole number of at most 10,000,000, got 922337203"):
+        wb.Problem(BASE, 2**63)
+
+
+@pytest.mark.parametrize(
+    "key", ["ibis.num_samples", "tempered_smc.num_samples", "ascent.max_iterations", "cavi.num_samples"]
+)
+def test_a_run_beyond_its_bound_is_refused_by_the_command(key: str, tmp_path: Path) -> None:
+    name, field = key.split(".")
+    text = f"[data]\ndataset = 'acidity'\n[model]\ncomponents = 2\n[prior]\nfamily = 'conjugate'\n[methods.{name}]\n"
+    (tmp_path / "x.toml").write_text(f"{text}{field} = {2**63 - 1}\n", encoding="utf-8")
+    done = CliRunner().invoke(cli, ["run", str(tmp_path / "x.toml"), "--out", str(tmp_path)])
+    assert done.exit_code == 2
+    (line,) = done.output.strip().splitlines()
+    assert f"x.toml: methods.{key}: must be less than or equal to" in line
 
 
 @pytest.mark.parametrize(

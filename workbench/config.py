@@ -1,14 +1,14 @@
 """The base class of all configs: frozen and strict, with one error message for all wrong values."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin
 
 import jax
 import numpy as np
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from workbench.display import call, page, words_of
-from workbench.errors import VALUE, InputError, cut, nearest, shown
+from workbench.errors import MOST_WHOLE, VALUE, InputError, cut, nearest, shown
 from workbench.table import Table
 
 if TYPE_CHECKING:
@@ -85,6 +85,16 @@ def _of_python(value: Any) -> Any:
 
 # For fields that are tuples: lists, as read from TOML and JSON, become tuples, because frozen configs must be hashable.
 Listed = BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value)
+
+# Whole numbers of a config have bounds, so that no size computed from them overflows (`MOST_WHOLE`).
+Whole = Annotated[int, Field(ge=1, le=MOST_WHOLE)]
+
+# Starts and chains, of which each has a mixture of its own in memory.
+MOST_RESTARTS = 1_000_000
+Restarts = Annotated[int, Field(ge=1, le=MOST_RESTARTS)]
+
+# Points are in memory once, so that there may be more of them; the simulator says whether they fit.
+Points = Annotated[int, Field(ge=2, le=500_000_000)]
 
 # Pydantic's names of types, and TOML's.
 _PLAIN = {

@@ -18,6 +18,10 @@ VALUE, LINE, LINES = 80, 1000, 20
 # Longer runs of characters without a space, which nobody reads, are shortened to a value's length wherever they stand.
 RUN = 3 * VALUE
 
+# No whole number that a user gives may be larger, unless its own check says so: no run gets through as many steps, and
+# the product of two of them, and a thousand times that, is still counted in 64 bits.
+MOST_WHOLE = 10_000_000
+
 
 class InputError(ValueError):
     """Wrong input, with a message that names the file, the field, the value and the remedy.
@@ -257,7 +261,7 @@ def cut(text: str, most: int) -> str:
     return f"{text[: most - tail]} ... {text[-tail:]}"
 
 
-def whole_number(name: str, value: object, least: int = 1, most: int | None = None) -> int:
+def whole_number(name: str, value: object, least: int = 1, most: int = MOST_WHOLE) -> int:
     """An argument that must be a whole number, of Python or NumPy, as an int.
 
     Raises:
@@ -269,7 +273,7 @@ def whole_number(name: str, value: object, least: int = 1, most: int | None = No
     number = operator.index(value)
     if number < least:
         raise InputError(f"{name}: must be a whole number of at least {least}, got {shown(value)}")
-    if most is not None and number > most:
+    if number > most:
         raise InputError(f"{name}: must be a whole number of at most {most:,}, got {shown(value)}")
     return number
 

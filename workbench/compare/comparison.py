@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from workbench.config import MOST_RESTARTS
 from workbench.data import Dataset, Truth, as_points, by_name, check_weights, finite_points, points_or_missing
 from workbench.data.dataset import check_seed
 from workbench.data.names import unknown_name
@@ -166,7 +167,7 @@ def compare(
     """
     rule = _rule(starts)
     named = name_methods(methods)
-    restarts = whole_number("restarts", restarts)
+    restarts = whole_number("restarts", restarts, most=MOST_RESTARTS)
     check_seed(seed)
     for method in named.values():
         method.admit(problem)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 import numpy as np
 from pydantic import BeforeValidator, Field, SerializeAsAny, WrapSerializer, WrapValidator, model_validator
 
-from workbench.config import Config, Listed
+from workbench.config import Config, Listed, Points, Restarts, Whole
 from workbench.data import Dataset, Missing, Simulator, load_dataset, read_file
 from workbench.data.dataset import centre_and_scale
 from workbench.data.known import Known
@@ -45,9 +45,9 @@ else:
 class SimulateConfig(Config):
     """Points drawn from a mixture of known parameters; see `Simulator` for what the numbers mean."""
 
-    components: Annotated[int, Field(ge=1)] = Field(description="components that are drawn, K")
-    dimensions: Annotated[int, Field(ge=1)] = Field(description="columns, D")
-    points: Annotated[int, Field(ge=2)] = Field(description="points, N")
+    components: Whole = Field(description="components that are drawn, K")
+    dimensions: Whole = Field(description="columns, D")
+    points: Points = Field(description="points, N")
     separation: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Field(
         description="smallest distance of two means, in average deviations of a component"
     )
@@ -173,7 +173,7 @@ class DataConfig(Config):
 class ModelConfig(Config):
     """The mixture model."""
 
-    components: Annotated[int, Field(ge=1)] = Field(description="components of the mixture, K")
+    components: Whole = Field(description="components of the mixture, K")
     covariance: FamilyName = Field("full", description="family of the covariances; `workbench list` shows them")
     labels: Labels | None = Field(
         None,
@@ -254,10 +254,10 @@ AnyMethods = Annotated[
 class RunConfig(Config):
     """How the work is shared out. It is not part of a run's identity: the numbers are the same but for rounding."""
 
-    devices: Annotated[int, Field(ge=1)] | None = Field(
+    devices: Whole | None = Field(
         None, description="JAX devices that share the rows or the restarts, over all hosts; all there are unless given"
     )
-    hosts: Annotated[int, Field(ge=1)] = Field(1, description="processes of this command that share the rows")
+    hosts: Whole = Field(1, description="processes of this command that share the rows")
     checkpoint_seconds: Annotated[float, Field(gt=0)] = Field(
         INTERVAL, description="seconds between two checkpoints of an unfinished run"
     )
@@ -282,7 +282,7 @@ class Experiment(Config):
 
     # The upper bound is the largest seed that a key takes on every platform.
     seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = Field(0, description="root seed of data, starts and methods")
-    restarts: Annotated[int, Field(ge=1, le=1_000_000)] = Field(8, description="starts, the same for every method")
+    restarts: Restarts = Field(8, description="starts, the same for every method")
     data: DataConfig = Field(description="where the points come from")
     model: ModelConfig = Field(description="the mixture that is fitted")
     prior: AnyPrior = Field(FlatPrior(), description="prior of the parameters; flat for maximum likelihood")

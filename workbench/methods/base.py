@@ -19,10 +19,10 @@ import numpy as np
 from jax import Array
 from pydantic import Field
 
-from workbench.config import Config
+from workbench.config import Config, Whole
 from workbench.data.names import unknown_name
 from workbench.data.observed import USE_DROP
-from workbench.errors import InputError, shown
+from workbench.errors import MOST_WHOLE, InputError, shown
 from workbench.mixture import Mixture
 from workbench.problem import Problem
 from workbench.soundness import NARROWEST
@@ -72,7 +72,9 @@ class Schedule:
 
 
 # The most steps of a restart, which a method's own stopping rule can end earlier.
-Iterations = Annotated[int, Field(ge=1, description="steps after which a restart ends, converged or not")]
+Iterations = Annotated[
+    int, Field(ge=1, le=MOST_WHOLE, description="steps after which a restart ends, converged or not")
+]
 
 
 class Race(Config):
@@ -82,8 +84,8 @@ class Race(Config):
     of highest `log_joint` go on.
     """
 
-    after: Annotated[int, Field(ge=1)] = Field(description="passes after which the restarts are scored")
-    keep: Annotated[int, Field(ge=1)] = Field(description="number of restarts that go on")
+    after: Whole = Field(description="passes after which the restarts are scored")
+    keep: Whole = Field(description="number of restarts that go on")
 
 
 class Method(Config, ABC):

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jax import Array
 from pydantic import Field
 
+from workbench.config import Whole
 from workbench.engine.one_pass import one_pass
 from workbench.methods.base import Algorithm, Climber, Info, Iterations, Schedule, geometric_marks, is_usable
 from workbench.methods.em import EMState, check_closed_form
@@ -183,7 +184,7 @@ class OnlineEM(Minibatch):
     """
 
     method: Literal["online_em"] = "online_em"
-    warm_up: Annotated[int, Field(ge=1)] = Field(10, description="batches averaged evenly before the first M-step")
+    warm_up: Whole = Field(10, description="batches averaged evenly before the first M-step")
 
     takes_known: ClassVar[bool] = True
     summary: ClassVar[str] = "stepwise EM on minibatches; for many points, a few passes are enough"

@@ -4,7 +4,7 @@ As a NumPyro kernel it is `numpyro.infer.MCMC(GibbsKernel(), ...).run(key, probl
 """
 
 from functools import partial
-from typing import Annotated, Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +13,7 @@ from jax import Array
 from numpyro.infer.mcmc import MCMCKernel
 from pydantic import Field
 
+from workbench.config import Whole
 from workbench.data import check_whole
 from workbench.display import as_html, short
 from workbench.engine.compat.numpyro import is_prng_key
@@ -34,7 +35,7 @@ class Gibbs(Sampler):
     """
 
     method: Literal["gibbs"] = "gibbs"
-    thinning: Annotated[int, Field(ge=1)] = Field(
+    thinning: Whole = Field(
         1, description="sweeps from one draw to the next; num_samples sweeps give num_samples / thinning draws"
     )
 

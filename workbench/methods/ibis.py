@@ -7,12 +7,13 @@ import jax.numpy as jnp
 from jax import Array
 from pydantic import Field
 
+from workbench.config import Restarts, Whole
 from workbench.data import check_whole
 from workbench.engine.known import known_observations, masked
 from workbench.errors import InputError
 from workbench.methods.base import Algorithm, Info, one_by_one
 from workbench.methods.gibbs import check_conjugate
-from workbench.methods.parts import Sampler
+from workbench.methods.parts import Particles, Sampler
 from workbench.methods.population import (
     Drawn,
     Setting,
@@ -51,13 +52,13 @@ class IBIS(Sampler):
     """
 
     method: Literal["ibis"] = "ibis"
-    num_warmup: Annotated[int, Field(ge=1)] = Field(400, description="most stages, each of which resamples")
-    num_samples: Annotated[int, Field(ge=4)] = Field(1000, description="particles of a run, each of them a draw")
-    num_chains: Annotated[int, Field(ge=1)] = Field(4, description="independent runs")
+    num_warmup: Whole = Field(400, description="most stages, each of which resamples")
+    num_samples: Particles = Field(1000, description="particles of a run, each of them a draw")
+    num_chains: Restarts = Field(4, description="independent runs")
     ess_share: Annotated[float, Field(gt=0, lt=1)] = Field(
         0.5, description="effective sample size, as a share of the particles, at which they are resampled"
     )
-    num_moves: Annotated[int, Field(ge=1)] = Field(3, description="sweeps of Gibbs at each stage")
+    num_moves: Whole = Field(3, description="sweeps of Gibbs at each stage")
 
     takes_known: ClassVar[bool] = True
     summary: ClassVar[str] = "IBIS: particles take in the points one by one, and tell the evidence; conjugate prior"

@@ -9,8 +9,9 @@ import numpy as np
 from jax import Array
 from pydantic import Field, SerializeAsAny
 
+from workbench.config import Restarts, Whole
 from workbench.engine.rows import Rows
-from workbench.errors import InputError
+from workbench.errors import MOST_WHOLE, InputError
 from workbench.methods.base import (
     Algorithm,
     Climber,
@@ -97,7 +98,7 @@ class Minibatch(Climber):
     only if the rows are in random order.
     """
 
-    batch: Annotated[int, Field(ge=1)] = Field(256, description="rows of a step; all if there are fewer")
+    batch: Whole = Field(256, description="rows of a step; all if there are fewer")
     max_passes: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(
         20.0, description="passes over the data that a restart may cost; may be a fraction"
     )
@@ -144,6 +145,10 @@ class EndsOnly(Method):
         return self.inner.bind(problem)
 
 
+# Particles advance side by side, each with its allocation or its momentum, so that all are in memory at once.
+Particles = Annotated[int, Field(ge=4, le=1_000_000)]
+
+
 class Sampler(Method, ABC):
     """A method whose result is its draws. Chain r begins at start r; warm-up counts in the price, not in the result.
 
@@ -151,13 +156,13 @@ class Sampler(Method, ABC):
     the components of each draw in order, which makes it a draw of the ordered posterior (`Problem.labelled`).
     """
 
-    num_warmup: Annotated[int, Field(ge=1, le=10_000_000)] = Field(
+    num_warmup: Whole = Field(
         500, description="steps of each chain that come first, count in its price and are no draws"
     )
-    num_samples: Annotated[int, Field(ge=4, le=10_000_000)] = Field(
+    num_samples: Annotated[int, Field(ge=4, le=MOST_WHOLE)] = Field(
         1000, description="steps of each chain after warm-up"
     )
-    num_chains: Annotated[int, Field(ge=1, le=1_000_000)] = Field(4, description="chains, begun at the first starts")
+    num_chains: Restarts = Field(4, description="chains, begun at the first starts")
 
     def num_restarts(self, restarts: int) -> int:
         """The number of chains."""
@@ -198,7 +203,7 @@ class Approximation(Method, ABC):
     """
 
     max_iterations: Iterations = 1000
-    num_samples: Annotated[int, Field(ge=4)] = Field(1000, description="draws of the fitted density")
+    num_samples: Annotated[int, Field(ge=4, le=MOST_WHOLE)] = Field(1000, description="draws of the fitted density")
 
     def schedule(self) -> Schedule:
         """Rows at geometrically growing numbers of iterations of the fit, then one for every draw."""

@@ -11,7 +11,7 @@ With y = (1, z) the density of a Gaussian is, up to a constant, that of a zero-m
 With the corner s free, `log q(y; S) = log N(z; t, U) + (1 - log s - 1/s) / 2`. The last term is never positive, and it
 is zero at s = 1 only, so the maxima are those of the mixture (their Theorem 2).
 
-Positive definite matrices carry the affine-invariant metric `<X, Y>_S = tr(S^-1 X S^-1 Y)`. A point is stored as a root
+Whole definite matrices carry the affine-invariant metric `<X, Y>_S = tr(S^-1 X S^-1 Y)`. A point is stored as a root
 B, `S = B B^T`, and a tangent X as the symmetric `A = B^-1 X B^-T`, so that the metric is the dot product. The geodesic
 is `B exp(A) B^T`. With the root `B exp(A / 2)` at its end, parallel transport along it does not change A.
 """
@@ -125,7 +125,7 @@ class Riemannian(Climber):
 
     method: Literal["riemannian"] = "riemannian"
     direction: Literal["gradient", "lbfgs"] = Field("lbfgs", description="steepest ascent, or L-BFGS on the manifold")
-    memory: Annotated[int, Field(ge=1)] = Field(10, description="steps that L-BFGS remembers")
+    memory: Annotated[int, Field(ge=1, le=100)] = Field(10, description="steps that L-BFGS remembers")
     gradient_tolerance: Annotated[float, Field(ge=0)] = Field(
         1e-6, description="stop when no component of the Riemannian gradient per point is larger"
     )

@@ -13,8 +13,9 @@ from jax import Array
 from jax.flatten_util import ravel_pytree
 from pydantic import Field
 
+from workbench.config import Restarts, Whole
 from workbench.methods.base import Algorithm, Info, only_where
-from workbench.methods.parts import Sampler, check_proper
+from workbench.methods.parts import Particles, Sampler, check_proper
 from workbench.methods.population import log_mean_weight, next_temperature, systematic_ancestors
 from workbench.mixture import Mixture
 from workbench.numpyro_model import (
@@ -167,17 +168,17 @@ class TemperedSMC(Sampler):
     """
 
     method: Literal["tempered_smc"] = "tempered_smc"
-    num_warmup: Annotated[int, Field(ge=1)] = Field(200, description="most temperatures")
-    num_samples: Annotated[int, Field(ge=4)] = Field(1000, description="particles of a run, each of them a draw")
-    num_chains: Annotated[int, Field(ge=1)] = Field(4, description="independent runs")
+    num_warmup: Whole = Field(200, description="most temperatures")
+    num_samples: Particles = Field(1000, description="particles of a run, each of them a draw")
+    num_chains: Restarts = Field(4, description="independent runs")
     ess_share: Annotated[float, Field(gt=0, lt=1)] = Field(
         0.5, description="effective sample size at the next temperature, as a share of the particles"
     )
     # Two moves miss narrow corners, as those of half-normal deviations, so that the likelihoods of draws are too low by
     # a fifth of a standard deviation, with four times as many particles by a sixth. Ten find them (the claim
     # `samplers_are_calibrated`).
-    num_moves: Annotated[int, Field(ge=1)] = Field(10, description="Hamiltonian moves at each temperature")
-    num_steps: Annotated[int, Field(ge=1)] = Field(5, description="leapfrog steps of a move")
+    num_moves: Whole = Field(10, description="Hamiltonian moves at each temperature")
+    num_steps: Whole = Field(5, description="leapfrog steps of a move")
 
     marginalises: ClassVar[bool] = True
     fits_background: ClassVar[bool] = True

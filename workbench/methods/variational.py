@@ -176,7 +176,10 @@ class Variational(Approximation):
     learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(
         0.05, description="step size of Adam on the parameters of the guide"
     )
-    num_particles: Annotated[int, Field(ge=1)] = Field(4, description="draws of the guide in each gradient estimate")
+    # All of an estimate are in memory at once.
+    num_particles: Annotated[int, Field(ge=1, le=10_000)] = Field(
+        4, description="draws of the guide in each gradient estimate"
+    )
 
     takes_known: ClassVar[bool] = True
     summary: ClassVar[str] = "NumPyro's stochastic variational inference, an approximation; needs a proper prior"

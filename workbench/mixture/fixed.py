@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from workbench.config import Config
-from workbench.errors import InputError, shown
+from workbench.errors import MOST_WHOLE, InputError, shown
 from workbench.mixture.covariance import Covariance, Statistics
 from workbench.mixture.mixture import Mixture
 from workbench.mixture.prior import Prior
@@ -26,7 +26,7 @@ EXACT = 1e-9
 class Fixed(Config):
     """What is held fixed of one component, in the units of the points that are fitted."""
 
-    component: Annotated[int, Field(ge=0)] = Field(
+    component: Annotated[int, Field(ge=0, le=MOST_WHOLE)] = Field(
         description="the number of the component, from 0; tables and files count components from 1"
     )
     weight: Annotated[float, Field(gt=0, lt=1)] | None = Field(None, description="its weight")

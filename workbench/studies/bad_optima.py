@@ -10,12 +10,13 @@ import jax
 import numpy as np
 from pydantic import Field
 
-from workbench.config import Listed
+from workbench.config import Listed, Whole
 from workbench.data.dataset import Truth
 from workbench.data.simulate import ring
 from workbench.diagnostics import matched_error
 from workbench.diagnostics.proportion import Proportion
 from workbench.engine.keys import named_key
+from workbench.errors import MOST_WHOLE
 from workbench.experiment.config import AnyMethods, AnyStart
 from workbench.geometry.singularity import falls
 from workbench.loop.run import run
@@ -27,7 +28,7 @@ from workbench.soundness import Soundness
 from workbench.starts import KMeansPlusPlus, RandomPoints, draw_starts
 from workbench.studies.base import Row, Study
 
-Count = Annotated[int, Field(ge=2)]
+Count = Annotated[int, Field(ge=2, le=MOST_WHOLE)]
 
 
 class BadOptima(Study):
@@ -48,11 +49,11 @@ class BadOptima(Study):
 
     study: Literal["bad_optima"] = "bad_optima"
     components: Annotated[tuple[Count, ...], Field(min_length=1), Listed] = Field(description="numbers of groups, K")
-    points: Annotated[int, Field(ge=3)] = Field(100, description="points of each group")
+    points: Annotated[int, Field(ge=3, le=MOST_WHOLE)] = Field(100, description="points of each group")
     separation: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(
         description="distance between neighbouring centres, in standard deviations of a group"
     )
-    restarts: Annotated[int, Field(ge=1)] = Field(100, description="starts by each rule, the same for every method")
+    restarts: Whole = Field(100, description="starts by each rule, the same for every method")
     starts: Annotated[tuple[AnyStart, ...], Field(min_length=1), Listed] = Field(
         (RandomPoints(), KMeansPlusPlus()), description="rules of the starts"
     )

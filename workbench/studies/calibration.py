@@ -11,6 +11,7 @@ import numpyro
 from jax import Array
 from pydantic import BeforeValidator, Field, model_validator
 
+from workbench.config import Whole
 from workbench.data.moments import Moments
 from workbench.diagnostics.calibration import (
     chi_square_p_value,
@@ -24,6 +25,7 @@ from workbench.diagnostics.calibration import (
     thinned,
 )
 from workbench.engine.keys import named_key, restart_keys
+from workbench.errors import MOST_WHOLE
 from workbench.experiment.config import AnyMethods, AnyPrior, ModelConfig
 from workbench.loop.run import run
 from workbench.methods.parts import Approximation
@@ -62,13 +64,15 @@ class Calibration(Study):
     study: Literal["calibration"] = "calibration"
     model: ModelConfig = Field(description="the mixture that is drawn and fitted")
     prior: AnyPrior = Field(description="proper, and given in full: nothing scaled to the data")
-    points: Annotated[int, Field(ge=2)] = Field(description="points of each data set, N")
+    points: Annotated[int, Field(ge=2, le=MOST_WHOLE)] = Field(description="points of each data set, N")
     at: Annotated[tuple[Place, ...], BeforeValidator(as_tuples), Field(min_length=1)] = Field(
         description="points of D numbers each, at which the log density is ranked"
     )
-    replications: Annotated[int, Field(ge=1)] = Field(200, description="data sets")
-    draws: Annotated[int, Field(ge=1)] = Field(63, description="draws among which the truth is ranked, L")
-    bins: Annotated[int, Field(ge=2)] = Field(16, description="bins of the chi-square test; they divide L + 1")
+    replications: Whole = Field(200, description="data sets")
+    draws: Whole = Field(63, description="draws among which the truth is ranked, L")
+    bins: Annotated[int, Field(ge=2, le=MOST_WHOLE)] = Field(
+        16, description="bins of the chi-square test; they divide L + 1"
+    )
     methods: AnyMethods
 
     summary: ClassVar[str] = "ranks of the truth among posterior draws: uniform where a sampler is right"

@@ -11,11 +11,12 @@ import jax
 import numpy as np
 from pydantic import Field, model_validator
 
-from workbench.config import Config, Listed
+from workbench.config import Config, Listed, Whole
 from workbench.data import Simulator
 from workbench.diagnostics import Status, restart_statuses
 from workbench.diagnostics.proportion import Proportion
 from workbench.engine.keys import named_key
+from workbench.errors import MOST_WHOLE
 from workbench.experiment.config import AnyMethods, AnyPrior
 from workbench.geometry.singularity import Flat, escape, falls, falls_in_rounding, path_of
 from workbench.loop.run import run
@@ -28,7 +29,7 @@ from workbench.starts import RandomPoints, draw_starts
 from workbench.studies.base import Row, Study
 from workbench.studies.subjects import Subject
 
-Counts = Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1), Listed]
+Counts = Annotated[tuple[Whole, ...], Field(min_length=1), Listed]
 Separations = Annotated[tuple[Annotated[float, Field(ge=0, allow_inf_nan=False)], ...], Field(min_length=1), Listed]
 AXES = ("points", "dimensions", "components", "separation")
 SUMMED = ("starved", "failed", "unfinished", "steps", "log_joint_falls", "log_likelihood_falls", "falls_in_rounding")
@@ -82,9 +83,9 @@ class Collapse(Study):
     )
     methods: AnyMethods
     covariance: Literal["full", "diagonal", "spherical"] = Field("full", description="family of the covariances")
-    datasets: Annotated[int, Field(ge=1)] = Field(4, description="data sets drawn for each problem of the grid")
-    restarts: Annotated[int, Field(ge=1)] = Field(16, description="starts for each data set")
-    steps: Annotated[int, Field(ge=1)] = Field(50, description="steps from each start in which falls are counted")
+    datasets: Whole = Field(4, description="data sets drawn for each problem of the grid")
+    restarts: Whole = Field(16, description="starts for each data set")
+    steps: Whole = Field(50, description="steps from each start in which falls are counted")
 
     summary: ClassVar[str] = "the share of climbs that collapse, over N, D, K and separation, under each remedy"
     shown: ClassVar[tuple[str, ...]] = (
@@ -192,7 +193,7 @@ Width = Annotated[float, Field(gt=0, lt=1)]
 class EscapeSubject(Subject):
     """A problem, and the rows of its data onto which the first component shrinks."""
 
-    rows: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1), Listed] = Field(
+    rows: Annotated[tuple[Annotated[int, Field(ge=0, le=MOST_WHOLE)], ...], Field(min_length=1), Listed] = Field(
         description="one row for a point, or up to D rows for the flat through them"
     )
 
@@ -215,10 +216,12 @@ class Escapes(Study):
     )
     widest: Width = Field(0.3, description="first width of the component, in units in which the data have unit spread")
     narrowest: Width = Field(1e-7, description="last width")
-    widths: Annotated[int, Field(ge=6)] = Field(28, description="number of widths, evenly spaced in the logarithm")
-    steps: Annotated[int, Field(ge=1)] = Field(10, description="EM steps of the others at each width, when settled")
-    restarts: Annotated[int, Field(ge=1)] = Field(64, description="random starts of EM")
-    iterations: Annotated[int, Field(ge=1)] = Field(300, description="EM steps from each start")
+    widths: Annotated[int, Field(ge=6, le=MOST_WHOLE)] = Field(
+        28, description="number of widths, evenly spaced in the logarithm"
+    )
+    steps: Whole = Field(10, description="EM steps of the others at each width, when settled")
+    restarts: Whole = Field(64, description="random starts of EM")
+    iterations: Whole = Field(300, description="EM steps from each start")
 
     summary: ClassVar[str] = "the log-likelihood against log sigma on the way into a singularity, its slope and theory"
     shown: ClassVar[tuple[str, ...]] = (

@@ -12,7 +12,7 @@ from pydantic import Field
 from workbench.charts import SCALES, WEIGHTS, Chart
 from workbench.compare.comparison import Comparison
 from workbench.compare.summary import best_log_joint, statuses_and_mixing
-from workbench.config import Config, Listed
+from workbench.config import Config, Listed, Whole
 from workbench.engine.keys import named_key
 from workbench.errors import InputError
 from workbench.experiment.config import AnyMethods
@@ -77,7 +77,7 @@ class Coordinates(Study):
     subjects: Subjects
     charts: Charts
     methods: AnyMethods
-    restarts: Annotated[int, Field(ge=1)] = Field(8, description="starts, the same for every method and chart")
+    restarts: Whole = Field(8, description="starts, the same for every method and chart")
     within: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(
         1e-6, description="a climb has reached the best if it ends within this many nats of it"
     )
@@ -151,7 +151,7 @@ class Stability(Study):
     )
     displacement: Factor = Field(1e-2, description="nats below the maximum at the start")
     within: Factor = Field(1e-6, description="a climb is back if it is within this many nats of the maximum")
-    max_passes: Annotated[int, Field(ge=1)] = Field(3000, description="passes after which a climb is given up")
+    max_passes: Whole = Field(3000, description="passes after which a climb is given up")
 
     summary: ClassVar[str] = "passes of fixed-step ascent against its step size, and the edge of stability"
 
@@ -234,7 +234,7 @@ class Affine(Study):
 
     study: Literal["affine"] = "affine"
     subjects: Subjects
-    steps: int = Field(30, ge=1, description="of each climb")
+    steps: Whole = Field(30, description="of each climb")
     step: float = Field(0.5, gt=0, allow_inf_nan=False, description="of ascent, in units of the stability edge")
 
     summary: ClassVar[str] = "whether EM and ascent take the same path in other units of the data"

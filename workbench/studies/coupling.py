@@ -9,9 +9,10 @@ import numpy as np
 from pydantic import Field
 
 from workbench.charts import Chart
-from workbench.config import Listed
+from workbench.config import Listed, Whole
 from workbench.data import Simulator
 from workbench.engine.compat.compilation import jit_by_size
+from workbench.errors import MOST_WHOLE
 from workbench.geometry import coupling
 from workbench.geometry.curvature import Information, places
 from workbench.geometry.rate import rates
@@ -51,16 +52,16 @@ class Coupling(Study):
 
     study: Literal["coupling"] = "coupling"
     subjects: MaybeSubjects = Field((), description="problems on data of one's own; may be left out")
-    components: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Listed] = Field(
+    components: Annotated[tuple[Whole, ...], Listed] = Field(
         (1, 2, 3, 5), description="K of simulated data, which is fitted with the same K; [] for none"
     )
     separations: Annotated[
         tuple[Annotated[float, Field(ge=0, allow_inf_nan=False)], ...], Listed, Field(min_length=1)
     ] = Field((1.5, 2.0, 3.0, 4.0, 6.0, 8.0), description="smallest distances of two means, in standard deviations")
-    dimensions: Annotated[int, Field(ge=1)] = Field(2, description="columns of simulated data")
-    points: Annotated[int, Field(ge=10)] = Field(2000, description="points of a simulated data set")
-    replications: Annotated[int, Field(ge=1)] = Field(5, description="simulated data sets of each kind")
-    restarts: Annotated[int, Field(ge=1)] = Field(8, description="starts near each optimum")
+    dimensions: Whole = Field(2, description="columns of simulated data")
+    points: Annotated[int, Field(ge=10, le=MOST_WHOLE)] = Field(2000, description="points of a simulated data set")
+    replications: Whole = Field(5, description="simulated data sets of each kind")
+    restarts: Whole = Field(8, description="starts near each optimum")
 
     summary: ClassVar[str] = "share of the Hessian between the equations, and the score that solving each alone leaves"
     shown: ClassVar[tuple[str, ...]] = (

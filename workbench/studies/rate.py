@@ -10,10 +10,10 @@ from jax import Array
 from pydantic import Field
 
 from workbench.charts import Chart
-from workbench.config import Listed
+from workbench.config import Listed, Whole
 from workbench.data import Simulator
 from workbench.engine.keys import named_key
-from workbench.errors import InputError
+from workbench.errors import MOST_WHOLE, InputError
 from workbench.experiment.config import FamilyName
 from workbench.geometry.rate import (
     Counted,
@@ -78,13 +78,15 @@ class Rate(Study):
     study: Literal["rate"] = "rate"
     subjects: MaybeSubjects = Field((), description="problems on data of one's own; may be left out")
     separations: Separations = Field((1.5, 2.0, 2.5, 3.0, 4.0, 6.0), description="of simulated components; [] for none")
-    components: Annotated[int, Field(ge=2)] = Field(2, description="K of simulated subjects, fitted with the same K")
-    dimensions: Annotated[int, Field(ge=1)] = Field(1, description="columns of simulated subjects")
+    components: Annotated[int, Field(ge=2, le=MOST_WHOLE)] = Field(
+        2, description="K of simulated subjects, fitted with the same K"
+    )
+    dimensions: Whole = Field(1, description="columns of simulated subjects")
     covariance: FamilyName = Field("full", description="family that is fitted to simulated subjects")
-    points: Annotated[int, Field(ge=10)] = Field(1000, description="points of a simulated subject")
-    replications: Annotated[int, Field(ge=1)] = Field(8, description="simulated data sets at each separation")
-    restarts: Annotated[int, Field(ge=1)] = Field(8, description="starts near each optimum")
-    limit: Annotated[int, Field(ge=1)] = Field(100_000, description="most passes of a restart")
+    points: Annotated[int, Field(ge=10, le=MOST_WHOLE)] = Field(1000, description="points of a simulated subject")
+    replications: Whole = Field(8, description="simulated data sets at each separation")
+    restarts: Whole = Field(8, description="starts near each optimum")
+    limit: Whole = Field(100_000, description="most passes of a restart")
 
     summary: ClassVar[str] = "EM's rate from the missing information, and passes near an optimum, as overlap grows"
     shown: ClassVar[tuple[str, ...]] = (
@@ -260,9 +262,11 @@ class Overspecified(Study):
         tuple[Annotated[float, Field(gt=0, lt=1)], ...], Field(min_length=1, description="w of each case"), Listed
     ] = (0.5, 0.7)
     points: Annotated[
-        tuple[Annotated[int, Field(ge=2)], ...], Field(min_length=2, description="sample sizes N"), Listed
+        tuple[Annotated[int, Field(ge=2, le=MOST_WHOLE)], ...],
+        Field(min_length=2, description="sample sizes N"),
+        Listed,
     ] = (500, 2000, 8000, 32000)
-    replications: Annotated[int, Field(ge=2)] = Field(200, description="data sets of each size")
+    replications: Annotated[int, Field(ge=2, le=MOST_WHOLE)] = Field(200, description="data sets of each size")
 
     summary: ClassVar[str] = "error of an over-specified fit against N: slope -1/4 with equal weights, else -1/2"
     shown: ClassVar[tuple[str, ...]] = (

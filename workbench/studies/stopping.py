@@ -12,7 +12,8 @@ from jax import Array
 from pydantic import Field
 
 from workbench.charts import Chart
-from workbench.config import Listed
+from workbench.config import Listed, Whole
+from workbench.errors import MOST_WHOLE
 from workbench.geometry.curvature import information
 from workbench.geometry.standard_errors import covariance_of, delta, deviations, natural
 from workbench.mixture import Mixture
@@ -36,8 +37,8 @@ class Stopping(Study):
     tolerances: Annotated[
         tuple[Annotated[float, Field(gt=0, allow_inf_nan=False)], ...], Field(min_length=1), Listed
     ] = Field((1e-3, 1e-4, 1e-6, 1e-8), description="rises per point below which the rule stops")
-    restarts: Annotated[int, Field(ge=1)] = Field(12, description="starts by k-means++")
-    max_passes: Annotated[int, Field(ge=10)] = Field(3000, description="passes of EM from each start")
+    restarts: Whole = Field(12, description="starts by k-means++")
+    max_passes: Annotated[int, Field(ge=10, le=MOST_WHOLE)] = Field(3000, description="passes of EM from each start")
     within: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(
         0.01, description="nats below the optimum within which a climb must end to count"
     )

@@ -12,10 +12,11 @@ from jax import Array
 from pydantic import Field
 
 from workbench.charts import Chart
-from workbench.config import Listed
+from workbench.config import Listed, Whole
 from workbench.diagnostics.convergence import rank_statistics
 from workbench.diagnostics.proportion import Proportion
 from workbench.engine.keys import named_key, restart_keys
+from workbench.errors import MOST_WHOLE
 from workbench.experiment.config import FamilyName
 from workbench.geometry.bootstrap import SCHEMES, refits
 from workbench.geometry.coverage import Intervals, credible, in_order, percentile, wald
@@ -67,7 +68,7 @@ class StandardErrors(Study):
 
     study: Literal["standard_errors"] = "standard_errors"
     subjects: Subjects
-    replicates: Annotated[int, Field(ge=10)] = Field(1000, description="data sets of each bootstrap")
+    replicates: Annotated[int, Field(ge=10, le=MOST_WHOLE)] = Field(1000, description="data sets of each bootstrap")
     em: EM = Field(EM(), description="refits every replicate, from the estimate")
     sampler: Gibbs = Field(Gibbs(num_samples=2000), description="draws from the posterior, from the estimate")
     prior: ConjugatePrior = Field(
@@ -171,7 +172,7 @@ def _at(problem: Problem, estimate: Mixture, key: Array) -> tuple[Array, Array, 
 
 
 Separation = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Size = Annotated[int, Field(ge=10)]
+Size = Annotated[int, Field(ge=10, le=MOST_WHOLE)]
 
 NOMINAL = 0.95
 
@@ -195,16 +196,22 @@ class Coverage(Study):
     points: Annotated[tuple[Size, ...], Field(min_length=1), Listed] = Field(description="sizes N of the data sets")
     weight: Annotated[float, Field(gt=0, lt=1)] = Field(0.4, description="of the lower component")
     covariance: FamilyName = Field("tied", description="family that is fitted; tied: one variance for both")
-    replications: Annotated[int, Field(ge=10)] = Field(1000, description="data sets of each cell")
-    resampled: Annotated[int, Field(ge=10)] = Field(
+    replications: Annotated[int, Field(ge=10, le=MOST_WHOLE)] = Field(1000, description="data sets of each cell")
+    resampled: Annotated[int, Field(ge=10, le=MOST_WHOLE)] = Field(
         200, description="number of the first data sets that also have the expensive intervals: bootstrap and posterior"
     )
     em: EM = Field(EM(tolerance=1e-8, max_iterations=1000), description="stops within hundredths of a standard error")
-    replicates: Annotated[int, Field(ge=20)] = Field(100, description="of each data set, by the bootstrap")
-    bootstrapped: Annotated[int, Field(ge=0)] = Field(50, description="largest N that is bootstrapped; 0 for none")
+    replicates: Annotated[int, Field(ge=20, le=MOST_WHOLE)] = Field(
+        100, description="of each data set, by the bootstrap"
+    )
+    bootstrapped: Annotated[int, Field(ge=0, le=MOST_WHOLE)] = Field(
+        50, description="largest N that is bootstrapped; 0 for none"
+    )
     prior: ConjugatePrior = Field(ConjugatePrior(), description="of the posterior intervals alone")
-    num_warmup: Annotated[int, Field(ge=1)] = Field(200, description="sweeps of Gibbs before the first draw")
-    num_samples: Annotated[int, Field(ge=100)] = Field(1000, description="draws of Gibbs for each interval")
+    num_warmup: Whole = Field(200, description="sweeps of Gibbs before the first draw")
+    num_samples: Annotated[int, Field(ge=100, le=MOST_WHOLE)] = Field(
+        1000, description="draws of Gibbs for each interval"
+    )
 
     summary: ClassVar[str] = "coverage of Wald, bootstrap and posterior intervals over separation and sample size"
     shown: ClassVar[tuple[str, ...]] = (

@@ -1,6 +1,6 @@
 """The conjugate prior: Dirichlet weights, normal means given inverse-Wishart covariances."""
 
-from typing import Annotated, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import jax.numpy as jnp
 import numpy as np
@@ -10,6 +10,7 @@ from jax import Array
 from jax.scipy.special import gammaln, multigammaln
 from pydantic import Field
 
+from workbench.config import Whole
 from workbench.data.moments import Moments
 from workbench.errors import InputError
 from workbench.mixture.covariance import Covariance, Statistics
@@ -44,7 +45,7 @@ class ConjugatePrior(Prior):
     scatter: Nested | None = Field(
         None, description="Psi, a D x D table of numbers; default: the data's covariance over K^(2/D)"
     )
-    scatter_components: Annotated[int, Field(ge=1)] | None = Field(
+    scatter_components: Whole | None = Field(
         None, description="K of the default Psi, to give mixtures of all K the same prior; default: their own K"
     )
 
