@@ -32,9 +32,9 @@ from sklearn.mixture import GaussianMixture
 import setting
 import tables
 import workbench as wb
-from workbench.engine.compat.compilation import make_room
 from workbench.engine.keys import named_key
 from workbench.loop.run import run
+from workbench.memory_maps import make_room
 from workbench.methods.parts import EndsOnly
 from workbench.mixture import Mixture
 from workbench.selection.nesting import nested, padded, restored
