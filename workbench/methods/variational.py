@@ -165,8 +165,9 @@ class Variational(Approximation):
 
     The guide is a Gaussian over the unconstrained coordinates of NUTS, in the units of the data. Adam climbs estimates
     of the evidence lower bound from `num_particles` reparametrised draws, each of which costs one pass. The step size
-    falls to zero along a cosine. Such a climb sees its objective only through noise and has no reliable stopping rule,
-    so its status is BUDGET. For the posterior mode alone, use `ascent`.
+    falls to zero along a cosine, so that half of it times `max_iterations` is how far a coordinate can go. Such a climb
+    sees its objective only through noise and has no reliable stopping rule, so its status is BUDGET. For the posterior
+    mode alone, use `ascent`.
     """
 
     method: Literal["variational"] = "variational"
@@ -174,7 +175,9 @@ class Variational(Approximation):
         "normal", description="independent coordinates, or a Gaussian with correlations"
     )
     learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(
-        0.05, description="step size of Adam on the parameters of the guide"
+        0.05,
+        description="first step size of Adam, in units in which no problem has a scale: the deviations of the data for "
+        "means, and logarithms; nothing shows where a noisy climb has arrived, so it is fixed and falls to zero",
     )
     # All of an estimate are in memory at once.
     num_particles: Annotated[int, Field(ge=1, le=10_000)] = Field(
