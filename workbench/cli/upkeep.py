@@ -23,6 +23,7 @@ from workbench.jobs.table import (
     table_of_folder,
     to_parquet,
     varying,
+    with_precision,
 )
 from workbench.jobs.table import where as chosen
 
@@ -100,6 +101,7 @@ def table_(folder: Path, job: str | None, where: str | None, columns: str | None
         found = varying(found)
     if form == "parquet" and out is None:
         raise InputError("--format parquet: needs a file; give --out FILE")
+    found = with_precision(found)
     if out is None:
         click.echo(in_format(found, form))
         return

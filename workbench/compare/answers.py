@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from workbench.compare.comparison import Comparison
 from workbench.data.known import UNKNOWN, Known
 from workbench.data.points import default_columns
+from workbench.engine.devices import dtype_name, precision_note
 from workbench.errors import InputError, checks_arguments, shown
 from workbench.mixture import Mixture
 from workbench.mixture.background import BACKGROUND
@@ -168,7 +169,8 @@ def cross_table(comparison: Comparison, method: str | None = None) -> Table:
     if problem.known is not None:
         components = np.where(problem.known.components == UNKNOWN, components, problem.known.components)
     texts = np.asarray(labels).astype(np.str_).tolist()
-    return counts_by_class(texts, components, mixture.num_components, "class", problem.weights)
+    found = counts_by_class(texts, components, mixture.num_components, "class", problem.weights)
+    return replace(found, note=precision_note(dtype_name(mixture.means)))
 
 
 def counts_by_class(

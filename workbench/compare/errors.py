@@ -19,6 +19,7 @@ from workbench.data import default_columns
 from workbench.data.dataset import check_seed
 from workbench.data.names import unknown_names
 from workbench.display import PRINTED, line, page
+from workbench.engine.devices import USUAL, dtype_name, precision_note
 from workbench.engine.keys import named_key
 from workbench.errors import InputError, checks_arguments, one_line, whole_number
 from workbench.frames import frame_of_rows
@@ -58,6 +59,7 @@ class Errors:
     notes: tuple[str, ...]  # why a way has none, and what the others are
     units: str = ""
     mode: str = ""  # what the estimates are, where they are a mode under a prior
+    dtype: str = USUAL  # in which the numbers were computed
 
     def __str__(self) -> str:
         return self.text()
@@ -71,12 +73,17 @@ class Errors:
         """The rounded table without the columns of ways that have no errors; its notes, a line each, say why."""
         table = self.table(experiment=experiment)
         said = [self.mode] if self.mode else []
-        for note in self.notes:
+        for note in self._said:
             way, _, why = note.partition(": ")
             lost = way in self.ways and self.ways[way] is None
             said.append(f"{way} is left out: {why}." if lost else f"{note[0].upper()}{note[1:]}.")
         columns = tuple(name for name in table.columns if self.ways.get(name, ()) is not None)
         return replace(table, columns=columns, note="\n".join(said))
+
+    @property
+    def _said(self) -> tuple[str, ...]:
+        """The notes, and that of a precision that is not the usual one."""
+        return (*self.notes, *filter(None, [precision_note(self.dtype).rstrip(".")]))
 
     def __repr__(self) -> str:
         return line("Errors", f"{self.method}: {len(self.places)} parameters by {', '.join(self.ways)}", PRINTED)
@@ -99,11 +106,11 @@ class Errors:
             numbers = [value, *found] if exact else _rounded(value, found)
             lines.append((parameter if exact else named(parameter), *where, *numbers))
         if exact:
-            lines = [(experiment, self.method, *line) for line in lines]
-            return Table.of_lines(("experiment", "method", *own), lines)
+            lines = [(experiment, self.method, self.dtype, *line) for line in lines]
+            return Table.of_lines(("experiment", "method", "dtype", *own), lines)
         about = f"{experiment}: " if experiment else ""
         title = one_line(f"{about}Standard errors of {self.method}" + (f", in {self.units}" if self.units else ""))
-        note = "; ".join([*([self.mode.rstrip(".")] if self.mode else []), *self.notes])
+        note = "; ".join([*([self.mode.rstrip(".")] if self.mode else []), *self._said])
         return Table.of_lines(own, lines, title=title, note=note, words=("parameter", "column"), first=3)
 
 
@@ -175,7 +182,8 @@ def errors_of(
         )
     units = "" if comparison.units == "none" else comparison.units
     places, mode = tuple(places_of(mixture, names)), words_on_mode(problem, method)
-    return Errors(method, places, np.asarray(naturals(mixture)), found, tuple(notes), units, mode)
+    values, dtype = np.asarray(naturals(mixture)), dtype_name(mixture.means)
+    return Errors(method, places, values, found, tuple(notes), units, mode, dtype)
 
 
 def check_ways(ways: Sequence[str]) -> None:

@@ -28,6 +28,7 @@ from workbench.diagnostics import mixing_of
 from workbench.diagnostics.convergence import R_HAT_LIMIT, rank_statistics
 from workbench.display import PRINTED, line, page
 from workbench.engine.compat.compilation import jit_by_size
+from workbench.engine.devices import USUAL, dtype_name, precision_note
 from workbench.errors import InputError, checks_arguments
 from workbench.frames import frame_of_rows
 from workbench.geometry.curvature import curvature, raveled
@@ -79,6 +80,7 @@ class Estimates:
     units: str = ""  # of means and deviations, where they are not those of the columns
     known: str = ""  # which component stands for which class, where rows of known class were fitted
     mode: str = ""  # what they are, where they are a mode under a prior and not of maximum likelihood
+    dtype: str = USUAL  # in which the numbers were computed
 
     def rescaled(self, centre: NDArray[np.float64], scale: NDArray[np.float64], columns: Sequence[str]) -> "Estimates":
         """The estimates of `scale x + centre`, if these are of x; both [D]. A deviation that columns share is split."""
@@ -127,20 +129,20 @@ class Estimates:
         lines = [(named(row.parameter), row.component, row.column, *_to_its_error(row)) for row in rows]
         heads = ("parameter", "component", "column", "estimate", "standard error", "low", "high")
         more = "" if len(rows) == len(self.rows) else "CSV and JSON hold the correlations too."
-        more = " ".join(filter(None, [self.mode, f"{self.known}." if self.known else "", more]))
+        known = f"{self.known}." if self.known else ""
+        more = " ".join(filter(None, [self.mode, known, more, precision_note(self.dtype)]))
         title = " ".join(filter(None, [f"Estimates of {self.method}:", self.said]))
         return Table.of_lines(heads, lines, title=title, note=more, words=("parameter", "column"), first=3)
 
 
 def numbers_of(found: Sequence[Estimates]) -> Table:
     """Every parameter of several methods in full precision, for CSV and JSON."""
-    about = ("method", "level", "interval")
-    rows = [
-        {"method": e.method, "level": e.level, "interval": e.how if e.why_none is None else None, **asdict(row)}
+    about = [
+        {"method": e.method, "dtype": e.dtype, "level": e.level, "interval": e.how if e.why_none is None else None}
         for e in found
-        for row in e.rows
     ]
-    return Table((*about, *(each.name for each in fields(Estimate))), tuple(rows))
+    rows = [own | asdict(row) for e, own in zip(found, about, strict=True) for row in e.rows]
+    return Table(("method", "dtype", "level", "interval", *(each.name for each in fields(Estimate))), tuple(rows))
 
 
 def named(parameter: str) -> str:
@@ -185,7 +187,8 @@ def estimates_of(comparison: Comparison, method: str, level: float = LEVEL) -> E
         found = estimates_at(problem, best, method=method, columns=names, level=level)
     known = "" if problem.known is None else problem.known.told()
     mode = "" if trace.is_sampler or not found.rows else words_on_mode(problem, method)
-    return replace(found, mode=mode, units="" if comparison.units == "none" else comparison.units, known=known)
+    units, dtype = "" if comparison.units == "none" else comparison.units, dtype_name(trace.mixtures.means)
+    return replace(found, mode=mode, units=units, known=known, dtype=dtype)
 
 
 def estimates_at(
@@ -205,15 +208,14 @@ def estimates_at(
     """
     mixture = problem.presented(mixture)
     names = tuple(columns) or default_columns(problem.num_dimensions)
-    places = places_of(mixture, names)
+    places, dtype = places_of(mixture, names), dtype_name(mixture.means)
     values = np.asarray(naturals(mixture))
     flat = isinstance(problem.prior, FlatPrior)
     how = "observed information" if flat else "curvature of the posterior at its mode"
     found, why = _transformed_errors(problem, mixture)
     if found is None:
-        return Estimates(
-            method, tuple(Estimate(*p, v, None, None, None) for p, v in paired(places, values)), level, how, why
-        )
+        blank = tuple(Estimate(*place, value, None, None, None) for place, value in paired(places, values))
+        return Estimates(method, blank, level, how, why, dtype=dtype)
     kinds = _kinds(mixture)
     found, near = without_what_touches_zero(found, values, kinds)
     half = NormalDist().inv_cdf(0.5 + level / 2) * found
@@ -224,7 +226,7 @@ def estimates_at(
         Estimate(*place, value, *(float(each[q]) if found[q] > 0 else None for each in (errors, *ends)))
         for q, (place, value) in enumerate(paired(places, values))
     ]
-    return Estimates(method, tuple(rows), level, f"{how}; {near}" if near else how)
+    return Estimates(method, tuple(rows), level, f"{how}; {near}" if near else how, dtype=dtype)
 
 
 def _of_draws(method: str, trace: Trace, problem: Problem, names: Sequence[str], level: float) -> Estimates:

@@ -21,7 +21,7 @@ from workbench.jobs.names import Stored, jobs_of
 from workbench.jobs.running import Outcome
 from workbench.jobs.setting import Setting
 from workbench.jobs.store import Store
-from workbench.jobs.table import MOST_LINES, rows_of
+from workbench.jobs.table import MOST_LINES, precision_of, rows_of
 from workbench.loop.pool import Checkpoint
 from workbench.table import Table, text_of
 
@@ -52,7 +52,8 @@ class Swept(Table):
         lost = f", {self.failed} failed ({'; '.join(whys)})" if self.failed else ""
         stale = sum(row["state"] == "stale" for row in self.rows)
         beware = f", {stale} STALE: other code made them" if stale else ""
-        return f"{self.best} {len(self.rows):,} cells{lost}{beware}; {seconds:.1f} s in all.".lstrip()
+        counted = f"{len(self.rows):,} cells{lost}{beware}; {seconds:.1f} s in all."
+        return " ".join(filter(None, [self.best, counted, precision_of(self.rows)]))
 
     @property
     def best(self) -> str:
@@ -226,7 +227,9 @@ def swept_of(rows: Sequence[Mapping[str, Value]], keys: Sequence[str]) -> Swept:
     """
     there = dict.fromkeys(name for row in rows for name in row)
     ends = sorted(name for name in there if name.startswith("restarts_") and name != "restarts_run")
-    wanted = ("method", *keys, "state", "status", *ends, "log_joint", "passes", "step_seconds")
+    # In a sweep of the usual precision alone the column would say nothing.
+    dtype = ("dtype",) if precision_of(rows) else ()
+    wanted = ("method", *keys, *dtype, "state", "status", *ends, "log_joint", "passes", "step_seconds")
     columns = tuple(name for name in dict.fromkeys(wanted) if name in there)
     return Swept(columns, tuple(rows), most=MOST_LINES, keep=("method", *keys, *wanted), swept=tuple(keys))
 

@@ -12,6 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from workbench.engine.devices import precision_note
 from workbench.errors import InputError, checks_arguments, one_line, typed
 from workbench.frames import frame_of
 from workbench.jobs.base import DONE, DamagedCellError, DamagedJobError, Value, nothing_in
@@ -94,6 +95,16 @@ def varying(table: Table) -> Table:
     settings = [name for name in kept if name.startswith(SETTINGS)]
     most = list(dict.fromkeys([*KEPT[:3], *settings, *KEPT]))
     return replace(table, columns=tuple(kept), keep=tuple(most))
+
+
+def with_precision(table: Table) -> Table:
+    """The table with a note on the precision of the numbers in its rows, unless it is the usual one."""
+    return replace(table, note=" ".join(filter(None, [table.note, precision_of(table.rows)])))
+
+
+def precision_of(rows: Sequence[Mapping[str, Value]]) -> str:
+    """A sentence on the precision of the numbers in rows of records; empty if it is the usual one."""
+    return precision_note(*(str(row["dtype"]) for row in rows if row.get("dtype") is not None))
 
 
 def to_parquet(table: Table, path: Path) -> None:
