@@ -21,7 +21,7 @@ from workbench.methods import METHODS
 from workbench.plots.estimates import Gaussians
 from workbench.plots.score import Gaps
 from workbench.plots.style import CYCLE, plain, short_unit
-from workbench.report.figures import words_of
+from workbench.report.figures import figures_of, words_of
 
 
 def jittered(mixture: wb.Mixture, chains: int, rows: int) -> wb.Mixture:
@@ -322,6 +322,21 @@ def test_samplers_alone_give_a_plot(draw, two_columns) -> None:
     figure, ax = axes()
     draw(ax, dataclasses.replace(two_columns, traces={"nuts": two_columns["nuts"]}))
     render(figure)
+
+
+def test_draws_of_many_samplers_have_a_panel_each_on_one_scale(one_column_sampled) -> None:
+    (name,) = (name for name, trace in one_column_sampled.items() if trace.is_sampler)
+    several = {f"{name}_{r}": one_column_sampled[name] for r in range(3)}
+    both = one_column_sampled.traces | several
+    panels = figures_of(dataclasses.replace(one_column_sampled, traces=both), "posterior")["posterior"].axes
+    drawn = [text.get_text() for ax in panels if ax.get_legend() for text in ax.get_legend().get_texts()]
+    # Each sampler in one panel, and every other method in all of them.
+    for sampler in (name, *several):
+        assert sum(text.startswith(f"{sampler}: ") for text in drawn) == 1
+    assert sum(text.startswith("em ") for text in drawn) == 4
+    assert len({ax.get_ylim() for ax in panels if ax.get_legend()}) == 1
+    with pytest.raises(wb.InputError, match="the comparison has"):
+        plots.posterior(axes()[1], one_column_sampled, methods=["gone"])
 
 
 def test_labels_that_chains_disagree_on_change_colour_and_relabelled_ones_do_not(two_columns) -> None:

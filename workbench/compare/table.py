@@ -266,8 +266,11 @@ def read(
             text += f" Beware: the best of {s.method} has {s.sliver}: it may be a spurious maximum. {_OF_SLIVERS}"
         elif s.suspicious:
             text += f" Beware: the best of {s.method} has a component both tight and small."
+    held: dict[str, list[str]] = {}
+    for s in climbs:
         if s.equal_rows and not s.tied_points:
-            text += f" In the best of {s.method}, {s.equal_rows}."
+            held.setdefault(s.equal_rows, []).append(s.method)
+    text += "".join(f" In the best of {', '.join(methods)}, {what}." for what, methods in held.items())
     return text + "".join(f" {s.method} failed: {s.failure}." for s in summaries if s.failure is not None)
 
 

@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 import uuid
+import warnings
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -42,7 +43,7 @@ IDLE = 600
 
 # Bytes by which a worker may grow. loky allows .3 GB, less than the compiled programs that a worker is to keep, which
 # `make_room` bounds, and lets a new worker compile them again.
-GROWTH = 2**31
+GROWTH = 3 * 2**30
 
 LOST = "the process that ran it was lost"
 
@@ -203,6 +204,8 @@ def _by_pool(work: Work, keys: Sequence[str], jobs: int, most: int) -> Iterator[
 
     # An interrupted process exits at once and leaves its semaphores to loky's resource tracker; a warning is unneeded.
     sys.warnoptions.append("ignore:resource_tracker")
+    # A worker beyond `GROWTH` is replaced, which costs no more than compiling again.
+    warnings.filterwarnings("ignore", message="A worker stopped while some jobs")
     pool = get_reusable_executor(max_workers=jobs, timeout=IDLE)
     ahead, sent, size = deque(keys), dict[Any, tuple[str, ...]](), 1
     try:

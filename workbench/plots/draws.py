@@ -13,7 +13,7 @@ from workbench.diagnostics.predictive import evenly, thinned
 from workbench.errors import InputError, checks_arguments
 from workbench.plots.estimates import Estimate, Gaussians, data_range, estimates
 from workbench.plots.fit import draw_points, draw_rug
-from workbench.plots.style import CYCLE, EDGE, Place, axis_label, colours, legend_at, plain, side_by_side, tidy
+from workbench.plots.style import CYCLE, EDGE, Place, axis_label, chosen, colours, legend_at, plain, side_by_side, tidy
 from workbench.posterior.switching import DEFAULT, relabel
 
 if TYPE_CHECKING:
@@ -28,20 +28,23 @@ MEANS_SHOWN = 500
 
 
 @checks_arguments
-def posterior(ax: "Axes", comparison: Comparison, *, legend: Place = "inside") -> None:
+def posterior(
+    ax: "Axes", comparison: Comparison, *, methods: Sequence[str] | None = None, legend: Place = "inside"
+) -> None:
     """Draws of each sampler as thin lines, under the best sound estimate of every other method.
 
     For one column it draws densities. For several it draws the components' ellipses at 1 standard deviation in the
-    first two columns, and the means of more draws as dots. The plot does not depend on labels. The legend is placed as
-    in `score`.
+    first two columns, and the means of more draws as dots. The plot does not depend on labels. Methods are chosen and
+    the legend is placed as in `score`.
 
     Raises:
-        InputError: no method of the comparison is a sampler.
+        InputError: no method that is shown is a sampler, or a method is not in the comparison.
     """
-    samplers = [name for name, trace in comparison.items() if trace.is_sampler]
+    shown = chosen(comparison, methods)
+    samplers = [name for name in shown if comparison[name].is_sampler]
     if not samplers:
         raise InputError("posterior: no method of the comparison is a sampler; leave this plot out")
-    shades, points = colours(comparison), estimates(comparison)
+    shades, points = colours(comparison), estimates(comparison, shown)
     x = comparison.problem.sample
     draw = _draw_densities if x.shape[1] == 1 else _draw_ellipses
     for name in samplers:

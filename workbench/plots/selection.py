@@ -156,15 +156,17 @@ def axis_of(found: Swept) -> str | None:
 
 
 def along(ax: "Axes", found: Swept, x: str, y: str, label: str) -> None:
-    """Cells as marks and medians at each value as lines, with a colour for each method."""
+    """Cells as marks and medians at each value as lines, with a colour and a stroke for each method."""
     methods = list(dict.fromkeys(str(row["method"]) for row in found.rows if row.get("method") is not None))
-    for method, colour in zip(methods, colours(methods).values(), strict=True):
+    shades, lines = colours(methods), strokes(methods)
+    for method, colour in shades.items():
         pairs = [(row[x], row[y]) for row in found.rows if row.get("method") == method and row.get(y) is not None]
         if pairs:
             places, values = np.asarray(pairs, float).T
             ax.plot(places, values, ".", color=colour, alpha=0.35, markersize=5)
             unique = np.unique(places)
-            ax.plot(unique, [float(np.median(values[places == place])) for place in unique], color=colour, label=method)
+            medians = [float(np.median(values[places == place])) for place in unique]
+            ax.plot(unique, medians, color=colour, label=method, **lines[method])
     ax.set_xlabel(x.replace("_", " "))
     ax.set_ylabel(label)
     if ax.lines:

@@ -88,8 +88,8 @@ FIT_CAPTIONS = {
 POSTERIOR = Words("What the posterior allows", "Posterior draws with the point estimates over them, of", "")
 
 POSTERIOR_CAPTIONS = {
-    1: "Thin lines: the density of one posterior draw each. Strong lines: the point estimates. Where the thin lines "
-    "fan out, the data leave the density open.",
+    1: "Thin lines: the density of one posterior draw each; more than two samplers have a panel each. Strong lines: "
+    "the point estimates. Where the thin lines fan out, the data leave the density open.",
     2: "Thin ellipses: the components of one posterior draw each, at 1 standard deviation, in the first two columns; "
     "dots: the means of more draws. Strong ellipses and crosses: the point estimates. A wide cloud means that the "
     "data leave the component open.",
@@ -121,6 +121,9 @@ PAIRED_COLUMNS = 6
 
 # The most matrices side by side.
 PANELS_ABREAST = 4
+
+# The most samplers whose draws lie over each other in one panel.
+TOGETHER = 2
 
 # A fixed salt, so that matplotlib gives the parts of an SVG the same names in every run.
 SALT = "workbench"
@@ -204,8 +207,22 @@ def _waterfall(comparison: Comparison) -> Figure:
 
 
 def _posterior(comparison: Comparison) -> Figure:
-    figure = Figure(figsize=(6.4, 4.8), layout="constrained")
-    plots.posterior(figure.subplots(), comparison, legend="above")
+    """One panel, or one for each sampler if they are more than can be told apart in one."""
+    samplers = [name for name, trace in comparison.items() if trace.is_sampler]
+    others = [name for name in comparison if name not in samplers]
+    panels = [list(comparison)] if len(samplers) <= TOGETHER else [[name, *others] for name in samplers]
+    columns = min(len(panels), 2)
+    rows = -(-len(panels) // columns)
+    figure = Figure(figsize=(6.4 * columns, 4.8 * rows), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False).ravel()
+    used = axes[: len(panels)]
+    for ax, shown in zip(used, panels, strict=True):
+        plots.posterior(ax, comparison, methods=shown, legend="above")
+    lowest, highest = zip(*(ax.get_ylim() for ax in used), strict=True)
+    for ax in used:
+        ax.set_ylim(min(lowest), max(highest))
+    for spare in axes[len(panels) :]:
+        spare.set_axis_off()
     return figure
 
 
