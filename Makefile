@@ -20,7 +20,7 @@ MINUTES ?= 60
 help:
 	@echo "make demo       set up, then compare EM, gradient ascent and NUTS on Old Faithful"
 	@echo "make test       set up, then run the tests"
-	@echo "make why        judge the claims about direct maximum likelihood, each by its study; an hour or more"
+	@echo "make why        judge the claims about direct maximum likelihood, each by its study; under an hour on two cores"
 	@echo "make posterior  what the third notebook reads: labels, exact posteriors, calibration, how many components"
 	@echo "make setup      prepare $(VENV) with the workbench command in it"
 	@echo "make test-slow  the tests marked slow"

@@ -80,13 +80,17 @@ def test_the_table_sums_over_the_grid(found: Findings) -> None:
     assert len(found.table) == 3
 
 
+DASHES = "dashes: starved, but not singular"
+
+
 def test_figures_show_every_curve(found: Findings) -> None:
     methods, remedies = collapse_along_axes(found.where(remedy="none")), collapse_along_axes(found)
-    assert [text.get_text() for text in methods.legends[0].get_texts()] == ["em"]
+    assert [text.get_text() for text in methods.legends[0].get_texts()] == ["em", DASHES]
     assert [text.get_text() for text in remedies.legends[0].get_texts()] == [
         "none",
         "floor",
         "bounded ratio",
+        DASHES,
     ]
     (first, *_) = collapse_maps(found).axes
     shares = found.where(remedy="none").column("share")
