@@ -17,14 +17,20 @@ from workbench.problem import Problem
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux limits the memory maps of a process")
 
 
-def test_programs_are_forgotten_only_where_room_is_short() -> None:
-    traced = []
+def counted() -> tuple[Callable[[float], jax.Array], list[object]]:
+    """A compiled program, and a list that grows whenever it is traced."""
+    traced: list[object] = []
 
     @jax.jit
     def program(x: jax.Array) -> jax.Array:
         traced.append(x)
         return x + 1
 
+    return program, traced
+
+
+def test_programs_are_forgotten_only_where_room_is_short() -> None:
+    program, traced = counted()
     program(1.0)
     make_room(share=1.0, every=0.0)
     program(1.0)
@@ -38,13 +44,7 @@ def test_programs_are_forgotten_only_where_room_is_short() -> None:
 
 
 def test_nothing_is_forgotten_within_a_trace() -> None:
-    traced = []
-
-    @jax.jit
-    def program(x: jax.Array) -> jax.Array:
-        traced.append(x)
-        return x + 1
-
+    program, traced = counted()
     program(1.0)
     jax.jit(lambda x: (make_room(share=0.0, every=0.0), x)[1])(1.0)
     program(1.0)
@@ -73,13 +73,7 @@ CALLS: dict[str, Callable[[Mixture], object]] = {
 @pytest.mark.parametrize("name", CALLS)
 def test_what_takes_any_number_of_rows_makes_room_first(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     mixture = random_mixture_near(X, 2, "full", 0)
-    traced = []
-
-    @jax.jit
-    def program(x: jax.Array) -> jax.Array:
-        traced.append(x)
-        return x + 1
-
+    program, traced = counted()
     program(1.0)
     # Any number of maps is too many, and each call counts them.
     monkeypatch.setattr(make_room, "__defaults__", (0.0, 0.0))
